@@ -1,0 +1,9 @@
+//! Palisade: the firewall of a Linux server that runs containers.
+//!
+//! YAML is parsed into a [`policy::Policy`], resolved against [`facts::Facts`] about this machine, and compiled to a
+//! [`ruleset::Ruleset`]. The live `Ruleset` is decoded from the kernel. Their difference is a
+//! [`transaction::Transaction`], which is committed once, or not at all.
+
+pub mod resolve;
+pub mod ruleset;
+pub mod transaction;

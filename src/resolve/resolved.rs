@@ -1,0 +1,196 @@
+//! What a policy means once every name has become a value: the input of [`compile`](crate::compile).
+
+use crate::ruleset::{Addresses, LimitUnit};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A line of the policy, counted from 1; where a rule of the kernel came from.
+pub type Line = u32;
+
+/// A valid policy with all names replaced by values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    /// The policy's file name without its folder, as comments in the kernel name it.
+    pub file: String,
+    /// What happens to connections that no line speaks of.
+    pub defaults: Defaults,
+    /// The groups that services or `block` name (`private` among them), by name.
+    pub groups: BTreeMap<String, Group>,
+    /// The services by name.
+    pub services: BTreeMap<String, Service>,
+    /// Who is dropped before connection tracking.
+    pub block: Peers,
+    /// How often denied connections are logged; `None` is never.
+    pub log_denied: Option<Rate>,
+}
+
+/// What happens to new connections that no line speaks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Defaults {
+    /// To this machine, or to a port that a container publishes.
+    pub incoming: Action,
+    /// From this machine.
+    pub outgoing: Action,
+    /// Routed, neither to nor from a container.
+    pub forward: Action,
+    /// Whether echo requests are answered: `Allow` or `Deny`.
+    pub ping: Action,
+}
+
+impl Default for Defaults {
+    fn default() -> Self {
+        Self { incoming: Action::Deny, outgoing: Action::Allow, forward: Action::Deny, ping: Action::Allow }
+    }
+}
+
+/// A default verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Accept.
+    Allow,
+    /// Drop without an answer.
+    Deny,
+    /// Refuse with a TCP reset or an ICMP error.
+    Reject,
+}
+
+/// A named group, nested groups and files included.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Group {
+    /// Where it is defined; `None` for a built-in one.
+    pub line: Option<Line>,
+    /// Its addresses.
+    pub addresses: Addresses,
+    /// Its interfaces.
+    pub interfaces: BTreeSet<Interface>,
+}
+
+/// The peers that a `from`, an `except` or `block` names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Peers {
+    /// The line of the first item; `None` when there are no items.
+    pub line: Option<Line>,
+    /// Everyone: the rest is redundant.
+    pub any: bool,
+    /// The groups named, each with the line that names it.
+    pub groups: BTreeMap<String, Line>,
+    /// Addresses, networks, ranges and files that stand here without a group's name.
+    pub addresses: Addresses,
+    /// Interfaces that stand here without a group's name.
+    pub interfaces: BTreeSet<Interface>,
+}
+
+impl Peers {
+    /// Whether nobody is named.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        !self.any && self.groups.is_empty() && self.addresses.is_empty() && self.interfaces.is_empty()
+    }
+}
+
+/// A service: ports, and who may reach them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Where its name stands.
+    pub line: Line,
+    /// TCP, UDP and SCTP ports.
+    pub ports: BTreeSet<Ports>,
+    /// Other IP protocols by number.
+    pub protocols: BTreeSet<u8>,
+    /// Who may reach it.
+    pub from: Peers,
+    /// Who may not, although `from` names them.
+    pub except: Peers,
+    /// The destination addresses it holds for; empty is all of this machine's.
+    pub to: Addresses,
+    /// The incoming interfaces it holds for; empty is all.
+    pub on: BTreeSet<Interface>,
+    /// New connections that one source address may open.
+    pub limit: Option<Rate>,
+    /// Whether each new connection is logged.
+    pub log: bool,
+    /// What the author says of it.
+    pub comment: Option<String>,
+}
+
+/// A run of ports of one transport protocol, first and last included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ports {
+    /// The transport protocol.
+    pub transport: Transport,
+    /// The first port.
+    pub first: u16,
+    /// The last port; the first again for a single one.
+    pub last: u16,
+}
+
+/// A transport protocol with ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Transport {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// SCTP.
+    Sctp,
+}
+
+impl Transport {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Tcp, Self::Udp, Self::Sctp];
+
+    /// The IP protocol number.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+            Self::Sctp => 132,
+        }
+    }
+
+    /// The name, in policies and in nft text.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Sctp => "sctp",
+        }
+    }
+}
+
+impl std::fmt::Display for Ports {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.first)?;
+        if self.last != self.first {
+            write!(f, "-{}", self.last)?;
+        }
+        write!(f, "/{}", self.transport.name())
+    }
+}
+
+/// So many in a unit of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// How many; never 0.
+    pub count: u32,
+    /// In how long.
+    pub unit: LimitUnit,
+    /// The line that says so; `None` for a default.
+    pub line: Option<Line>,
+}
+
+/// An interface by name, or all whose names begin alike.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Interface {
+    /// The name, or what the names begin with: 1 to 15 bytes.
+    pub name: String,
+    /// Whether a `*` stood behind it.
+    pub wildcard: bool,
+}
+
+impl std::fmt::Display for Interface {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}{}", self.name, if self.wildcard { "*" } else { "" })
+    }
+}

@@ -1,0 +1,243 @@
+//! The intermediate form: what an nf_tables ruleset is, as plain data.
+//!
+//! The same form is what [`compile`](crate::compile) produces, what a live dump decodes to, what equality compares,
+//! what is encoded to netlink and what is printed as nft text. It holds no handle to the kernel: handles live beside it
+//! in a [`Snapshot`](crate::netlink::Snapshot).
+//!
+//! Byte order: set keys, compared data and masks are kept as the bytes that the kernel's registers hold, which is
+//! network order for addresses and ports and host order for what the kernel keeps in host order (conntrack state and
+//! status). Names follow `include/uapi/linux/netfilter/nf_tables.h`.
+
+mod canonical;
+mod expr;
+mod intervals;
+mod set;
+
+pub use expr::{
+    Cmp, CtKey, Direction, DynsetOp, Expr, IcmpxCode, Limit, LimitUnit, Log, MetaKey, PayloadBase, Register, Reject,
+    SetRef, Verdict,
+};
+pub use intervals::{AddressRange, Addresses, Intervals};
+pub use set::{Element, ElementKey, ElementValue, Key, KeyType, MapValue, Set, SetFlags, SetSpec};
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// All tables of one network namespace, or the ones that were asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ruleset {
+    /// The tables by family and name.
+    pub tables: BTreeMap<TableId, Table>,
+}
+
+/// The address family of a table (`NFPROTO_*`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// `NFPROTO_INET`: IPv4 and IPv6 in one table.
+    Inet,
+    /// `NFPROTO_IPV4`.
+    Ip,
+    /// `NFPROTO_IPV6`.
+    Ip6,
+    /// `NFPROTO_ARP`.
+    Arp,
+    /// `NFPROTO_BRIDGE`.
+    Bridge,
+    /// `NFPROTO_NETDEV`.
+    Netdev,
+    /// A family that this version does not know.
+    Other(u8),
+}
+
+impl Family {
+    /// The `NFPROTO_*` number.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Inet => 1,
+            Self::Ip => 2,
+            Self::Arp => 3,
+            Self::Netdev => 5,
+            Self::Bridge => 7,
+            Self::Ip6 => 10,
+            Self::Other(number) => number,
+        }
+    }
+
+    /// The family of an `NFPROTO_*` number.
+    #[must_use]
+    pub const fn from_number(number: u8) -> Self {
+        match number {
+            1 => Self::Inet,
+            2 => Self::Ip,
+            3 => Self::Arp,
+            5 => Self::Netdev,
+            7 => Self::Bridge,
+            10 => Self::Ip6,
+            other => Self::Other(other),
+        }
+    }
+}
+
+impl std::fmt::Display for Family {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Inet => f.write_str("inet"),
+            Self::Ip => f.write_str("ip"),
+            Self::Ip6 => f.write_str("ip6"),
+            Self::Arp => f.write_str("arp"),
+            Self::Bridge => f.write_str("bridge"),
+            Self::Netdev => f.write_str("netdev"),
+            Self::Other(number) => write!(f, "family-{number}"),
+        }
+    }
+}
+
+/// What names a table: its family and its name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TableId {
+    /// The address family.
+    pub family: Family,
+    /// The name, at most 255 bytes.
+    pub name: String,
+}
+
+impl TableId {
+    /// `table inet palisade`: the one table that palisade writes.
+    #[must_use]
+    pub fn palisade() -> Self {
+        Self { family: Family::Inet, name: "palisade".to_owned() }
+    }
+}
+
+impl std::fmt::Display for TableId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "table {} {}", self.family, self.name)
+    }
+}
+
+/// A table: chains with their rules, sets and maps with their elements.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Table {
+    /// `NFT_TABLE_F_*`: 1 dormant, 2 owner, 4 persist.
+    pub flags: u32,
+    /// The table's comment (kernel 5.10 and newer).
+    pub comment: Option<String>,
+    /// The chains by name.
+    pub chains: BTreeMap<String, Chain>,
+    /// The named sets and maps by name. Anonymous ones stand inside the rule that uses them.
+    pub sets: BTreeMap<String, Set>,
+    /// What else the table holds, one description each ("counter hits", "flowtable ft"): palisade makes none, so each
+    /// is drift.
+    pub others: BTreeSet<String>,
+}
+
+/// A chain: a base chain when it is attached to a hook, else one that rules jump to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Chain {
+    /// The hook it is attached to, if any.
+    pub base: Option<BaseChain>,
+    /// The chain's comment (kernel 5.10 and newer).
+    pub comment: Option<String>,
+    /// The rules in order.
+    pub rules: Vec<Rule>,
+}
+
+/// How a base chain is attached to the packet path.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BaseChain {
+    /// `filter`, `nat` or `route`.
+    pub kind: String,
+    /// Where on the path.
+    pub hook: Hook,
+    /// The order among the chains of one hook, lowest first; `filter` is 0, `raw` -300.
+    pub priority: i32,
+    /// The verdict at the chain's end.
+    pub policy: Policy,
+    /// The devices of a netdev chain; empty elsewhere.
+    pub devices: BTreeSet<String>,
+}
+
+/// A netfilter hook of the inet, ip and ip6 families (`NF_INET_*`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Hook {
+    /// Before the routing decision.
+    Prerouting,
+    /// To this machine.
+    Input,
+    /// Through this machine.
+    Forward,
+    /// From this machine.
+    Output,
+    /// Before it leaves.
+    Postrouting,
+    /// Another family's hook, by number.
+    Other(u32),
+}
+
+impl Hook {
+    /// The `NF_INET_*` number.
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        match self {
+            Self::Prerouting => 0,
+            Self::Input => 1,
+            Self::Forward => 2,
+            Self::Output => 3,
+            Self::Postrouting => 4,
+            Self::Other(number) => number,
+        }
+    }
+
+    /// The hook of an `NF_INET_*` number.
+    #[must_use]
+    pub const fn from_number(number: u32) -> Self {
+        match number {
+            0 => Self::Prerouting,
+            1 => Self::Input,
+            2 => Self::Forward,
+            3 => Self::Output,
+            4 => Self::Postrouting,
+            other => Self::Other(other),
+        }
+    }
+}
+
+impl std::fmt::Display for Hook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Prerouting => f.write_str("prerouting"),
+            Self::Input => f.write_str("input"),
+            Self::Forward => f.write_str("forward"),
+            Self::Output => f.write_str("output"),
+            Self::Postrouting => f.write_str("postrouting"),
+            Self::Other(number) => write!(f, "hook-{number}"),
+        }
+    }
+}
+
+/// The verdict at the end of a base chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Policy {
+    /// `NF_DROP`.
+    Drop,
+    /// `NF_ACCEPT`.
+    Accept,
+}
+
+impl std::fmt::Display for Policy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Drop => "drop",
+            Self::Accept => "accept",
+        })
+    }
+}
+
+/// A rule: expressions that run in order until one does not match or gives a verdict.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rule {
+    /// The expressions.
+    pub exprs: Vec<Expr>,
+    /// The comment, at most 125 bytes so that stock nft shows it.
+    pub comment: Option<String>,
+}

@@ -1,0 +1,198 @@
+//! Sets and maps, and their elements.
+
+use super::Verdict;
+use smallvec::SmallVec;
+
+/// The bytes of a key or a value, as the kernel's registers hold them: 1 to 64 bytes, up to 16 without an allocation.
+pub type Key = SmallVec<[u8; 16]>;
+
+/// A named or anonymous set or map.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Set {
+    /// Everything but the elements.
+    pub spec: SetSpec,
+    /// The elements: sorted, without duplicates, and those of an interval set without overlaps. Empty for a set whose
+    /// elements the packet path makes ([`SetFlags::DYNAMIC`]): those are live state, not policy.
+    pub elements: Vec<Element>,
+}
+
+/// What a set or map is, apart from its elements.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SetSpec {
+    /// The type of the keys.
+    pub key: KeyType,
+    /// What the keys map to; `None` for a set.
+    pub value: Option<MapValue>,
+    /// `NFT_SET_*` flags without [`SetFlags::MAP`] and `ANONYMOUS`, which follow from the form.
+    pub flags: SetFlags,
+    /// How many elements it may hold; `None` without a bound.
+    pub size: Option<u32>,
+    /// The default timeout of an element in milliseconds; `None` without one.
+    pub timeout_ms: Option<u64>,
+    /// The set's comment (kernel 5.10 and newer).
+    pub comment: Option<String>,
+    /// Attributes that this version does not know, as netlink had them; empty in what palisade makes.
+    pub unknown: Vec<u8>,
+}
+
+/// The type of a key: nft's number for it and its length.
+///
+/// The kernel keeps the number without looking at it; stock nft reads it to print the elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyType {
+    /// nft's datatype number.
+    pub number: u32,
+    /// Bytes of a key.
+    pub len: u32,
+}
+
+impl KeyType {
+    /// `ipv4_addr`.
+    pub const IPV4_ADDR: Self = Self { number: 7, len: 4 };
+    /// `ipv6_addr`.
+    pub const IPV6_ADDR: Self = Self { number: 8, len: 16 };
+    /// `inet_proto`.
+    pub const INET_PROTO: Self = Self { number: 12, len: 1 };
+    /// `inet_service`.
+    pub const INET_SERVICE: Self = Self { number: 13, len: 2 };
+    /// `icmp_type`.
+    pub const ICMP_TYPE: Self = Self { number: 14, len: 1 };
+    /// `ct_state`, in host byte order.
+    pub const CT_STATE: Self = Self { number: 26, len: 4 };
+    /// `icmpv6_type`.
+    pub const ICMPV6_TYPE: Self = Self { number: 29, len: 1 };
+    /// `ifname`, zero-padded; a string, which nft calls host byte order.
+    pub const IFNAME: Self = Self { number: 41, len: 16 };
+
+    /// nft's name of the type, for those that palisade writes.
+    #[must_use]
+    pub fn name(self) -> Option<&'static str> {
+        Some(match self {
+            Self::IPV4_ADDR => "ipv4_addr",
+            Self::IPV6_ADDR => "ipv6_addr",
+            Self::INET_PROTO => "inet_proto",
+            Self::INET_SERVICE => "inet_service",
+            Self::ICMP_TYPE => "icmp_type",
+            Self::CT_STATE => "ct_state",
+            Self::ICMPV6_TYPE => "icmpv6_type",
+            Self::IFNAME => "ifname",
+            _ => return None,
+        })
+    }
+
+    /// Whether nft takes the type to be in host byte order, which it wants to be told in the set's userdata.
+    #[must_use]
+    pub fn is_host_order(self) -> bool {
+        self == Self::CT_STATE || self == Self::IFNAME
+    }
+}
+
+/// What the keys of a map map to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum MapValue {
+    /// Verdicts (`NFT_DATA_VERDICT`).
+    Verdict,
+    /// Data of that type.
+    Data(KeyType),
+    /// Stateful objects of that `NFT_OBJECT_*` type.
+    Object(u32),
+}
+
+/// `NFT_SET_*` flags.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SetFlags(pub u32);
+
+impl SetFlags {
+    /// Lives and dies with its rule.
+    pub const ANONYMOUS: Self = Self(0x1);
+    /// Can't be changed once it is bound.
+    pub const CONSTANT: Self = Self(0x2);
+    /// Holds intervals.
+    pub const INTERVAL: Self = Self(0x4);
+    /// Is a map.
+    pub const MAP: Self = Self(0x8);
+    /// Elements may time out.
+    pub const TIMEOUT: Self = Self(0x10);
+    /// The packet path adds elements (`NFT_SET_EVAL`).
+    pub const DYNAMIC: Self = Self(0x20);
+    /// Maps to stateful objects.
+    pub const OBJECT: Self = Self(0x40);
+    /// Concatenated intervals.
+    pub const CONCAT: Self = Self(0x80);
+    /// Each element carries stateful expressions.
+    pub const EXPR: Self = Self(0x100);
+
+    /// Whether all of `other` are set.
+    #[must_use]
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Both together.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Without those of `other`.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+}
+
+/// An element of a set or map.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Element {
+    /// What it matches.
+    pub key: ElementKey,
+    /// What it maps to; `None` in a set.
+    pub value: Option<Box<ElementValue>>,
+}
+
+/// What an element matches.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ElementKey {
+    /// One value.
+    Single(Key),
+    /// From the first to the last, both included, as big-endian bytes; the first is less than the last.
+    Range(Key, Key),
+    /// Every value that no other element matches (`NFT_SET_ELEM_CATCHALL`, kernel 5.13 and newer).
+    CatchAll,
+}
+
+/// What a map's element maps to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ElementValue {
+    /// A verdict.
+    Verdict(Verdict),
+    /// Data.
+    Data(Key),
+    /// A stateful object by name.
+    Object(String),
+}
+
+impl Element {
+    /// One value of a set.
+    #[must_use]
+    pub fn single(key: &[u8]) -> Self {
+        Self { key: ElementKey::Single(Key::from_slice(key)), value: None }
+    }
+
+    /// From `first` to `last`, both included; one value when they are the same.
+    #[must_use]
+    pub fn range(first: &[u8], last: &[u8]) -> Self {
+        let key = if first == last {
+            ElementKey::Single(Key::from_slice(first))
+        } else {
+            ElementKey::Range(Key::from_slice(first), Key::from_slice(last))
+        };
+        Self { key, value: None }
+    }
+
+    /// The same element with a verdict as its value.
+    #[must_use]
+    pub fn with_verdict(self, verdict: Verdict) -> Self {
+        Self { value: Some(Box::new(ElementValue::Verdict(verdict))), ..self }
+    }
+}
