@@ -2,4 +2,6 @@
 
 mod resolved;
 
-pub use resolved::{Action, Defaults, Group, Interface, Line, Peers, Ports, Rate, Resolved, Service, Transport};
+pub use resolved::{
+    Action, DefaultLines, Defaults, Group, Interface, Line, Peers, Ports, Rate, Resolved, Service, Transport,
+};

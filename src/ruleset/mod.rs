@@ -13,9 +13,10 @@ mod expr;
 mod intervals;
 mod set;
 
+pub use canonical::split_origin;
 pub use expr::{
     Cmp, CtKey, Direction, DynsetOp, Expr, IcmpxCode, Limit, LimitUnit, Log, MetaKey, PayloadBase, Register, Reject,
-    SetRef, Verdict,
+    SetRef, Verdict, ct_state,
 };
 pub use intervals::{AddressRange, Addresses, Intervals};
 pub use set::{Element, ElementKey, ElementValue, Key, KeyType, MapValue, Set, SetFlags, SetSpec};

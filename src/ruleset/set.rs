@@ -35,6 +35,14 @@ pub struct SetSpec {
     pub unknown: Vec<u8>,
 }
 
+impl SetSpec {
+    /// A set of such keys, without a bound, timeout or comment.
+    #[must_use]
+    pub fn new(key: KeyType, flags: SetFlags) -> Self {
+        Self { key, value: None, flags, size: None, timeout_ms: None, comment: None, unknown: Vec::new() }
+    }
+}
+
 /// The type of a key: nft's number for it and its length.
 ///
 /// The kernel keeps the number without looking at it; stock nft reads it to print the elements.
