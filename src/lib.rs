@@ -5,6 +5,7 @@
 //! [`transaction::Transaction`], which is committed once, or not at all.
 
 pub mod compile;
+pub mod delta;
 pub mod resolve;
 pub mod ruleset;
 pub mod transaction;
