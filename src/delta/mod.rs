@@ -80,16 +80,15 @@ fn replace(desired: &Table) -> Vec<Op> {
 }
 
 fn change(live: &Table, desired: &Table) -> Vec<Op> {
-    let canonical_live = live.canonical();
-    let canonical_desired = desired.canonical();
-    if canonical_live == canonical_desired {
+    let difference = Difference::new(live, desired);
+    if difference.live == difference.desired {
         return Vec::new();
     }
     // Objects and flowtables are none of ours, and only the whole table's deletion takes every kind of them along.
     if live.others != desired.others || (live.flags ^ desired.flags) & !DORMANT != 0 {
         return replace(desired);
     }
-    let least = Difference::new(canonical_live, canonical_desired, live, desired).ops();
+    let least = difference.ops();
     let whole = replace(desired);
     if cost(&least) <= cost(&whole) { least } else { whole }
 }
@@ -109,7 +108,8 @@ struct Difference<'a> {
 }
 
 impl<'a> Difference<'a> {
-    fn new(live: Table, desired: Table, live_full: &'a Table, desired_full: &'a Table) -> Self {
+    fn new(live_full: &'a Table, desired_full: &'a Table) -> Self {
+        let (live, desired) = (live_full.canonical(), desired_full.canonical());
         let stale_sets = live
             .sets
             .iter()

@@ -1,9 +1,9 @@
-use super::{cost, delta, model, replace};
+use super::{Difference, cost, delta, model, replace};
 use crate::ruleset::{
     BaseChain, Chain, Element, Expr, Hook, KeyType, MapValue, Policy, Register, Rule, Set, SetFlags, SetRef, SetSpec,
     Table, TableId, Verdict,
 };
-use crate::transaction::Op;
+use crate::transaction::{Op, Transaction};
 use proptest::prelude::*;
 use proptest::sample::subsequence;
 use std::collections::{BTreeMap, BTreeSet};
@@ -123,6 +123,18 @@ proptest! {
         let result = model::apply(Some(&live), &transaction).map_err(TestCaseError::fail)?;
         prop_assert_eq!(result.map(|table| table.canonical()), Some(desired.canonical()));
         prop_assert!(cost(&transaction.ops) <= cost(&replace(&desired)));
+    }
+
+    /// The least operations are accepted too where replacing would take fewer, so that the choice between the two is
+    /// one of cost alone.
+    #[test]
+    fn the_least_operations_give_the_second_table_whatever_they_cost(live in table(), desired in table()) {
+        let others = BTreeSet::new();
+        let (live, desired) = (Table { others: others.clone(), ..live }, Table { others, ..desired });
+        let ops = Difference::new(&live, &desired).ops();
+        let transaction = Transaction { table: TableId::palisade(), ops };
+        let result = model::apply(Some(&live), &transaction).map_err(TestCaseError::fail)?;
+        prop_assert_eq!(result.map(|table| table.canonical()), Some(desired.canonical()));
     }
 
     /// A table that is not there is made; one that shall not be there is deleted; equal ones are left alone.
