@@ -6,6 +6,7 @@
 
 pub mod compile;
 pub mod delta;
+pub mod render;
 pub mod resolve;
 pub mod ruleset;
 pub mod transaction;
