@@ -45,7 +45,13 @@ fn a_condition_that_the_next_statement_does_not_imply_is_written() {
             "ip protocol tcp tcp dport 53",
         ),
     ];
-    for (family, exprs, text) in cases {
+    let original = [original(CtKey::DstIp), in_set("a"), network(12, 4), in_set("b")];
+    let late = (
+        Family::Inet,
+        [nfproto(2).as_slice(), &original].concat(),
+        "meta nfproto ipv4 ct original ip daddr @a ip saddr @b",
+    );
+    for (family, exprs, text) in cases.into_iter().chain([late]) {
         assert_eq!(render::expressions(family, &exprs), text);
     }
 }
