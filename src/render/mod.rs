@@ -13,9 +13,6 @@ mod text;
 mod transaction;
 mod value;
 
-#[cfg(test)]
-mod tests;
-
 pub use set::{element, set_header};
 pub use statement::expressions;
 pub use transaction::transaction;
@@ -75,7 +72,7 @@ pub fn chain_header(family: Family, chain_name: &str, base: Option<&BaseChain>, 
     let mut header = format!("chain {}", name(chain_name));
     let properties = chain_properties(family, base, comment);
     if !properties.is_empty() {
-        let _ = write!(header, " {{ {} }}", properties.join(" "));
+        let _ = write!(header, " {{ {}; }}", properties.join("; "));
     }
     header
 }
@@ -113,7 +110,9 @@ fn set_block(set_name: &str, set: &Set) -> String {
 fn chain_block(family: Family, chain_name: &str, chain: &Chain) -> String {
     let mut block = format!("\tchain {} {{\n", name(chain_name));
     for property in chain_properties(family, chain.base.as_ref(), chain.comment.as_deref()) {
-        let _ = writeln!(block, "\t\t{property}");
+        // nft 1.0.6 wants a semicolon or a newline behind each; its own listing has both behind the policy.
+        let end = if property.starts_with("type ") { ";" } else { "" };
+        let _ = writeln!(block, "\t\t{property}{end}");
     }
     for one in &chain.rules {
         let _ = writeln!(block, "\t\t{}", rule(family, one));
@@ -121,9 +120,9 @@ fn chain_block(family: Family, chain_name: &str, chain: &Chain) -> String {
     block + "\t}\n"
 }
 
-/// Each ends with a semicolon.
+/// The comment and the attachment, those that there are.
 fn chain_properties(family: Family, base: Option<&BaseChain>, comment: Option<&str>) -> Vec<String> {
-    let comment = comment.map(|comment| format!("comment {};", quoted(comment)));
+    let comment = comment.map(|comment| format!("comment {}", quoted(comment)));
     let base = base.map(|base| {
         let devices: Vec<String> = base.devices.iter().map(|device| quoted(device)).collect();
         let devices = match devices.as_slice() {
@@ -133,7 +132,7 @@ fn chain_properties(family: Family, base: Option<&BaseChain>, comment: Option<&s
         };
         let hook = hook_name(family, base.hook);
         let priority = priority(family, base.hook, base.priority);
-        format!("type {} hook {hook}{devices} priority {priority}; policy {};", name(&base.kind), base.policy)
+        format!("type {} hook {hook}{devices} priority {priority}; policy {}", name(&base.kind), base.policy)
     });
     comment.into_iter().chain(base).collect()
 }

@@ -41,7 +41,8 @@ struct Operand {
     kind: Kind,
     /// Bytes.
     len: u32,
-    mask: Option<Vec<u8>>,
+    /// What it is masked with, and then xored with.
+    mask: Option<(Vec<u8>, Vec<u8>)>,
     /// Whether a statement has used it yet.
     used: bool,
     /// The header field that it is, if it is one.
@@ -56,7 +57,8 @@ impl Operand {
     fn text(&self) -> String {
         match &self.mask {
             None => self.text.clone(),
-            Some(mask) => format!("{} & {}", self.text, self.kind.value(mask)),
+            Some((mask, xor)) if is_zero(xor) => format!("{} & {}", self.text, self.kind.value(mask)),
+            Some((mask, xor)) => format!("({} & {}) ^ {}", self.text, self.kind.value(mask), self.kind.value(xor)),
         }
     }
 }
@@ -186,7 +188,7 @@ impl Reader<'_> {
         {
             self.write_conditions_before(header);
             self.load(dreg, header.name_of(field), field.kind, len);
-            if let Some(operand) = self.loaded.last_mut() {
+            if let (Register::Data(_), Some(operand)) = (dreg, self.loaded.last_mut()) {
                 operand.field = Some((header, field));
             }
         } else if let Some(header) = header
@@ -266,9 +268,11 @@ impl Reader<'_> {
         let (text, sign) = (&operand.text, sign(op));
         let equality = matches!(op, Cmp::Eq | Cmp::Neq);
         let full_len = if kind == Kind::Ipv4 { 4 } else { 16 };
-        let statement = if let Some(mask) = &operand.mask {
-            let network = prefix_len(mask).filter(|_| equality && kind.is_address() && data.len() == full_len);
-            let flags = kind.flags(mask).filter(|_| op == Cmp::Neq && data.iter().all(|&byte| byte == 0));
+        let statement = if let Some((mask, xor)) = &operand.mask {
+            let mask_only = is_zero(xor);
+            let network =
+                prefix_len(mask).filter(|_| mask_only && equality && kind.is_address() && data.len() == full_len);
+            let flags = kind.flags(mask).filter(|_| mask_only && op == Cmp::Neq && is_zero(data));
             match (network, flags) {
                 (Some(len), _) => format!("{text} {sign}{}", kind.network(data, len)),
                 (None, Some(flags)) => format!("{text} {flags}"),
@@ -295,15 +299,10 @@ impl Reader<'_> {
 
     fn bitwise(&mut self, sreg: Register, dreg: Register, mask: &[u8], xor: &[u8]) {
         let operand = self.operand(sreg);
-        let plain = xor.iter().all(|&byte| byte == 0) && operand.mask.is_none();
-        if plain {
-            self.load(dreg, operand.text, operand.kind, operand.len);
-            if let Some(loaded) = self.loaded.last_mut() {
-                loaded.mask = Some(mask.to_vec());
-            }
-        } else {
-            let text = format!("({} & {}) ^ {}", operand.text(), operand.kind.value(mask), operand.kind.value(xor));
-            self.load(dreg, text, operand.kind, operand.len);
+        let text = if operand.mask.is_some() { format!("({})", operand.text()) } else { operand.text };
+        self.load(dreg, text, operand.kind, operand.len);
+        if let (Register::Data(_), Some(loaded)) = (dreg, self.loaded.last_mut()) {
+            loaded.mask = Some((mask.to_vec(), xor.to_vec()));
         }
     }
 
@@ -320,6 +319,10 @@ impl Reader<'_> {
             Some(dreg) => self.load(dreg, format!("{key} {not}map {set}"), Kind::Bytes, 4),
         }
     }
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes.iter().all(|&byte| byte == 0)
 }
 
 /// A comparison as it stands before its value; nft leaves "equal" out.
