@@ -4,6 +4,9 @@
 //! [`ruleset::Ruleset`]. The live `Ruleset` is decoded from the kernel. Their difference is a
 //! [`transaction::Transaction`], which is committed once, or not at all.
 
+pub mod facts;
+pub mod load;
+pub mod policy;
 pub mod resolve;
 pub mod ruleset;
 pub mod transaction;
