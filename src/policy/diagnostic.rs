@@ -1,11 +1,11 @@
 //! Problems of a policy: what is wrong, where, and what to write instead.
 
-use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde::Serialize;
 use std::sync::Arc;
 
 /// How many characters of the source stand before and after an underlined text in a long line.
-const CONTEXT: usize = 200;
+const CONTEXT: usize = 2_000;
 
 /// A run of bytes in one of the [`Sources`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -179,17 +179,14 @@ pub fn render(diagnostics: &[Diagnostic], sources: &Sources, color: bool) -> Str
 fn render_one(diagnostic: &Diagnostic, sources: &Sources, renderer: &Renderer) -> String {
     let mut group = Group::with_title(Level::ERROR.primary_title(&diagnostic.message));
     if let Some((span, excerpt)) = diagnostic.span.and_then(|span| Some((span, excerpt(sources, span)?))) {
-        let primary = AnnotationKind::Primary.span(excerpt.range).label(diagnostic.label.as_deref());
-        let name = sources.name(Some(span));
-        // The path is given with its position: the excerpt may begin inside a long line.
-        group = group.element(Origin::path(name).line(span.line as usize).char_column(sources.column(span)));
-        group = group.element(Snippet::source(excerpt.text).line_start(excerpt.line).annotation(primary));
+        let primary = AnnotationKind::Primary.span(excerpt.range.clone()).label(diagnostic.label.as_deref());
+        group = with_snippet(group, span, excerpt, primary, sources);
     }
-    if let Some((text, excerpt)) =
-        diagnostic.note.as_ref().and_then(|(span, text)| Some((text, excerpt(sources, *span)?)))
+    if let Some((span, text, excerpt)) =
+        diagnostic.note.as_ref().and_then(|(span, text)| Some((*span, text, excerpt(sources, *span)?)))
     {
-        let context = AnnotationKind::Context.span(excerpt.range).label(text.as_str());
-        group = group.element(Snippet::source(excerpt.text).line_start(excerpt.line).annotation(context));
+        let context = AnnotationKind::Context.span(excerpt.range.clone()).label(text.as_str());
+        group = with_snippet(group, span, excerpt, context, sources);
     }
     if let Some(help) = &diagnostic.help {
         group = group.element(Level::HELP.message(help.as_str()));
@@ -197,10 +194,27 @@ fn render_one(diagnostic: &Diagnostic, sources: &Sources, renderer: &Renderer) -
     renderer.render(&[group])
 }
 
+fn with_snippet<'a>(
+    group: Group<'a>,
+    span: Span,
+    excerpt: Excerpt<'a>,
+    annotation: Annotation<'a>,
+    sources: &'a Sources,
+) -> Group<'a> {
+    let name = sources.name(Some(span));
+    let snippet = Snippet::source(excerpt.text).line_start(span.line as usize).annotation(annotation);
+    if excerpt.whole {
+        return group.element(snippet.path(name));
+    }
+    // The renderer would count the column from where the line was cut.
+    group.element(Origin::path(name).line(span.line as usize).char_column(sources.column(span))).element(snippet)
+}
+
 /// The lines of a span, cut where they are long, and the span's place in them.
 struct Excerpt<'a> {
     text: &'a str,
-    line: usize,
+    /// Whether it begins where its line does.
+    whole: bool,
     range: std::ops::Range<usize>,
 }
 
@@ -219,10 +233,11 @@ fn excerpt(sources: &Sources, span: Span) -> Option<Excerpt<'_>> {
         .find(|&(_, c)| c == '\n')
         .map_or_else(|| tail.char_indices().nth(CONTEXT).map_or(tail.len(), |(index, _)| index), |(index, _)| index);
     let begin = span.start - from;
+    let whole = head.get(..from).is_some_and(|before| before.is_empty() || before.ends_with('\n'));
     let kept: usize = underlined.char_indices().nth(CONTEXT).map_or(underlined.len(), |(index, _)| index);
     let end = if kept < underlined.len() { span.start + kept } else { span.start + underlined.len() + until };
     let text = text.get(from..end)?;
-    Some(Excerpt { text: text.trim_end_matches('\r'), line: span.line as usize, range: begin..begin + kept })
+    Some(Excerpt { text: text.trim_end_matches('\r'), whole, range: begin..begin + kept })
 }
 
 /// What the user typed, for a message: in backquotes, one line, not too long, nothing a terminal would obey.

@@ -184,10 +184,16 @@ impl Reader {
     /// that nothing is called missing because of it.
     fn fields<'a>(&mut self, node: &'a Node, what: &str, known: &'static [&'static str]) -> Option<Fields<'a>> {
         let Value::Mapping(entries) = &node.value else {
-            self.problems.push(
-                Diagnostic::at(node.span, format!("{what} has to be a mapping, and this is {}", node.value.kind()))
-                    .help(format!("its keys are {}, each as `key: value`", list(known.iter().copied()))),
-            );
+            let problem =
+                Diagnostic::at(node.span, format!("{what} has to be a mapping, and this is {}", node.value.kind()));
+            self.problems.push(match &node.value {
+                Value::Text(text)
+                    if known.iter().any(|key| text.strip_prefix(key).is_some_and(|t| t.starts_with(':'))) =>
+                {
+                    problem.help("a blank is missing after the colon: `key: value`")
+                }
+                _ => problem.help(format!("its keys are {}, each as `key: value`", list(known.iter().copied()))),
+            });
             return None;
         };
         let mut fields = Fields::new();
@@ -231,7 +237,7 @@ impl Reader {
             Value::Empty => {
                 self.problems.push(
                     Diagnostic::at(node.span, format!("{what} says nothing"))
-                        .help("write a value, or a list: `[first, second]`; leave the key out if it is not wanted"),
+                        .help("write a value, or a list: `[first, second]`"),
                 );
                 Given::Unreadable
             }
@@ -260,10 +266,13 @@ impl Reader {
                 Given::Unreadable
             }
             other => {
-                self.problems.push(Diagnostic::at(
-                    node.span,
-                    format!("{what} has to be a single value, and this is {}", other.kind()),
-                ));
+                self.problems.push(
+                    Diagnostic::at(
+                        node.span,
+                        format!("{what} has to be a single value, and this is {}", other.kind()),
+                    )
+                    .help("write one value, and put it in quotes if it holds brackets or `: `"),
+                );
                 Given::Unreadable
             }
         }

@@ -13,7 +13,7 @@ pub(super) fn explain(error: &Error, text: &str) -> Diagnostic {
             .help("a policy needs no more than five levels: check the indentation and the brackets")
     };
     let too_much = || {
-        Diagnostic::at(span, format!("the file says more than {MAX_NODES} things once its aliases are written out"))
+        Diagnostic::at(span, format!("the file has more than {MAX_NODES} values once its aliases are written out"))
             .help("name each alias (`*name`) fewer times, or put long lists into a file: `{ file: PATH }`")
     };
     match error {
@@ -103,6 +103,16 @@ fn explain_scan(kind: &ErrorKind, span: Span, message: &str, text: &str) -> Diag
         | ErrorKind::UnexpectedEofImplicitFlowMapping
         | ErrorKind::UnexpectedEofBlockMapping
         | ErrorKind::UnexpectedEofBlockSequence => unclosed(span),
+        ErrorKind::MissingAnchorOrAliasName => Diagnostic::at(span, "a `*` or `&` stands here without a name")
+            .help("put a text that begins with `*` or `&` in quotes; everyone is called `any`"),
+        ErrorKind::InvalidTrailingDoubleQuotedScalar | ErrorKind::InvalidTrailingSingleQuotedScalar => {
+            Diagnostic::at(span, "something stands behind the closing quote")
+                .help("separate the items of a list with commas, or put the quotes around the whole value")
+        }
+        ErrorKind::UnexpectedCharacter { character } if character.is_control() => {
+            let typed = quote(&character.to_string());
+            Diagnostic::at(span, format!("the invisible character {typed} stands here")).help("remove it")
+        }
         ErrorKind::UnexpectedCharacter { character } => {
             let typed = quote(&character.to_string());
             Diagnostic::at(span, format!("no value can begin with {typed}")).help("put the value in quotes")

@@ -89,12 +89,23 @@ fn options() -> Options {
 
 /// The place of a location of the reader; `text` is what it read.
 pub(super) fn span_of(location: Location, text: &str) -> Span {
-    let start = location.span().byte_offset().and_then(|offset| usize::try_from(offset).ok()).unwrap_or(0);
+    let offset = location.span().byte_offset().and_then(|offset| usize::try_from(offset).ok());
+    let start = offset.unwrap_or_else(|| offset_of(location, text));
     let length = location.span().byte_len().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
     let start = floor(text, start);
     let end = floor(text, start.saturating_add(length)).max(start);
     let line = u32::try_from(location.line()).unwrap_or(u32::MAX).max(1);
     Span { source: 0, start, end, line }
+}
+
+/// The byte of a line and a column, for the problems that the reader gives no byte of.
+fn offset_of(location: Location, text: &str) -> usize {
+    let line = usize::try_from(location.line()).unwrap_or(usize::MAX).saturating_sub(1);
+    let column = usize::try_from(location.column()).unwrap_or(usize::MAX).saturating_sub(1);
+    let lines = text.split_inclusive('\n');
+    let before: usize = lines.clone().take(line).map(str::len).sum();
+    let line = lines.clone().nth(line).unwrap_or("");
+    before + line.char_indices().nth(column).map_or(line.trim_end().len(), |(at, _)| at)
 }
 
 /// The nearest character boundary at or before an offset.
@@ -133,8 +144,21 @@ impl Raw {
             Value::Mapping(entries) => entries.last().map_or(span.start, |(_, value)| value.span.end),
             Value::Empty | Value::Text(_) => span.end,
         });
+        span.end = closed(text, span);
         Node { span, value }
     }
+}
+
+/// The end of a collection with its closing bracket.
+fn closed(text: &str, span: Span) -> usize {
+    let close = match text.as_bytes().get(span.start) {
+        Some(b'[') => ']',
+        Some(b'{') => '}',
+        _ => return span.end,
+    };
+    let rest = text.get(span.end..).unwrap_or("");
+    let tail = rest.trim_start_matches(|c: char| c == ',' || c.is_whitespace());
+    if tail.starts_with(close) { text.len() - tail.len() + 1 } else { span.end }
 }
 
 impl<'de> Deserialize<'de> for Raw {
@@ -223,7 +247,8 @@ pub fn key(node: &Node) -> Result<&str, Diagnostic> {
     match &node.value {
         Value::Text(text) => Ok(text),
         Value::Empty => Err(Diagnostic::at(node.span, "a key is missing here").help("write a name before the colon")),
-        other => Err(Diagnostic::at(node.span, format!("a key has to be a name, and this is {}", other.kind()))),
+        other => Err(Diagnostic::at(node.span, format!("a key has to be a name, and this is {}", other.kind()))
+            .help("write `name: value`")),
     }
 }
 

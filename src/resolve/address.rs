@@ -48,8 +48,9 @@ fn host_name(text: &str) -> Fault {
 
 fn several(text: &str) -> Fault {
     let joined: String = text.chars().filter(|c| !c.is_whitespace()).collect();
+    let one = !joined.contains(',');
     let fault = Fault::new(format!("{} is not one address", quote(text)));
-    if range(&joined).is_ok() {
+    if one && range(&joined).is_ok() {
         return fault.help(format!("write it without blanks: {}", quote(&joined)));
     }
     fault.help("write each address as an item of its own: `[192.0.2.1, 192.0.2.2]`")
@@ -59,7 +60,7 @@ fn several(text: &str) -> Fault {
 fn single(text: &str) -> Result<IpAddr, Fault> {
     match text.parse::<IpAddr>() {
         Ok(IpAddr::V6(address)) => match address.to_ipv4_mapped() {
-            Some(mapped) => Err(Fault::new(format!("{} is an IPv4 address in an IPv6 coat", quote(text)))
+            Some(mapped) => Err(Fault::new(format!("{} is an IPv4 address in the form of IPv6", quote(text)))
                 .help(format!("write `{mapped}`: that is how it arrives here"))),
             None => Ok(IpAddr::V6(address)),
         },
@@ -97,14 +98,16 @@ fn not_an_address(text: &str) -> Fault {
                 .help(format!("write `{plain}`"));
         }
         if let Some(part) = parts.iter().find(|part| part.parse::<u32>().is_ok_and(|number| number > 255)) {
-            return fault(format!("{part} is more than 255"));
+            return fault(format!("{part} is more than 255")).help("each of its four numbers is 0 to 255");
         }
         if parts.len() != 4 || parts.contains(&"") {
-            return fault("an IPv4 address is four numbers with dots between".to_owned());
+            return fault("it does not have four numbers".to_owned())
+                .help("write all four, such as `192.0.2.1`; a network is written `192.0.2.0/24`");
         }
     }
     if text.contains(':') {
-        return fault("an IPv6 address is eight groups of hexadecimal digits, or fewer and one `::`".to_owned());
+        return fault("it is no IPv6 address either".to_owned())
+            .help("write eight groups of hexadecimal digits, or fewer and one `::`, such as `2001:db8::1`");
     }
     Fault::new(format!("{} is neither an address nor a group", quote(text)))
         .help("write an address, a network such as `192.0.2.0/24`, a range `192.0.2.1-192.0.2.9`, or a group's name")
@@ -130,7 +133,7 @@ fn network(text: &str, address: &str, prefix: &str) -> Result<AddressRange, Faul
         && let (Some(mapped), Ok(length)) = (address.to_ipv4_mapped(), prefix.parse::<u8>())
         && (96..=128).contains(&length)
     {
-        return Err(Fault::new(format!("{} is an IPv4 network in an IPv6 coat", quote(text)))
+        return Err(Fault::new(format!("{} is an IPv4 network in the form of IPv6", quote(text)))
             .help(format!("write `{mapped}/{}`: that is how it arrives here", length - 96)));
     }
     let address = single(address)?;

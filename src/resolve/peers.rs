@@ -235,7 +235,10 @@ impl<'a> Resolver<'a> {
             }
         }
         if let Some(last) = wrong.last_mut().filter(|_| more > 0) {
-            last.message = format!("and {more} more {} of this file", if more == 1 { "line" } else { "lines" });
+            last.message = match more {
+                1 => "one more line of this file is wrong".to_owned(),
+                _ => format!("{more} more lines of this file are wrong, of which this is the first"),
+            };
         }
         problems.append(&mut wrong);
         let ranges = Rc::new(ranges);

@@ -144,11 +144,11 @@ pub(super) fn interface(text: &str) -> Result<Interface, Fault> {
 /// Checks a service's comment.
 pub(super) fn comment(text: &str) -> Result<String, Fault> {
     if let Some(c) = text.chars().find(|&c| is_invisible(c) || matches!(c, '"' | '\\')) {
-        let fault = Fault::new(format!("a comment can't hold the character {}", quote(&c.to_string())));
         return Err(if c == '\n' {
-            fault.help("write one line; what is longer belongs behind a `#`")
+            Fault::new("a comment has to be one line").help("shorten it; what is longer belongs behind a `#`")
         } else {
-            fault.help("it becomes a comment in the kernel, in double quotes: leave the character out")
+            Fault::new(format!("a comment can't hold the character {}", quote(&c.to_string())))
+                .help("it becomes a comment in the kernel, in double quotes: leave the character out")
         });
     }
     if text.len() > MAX_COMMENT {
