@@ -160,8 +160,11 @@ impl Comparison<'_> {
                 (Some(live), Some(desired)) => {
                     let (is, wanted) = (live.canonical(), desired.canonical());
                     if is.base != wanted.base || is.comment != wanted.comment {
+                        // A comment is shown only where it is the difference.
+                        let comment = is.comment != wanted.comment;
                         let text = |chain: &Chain| {
-                            render::chain_header(self.family(), name, chain.base.as_ref(), chain.comment.as_deref())
+                            let comment = chain.comment.as_deref().filter(|_| comment);
+                            render::chain_header(self.family(), name, chain.base.as_ref(), comment)
                         };
                         let (text, was) = (text(&wanted), text(&is));
                         changes.push(change(ChangeOp::Change, text, Some(was), desired.comment.as_ref()));
@@ -198,7 +201,9 @@ impl Comparison<'_> {
                 Some(at) => {
                     let was = gone.remove(at);
                     let words = match moved {
-                        Some(_) => format!("the same rule at place {} of the chain instead of {}", was + 1, index + 1),
+                        Some(_) => {
+                            format!("the same rule at place {} of the chain instead of {}", was + 1, index + 1)
+                        }
                         None => render::rule(self.family(), &live.rules[was]),
                     };
                     change(ChangeOp::Change, &desired.rules[index], Some(words))

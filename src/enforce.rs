@@ -72,15 +72,16 @@ pub fn enforce(socket: &Socket, id: &TableId, desired: Option<&Table>) -> Result
             return Err(unverified(id, &snapshot, desired));
         }
         tracing::debug!(attempts, genid = snapshot.genid, operations = cost(&transaction.ops), "committing");
-        let batch = encode(&transaction, &snapshot.handles, snapshot.genid).map_err(|error| {
-            refused(&transaction, Some(error.op), error.problem.to_string())
-        })?;
+        let batch = encode(&transaction, &snapshot.handles, snapshot.genid)
+            .map_err(|error| refused(&transaction, Some(error.op), error.problem.to_string()))?;
         match socket.commit(&batch) {
             Ok(()) => {
                 operations += cost(&transaction.ops);
                 committed = Some(snapshot.genid);
             }
-            Err(CommitError::Stale) => tracing::info!("another program changed the firewall meanwhile: computing anew"),
+            Err(CommitError::Stale) => {
+                tracing::info!("another program changed the firewall meanwhile: computing anew")
+            }
             Err(CommitError::Netlink(error)) => return Err(error.into()),
             Err(error @ CommitError::TooBig { .. }) => return Err(EnforceError::TooBig(error)),
             Err(CommitError::Refused { op, errno, text }) => {

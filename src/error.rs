@@ -17,7 +17,9 @@ pub enum Error {
     #[error(transparent)]
     Enforce(#[from] EnforceError),
     /// `apply`, `diff`, `status` or `disable` without the right to look or to change.
-    #[error("`palisade {command}` needs the capability CAP_NET_ADMIN, which this process does not have: run it as root")]
+    #[error(
+        "`palisade {command}` needs the capability CAP_NET_ADMIN, which this process does not have: run it as root"
+    )]
     Privilege {
         /// The command's name.
         command: &'static str,

@@ -66,7 +66,7 @@ impl<'a> Compiler<'a> {
             policy.file.chars().take(40).map(|c| if c.is_ascii_graphic() && !"\"\\()".contains(c) { c } else { '_' });
         let mut compiler = Self { policy, file: file.collect(), table: Table::default() };
         compiler.table.comment =
-            Some(compiler.says("made by palisade, changes by hand are undone by it", Origin::File));
+            Some(compiler.says("edit the policy instead of this table, then palisade apply", Origin::File));
         compiler
     }
 

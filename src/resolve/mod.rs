@@ -8,7 +8,9 @@ mod ports;
 mod resolved;
 mod values;
 
-pub use resolved::{Action, DefaultLines, Defaults, Group, Interface, Line, Peers, Ports, Rate, Resolved, Service, Transport};
+pub use resolved::{
+    Action, DefaultLines, Defaults, Group, Interface, Line, Peers, Ports, Rate, Resolved, Service, Transport,
+};
 
 use crate::facts::Facts;
 use crate::policy::{self, Diagnostic, Given, List, Policy, Span, Text, quote};
@@ -58,7 +60,15 @@ pub fn resolve(policy: &Policy, facts: &Facts) -> Result<Resolved, Vec<Diagnosti
         return Err(problems);
     }
     let groups = resolver.used_groups();
-    Ok(Resolved { file: policy.file.clone(), defaults, default_lines: default_lines(&policy.defaults), groups, services, block, log_denied })
+    Ok(Resolved {
+        file: policy.file.clone(),
+        defaults,
+        default_lines: default_lines(&policy.defaults),
+        groups,
+        services,
+        block,
+        log_denied,
+    })
 }
 
 /// Reads a value that is there; what is wrong with it becomes a problem.
