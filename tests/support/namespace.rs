@@ -117,10 +117,10 @@ impl Namespace {
         assert!(child.wait().expect("nft was started").success(), "nft refused:\n{text}");
     }
 
-    /// All rules in it as stock `nft` lists them.
+    /// All rules in it as stock `nft` lists them, without counts.
     #[track_caller]
     pub fn nft_list(&self) -> String {
-        output(self.command("nft").args(["list", "ruleset"])).success()
+        output(self.command("nft").args(["--stateless", "list", "ruleset"])).success()
     }
 
     /// Sets a sysctl of the network, `net/ipv4/ip_forward` for one.
