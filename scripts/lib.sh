@@ -86,8 +86,17 @@ install_rust() {
         has_cargo "$needed" || export RUSTUP_TOOLCHAIN=stable
         has_cargo "$needed" || die "Rust $needed or newer is needed; see https://rustup.rs"
     fi
-    cargo fmt --version >/dev/null 2>&1 || quietly rustup component add rustfmt
-    cargo clippy --version >/dev/null 2>&1 || quietly rustup component add clippy
+    cargo fmt --version >/dev/null 2>&1 || install_component rustfmt rustfmt
+    cargo clippy --version >/dev/null 2>&1 || install_component clippy rust-clippy
+}
+
+# install_component RUSTUPS_NAME DEBIANS_NAME
+install_component() {
+    if command -v rustup >/dev/null; then
+        quietly rustup component add "$1"
+    else
+        install_packages "$2"
+    fi
 }
 
 # Goes on, as root, in a fresh network namespace that vanishes with the script, with a state of palisade's own: runs the

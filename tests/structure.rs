@@ -90,8 +90,8 @@ fn write_out<'a>(prefix: &str, rest: &'a str, paths: &mut BTreeSet<String>) -> &
         // Past a renaming such as `as io`, to what parts or ends the list.
         let Some(next) = rest.find([',', '}']) else { return "" };
         rest = &rest[next..];
-        if rest.starts_with('}') {
-            return &rest[1..];
+        if let Some(behind) = rest.strip_prefix('}') {
+            return behind;
         }
     }
 }
