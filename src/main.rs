@@ -1,2 +1,87 @@
-//! The command line of palisade.
-fn main() {}
+//! The command line of palisade: arguments in, a report out, an exit status.
+
+use clap::Parser;
+use palisade::cli::{Cli, Color};
+use palisade::commands::{Report, error_json, run};
+use palisade::error::Error;
+use std::io::Write;
+use std::process::ExitCode;
+use tracing_subscriber::filter::LevelFilter;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Status 2 is an answer of `diff`, so what was typed wrongly is an error like any other.
+            let status = u8::from(error.use_stderr());
+            return if error.print().is_ok() { ExitCode::from(status) } else { ExitCode::FAILURE };
+        }
+    };
+    let color = choose_color(cli.common.color);
+    log_to_stderr(&cli, color);
+
+    let (status, output) = match run(&cli) {
+        Ok(Report { status, text, json }) => (status, if cli.common.json { format!("{json}\n") } else { text }),
+        Err(error) => {
+            complain(&error, color);
+            let json = error_json(&cli.command, &error);
+            (1, if cli.common.json { format!("{json}\n") } else { String::new() })
+        }
+    };
+    match print(&output) {
+        Ok(()) => ExitCode::from(status),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::from(status),
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// Whether to colour, on standard error and standard output alike.
+fn choose_color(asked: Color) -> bool {
+    let choice = match asked {
+        Color::Always => anstream::ColorChoice::Always,
+        Color::Never => anstream::ColorChoice::Never,
+        // Obeys NO_COLOR and CLICOLOR, and asks whether standard error is a terminal.
+        Color::Auto => anstream::AutoStream::choice(&std::io::stderr()),
+    };
+    choice.write_global();
+    choice != anstream::ColorChoice::Never
+}
+
+fn log_to_stderr(cli: &Cli, color: bool) {
+    let level = match (cli.common.quiet, cli.common.verbose) {
+        (true, _) => LevelFilter::ERROR,
+        (false, 0) => LevelFilter::WARN,
+        (false, 1) => LevelFilter::INFO,
+        (false, _) => LevelFilter::TRACE,
+    };
+    let log = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_ansi(color);
+    log.without_time().with_target(false).init();
+}
+
+/// Says what went wrong, causes and all, on standard error.
+fn complain(error: &Error, color: bool) {
+    let mut stderr = std::io::stderr().lock();
+    // Nothing can be done about a standard error that takes nothing.
+    let _ = match error {
+        Error::Policy(problems) => writeln!(stderr, "{}", problems.render(color).trim_end()),
+        error => {
+            let mut line = format!("error: {error}");
+            let mut cause = std::error::Error::source(error);
+            while let Some(inner) = cause {
+                let inner_text = inner.to_string();
+                if !line.contains(&inner_text) {
+                    line.push_str(": ");
+                    line.push_str(&inner_text);
+                }
+                cause = inner.source();
+            }
+            writeln!(stderr, "{line}")
+        }
+    };
+}
+
+fn print(output: &str) -> std::io::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(output.as_bytes())?;
+    stdout.flush()
+}

@@ -1,5 +1,178 @@
 //! Names to values: a [`Policy`](crate::policy::Policy) and the facts about this machine become a [`Resolved`].
+//!
+//! Every semantic error is raised here, all at once, and each has a remedy.
 
+mod address;
+mod peers;
+mod ports;
 mod resolved;
+mod values;
 
-pub use resolved::{Action, Defaults, Group, Interface, Line, Peers, Ports, Rate, Resolved, Service, Transport};
+pub use resolved::{Action, DefaultLines, Defaults, Group, Interface, Line, Peers, Ports, Rate, Resolved, Service, Transport};
+
+use crate::facts::Facts;
+use crate::policy::{self, Diagnostic, Given, List, Policy, Span, Text, quote};
+use crate::ruleset::LimitUnit;
+use peers::{Resolver, Role};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How often denied connections are logged when the policy does not say.
+const LOG_DENIED: Rate = Rate { count: 10, unit: LimitUnit::Minute, line: None };
+
+/// What is wrong with a value that does not know where it stands.
+#[derive(Debug, PartialEq, Eq)]
+struct Fault {
+    message: String,
+    help: Option<String>,
+}
+
+impl Fault {
+    fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), help: None }
+    }
+
+    fn help(self, help: impl Into<String>) -> Self {
+        Self { help: Some(help.into()), ..self }
+    }
+
+    fn at(self, span: Span) -> Diagnostic {
+        Diagnostic { help: self.help, ..Diagnostic::at(span, self.message) }
+    }
+}
+
+/// Resolves a policy.
+///
+/// # Errors
+/// Every problem of meaning, each with its place and a remedy.
+pub fn resolve(policy: &Policy, facts: &Facts) -> Result<Resolved, Vec<Diagnostic>> {
+    let mut problems = Vec::new();
+    let mut resolver = Resolver::new(policy, facts, &mut problems);
+    let mut services = BTreeMap::new();
+    for service in &policy.services {
+        services.insert(service.name.value.clone(), resolve_service(service, facts, &mut resolver, &mut problems));
+    }
+    let block = resolver.peers(&policy.block, Role::Block, &mut problems);
+    let defaults = resolve_defaults(&policy.defaults, &mut problems);
+    let log_denied = value(&policy.log_denied, &mut problems, values::rate_or_off).unwrap_or(Some(LOG_DENIED));
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let groups = resolver.used_groups();
+    Ok(Resolved { file: policy.file.clone(), defaults, default_lines: default_lines(&policy.defaults), groups, services, block, log_denied })
+}
+
+/// Reads a value that is there; what is wrong with it becomes a problem.
+fn value<T>(
+    given: &Given<Text>,
+    problems: &mut Vec<Diagnostic>,
+    read: impl FnOnce(&Text) -> Result<T, Fault>,
+) -> Option<T> {
+    let text = given.here()?;
+    read(text).map_err(|fault| problems.push(fault.at(text.span))).ok()
+}
+
+fn resolve_defaults(typed: &policy::Defaults, problems: &mut Vec<Diagnostic>) -> Defaults {
+    let verdicts = [("allow", Action::Allow), ("deny", Action::Deny), ("reject", Action::Reject)];
+    let mut read = |key: &str, given: &Given<Text>, allowed: &[(&str, Action)], otherwise: Action| {
+        value(given, problems, |text| values::action(key, &text.value, allowed)).unwrap_or(otherwise)
+    };
+    let otherwise = Defaults::default();
+    Defaults {
+        incoming: read("incoming", &typed.incoming, &verdicts, otherwise.incoming),
+        outgoing: read("outgoing", &typed.outgoing, &verdicts, otherwise.outgoing),
+        forward: read("forward", &typed.forward, &verdicts, otherwise.forward),
+        ping: read("ping", &typed.ping, &verdicts[..2], otherwise.ping),
+    }
+}
+
+fn default_lines(typed: &policy::Defaults) -> DefaultLines {
+    let line = |given: &Given<Text>| given.here().map(|text| text.span.line);
+    DefaultLines {
+        incoming: line(&typed.incoming),
+        outgoing: line(&typed.outgoing),
+        forward: line(&typed.forward),
+        ping: line(&typed.ping),
+    }
+}
+
+fn resolve_service<'a>(
+    service: &'a policy::Service,
+    facts: &Facts,
+    resolver: &mut Resolver<'a>,
+    problems: &mut Vec<Diagnostic>,
+) -> Service {
+    let name = &service.name;
+    if let Err(fault) = values::service_name(&name.value) {
+        problems.push(fault.at(name.span));
+    }
+    let mut ports = BTreeSet::new();
+    let mut protocols = BTreeSet::new();
+    for item in needed(&service.ports, name, "ports", "write which, such as `ports: 22/tcp`", problems) {
+        match ports::item(&item.value, facts) {
+            Ok(ports::Item::Ports(more)) => ports.extend(more),
+            Ok(ports::Item::Protocol(number)) => {
+                protocols.insert(number);
+            }
+            Err(fault) => problems.push(fault.at(item.span)),
+        }
+    }
+    needed(&service.from, name, "from", "write who may reach it; `from: any` is everyone", problems);
+    not_empty(&service.to, "to", problems);
+    not_empty(&service.on, "on", problems);
+    Service {
+        line: name.span.line,
+        ports,
+        protocols,
+        from: resolver.peers(&service.from, Role::From, problems),
+        except: resolver.peers(&service.except, Role::Except, problems),
+        to: service
+            .to
+            .here()
+            .map(|list| peers::destinations(list, problems))
+            .unwrap_or_default()
+            .into_iter()
+            .collect(),
+        on: service.on.here().map(|list| peers::interfaces(list, problems)).unwrap_or_default(),
+        limit: value(&service.limit, problems, values::rate),
+        log: value(&service.log, problems, |text| values::boolean("log", &text.value)).unwrap_or(false),
+        comment: value(&service.comment, problems, |text| values::comment(&text.value)),
+    }
+}
+
+/// The items of a list that a service can't do without.
+fn needed<'a, T>(
+    given: &'a Given<List<T>>,
+    service: &Text,
+    key: &str,
+    help: &str,
+    problems: &mut Vec<Diagnostic>,
+) -> &'a [T] {
+    match given {
+        Given::Absent => {
+            let message = format!("the service {} does not say `{key}`", quote(&service.value));
+            problems.push(Diagnostic::at(service.span, message).help(help));
+            &[]
+        }
+        Given::Unreadable => &[],
+        Given::Here(list) => {
+            if list.empty {
+                let message = format!("the list `{key}` of the service {} is empty", quote(&service.value));
+                let help = format!("{help}; to allow nobody, remove the service");
+                problems.push(Diagnostic::at(list.span, message).help(help));
+            }
+            &list.items
+        }
+    }
+}
+
+/// An empty `to` or `on` could be meant as everything or as nothing.
+fn not_empty<T>(given: &Given<List<T>>, key: &str, problems: &mut Vec<Diagnostic>) {
+    if let Given::Here(list) = given
+        && list.empty
+    {
+        problems.push(
+            Diagnostic::at(list.span, format!("the list `{key}` is empty"))
+                .help(format!("leave `{key}` out: the service then holds for all")),
+        );
+    }
+}

@@ -13,6 +13,8 @@ pub struct Resolved {
     pub file: String,
     /// What happens to connections that no line speaks of.
     pub defaults: Defaults,
+    /// Where the policy says so.
+    pub default_lines: DefaultLines,
     /// The groups that services or `block` name (`private` among them), by name.
     pub groups: BTreeMap<String, Group>,
     /// The services by name.
@@ -40,6 +42,19 @@ impl Default for Defaults {
     fn default() -> Self {
         Self { incoming: Action::Deny, outgoing: Action::Allow, forward: Action::Deny, ping: Action::Allow }
     }
+}
+
+/// The lines of the defaults; `None` where the policy is silent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DefaultLines {
+    /// Of `incoming`.
+    pub incoming: Option<Line>,
+    /// Of `outgoing`.
+    pub outgoing: Option<Line>,
+    /// Of `forward`.
+    pub forward: Option<Line>,
+    /// Of `ping`.
+    pub ping: Option<Line>,
 }
 
 /// A default verdict.

@@ -5,7 +5,7 @@ use super::Set;
 /// One nf_tables expression.
 ///
 /// What a dump holds beyond this list becomes [`Expr::Unknown`], which is never equal to anything palisade writes.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Expr {
     /// `meta`: loads a property of the packet or its interfaces.
     Meta {
@@ -299,7 +299,7 @@ pub enum Cmp {
 }
 
 /// The set that a lookup asks.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SetRef {
     /// A named set or map of the same table.
     Named(String),
@@ -319,7 +319,7 @@ pub enum DynsetOp {
 }
 
 /// A verdict.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Verdict {
     /// Final for this base chain only: another table may still drop.
     Accept,

@@ -13,9 +13,10 @@ mod expr;
 mod intervals;
 mod set;
 
+pub use canonical::split_origin;
 pub use expr::{
     Cmp, CtKey, Direction, DynsetOp, Expr, IcmpxCode, Limit, LimitUnit, Log, MetaKey, PayloadBase, Register, Reject,
-    SetRef, Verdict,
+    SetRef, Verdict, ct_state,
 };
 pub use intervals::{AddressRange, Addresses, Intervals};
 pub use set::{Element, ElementKey, ElementValue, Key, KeyType, MapValue, Set, SetFlags, SetSpec};
@@ -23,7 +24,7 @@ pub use set::{Element, ElementKey, ElementValue, Key, KeyType, MapValue, Set, Se
 use std::collections::{BTreeMap, BTreeSet};
 
 /// All tables of one network namespace, or the ones that were asked for.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ruleset {
     /// The tables by family and name.
     pub tables: BTreeMap<TableId, Table>,
@@ -116,7 +117,7 @@ impl std::fmt::Display for TableId {
 }
 
 /// A table: chains with their rules, sets and maps with their elements.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Table {
     /// `NFT_TABLE_F_*`: 1 dormant, 2 owner, 4 persist.
     pub flags: u32,
@@ -132,7 +133,7 @@ pub struct Table {
 }
 
 /// A chain: a base chain when it is attached to a hook, else one that rules jump to.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Chain {
     /// The hook it is attached to, if any.
     pub base: Option<BaseChain>,
@@ -143,7 +144,7 @@ pub struct Chain {
 }
 
 /// How a base chain is attached to the packet path.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BaseChain {
     /// `filter`, `nat` or `route`.
     pub kind: String,
@@ -216,7 +217,7 @@ impl std::fmt::Display for Hook {
 }
 
 /// The verdict at the end of a base chain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Policy {
     /// `NF_DROP`.
     Drop,
@@ -234,7 +235,7 @@ impl std::fmt::Display for Policy {
 }
 
 /// A rule: expressions that run in order until one does not match or gives a verdict.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rule {
     /// The expressions.
     pub exprs: Vec<Expr>,

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 pub type Key = SmallVec<[u8; 16]>;
 
 /// A named or anonymous set or map.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Set {
     /// Everything but the elements.
     pub spec: SetSpec,
@@ -17,7 +17,7 @@ pub struct Set {
 }
 
 /// What a set or map is, apart from its elements.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SetSpec {
     /// The type of the keys.
     pub key: KeyType,
@@ -33,6 +33,14 @@ pub struct SetSpec {
     pub comment: Option<String>,
     /// Attributes that this version does not know, as netlink had them; empty in what palisade makes.
     pub unknown: Vec<u8>,
+}
+
+impl SetSpec {
+    /// A set of such keys, without a bound, timeout or comment.
+    #[must_use]
+    pub fn new(key: KeyType, flags: SetFlags) -> Self {
+        Self { key, value: None, flags, size: None, timeout_ms: None, comment: None, unknown: Vec::new() }
+    }
 }
 
 /// The type of a key: nft's number for it and its length.
@@ -142,7 +150,7 @@ impl SetFlags {
 }
 
 /// An element of a set or map.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Element {
     /// What it matches.
     pub key: ElementKey,
@@ -151,7 +159,7 @@ pub struct Element {
 }
 
 /// What an element matches.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ElementKey {
     /// One value.
     Single(Key),
@@ -162,7 +170,7 @@ pub enum ElementKey {
 }
 
 /// What a map's element maps to.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ElementValue {
     /// A verdict.
     Verdict(Verdict),

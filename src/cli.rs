@@ -1,0 +1,137 @@
+//! The command line as it is typed. The help texts are the manual: `palisade man` prints them as manual pages.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// The firewall of a Linux server that runs containers.
+///
+/// One YAML policy says who may reach which port. Palisade compiles it to nftables, loads it into the kernel in one
+/// transaction, and tells at any time how the kernel differs from the policy. A service's line holds for a process of
+/// this machine and for a port published by a container alike. Palisade touches `table inet palisade` and nothing else.
+///
+/// Begin with `palisade check`, look at `palisade apply --dry-run`, then `palisade apply`.
+#[derive(Debug, Parser)]
+#[command(
+    name = "palisade",
+    version,
+    propagate_version = true,
+    disable_help_subcommand = true,
+    after_long_help = "Files:\n  /etc/palisade/policy.yaml   the policy; refused when anyone but root could write it or a folder above it\n\n\
+        Exit status: 0 is success, 1 an error; `diff` exits with 2 when the kernel differs, `status` with 3 when nothing \
+        is loaded."
+)]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub common: Common,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options that every command takes, before or after its name.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// The policy to read.
+    ///
+    /// Files that it names are relative to it. It is refused when anyone but root could write it or a folder above it,
+    /// since who can write it can open this machine.
+    #[arg(long, global = true, value_name = "FILE", default_value = crate::load::DEFAULT_PATH)]
+    pub policy: PathBuf,
+    /// Print one JSON document on standard output, and nothing else there.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// When to colour what is printed.
+    ///
+    /// `auto` colours on a terminal, unless NO_COLOR is set.
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = Color::Auto)]
+    pub color: Color,
+    /// Say on standard error what is being done; twice for every detail.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Print errors only.
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+}
+
+/// When to colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Say whether the policy is valid; changes nothing.
+    ///
+    /// Reads, resolves and compiles the policy and reports all its problems at once. Run as root it also has the kernel
+    /// accept the result in a throw-away network namespace. Exit status: 0 valid, 1 not.
+    Check,
+    /// Print the compiled ruleset.
+    ///
+    /// Needs no privilege. Each rule carries the policy line that it comes from.
+    Show {
+        /// How to print it: `nft` loads with `nft -f`, `json` is for programs.
+        #[arg(long, value_enum, default_value_t = Format::Nft)]
+        format: Format,
+    },
+    /// Compare the policy with the live kernel.
+    ///
+    /// Lines with `-` stand in the kernel and not in the policy, lines with `+` in the policy and not in the kernel:
+    /// what `apply` would remove and add. Packet counts do not count, nor do policy lines that merely moved.
+    /// Exit status: 0 in sync, 2 differs, 1 error.
+    Diff,
+    /// Make the kernel match the policy.
+    ///
+    /// Sends the least change as one transaction that is carried out whole or not at all, made against the ruleset it
+    /// was computed from, and reads it back to verify. What does not change keeps its counters; applying again changes
+    /// nothing. A connection that loses access is stopped by its next packet only when it is not yet established: an
+    /// established one lives until it ends. Exit status: 0, or 1 with the old rules still in force.
+    Apply {
+        /// Print the transaction as nft commands, and send nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Say what is loaded, since when, whether it is in sync, and what it has let in and denied.
+    ///
+    /// Exit status: 0 active, 3 not active, 1 error.
+    Status,
+    /// Remove palisade's table, and with it every restriction that it enforces.
+    ///
+    /// Asks first. What other firewalls and container engines have loaded stays as it is.
+    Disable {
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Print the JSON Schema of the policy, for editors.
+    ///
+    /// With `# yaml-language-server: $schema=FILE` as a policy's first line, editors complete and check as one types.
+    Schema,
+    /// Print the completions of a shell.
+    Completions {
+        /// The shell.
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages to a folder.
+    Man {
+        /// The folder, which is made if it is not there.
+        dir: PathBuf,
+    },
+}
+
+/// How `show` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// What `nft -f` loads.
+    Nft,
+    /// One JSON document.
+    Json,
+}

@@ -1,0 +1,51 @@
+//! `palisade apply`
+
+use super::{Desired, Report};
+use crate::changes::changes;
+use crate::delta::delta;
+use crate::enforce::enforce;
+use crate::error::Error;
+use crate::loaded;
+use crate::netlink::Socket;
+use crate::privileges::keep_net_admin_alone;
+use crate::render;
+use serde_json::json;
+use std::path::Path;
+use std::time::SystemTime;
+
+pub(super) fn run(path: &Path, dry_run: bool) -> Result<Report, Error> {
+    let mut desired = Desired::load(path)?;
+    keep_net_admin_alone("apply")?;
+    let socket = Socket::open()?;
+    desired.table.comment = desired.table.comment.map(|comment| loaded::stamp(&comment, SystemTime::now()));
+    if dry_run {
+        return plan(&socket, &desired);
+    }
+    let enforced = enforce(&socket, &desired.id, Some(&desired.table))?;
+    let text = match enforced.operations {
+        0 => "nothing to do: the kernel already holds this policy\n".to_owned(),
+        1 => "applied: 1 operation, verified\n".to_owned(),
+        operations => format!("applied: {operations} operations, verified\n"),
+    };
+    let json = json!({
+        "applied": true,
+        "operations": enforced.operations,
+        "attempts": enforced.attempts,
+        "in_sync": true,
+    });
+    Ok(Report::ok(text, json))
+}
+
+fn plan(socket: &Socket, desired: &Desired) -> Result<Report, Error> {
+    let live = socket.snapshot(&desired.id)?.table;
+    let transaction = delta(&desired.id, live.as_ref(), Some(&desired.table));
+    let commands = render::transaction(&transaction);
+    let text = match transaction.ops.is_empty() {
+        true => "# nothing to do: the kernel already holds this policy\n".to_owned(),
+        false => commands.clone(),
+    };
+    let changes = changes(&desired.id, live.as_ref(), Some(&desired.table));
+    let commands: Vec<&str> = commands.lines().collect();
+    let json = json!({ "applied": false, "in_sync": changes.is_empty(), "changes": changes, "commands": commands });
+    Ok(Report::ok(text, json))
+}

@@ -1,0 +1,46 @@
+//! `palisade check`
+
+use super::{Desired, Report};
+use crate::enforce::{EnforceError, enforce};
+use crate::error::Error;
+use crate::netlink::Socket;
+use crate::privileges::{keep_net_admin_alone, may_change_firewall, may_make_namespaces};
+use serde_json::json;
+use std::path::Path;
+
+pub(super) fn run(path: &Path) -> Result<Report, Error> {
+    let desired = Desired::load(path)?;
+    let file = path.display();
+    if !may_change_firewall() || !may_make_namespaces() {
+        let text = format!("{file} is valid; the kernel was not asked, which needs root\n");
+        return Ok(Report::ok(text, json!({ "valid": true, "problems": [], "kernel": "not asked" })));
+    }
+    let socket = Socket::open_in_new_namespace()?;
+    keep_net_admin_alone("check")?;
+    match enforce(&socket, &desired.id, Some(&desired.table)) {
+        Ok(_) => {
+            let text = format!("{file} is valid, and the kernel accepts it\n");
+            Ok(Report::ok(text, json!({ "valid": true, "problems": [], "kernel": "accepted" })))
+        }
+        Err(EnforceError::Refused { object, origin, why }) => {
+            let message = format!("the kernel would refuse {object}: {why}");
+            let line = origin.as_deref().and_then(line_of);
+            let at = origin.map(|origin| format!(" ({origin})")).unwrap_or_default();
+            let problem = json!({
+                "message": message,
+                "file": file.to_string(),
+                "line": line,
+                "column": null,
+                "help": null,
+            });
+            let json = json!({ "valid": false, "problems": [problem], "kernel": "refused" });
+            Ok(Report { status: 1, text: format!("{file} is not valid: {message}{at}\n"), json })
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The line of an origin such as `policy.yaml:17`.
+fn line_of(origin: &str) -> Option<u32> {
+    origin.rsplit_once(':')?.1.parse().ok()
+}

@@ -1,0 +1,43 @@
+//! `palisade disable`
+
+use super::Report;
+use crate::enforce::enforce;
+use crate::error::Error;
+use crate::netlink::Socket;
+use crate::privileges::keep_net_admin_alone;
+use crate::ruleset::TableId;
+use serde_json::json;
+use std::io::{BufRead, IsTerminal, Write};
+
+pub(super) fn run(yes: bool) -> Result<Report, Error> {
+    keep_net_admin_alone("disable")?;
+    let socket = Socket::open()?;
+    let id = TableId::palisade();
+    if socket.snapshot(&id)?.table.is_none() {
+        let json = json!({ "disabled": false, "active": false });
+        return Ok(Report::ok(format!("{id} is not loaded: nothing to disable\n"), json));
+    }
+    if !yes {
+        ask(&id)?;
+    }
+    enforce(&socket, &id, None)?;
+    let text = format!("{id} is gone: palisade restricts nothing now\n");
+    Ok(Report::ok(text, json!({ "disabled": true, "active": false })))
+}
+
+fn ask(id: &TableId) -> Result<(), Error> {
+    let stdin = std::io::stdin();
+    if !stdin.is_terminal() {
+        return Err(Error::Declined("not disabled: say --yes where nobody can be asked"));
+    }
+    let asked = |source| Error::Io { what: "can't ask".to_owned(), source };
+    let mut terminal = std::io::stderr();
+    write!(terminal, "Remove {id}? Everything that only palisade denies will be open. [y/N] ").map_err(asked)?;
+    terminal.flush().map_err(asked)?;
+    let mut answer = String::new();
+    stdin.lock().read_line(&mut answer).map_err(asked)?;
+    match answer.trim() {
+        "y" | "Y" | "yes" => Ok(()),
+        _ => Err(Error::Declined("not disabled")),
+    }
+}

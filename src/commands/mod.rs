@@ -1,0 +1,80 @@
+//! The commands, one file each: a few lines of pipeline and the words for its result.
+
+mod apply;
+mod check;
+mod diff;
+mod disable;
+mod generate;
+mod show;
+mod status;
+
+use crate::cli::{Cli, Command};
+use crate::compile::compile;
+use crate::error::Error;
+use crate::load::load;
+use crate::resolve::Resolved;
+use crate::ruleset::{Table, TableId};
+use serde_json::{Value, json};
+use std::path::Path;
+
+/// What a command has to say: `main` prints one of the two and exits with the status.
+#[derive(Debug)]
+pub struct Report {
+    /// The exit status.
+    pub status: u8,
+    /// For people; empty when there is nothing to say.
+    pub text: String,
+    /// For programs.
+    pub json: Value,
+}
+
+impl Report {
+    fn ok(text: impl Into<String>, json: Value) -> Self {
+        Self { status: 0, text: text.into(), json }
+    }
+}
+
+/// Runs a command.
+///
+/// # Errors
+/// [`Error`], for which `main` exits with status 1.
+pub fn run(cli: &Cli) -> Result<Report, Error> {
+    let policy = &cli.common.policy;
+    match &cli.command {
+        Command::Check => check::run(policy),
+        Command::Show { format } => show::run(policy, *format),
+        Command::Diff => diff::run(policy),
+        Command::Apply { dry_run } => apply::run(policy, *dry_run),
+        Command::Status => status::run(policy),
+        Command::Disable { yes } => disable::run(*yes),
+        Command::Schema => generate::schema(),
+        Command::Completions { shell } => generate::completions(*shell),
+        Command::Man { dir } => generate::man(dir),
+    }
+}
+
+/// An error as `--json` prints it.
+#[must_use]
+pub fn error_json(command: &Command, error: &Error) -> Value {
+    match (command, error) {
+        (Command::Check, Error::Policy(problems)) => json!({ "valid": false, "problems": problems.problems() }),
+        (_, Error::Policy(problems)) => json!({ "error": error.to_string(), "problems": problems.problems() }),
+        _ => json!({ "error": error.to_string() }),
+    }
+}
+
+/// A policy and the table that it means.
+struct Desired {
+    policy: Resolved,
+    id: TableId,
+    table: Table,
+}
+
+impl Desired {
+    fn load(path: &Path) -> Result<Self, Error> {
+        let policy = load(path).map_err(Error::Policy)?;
+        let id = TableId::palisade();
+        let table = compile(&policy).tables.remove(&id).unwrap_or_default();
+        Ok(Self { policy, id, table })
+    }
+}

@@ -1,0 +1,136 @@
+//! `palisade status`
+
+use super::{Desired, Report};
+use crate::changes::changes;
+use crate::error::Error;
+use crate::loaded;
+use crate::netlink::Socket;
+use crate::privileges::keep_net_admin_alone;
+use crate::resolve::Service;
+use crate::ruleset::{Expr, Rule, Table, TableId, Verdict};
+use serde::Serialize;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
+
+/// Packets and bytes that rules have counted since they were loaded. An established connection is counted by its first
+/// packet alone: the rest leaves at the first rule.
+#[derive(Clone, Copy, Default, Serialize)]
+struct Count {
+    packets: u64,
+    bytes: u64,
+}
+
+#[derive(Serialize)]
+struct ServiceStatus {
+    number: usize,
+    name: String,
+    /// As the policy has them; empty when the policy can't be read.
+    ports: Vec<String>,
+    #[serde(flatten)]
+    admitted: Count,
+    line: Option<u32>,
+}
+
+pub(super) fn run(path: &Path) -> Result<Report, Error> {
+    let desired = Desired::load(path);
+    keep_net_admin_alone("status")?;
+    let id = TableId::palisade();
+    let Some(live) = Socket::open()?.snapshot(&id)?.table else {
+        let json = json!({ "active": false, "in_sync": false, "services": [], "denied": {} });
+        return Ok(Report { status: 3, text: "not active: `palisade apply` loads the policy\n".to_owned(), json });
+    };
+    let in_sync = desired.as_ref().is_ok_and(|desired| changes(&id, Some(&live), Some(&desired.table)).is_empty());
+    let services = services(&live, desired.as_ref().ok());
+    let denied = denied(&live);
+    let (file, since) = live.comment.as_deref().map_or((None, None), loaded::read);
+
+    let mut text = format!("active, loaded from {}", file.unwrap_or("an unknown policy"));
+    if let Some(since) = since {
+        let _ = write!(text, " at {since}");
+    }
+    text.push_str(match (&desired, in_sync) {
+        (Err(_), _) => "; the policy has problems, see `palisade check`\n",
+        (Ok(_), true) => "; in sync with the policy\n",
+        (Ok(_), false) => "; differs from the policy, see `palisade diff`\n",
+    });
+    text.push_str(&table_of(&services, &denied));
+    let json = json!({
+        "active": true,
+        "in_sync": in_sync,
+        "policy_valid": desired.is_ok(),
+        "file": file,
+        "since": since,
+        "services": services,
+        "denied": denied,
+    });
+    Ok(Report::ok(text, json))
+}
+
+fn services(live: &Table, desired: Option<&Desired>) -> Vec<ServiceStatus> {
+    let names = live.chains.keys().filter_map(|chain| chain.strip_prefix("service-"));
+    let status = |(index, name): (usize, &str)| {
+        let service = desired.and_then(|desired| desired.policy.services.get(name));
+        let chains = [format!("service-{name}"), format!("admit-{name}")];
+        let rules = chains.iter().filter_map(|chain| live.chains.get(chain)).flat_map(|chain| &chain.rules);
+        ServiceStatus {
+            number: index + 1,
+            name: name.to_owned(),
+            ports: service.map(ports).unwrap_or_default(),
+            admitted: counted(rules.filter(|rule| accepts(rule))),
+            line: service.map(|service| service.line),
+        }
+    };
+    names.enumerate().map(status).collect()
+}
+
+fn ports(service: &Service) -> Vec<String> {
+    let ports = service.ports.iter().map(ToString::to_string);
+    ports.chain(service.protocols.iter().map(|number| format!("{number}/proto"))).collect()
+}
+
+/// What each of palisade's denying chains has counted.
+fn denied(live: &Table) -> BTreeMap<&'static str, Count> {
+    let chains = [
+        ("incoming", "default-incoming"),
+        ("forward", "default-forward"),
+        ("outgoing", "default-outgoing"),
+        ("invalid", "invalid"),
+        ("blocked", "filter-prerouting"),
+    ];
+    let count = |chain: &str| live.chains.get(chain).map(|chain| counted(&chain.rules));
+    chains.into_iter().filter_map(|(name, chain)| Some((name, count(chain)?))).collect()
+}
+
+fn accepts(rule: &Rule) -> bool {
+    rule.exprs.last() == Some(&Expr::Verdict(Verdict::Accept))
+}
+
+fn counted<'a>(rules: impl IntoIterator<Item = &'a Rule>) -> Count {
+    let mut count = Count::default();
+    for expr in rules.into_iter().flat_map(|rule| &rule.exprs) {
+        if let Expr::Counter { packets, bytes } = expr {
+            count.packets = count.packets.saturating_add(*packets);
+            count.bytes = count.bytes.saturating_add(*bytes);
+        }
+    }
+    count
+}
+
+fn table_of(services: &[ServiceStatus], denied: &BTreeMap<&'static str, Count>) -> String {
+    let mut text = String::new();
+    let width = services.iter().map(|service| service.name.len()).max().unwrap_or(0).max("service".len());
+    if !services.is_empty() {
+        let _ = writeln!(text, "\n{:>4}  {:width$}  {:>12}  {:>12}  ports", "", "service", "connections", "bytes");
+        for ServiceStatus { number, name, ports, admitted, .. } in services {
+            let Count { packets, bytes } = admitted;
+            let _ = writeln!(text, "{number:>4}  {name:width$}  {packets:>12}  {bytes:>12}  {}", ports.join(" "));
+        }
+    }
+    let _ = writeln!(text, "\n{:>4}  {:width$}  {:>12}  {:>12}", "", "denied", "packets", "bytes");
+    for (name, Count { packets, bytes }) in denied {
+        let _ = writeln!(text, "{:>4}  {name:width$}  {packets:>12}  {bytes:>12}", "");
+    }
+    text
+}

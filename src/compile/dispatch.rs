@@ -1,0 +1,161 @@
+//! Which service a packet asks for: verdict maps from port to the service's chain.
+
+use super::Compiler;
+use super::statement::{Origin, key, when};
+use crate::resolve::{Service, Transport};
+use crate::ruleset::{
+    Element, ElementKey, ElementValue, Intervals, KeyType, MapValue, Rule, Set, SetFlags, SetSpec, Verdict,
+};
+use std::collections::BTreeSet;
+
+impl<'a> Compiler<'a> {
+    /// One map a transport for single ports, which is a hash, and one for runs of ports, which is a tree; one for other
+    /// IP protocols. A map without elements is left out.
+    pub(super) fn dispatch_maps(&mut self) {
+        for transport in Transport::ALL {
+            let name = transport.name();
+            let (mut single, mut ranges) = (Vec::new(), Vec::new());
+            for (first, last, services) in self.port_runs(transport) {
+                let (chain, ports) = match first == last {
+                    true => (format!("port-{name}-{first}"), format!("{first}/{name}")),
+                    false => (format!("port-{name}-{first}-{last}"), format!("{first}-{last}/{name}")),
+                };
+                let verdict = self.verdict_for(chain, &ports, &services);
+                let (first_key, last_key) = (first.to_be_bytes(), last.to_be_bytes());
+                let value = Some(Box::new(ElementValue::Verdict(verdict)));
+                if first == last {
+                    single.push(Element { key: ElementKey::Single(key(&first_key)), value });
+                } else {
+                    ranges.push(Element { key: ElementKey::Range(key(&first_key), key(&last_key)), value });
+                }
+            }
+            let what = name.to_uppercase();
+            let key = KeyType::INET_SERVICE;
+            self.map(
+                map_name(transport),
+                key,
+                SetFlags::default(),
+                &format!("{what} ports and their services"),
+                single,
+            );
+            let comment = format!("runs of {what} ports and their services");
+            self.map(ranges_name(transport), key, SetFlags::INTERVAL, &comment, ranges);
+        }
+        let elements = self.protocols().into_iter().map(|protocol| {
+            let named = self.services_with(|service| service.protocols.contains(&protocol));
+            let verdict = self.verdict_for(format!("protocol-{protocol}"), &format!("protocol {protocol}"), &named);
+            Element::single(&[protocol]).with_verdict(verdict)
+        });
+        let elements = elements.collect();
+        let comment = "other IP protocols and their services";
+        self.map("services-protocol".to_owned(), KeyType::INET_PROTO, SetFlags::default(), comment, elements);
+    }
+
+    fn map(&mut self, name: String, key: KeyType, flags: SetFlags, comment: &str, elements: Vec<Element>) {
+        if elements.is_empty() {
+            return;
+        }
+        let comment = Some(self.says(comment, Origin::File));
+        let spec = SetSpec { value: Some(MapValue::Verdict), comment, ..SetSpec::new(key, flags) };
+        self.set(name, Set { spec, elements });
+    }
+
+    /// The rules that ask those maps; input and forward share them, and so every service.
+    pub(super) fn dispatch(&self) -> Vec<Rule> {
+        let mut rules = Vec::new();
+        for transport in Transport::ALL {
+            for map in [map_name(transport), ranges_name(transport)] {
+                if self.table.sets.contains_key(&map) {
+                    let sentence = format!("services, by the {} port that the sender asked for", transport.name());
+                    let comment = self.says(&sentence, Origin::File);
+                    rules.push(when().original_port_vmap(transport, &map).because(comment));
+                }
+            }
+        }
+        if self.table.sets.contains_key("services-protocol") {
+            let comment = self.says("services of other IP protocols", Origin::File);
+            rules.push(when().protocol_vmap("services-protocol").because(comment));
+        }
+        rules
+    }
+
+    /// The ports of all services, cut where another set of services begins or ends.
+    fn port_runs(&self, transport: Transport) -> Vec<(u16, u16, BTreeSet<&'a str>)> {
+        let mut all: Vec<(u32, u32, &str)> = Vec::new();
+        let policy = self.policy;
+        for (name, service) in &policy.services {
+            let ports = service.ports.iter().filter(|ports| ports.transport == transport);
+            let runs: Intervals<u16> = ports.map(|ports| (ports.first, ports.last)).collect();
+            all.extend(runs.as_slice().iter().map(|&(first, last)| (first.into(), last.into(), name.as_str())));
+        }
+        // One past the last of 65535 does not fit in a port.
+        let mut edges: Vec<(u32, bool, &str)> = Vec::new();
+        for &(first, last, name) in &all {
+            edges.push((first, true, name));
+            edges.push((last + 1, false, name));
+        }
+        edges.sort_unstable();
+        let (mut runs, mut open, mut begin) = (Vec::new(), BTreeSet::new(), 0);
+        for (port, opens, name) in edges {
+            if port > begin && !open.is_empty() {
+                let port_of = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
+                runs.push((port_of(begin), port_of(port - 1), open.clone()));
+            }
+            begin = port;
+            if opens {
+                open.insert(name);
+            } else {
+                open.remove(name);
+            }
+        }
+        runs
+    }
+
+    fn protocols(&self) -> BTreeSet<u8> {
+        self.policy.services.values().flat_map(|service| service.protocols.iter().copied()).collect()
+    }
+
+    fn services_with(&self, wanted: impl Fn(&Service) -> bool) -> BTreeSet<&'a str> {
+        let policy = self.policy;
+        let services = policy.services.iter().filter(|(_, service)| wanted(service));
+        services.map(|(name, _)| name.as_str()).collect()
+    }
+
+    /// Where a key leads: to its service, or to a chain of its own that asks each of several, so that a port is open
+    /// to the union of what its services say.
+    fn verdict_for(&mut self, chain: String, what: &str, services: &BTreeSet<&str>) -> Verdict {
+        let policy = self.policy;
+        let named: Vec<(&String, &Service)> =
+            services.iter().filter_map(|name| policy.services.get_key_value(*name)).collect();
+        let limited = |service: &Service| service.limit.is_some();
+        let denied = |service: &Service| self.excess_needs_a_chain(service);
+        if let [(name, service)] = named.as_slice()
+            && !denied(service)
+        {
+            return Verdict::Jump(format!("service-{name}"));
+        }
+        let mut rules = Vec::new();
+        // Who is admitted without a limit must not be counted against another service's.
+        let (bounded, free): (Vec<_>, Vec<_>) = named.iter().partition(|(_, service)| limited(service));
+        for (name, service) in free.iter().chain(&bounded) {
+            let comment = self.says(&format!("{what} is {name}"), Origin::Line(Some(service.line)));
+            rules.push(when().jump(&format!("service-{name}")).because(comment));
+        }
+        for (name, service) in bounded.iter().filter(|(_, service)| denied(service)) {
+            let comment =
+                self.says(&format!("{what}: what exceeds the limit of {name}"), Origin::Line(Some(service.line)));
+            rules.push(when().jump(&format!("excess-{name}")).because(comment));
+        }
+        let comment = self.says(&format!("services that answer for {what}"), Origin::File);
+        self.chain(chain.clone(), comment, rules);
+        Verdict::Jump(chain)
+    }
+}
+
+fn map_name(transport: Transport) -> String {
+    format!("services-{}", transport.name())
+}
+
+fn ranges_name(transport: Transport) -> String {
+    format!("services-{}-ranges", transport.name())
+}

@@ -1,0 +1,134 @@
+//! What every default-deny machine needs, whatever its policy says.
+
+use super::Compiler;
+use super::statement::{Origin, Version, when};
+use crate::resolve::Action;
+use crate::ruleset::{Rule, Verdict, ct_state};
+
+/// RFC 792: destination unreachable (with "fragmentation needed"), time exceeded, parameter problem.
+const ICMP_ERRORS: [u8; 3] = [3, 11, 12];
+/// RFC 4443: destination unreachable, packet too big, time exceeded, parameter problem.
+const ICMPV6_ERRORS: [u8; 4] = [1, 2, 3, 4];
+/// RFC 4861: router solicitation and advertisement, neighbour solicitation and advertisement. Not redirects: a
+/// server's routes are not a neighbour's to change.
+const NEIGHBOUR_DISCOVERY: [u8; 4] = [133, 134, 135, 136];
+/// RFC 2710 and 3810: multicast listener query, report, done, report version 2.
+const LISTENER_REPORTS: [u8; 4] = [130, 131, 132, 143];
+const ECHO_REQUEST: u8 = 8;
+const ECHO_REQUEST_V6: u8 = 128;
+
+impl Compiler<'_> {
+    /// The first rule, so that an established connection pays for one lookup and no more.
+    pub(super) fn accept_established(&self, incoming: Action) -> Rule {
+        match incoming {
+            Action::Allow => self.accept_replies(),
+            Action::Deny | Action::Reject => {
+                let invalid = (ct_state::INVALID, Verdict::Goto("invalid".to_owned()));
+                let comment = self.says("replies, and errors about known connections", Origin::BuiltIn);
+                when().ct_state_vmap(&[replies()[0].clone(), replies()[1].clone(), invalid]).because(comment)
+            }
+        }
+    }
+
+    pub(super) fn accept_replies(&self) -> Rule {
+        let comment = self.says("replies, and errors about known connections", Origin::BuiltIn);
+        when().ct_state_vmap(&replies()).because(comment)
+    }
+
+    pub(super) fn accept_loopback(&self) -> Rule {
+        when().iifname_is("lo").accept().because(self.says("this machine talks to itself", Origin::BuiltIn))
+    }
+
+    pub(super) fn accept_loopback_out(&self) -> Rule {
+        when().oifname_is("lo").accept().because(self.says("this machine talks to itself", Origin::BuiltIn))
+    }
+
+    /// Packets that belong to no connection and can't begin one. Errors that path discovery needs are let through
+    /// even then: the connection they speak of may be one that this machine does not track.
+    pub(super) fn invalid(&mut self) {
+        let rules = vec![
+            self.accept_loopback(),
+            self.icmp_errors(Version::V4),
+            self.icmp_errors(Version::V6),
+            when().counter().drop().because(self.says("belongs to no connection", Origin::BuiltIn)),
+        ];
+        let comment = self.says("packets that belong to no connection", Origin::BuiltIn);
+        self.chain("invalid", comment, rules);
+    }
+
+    fn icmp_errors(&self, version: Version) -> Rule {
+        let types: &[u8] = match version {
+            Version::V4 => &ICMP_ERRORS,
+            Version::V6 => &ICMPV6_ERRORS,
+        };
+        let comment = self.says("errors that path discovery needs", Origin::BuiltIn);
+        when().version(version).icmp_type(version, types).accept().because(comment)
+    }
+
+    pub(super) fn ping(&self) -> Vec<Rule> {
+        let line = Origin::Line(self.policy.default_lines.ping);
+        let (verdict, sentence) = match self.policy.defaults.ping {
+            Action::Allow => (Verdict::Accept, "ping is answered"),
+            // Where the default denies, it denies echo requests too.
+            _ if self.policy.defaults.incoming != Action::Allow => return Vec::new(),
+            _ => (Verdict::Drop, "ping is not answered"),
+        };
+        let echo = |version, number| {
+            let verdict = verdict.clone();
+            when().version(version).icmp_type(version, &[number]).verdict(verdict).because(self.says(sentence, line))
+        };
+        vec![echo(Version::V4, ECHO_REQUEST), echo(Version::V6, ECHO_REQUEST_V6)]
+    }
+
+    pub(super) fn essentials_input(&self) -> Vec<Rule> {
+        if self.policy.defaults.incoming == Action::Allow {
+            return Vec::new();
+        }
+        vec![
+            self.neighbour_discovery(),
+            self.listener_reports(),
+            when()
+                .version(Version::V4)
+                .udp_ports(67, 68)
+                .accept()
+                .because(self.says("DHCP answers", Origin::BuiltIn)),
+            when()
+                .source_is_link_local()
+                .udp_ports(547, 546)
+                .accept()
+                .because(self.says("DHCPv6 answers", Origin::BuiltIn)),
+        ]
+    }
+
+    pub(super) fn essentials_output(&self) -> Vec<Rule> {
+        vec![
+            self.neighbour_discovery(),
+            self.listener_reports(),
+            when()
+                .version(Version::V4)
+                .udp_ports(68, 67)
+                .accept()
+                .because(self.says("DHCP requests", Origin::BuiltIn)),
+            when()
+                .source_is_link_local()
+                .udp_ports(546, 547)
+                .accept()
+                .because(self.says("DHCPv6 requests", Origin::BuiltIn)),
+        ]
+    }
+
+    fn neighbour_discovery(&self) -> Rule {
+        let comment = self.says("IPv6 neighbour discovery, from neighbours only", Origin::BuiltIn);
+        when().hop_limit_untouched().icmp_type(Version::V6, &NEIGHBOUR_DISCOVERY).accept().because(comment)
+    }
+
+    /// From any source: a host that has no address yet reports from `::`.
+    fn listener_reports(&self) -> Rule {
+        let comment = self.says("IPv6 multicast listener reports", Origin::BuiltIn);
+        when().version(Version::V6).icmp_type(Version::V6, &LISTENER_REPORTS).accept().because(comment)
+    }
+}
+
+fn replies() -> [(u32, Verdict); 2] {
+    [(ct_state::ESTABLISHED, Verdict::Accept), (ct_state::RELATED, Verdict::Accept)]
+}

@@ -1,0 +1,193 @@
+//! What a policy means, as the one nf_tables table that says so.
+//!
+//! ```text
+//! filter-prerouting ── blocked sources, before connection tracking
+//! filter-input ──────┬─ replies, loopback ─ services-tcp, services-udp, ... ─► service-NAME ─► accept
+//!                    ├─ ping, neighbour discovery, DHCP answers
+//!                    └─ default-incoming
+//! filter-forward ────┬─ replies
+//!                    ├─ from-containers ─┬─ published: the same service maps as input
+//!                    ├─ to-containers ───┘
+//!                    └─ default-forward
+//! filter-output ─────── only where the policy restricts what this machine sends
+//! ```
+//!
+//! Services are looked up by the port that the outside sees (`ct original proto-dst`), so a host process and a port
+//! published by a container are admitted by the same rule. The cost of a packet does not grow with the number of
+//! services or sources: ports are keys of a verdict map, sources are elements of sets.
+
+mod dispatch;
+mod essentials;
+mod forward;
+mod peers;
+mod service;
+mod statement;
+
+use crate::resolve::{Action, Resolved};
+use crate::ruleset::{BaseChain, Chain, Hook, Policy, Rule, Ruleset, Set, Table, TableId};
+use statement::{Origin, when};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The priority of base chains on the `raw` level: before connection tracking (`NF_IP_PRI_RAW`).
+const PRIORITY_RAW: i32 = -300;
+
+/// One before `filter` (`NF_IP_PRI_FILTER`): palisade denies before engines and other firewalls accept.
+const PRIORITY_BEFORE_FILTER: i32 = -1;
+
+/// The longest comment, in bytes, that stock nft takes and shows.
+pub const COMMENT_MAX: usize = 125;
+
+/// Compiles a policy to `table inet palisade`.
+///
+/// Total: every [`Resolved`] has a ruleset, and the same one has the same ruleset.
+#[must_use]
+pub fn compile(resolved: &Resolved) -> Ruleset {
+    let mut compiler = Compiler::new(resolved);
+    compiler.group_sets();
+    compiler.drop_blocked();
+    compiler.services();
+    compiler.input();
+    compiler.forward();
+    compiler.output();
+    Ruleset { tables: BTreeMap::from([(TableId::palisade(), compiler.table)]) }
+}
+
+/// A policy on its way to becoming a table.
+struct Compiler<'a> {
+    policy: &'a Resolved,
+    /// The policy's file name, reduced to what can stand in a comment.
+    file: String,
+    table: Table,
+}
+
+impl<'a> Compiler<'a> {
+    fn new(policy: &'a Resolved) -> Self {
+        let file =
+            policy.file.chars().take(40).map(|c| if c.is_ascii_graphic() && !"\"\\()".contains(c) { c } else { '_' });
+        let mut compiler = Self { policy, file: file.collect(), table: Table::default() };
+        compiler.table.comment =
+            Some(compiler.says("made by palisade, changes by hand are undone by it", Origin::File));
+        compiler
+    }
+
+    /// A comment: `palisade: SENTENCE (FILE:LINE)`, cut to what stock nft shows.
+    fn says(&self, sentence: &str, origin: Origin) -> String {
+        let origin = match origin {
+            Origin::File => format!(" ({})", self.file),
+            Origin::Line(Some(line)) => format!(" ({}:{line})", self.file),
+            Origin::Line(None) => format!(" ({}, by default)", self.file),
+            Origin::BuiltIn => " (always)".to_owned(),
+        };
+        let room = COMMENT_MAX.saturating_sub("palisade: ".len() + origin.len());
+        let sentence = shortened(sentence, room);
+        format!("palisade: {sentence}{origin}")
+    }
+
+    fn base_chain(&mut self, name: &str, hook: Hook, priority: i32, policy: Policy, comment: &str, rules: Vec<Rule>) {
+        let base = BaseChain { kind: "filter".to_owned(), hook, priority, policy, devices: BTreeSet::new() };
+        let comment = Some(self.says(comment, Origin::File));
+        self.table.chains.insert(name.to_owned(), Chain { base: Some(base), comment, rules });
+    }
+
+    fn chain(&mut self, name: impl Into<String>, comment: String, rules: Vec<Rule>) {
+        self.table.chains.insert(name.into(), Chain { base: None, comment: Some(comment), rules });
+    }
+
+    fn set(&mut self, name: impl Into<String>, set: Set) {
+        self.table.sets.insert(name.into(), set);
+    }
+
+    /// Blocked sources are dropped before connection tracking spends anything on them.
+    fn drop_blocked(&mut self) {
+        let block = &self.policy.block;
+        if block.is_empty() {
+            return;
+        }
+        self.literal_sets("policy", "block", "blocked", block);
+        let rules = self.alternatives("policy", "block", block).into_iter().map(|(who, sentence, line)| {
+            // Block lists name 127.0.0.0/8 as often as not, and this machine must go on talking to itself.
+            let comment = self.says(&format!("blocked: {sentence}"), Origin::Line(line));
+            who.iifname_is_not("lo").counter().drop().because(comment)
+        });
+        let rules = rules.collect();
+        let comment = "blocked sources, before connection tracking";
+        self.base_chain("filter-prerouting", Hook::Prerouting, PRIORITY_RAW, Policy::Accept, comment, rules);
+    }
+
+    fn input(&mut self) {
+        let incoming = self.policy.defaults.incoming;
+        let mut rules = vec![self.accept_established(incoming), self.accept_loopback()];
+        rules.extend(self.dispatch());
+        rules.extend(self.ping());
+        rules.extend(self.essentials_input());
+        rules.extend(self.goto_default("default-incoming", incoming));
+        if incoming != Action::Allow {
+            self.invalid();
+            self.default_chain("default-incoming", "comes in", incoming, self.policy.default_lines.incoming);
+        }
+        let comment = "what comes in to this machine";
+        self.base_chain("filter-input", Hook::Input, PRIORITY_BEFORE_FILTER, policy_of(incoming), comment, rules);
+    }
+
+    /// Only a policy that restricts what this machine sends has this chain: elsewhere it would cost and do nothing.
+    fn output(&mut self) {
+        let outgoing = self.policy.defaults.outgoing;
+        if outgoing == Action::Allow {
+            return;
+        }
+        let mut rules = vec![self.accept_replies(), self.accept_loopback_out()];
+        rules.extend(self.essentials_output());
+        rules.extend(self.goto_default("default-outgoing", outgoing));
+        self.default_chain("default-outgoing", "goes out", outgoing, self.policy.default_lines.outgoing);
+        let comment = "what this machine sends";
+        self.base_chain("filter-output", Hook::Output, PRIORITY_BEFORE_FILTER, policy_of(outgoing), comment, rules);
+    }
+
+    fn goto_default(&self, chain: &str, action: Action) -> Option<Rule> {
+        (action != Action::Allow)
+            .then(|| when().goto(chain).because(self.says("everything else: the default", Origin::BuiltIn)))
+    }
+
+    /// The chain in which a default denies: logged within the rate, counted, then dropped or refused.
+    fn default_chain(&mut self, name: &str, what: &str, action: Action, line: Option<u32>) {
+        let mut rules = Vec::new();
+        if let Some(rate) = self.policy.log_denied {
+            let comment = self.says("what is denied is logged, so often at most", Origin::Line(rate.line));
+            rules.push(when().limited(rate).log("palisade denied: ").because(comment));
+        }
+        match action {
+            Action::Reject => {
+                let comment = self.says(&format!("what else {what} over TCP is refused"), Origin::Line(line));
+                rules.push(when().l4proto(6).counter().reject_tcp().because(comment));
+                let comment = self.says(&format!("what else {what} is refused"), Origin::Line(line));
+                rules.push(when().counter().reject().because(comment));
+            }
+            Action::Deny | Action::Allow => {
+                let comment = self.says(&format!("what else {what} is denied"), Origin::Line(line));
+                rules.push(when().counter().drop().because(comment));
+            }
+        }
+        let comment = self.says(&format!("the default for what {what}"), Origin::File);
+        self.chain(name, comment, rules);
+    }
+}
+
+/// A base chain that ends in a denial says so in its policy too, so that it holds even with its last rule gone.
+fn policy_of(action: Action) -> Policy {
+    match action {
+        Action::Allow => Policy::Accept,
+        Action::Deny | Action::Reject => Policy::Drop,
+    }
+}
+
+/// At most `room` bytes of a sentence, cut between characters and marked as cut.
+fn shortened(sentence: &str, room: usize) -> String {
+    if sentence.len() <= room {
+        return sentence.to_owned();
+    }
+    let mut end = room.saturating_sub(2);
+    while !sentence.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}..", &sentence[..end])
+}

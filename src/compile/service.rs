@@ -1,0 +1,159 @@
+//! One chain a service: where it holds, who may not, who may.
+
+use super::Compiler;
+use super::statement::{Origin, Version, when};
+use crate::resolve::{Action, Line, Rate, Service};
+use crate::ruleset::{Rule, Set, SetFlags, SetSpec};
+
+/// How many source addresses a limit remembers. When it is full further sources are not limited: whoever can send
+/// from more addresses than this must not be able to shut out the rest.
+const LIMIT_SOURCES: u32 = 65_535;
+
+impl Compiler<'_> {
+    pub(super) fn services(&mut self) {
+        let services = &self.policy.services;
+        for (name, service) in services {
+            self.service_sets(name, service);
+            self.admit_service(name, service);
+            if self.excess_needs_a_chain(service) {
+                self.deny_excess(name, service);
+            }
+        }
+        self.dispatch_maps();
+    }
+
+    fn service_sets(&mut self, name: &str, service: &Service) {
+        self.literal_sets(name, "from", &format!("{name}: who may reach it"), &service.from);
+        self.literal_sets(name, "except", &format!("{name}: who may not, all the same"), &service.except);
+        let origin = Origin::Line(Some(service.line));
+        let comment = self.says(&format!("{name}: the addresses it holds for"), origin);
+        self.address_sets(&format!("{name}.to-"), &service.to, &comment);
+        let comment = self.says(&format!("{name}: the interfaces it holds for"), origin);
+        self.interface_set(format!("{name}.on"), &service.on, comment);
+        if let Some(rate) = service.limit {
+            for version in Version::ALL {
+                let comment = self.says(&format!("{name}: sources with new connections"), Origin::Line(rate.line));
+                // After one unit without a new connection the bucket is full again, as if the source were new.
+                let spec = SetSpec {
+                    size: Some(LIMIT_SOURCES),
+                    timeout_ms: Some(rate.unit.seconds() * 1_000),
+                    comment: Some(comment),
+                    ..SetSpec::new(version.key(), SetFlags::DYNAMIC.with(SetFlags::TIMEOUT))
+                };
+                self.set(limit_set(name, version), Set { spec, elements: Vec::new() });
+            }
+        }
+    }
+
+    /// `service-NAME`: accepts who may reach it; everyone else returns to the caller, and so to the default.
+    fn admit_service(&mut self, name: &str, service: &Service) {
+        let mut rules = self.out_of_scope(name, service);
+        let title = title(name, service);
+        if service.limit.is_none() && !service.log {
+            rules.extend(self.alternatives(name, "from", &service.from).into_iter().map(|(who, words, line)| {
+                who.counter().accept().because(self.says(&format!("{title} {words}"), Origin::Line(line)))
+            }));
+        } else if service.from.any {
+            rules.extend(self.admit(name, service, service.from.line));
+        } else {
+            let admit = format!("admit-{name}");
+            rules.extend(self.alternatives(name, "from", &service.from).into_iter().map(|(who, words, line)| {
+                who.goto(&admit).because(self.says(&format!("{title} {words}"), Origin::Line(line)))
+            }));
+            let comment =
+                self.says(&format!("service {name}, for who may reach it"), Origin::Line(Some(service.line)));
+            let admitting = self.admit(name, service, Some(service.line));
+            self.chain(admit, comment, admitting);
+        }
+        let comment = self.says(&format!("service {name}"), Origin::Line(Some(service.line)));
+        self.chain(format!("service-{name}"), comment, rules);
+    }
+
+    /// The limit, the log, the acceptance.
+    fn admit(&self, name: &str, service: &Service, line: Option<Line>) -> Vec<Rule> {
+        let mut rules = Vec::new();
+        if let Some(rate) = service.limit {
+            for version in Version::ALL {
+                let comment = self
+                    .says(&format!("{name}: more than {} from one address", words(rate)), Origin::Line(rate.line));
+                rules.push(
+                    when()
+                        .source_exceeds(version, &limit_set(name, version), rate)
+                        .counter()
+                        .go_back()
+                        .because(comment),
+                );
+            }
+        }
+        if service.log {
+            let comment =
+                self.says(&format!("{name}: each new connection is logged"), Origin::Line(Some(service.line)));
+            rules.push(when().log(&format!("palisade allowed {name}: ")).because(comment));
+        }
+        let who = if service.from.any { "from anyone" } else { "from who may reach it" };
+        let comment = self.says(&format!("{} {who}", title(name, service)), Origin::Line(line));
+        rules.push(when().counter().accept().because(comment));
+        rules
+    }
+
+    /// Whether what exceeds a service's limit must be denied by a rule, since the default would let it in.
+    pub(super) fn excess_needs_a_chain(&self, service: &Service) -> bool {
+        service.limit.is_some() && self.policy.defaults.incoming == Action::Allow
+    }
+
+    /// `excess-NAME`: drops who may reach the service and has not been admitted.
+    fn deny_excess(&mut self, name: &str, service: &Service) {
+        let mut rules = self.out_of_scope(name, service);
+        rules.extend(self.alternatives(name, "from", &service.from).into_iter().map(|(who, words, _)| {
+            let comment =
+                self.says(&format!("{name}: too many {words}"), Origin::Line(service.limit.and_then(|l| l.line)));
+            who.counter().drop().because(comment)
+        }));
+        let comment = self.says(&format!("{name}: what exceeds its limit"), Origin::Line(Some(service.line)));
+        self.chain(format!("excess-{name}"), comment, rules);
+    }
+
+    /// Sends back what the service does not speak of: other interfaces, other addresses, exceptions.
+    fn out_of_scope(&self, name: &str, service: &Service) -> Vec<Rule> {
+        let mut rules = Vec::new();
+        let here = Origin::Line(Some(service.line));
+        if !service.on.is_empty() {
+            let comment = self.says(&format!("{name}: not on this interface"), here);
+            rules.push(when().iifname_not_in(&format!("{name}.on")).go_back().because(comment));
+        }
+        if !service.to.is_empty() {
+            for version in Version::ALL {
+                let none = match version {
+                    Version::V4 => service.to.v4.is_empty(),
+                    Version::V6 => service.to.v6.is_empty(),
+                };
+                let to = match none {
+                    // A lookup of an IPv6 address in no set would let it through.
+                    true => when().version(version),
+                    false => when().original_destination_not_in(version, &format!("{name}.to-{}", version.suffix())),
+                };
+                rules.push(to.go_back().because(self.says(&format!("{name}: not at this address"), here)));
+            }
+        }
+        for (who, words, line) in self.alternatives(name, "except", &service.except) {
+            rules.push(who.go_back().because(self.says(&format!("{name}: not {words}"), Origin::Line(line))));
+        }
+        rules
+    }
+}
+
+fn limit_set(name: &str, version: Version) -> String {
+    format!("{name}.limit-{}", version.suffix())
+}
+
+/// The service's name, and what its author says of it.
+fn title(name: &str, service: &Service) -> String {
+    match &service.comment {
+        Some(comment) => format!("{name} ({comment})"),
+        None => name.to_owned(),
+    }
+}
+
+fn words(rate: Rate) -> String {
+    format!("{}/{}", rate.count, rate.unit.name())
+}

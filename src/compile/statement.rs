@@ -1,0 +1,334 @@
+//! Rules that read as sentences: each method adds the expressions that stock nft makes of the same statement, so that
+//! what [`render`](crate::render) prints loads as exactly these.
+
+use crate::resolve::{Interface, Rate, Transport};
+use crate::ruleset::{
+    Cmp, CtKey, Direction, DynsetOp, Element, Expr, IcmpxCode, Key, KeyType, Limit, Log, MapValue, MetaKey,
+    PayloadBase, Register, Reject, Rule, Set, SetFlags, SetRef, SetSpec, Verdict,
+};
+
+/// `IPS_DST_NAT`: the connection's destination was translated.
+const STATUS_DNAT: u32 = 0x20;
+
+/// Where a rule comes from, as its comment tells.
+#[derive(Clone, Copy)]
+pub(super) enum Origin {
+    /// The policy as a whole.
+    File,
+    /// A line of the policy; `None` where the policy says nothing and a default speaks.
+    Line(Option<u32>),
+    /// What every machine needs, whatever the policy says.
+    BuiltIn,
+}
+
+/// IPv4 or IPv6.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Version {
+    V4,
+    V6,
+}
+
+impl Version {
+    pub(super) const ALL: [Self; 2] = [Self::V4, Self::V6];
+
+    /// `NFPROTO_IPV4`, `NFPROTO_IPV6`.
+    const fn nfproto(self) -> u8 {
+        match self {
+            Self::V4 => 2,
+            Self::V6 => 10,
+        }
+    }
+
+    pub(super) const fn suffix(self) -> &'static str {
+        match self {
+            Self::V4 => "v4",
+            Self::V6 => "v6",
+        }
+    }
+
+    pub(super) const fn key(self) -> KeyType {
+        match self {
+            Self::V4 => KeyType::IPV4_ADDR,
+            Self::V6 => KeyType::IPV6_ADDR,
+        }
+    }
+}
+
+/// A rule in the making.
+#[derive(Clone)]
+pub(super) struct Statement(Vec<Expr>);
+
+/// Begins a rule.
+pub(super) fn when() -> Statement {
+    Statement(Vec::new())
+}
+
+impl Statement {
+    fn add(mut self, expr: Expr) -> Self {
+        self.0.push(expr);
+        self
+    }
+
+    fn meta(self, key: MetaKey) -> Self {
+        self.add(Expr::Meta { key, dreg: Register::ONE })
+    }
+
+    fn ct(self, key: CtKey, direction: Option<Direction>) -> Self {
+        self.add(Expr::Ct { key, direction, dreg: Register::ONE })
+    }
+
+    fn payload(self, base: PayloadBase, offset: u32, len: u32) -> Self {
+        self.add(Expr::Payload { base, offset, len, dreg: Register::ONE })
+    }
+
+    fn cmp(self, op: Cmp, data: &[u8]) -> Self {
+        self.add(Expr::Cmp { op, sreg: Register::ONE, data: data.to_vec() })
+    }
+
+    fn masked(self, mask: Vec<u8>) -> Self {
+        let xor = vec![0; mask.len()];
+        self.add(Expr::Bitwise { sreg: Register::ONE, dreg: Register::ONE, mask, xor })
+    }
+
+    fn lookup(self, set: SetRef, dreg: Option<Register>, inverted: bool) -> Self {
+        self.add(Expr::Lookup { set, sreg: Register::ONE, dreg, inverted })
+    }
+
+    /// `meta nfproto ipv4`, which nft writes by itself before an IPv4 field of an inet table.
+    pub(super) fn version(self, version: Version) -> Self {
+        self.meta(MetaKey::Nfproto).cmp(Cmp::Eq, &[version.nfproto()])
+    }
+
+    /// `meta l4proto 6`
+    pub(super) fn l4proto(self, number: u8) -> Self {
+        self.meta(MetaKey::L4proto).cmp(Cmp::Eq, &[number])
+    }
+
+    /// `iifname "lo"`
+    pub(super) fn iifname_is(self, name: &str) -> Self {
+        self.meta(MetaKey::Iifname).cmp(Cmp::Eq, &padded(name, 0))
+    }
+
+    /// `iifname != "lo"`
+    pub(super) fn iifname_is_not(self, name: &str) -> Self {
+        self.meta(MetaKey::Iifname).cmp(Cmp::Neq, &padded(name, 0))
+    }
+
+    /// `oifname "lo"`
+    pub(super) fn oifname_is(self, name: &str) -> Self {
+        self.meta(MetaKey::Oifname).cmp(Cmp::Eq, &padded(name, 0))
+    }
+
+    /// `iifname @lan-if`
+    pub(super) fn iifname_in(self, set: &str) -> Self {
+        self.meta(MetaKey::Iifname).lookup(SetRef::Named(set.to_owned()), None, false)
+    }
+
+    /// `iifname != @ssh.on`
+    pub(super) fn iifname_not_in(self, set: &str) -> Self {
+        self.meta(MetaKey::Iifname).lookup(SetRef::Named(set.to_owned()), None, true)
+    }
+
+    /// `oifname @container-interfaces`
+    pub(super) fn oifname_in(self, set: &str) -> Self {
+        self.meta(MetaKey::Oifname).lookup(SetRef::Named(set.to_owned()), None, false)
+    }
+
+    /// `ip saddr @trusted-v4`, `ip6 saddr @trusted-v6`
+    pub(super) fn source_in(self, version: Version, set: &str) -> Self {
+        self.version(version).source(version).lookup(SetRef::Named(set.to_owned()), None, false)
+    }
+
+    fn source(self, version: Version) -> Self {
+        match version {
+            Version::V4 => self.payload(PayloadBase::Network, 12, 4),
+            Version::V6 => self.payload(PayloadBase::Network, 8, 16),
+        }
+    }
+
+    /// `meta nfproto ipv4 ct original ip daddr != @ssh.to-v4`: the address that the sender wrote, before any NAT.
+    pub(super) fn original_destination_not_in(self, version: Version, set: &str) -> Self {
+        let key = match version {
+            Version::V4 => CtKey::DstIp,
+            Version::V6 => CtKey::DstIp6,
+        };
+        self.version(version).ct(key, Some(Direction::Original)).lookup(SetRef::Named(set.to_owned()), None, true)
+    }
+
+    /// `ip6 saddr fe80::/10`
+    pub(super) fn source_is_link_local(self) -> Self {
+        let network = |first: u16, second: u16| [first.to_be_bytes(), second.to_be_bytes()].concat();
+        let filled = |begin: Vec<u8>| [begin, vec![0; 12]].concat();
+        self.version(Version::V6)
+            .source(Version::V6)
+            .masked(filled(network(0xffc0, 0)))
+            .cmp(Cmp::Eq, &filled(network(0xfe80, 0)))
+    }
+
+    /// `ip6 hoplimit 255`: sent by a neighbour, since every router takes one off.
+    pub(super) fn hop_limit_untouched(self) -> Self {
+        self.version(Version::V6).payload(PayloadBase::Network, 7, 1).cmp(Cmp::Eq, &[255])
+    }
+
+    /// `icmp type { ... }`, `icmpv6 type { ... }`: one type is compared, several are looked up. The network protocol
+    /// must have been matched already.
+    pub(super) fn icmp_type(self, version: Version, types: &[u8]) -> Self {
+        let (protocol, key) = match version {
+            Version::V4 => (1, KeyType::ICMP_TYPE),
+            Version::V6 => (58, KeyType::ICMPV6_TYPE),
+        };
+        let statement = self.l4proto(protocol).payload(PayloadBase::Transport, 0, 1);
+        match types {
+            [one] => statement.cmp(Cmp::Eq, &[*one]),
+            several => {
+                let elements = several.iter().map(|number| Element::single(&[*number]));
+                statement.lookup(anonymous(key, None, elements.collect()), None, false)
+            }
+        }
+    }
+
+    /// `udp sport 67 udp dport 68`, which nft compares as the four bytes that they are.
+    pub(super) fn udp_ports(self, source: u16, destination: u16) -> Self {
+        let ports = [source.to_be_bytes(), destination.to_be_bytes()].concat();
+        self.l4proto(Transport::Udp.number()).payload(PayloadBase::Transport, 0, 4).cmp(Cmp::Eq, &ports)
+    }
+
+    /// `ct status dnat`
+    pub(super) fn destination_was_translated(self) -> Self {
+        self.ct(CtKey::Status, None).masked(STATUS_DNAT.to_ne_bytes().to_vec()).cmp(Cmp::Neq, &0_u32.to_ne_bytes())
+    }
+
+    /// `ct state vmap { established : accept, ... }`
+    pub(super) fn ct_state_vmap(self, verdicts: &[(u32, Verdict)]) -> Self {
+        let elements = verdicts
+            .iter()
+            .map(|(state, verdict)| Element::single(&state.to_ne_bytes()).with_verdict(verdict.clone()));
+        let map = anonymous(KeyType::CT_STATE, Some(MapValue::Verdict), elements.collect());
+        self.ct(CtKey::State, None).lookup(map, Some(Register::Verdict), false)
+    }
+
+    /// `meta l4proto tcp ct original proto-dst vmap @services-tcp`: by the port that the outside sees.
+    pub(super) fn original_port_vmap(self, transport: Transport, map: &str) -> Self {
+        self.l4proto(transport.number()).ct(CtKey::ProtoDst, Some(Direction::Original)).lookup(
+            SetRef::Named(map.to_owned()),
+            Some(Register::Verdict),
+            false,
+        )
+    }
+
+    /// `meta l4proto vmap @services-protocol`
+    pub(super) fn protocol_vmap(self, map: &str) -> Self {
+        self.meta(MetaKey::L4proto).lookup(SetRef::Named(map.to_owned()), Some(Register::Verdict), false)
+    }
+
+    /// `update @ssh.limit-v4 { ip saddr limit rate over 6/minute burst 6 packets }`: goes on for what exceeds the rate.
+    pub(super) fn source_exceeds(self, version: Version, set: &str, rate: Rate) -> Self {
+        let limit = Limit { rate: rate.count.into(), unit: rate.unit, burst: rate.count, over: true };
+        self.version(version).source(version).add(Expr::Dynset {
+            set: set.to_owned(),
+            op: DynsetOp::Update,
+            sreg_key: Register::ONE,
+            timeout_ms: 0,
+            exprs: vec![Expr::Limit(limit)],
+        })
+    }
+
+    /// `limit rate 10/minute`
+    pub(super) fn limited(self, rate: Rate) -> Self {
+        self.add(Expr::Limit(Limit { rate: rate.count.into(), unit: rate.unit, burst: 5, over: false }))
+    }
+
+    /// `log prefix "..."`
+    pub(super) fn log(self, prefix: &str) -> Self {
+        self.add(Expr::Log(Log { prefix: prefix.to_owned(), group: None }))
+    }
+
+    /// `counter`
+    pub(super) fn counter(self) -> Self {
+        self.add(Expr::Counter { packets: 0, bytes: 0 })
+    }
+
+    /// `reject with tcp reset`
+    pub(super) fn reject_tcp(self) -> Self {
+        self.add(Expr::Reject(Reject::TcpReset))
+    }
+
+    /// `reject`, which is `icmpx port-unreachable` in an inet table.
+    pub(super) fn reject(self) -> Self {
+        self.add(Expr::Reject(Reject::Icmpx(IcmpxCode::PortUnreachable)))
+    }
+
+    /// `accept`
+    pub(super) fn accept(self) -> Self {
+        self.verdict(Verdict::Accept)
+    }
+
+    /// `drop`
+    pub(super) fn drop(self) -> Self {
+        self.verdict(Verdict::Drop)
+    }
+
+    /// `return`
+    pub(super) fn go_back(self) -> Self {
+        self.verdict(Verdict::Return)
+    }
+
+    /// `jump CHAIN`
+    pub(super) fn jump(self, chain: &str) -> Self {
+        self.verdict(Verdict::Jump(chain.to_owned()))
+    }
+
+    /// `goto CHAIN`
+    pub(super) fn goto(self, chain: &str) -> Self {
+        self.verdict(Verdict::Goto(chain.to_owned()))
+    }
+
+    pub(super) fn verdict(self, verdict: Verdict) -> Self {
+        self.add(Expr::Verdict(verdict))
+    }
+
+    /// Ends the rule with its comment.
+    pub(super) fn because(self, comment: String) -> Rule {
+        Rule { exprs: self.0, comment: Some(comment) }
+    }
+}
+
+/// An anonymous set or map, as nft makes one of `{ ... }`.
+fn anonymous(key: KeyType, value: Option<MapValue>, mut elements: Vec<Element>) -> SetRef {
+    elements.sort_unstable();
+    let spec = SetSpec { value, ..SetSpec::new(key, SetFlags::CONSTANT) };
+    SetRef::Anonymous(Box::new(Set { spec, elements }))
+}
+
+/// An interface's name as the kernel's registers hold it: 16 bytes, the rest filled.
+fn padded(name: &str, fill: u8) -> [u8; 16] {
+    let mut bytes = [fill; 16];
+    for (to, from) in bytes.iter_mut().zip(name.bytes()) {
+        *to = from;
+    }
+    bytes
+}
+
+/// Interfaces as elements of an `ifname` interval set: a wildcard is the range of all names that begin so. What a
+/// wildcard covers is left out, since the kernel refuses intervals that overlap.
+pub(super) fn interface_elements<'a>(interfaces: impl IntoIterator<Item = &'a Interface> + Clone) -> Vec<Element> {
+    let all = interfaces.clone();
+    let covered = |one: &Interface| {
+        all.clone().into_iter().any(|other| other.wildcard && other != one && one.name.starts_with(&other.name))
+    };
+    let mut elements: Vec<Element> = interfaces
+        .into_iter()
+        .filter(|one| !covered(one))
+        .map(|one| match one.wildcard {
+            true => Element::range(&padded(&one.name, 0), &padded(&one.name, 0xff)),
+            false => Element::single(&padded(&one.name, 0)),
+        })
+        .collect();
+    elements.sort_unstable();
+    elements
+}
+
+/// A verdict map's key for a run of ports or one protocol.
+pub(super) fn key(bytes: &[u8]) -> Key {
+    Key::from_slice(bytes)
+}

@@ -1,0 +1,288 @@
+//! The difference of two tables as operations: the least that makes the live table the desired one.
+//!
+//! Rules that stay keep their handle and counters, sets change by element. What can't be changed in place (a chain's
+//! hook, a set's type) is deleted and made again in the same transaction, and with it whatever names it. Where that
+//! would take more operations than replacing the table, the table is replaced.
+//!
+//! The order of operations is decided here and nowhere else. The kernel checks each operation against what the ones
+//! before it left, so: first whatever refers to something goes, then what was referred to; then the referred-to comes,
+//! then what refers to it.
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;
+
+use crate::ruleset::{BaseChain, Chain, Element, ElementValue, Expr, Rule, Set, SetRef, Table, TableId, Verdict};
+use crate::transaction::{Op, Transaction};
+use std::collections::BTreeSet;
+
+/// `NFT_TABLE_F_DORMANT`, the one flag that can be changed in place.
+const DORMANT: u32 = 1;
+
+/// The transaction that makes `live` into `desired`; `None` is a table that is not there.
+///
+/// Differences that do not count ([`Table::canonical`]) are left alone, so that equal tables give no operation.
+#[must_use]
+pub fn delta(id: &TableId, live: Option<&Table>, desired: Option<&Table>) -> Transaction {
+    let ops = match (live, desired) {
+        (None, None) => Vec::new(),
+        (Some(_), None) => vec![Op::DeleteTable],
+        (None, Some(desired)) => create(desired),
+        (Some(live), Some(desired)) => change(live, desired),
+    };
+    Transaction { table: id.clone(), ops }
+}
+
+/// How many operations a list takes, an element counting as one.
+#[must_use]
+pub fn cost(ops: &[Op]) -> usize {
+    ops.iter()
+        .map(|op| match op {
+            Op::AddElements { elements, .. } | Op::DeleteElements { elements, .. } => elements.len(),
+            _ => 1,
+        })
+        .sum()
+}
+
+/// The pairs (index in `live`, index in `desired`) of rules that stay: the longest run that both have in common.
+///
+/// Both are compared as they are; pass canonical rules.
+#[must_use]
+pub fn common_rules(live: &[Rule], desired: &[Rule]) -> Vec<(usize, usize)> {
+    let ops = similar::capture_diff_slices(similar::Algorithm::Myers, live, desired);
+    ops.into_iter()
+        .filter_map(|op| match op {
+            similar::DiffOp::Equal { old_index, new_index, len } => {
+                Some((0..len).map(move |offset| (old_index + offset, new_index + offset)))
+            }
+            _ => None,
+        })
+        .flatten()
+        .collect()
+}
+
+fn create(table: &Table) -> Vec<Op> {
+    let mut ops = vec![Op::AddTable { flags: table.flags, comment: table.comment.clone() }];
+    ops.extend(table.sets.iter().map(|(name, set)| add_set(name, set)));
+    ops.extend(table.chains.iter().map(|(name, chain)| add_chain(name, chain)));
+    ops.extend(table.sets.iter().filter_map(|(name, set)| add_elements(name, set, set.elements.clone())));
+    for (name, chain) in &table.chains {
+        ops.extend(chain.rules.iter().map(|rule| add_rule(name, rule, None)));
+    }
+    ops
+}
+
+fn replace(desired: &Table) -> Vec<Op> {
+    let mut ops = vec![Op::DeleteTable];
+    ops.extend(create(desired));
+    ops
+}
+
+fn change(live: &Table, desired: &Table) -> Vec<Op> {
+    let difference = Difference::new(live, desired);
+    if difference.live == difference.desired {
+        return Vec::new();
+    }
+    // Objects and flowtables are none of ours, and only the whole table's deletion takes every kind of them along.
+    if live.others != desired.others || (live.flags ^ desired.flags) & !DORMANT != 0 {
+        return replace(desired);
+    }
+    let least = difference.ops();
+    let whole = replace(desired);
+    if cost(&least) <= cost(&whole) { least } else { whole }
+}
+
+/// Two tables, canonical and as they are, and the names in them that can't stay.
+struct Difference<'a> {
+    live: Table,
+    desired: Table,
+    /// As decoded, handles and comments as they stand: what a deletion shows.
+    live_full: &'a Table,
+    /// With the comments to be written.
+    desired_full: &'a Table,
+    /// Sets that go, or come anew under the same name.
+    stale_sets: BTreeSet<String>,
+    /// Chains that go, or come anew under the same name.
+    stale_chains: BTreeSet<String>,
+}
+
+impl<'a> Difference<'a> {
+    fn new(live_full: &'a Table, desired_full: &'a Table) -> Self {
+        let (live, desired) = (live_full.canonical(), desired_full.canonical());
+        let stale_sets = live
+            .sets
+            .iter()
+            .filter(|(name, set)| desired.sets.get(*name).is_none_or(|wanted| wanted.spec != set.spec));
+        let stale_sets = stale_sets.map(|(name, _)| name.clone()).collect();
+        let stale_chains = live
+            .chains
+            .iter()
+            .filter(|(name, chain)| desired.chains.get(*name).is_none_or(|wanted| !can_become(chain, wanted)));
+        let stale_chains = stale_chains.map(|(name, _)| name.clone()).collect();
+        Self { live, desired, live_full, desired_full, stale_sets, stale_chains }
+    }
+
+    fn ops(&self) -> Vec<Op> {
+        let mut gone = Vec::new();
+        let mut added = Vec::new();
+        self.rules(&mut gone, &mut added);
+
+        let mut ops = Vec::new();
+        if self.live.flags != self.desired.flags {
+            ops.push(Op::AddTable { flags: self.desired.flags, comment: None });
+        }
+        ops.append(&mut gone);
+        ops.extend(self.elements_gone());
+        ops.extend(self.stale_sets.iter().map(|name| Op::DeleteSet { name: name.clone() }));
+        ops.extend(self.stale_chains.iter().map(|name| Op::DeleteChain { name: name.clone() }));
+
+        let desired = self.desired_full;
+        let new_sets = desired.sets.iter().filter(|(name, _)| !self.keeps_set(name));
+        ops.extend(new_sets.map(|(name, set)| add_set(name, set)));
+        for (name, chain) in &desired.chains {
+            if !self.keeps_chain(name) {
+                ops.push(add_chain(name, chain));
+            } else if let Some(base) = self.new_policy(name) {
+                ops.push(Op::SetPolicy { name: name.clone(), base });
+            }
+        }
+        ops.extend(self.elements_added());
+        ops.append(&mut added);
+        ops
+    }
+
+    fn keeps_set(&self, name: &str) -> bool {
+        self.live.sets.contains_key(name) && !self.stale_sets.contains(name)
+    }
+
+    fn keeps_chain(&self, name: &str) -> bool {
+        self.live.chains.contains_key(name) && !self.stale_chains.contains(name)
+    }
+
+    /// The base of a chain that stays, when its policy does not.
+    fn new_policy(&self, name: &str) -> Option<BaseChain> {
+        let wanted = self.desired.chains.get(name)?.base.as_ref()?;
+        let is = self.live.chains.get(name)?.base.as_ref()?;
+        (is.policy != wanted.policy).then(|| wanted.clone())
+    }
+
+    fn rules(&self, gone: &mut Vec<Op>, added: &mut Vec<Op>) {
+        let names: BTreeSet<&String> = self.live.chains.keys().chain(self.desired.chains.keys()).collect();
+        for name in names {
+            // Ascending on both sides.
+            let kept = self.kept_rules(name);
+            for (index, rule) in rules_of(self.live_full, name).iter().enumerate() {
+                if kept.binary_search_by_key(&index, |&(live, _)| live).is_err() {
+                    gone.push(Op::DeleteRule { chain: name.clone(), index, rule: rule.clone() });
+                }
+            }
+            for (index, rule) in rules_of(self.desired_full, name).iter().enumerate() {
+                if let Err(next) = kept.binary_search_by_key(&index, |&(_, desired)| desired) {
+                    // Before the next rule that stays, whose handle marks the place.
+                    added.push(add_rule(name, rule, kept.get(next).map(|&(live, _)| live)));
+                }
+            }
+        }
+    }
+
+    /// Rules that are equal on both sides and name nothing that goes.
+    fn kept_rules(&self, chain: &str) -> Vec<(usize, usize)> {
+        if !self.keeps_chain(chain) {
+            return Vec::new();
+        }
+        let (Some(live), Some(desired)) = (self.live.chains.get(chain), self.desired.chains.get(chain)) else {
+            return Vec::new();
+        };
+        let common = common_rules(&live.rules, &desired.rules);
+        let stays =
+            |index: usize| live.rules.get(index).is_some_and(|rule| !rule.exprs.iter().any(|e| self.names_stale(e)));
+        common.into_iter().filter(|&(index, _)| stays(index)).collect()
+    }
+
+    fn names_stale(&self, expr: &Expr) -> bool {
+        match expr {
+            Expr::Lookup { set: SetRef::Named(name), .. } => self.stale_sets.contains(name),
+            Expr::Lookup { set: SetRef::Anonymous(set), .. } => {
+                set.elements.iter().any(|element| self.leads_to_stale(element))
+            }
+            Expr::Dynset { set, exprs, .. } => {
+                self.stale_sets.contains(set) || exprs.iter().any(|expr| self.names_stale(expr))
+            }
+            Expr::Verdict(verdict) => self.verdict_is_stale(verdict),
+            _ => false,
+        }
+    }
+
+    fn leads_to_stale(&self, element: &Element) -> bool {
+        matches!(element.value.as_deref(), Some(ElementValue::Verdict(verdict)) if self.verdict_is_stale(verdict))
+    }
+
+    fn verdict_is_stale(&self, verdict: &Verdict) -> bool {
+        matches!(verdict, Verdict::Jump(chain) | Verdict::Goto(chain) if self.stale_chains.contains(chain))
+    }
+
+    fn elements_gone(&self) -> impl Iterator<Item = Op> {
+        self.kept_sets().filter_map(|(name, live, desired)| {
+            let gone = difference(&live.elements, &desired.elements, |element| self.leads_to_stale(element));
+            (!gone.is_empty()).then(|| Op::DeleteElements {
+                set: name.clone(),
+                spec: live.spec.clone(),
+                elements: gone,
+            })
+        })
+    }
+
+    fn elements_added(&self) -> impl Iterator<Item = Op> {
+        let fresh = self.desired_full.sets.iter().filter(|(name, _)| !self.keeps_set(name));
+        let fresh = fresh.filter_map(|(name, set)| add_elements(name, set, set.canonical().elements));
+        let grown = self.kept_sets().filter_map(|(name, live, desired)| {
+            let added = difference(&desired.elements, &live.elements, |element| self.leads_to_stale(element));
+            add_elements(name, desired, added)
+        });
+        fresh.chain(grown)
+    }
+
+    fn kept_sets(&self) -> impl Iterator<Item = (&String, &Set, &Set)> {
+        self.desired.sets.iter().filter_map(|(name, desired)| {
+            let live = self.live.sets.get(name).filter(|_| self.keeps_set(name))?;
+            Some((name, live, desired))
+        })
+    }
+}
+
+fn rules_of<'a>(table: &'a Table, chain: &str) -> &'a [Rule] {
+    table.chains.get(chain).map_or(&[], |chain| &chain.rules)
+}
+
+/// Whether a chain can become another in place: only its policy and its rules may differ.
+fn can_become(live: &Chain, desired: &Chain) -> bool {
+    let base = match (&live.base, &desired.base) {
+        (None, None) => true,
+        (Some(live), Some(desired)) => BaseChain { policy: desired.policy, ..live.clone() } == *desired,
+        _ => false,
+    };
+    base && live.comment == desired.comment
+}
+
+/// The elements of `these` that `others` has not, or that `anyway` names. Both are sorted.
+fn difference(these: &[Element], others: &[Element], anyway: impl Fn(&Element) -> bool) -> Vec<Element> {
+    let is_new = |element: &&Element| others.binary_search(element).is_err() || anyway(element);
+    these.iter().filter(is_new).cloned().collect()
+}
+
+fn add_set(name: &str, set: &Set) -> Op {
+    Op::AddSet { name: name.to_owned(), spec: set.spec.clone() }
+}
+
+fn add_elements(name: &str, set: &Set, elements: Vec<Element>) -> Option<Op> {
+    (!elements.is_empty()).then(|| Op::AddElements { set: name.to_owned(), spec: set.spec.clone(), elements })
+}
+
+fn add_chain(name: &str, chain: &Chain) -> Op {
+    Op::AddChain { name: name.to_owned(), base: chain.base.clone(), comment: chain.comment.clone() }
+}
+
+fn add_rule(chain: &str, rule: &Rule, before: Option<usize>) -> Op {
+    Op::AddRule { chain: chain.to_owned(), rule: rule.clone(), before }
+}

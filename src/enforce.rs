@@ -1,0 +1,133 @@
+//! Making the kernel hold a table: desired, snapshot, delta, commit, verify.
+
+use crate::changes::changes;
+use crate::delta::{cost, delta};
+use crate::netlink::{CommitError, NetlinkError, Snapshot, Socket, encode};
+use crate::render;
+use crate::ruleset::{Table, TableId, split_origin};
+use crate::transaction::{Op, Transaction};
+
+/// How often a transaction is computed anew because somebody else changed the ruleset in between.
+///
+/// One attempt takes about a millisecond from snapshot to commit. A program that changes rules as fast as it can loses
+/// that race often, but hardly this often in a row.
+const ATTEMPTS: u32 = 20;
+
+/// What enforcing did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Enforced {
+    /// Operations sent, an element counting as one; 0 when the kernel already held the table.
+    pub operations: usize,
+    /// How often it was computed.
+    pub attempts: u32,
+}
+
+/// Why the kernel does not hold the table.
+#[derive(Debug, thiserror::Error)]
+pub enum EnforceError {
+    /// The kernel could not be asked.
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+    /// The kernel refused an operation, and so all of them.
+    #[error("the kernel refused {object}{}: {why}; nothing was changed, the old rules are in force", .origin.as_ref().map(|o| format!(" ({o})")).unwrap_or_default())]
+    Refused {
+        /// The operation's object, in words.
+        object: String,
+        /// The policy line that it comes from.
+        origin: Option<String>,
+        /// What the kernel said, in words.
+        why: String,
+    },
+    /// The change does not fit what may be sent at once.
+    #[error(transparent)]
+    TooBig(CommitError),
+    /// Others changed the ruleset each time between the snapshot and the commit, or undid ours after it.
+    #[error("another program keeps changing the firewall: gave up after {attempts} attempts, {}", if *.committed { "and what was loaded was changed at once by someone else; see `palisade diff`" } else { "nothing was changed" })]
+    Contended {
+        /// How often it was tried.
+        attempts: u32,
+        /// Whether a commit succeeded and could not be verified.
+        committed: bool,
+    },
+    /// The kernel took the transaction and holds something else: a bug, in palisade or in the kernel.
+    #[error("the kernel took the rules and holds others:\n{0}")]
+    Unverified(String),
+}
+
+/// Makes the kernel hold `desired` (`None`: no such table) and verifies that it does.
+///
+/// # Errors
+/// [`EnforceError`]; unless it says otherwise the old rules are in force.
+pub fn enforce(socket: &Socket, id: &TableId, desired: Option<&Table>) -> Result<Enforced, EnforceError> {
+    let mut operations = 0;
+    let mut committed = None;
+    for attempts in 1..=ATTEMPTS {
+        let snapshot = socket.snapshot(id)?;
+        let transaction = delta(id, snapshot.table.as_ref(), desired);
+        if transaction.ops.is_empty() {
+            return Ok(Enforced { operations, attempts });
+        }
+        if committed.is_some_and(|genid: u32| genid.wrapping_add(1) == snapshot.genid) {
+            // Nobody came between our commit and this snapshot, so the difference is our own.
+            return Err(unverified(id, &snapshot, desired));
+        }
+        tracing::debug!(attempts, genid = snapshot.genid, operations = cost(&transaction.ops), "committing");
+        let batch = encode(&transaction, &snapshot.handles, snapshot.genid).map_err(|error| {
+            refused(&transaction, Some(error.op), error.problem.to_string())
+        })?;
+        match socket.commit(&batch) {
+            Ok(()) => {
+                operations += cost(&transaction.ops);
+                committed = Some(snapshot.genid);
+            }
+            Err(CommitError::Stale) => tracing::info!("another program changed the firewall meanwhile: computing anew"),
+            Err(CommitError::Netlink(error)) => return Err(error.into()),
+            Err(error @ CommitError::TooBig { .. }) => return Err(EnforceError::TooBig(error)),
+            Err(CommitError::Refused { op, errno, text }) => {
+                let text = text.map(|text| format!(" ({text})")).unwrap_or_default();
+                return Err(refused(&transaction, op, format!("{}{text}", errno.desc())));
+            }
+        }
+    }
+    Err(EnforceError::Contended { attempts: ATTEMPTS, committed: committed.is_some() })
+}
+
+fn refused(transaction: &Transaction, op: Option<usize>, why: String) -> EnforceError {
+    let op = op.and_then(|op| transaction.ops.get(op));
+    let object = op.map_or_else(|| "the transaction as a whole".to_owned(), |op| describe(&transaction.table, op));
+    EnforceError::Refused { object, origin: op.and_then(origin), why }
+}
+
+/// An operation's object in words, rules with their text.
+fn describe(id: &TableId, op: &Op) -> String {
+    match op {
+        Op::AddTable { .. } | Op::DeleteTable => id.to_string(),
+        Op::AddChain { name, .. } | Op::SetPolicy { name, .. } | Op::DeleteChain { name } => format!("chain {name}"),
+        Op::AddSet { name, .. } | Op::DeleteSet { name } => format!("set {name}"),
+        Op::AddElements { set, elements, .. } | Op::DeleteElements { set, elements, .. } => {
+            format!("{} elements of set {set}", elements.len())
+        }
+        Op::AddRule { chain, rule, .. } | Op::DeleteRule { chain, rule, .. } => {
+            format!("the rule `{}` of chain {chain}", render::expressions(id.family, &rule.exprs))
+        }
+    }
+}
+
+/// The policy line that an operation comes from, as its comment tells.
+fn origin(op: &Op) -> Option<String> {
+    let comment = match op {
+        Op::AddTable { comment, .. } | Op::AddChain { comment, .. } => comment.as_ref(),
+        Op::AddSet { spec, .. } | Op::AddElements { spec, .. } | Op::DeleteElements { spec, .. } => {
+            spec.comment.as_ref()
+        }
+        Op::AddRule { rule, .. } | Op::DeleteRule { rule, .. } => rule.comment.as_ref(),
+        Op::DeleteTable | Op::SetPolicy { .. } | Op::DeleteChain { .. } | Op::DeleteSet { .. } => None,
+    };
+    split_origin(comment?).map(|(_, origin)| origin.to_owned())
+}
+
+fn unverified(id: &TableId, snapshot: &Snapshot, desired: Option<&Table>) -> EnforceError {
+    let changes = changes(id, snapshot.table.as_ref(), desired);
+    let lines = changes.iter().map(|change| format!("  {} {}: {}", change.object, change.name, change.text));
+    EnforceError::Unverified(lines.collect::<Vec<_>>().join("\n"))
+}

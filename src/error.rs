@@ -1,0 +1,36 @@
+//! What can end a command early.
+
+use crate::enforce::EnforceError;
+use crate::netlink::NetlinkError;
+use crate::policy::Problems;
+
+/// Why a command did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The policy has problems, each of which knows its place.
+    #[error("the policy is not valid")]
+    Policy(Problems),
+    /// The kernel could not be asked.
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+    /// The kernel could be asked, and does not hold what it should.
+    #[error(transparent)]
+    Enforce(#[from] EnforceError),
+    /// `apply`, `diff`, `status` or `disable` without the right to look or to change.
+    #[error("`palisade {command}` needs the capability CAP_NET_ADMIN, which this process does not have: run it as root")]
+    Privilege {
+        /// The command's name.
+        command: &'static str,
+    },
+    /// A file could not be written, or a terminal not be asked.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was attempted.
+        what: String,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// The user was asked and did not agree.
+    #[error("{0}")]
+    Declined(&'static str),
+}

@@ -1,0 +1,106 @@
+//! The databases of service and protocol names (services(5), protocols(5)).
+
+use crate::resolve::{Ports, Transport};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The services database: names and aliases to ports.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServiceNames(BTreeMap<String, BTreeSet<Ports>>);
+
+impl ServiceNames {
+    /// Reads the form of services(5). A line that can't be read is skipped, as the C library does.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let mut names: BTreeMap<String, BTreeSet<Ports>> = BTreeMap::new();
+        for mut words in lines(text) {
+            let (Some(name), Some(port)) = (words.next(), words.next()) else { continue };
+            let Some((number, protocol)) = port.split_once('/') else { continue };
+            let Some(transport) = Transport::ALL.into_iter().find(|transport| transport.name() == protocol) else {
+                continue;
+            };
+            let Ok(number) = number.parse::<u16>() else { continue };
+            if number == 0 {
+                continue;
+            }
+            for name in std::iter::once(name).chain(words) {
+                let ports = Ports { transport, first: number, last: number };
+                names.entry(name.to_owned()).or_default().insert(ports);
+            }
+        }
+        Self(names)
+    }
+
+    /// The ports of a service with all its protocols. `dns` is understood where the database says only `domain`, as
+    /// Debian's does.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&BTreeSet<Ports>> {
+        self.0.get(name).or_else(|| if name == "dns" { self.0.get("domain") } else { None })
+    }
+
+    /// All names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+}
+
+/// The protocols database: names and aliases to numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProtocolNames(BTreeMap<String, u8>);
+
+impl ProtocolNames {
+    /// Reads the form of protocols(5). A line that can't be read is skipped.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let mut names = BTreeMap::new();
+        for mut words in lines(text) {
+            let (Some(name), Some(number)) = (words.next(), words.next()) else { continue };
+            let Ok(number) = number.parse::<u8>() else { continue };
+            for name in std::iter::once(name).chain(words) {
+                names.entry(name.to_owned()).or_insert(number);
+            }
+        }
+        Self(names)
+    }
+
+    /// The number of a protocol.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<u8> {
+        self.0.get(name).copied()
+    }
+
+    /// All names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+}
+
+/// The words of each line, without comments.
+fn lines(text: &str) -> impl Iterator<Item = std::str::SplitWhitespace<'_>> {
+    text.lines().map(|line| line.split('#').next().unwrap_or("").split_whitespace())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn port(transport: Transport, number: u16) -> Ports {
+        Ports { transport, first: number, last: number }
+    }
+
+    #[test]
+    fn a_service_has_the_ports_of_all_its_lines_and_of_its_aliases() {
+        let names =
+            ServiceNames::parse("domain 53/tcp # DNS\ndomain\t53/udp nameserver\n#x 1/tcp\nbad 7\nzero 0/tcp\n");
+        let both = BTreeSet::from([port(Transport::Tcp, 53), port(Transport::Udp, 53)]);
+        assert_eq!(names.get("domain"), Some(&both));
+        assert_eq!(names.get("dns"), Some(&both));
+        assert_eq!(names.get("nameserver"), Some(&BTreeSet::from([port(Transport::Udp, 53)])));
+        assert_eq!(names.names().collect::<Vec<_>>(), ["domain", "nameserver"]);
+    }
+
+    #[test]
+    fn a_protocol_is_known_by_its_name_and_its_aliases() {
+        let names = ProtocolNames::parse("ip 0 IP\nesp\t50 IPSEC-ESP # encap\nbad 300\n");
+        assert_eq!((names.get("esp"), names.get("IPSEC-ESP"), names.get("bad")), (Some(50), Some(50), None));
+    }
+}

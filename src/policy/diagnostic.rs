@@ -1,0 +1,296 @@
+//! Problems of a policy: what is wrong, where, and what to write instead.
+
+use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+use serde::Serialize;
+use std::sync::Arc;
+
+/// How many characters of the source stand before and after an underlined text in a long line.
+const CONTEXT: usize = 2_000;
+
+/// A run of bytes in one of the [`Sources`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Span {
+    /// The source's index; 0 is the policy itself.
+    pub source: usize,
+    /// The first byte.
+    pub start: usize,
+    /// The byte after the last.
+    pub end: usize,
+    /// The line of the first byte, counted from 1. Rules name it long after the text is gone.
+    pub line: u32,
+}
+
+/// One problem.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// What is wrong, as a sentence without its full stop.
+    pub message: String,
+    /// Where; `None` when a file as a whole is meant, which the message then names.
+    pub span: Option<Span>,
+    /// A few words beside the underlined text.
+    pub label: Option<String>,
+    /// A second place that explains the first, and what stands there.
+    pub note: Option<(Span, String)>,
+    /// What to write or do instead.
+    pub help: Option<String>,
+}
+
+impl Diagnostic {
+    /// A problem with a place.
+    #[must_use]
+    pub fn at(span: Span, message: impl Into<String>) -> Self {
+        Self { message: message.into(), span: Some(span), label: None, note: None, help: None }
+    }
+
+    /// A problem of a whole file or of the machine.
+    #[must_use]
+    pub fn general(message: impl Into<String>) -> Self {
+        Self { message: message.into(), span: None, label: None, note: None, help: None }
+    }
+
+    /// Adds words beside the underlined text.
+    #[must_use]
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    /// Adds a second place.
+    #[must_use]
+    pub fn note(mut self, span: Span, note: impl Into<String>) -> Self {
+        self.note = Some((span, note.into()));
+        self
+    }
+
+    /// Adds the remedy.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+/// A text that spans point into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The name to show: the path as the user typed it.
+    pub name: String,
+    /// The text, without a byte order mark.
+    pub text: Arc<str>,
+}
+
+/// The texts that were read: the policy first, then the files that it names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sources(pub Vec<Source>);
+
+impl Sources {
+    /// The name of the source that a problem is in; for one without a place, the policy's.
+    #[must_use]
+    pub fn name(&self, span: Option<Span>) -> &str {
+        self.0.get(span.map_or(0, |span| span.source)).map_or("", |source| &source.name)
+    }
+
+    /// The column of a span's first character: characters counted from 1.
+    #[must_use]
+    pub fn column(&self, span: Span) -> usize {
+        let before = self.0.get(span.source).and_then(|source| source.text.get(..span.start)).unwrap_or("");
+        1 + before.chars().rev().take_while(|&c| c != '\n').count()
+    }
+}
+
+/// A problem as `check --json` prints it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// What is wrong.
+    pub message: String,
+    /// The file.
+    pub file: String,
+    /// The line, counted from 1; `None` when the whole file is meant.
+    pub line: Option<u32>,
+    /// The column in characters, counted from 1.
+    pub column: Option<usize>,
+    /// What to write instead.
+    pub help: Option<String>,
+}
+
+/// What is wrong with a policy, with the texts that it is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Problems {
+    /// The problems, by file and position.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The texts.
+    pub sources: Sources,
+}
+
+impl Problems {
+    /// Sorts by file and position; a problem that was found twice, through an alias, is kept once.
+    #[must_use]
+    pub fn new(mut diagnostics: Vec<Diagnostic>, sources: Sources) -> Self {
+        diagnostics.sort_by(|a, b| (a.span, &a.message).cmp(&(b.span, &b.message)));
+        diagnostics.dedup();
+        Self { diagnostics, sources }
+    }
+
+    /// All problems for people, each with the source underlined; `color` with ANSI escapes.
+    #[must_use]
+    pub fn render(&self, color: bool) -> String {
+        render(&self.diagnostics, &self.sources, color)
+    }
+
+    /// All problems for programs.
+    #[must_use]
+    pub fn problems(&self) -> Vec<Problem> {
+        self.diagnostics
+            .iter()
+            .map(|d| Problem {
+                message: d.message.clone(),
+                file: self.sources.name(d.span).to_owned(),
+                line: d.span.map(|span| span.line),
+                column: d.span.map(|span| self.sources.column(span)),
+                help: d.help.clone(),
+            })
+            .collect()
+    }
+}
+
+impl std::fmt::Display for Problems {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.render(false))
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// Renders problems for people, one after the other with an empty line between them.
+#[must_use]
+pub fn render(diagnostics: &[Diagnostic], sources: &Sources, color: bool) -> String {
+    let renderer = if color { Renderer::styled() } else { Renderer::plain() };
+    let mut out = String::new();
+    for (index, diagnostic) in diagnostics.iter().enumerate() {
+        if index > 0 {
+            out.push('\n');
+        }
+        out.push_str(&render_one(diagnostic, sources, &renderer));
+        out.push('\n');
+    }
+    out
+}
+
+fn render_one(diagnostic: &Diagnostic, sources: &Sources, renderer: &Renderer) -> String {
+    let mut group = Group::with_title(Level::ERROR.primary_title(&diagnostic.message));
+    if let Some((span, excerpt)) = diagnostic.span.and_then(|span| Some((span, excerpt(sources, span)?))) {
+        let primary = AnnotationKind::Primary.span(excerpt.range.clone()).label(diagnostic.label.as_deref());
+        group = with_snippet(group, span, excerpt, primary, sources);
+    }
+    if let Some((span, text, excerpt)) =
+        diagnostic.note.as_ref().and_then(|(span, text)| Some((*span, text, excerpt(sources, *span)?)))
+    {
+        let context = AnnotationKind::Context.span(excerpt.range.clone()).label(text.as_str());
+        group = with_snippet(group, span, excerpt, context, sources);
+    }
+    if let Some(help) = &diagnostic.help {
+        group = group.element(Level::HELP.message(help.as_str()));
+    }
+    renderer.render(&[group])
+}
+
+fn with_snippet<'a>(
+    group: Group<'a>,
+    span: Span,
+    excerpt: Excerpt<'a>,
+    annotation: Annotation<'a>,
+    sources: &'a Sources,
+) -> Group<'a> {
+    let name = sources.name(Some(span));
+    let snippet = Snippet::source(excerpt.text).line_start(span.line as usize).annotation(annotation);
+    if excerpt.whole {
+        return group.element(snippet.path(name));
+    }
+    // The renderer would count the column from where the line was cut.
+    group.element(Origin::path(name).line(span.line as usize).char_column(sources.column(span))).element(snippet)
+}
+
+/// The lines of a span, cut where they are long, and the span's place in them.
+struct Excerpt<'a> {
+    text: &'a str,
+    /// Whether it begins where its line does.
+    whole: bool,
+    range: std::ops::Range<usize>,
+}
+
+/// Cuts an excerpt out before rendering: a file may have a hundred megabytes, or one line of a megabyte.
+fn excerpt(sources: &Sources, span: Span) -> Option<Excerpt<'_>> {
+    let text: &str = &sources.0.get(span.source)?.text;
+    let head = text.get(..span.start)?;
+    // Only the first line of a span that runs over several: the rest is further down, and often is the whole file.
+    let underlined = text.get(span.start..span.end)?.lines().next().unwrap_or("");
+    let tail = text.get(span.start + underlined.len()..)?;
+    let from = head.char_indices().rev().take(CONTEXT).take_while(|&(_, c)| c != '\n').last();
+    let from = from.map_or(span.start, |(index, _)| index);
+    let until = tail
+        .char_indices()
+        .take(CONTEXT)
+        .find(|&(_, c)| c == '\n')
+        .map_or_else(|| tail.char_indices().nth(CONTEXT).map_or(tail.len(), |(index, _)| index), |(index, _)| index);
+    let begin = span.start - from;
+    let whole = head.get(..from).is_some_and(|before| before.is_empty() || before.ends_with('\n'));
+    let kept: usize = underlined.char_indices().nth(CONTEXT).map_or(underlined.len(), |(index, _)| index);
+    let end = if kept < underlined.len() { span.start + kept } else { span.start + underlined.len() + until };
+    let text = text.get(from..end)?;
+    Some(Excerpt { text: text.trim_end_matches('\r'), whole, range: begin..begin + kept })
+}
+
+/// What the user typed, for a message: in backquotes, one line, not too long, nothing a terminal would obey.
+#[must_use]
+pub fn quote(typed: &str) -> String {
+    let mut out = String::from("`");
+    for (index, c) in typed.chars().enumerate() {
+        if index == 60 {
+            out.push('…');
+            break;
+        }
+        if is_invisible(c) {
+            out.extend(c.escape_unicode());
+        } else {
+            out.push(c);
+        }
+    }
+    out.push('`');
+    out
+}
+
+/// Whether a terminal would obey or hide the character instead of showing it.
+pub(crate) fn is_invisible(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// The known word that a mistyped one is nearest to, when one is near enough to be meant.
+#[must_use]
+pub fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let typed = typed.to_ascii_lowercase();
+    let length = typed.chars().count();
+    if length > 64 {
+        return None;
+    }
+    known
+        .into_iter()
+        .map(|word| (strsim::osa_distance(&typed, &word.to_ascii_lowercase()), word))
+        .filter(|&(distance, word)| {
+            let longest = length.max(word.chars().count());
+            distance <= (longest / 3).clamp(1, 3) && distance < longest
+        })
+        .min()
+        .map(|(_, word)| word)
+}
+
+/// Known words for a message: "`a`, `b` and `c`".
+#[must_use]
+pub fn list<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    let words: Vec<String> = words.into_iter().map(quote).collect();
+    match words.as_slice() {
+        [] => String::new(),
+        [one] => one.clone(),
+        [most @ .., last] => format!("{} and {last}", most.join(", ")),
+    }
+}

@@ -1,0 +1,92 @@
+//! The policy as it was typed: YAML to [`Policy`], every value with its place in the file.
+//!
+//! What a value means is decided later, by [`resolve`](crate::resolve). Both report all their problems as
+//! [`Diagnostic`]s.
+
+mod diagnostic;
+mod model;
+mod read;
+mod syntax;
+mod yaml;
+
+pub(crate) use diagnostic::is_invisible;
+pub use diagnostic::{Diagnostic, Problem, Problems, Source, Sources, Span, list, nearest, quote, render};
+pub use model::{Defaults, Given, Group, List, Peer, Policy, Service, Spanned, Text};
+pub use read::{CONTAINERS_KEYS, DEFAULTS_KEYS, EXPECT_KEYS, LOG_KEYS, PEER_KEYS, POLICY_KEYS, SERVICE_KEYS};
+
+/// The JSON Schema (draft 2020-12) of the whole language, for editors.
+pub const SCHEMA: &str = include_str!("schema.json");
+
+/// What could be read of a policy, and every problem of its syntax and shape.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parsed {
+    /// What could be read; `None` when the YAML itself is broken.
+    pub policy: Option<Policy>,
+    /// The problems.
+    pub problems: Vec<Diagnostic>,
+}
+
+/// Takes the byte order mark off a text: spans are counted without it.
+#[must_use]
+pub fn without_byte_order_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
+/// Reads a policy; `file` is its name without a folder, `text` its content [without a byte order
+/// mark](without_byte_order_mark).
+#[must_use]
+pub fn parse(text: &str, file: &str) -> Parsed {
+    let mut policy = Policy { file: file.to_owned(), ..Policy::default() };
+    match yaml::read(text) {
+        Ok(Some(root)) if root.value != yaml::Value::Empty => {
+            let problems = read::read(&root, &mut policy);
+            Parsed { policy: Some(policy), problems }
+        }
+        Ok(_) => {
+            Parsed {
+                policy: None,
+                problems: vec![Diagnostic::general(format!("{} says nothing", quote(file))).help(
+                    "begin the file with `version: 1`; that alone denies what comes in and allows what goes out",
+                )],
+            }
+        }
+        Err(problem) => Parsed { policy: None, problems: vec![*problem] },
+    }
+}
+
+/// Reads a policy from bytes, which have to be UTF-8.
+#[must_use]
+pub fn parse_bytes(bytes: &[u8], file: &str) -> Parsed {
+    match decode(bytes) {
+        Ok(text) => parse(text, file),
+        Err(problem) => Parsed { policy: None, problems: vec![*problem] },
+    }
+}
+
+/// The text of a file.
+///
+/// # Errors
+/// Bytes that are not UTF-8, with the line and column of the first. The span counts in the bytes' lossy form.
+pub fn decode(bytes: &[u8]) -> Result<&str, Box<Diagnostic>> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Ok(without_byte_order_mark(text)),
+        Err(error) => {
+            if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+                return Err(Box::new(
+                    Diagnostic::general("the file is UTF-16, not UTF-8")
+                        .help("save it as UTF-8: `iconv -f UTF-16 -t UTF-8`"),
+                ));
+            }
+            let valid = error.valid_up_to();
+            let before =
+                without_byte_order_mark(std::str::from_utf8(bytes.get(..valid).unwrap_or(&[])).unwrap_or(""));
+            let line = u32::try_from(1 + before.matches('\n').count()).unwrap_or(u32::MAX);
+            let span = Span { source: 0, start: before.len(), end: before.len() + '\u{fffd}'.len_utf8(), line };
+            let byte = bytes.get(valid).copied().unwrap_or(0);
+            Err(Box::new(
+                Diagnostic::at(span, format!("the file is not UTF-8: the byte 0x{byte:02x} stands here"))
+                    .help("save it as UTF-8; `iconv -f LATIN1 -t UTF-8` turns an old Western European file into it"),
+            ))
+        }
+    }
+}

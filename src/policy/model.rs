@@ -1,0 +1,152 @@
+//! The policy as it was typed, every value with its place.
+
+use super::diagnostic::Span;
+
+/// A value and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spanned<T> {
+    /// The value.
+    pub value: T,
+    /// Its place.
+    pub span: Span,
+}
+
+/// A scalar as the author wrote it, without its quotes.
+pub type Text = Spanned<String>;
+
+/// A key's value.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Given<T> {
+    /// The key is not there.
+    #[default]
+    Absent,
+    /// The key is there, and what stands behind it is no such thing. A problem says so already, so that nobody needs to
+    /// complain again.
+    Unreadable,
+    /// The value.
+    Here(T),
+}
+
+impl<T> Given<T> {
+    /// The value, if it could be read.
+    #[must_use]
+    pub fn here(&self) -> Option<&T> {
+        match self {
+            Self::Here(value) => Some(value),
+            Self::Absent | Self::Unreadable => None,
+        }
+    }
+}
+
+/// A whole policy file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// The file's name without its folder.
+    pub file: String,
+    /// What happens to connections that no line speaks of.
+    pub defaults: Defaults,
+    /// `groups`, in the order of the file.
+    pub groups: Vec<Group>,
+    /// `services`, in the order of the file.
+    pub services: Vec<Service>,
+    /// Who is dropped.
+    pub block: Given<List<Peer>>,
+    /// How often denied connections are logged.
+    pub log_denied: Given<Text>,
+}
+
+/// `defaults`, each a word.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Defaults {
+    /// To this machine.
+    pub incoming: Given<Text>,
+    /// From this machine.
+    pub outgoing: Given<Text>,
+    /// Through this machine.
+    pub forward: Given<Text>,
+    /// Echo requests.
+    pub ping: Given<Text>,
+}
+
+/// A list, or the one item that stands in its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct List<T> {
+    /// The whole list.
+    pub span: Span,
+    /// Whether nothing was written, not even an item that could not be read.
+    pub empty: bool,
+    /// The items that could be read.
+    pub items: Vec<T>,
+}
+
+/// A named group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Its name.
+    pub name: Text,
+    /// Who is in it.
+    pub peers: Given<List<Peer>>,
+}
+
+/// An item of a group, of `from`, `except`, `to` or `block`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// An address, a network, a range, a group's name, or `any`.
+    Word(Text),
+    /// `{ interface: NAME }`.
+    Interface(Text),
+    /// `{ file: PATH }`.
+    File(Text),
+}
+
+impl Peer {
+    /// Its text, whichever kind it is.
+    #[must_use]
+    pub const fn text(&self) -> &Text {
+        match self {
+            Self::Word(text) | Self::Interface(text) | Self::File(text) => text,
+        }
+    }
+}
+
+/// A service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Its name.
+    pub name: Text,
+    /// Which ports.
+    pub ports: Given<List<Text>>,
+    /// Who may reach them.
+    pub from: Given<List<Peer>>,
+    /// Who may not.
+    pub except: Given<List<Peer>>,
+    /// This machine's own addresses.
+    pub to: Given<List<Peer>>,
+    /// Incoming interfaces.
+    pub on: Given<List<Peer>>,
+    /// New connections per source address.
+    pub limit: Given<Text>,
+    /// Whether connections are logged.
+    pub log: Given<Text>,
+    /// What the author says of it.
+    pub comment: Given<Text>,
+}
+
+impl Policy {
+    /// The paths of all `{ file: PATH }`, with repetitions.
+    pub fn files(&self) -> impl Iterator<Item = &Text> {
+        let services = self.services.iter().flat_map(|service| [&service.from, &service.except]);
+        let groups = self.groups.iter().map(|group| &group.peers);
+        services.chain(groups).chain([&self.block]).filter_map(Given::here).flat_map(|list| &list.items).filter_map(
+            |peer| match peer {
+                Peer::File(path) => Some(path),
+                Peer::Word(_) | Peer::Interface(_) => None,
+            },
+        )
+    }
+
+    /// The items of all `ports`.
+    pub fn ports(&self) -> impl Iterator<Item = &Text> {
+        self.services.iter().filter_map(|service| service.ports.here()).flat_map(|list| &list.items)
+    }
+}

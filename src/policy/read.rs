@@ -1,0 +1,363 @@
+//! From the tree of nodes to a [`Policy`], with every problem of its shape.
+
+use super::diagnostic::{Diagnostic, list, nearest, quote};
+use super::model::{Defaults, Given, Group, List, Peer, Policy, Service, Spanned, Text};
+use super::yaml::{Node, Value, key, repeated};
+use std::collections::BTreeMap;
+
+/// The keys of a policy.
+pub const POLICY_KEYS: &[&str] =
+    &["version", "defaults", "groups", "services", "block", "containers", "log", "expect"];
+/// The keys of `defaults`.
+pub const DEFAULTS_KEYS: &[&str] = &["incoming", "outgoing", "forward", "ping"];
+/// The keys of a service.
+pub const SERVICE_KEYS: &[&str] = &["ports", "from", "except", "to", "on", "limit", "log", "comment"];
+/// The keys of `log`.
+pub const LOG_KEYS: &[&str] = &["denied"];
+/// The keys of a peer that is a mapping.
+pub const PEER_KEYS: &[&str] = &["interface", "file"];
+/// The keys of `containers`, which this version reads past.
+pub const CONTAINERS_KEYS: &[&str] = &["interfaces", "outgoing", "host"];
+/// The keys of an expectation, which this version reads past.
+pub const EXPECT_KEYS: &[&str] = &["allow", "deny", "from"];
+
+/// What one item of a list is decoded with.
+type ReadItem<T> = fn(&mut Reader, &Node, &str) -> Option<T>;
+
+/// Decodes a tree. What can't be decoded is left out of the policy, and a problem says so.
+pub(super) fn read(root: &Node, policy: &mut Policy) -> Vec<Diagnostic> {
+    let mut reader = Reader { problems: Vec::new() };
+    reader.policy(root, policy);
+    reader.problems
+}
+
+struct Reader {
+    problems: Vec<Diagnostic>,
+}
+
+/// The values of a mapping by their keys.
+type Fields<'a> = BTreeMap<&'static str, &'a Node>;
+
+impl Reader {
+    fn policy(&mut self, root: &Node, policy: &mut Policy) {
+        let Some(mut fields) = self.fields(root, "a policy", POLICY_KEYS) else { return };
+        match fields.remove("version") {
+            Some(node) => self.version(node),
+            None => self.problems.push(
+                Diagnostic::at(
+                    first_key(root),
+                    "the policy does not say which version of the language it is written in",
+                )
+                .help("begin the file with `version: 1`"),
+            ),
+        }
+        if let Some(node) = fields.remove("defaults") {
+            self.defaults(node, &mut policy.defaults);
+        }
+        for (name, value) in self.named(fields.remove("groups"), "group", "groups") {
+            let what = format!("the group {}", quote(&name.value));
+            let peers = self.list(Some(value), &what, Self::peer);
+            policy.groups.push(Group { name, peers });
+        }
+        for (name, value) in self.named(fields.remove("services"), "service", "services") {
+            policy.services.push(self.service(name, value));
+        }
+        // A section whose lines are all commented out is an empty one.
+        let block = fields.remove("block").filter(|node| node.value != Value::Empty);
+        policy.block = self.list(block, "`block`", Self::peer);
+        if let Some(node) = fields.remove("log").filter(|node| node.value != Value::Empty) {
+            self.log(node, policy);
+        }
+        for name in ["containers", "expect"] {
+            if let Some(node) = fields.remove(name) {
+                self.problems.push(unsupported(node, name, root));
+            }
+        }
+    }
+
+    fn version(&mut self, node: &Node) {
+        match &node.value {
+            Value::Text(version) if version == "1" => {}
+            Value::Text(version) => self.problems.push(
+                Diagnostic::at(
+                    node.span,
+                    format!("this palisade does not know version {} of the language", quote(version)),
+                )
+                .help("write `version: 1`, the only one so far"),
+            ),
+            other => self.problems.push(
+                Diagnostic::at(node.span, format!("the version has to be a number, and this is {}", other.kind()))
+                    .help("write `version: 1`"),
+            ),
+        }
+    }
+
+    fn defaults(&mut self, node: &Node, defaults: &mut Defaults) {
+        if node.value == Value::Empty {
+            return;
+        }
+        let Some(fields) = self.fields(node, "`defaults`", DEFAULTS_KEYS) else { return };
+        let mut word = |name: &str| self.text(fields.get(name).copied(), &format!("`{name}`"));
+        defaults.incoming = word("incoming");
+        defaults.outgoing = word("outgoing");
+        defaults.forward = word("forward");
+        defaults.ping = word("ping");
+    }
+
+    fn log(&mut self, node: &Node, policy: &mut Policy) {
+        let Value::Mapping(_) = &node.value else {
+            self.problems.push(
+                Diagnostic::at(node.span, format!("`log` has to be a mapping, and this is {}", node.value.kind()))
+                    .help("write `log: { denied: off }`, or a rate in the place of `off`"),
+            );
+            return;
+        };
+        let Some(fields) = self.fields(node, "`log`", LOG_KEYS) else { return };
+        policy.log_denied = self.text(fields.get("denied").copied(), "`denied`");
+    }
+
+    fn service(&mut self, name: Text, node: &Node) -> Service {
+        let what = format!("the service {}", quote(&name.value));
+        let mut service = Service {
+            name,
+            ports: Given::Absent,
+            from: Given::Absent,
+            except: Given::Absent,
+            to: Given::Absent,
+            on: Given::Absent,
+            limit: Given::Absent,
+            log: Given::Absent,
+            comment: Given::Absent,
+        };
+        let fields = match &node.value {
+            Value::Empty => Some(Fields::new()),
+            _ => self.fields(node, &what, SERVICE_KEYS),
+        };
+        let Some(fields) = fields else {
+            (service.ports, service.from) = (Given::Unreadable, Given::Unreadable);
+            return service;
+        };
+        let field = |name: &str| fields.get(name).copied();
+        service.ports = self.list(field("ports"), "`ports`", Self::port);
+        service.from = self.list(field("from"), "`from`", Self::peer);
+        service.except = self.list(field("except"), "`except`", Self::peer);
+        service.to = self.list(field("to"), "`to`", Self::peer);
+        service.on = self.list(field("on"), "`on`", Self::peer);
+        service.limit = self.text(field("limit"), "`limit`");
+        service.log = self.text(field("log"), "`log`");
+        service.comment = self.text(field("comment"), "`comment`");
+        service
+    }
+
+    /// The entries of `groups` or `services`, whose keys the author chooses.
+    fn named<'a>(&mut self, node: Option<&'a Node>, one: &str, all: &str) -> Vec<(Text, &'a Node)> {
+        let entries = match node.map(|node| (node, &node.value)) {
+            None | Some((_, Value::Empty)) => return Vec::new(),
+            Some((_, Value::Mapping(entries))) => entries,
+            Some((node, other)) => {
+                self.problems.push(
+                    Diagnostic::at(node.span, format!("`{all}` has to be a mapping, and this is {}", other.kind()))
+                        .help(format!("write each {one} on its own line below, as `name:` and what belongs to it")),
+                );
+                return Vec::new();
+            }
+        };
+        let mut first: BTreeMap<&str, &Node> = BTreeMap::new();
+        let mut named = Vec::new();
+        for (name_node, value) in entries {
+            match key(name_node) {
+                Err(problem) => self.problems.push(problem),
+                Ok(name) => {
+                    if let Some(first) = first.get(name) {
+                        self.problems.push(repeated(name_node, name, first));
+                        continue;
+                    }
+                    first.insert(name, name_node);
+                    named.push((Spanned { value: name.to_owned(), span: name_node.span }, value));
+                }
+            }
+        }
+        named
+    }
+
+    /// The values of a mapping with known keys. A mistyped key is reported and then taken for the one that is meant, so
+    /// that nothing is called missing because of it.
+    fn fields<'a>(&mut self, node: &'a Node, what: &str, known: &'static [&'static str]) -> Option<Fields<'a>> {
+        let Value::Mapping(entries) = &node.value else {
+            let problem =
+                Diagnostic::at(node.span, format!("{what} has to be a mapping, and this is {}", node.value.kind()));
+            self.problems.push(match &node.value {
+                Value::Text(text)
+                    if known.iter().any(|key| text.strip_prefix(key).is_some_and(|t| t.starts_with(':'))) =>
+                {
+                    problem.help("a blank is missing after the colon: `key: value`")
+                }
+                _ => problem.help(format!("its keys are {}, each as `key: value`", list(known.iter().copied()))),
+            });
+            return None;
+        };
+        let mut fields = Fields::new();
+        let mut first: BTreeMap<&str, &Node> = BTreeMap::new();
+        let mut guessed = Vec::new();
+        for (key_node, value) in entries {
+            let name = match key(key_node) {
+                Ok(name) => name,
+                Err(problem) => {
+                    self.problems.push(problem);
+                    continue;
+                }
+            };
+            if let Some(first) = first.get(name) {
+                self.problems.push(repeated(key_node, name, first));
+                continue;
+            }
+            first.insert(name, key_node);
+            if let Some(known) = known.iter().find(|&&known| known == name) {
+                fields.insert(known, value);
+                continue;
+            }
+            let problem = Diagnostic::at(key_node.span, format!("{what} has no key {}", quote(name)));
+            let meant = nearest(name, known.iter().copied());
+            self.problems.push(match meant {
+                Some(meant) => problem.help(format!("did you mean `{meant}`?")),
+                None => problem.help(format!("its keys are {}", list(known.iter().copied()))),
+            });
+            guessed.extend(meant.map(|meant| (meant, value)));
+        }
+        for (meant, value) in guessed {
+            fields.entry(meant).or_insert(value);
+        }
+        Some(fields)
+    }
+
+    /// A list, or the one item that stands in its place.
+    fn list<T>(&mut self, node: Option<&Node>, what: &str, read: ReadItem<T>) -> Given<List<T>> {
+        let Some(node) = node else { return Given::Absent };
+        match &node.value {
+            Value::Empty => {
+                self.problems.push(
+                    Diagnostic::at(node.span, format!("{what} says nothing"))
+                        .help("write a value, or a list: `[first, second]`"),
+                );
+                Given::Unreadable
+            }
+            Value::List(items) => Given::Here(List {
+                span: node.span,
+                empty: items.is_empty(),
+                items: items.iter().filter_map(|item| read(self, item, what)).collect(),
+            }),
+            Value::Text(_) | Value::Mapping(_) => Given::Here(List {
+                span: node.span,
+                empty: false,
+                items: read(self, node, what).into_iter().collect(),
+            }),
+        }
+    }
+
+    fn text(&mut self, node: Option<&Node>, what: &str) -> Given<Text> {
+        let Some(node) = node else { return Given::Absent };
+        match &node.value {
+            Value::Text(text) => Given::Here(Spanned { value: text.clone(), span: node.span }),
+            Value::Empty => {
+                self.problems.push(
+                    Diagnostic::at(node.span, format!("{what} says nothing"))
+                        .help("write a value, or leave the key out"),
+                );
+                Given::Unreadable
+            }
+            other => {
+                self.problems.push(
+                    Diagnostic::at(
+                        node.span,
+                        format!("{what} has to be a single value, and this is {}", other.kind()),
+                    )
+                    .help("write one value, and put it in quotes if it holds brackets or `: `"),
+                );
+                Given::Unreadable
+            }
+        }
+    }
+
+    fn port(&mut self, node: &Node, what: &str) -> Option<Text> {
+        match &node.value {
+            Value::Text(text) => Some(Spanned { value: text.clone(), span: node.span }),
+            other => {
+                self.problems.push(
+                    Diagnostic::at(
+                        node.span,
+                        format!("an item of {what} has to be a port, and this is {}", other.kind()),
+                    )
+                    .help("write a port and its protocol, such as `22/tcp`"),
+                );
+                None
+            }
+        }
+    }
+
+    fn peer(&mut self, node: &Node, what: &str) -> Option<Peer> {
+        let entries = match &node.value {
+            Value::Text(text) => return Some(Peer::Word(Spanned { value: text.clone(), span: node.span })),
+            Value::Mapping(entries) => entries,
+            Value::List(_) => {
+                self.problems.push(
+                    Diagnostic::at(node.span, format!("a list stands inside the list of {what}"))
+                        .help("write one list; to use a list in several places, make it a group and write its name"),
+                );
+                return None;
+            }
+            Value::Empty => {
+                self.problems.push(
+                    Diagnostic::at(node.span, format!("an item of {what} is empty"))
+                        .help("write an address or a group's name behind the dash, or remove the line"),
+                );
+                return None;
+            }
+        };
+        if let [(only, value)] = entries.as_slice()
+            && let (Value::Text(start), Value::Empty) = (&only.value, &value.value)
+            && format!("{start}:").parse::<std::net::Ipv6Addr>().is_ok()
+        {
+            self.problems.push(
+                Diagnostic::at(only.span, "YAML takes an address that ends with a colon for a key")
+                    .help(format!("put it in quotes: `\"{start}:\"`")),
+            );
+            return None;
+        }
+        let fields = self.fields(node, "a peer in braces", PEER_KEYS)?;
+        match (fields.get("interface"), fields.get("file"), fields.len()) {
+            (Some(name), None, 1) => self.text(Some(name), "`interface`").here().cloned().map(Peer::Interface),
+            (None, Some(path), 1) => self.text(Some(path), "`file`").here().cloned().map(Peer::File),
+            (_, _, 0) if !entries.is_empty() => None,
+            _ => {
+                self.problems.push(
+                    Diagnostic::at(node.span, "a peer in braces is one interface or one file")
+                        .help("write `{ interface: NAME }` or `{ file: PATH }`"),
+                );
+                None
+            }
+        }
+    }
+}
+
+/// The place of the first key of a mapping, which is where a missing one would stand.
+fn first_key(node: &Node) -> super::Span {
+    match &node.value {
+        Value::Mapping(entries) => entries.first().map_or(node.span, |(key, _)| key.span),
+        _ => node.span,
+    }
+}
+
+fn unsupported(node: &Node, name: &str, root: &Node) -> Diagnostic {
+    let span = match &root.value {
+        Value::Mapping(entries) => {
+            entries.iter().find(|(_, value)| std::ptr::eq(value, node)).map_or(node.span, |(key, _)| key.span)
+        }
+        _ => node.span,
+    };
+    let message = match name {
+        "containers" => "this version of palisade does not support the section `containers` yet",
+        _ => "this version of palisade does not support the section `expect` yet",
+    };
+    Diagnostic::at(span, message)
+        .help("remove it or comment it out; until it is supported nothing it says would hold")
+}

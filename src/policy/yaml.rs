@@ -1,0 +1,262 @@
+//! YAML as a tree whose every node knows its place.
+//!
+//! The tree is read before anything is decoded, so that all problems of a file are found at once: a serde reader stops
+//! at its first. Scalars are the text that the author wrote, for `22/tcp`, `0x10`, `off` and `1.1.1.1` are no numbers
+//! and no booleans here.
+
+use super::diagnostic::{Diagnostic, Span, quote};
+use super::syntax;
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::{DuplicateKeyPolicy, Location, MergeKeyPolicy, NonFiniteFloatPolicy, Options, Spanned};
+
+/// How deep lists and mappings may be nested: a policy needs five.
+pub(super) const MAX_DEPTH: usize = 32;
+/// How many nodes a file may have once its aliases are written out.
+pub(super) const MAX_NODES: usize = 300_000;
+
+/// A node of the tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Where it stands; for an alias, where its anchor is.
+    pub span: Span,
+    /// What it is.
+    pub value: Value,
+}
+
+/// What a node is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// Nothing, `~` or `null`.
+    Empty,
+    /// A scalar as it was written, quotes and escapes undone.
+    Text(String),
+    /// A list.
+    List(Vec<Node>),
+    /// A mapping, in the order of the file. Keys may repeat.
+    Mapping(Vec<(Node, Node)>),
+}
+
+impl Value {
+    /// The kind of node, for messages.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Empty => "nothing",
+            Self::Text(_) => "a single value",
+            Self::List(_) => "a list",
+            Self::Mapping(_) => "a mapping",
+        }
+    }
+}
+
+/// Reads one YAML document; `None` for a file without content.
+///
+/// # Errors
+/// The first problem of the syntax, or a file that is too deep, too large or expands to too much.
+pub fn read(text: &str) -> Result<Option<Node>, Box<Diagnostic>> {
+    let raw = serde_saphyr::from_str_with_options::<Option<Raw>>(text, options());
+    match raw {
+        Ok(None) => Ok(None),
+        Ok(Some(raw)) => Ok(Some(raw.into_node(text))),
+        Err(error) => Err(Box::new(syntax::explain(error.without_snippet(), text))),
+    }
+}
+
+fn options() -> Options {
+    serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_depth: MAX_DEPTH,
+            flow_nesting_limit: MAX_DEPTH,
+            max_nodes: MAX_NODES,
+            max_events: 2 * MAX_NODES,
+            max_anchors: 1_000,
+            max_aliases: 10_000,
+            max_merge_keys: 1_000,
+            enforce_alias_anchor_ratio: false,
+        },
+        alias_limits: serde_saphyr::alias_limits! {
+            max_total_replayed_events: MAX_NODES,
+            max_replay_stack_depth: MAX_DEPTH,
+        },
+        // Repeated keys are all kept, so that each is reported with the place of the first.
+        duplicate_keys: DuplicateKeyPolicy::PassThrough,
+        merge_keys: MergeKeyPolicy::Merge,
+        non_finite_float_policy: NonFiniteFloatPolicy::AsString,
+        reject_unsupported_tags: true,
+        with_snippet: false,
+    }
+}
+
+/// The place of a location of the reader; `text` is what it read.
+pub(super) fn span_of(location: Location, text: &str) -> Span {
+    let offset = location.span().byte_offset().and_then(|offset| usize::try_from(offset).ok());
+    let start = offset.unwrap_or_else(|| offset_of(location, text));
+    let length = location.span().byte_len().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
+    let start = floor(text, start);
+    let end = floor(text, start.saturating_add(length)).max(start);
+    let line = u32::try_from(location.line()).unwrap_or(u32::MAX).max(1);
+    Span { source: 0, start, end, line }
+}
+
+/// The byte of a line and a column, for the problems that the reader gives no byte of.
+fn offset_of(location: Location, text: &str) -> usize {
+    let line = usize::try_from(location.line()).unwrap_or(usize::MAX).saturating_sub(1);
+    let column = usize::try_from(location.column()).unwrap_or(usize::MAX).saturating_sub(1);
+    let lines = text.split_inclusive('\n');
+    let before: usize = lines.clone().take(line).map(str::len).sum();
+    let line = lines.clone().nth(line).unwrap_or("");
+    before + line.char_indices().nth(column).map_or(line.trim_end().len(), |(at, _)| at)
+}
+
+/// The nearest character boundary at or before an offset.
+fn floor(text: &str, offset: usize) -> usize {
+    (0..=offset.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0)
+}
+
+/// A node as the reader gives it.
+struct Raw(Spanned<Content>);
+
+enum Content {
+    Empty,
+    /// A scalar that the reader took for a number or a boolean: its text has to be taken from the source.
+    Typed,
+    Text(String),
+    List(Vec<Raw>),
+    Mapping(Vec<(Raw, Raw)>),
+}
+
+impl Raw {
+    fn into_node(self, text: &str) -> Node {
+        let Spanned { value, defined, .. } = self.0;
+        let mut span = span_of(defined, text);
+        let value = match value {
+            Content::Empty => Value::Empty,
+            Content::Typed => Value::Text(text.get(span.start..span.end).unwrap_or("").trim().to_owned()),
+            Content::Text(text) => Value::Text(text),
+            Content::List(items) => Value::List(items.into_iter().map(|item| item.into_node(text)).collect()),
+            Content::Mapping(entries) => Value::Mapping(
+                entries.into_iter().map(|(key, value)| (key.into_node(text), value.into_node(text))).collect(),
+            ),
+        };
+        // The reader gives a collection the place of its first byte alone.
+        span.end = span.end.max(match &value {
+            Value::List(items) => items.last().map_or(span.start, |item| item.span.end),
+            Value::Mapping(entries) => entries.last().map_or(span.start, |(_, value)| value.span.end),
+            Value::Empty | Value::Text(_) => span.end,
+        });
+        span.end = closed(text, span);
+        Node { span, value }
+    }
+}
+
+/// The end of a collection with its closing bracket.
+fn closed(text: &str, span: Span) -> usize {
+    let close = match text.as_bytes().get(span.start) {
+        Some(b'[') => ']',
+        Some(b'{') => '}',
+        _ => return span.end,
+    };
+    let rest = text.get(span.end..).unwrap_or("");
+    let tail = rest.trim_start_matches(|c: char| c == ',' || c.is_whitespace());
+    if tail.starts_with(close) { text.len() - tail.len() + 1 } else { span.end }
+}
+
+impl<'de> Deserialize<'de> for Raw {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Spanned::deserialize(deserializer).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Content {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ContentVisitor)
+    }
+}
+
+struct ContentVisitor;
+
+impl<'de> Visitor<'de> for ContentVisitor {
+    type Value = Content;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("YAML")
+    }
+
+    fn visit_unit<E>(self) -> Result<Content, E> {
+        Ok(Content::Empty)
+    }
+
+    fn visit_none<E>(self) -> Result<Content, E> {
+        Ok(Content::Empty)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Content, E> {
+        Ok(Content::Typed)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Content, E> {
+        Ok(Content::Typed)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Content, E> {
+        Ok(Content::Typed)
+    }
+
+    fn visit_i128<E>(self, _: i128) -> Result<Content, E> {
+        Ok(Content::Typed)
+    }
+
+    fn visit_u128<E>(self, _: u128) -> Result<Content, E> {
+        Ok(Content::Typed)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Content, E> {
+        Ok(Content::Typed)
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Content, E> {
+        Ok(Content::Text(text.to_owned()))
+    }
+
+    fn visit_string<E>(self, text: String) -> Result<Content, E> {
+        Ok(Content::Text(text))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Content, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Content::List(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Content, A::Error> {
+        let mut mapping = Vec::new();
+        while let Some(entry) = entries.next_entry()? {
+            mapping.push(entry);
+        }
+        Ok(Content::Mapping(mapping))
+    }
+}
+
+/// The name of a mapping's key.
+///
+/// # Errors
+/// A key that is not a scalar.
+pub fn key(node: &Node) -> Result<&str, Diagnostic> {
+    match &node.value {
+        Value::Text(text) => Ok(text),
+        Value::Empty => Err(Diagnostic::at(node.span, "a key is missing here").help("write a name before the colon")),
+        other => Err(Diagnostic::at(node.span, format!("a key has to be a name, and this is {}", other.kind()))
+            .help("write `name: value`")),
+    }
+}
+
+/// The problem of a key that is there twice.
+#[must_use]
+pub fn repeated(key: &Node, name: &str, first: &Node) -> Diagnostic {
+    Diagnostic::at(key.span, format!("the key {} is there twice", quote(name)))
+        .label("again here")
+        .note(first.span, "first here")
+        .help("keep one of the two, with what both should say")
+}

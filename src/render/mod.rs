@@ -1,0 +1,187 @@
+//! A ruleset as nft text.
+//!
+//! What palisade compiles is written so that `nft -f` (1.0.6 and 1.1) reads it and builds the same expressions from it.
+//! What it does not compile but may find in its table is written as nearly so as it can be; what has no text at all
+//! stands in angle brackets, `<unknown expression "quota">`, which nft refuses. Nothing panics, and no control character
+//! from the kernel gets through.
+
+mod field;
+pub mod json;
+mod set;
+mod statement;
+mod text;
+mod transaction;
+mod value;
+
+pub use set::{element, set_header};
+pub use statement::expressions;
+pub use transaction::transaction;
+
+use crate::ruleset::{BaseChain, Chain, Family, Hook, Rule, Ruleset, Set, Table, TableId, Verdict};
+use std::fmt::Write;
+use text::{name, quoted};
+
+/// All tables, a blank line between them. Empty for a ruleset without tables.
+#[must_use]
+pub fn ruleset(ruleset: &Ruleset) -> String {
+    ruleset.tables.iter().map(|(id, one)| table(id, one)).collect::<Vec<_>>().join("\n")
+}
+
+/// A whole table as `nft list table` lays it out, with a newline at its end.
+///
+/// What else the table holds, which has no text here, stands at its end as comments.
+#[must_use]
+pub fn table(id: &TableId, table: &Table) -> String {
+    let mut sections = Vec::new();
+    let mut properties = String::new();
+    if let Some(comment) = &table.comment {
+        let _ = writeln!(properties, "\tcomment {}", quoted(comment));
+    }
+    if table.flags != 0 {
+        let _ = writeln!(properties, "\tflags {}", table_flags(table.flags));
+    }
+    if !properties.is_empty() {
+        sections.push(properties);
+    }
+    sections.extend(table.sets.iter().map(|(set_name, set)| set_block(set_name, set)));
+    sections.extend(table.chains.iter().map(|(chain_name, chain)| chain_block(id.family, chain_name, chain)));
+    if !table.others.is_empty() {
+        sections
+            .push(table.others.iter().fold(String::new(), |lines, other| lines + &format!("\t# {}\n", plain(other))));
+    }
+    format!("table {} {{\n{}}}\n", table_name(id), sections.join("\n"))
+}
+
+/// One rule: its statements and its comment, on one line, without its chain.
+#[must_use]
+pub fn rule(family: Family, rule: &Rule) -> String {
+    let mut text = expressions(family, &rule.exprs);
+    if let Some(comment) = &rule.comment {
+        if !text.is_empty() {
+            text.push(' ');
+        }
+        let _ = write!(text, "comment {}", quoted(comment));
+    }
+    text
+}
+
+/// A chain without its rules, on one line: `chain filter-input { type filter hook input priority filter - 1; policy
+/// drop; }`, or `chain service-ssh` when it is neither attached nor commented.
+#[must_use]
+pub fn chain_header(family: Family, chain_name: &str, base: Option<&BaseChain>, comment: Option<&str>) -> String {
+    let mut header = format!("chain {}", name(chain_name));
+    let properties = chain_properties(family, base, comment);
+    if !properties.is_empty() {
+        let _ = write!(header, " {{ {}; }}", properties.join("; "));
+    }
+    header
+}
+
+/// A verdict: `accept`, `goto service-ssh`.
+#[must_use]
+pub fn verdict(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Accept => "accept".to_owned(),
+        Verdict::Drop => "drop".to_owned(),
+        Verdict::Continue => "continue".to_owned(),
+        Verdict::Return => "return".to_owned(),
+        Verdict::Jump(chain) => format!("jump {}", name(chain)),
+        Verdict::Goto(chain) => format!("goto {}", name(chain)),
+        Verdict::Other(code) => format!("<unknown verdict {code}>"),
+    }
+}
+
+/// `inet palisade`.
+fn table_name(id: &TableId) -> String {
+    format!("{} {}", id.family, name(&id.name))
+}
+
+fn set_block(set_name: &str, set: &Set) -> String {
+    let mut block = format!("\t{} {} {{\n", set::noun(&set.spec), name(set_name));
+    for property in set::properties(&set.spec) {
+        let _ = writeln!(block, "\t\t{property}");
+    }
+    if !set.elements.is_empty() {
+        let _ = writeln!(block, "\t\telements = {}", set::braced(&set.spec, &set.elements, "\t\t"));
+    }
+    block + "\t}\n"
+}
+
+fn chain_block(family: Family, chain_name: &str, chain: &Chain) -> String {
+    let mut block = format!("\tchain {} {{\n", name(chain_name));
+    for property in chain_properties(family, chain.base.as_ref(), chain.comment.as_deref()) {
+        // nft 1.0.6 wants a semicolon or a newline behind each; its own listing has both behind the policy.
+        let end = if property.starts_with("type ") { ";" } else { "" };
+        let _ = writeln!(block, "\t\t{property}{end}");
+    }
+    for one in &chain.rules {
+        let _ = writeln!(block, "\t\t{}", rule(family, one));
+    }
+    block + "\t}\n"
+}
+
+/// The comment and the attachment, those that there are.
+fn chain_properties(family: Family, base: Option<&BaseChain>, comment: Option<&str>) -> Vec<String> {
+    let comment = comment.map(|comment| format!("comment {}", quoted(comment)));
+    let base = base.map(|base| {
+        let devices: Vec<String> = base.devices.iter().map(|device| quoted(device)).collect();
+        let devices = match devices.as_slice() {
+            [] => String::new(),
+            [one] => format!(" device {one}"),
+            several => format!(" devices = {{ {} }}", several.join(", ")),
+        };
+        let hook = hook_name(family, base.hook);
+        let priority = priority(family, base.hook, base.priority);
+        format!("type {} hook {hook}{devices} priority {priority}; policy {}", name(&base.kind), base.policy)
+    });
+    comment.into_iter().chain(base).collect()
+}
+
+/// The same number is another hook in another family.
+fn hook_name(family: Family, hook: Hook) -> String {
+    match (family, hook.number()) {
+        (Family::Netdev, 0) | (Family::Inet, 5) => "ingress".to_owned(),
+        (Family::Netdev, 1) => "egress".to_owned(),
+        (Family::Arp, 0) => "input".to_owned(),
+        (Family::Arp, 1) => "output".to_owned(),
+        _ => hook.to_string(),
+    }
+}
+
+/// A priority by name as far as nft takes one at that hook: 1.0.6 refuses `dstnat` elsewhere than in prerouting.
+fn priority(family: Family, hook: Hook, priority: i32) -> String {
+    const NAMES: [(i32, &str, Option<Hook>); 6] = [
+        (-300, "raw", None),
+        (-150, "mangle", None),
+        (-100, "dstnat", Some(Hook::Prerouting)),
+        (0, "filter", None),
+        (50, "security", None),
+        (100, "srcnat", Some(Hook::Postrouting)),
+    ];
+    let nearest = NAMES.into_iter().find(|(value, _, only_at)| {
+        matches!(family, Family::Inet | Family::Ip | Family::Ip6)
+            && only_at.is_none_or(|only| only == hook)
+            && value.abs_diff(priority) <= 10
+    });
+    match nearest {
+        None => priority.to_string(),
+        Some((value, name, _)) if value == priority => name.to_owned(),
+        Some((value, name, _)) if value < priority => format!("{name} + {}", value.abs_diff(priority)),
+        Some((value, name, _)) => format!("{name} - {}", value.abs_diff(priority)),
+    }
+}
+
+fn table_flags(flags: u32) -> String {
+    const NAMES: [(u32, &str); 3] = [(1, "dormant"), (2, "owner"), (4, "persist")];
+    let mut names: Vec<String> =
+        NAMES.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, name)| (*name).to_owned()).collect();
+    if flags & !7 != 0 {
+        names.push(format!("<unknown flags {:#x}>", flags & !7));
+    }
+    names.join(",")
+}
+
+/// Text without control characters.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}

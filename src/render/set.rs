@@ -1,0 +1,132 @@
+//! Sets, maps and their elements.
+
+use super::text::{duration, name, quoted};
+use super::value::{Kind, type_name};
+use super::verdict;
+use crate::ruleset::{Element, ElementKey, ElementValue, KeyType, MapValue, Set, SetFlags, SetSpec};
+
+/// nft's word for what has that form: `set` or `map`.
+pub(super) fn noun(spec: &SetSpec) -> &'static str {
+    if spec.value.is_some() { "map" } else { "set" }
+}
+
+/// A set or map without its elements, on one line: `set lan-if { type ifname; flags interval; }`.
+#[must_use]
+pub fn set_header(set_name: &str, spec: &SetSpec) -> String {
+    format!("{} {} {{ {}; }}", noun(spec), name(set_name), properties(spec).join("; "))
+}
+
+/// An element as nft writes it: `192.0.2.0/24`, `22 : goto service-ssh`, `"br-*"`, `*`.
+///
+/// A range of addresses that is exactly one network is written as a prefix. Bytes of a type that has no text, or that
+/// have not the type's length, are written as one hexadecimal number.
+#[must_use]
+pub fn element(spec: &SetSpec, element: &Element) -> String {
+    element_as(Kind::of(spec.key), spec, element)
+}
+
+/// The same with the keys meant as `kind`, for sets whose type does not tell.
+pub(super) fn element_as(kind: Kind, spec: &SetSpec, element: &Element) -> String {
+    let key = match &element.key {
+        ElementKey::Single(key) => kind.value(key),
+        ElementKey::Range(first, last) => kind.range(first, last),
+        ElementKey::CatchAll => "*".to_owned(),
+    };
+    let value = match element.value.as_deref() {
+        None => return key,
+        Some(ElementValue::Verdict(value)) => verdict(value),
+        Some(ElementValue::Object(object)) => quoted(object),
+        Some(ElementValue::Data(data)) => match spec.value {
+            Some(MapValue::Data(of)) => Kind::of(of).value(data),
+            _ => Kind::Bytes.value(data),
+        },
+    };
+    format!("{key} : {value}")
+}
+
+/// An anonymous set as it stands in a rule; `operand` is how the rule means the key.
+pub(super) fn anonymous(set: &Set, operand: Kind) -> String {
+    let kind = match Kind::of(set.spec.key) {
+        Kind::Bytes => operand,
+        own => own,
+    };
+    let elements: Vec<String> = set.elements.iter().map(|one| element_as(kind, &set.spec, one)).collect();
+    if elements.is_empty() { "{ }".to_owned() } else { format!("{{ {} }}", elements.join(", ")) }
+}
+
+/// What a set is, one property an item.
+pub(super) fn properties(spec: &SetSpec) -> Vec<String> {
+    let mut lines = vec![match value_type(spec) {
+        Some(value) => format!("type {} : {value}", key_type(spec.key)),
+        None => format!("type {}", key_type(spec.key)),
+    }];
+    if let Some(size) = spec.size {
+        lines.push(format!("size {size}"));
+    }
+    let flags = flags(spec.flags);
+    if !flags.is_empty() {
+        lines.push(format!("flags {}", flags.join(",")));
+    }
+    if let Some(timeout) = spec.timeout_ms {
+        lines.push(format!("timeout {}", duration(timeout)));
+    }
+    if let Some(comment) = &spec.comment {
+        lines.push(format!("comment {}", quoted(comment)));
+    }
+    if !spec.unknown.is_empty() {
+        lines.push(format!("<unknown attributes of {} bytes>", spec.unknown.len()));
+    }
+    lines
+}
+
+/// nft's name of a key's type.
+pub(super) fn key_type(key: KeyType) -> String {
+    type_name(key).map_or_else(|| format!("<unknown type {}>", key.number), str::to_owned)
+}
+
+/// nft's name of what a map maps to.
+pub(super) fn value_type(spec: &SetSpec) -> Option<String> {
+    Some(match spec.value? {
+        MapValue::Verdict => "verdict".to_owned(),
+        MapValue::Data(of) => key_type(of),
+        MapValue::Object(1) => "counter".to_owned(),
+        MapValue::Object(2) => "quota".to_owned(),
+        MapValue::Object(4) => "limit".to_owned(),
+        MapValue::Object(number) => format!("<unknown object type {number}>"),
+    })
+}
+
+/// The flags that nft writes; those that follow from the form are left out.
+pub(super) fn flags(flags: SetFlags) -> Vec<String> {
+    const NAMES: [(SetFlags, &str); 4] = [
+        (SetFlags::CONSTANT, "constant"),
+        (SetFlags::DYNAMIC, "dynamic"),
+        (SetFlags::INTERVAL, "interval"),
+        (SetFlags::TIMEOUT, "timeout"),
+    ];
+    const IMPLIED: [SetFlags; 5] =
+        [SetFlags::ANONYMOUS, SetFlags::MAP, SetFlags::OBJECT, SetFlags::CONCAT, SetFlags::EXPR];
+    let mut rest = IMPLIED.into_iter().fold(flags, SetFlags::without);
+    let mut names = Vec::new();
+    for (flag, name) in NAMES {
+        if rest.contains(flag) {
+            names.push(name.to_owned());
+            rest = rest.without(flag);
+        }
+    }
+    if rest != SetFlags::default() {
+        names.push(format!("<unknown flags {:#x}>", rest.0));
+    }
+    names
+}
+
+/// Elements between braces: on one line while they fit it, else one a line, indented by `indent`.
+pub(super) fn braced(spec: &SetSpec, elements: &[Element], indent: &str) -> String {
+    const WIDTH: usize = 90;
+    let texts: Vec<String> = elements.iter().map(|one| element(spec, one)).collect();
+    if texts.iter().map(|text| text.len() + 2).sum::<usize>() <= WIDTH {
+        format!("{{ {} }}", texts.join(", "))
+    } else {
+        format!("{{\n{indent}\t{}\n{indent}}}", texts.join(&format!(",\n{indent}\t")))
+    }
+}

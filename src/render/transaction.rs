@@ -1,0 +1,73 @@
+//! A transaction as nft commands.
+
+use super::text::{name, quoted};
+use super::{chain_header, rule, set, set_header, table_name};
+use crate::transaction::{Op, Transaction};
+use std::fmt::Write;
+
+/// The commands that would do the same, one a line, for a reader.
+///
+/// nft deletes rules by handle, which a transaction does not hold: such a line names the rule by its index and shows it
+/// behind a `#`. So does the line of a rule that stands before another.
+#[must_use]
+pub fn transaction(transaction: &Transaction) -> String {
+    let mut text = String::new();
+    for op in &transaction.ops {
+        let _ = writeln!(text, "{}", command(transaction, op));
+    }
+    text
+}
+
+fn command(transaction: &Transaction, op: &Op) -> String {
+    let family = transaction.table.family;
+    let table = table_name(&transaction.table);
+    match op {
+        Op::AddTable { flags, comment } => {
+            let mut properties = String::new();
+            if let Some(comment) = comment {
+                let _ = write!(properties, " comment {};", quoted(comment));
+            }
+            if *flags != 0 {
+                let _ = write!(properties, " flags {};", super::table_flags(*flags));
+            }
+            if properties.is_empty() {
+                format!("add table {table}")
+            } else {
+                format!("add table {table} {{{properties} }}")
+            }
+        }
+        Op::DeleteTable => format!("delete table {table}"),
+        Op::AddChain { name: chain, base, comment } => {
+            add(&table, &chain_header(family, chain, base.as_ref(), comment.as_deref()))
+        }
+        Op::SetPolicy { name: chain, base } => {
+            format!("add chain {table} {} {{ policy {}; }}", name(chain), base.policy)
+        }
+        Op::DeleteChain { name: chain } => format!("delete chain {table} {}", name(chain)),
+        Op::AddSet { name: set, spec } => add(&table, &set_header(set, spec)),
+        Op::DeleteSet { name: set } => format!("delete set {table} {}", name(set)),
+        Op::AddElements { set, spec, elements } => {
+            format!("add element {table} {} {}", name(set), set::braced(spec, elements, ""))
+        }
+        Op::DeleteElements { set, spec, elements } => {
+            format!("delete element {table} {} {}", name(set), set::braced(spec, elements, ""))
+        }
+        Op::AddRule { chain, rule: new, before: None } => {
+            format!("add rule {table} {} {}", name(chain), rule(family, new))
+        }
+        Op::AddRule { chain, rule: new, before: Some(index) } => {
+            format!("insert rule {table} {} {} # before index {index}", name(chain), rule(family, new))
+        }
+        Op::DeleteRule { chain, index, rule: old } => {
+            format!("delete rule {table} {} # index {index}: {}", name(chain), rule(family, old))
+        }
+    }
+}
+
+/// `add chain inet palisade service-ssh` of `chain service-ssh`: a command names the table between noun and name.
+fn add(table: &str, header: &str) -> String {
+    match header.split_once(' ') {
+        Some((noun, rest)) => format!("add {noun} {table} {rest}"),
+        None => format!("add {header}"),
+    }
+}

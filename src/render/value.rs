@@ -1,0 +1,252 @@
+//! The bytes of a register as the text that nft writes for them.
+
+use crate::ruleset::{KeyType, LimitUnit};
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// How the bytes of a key or of compared data are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Ipv4,
+    Ipv6,
+    /// A transport protocol, 1 byte.
+    Protocol,
+    /// An address family, `NFPROTO_*`, 1 byte.
+    Nfproto,
+    IcmpType,
+    Icmpv6Type,
+    CtState,
+    CtStatus,
+    Ifname,
+    /// A number in network order.
+    Number,
+    /// A number in host order.
+    HostNumber,
+    /// A bit mask in host order, such as a mark.
+    HostHex,
+    /// Anything else, as hexadecimal in the order of the bytes.
+    Bytes,
+}
+
+// Only what nft's own grammar knows: it takes other names from /etc/protocols, which need not be there.
+const PROTOCOLS: &[(u8, &str)] = &[
+    (1, "icmp"),
+    (2, "igmp"),
+    (6, "tcp"),
+    (17, "udp"),
+    (33, "dccp"),
+    (50, "esp"),
+    (51, "ah"),
+    (58, "icmpv6"),
+    (108, "comp"),
+    (132, "sctp"),
+    (136, "udplite"),
+];
+const NFPROTOS: &[(u8, &str)] = &[(2, "ipv4"), (10, "ipv6")];
+const ICMP_TYPES: &[(u8, &str)] = &[
+    (0, "echo-reply"),
+    (3, "destination-unreachable"),
+    (4, "source-quench"),
+    (5, "redirect"),
+    (8, "echo-request"),
+    (9, "router-advertisement"),
+    (10, "router-solicitation"),
+    (11, "time-exceeded"),
+    (12, "parameter-problem"),
+    (13, "timestamp-request"),
+    (14, "timestamp-reply"),
+    (15, "info-request"),
+    (16, "info-reply"),
+    (17, "address-mask-request"),
+    (18, "address-mask-reply"),
+];
+const ICMPV6_TYPES: &[(u8, &str)] = &[
+    (1, "destination-unreachable"),
+    (2, "packet-too-big"),
+    (3, "time-exceeded"),
+    (4, "parameter-problem"),
+    (128, "echo-request"),
+    (129, "echo-reply"),
+    (130, "mld-listener-query"),
+    (131, "mld-listener-report"),
+    (132, "mld-listener-done"),
+    (133, "nd-router-solicit"),
+    (134, "nd-router-advert"),
+    (135, "nd-neighbor-solicit"),
+    (136, "nd-neighbor-advert"),
+    (137, "nd-redirect"),
+    (138, "router-renumbering"),
+    (141, "ind-neighbor-solicit"),
+    (142, "ind-neighbor-advert"),
+    (143, "mld2-listener-report"),
+];
+const CT_STATES: &[(u32, &str)] =
+    &[(1, "invalid"), (2, "established"), (4, "related"), (8, "new"), (64, "untracked")];
+const CT_STATUSES: &[(u32, &str)] = &[
+    (0x1, "expected"),
+    (0x2, "seen-reply"),
+    (0x4, "assured"),
+    (0x8, "confirmed"),
+    (0x10, "snat"),
+    (0x20, "dnat"),
+    (0x200, "dying"),
+];
+
+/// nft's names of types beyond those that [`KeyType::name`] has: number, name, how the bytes are meant.
+const OTHER_TYPES: &[(u32, &str, Kind)] = &[
+    (2, "nf_proto", Kind::Nfproto),
+    (9, "ether_addr", Kind::Bytes),
+    (10, "ether_type", Kind::Bytes),
+    (19, "mark", Kind::HostHex),
+    (20, "iface_index", Kind::HostNumber),
+    (28, "ct_status", Kind::CtStatus),
+];
+
+impl Kind {
+    /// How the keys of a set of that type are meant.
+    pub(super) fn of(key: KeyType) -> Self {
+        match key {
+            KeyType::IPV4_ADDR => Self::Ipv4,
+            KeyType::IPV6_ADDR => Self::Ipv6,
+            KeyType::INET_PROTO => Self::Protocol,
+            KeyType::INET_SERVICE => Self::Number,
+            KeyType::ICMP_TYPE => Self::IcmpType,
+            KeyType::ICMPV6_TYPE => Self::Icmpv6Type,
+            KeyType::CT_STATE => Self::CtState,
+            KeyType::IFNAME => Self::Ifname,
+            other => OTHER_TYPES.iter().find(|known| known.0 == other.number).map_or(Self::Bytes, |known| known.2),
+        }
+    }
+
+    /// Whether nft writes networks of it as a prefix.
+    pub(super) const fn is_address(self) -> bool {
+        matches!(self, Self::Ipv4 | Self::Ipv6)
+    }
+
+    /// One value.
+    pub(super) fn value(self, bytes: &[u8]) -> String {
+        match self {
+            Self::Ipv4 => <[u8; 4]>::try_from(bytes).map(|b| Ipv4Addr::from(b).to_string()).ok(),
+            Self::Ipv6 => <[u8; 16]>::try_from(bytes).map(|b| Ipv6Addr::from(b).to_string()).ok(),
+            Self::Protocol => named_byte(PROTOCOLS, bytes),
+            Self::Nfproto => named_byte(NFPROTOS, bytes),
+            Self::IcmpType => named_byte(ICMP_TYPES, bytes),
+            Self::Icmpv6Type => named_byte(ICMPV6_TYPES, bytes),
+            Self::CtState => named_bit(CT_STATES, bytes),
+            Self::CtStatus => named_bit(CT_STATUSES, bytes),
+            Self::Ifname => Some(ifname(bytes)),
+            Self::Number => (bytes.len() <= 8).then(|| big_endian(bytes).to_string()),
+            Self::HostNumber => host_word(bytes).map(|word| word.to_string()),
+            Self::HostHex => host_word(bytes).map(|word| format!("{word:#x}")),
+            Self::Bytes => None,
+        }
+        .unwrap_or_else(|| hex(bytes))
+    }
+
+    /// From the first value to the last, both included.
+    pub(super) fn range(self, first: &[u8], last: &[u8]) -> String {
+        let shorter = match self {
+            Self::Ipv4 | Self::Ipv6 => network_len(first, last).map(|len| format!("{}/{len}", self.value(first))),
+            Self::Ifname => wildcard(first, last),
+            _ => None,
+        };
+        shorter.unwrap_or_else(|| format!("{}-{}", self.value(first), self.value(last)))
+    }
+
+    /// The network that an address's leading bytes name: `10.0.0.0/8` for one byte.
+    pub(super) fn network(self, leading: &[u8], prefix_len: u32) -> String {
+        let mut address = leading.to_vec();
+        address.resize(if self == Self::Ipv4 { 4 } else { 16 }, 0);
+        format!("{}/{prefix_len}", self.value(&address))
+    }
+
+    /// The flags of a mask, as a list that nft takes to mean "any of them"; `None` when not all have a name.
+    pub(super) fn flags(self, mask: &[u8]) -> Option<String> {
+        let names = match self {
+            Self::CtState => CT_STATES,
+            Self::CtStatus => CT_STATUSES,
+            _ => return None,
+        };
+        let word = host_word(mask)?;
+        let set: Vec<_> = names.iter().filter(|(bit, _)| word & bit != 0).collect();
+        let known = set.iter().fold(0, |all, (bit, _)| all | bit);
+        (word != 0 && known == word).then(|| set.iter().map(|(_, name)| *name).collect::<Vec<_>>().join(","))
+    }
+}
+
+/// nft's name of a key's type.
+pub(super) fn type_name(key: KeyType) -> Option<&'static str> {
+    key.name().or_else(|| OTHER_TYPES.iter().find(|known| known.0 == key.number).map(|known| known.1))
+}
+
+/// A rate as nft writes it.
+pub(super) fn rate(rate: u64, unit: LimitUnit) -> String {
+    format!("{rate}/{}", unit.name())
+}
+
+/// Bytes as one hexadecimal number.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    if bytes.is_empty() {
+        return "0x0".to_owned();
+    }
+    bytes.iter().fold("0x".to_owned(), |text, byte| text + &format!("{byte:02x}"))
+}
+
+/// How long the prefix is that a mask keeps, when its ones all stand before its zeros.
+pub(super) fn prefix_len(mask: &[u8]) -> Option<u32> {
+    let ones = mask.iter().map(|byte| byte.count_ones()).sum();
+    let leading = match mask.iter().position(|&byte| byte != 0xff) {
+        Some(at) => at as u32 * 8 + mask.get(at).map_or(0, |byte| byte.leading_ones()),
+        None => mask.len() as u32 * 8,
+    };
+    (ones == leading).then_some(ones)
+}
+
+fn named_byte(names: &[(u8, &str)], bytes: &[u8]) -> Option<String> {
+    let &[byte] = bytes else { return None };
+    Some(names.iter().find(|known| known.0 == byte).map_or_else(|| byte.to_string(), |known| known.1.to_owned()))
+}
+
+fn named_bit(names: &[(u32, &str)], bytes: &[u8]) -> Option<String> {
+    let word = host_word(bytes)?;
+    Some(names.iter().find(|known| known.0 == word).map_or_else(|| format!("{word:#x}"), |known| known.1.to_owned()))
+}
+
+fn host_word(bytes: &[u8]) -> Option<u32> {
+    bytes.try_into().map(u32::from_ne_bytes).ok()
+}
+
+fn big_endian(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0, |number, &byte| number << 8 | u64::from(byte))
+}
+
+/// A name, or the beginning of one when the bytes are fewer than a name's 16 and no zero ends them.
+fn ifname(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|&byte| byte == 0);
+    let text = String::from_utf8_lossy(bytes.get(..end.unwrap_or(bytes.len())).unwrap_or(bytes));
+    if end.is_none() && bytes.len() < 16 {
+        return super::text::quoted(&format!("{text}*"));
+    }
+    match text.strip_suffix('*') {
+        Some(stem) => super::text::quoted(&format!("{stem}\\*")),
+        None => super::text::quoted(&text),
+    }
+}
+
+/// The wildcard that a range of names is, when it is one.
+fn wildcard(first: &[u8], last: &[u8]) -> Option<String> {
+    let stem: Vec<u8> = first.iter().zip(last).take_while(|(a, b)| a == b).map(|(a, _)| *a).collect();
+    let rest_is = |bytes: &[u8], byte| bytes.iter().skip(stem.len()).all(|&b| b == byte);
+    let names_all = first.len() == 16 && last.len() == 16 && rest_is(first, 0) && rest_is(last, 0xff);
+    (names_all && !stem.is_empty() && stem.len() < 16 && !stem.contains(&0)).then(|| ifname(&stem))
+}
+
+/// The prefix length of a range that is exactly one network.
+fn network_len(first: &[u8], last: &[u8]) -> Option<u32> {
+    if first.len() != last.len() {
+        return None;
+    }
+    let mask: Vec<u8> = first.iter().zip(last).map(|(a, b)| !(a ^ b)).collect();
+    let len = prefix_len(&mask)?;
+    let host_is_zero = first.iter().zip(&mask).all(|(byte, mask)| byte & !mask == 0);
+    host_is_zero.then_some(len)
+}

@@ -1,0 +1,347 @@
+//! Who may be where: groups, files and the lists that name them.
+
+use super::{Fault, Group, Interface, Peers, address, values};
+use crate::facts::Facts;
+use crate::policy::{self, Diagnostic, Given, List, Peer, Policy, Span, Text, list, nearest, quote};
+use crate::ruleset::AddressRange;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::rc::Rc;
+
+/// How many problems of one file are shown.
+const MAX_FILE_PROBLEMS: usize = 20;
+
+/// The networks of `private`: RFC 1918 and the unique-local addresses of RFC 4193.
+const PRIVATE: [AddressRange; 4] = [
+    AddressRange::V4(Ipv4Addr::new(10, 0, 0, 0), Ipv4Addr::new(10, 255, 255, 255)),
+    AddressRange::V4(Ipv4Addr::new(172, 16, 0, 0), Ipv4Addr::new(172, 31, 255, 255)),
+    AddressRange::V4(Ipv4Addr::new(192, 168, 0, 0), Ipv4Addr::new(192, 168, 255, 255)),
+    AddressRange::V6(
+        Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0),
+        Ipv6Addr::new(0xfdff, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff),
+    ),
+];
+
+/// Where a peer stands, which decides what `any` means there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Group,
+    From,
+    Except,
+    Block,
+}
+
+/// What the items of one list mean, names of groups left as they are.
+#[derive(Default)]
+struct Members {
+    any: bool,
+    groups: Vec<Text>,
+    ranges: Vec<AddressRange>,
+    files: Vec<Rc<Vec<AddressRange>>>,
+    interfaces: BTreeSet<Interface>,
+}
+
+impl Members {
+    fn ranges(&self) -> impl Iterator<Item = AddressRange> + '_ {
+        self.ranges.iter().chain(self.files.iter().flat_map(|file| file.iter())).copied()
+    }
+}
+
+/// Resolves peers, and remembers which groups were named.
+pub(super) struct Resolver<'a> {
+    facts: &'a Facts,
+    /// The groups of the policy, those with illegal names included: using them is no second mistake.
+    groups: BTreeMap<&'a str, (Span, Members)>,
+    files: BTreeMap<&'a str, Rc<Vec<AddressRange>>>,
+    used: BTreeSet<String>,
+}
+
+impl<'a> Resolver<'a> {
+    pub(super) fn new(policy: &'a Policy, facts: &'a Facts, problems: &mut Vec<Diagnostic>) -> Self {
+        let mut resolver = Self { facts, groups: BTreeMap::new(), files: BTreeMap::new(), used: BTreeSet::new() };
+        for group in &policy.groups {
+            if let Err(fault) = values::group_name(&group.name.value) {
+                problems.push(fault.at(group.name.span));
+            }
+            resolver.groups.insert(&group.name.value, (group.name.span, Members::default()));
+        }
+        for group in &policy.groups {
+            let members = resolver.members(&group.peers, Role::Group, problems);
+            resolver.groups.insert(&group.name.value, (group.name.span, members));
+        }
+        resolver.find_cycles(problems);
+        resolver
+    }
+
+    /// Resolves `from`, `except` or `block`.
+    pub(super) fn peers(
+        &mut self,
+        given: &'a Given<List<Peer>>,
+        role: Role,
+        problems: &mut Vec<Diagnostic>,
+    ) -> Peers {
+        let members = self.members(given, role, problems);
+        self.used.extend(members.groups.iter().map(|name| name.value.clone()));
+        let mut groups = BTreeMap::new();
+        for name in &members.groups {
+            groups.entry(name.value.clone()).or_insert(name.span.line);
+        }
+        Peers {
+            line: given.here().and_then(|list| list.items.first()).map(|peer| peer.text().span.line),
+            any: members.any,
+            groups,
+            addresses: members.ranges().collect(),
+            interfaces: members.interfaces,
+        }
+    }
+
+    /// The groups that were named, with everything that is in them.
+    pub(super) fn used_groups(&self) -> BTreeMap<String, Group> {
+        self.used.iter().map(|name| (name.clone(), self.flatten(name))).collect()
+    }
+
+    fn flatten(&self, name: &str) -> Group {
+        let mut group = Group { line: self.groups.get(name).map(|(span, _)| span.line), ..Group::default() };
+        let mut ranges = Vec::new();
+        let mut seen = BTreeSet::from([name]);
+        let mut waiting = vec![name];
+        while let Some(name) = waiting.pop() {
+            let Some((_, members)) = self.groups.get(name) else {
+                if name == "private" {
+                    ranges.extend(PRIVATE);
+                }
+                continue;
+            };
+            ranges.extend(members.ranges());
+            group.interfaces.extend(members.interfaces.iter().cloned());
+            waiting.extend(members.groups.iter().map(|name| name.value.as_str()).filter(|name| seen.insert(name)));
+        }
+        group.addresses = ranges.into_iter().collect();
+        group
+    }
+
+    fn members(&mut self, given: &'a Given<List<Peer>>, role: Role, problems: &mut Vec<Diagnostic>) -> Members {
+        let mut members = Members::default();
+        for peer in given.here().map_or(&[][..], |list| &list.items) {
+            let outcome = match peer {
+                Peer::Word(text) => self.word(text, role, &mut members),
+                Peer::Interface(text) => values::interface(&text.value).map(|interface| {
+                    members.interfaces.insert(interface);
+                }),
+                Peer::File(path) => self.file(path, problems).map(|ranges| members.files.push(ranges)),
+            };
+            if let Err(fault) = outcome {
+                problems.push(fault.at(peer.text().span));
+            }
+        }
+        members
+    }
+
+    fn word(&self, text: &Text, role: Role, members: &mut Members) -> Result<(), Fault> {
+        let word = text.value.as_str();
+        match word {
+            "any" => match role {
+                Role::From => members.any = true,
+                Role::Group => {
+                    return Err(Fault::new("`any` can't be part of a group")
+                        .help("write `from: any` in the service, or the networks that are meant"));
+                }
+                Role::Except => {
+                    return Err(Fault::new("`except: any` would shut everyone out")
+                        .help("write who is not to reach the service, or remove the service"));
+                }
+                Role::Block => {
+                    return Err(Fault::new("`block: any` would shut everyone out, you included")
+                        .help("write who is to be dropped; what no service allows is denied anyway"));
+                }
+            },
+            "containers" => {
+                return Err(Fault::new(
+                    "this version of palisade does not support the built-in group `containers` yet",
+                )
+                .help("write the containers' networks; `docker network inspect NAME` shows them"));
+            }
+            _ if word == "private" || self.groups.contains_key(word) => members.groups.push(text.clone()),
+            _ if values::is_name(word) => return Err(self.unknown_group(word)),
+            "*" => return Err(Fault::new("`*` is not a peer").help("did you mean `any`?")),
+            _ => members.ranges.push(address::range(word)?),
+        }
+        Ok(())
+    }
+
+    fn unknown_group(&self, word: &str) -> Fault {
+        let fault = Fault::new(format!("there is no group {}", quote(word)));
+        if matches!(word, "all" | "everyone" | "anyone" | "anywhere" | "everything" | "world" | "internet") {
+            return fault.help("did you mean `any`?");
+        }
+        if word == "localhost" {
+            return fault.help("this machine always reaches itself: leave it out");
+        }
+        let known = self.groups.keys().copied().chain(["any", "private"]);
+        if let Some(meant) = nearest(word, known) {
+            return fault.help(format!("did you mean {}?", quote(meant)));
+        }
+        let known: Vec<&str> = self.groups.keys().copied().take(12).collect();
+        match (known.len(), self.groups.len()) {
+            (0, _) => {
+                fault.help(format!("define it: `groups: {{ {word}: [192.0.2.1] }}`; host names are not looked up"))
+            }
+            (shown, all) if shown < all => {
+                fault.help(format!("the groups are {} and {} more", list(known), all - shown))
+            }
+            (1, _) => fault.help(format!("the only group is {}", list(known))),
+            _ => fault.help(format!("the groups are {}", list(known))),
+        }
+    }
+
+    /// Reads a file of addresses once, and reports what is wrong in it once.
+    fn file(&mut self, path: &'a Text, problems: &mut Vec<Diagnostic>) -> Result<Rc<Vec<AddressRange>>, Fault> {
+        if let Some(ranges) = self.files.get(path.value.as_str()) {
+            return Ok(Rc::clone(ranges));
+        }
+        let file = self
+            .facts
+            .files
+            .get(&path.value)
+            .ok_or_else(|| Fault::new(format!("the file {} was not read", quote(&path.value))))?;
+        let text = file.text.as_ref().map_err(|refusal| {
+            let fault = Fault::new(refusal.message.clone());
+            match &refusal.help {
+                Some(help) => fault.help(help.clone()),
+                None => fault.help("a relative path begins in the folder of the policy"),
+            }
+        })?;
+        let mut ranges = Vec::new();
+        let mut wrong = Vec::new();
+        let (mut more, mut end) = (0_usize, 0);
+        for (number, line) in (1..).zip(text.split_inclusive('\n')) {
+            let start = end;
+            end += line.len();
+            let content = line.split('#').next().unwrap_or("");
+            let item = content.trim();
+            if item.is_empty() {
+                continue;
+            }
+            let start = start + content.len() - content.trim_start().len();
+            let span = Span { source: file.source, start, end: start + item.len(), line: number };
+            match line_of_file(item) {
+                Ok(range) => ranges.push(range),
+                Err(fault) if wrong.len() < MAX_FILE_PROBLEMS => wrong.push(fault.at(span)),
+                Err(_) if more == 0 => {
+                    more = 1;
+                    wrong.push(Diagnostic::at(span, ""));
+                }
+                Err(_) => more += 1,
+            }
+        }
+        if let Some(last) = wrong.last_mut().filter(|_| more > 0) {
+            last.message = match more {
+                1 => "one more line of this file is wrong".to_owned(),
+                _ => format!("{more} more lines of this file are wrong, of which this is the first"),
+            };
+        }
+        problems.append(&mut wrong);
+        let ranges = Rc::new(ranges);
+        self.files.insert(&path.value, Rc::clone(&ranges));
+        Ok(ranges)
+    }
+
+    /// Reports each ring of groups that contain each other once. No recursion: a policy can nest ten thousand deep.
+    fn find_cycles(&self, problems: &mut Vec<Diagnostic>) {
+        let mut done: BTreeSet<&str> = BTreeSet::new();
+        for &root in self.groups.keys() {
+            let mut path: Vec<(&str, std::slice::Iter<'_, Text>)> = Vec::new();
+            let mut on_path: BTreeSet<&str> = BTreeSet::new();
+            let mut next = Some(root);
+            loop {
+                if let Some(name) = next.take()
+                    && let Some((_, members)) = self.groups.get(name)
+                    && done.insert(name)
+                {
+                    on_path.insert(name);
+                    path.push((name, members.groups.iter()));
+                }
+                let Some((name, items)) = path.last_mut() else { break };
+                let Some(item) = items.next() else {
+                    on_path.remove(*name);
+                    path.pop();
+                    continue;
+                };
+                if on_path.contains(item.value.as_str()) {
+                    problems.push(cycle(path.iter().map(|(name, _)| *name), item));
+                } else {
+                    next = Some(&item.value);
+                }
+            }
+        }
+    }
+}
+
+/// The problem of an item that closes a ring.
+fn cycle<'a>(path: impl Iterator<Item = &'a str>, item: &Text) -> Diagnostic {
+    let mut ring: Vec<String> = path.skip_while(|name| *name != item.value).map(quote).collect();
+    ring.push(quote(&item.value));
+    if ring.len() > 10 {
+        ring.splice(5..ring.len() - 4, ["…".to_owned()]);
+    }
+    Diagnostic::at(item.span, format!("the group {} contains itself: {}", quote(&item.value), ring.join(" → ")))
+        .help("remove one of these steps")
+}
+
+fn line_of_file(item: &str) -> Result<AddressRange, Fault> {
+    if values::is_name(item) {
+        return Err(Fault::new(format!("{} is not an address", quote(item)))
+            .help("a file holds one address, network or range a line; comments begin with `#`"));
+    }
+    address::range(item)
+}
+
+/// Reads `to`: this machine's own addresses.
+pub(super) fn destinations(list: &List<Peer>, problems: &mut Vec<Diagnostic>) -> Vec<AddressRange> {
+    let mut ranges = Vec::new();
+    for peer in &list.items {
+        let outcome = match peer {
+            Peer::Word(text) if text.value == "any" => {
+                Err(Fault::new("`to: any` says nothing").help("leave `to` out: it then holds for all addresses"))
+            }
+            Peer::Word(text) if values::is_name(&text.value) => {
+                Err(Fault::new(format!("`to` can't be the group {}", quote(&text.value)))
+                    .help("write this machine's own addresses; groups say where a peer is"))
+            }
+            Peer::Word(text) => address::range(&text.value),
+            Peer::Interface(_) => Err(Fault::new("`to` can't be an interface")
+                .help("write this machine's own addresses, or name the interface in `on`")),
+            Peer::File(_) => {
+                Err(Fault::new("`to` can't be a file").help("write this machine's own addresses, one item each"))
+            }
+        };
+        match outcome {
+            Ok(range) => ranges.push(range),
+            Err(fault) => problems.push(fault.at(peer.text().span)),
+        }
+    }
+    ranges
+}
+
+/// Reads `on`: incoming interfaces.
+pub(super) fn interfaces(list: &policy::List<Peer>, problems: &mut Vec<Diagnostic>) -> BTreeSet<Interface> {
+    let mut interfaces = BTreeSet::new();
+    for peer in &list.items {
+        let outcome = match peer {
+            Peer::Word(text) if text.value == "any" => {
+                Err(Fault::new("`on: any` says nothing").help("leave `on` out: it then holds for all interfaces"))
+            }
+            Peer::Word(text) | Peer::Interface(text) => values::interface(&text.value),
+            Peer::File(_) => {
+                Err(Fault::new("`on` can't be a file").help("write the interfaces' names: `on: [eth0]`"))
+            }
+        };
+        match outcome {
+            Ok(interface) => {
+                interfaces.insert(interface);
+            }
+            Err(fault) => problems.push(fault.at(peer.text().span)),
+        }
+    }
+    interfaces
+}

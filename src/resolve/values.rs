@@ -1,0 +1,159 @@
+//! Names, words, rates, interfaces and comments.
+
+use super::{Action, Fault, Interface, Rate};
+use crate::policy::{Text, is_invisible, list, nearest, quote};
+use crate::ruleset::LimitUnit;
+
+/// Names of groups that are built in.
+pub(super) const RESERVED: &[&str] = &["any", "containers", "private"];
+/// What the sets of a group are called is its name and one of these, so that no group may end with one.
+const SUFFIXES: &[&str] = &["-v4", "-v6", "-if"];
+/// The highest count of a rate. More in a second than this is no limit.
+const MAX_RATE: u32 = 1_000_000;
+/// How many bytes a service's comment may have: it becomes part of a kernel comment.
+const MAX_COMMENT: usize = 100;
+
+/// Whether a group or a service may be called this.
+pub(super) fn is_name(text: &str) -> bool {
+    text.len() <= 32
+        && text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
+}
+
+/// Checks the name of a service.
+pub(super) fn service_name(name: &str) -> Result<(), Fault> {
+    checked_name("service", name)
+}
+
+/// Checks the name of a group.
+pub(super) fn group_name(name: &str) -> Result<(), Fault> {
+    if RESERVED.contains(&name) {
+        return Err(Fault::new(format!("the name {} is taken by a built-in group", quote(name)))
+            .help("give the group another name"));
+    }
+    if let Some(suffix) = SUFFIXES.iter().find(|suffix| name.ends_with(**suffix)) {
+        return Err(Fault::new(format!("a group's name can't end with `{suffix}`"))
+            .help("the kernel's sets of a group are named so: give the group another name"));
+    }
+    checked_name("group", name)
+}
+
+fn checked_name(kind: &str, name: &str) -> Result<(), Fault> {
+    if is_name(name) {
+        return Ok(());
+    }
+    Err(Fault::new(format!("{} can't be the name of a {kind}", quote(name)))
+        .help("names have up to 32 letters, digits, `-` and `_`, and begin with a letter"))
+}
+
+/// Reads a default; `allowed` are the words that it may be.
+pub(super) fn action(key: &str, text: &str, allowed: &[(&str, Action)]) -> Result<Action, Fault> {
+    if let Some((_, action)) = allowed.iter().find(|(word, _)| *word == text) {
+        return Ok(*action);
+    }
+    let words = || allowed.iter().map(|(word, _)| *word);
+    let fault = Fault::new(format!("`{key}` can't be {}", quote(text)));
+    let synonym = match text {
+        "drop" | "block" | "no" | "false" | "off" => Some("deny"),
+        "accept" | "permit" | "yes" | "true" | "on" => Some("allow"),
+        _ => None,
+    };
+    Err(match synonym.or_else(|| nearest(text, words())) {
+        Some(meant) => fault.help(format!("did you mean `{meant}`?")),
+        None => fault.help(format!("it is one of {}", list(words()))),
+    })
+}
+
+/// Reads `true` or `false`.
+pub(super) fn boolean(key: &str, text: &str) -> Result<bool, Fault> {
+    match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(Fault::new(format!("`{key}` can't be {}", quote(text))).help("write `true` or `false`")),
+    }
+}
+
+/// Reads `off` or a rate.
+pub(super) fn rate_or_off(text: &Text) -> Result<Option<Rate>, Fault> {
+    match text.value.as_str() {
+        "off" => Ok(None),
+        "false" | "no" | "never" | "none" => {
+            Err(Fault::new(format!("{} is no rate", quote(&text.value))).help("write `off` to log nothing"))
+        }
+        _ => rate(text).map(Some),
+    }
+}
+
+/// Reads a rate such as `6/minute`.
+pub(super) fn rate(text: &Text) -> Result<Rate, Fault> {
+    let typed = &text.value;
+    let example = "write a count and a unit of time, such as `6/minute`";
+    let Some((count, unit)) = typed.split_once('/') else {
+        return Err(Fault::new(format!("{} is no rate", quote(typed))).help(example));
+    };
+    let Some(known) = LimitUnit::ALL.into_iter().find(|known| known.name() == unit) else {
+        let names = || LimitUnit::ALL.into_iter().map(LimitUnit::name);
+        let fault = Fault::new(format!("{} is no unit of time", quote(unit)));
+        let meant =
+            names().find(|name| !unit.is_empty() && name.starts_with(unit)).or_else(|| nearest(unit, names()));
+        return Err(match meant {
+            Some(meant) => fault.help(format!("did you mean `{count}/{meant}`?")),
+            None => fault.help(format!("the units are {}", list(names()))),
+        });
+    };
+    if count.is_empty() || !count.chars().all(|c| c.is_ascii_digit()) {
+        return Err(Fault::new(format!("{} is no count", quote(count))).help(example));
+    }
+    match count.parse::<u32>() {
+        Ok(0) => Err(Fault::new(format!("the rate {} would let nothing through", quote(typed)))
+            .help("write 1 or more; to allow nobody, remove the service")),
+        Ok(count) if count <= MAX_RATE => Ok(Rate { count, unit: known, line: Some(text.span.line) }),
+        _ => Err(Fault::new(format!("the rate {} is too high to limit anything", quote(typed)))
+            .help(format!("the highest count is {MAX_RATE}"))),
+    }
+}
+
+/// Reads an interface's name, with or without a `*` behind it.
+pub(super) fn interface(text: &str) -> Result<Interface, Fault> {
+    let fault = |why: &str| Fault::new(format!("{} can't be an interface: {why}", quote(text)));
+    let (name, wildcard) = text.strip_suffix('*').map_or((text, false), |name| (name, true));
+    if name.is_empty() {
+        return Err(if wildcard {
+            fault("it would be every one of them, this machine's own included")
+                .help("write how the names begin, such as `eth*`; or leave it out and write `any`")
+        } else {
+            fault("it has no name").help("write a name that `ip link` lists")
+        });
+    }
+    if name.contains('*') {
+        return Err(fault("a `*` can stand at its end only").help("write how the names begin, such as `br-*`"));
+    }
+    if name.len() > 15 {
+        return Err(fault("no name has more than 15 bytes").help("`ip link` lists the names in full"));
+    }
+    let refused = |c: char| c.is_whitespace() || is_invisible(c) || matches!(c, '/' | ':' | '"' | '\'' | '\\' | '`');
+    if let Some(c) = name.chars().find(|&c| refused(c)) {
+        return Err(fault(&format!("no name has a {}", quote(&c.to_string()))).help("`ip link` lists the names"));
+    }
+    if name == "." || name == ".." {
+        return Err(fault("the kernel allows no such name").help("`ip link` lists the names"));
+    }
+    Ok(Interface { name: name.to_owned(), wildcard })
+}
+
+/// Checks a service's comment.
+pub(super) fn comment(text: &str) -> Result<String, Fault> {
+    if let Some(c) = text.chars().find(|&c| is_invisible(c) || matches!(c, '"' | '\\')) {
+        return Err(if c == '\n' {
+            Fault::new("a comment has to be one line").help("shorten it; what is longer belongs behind a `#`")
+        } else {
+            Fault::new(format!("a comment can't hold the character {}", quote(&c.to_string())))
+                .help("it becomes a comment in the kernel, in double quotes: leave the character out")
+        });
+    }
+    if text.len() > MAX_COMMENT {
+        return Err(Fault::new(format!("the comment has {} bytes, {MAX_COMMENT} is the most", text.len()))
+            .help("shorten it; what is longer belongs behind a `#`"));
+    }
+    Ok(text.to_owned())
+}
