@@ -1,0 +1,128 @@
+# What the scripts beside this one share. To be sourced, not run: it goes to the repository's root and installs nothing
+# until it is asked to.
+# shellcheck shell=bash
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# What building and testing takes on Debian and Ubuntu.
+PACKAGES=(nftables libnftnl-dev libmnl-dev pkg-config gcc libc6-dev make iproute2 iputils-ping conntrack util-linux
+    python3 git ca-certificates)
+
+if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then
+    bold=$'\e[1m' green=$'\e[32m' red=$'\e[31m' plain=$'\e[0m'
+else
+    bold='' green='' red='' plain=''
+fi
+
+die() {
+    printf '%s: %s\n' "$(basename "$0")" "$*" >&2
+    exit 1
+}
+
+note() {
+    printf '%s\n' "$*" >&2
+}
+
+is_root() {
+    [ "$(id -u)" = 0 ]
+}
+
+as_root() {
+    if is_root; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo "$@"
+    else
+        die "this needs root, and there is no sudo: $*"
+    fi
+}
+
+# Runs a command silently, and shows what it said when it fails.
+quietly() {
+    local said
+    said=$("$@" 2>&1 </dev/null) || {
+        printf '%s\n' "$said" >&2
+        die "this failed: $*"
+    }
+}
+
+# Installs those of the packages named that are missing; touches nothing when none is.
+install_packages() {
+    local package missing=()
+    if ! command -v dpkg-query >/dev/null; then
+        note "This is neither Debian nor Ubuntu: what Debian calls ${*} must be here already."
+        return
+    fi
+    for package; do
+        [ "$(dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null)" = installed ] ||
+            missing+=("$package")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    note "Installing ${missing[*]} ..."
+    quietly as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq update
+    quietly as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${missing[@]}"
+}
+
+# Whether there is a cargo, and it is new enough for this project.
+has_cargo() {
+    local needed=$1 found
+    found=$(cargo --version 2>/dev/null | cut -d ' ' -f 2) && [ -n "$found" ] &&
+        [ "$(printf '%s\n' "$needed" "${found%%-*}" | sort -V | head -n 1)" = "$needed" ]
+}
+
+# Sees to a Rust toolchain as new as Cargo.toml says, formatter and linter included.
+install_rust() {
+    local needed
+    needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+    case ":$PATH:" in *":$HOME/.cargo/bin:"*) ;; *) PATH=$HOME/.cargo/bin:$PATH ;; esac
+    if ! has_cargo "$needed"; then
+        note "Installing Rust $needed or newer ..."
+        if ! command -v rustup >/dev/null; then
+            install_packages curl ca-certificates
+            quietly sh -c "curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal"
+            hash -r
+        fi
+        quietly rustup toolchain install stable --profile minimal
+        has_cargo "$needed" || export RUSTUP_TOOLCHAIN=stable
+        has_cargo "$needed" || die "Rust $needed or newer is needed; see https://rustup.rs"
+    fi
+    cargo fmt --version >/dev/null 2>&1 || install_component rustfmt rustfmt
+    cargo clippy --version >/dev/null 2>&1 || install_component clippy rust-clippy
+}
+
+# install_component RUSTUPS_NAME DEBIANS_NAME
+install_component() {
+    if command -v rustup >/dev/null; then
+        quietly rustup component add "$1"
+    else
+        install_packages "$2"
+    fi
+}
+
+# Goes on, as root, in a fresh network namespace that vanishes with the script, with a state of palisade's own: runs the
+# script again with PALISADE_OUTSIDE set. Neither the machine's rules nor what an installed palisade keeps is in reach.
+enter_namespace() {
+    PALISADE_OUTSIDE=$(readlink /proc/self/ns/net)
+    as_root env PALISADE_OUTSIDE="$PALISADE_OUTSIDE" PALISADE="$PALISADE" TERM="${TERM:-dumb}" \
+        unshare --net --mount --propagation private -- "$PWD/scripts/$(basename "$0")" "$@"
+}
+
+# The first thing to do there.
+begin_in_namespace() {
+    [ "$(readlink /proc/self/ns/net)" != "$PALISADE_OUTSIDE" ] || die "this is not a namespace of its own"
+    mkdir -p /var/lib/palisade /run/palisade
+    mount -t tmpfs tmpfs /var/lib/palisade
+    mount -t tmpfs tmpfs /run/palisade
+    ip link set lo up
+}
+
+# A folder that root alone can write to, as palisade wants it, with a policy in it and the files that this one names.
+# Prints the copy's path.
+copy_policy() {
+    local policy=$1 folder=$2 file
+    cp "$policy" "$folder/"
+    sed -n 's/^[^#]*file: *"\{0,1\}\([^] "},#]*\).*/\1/p' "$policy" | while read -r file; do
+        cp "$(dirname "$policy")/$file" "$folder/"
+    done
+    printf '%s/%s\n' "$folder" "$(basename "$policy")"
+}

@@ -1,0 +1,127 @@
+#!/usr/bin/env python3
+"""Both ends of scripts/try: listeners that echo, and connections to them from any of this machine's addresses.
+
+    peer.py expectations POLICY     print what the policy's `expect` lines say, commented out or not: `allow 22/tcp ADDRESS`
+    peer.py listen ADDRESS... < EXPECTATIONS    echo on every port they name; print `ready`, and go on until killed
+    peer.py probe IPV4 IPV6 [open] < EXPECTATIONS    try them all on that host; print a line for each, exit 1 if any fails;
+                                    with `open`, each is expected to connect
+    peer.py now IPV4 IPV6 < EXPECTATIONS    print those that fail, and succeed
+"""
+import ipaddress
+import re
+import selectors
+import socket
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+# An open path answers within a millisecond; TCP would send its first packet again after a second.
+SILENCE, PATIENCE = 0.5, 5.0
+LINE = re.compile(r"^\s*#?\s*-\s*\{\s*(allow|deny):\s*(\d+/(?:tcp|udp)),\s*from:\s*(\[.*\]|[^,}]+?)\s*\}")
+
+
+def expectations(path):
+    text = open(path, encoding="utf-8").read()
+    found = []
+    for verdict, port, sources in (match.groups() for match in map(LINE.match, text.splitlines()) if match):
+        for source in sources.strip("[]").split(","):
+            found.append((verdict, port, str(ipaddress.ip_address(source.strip().strip("\"'")))))
+    if not found:
+        spare = next(port for port in range(8080, 65536) if str(port) not in text)
+        found = [("deny", f"{spare}/tcp", source) for source in ("203.0.113.66", "2001:db8::66")]
+    return found
+
+
+def family(address):
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def kind(port):
+    number, transport = port.split("/")
+    return int(number), socket.SOCK_STREAM if transport == "tcp" else socket.SOCK_DGRAM
+
+
+def listen(addresses, wanted):
+    selector = selectors.DefaultSelector()
+    for port in sorted({port for _, port, _ in wanted}):
+        number, how = kind(port)
+        for address in addresses:
+            made = socket.socket(family(address), how)
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            made.bind((address, number))
+            if how == socket.SOCK_STREAM:
+                made.listen(1024)
+            selector.register(made, selectors.EVENT_READ, "listener" if how == socket.SOCK_STREAM else "datagrams")
+    print("ready", flush=True)
+    while True:
+        for key, _ in selector.select():
+            ready = key.fileobj
+            try:
+                if key.data == "listener":
+                    selector.register(ready.accept()[0], selectors.EVENT_READ, "stream")
+                elif key.data == "datagrams":
+                    ready.sendto(*ready.recvfrom(64))
+                else:
+                    ready.sendall(ready.recv(64) or (_ for _ in ()).throw(ConnectionError()))
+            except OSError:
+                if key.data == "stream":
+                    selector.unregister(ready)
+                    ready.close()
+
+
+def connects(source, target, port, wait):
+    number, how = kind(port)
+    with socket.socket(family(source), how) as probe:
+        probe.settimeout(wait)
+        probe.bind((source, 0))
+        try:
+            probe.connect((target, number))
+            probe.send(b"echo")
+            return probe.recv(4) == b"echo"
+        except (TimeoutError, ConnectionError, PermissionError):
+            return False
+        except OSError as error:
+            if error.errno in (101, 113):  # network or host unreachable: an ICMP refusal
+                return False
+            raise
+
+
+def probe(v4, v6, wanted):
+    def one(expected):
+        verdict, port, source = expected
+        wait = PATIENCE if verdict == "allow" else SILENCE
+        return (*expected, connects(source, v6 if ":" in source else v4, port, wait))
+
+    with ThreadPoolExecutor(max(1, len(wanted))) as pool:
+        return list(pool.map(one, wanted))
+
+
+def main(command, *arguments):
+    if command == "expectations":
+        for expected in expectations(*arguments):
+            print(*expected)
+        return 0
+    wanted = [tuple(line.split()) for line in sys.stdin]
+    if command == "listen":
+        return listen(arguments, wanted)
+    if "open" in arguments:
+        wanted = sorted({("allow", port, source) for _, port, source in wanted})
+    width = max(len(source) for _, _, source in wanted)
+    failed = 0
+    for verdict, port, source, connected in probe(*arguments[:2], wanted):
+        good = connected == (verdict == "allow")
+        failed += not good
+        if command == "probe" or not good:
+            mark = "" if command == "now" else "ok      " if good else "FAILED  "
+            print(f"    {mark}{source:<{width}}  {'connects to' if connected else 'gets no answer from'} {port}")
+    if command == "now":
+        if not failed:
+            print("    nothing of what was tried")
+        return 0
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(*sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,169 @@
+//! A server, someone outside, and someone on the server's local network.
+//!
+//! ```text
+//! client ── eth0 ─────────── eth0 ── host ── eth1 ─────────── eth0 ── lan
+//! 203.0.113.9    203.0.113.1/24      10.77.0.1/24         10.77.0.2
+//! 2001:db8::9    2001:db8::1/64      fd77::1/64             fd77::2
+//! ```
+//!
+//! The client is whoever it says it is: the host routes every other address to it, and it takes on the addresses that
+//! probes come from.
+
+use super::namespace::{Namespace, Output, output};
+use super::probe::{Outcome, PATIENCE, Target};
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// The host's addresses towards the client.
+pub const HOST: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))];
+/// The client's own addresses.
+pub const CLIENT: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 9))];
+/// The host's addresses on its local network.
+pub const HOST_ON_LAN: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(10, 77, 0, 1)), IpAddr::V6(Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 1))];
+/// The addresses of the machine on the local network.
+pub const LAN: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(10, 77, 0, 2)), IpAddr::V6(Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 2))];
+
+/// Mounts a lab's own state over the machine's, which no test may see or change, then becomes palisade.
+const IN_ITS_OWN_STATE: &str = "set -e; mkdir -p /var/lib/palisade /run/palisade
+    mount --bind \"$0/lib\" /var/lib/palisade; mount --bind \"$0/run\" /run/palisade; exec \"$@\"";
+
+/// Three namespaces joined by wires, and what palisade keeps of the host among them.
+pub struct Lab {
+    pub host: Namespace,
+    pub client: Namespace,
+    pub lan: Namespace,
+    scratch: TempDir,
+}
+
+impl Lab {
+    /// A host without a single rule, reached by all. It doesn't forward.
+    pub fn new() -> Self {
+        let (host, client, lan) = (Namespace::new(), Namespace::new(), Namespace::new());
+        join(&host, "eth0", HOST, &client, CLIENT);
+        join(&host, "eth1", HOST_ON_LAN, &lan, LAN);
+        host.ip(&format!("-4 route add default via {}", CLIENT[0]));
+        host.ip(&format!("-6 route add default via {}", CLIENT[1]));
+        for (inside, gateway) in [(&client, HOST), (&lan, HOST_ON_LAN)] {
+            inside.ip(&format!("-4 route add default via {}", gateway[0]));
+            inside.ip(&format!("-6 route add default via {}", gateway[1]));
+        }
+        // A matrix of refusals would otherwise see the kernel's own thrift with ICMP errors.
+        host.sysctl("net/ipv4/icmp_ratemask", "0");
+        host.sysctl("net/ipv6/icmp/ratelimit", "0");
+        // Below /run only root may write, which palisade wants of the folders above a policy.
+        let scratch = tempfile::Builder::new().prefix("palisade-lab-").tempdir_in("/run").expect("/run is writable");
+        for folder in ["lib", "run", "policies"] {
+            fs::create_dir(scratch.path().join(folder)).expect("a folder in a fresh one");
+        }
+        let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+        for entry in fs::read_dir(policies).expect("policies/ is there") {
+            let path = entry.expect("policies/ can be read").path();
+            let copy = scratch.path().join("policies").join(path.file_name().expect("a file has a name"));
+            fs::write(copy, fs::read(&path).expect("a policy can be read")).expect("scratch is writable");
+        }
+        Self { host, client, lan, scratch }
+    }
+
+    /// Lets the host forward between the client and the local network.
+    pub fn forward(&self) {
+        self.host.sysctl("net/ipv4/ip_forward", "1");
+        self.host.sysctl("net/ipv6/conf/all/forwarding", "1");
+    }
+
+    /// Which machine has this address, and the address of the host that it would try.
+    pub fn peer(&self, address: IpAddr) -> (&Namespace, IpAddr) {
+        let family = usize::from(address.is_ipv6());
+        if address == LAN[family] { (&self.lan, HOST_ON_LAN[family]) } else { (&self.client, HOST[family]) }
+    }
+
+    /// Gives the client further addresses. Those that it has are left as they are.
+    pub fn add_addresses(&self, addresses: impl IntoIterator<Item = IpAddr>) {
+        for address in addresses {
+            if !CLIENT.contains(&address) && !LAN.contains(&address) {
+                let (bits, nodad) = if address.is_ipv6() { (128, "nodad") } else { (32, "") };
+                self.client.ip(&format!("address replace {address}/{bits} dev eth0 {nodad}"));
+            }
+        }
+    }
+
+    /// The path of a file in the lab's copy of `policies/`.
+    pub fn policy(&self, name: &str) -> PathBuf {
+        self.scratch.path().join("policies").join(name)
+    }
+
+    /// Writes a policy, or a file that one names, and gives its path.
+    pub fn write_policy(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.policy(name);
+        fs::write(&path, text).expect("scratch is writable");
+        path
+    }
+
+    /// Runs palisade on the host, in a state of its own that lasts as long as the lab.
+    #[track_caller]
+    pub fn palisade(&self, policy: &str, arguments: &[&str]) -> Output {
+        let mut command = self.host.command("unshare");
+        command.args(["--mount", "--propagation", "private", "--", "/bin/sh", "-c", IN_ITS_OWN_STATE]);
+        command.arg(self.scratch.path()).arg(env!("CARGO_BIN_EXE_palisade"));
+        output(command.arg("--policy").arg(self.policy(policy)).args(arguments))
+    }
+
+    /// Fails unless the host can open TCP and UDP connections to the client, over IPv4 and IPv6.
+    #[track_caller]
+    pub fn assert_host_reaches_out(&self) {
+        let listening: Vec<SocketAddr> = CLIENT.iter().map(|address| SocketAddr::new(*address, 4242)).collect();
+        let _echo = self.client.listen(&listening, &listening);
+        for (from, to) in HOST.into_iter().zip(CLIENT) {
+            for target in [Target::Tcp(4242), Target::Udp(4242), Target::Ping] {
+                let outcome = self.host.probe(target, from, to, PATIENCE);
+                assert_eq!(outcome, Outcome::Connected, "the host's own {target} to {to}");
+            }
+        }
+    }
+
+    /// Fails unless both sides can find each other anew: the neighbours are forgotten, then pinged.
+    #[track_caller]
+    pub fn assert_neighbours_are_found(&self) {
+        for (from, to) in HOST.into_iter().zip(CLIENT) {
+            for inside in [&self.host, &self.client] {
+                inside.ip("neighbour flush dev eth0");
+            }
+            let outcome = self.host.probe(Target::Ping, from, to, PATIENCE);
+            assert_eq!(outcome, Outcome::Connected, "ping of {to} by a host that must find it first");
+            self.host.ip("neighbour flush dev eth0");
+            self.client.ip("neighbour flush dev eth0");
+            // The host may not learn of the client from its own question: the client asks this time.
+            let outcome = self.client.probe(Target::Ping, to, from, PATIENCE);
+            assert_eq!(outcome, Outcome::Connected, "ping of {from} by a client that must find it first");
+        }
+    }
+}
+
+fn join(host: &Namespace, name: &str, on_host: [IpAddr; 2], peer: &Namespace, on_peer: [IpAddr; 2]) {
+    host.ip(&format!("link add {name} type veth peer name eth0 netns {}", peer.path()));
+    for (inside, device, [v4, v6]) in [(host, name, on_host), (peer, "eth0", on_peer)] {
+        inside.ip(&format!("address add {v4}/24 dev {device}"));
+        inside.ip(&format!("address add {v6}/64 dev {device} nodad"));
+        inside.ip(&format!("link set {device} up"));
+    }
+}
+
+/// A listing of `nft list ruleset` without palisade's table: what others have loaded.
+pub fn foreign(listing: &str) -> String {
+    let mut ours = false;
+    let mut theirs = String::new();
+    for line in listing.lines() {
+        ours |= line == "table inet palisade {";
+        if !ours {
+            theirs.push_str(line);
+            theirs.push('\n');
+        }
+        ours &= line != "}";
+    }
+    theirs
+}

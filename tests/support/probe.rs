@@ -1,0 +1,123 @@
+//! What a peer sees when it tries to get through.
+
+use super::namespace::Namespace;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::fmt;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::process::Stdio;
+use std::time::Duration;
+
+/// How long a probe that should be let through may take: far longer than it ever does.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+/// How long silence must last to count as a denial. An open path answers within a millisecond, and TCP sends its
+/// first packet again only after a second.
+pub const SILENCE: Duration = Duration::from_millis(400);
+
+/// What to try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Target {
+    Tcp(u16),
+    Udp(u16),
+    /// An echo request.
+    Ping,
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(port) => write!(f, "{port}/tcp"),
+            Self::Udp(port) => write!(f, "{port}/udp"),
+            Self::Ping => f.write_str("ping"),
+        }
+    }
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Data went there and came back.
+    Connected,
+    /// Nothing came back.
+    TimedOut,
+    /// The other side refused: a TCP reset, or an ICMP port unreachable.
+    Refused,
+    /// Another ICMP error, "administratively prohibited" among them.
+    Unreachable,
+    /// The sender's own machine did not let it out.
+    NotPermitted,
+}
+
+impl Namespace {
+    /// Tries from one of its addresses, and waits for an answer so long.
+    #[track_caller]
+    pub fn probe(&self, target: Target, from: IpAddr, to: IpAddr, wait: Duration) -> Outcome {
+        self.run(|| probe_here(self, target, from, to, wait))
+    }
+
+    /// A TCP connection over which data has gone both ways, or why there is none.
+    pub fn connect(&self, from: IpAddr, to: SocketAddr, wait: Duration) -> Result<TcpStream, Outcome> {
+        self.run(|| connect_here(from, to, wait)).map_err(outcome)
+    }
+}
+
+/// Whether data still goes over a connection and comes back.
+pub fn talks(stream: &mut TcpStream, wait: Duration) -> bool {
+    stream.set_read_timeout(Some(wait)).is_ok() && round_trip(stream).is_ok()
+}
+
+/// [`Namespace::probe`] on a thread that is inside already.
+pub fn probe_here(inside: &Namespace, target: Target, from: IpAddr, to: IpAddr, wait: Duration) -> Outcome {
+    let done = match target {
+        Target::Tcp(port) => connect_here(from, SocketAddr::new(to, port), wait).map(drop),
+        Target::Udp(port) => datagram_here(from, SocketAddr::new(to, port), wait),
+        Target::Ping => return ping(inside, from, to, wait),
+    };
+    done.map_or_else(outcome, |()| Outcome::Connected)
+}
+
+fn connect_here(from: IpAddr, to: SocketAddr, wait: Duration) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
+    socket.bind(&SocketAddr::new(from, 0).into())?;
+    socket.connect_timeout(&to.into(), wait)?;
+    let mut stream: TcpStream = socket.into();
+    stream.set_read_timeout(Some(wait))?;
+    round_trip(&mut stream)?;
+    Ok(stream)
+}
+
+fn round_trip(stream: &mut TcpStream) -> io::Result<()> {
+    stream.write_all(b"echo")?;
+    stream.read_exact(&mut [0; 4])
+}
+
+fn datagram_here(from: IpAddr, to: SocketAddr, wait: Duration) -> io::Result<()> {
+    let socket = std::net::UdpSocket::bind(SocketAddr::new(from, 0))?;
+    socket.connect(to)?;
+    socket.set_read_timeout(Some(wait))?;
+    socket.send(b"echo")?;
+    socket.recv(&mut [0; 4]).map(drop)
+}
+
+fn ping(inside: &Namespace, from: IpAddr, to: IpAddr, wait: Duration) -> Outcome {
+    let mut command = inside.command("ping");
+    command.args(["-n", "-q", "-c", "1", "-W", &wait.as_secs_f32().to_string()]);
+    command.args(["-I", &from.to_string(), &to.to_string()]).stdout(Stdio::null()).stderr(Stdio::null());
+    match command.status().expect("nsenter is installed").code() {
+        Some(0) => Outcome::Connected,
+        Some(1) => Outcome::TimedOut,
+        other => panic!("ping from {from} to {to} could not be tried: exit status {other:?}"),
+    }
+}
+
+fn outcome(error: io::Error) -> Outcome {
+    match error.kind() {
+        ErrorKind::TimedOut | ErrorKind::WouldBlock => Outcome::TimedOut,
+        ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset => Outcome::Refused,
+        ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => Outcome::Unreachable,
+        // ICMPv6 "administratively prohibited" arrives as EACCES, a local drop as EPERM.
+        ErrorKind::PermissionDenied if error.raw_os_error() == Some(nix::libc::EACCES) => Outcome::Unreachable,
+        ErrorKind::PermissionDenied => Outcome::NotPermitted,
+        _ => panic!("the probe itself failed: {error}"),
+    }
+}
