@@ -17,15 +17,11 @@ pub fn load(path: &Path) -> Result<Resolved, Problems> {
     let name = path.display().to_string();
     let source = |text: &str| Source { name: name.clone(), text: Arc::from(text) };
     let bytes = read_trusted(path, MAX_POLICY).map_err(|refusal| {
-        let help = if path == Path::new(DEFAULT_PATH) && !path.exists() {
-            Some("begin with a file that says `version: 1` and lets you in: `services: { ssh: { ports: 22/tcp, from: any } }`".to_owned())
-        } else {
-            refusal.help
-        };
-        let problem = Diagnostic { help, ..Diagnostic::general(refusal.message) };
+        let problem = if refusal.missing { missing(path) } else { refusal.into() };
         Problems::new(vec![problem], Sources(vec![source("")]))
     })?;
-    let text = match decode(&bytes) {
+    let file = path.file_name().map_or_else(|| name.clone(), |name| name.to_string_lossy().into_owned());
+    let text = match decode(&bytes, &file) {
         Ok(text) => text,
         Err(problem) => {
             let lossy = String::from_utf8_lossy(&bytes);
@@ -33,7 +29,6 @@ pub fn load(path: &Path) -> Result<Resolved, Problems> {
             return Err(Problems::new(vec![*problem], Sources(vec![source(lossy)])));
         }
     };
-    let file = path.file_name().map_or_else(|| name.clone(), |name| name.to_string_lossy().into_owned());
     let parsed = parse(text, &file);
     let Some(policy) = parsed.policy else {
         return Err(Problems::new(parsed.problems, Sources(vec![source(text)])));
@@ -47,4 +42,14 @@ pub fn load(path: &Path) -> Result<Resolved, Problems> {
             Err(Problems::new(problems, facts.sources(source(text))))
         }
     }
+}
+
+/// The problem of a policy that is not there; for the one that is expected, with how to begin.
+#[must_use]
+pub fn missing(path: &Path) -> Diagnostic {
+    let problem = Diagnostic::general(format!("{} does not exist", path.display()));
+    if path != Path::new(DEFAULT_PATH) {
+        return problem;
+    }
+    problem.help("begin with these two lines: `version: 1` and `services: { ssh: { ports: 22/tcp, from: any } }`")
 }

@@ -7,8 +7,8 @@ mod trusted;
 pub use names::{ProtocolNames, ServiceNames};
 pub use trusted::{MAX_LIST, MAX_POLICY, Refusal, read_trusted};
 
-use crate::policy::{Diagnostic, Source, Sources};
 use crate::policy::{Policy, decode};
+use crate::policy::{Source, Sources};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -100,11 +100,12 @@ fn names_a_protocol(port: &str) -> bool {
 
 fn read_text(path: &Path, max_bytes: u64) -> Result<Arc<str>, Refusal> {
     let bytes = read_trusted(path, max_bytes)?;
-    decode(&bytes).map(Arc::from).map_err(|problem: Box<Diagnostic>| Refusal {
+    decode(&bytes, &path.display().to_string()).map(Arc::from).map_err(|problem| Refusal {
         message: match problem.span {
-            Some(span) => format!("{}:{}: {}", path.display(), span.line, problem.message),
-            None => format!("{}: {}", path.display(), problem.message),
+            Some(span) => format!("{} in line {}", problem.message, span.line),
+            None => problem.message,
         },
         help: problem.help,
+        missing: false,
     })
 }

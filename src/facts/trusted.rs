@@ -3,6 +3,7 @@
 //! Whoever can write the policy, or replace a folder on the way to it, rules the firewall. Each step of the path is
 //! opened by hand and checked on the open descriptor, so that nothing can be exchanged between the check and the use.
 
+use crate::policy::Diagnostic;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
@@ -30,11 +31,19 @@ pub struct Refusal {
     pub message: String,
     /// What to do.
     pub help: Option<String>,
+    /// Whether the file simply is not there, in a folder that is.
+    pub missing: bool,
+}
+
+impl From<Refusal> for Diagnostic {
+    fn from(refusal: Refusal) -> Self {
+        Self { help: refusal.help, ..Self::general(refusal.message) }
+    }
 }
 
 impl Refusal {
     fn new(message: String) -> Self {
-        Self { message, help: None }
+        Self { message, help: None, missing: false }
     }
 
     fn help(self, help: impl Into<String>) -> Self {
@@ -214,13 +223,17 @@ fn check_mode(step: &Step, stat: &FileStat) -> Result<(), Refusal> {
         .help(format!("`chmod {mend} {path}`")))
 }
 
+/// Whether it is the file itself, and not a folder or a link's target on the way to it.
+fn is_last(shown: &Path, at: &Path) -> bool {
+    std::path::absolute(shown).is_ok_and(|absolute| absolute.file_name() == at.file_name())
+}
+
 fn unreadable(shown: &Path, at: &Path, errno: Errno) -> Refusal {
-    let shown = shown.display();
     match errno {
-        Errno::ENOENT if at.file_name() == Path::new(&shown.to_string()).file_name() => {
-            Refusal::new(format!("{shown} does not exist"))
+        Errno::ENOENT if is_last(shown, at) => {
+            Refusal { missing: true, ..Refusal::new(format!("{} does not exist", shown.display())) }
         }
-        Errno::ENOENT => Refusal::new(format!("{shown} does not exist: there is no {}", at.display())),
+        Errno::ENOENT => Refusal::new(format!("{} does not exist: there is no {}", shown.display(), at.display())),
         Errno::EACCES | Errno::EPERM => Refusal::new(format!("{} may not be read by this user", at.display()))
             .help("run palisade as root: `sudo palisade ...`"),
         Errno::ENAMETOOLONG => Refusal::new("the path has a name that is too long for any file".to_owned()),

@@ -275,13 +275,17 @@ pub fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
     }
     known
         .into_iter()
-        .map(|word| (strsim::osa_distance(&typed, &word.to_ascii_lowercase()), word))
-        .filter(|&(distance, word)| {
+        .map(|word| {
+            // People seldom mistype the first letter.
+            let begins_alike = word.to_ascii_lowercase().chars().next() == typed.chars().next();
+            (strsim::osa_distance(&typed, &word.to_ascii_lowercase()), !begins_alike, word)
+        })
+        .filter(|&(distance, _, word)| {
             let longest = length.max(word.chars().count());
             distance <= (longest / 3).clamp(1, 3) && distance < longest
         })
         .min()
-        .map(|(_, word)| word)
+        .map(|(_, _, word)| word)
 }
 
 /// Known words for a message: "`a`, `b` and `c`".

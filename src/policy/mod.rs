@@ -57,23 +57,23 @@ pub fn parse(text: &str, file: &str) -> Parsed {
 /// Reads a policy from bytes, which have to be UTF-8.
 #[must_use]
 pub fn parse_bytes(bytes: &[u8], file: &str) -> Parsed {
-    match decode(bytes) {
+    match decode(bytes, file) {
         Ok(text) => parse(text, file),
         Err(problem) => Parsed { policy: None, problems: vec![*problem] },
     }
 }
 
-/// The text of a file.
+/// The text of a file, which problems call `file`.
 ///
 /// # Errors
 /// Bytes that are not UTF-8, with the line and column of the first. The span counts in the bytes' lossy form.
-pub fn decode(bytes: &[u8]) -> Result<&str, Box<Diagnostic>> {
+pub fn decode<'a>(bytes: &'a [u8], file: &str) -> Result<&'a str, Box<Diagnostic>> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Ok(without_byte_order_mark(text)),
         Err(error) => {
             if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
                 return Err(Box::new(
-                    Diagnostic::general("the file is UTF-16, not UTF-8")
+                    Diagnostic::general(format!("{} is UTF-16, not UTF-8", quote(file)))
                         .help("save it as UTF-8: `iconv -f UTF-16 -t UTF-8`"),
                 ));
             }
@@ -84,7 +84,7 @@ pub fn decode(bytes: &[u8]) -> Result<&str, Box<Diagnostic>> {
             let span = Span { source: 0, start: before.len(), end: before.len() + '\u{fffd}'.len_utf8(), line };
             let byte = bytes.get(valid).copied().unwrap_or(0);
             Err(Box::new(
-                Diagnostic::at(span, format!("the file is not UTF-8: the byte 0x{byte:02x} stands here"))
+                Diagnostic::at(span, format!("{} is not UTF-8: the byte 0x{byte:02x} stands here", quote(file)))
                     .help("save it as UTF-8; `iconv -f LATIN1 -t UTF-8` turns an old Western European file into it"),
             ))
         }

@@ -81,6 +81,17 @@ fn explain_scan(kind: &ErrorKind, span: Span, message: &str, text: &str) -> Diag
         ErrorKind::MappingValueNotAllowed
         | ErrorKind::InvalidColonPlacement
         | ErrorKind::SimpleKeyExpected
+        | ErrorKind::InvalidSimpleKey
+        | ErrorKind::InvalidFlowScalarIndent
+            if let Some(open) = open_bracket(text, span) =>
+        {
+            Diagnostic::at(span, format!("the bracket of line {} is still open here", open.line))
+                .note(open, "opened here")
+                .help("close it after its last item")
+        }
+        ErrorKind::MappingValueNotAllowed
+        | ErrorKind::InvalidColonPlacement
+        | ErrorKind::SimpleKeyExpected
         | ErrorKind::InvalidSimpleKey => Diagnostic::at(span, "the colon or the indentation is not right here").help(
             "a key stands on its own line as `key: value`, under the keys of its level; put a text with `: ` in quotes",
         ),
@@ -138,6 +149,34 @@ fn tag_refused(span: Span, _tag: &str) -> Diagnostic {
 
 fn unclosed(span: Span) -> Diagnostic {
     Diagnostic::at(span, "the file ends in the middle of something").help("close the last bracket or quote")
+}
+
+/// The last bracket that is open before a span, on an earlier line. A guess: quotes are not followed over lines.
+fn open_bracket(text: &str, span: Span) -> Option<Span> {
+    let mut open = Vec::new();
+    let mut start = 0;
+    for (number, line) in (1..span.line).zip(text.split_inclusive('\n')) {
+        let mut quote = None;
+        let mut previous = ' ';
+        for (at, c) in line.char_indices() {
+            match (quote, c) {
+                (Some(mark), _) if mark == c => quote = None,
+                (Some(_), _) => {}
+                (None, '#') if previous.is_whitespace() => break,
+                (None, '"' | '\'') if " [{,".contains(previous) => quote = Some(c),
+                (None, '[' | '{') => {
+                    open.push(Span { source: 0, start: start + at, end: start + at + 1, line: number });
+                }
+                (None, ']' | '}') => {
+                    open.pop();
+                }
+                _ => {}
+            }
+            previous = c;
+        }
+        start += line.len();
+    }
+    open.pop()
 }
 
 fn first_line(message: &str) -> &str {
