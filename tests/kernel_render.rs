@@ -1,7 +1,7 @@
 //! Stock nft reads what palisade prints, and builds from it the expressions that were printed.
 //!
-//! Every nft runs in a network namespace of its own. Without the right to make one, or without nft, the tests say so
-//! and do nothing, unless `CI` is set. `PALISADE_NFT` names further nft commands to try, separated by colons.
+//! Every nft runs in a network namespace of its own. `PALISADE_NFT` names further nft commands to try, separated by
+//! colons.
 
 mod statements;
 
@@ -29,13 +29,7 @@ fn in_namespace(script: &str, input: &str) -> Result<String, String> {
 fn nfts() -> Vec<String> {
     let more = std::env::var("PALISADE_NFT").unwrap_or_default();
     let all = ["nft"].into_iter().chain(more.split(':')).filter(|nft| !nft.is_empty());
-    let found: Vec<String> =
-        all.filter(|nft| in_namespace(&format!("{nft} list ruleset"), "").is_ok()).map(str::to_owned).collect();
-    assert!(!found.is_empty() || std::env::var_os("CI").is_none(), "no nft that could be run in a namespace");
-    if found.is_empty() {
-        eprintln!("skipped: no nft that could be run in a namespace of its own");
-    }
-    found
+    all.map(str::to_owned).collect()
 }
 
 #[test]
