@@ -218,7 +218,9 @@ fn what_show_prints_for_nft_is_what_apply_loads() {
         let shown_table = shown.host.nft_list();
         assert_eq!(without_time(&applied.host.nft_list()), shown_table, "{policy}");
         assert_eq!(shown.palisade(policy, &["diff"]).status, Some(0), "{policy}");
-        shown.host.nft_load("delete table inet palisade");
+        for lab in [&applied, &shown] {
+            lab.palisade(policy, &["disable", "--yes"]).success();
+        }
     }
 }
 
