@@ -3,7 +3,7 @@
 mod support;
 
 use std::net::{IpAddr, SocketAddr};
-use support::lab::{CLIENT, HOST, LAN, Lab, foreign};
+use support::lab::{CLIENT, HOST, LAN, Lab, foreign, without_time};
 use support::matrix::Matrix;
 use support::probe::{Outcome, PATIENCE, SILENCE, Target, talks};
 
@@ -222,13 +222,4 @@ fn what_show_prints_for_nft_is_what_apply_loads() {
             lab.palisade(policy, &["disable", "--yes"]).success();
         }
     }
-}
-
-/// A listing without the time of loading, which `apply` writes behind the policy's name in the table's comment.
-fn without_time(listing: &str) -> String {
-    let line = |line: &str| match line.split_once(", loaded ") {
-        Some((begin, _)) => format!("{begin})\"\n"),
-        None => format!("{line}\n"),
-    };
-    listing.lines().map(line).collect()
 }

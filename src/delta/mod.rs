@@ -13,7 +13,9 @@ mod model;
 #[cfg(test)]
 mod tests;
 
-use crate::ruleset::{BaseChain, Chain, Element, ElementValue, Expr, Rule, Set, SetRef, Table, TableId, Verdict};
+use crate::ruleset::{
+    BaseChain, Chain, Element, ElementValue, Expr, Rule, Set, SetRef, Table, TableId, Verdict, split_origin,
+};
 use crate::transaction::{Op, Transaction};
 use std::collections::BTreeSet;
 
@@ -85,12 +87,20 @@ fn change(live: &Table, desired: &Table) -> Vec<Op> {
         return Vec::new();
     }
     // Objects and flowtables are none of ours, and only the whole table's deletion takes every kind of them along.
-    if live.others != desired.others || (live.flags ^ desired.flags) & !DORMANT != 0 {
+    let foreign = live.others != desired.others || (live.flags ^ desired.flags) & !DORMANT != 0;
+    // A table's comment comes with the table. One that is not ours tells that somebody else made it.
+    if foreign || sentence(live) != sentence(desired) {
         return replace(desired);
     }
     let least = difference.ops();
     let whole = replace(desired);
     if cost(&least) <= cost(&whole) { least } else { whole }
+}
+
+/// What a table's comment says of it, without the policy's name and the time of loading.
+fn sentence(table: &Table) -> Option<&str> {
+    let comment = table.comment.as_deref()?;
+    Some(split_origin(comment).map_or(comment, |(sentence, _)| sentence))
 }
 
 /// Two tables, canonical and as they are, and the names in them that can't stay.
