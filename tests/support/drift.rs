@@ -76,8 +76,8 @@ pub fn run(lab: &Lab, row: &Row) -> Result<Row, String> {
     }
     mend(lab)?;
     // What is no difference stays as it is.
-    let expected = without_time(if in_sync { &tampered } else { &before });
-    let mended = without_time(&lab.host.nft_list());
+    let expected = ordered(if in_sync { &tampered } else { &before });
+    let mended = ordered(&lab.host.nft_list());
     if mended != expected {
         return Err(format!(
             "missing: {:#?}\nthere: {:#?}",
@@ -95,6 +95,26 @@ pub fn run(lab: &Lab, row: &Row) -> Result<Row, String> {
     }
     let diff = diff.stdout.strip_prefix(HEADER).map_or_else(|| diff.stdout.clone(), str::to_owned);
     Ok(Row { kind: row.kind.clone(), tamper: row.tamper.clone(), changes, diff })
+}
+
+/// A listing without the time of loading, its sets and chains by name: nft lists them in the order that they were made.
+fn ordered(listing: &str) -> String {
+    let (mut text, mut blocks) = (String::new(), Vec::new());
+    for line in without_time(listing).lines() {
+        match (line, blocks.last_mut()) {
+            ("}", _) => {
+                blocks.sort();
+                text.extend(blocks.drain(..));
+                text.push_str("}\n");
+            }
+            (line, _) if ["\tset ", "\tmap ", "\tchain "].iter().any(|begin| line.starts_with(begin)) => {
+                blocks.push(format!("{line}\n"));
+            }
+            (line, Some(block)) if !line.is_empty() => block.push_str(&format!("{line}\n")),
+            (line, _) => text.push_str(&format!("{line}\n")),
+        }
+    }
+    text
 }
 
 fn lines_only_in<'a>(this: &'a str, other: &str) -> Vec<&'a str> {
