@@ -64,7 +64,7 @@ pub fn write<'a>(rows: impl IntoIterator<Item = &'a Row>) -> String {
 /// Has stock nft change the table, `diff` name it and `apply` mend it: the row as it came out, or what was not mended.
 pub fn run(lab: &Lab, row: &Row) -> Result<Row, String> {
     let before = lab.host.nft_list();
-    lab.host.nft_load(&with_handles(&lab.host, &row.tamper));
+    tamper(&lab.host, &row.tamper)?;
     let tampered = lab.host.nft_list();
 
     let diff = lab.palisade(POLICY, &["diff"]);
@@ -93,12 +93,13 @@ pub fn run(lab: &Lab, row: &Row) -> Result<Row, String> {
     if changes.is_empty() {
         changes.push("nothing".to_owned());
     }
-    let diff = diff.stdout.strip_prefix(HEADER).map_or_else(|| diff.stdout.clone(), str::to_owned);
+    let diff = without_numbers(diff.stdout.strip_prefix(HEADER).unwrap_or(&diff.stdout));
+    let changes = changes.iter().map(|change| without_numbers(change)).collect();
     Ok(Row { kind: row.kind.clone(), tamper: row.tamper.clone(), changes, diff })
 }
 
 /// A listing without the time of loading, its sets and chains by name: nft lists them in the order that they were made.
-fn ordered(listing: &str) -> String {
+pub fn ordered(listing: &str) -> String {
     let (mut text, mut blocks) = (String::new(), Vec::new());
     for line in without_time(listing).lines() {
         match (line, blocks.last_mut()) {
@@ -117,7 +118,7 @@ fn ordered(listing: &str) -> String {
     text
 }
 
-fn lines_only_in<'a>(this: &'a str, other: &str) -> Vec<&'a str> {
+pub fn lines_only_in<'a>(this: &'a str, other: &str) -> Vec<&'a str> {
     this.lines().filter(|line| !other.lines().any(|theirs| theirs == *line)).collect()
 }
 
@@ -129,25 +130,41 @@ pub fn mend(lab: &Lab) -> Result<(), String> {
     if mended { Ok(()) } else { Err(format!("{}{}{}", applied.stdout, applied.stderr, after.stdout)) }
 }
 
+/// The kernel numbers anonymous chains over the whole machine, whatever namespace they are in.
+fn without_numbers(text: &str) -> String {
+    let mut parts = text.split("__chain");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + "__chain" + part.trim_start_matches(|c: char| c.is_ascii_digit()))
+}
+
+/// Has stock nft run the commands, all or none.
+pub fn tamper(host: &Namespace, commands: &str) -> Result<(), String> {
+    let commands = with_handles(host, commands)?;
+    let mut file = tempfile::NamedTempFile::new().map_err(|error| error.to_string())?;
+    std::io::Write::write_all(&mut file, commands.as_bytes()).map_err(|error| error.to_string())?;
+    let done = output(host.command("nft").arg("-f").arg(file.path()));
+    if done.status == Some(0) { Ok(()) } else { Err(format!("nft refused: {}", done.stderr)) }
+}
+
+/// The lines of a chain's listing that have the text, as the handles of their rules.
+pub fn handles(host: &Namespace, chain: &str, text: &str) -> Vec<String> {
+    let listing = output(host.command("nft").args(["--handle", "list", "chain", "inet", "palisade", chain])).stdout;
+    let rules = listing.lines().filter(|line| line.starts_with("\t\t") && line.contains(text));
+    rules.filter_map(|line| line.rsplit_once("# handle ")).map(|(_, handle)| handle.to_owned()).collect()
+}
+
 /// Commands with handles where they name rules by their text.
-#[track_caller]
-pub fn with_handles(host: &Namespace, commands: &str) -> String {
+fn with_handles(host: &Namespace, commands: &str) -> Result<String, String> {
     let mut text = String::new();
     let mut rest = commands;
     while let Some((before, (place, after))) =
         rest.split_once("handle <").and_then(|(before, after)| Some((before, after.split_once('>')?)))
     {
-        let (chain, rule) = place.split_once('|').expect("a handle is <CHAIN|TEXT>");
-        let listing = output(host.command("nft").args(["--handle", "list", "chain", "inet", "palisade", chain]));
-        let listing = listing.success();
-        let handles: Vec<&str> = listing
-            .lines()
-            .filter(|line| line.contains(rule))
-            .filter_map(|line| line.rsplit_once("# handle ").map(|(_, handle)| handle))
-            .collect();
-        let [handle] = handles.as_slice() else { panic!("{chain} has not one rule with {rule}:\n{listing}") };
+        let (chain, rule) = place.split_once('|').ok_or("a handle is <CHAIN|TEXT>")?;
+        let found = handles(host, chain, rule);
+        let [handle] = found.as_slice() else { return Err(format!("{chain} has not one rule with {rule}")) };
         text.push_str(&format!("{before}handle {handle}"));
         rest = after;
     }
-    text + rest
+    Ok(text + rest)
 }
