@@ -204,8 +204,7 @@ impl Comparison<'_> {
         for (end_live, end_desired) in ends {
             let lost = gone.iter().filter(|index| (begin.0..end_live).contains(*index));
             changes.extend(lost.map(|&index| change(ChangeOp::Remove, &live.rules[index], None)));
-            for index in begin.1..end_desired {
-                let rule = &desired.rules[index];
+            for (index, rule) in desired.rules.iter().enumerate().take(end_desired).skip(begin.1) {
                 changes.push(match pairs.get(&index) {
                     None => change(ChangeOp::Add, rule, None),
                     Some(&was) if is[was] == wanted[index] => {
@@ -329,9 +328,9 @@ pub fn unified(changes: &[Change], id: &TableId, desired: &Table, policy: &str) 
             lines.push(format!(" and {} more elements, see --json", elements - SHOWN_ELEMENTS));
         }
         if group.iter().any(|change| is_beyond_us(&change.text) || change.was.as_deref().is_some_and(is_beyond_us)) {
-            let kind = if of_a_set(first) { "set" } else { "chain" };
+            let place = place(first, desired);
             lines.push(format!(
-                " what is unknown here is shown by: nft list {kind} {} {} {}",
+                " what is unknown here is shown by: nft list {place} {} {} {}",
                 id.family, id.name, first.name
             ));
         }
@@ -360,23 +359,29 @@ fn is_beyond_us(text: &str) -> bool {
 
 /// The place of a change: its chain or set, and what that is for.
 fn heading(change: &Change, desired: &Table) -> String {
-    let (kind, comment) = match change.object {
-        Object::Table | Object::Chain | Object::Rule | Object::Other => {
-            ("chain", desired.chains.get(&change.name).and_then(|chain| chain.comment.as_ref()))
+    if change.object == Object::Other {
+        return "not of the policy".to_owned();
+    }
+    let comment = match change.object {
+        Object::Set | Object::Map | Object::Element => {
+            desired.sets.get(&change.name).and_then(|set| set.spec.comment.as_ref())
         }
+        _ => desired.chains.get(&change.name).and_then(|chain| chain.comment.as_ref()),
+    };
+    let comment =
+        comment.map_or("not of the policy", |comment| comment.strip_prefix("palisade: ").unwrap_or(comment));
+    format!("{} {}: {comment}", place(change, desired), change.name)
+}
+
+/// What nft calls the thing that a change is in.
+fn place(change: &Change, desired: &Table) -> &'static str {
+    match change.object {
         Object::Set | Object::Map | Object::Element => {
             let set = desired.sets.get(&change.name);
             let is_map = set.map_or(change.object == Object::Map, |set| set.spec.value.is_some());
-            let kind = if is_map { "map" } else { "set" };
-            (kind, set.and_then(|set| set.spec.comment.as_ref()))
+            if is_map { "map" } else { "set" }
         }
-    };
-    match (change.object, comment) {
-        (Object::Other, _) => "not of the policy".to_owned(),
-        (_, Some(comment)) => {
-            format!("{kind} {}: {}", change.name, comment.strip_prefix("palisade: ").unwrap_or(comment))
-        }
-        (_, None) => format!("{kind} {}: not of the policy", change.name),
+        Object::Table | Object::Chain | Object::Rule | Object::Other => "chain",
     }
 }
 

@@ -12,6 +12,7 @@ use std::process::Stdio;
 use support::drift::{POLICY, Row, handles, lab, lines_only_in, mend, ordered, rows, run, tamper, write};
 use support::lab::Lab;
 use support::namespace::output;
+use support::raw::{NEWSETELEM, attribute, commit, nested, text};
 
 const DRIFT: [&str; 5] = ["rules.txt", "elements.txt", "sets.txt", "chains.txt", "table.txt"];
 const NO_DRIFT: &str = "not-drift.txt";
@@ -184,6 +185,38 @@ fn a_chain_that_only_looks_like_one_that_goes_with_its_rule_is_removed_all_the_s
         mend(&lab).expect("it is mended");
         assert_eq!(ordered(&lab.host.nft_list()), before, "{also}");
     }
+}
+
+#[test]
+fn an_element_with_a_condition_of_its_own_is_named_and_mended() {
+    let lab = lab();
+    let before = ordered(&lab.host.nft_list());
+    lab.host.nft_load("delete element inet palisade services-tcp { 22 : jump service-ssh }");
+    // 22 quota over 1 bytes : jump service-ssh, which stock nft refuses to write.
+    let quota = [attribute(1, &1_u64.to_be_bytes()), attribute(2, &1_u32.to_be_bytes())];
+    let element = [
+        nested(1, &[attribute(1, &22_u16.to_be_bytes())]),
+        nested(2, &[nested(2, &[attribute(1, &(-3_i32).to_be_bytes()), text(2, "service-ssh")])]),
+        nested(7, &[text(1, "quota"), nested(2, &quota)]),
+    ];
+    let attributes = [text(1, "palisade"), text(2, "services-tcp"), nested(3, &[nested(1, &element)])];
+    assert_eq!(commit(&lab.host, NEWSETELEM, &attributes), 0);
+
+    let diff = lab.palisade(POLICY, &["diff"]);
+    assert_eq!(
+        (diff.status, diff.stdout.as_str()),
+        (
+            Some(2),
+            "--- kernel: table inet palisade\n\
+             +++ policy: policy.yaml\n\
+             @@ map services-tcp: TCP ports and their services (policy.yaml) @@\n\
+             -map services-tcp { type inet_service : verdict; <unknown attributes of 52 bytes>; }\n\
+             +map services-tcp { type inet_service : verdict; }\n \
+             what is unknown here is shown by: nft list map inet palisade services-tcp\n"
+        )
+    );
+    mend(&lab).expect("it is mended");
+    assert_eq!(ordered(&lab.host.nft_list()), before);
 }
 
 #[test]

@@ -56,7 +56,8 @@ impl Assembler {
     pub fn finish(self) -> (Option<Table>, Handles) {
         let Some(mut table) = self.table else { return (None, Handles::default()) };
         let mut anonymous = BTreeMap::new();
-        for (name, (spec, collector)) in self.sets {
+        for (name, (mut spec, collector)) in self.sets {
+            spec.unknown.extend_from_slice(collector.unknown());
             let set = Set { elements: collector.finish(), spec };
             if set.spec.flags.contains(SetFlags::ANONYMOUS) {
                 anonymous.insert(name, set);

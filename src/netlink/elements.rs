@@ -167,6 +167,7 @@ pub struct Collector {
     interval: bool,
     elements: Vec<Element>,
     edges: Vec<(Key, Edge)>,
+    unknown: Vec<u8>,
 }
 
 impl Collector {
@@ -188,6 +189,11 @@ impl Collector {
     fn add(&mut self, element: &[u8]) -> Option<()> {
         let fields = Fields::<{ elem::END }>::read(element)?;
         let flags = fields.get(elem::FLAGS).map_or(Some(0), |_| fields.u32(elem::FLAGS))?;
+        for kind in [elem::EXPR, elem::EXPRESSIONS] {
+            if let Some(expression) = fields.get(kind) {
+                Writer::reopen(&mut self.unknown, 0).bytes(kind, expression);
+            }
+        }
         let value = read_value(&fields)?;
         if flags & elem::CATCHALL != 0 {
             self.elements.push(Element { key: ElementKey::CatchAll, value });
@@ -205,6 +211,12 @@ impl Collector {
         };
         self.elements.push(Element { key, value });
         Some(())
+    }
+
+    /// Expressions that elements carry, as netlink had them. A lookup runs them, and one that does not match ends the
+    /// rule as if the element were not there: no element that palisade writes has any.
+    pub fn unknown(&self) -> &[u8] {
+        &self.unknown
     }
 
     /// The elements, sorted. An end that nothing starts before (nft writes one at zero) is nothing; a start without an

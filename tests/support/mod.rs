@@ -7,3 +7,4 @@ pub mod lab;
 pub mod matrix;
 pub mod namespace;
 pub mod probe;
+pub mod raw;
