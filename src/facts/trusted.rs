@@ -37,7 +37,11 @@ pub struct Refusal {
 
 impl From<Refusal> for Diagnostic {
     fn from(refusal: Refusal) -> Self {
-        Self { help: refusal.help, ..Self::general(refusal.message) }
+        let problem = Self::general(refusal.message);
+        match refusal.help {
+            Some(help) => problem.help(help),
+            None => problem,
+        }
     }
 }
 

@@ -39,33 +39,33 @@ impl Diagnostic {
     /// A problem with a place.
     #[must_use]
     pub fn at(span: Span, message: impl Into<String>) -> Self {
-        Self { message: message.into(), span: Some(span), label: None, note: None, help: None }
+        Self { message: printable(message.into()), span: Some(span), label: None, note: None, help: None }
     }
 
     /// A problem of a whole file or of the machine.
     #[must_use]
     pub fn general(message: impl Into<String>) -> Self {
-        Self { message: message.into(), span: None, label: None, note: None, help: None }
+        Self { message: printable(message.into()), span: None, label: None, note: None, help: None }
     }
 
     /// Adds words beside the underlined text.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
-        self.label = Some(label.into());
+        self.label = Some(printable(label.into()));
         self
     }
 
     /// Adds a second place.
     #[must_use]
     pub fn note(mut self, span: Span, note: impl Into<String>) -> Self {
-        self.note = Some((span, note.into()));
+        self.note = Some((span, printable(note.into())));
         self
     }
 
     /// Adds the remedy.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.help = Some(printable(help.into()));
         self
     }
 }
@@ -240,23 +240,28 @@ fn excerpt(sources: &Sources, span: Span) -> Option<Excerpt<'_>> {
     Some(Excerpt { text: text.trim_end_matches('\r'), whole, range: begin..begin + kept })
 }
 
+/// A text with nothing in it that a terminal would obey: names and paths out of a policy go into messages.
+fn printable(text: String) -> String {
+    if !text.chars().any(is_invisible) {
+        return text;
+    }
+    text.chars().fold(String::new(), |mut out, c| {
+        if is_invisible(c) {
+            out.extend(c.escape_unicode())
+        } else {
+            out.push(c)
+        }
+        out
+    })
+}
+
 /// What the user typed, for a message: in backquotes, one line, not too long, nothing a terminal would obey.
 #[must_use]
 pub fn quote(typed: &str) -> String {
-    let mut out = String::from("`");
-    for (index, c) in typed.chars().enumerate() {
-        if index == 60 {
-            out.push('…');
-            break;
-        }
-        if is_invisible(c) {
-            out.extend(c.escape_unicode());
-        } else {
-            out.push(c);
-        }
+    match typed.char_indices().nth(60) {
+        Some((end, _)) => printable(format!("`{}…`", typed.get(..end).unwrap_or(""))),
+        None => printable(format!("`{typed}`")),
     }
-    out.push('`');
-    out
 }
 
 /// Whether a terminal would obey or hide the character instead of showing it.
