@@ -310,6 +310,16 @@ fn a_problem_is_told_to_programs_with_its_place_and_its_remedy() {
 }
 
 #[test]
+fn forty_thousand_problems_in_one_line_are_told_in_a_moment() {
+    let items: Vec<String> = (0..40_000).map(|number| format!("é{number}.example")).collect();
+    let found = problems(&format!("version: 1\nblock: [{}]\n", items.join(", ")));
+    let programs = found.problems();
+    let expected: usize = 9 + items.iter().take(39_999).map(|item| item.chars().count() + 2).sum::<usize>();
+    assert_eq!((programs.len(), programs.last().and_then(|problem| problem.column)), (40_000, Some(expected)));
+    assert!(found.render(false).ends_with("\nerror: 39900 more problems are not shown\n"));
+}
+
+#[test]
 fn colour_is_there_only_when_asked_for() {
     let problems = problems("version: 2\n");
     assert!(problems.render(true).contains('\u{1b}'));
