@@ -243,13 +243,14 @@ impl<'de> Visitor<'de> for ContentVisitor {
 ///
 /// # Errors
 /// A key that is not a scalar.
-pub fn key(node: &Node) -> Result<&str, Diagnostic> {
-    match &node.value {
-        Value::Text(text) => Ok(text),
-        Value::Empty => Err(Diagnostic::at(node.span, "a key is missing here").help("write a name before the colon")),
-        other => Err(Diagnostic::at(node.span, format!("a key has to be a name, and this is {}", other.kind()))
-            .help("write `name: value`")),
-    }
+pub fn key(node: &Node) -> Result<&str, Box<Diagnostic>> {
+    let problem = match &node.value {
+        Value::Text(text) => return Ok(text),
+        Value::Empty => Diagnostic::at(node.span, "a key is missing here").help("write a name before the colon"),
+        other => Diagnostic::at(node.span, format!("a key has to be a name, and this is {}", other.kind()))
+            .help("write `name: value`"),
+    };
+    Err(Box::new(problem))
 }
 
 /// The problem of a key that is there twice.

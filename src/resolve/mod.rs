@@ -1,4 +1,4 @@
-//! Names to values: a [`Policy`](crate::policy::Policy) and the facts about this machine become a [`Resolved`].
+//! Names to values: a [`Policy`] and the facts about this machine become a [`Resolved`].
 //!
 //! Every semantic error is raised here, all at once, and each has a remedy.
 
@@ -38,7 +38,11 @@ impl Fault {
     }
 
     fn at(self, span: Span) -> Diagnostic {
-        Diagnostic { help: self.help, ..Diagnostic::at(span, self.message) }
+        let problem = Diagnostic::at(span, self.message);
+        match self.help {
+            Some(help) => problem.help(help),
+            None => problem,
+        }
     }
 }
 
