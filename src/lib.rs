@@ -4,6 +4,7 @@
 //! [`ruleset::Ruleset`]. The live `Ruleset` is decoded from the kernel. Their difference is a
 //! [`transaction::Transaction`], which is committed once, or not at all.
 
+pub mod netlink;
 pub mod resolve;
 pub mod ruleset;
 pub mod transaction;

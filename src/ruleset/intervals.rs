@@ -40,8 +40,7 @@ impl<T: Copy + Ord> Intervals<T> {
 impl<T: Copy + Ord> FromIterator<(T, T)> for Intervals<T> {
     /// Sorts and merges; an interval whose first value is greater than its last is taken the other way round.
     fn from_iter<I: IntoIterator<Item = (T, T)>>(intervals: I) -> Self {
-        let mut all: Vec<(T, T)> =
-            intervals.into_iter().map(|(a, b)| if a <= b { (a, b) } else { (b, a) }).collect();
+        let mut all: Vec<(T, T)> = intervals.into_iter().map(|(a, b)| if a <= b { (a, b) } else { (b, a) }).collect();
         all.sort_unstable();
         let mut merged: Vec<(T, T)> = Vec::with_capacity(all.len());
         for (first, last) in all {

@@ -1,0 +1,215 @@
+//! Reading netlink messages and attributes, totally: no input makes it panic or read outside of what it was given.
+
+use super::uapi::{TYPE_MASK, flag};
+
+/// Rounded up to the four bytes that netlink aligns to.
+const fn aligned(len: usize) -> usize {
+    len.saturating_add(3) & !3
+}
+
+/// `N` bytes from `at`.
+fn bytes<const N: usize>(from: &[u8], at: usize) -> Option<[u8; N]> {
+    from.get(at..)?.first_chunk().copied()
+}
+
+/// A netlink message of nfnetlink, or one of netlink's own.
+#[derive(Clone, Copy, Debug)]
+pub struct Message<'a> {
+    /// `nlmsg_type`.
+    pub kind: u16,
+    /// `nlmsg_flags`.
+    pub flags: u16,
+    /// `nlmsg_seq`.
+    pub seq: u32,
+    /// What follows the 16 bytes of the header.
+    pub payload: &'a [u8],
+}
+
+impl<'a> Message<'a> {
+    /// `nfgen_family` of an nfnetlink message.
+    pub fn family(&self) -> Option<u8> {
+        self.payload.first().copied()
+    }
+
+    /// `res_id`: the lower half of the generation id that a dumped object was read at.
+    pub fn resource(&self) -> Option<u16> {
+        bytes(self.payload, 2).map(u16::from_be_bytes)
+    }
+
+    /// The attributes of an nfnetlink message.
+    pub fn attributes(&self) -> Option<&'a [u8]> {
+        self.payload.get(4..)
+    }
+
+    /// The error of an `NLMSG_ERROR`: 0 acknowledges, else it is an errno, positive.
+    pub fn errno(&self) -> Option<i32> {
+        Some(i32::from_ne_bytes(bytes(self.payload, 0)?).saturating_neg())
+    }
+
+    /// The sentence that the kernel gives with an error, when it gives one (`NLMSGERR_ATTR_MSG`).
+    pub fn error_text(&self) -> Option<String> {
+        const ATTR_MSG: u16 = 1;
+        if self.flags & flag::ACK_TLVS == 0 {
+            return None;
+        }
+        let refused = u32::from_ne_bytes(bytes(self.payload, 4)?) as usize;
+        let skipped = if self.flags & flag::CAPPED == 0 { aligned(refused).max(16) } else { 16 };
+        let attributes = self.payload.get(skipped.checked_add(4)?..)?;
+        Attributes::new(attributes)
+            .map_while(Result::ok)
+            .find(|&(kind, _)| kind == ATTR_MSG)
+            .map(|(_, text)| string(text))
+    }
+}
+
+/// The messages of one datagram; ends at the first that is not whole.
+#[derive(Clone, Copy, Debug)]
+pub struct Messages<'a>(&'a [u8]);
+
+impl<'a> Messages<'a> {
+    /// The messages in what was received.
+    pub const fn new(datagram: &'a [u8]) -> Self {
+        Self(datagram)
+    }
+}
+
+impl<'a> Iterator for Messages<'a> {
+    type Item = Message<'a>;
+
+    fn next(&mut self) -> Option<Message<'a>> {
+        let len = u32::from_ne_bytes(bytes(self.0, 0)?) as usize;
+        let message = Message {
+            kind: u16::from_ne_bytes(bytes(self.0, 4)?),
+            flags: u16::from_ne_bytes(bytes(self.0, 6)?),
+            seq: u32::from_ne_bytes(bytes(self.0, 8)?),
+            payload: self.0.get(16..len)?,
+        };
+        self.0 = self.0.get(aligned(len)..).unwrap_or_default();
+        Some(message)
+    }
+}
+
+/// An attribute's length does not fit what encloses it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed;
+
+/// Attributes in the order that they stand in, each as its type and its payload.
+#[derive(Clone, Copy, Debug)]
+pub struct Attributes<'a>(&'a [u8]);
+
+impl<'a> Attributes<'a> {
+    /// The attributes in these bytes.
+    pub const fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl<'a> Iterator for Attributes<'a> {
+    type Item = Result<(u16, &'a [u8]), Malformed>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let head = bytes(self.0, 0).zip(bytes(self.0, 2));
+        let Some((len, kind)) = head.map(|(len, kind)| (u16::from_ne_bytes(len) as usize, u16::from_ne_bytes(kind)))
+        else {
+            self.0 = &[];
+            return Some(Err(Malformed));
+        };
+        let Some(payload) = self.0.get(4..len) else {
+            self.0 = &[];
+            return Some(Err(Malformed));
+        };
+        self.0 = self.0.get(aligned(len)..).unwrap_or_default();
+        Some(Ok((kind & TYPE_MASK, payload)))
+    }
+}
+
+/// Attributes by type, of types below `N`. Of two with one type the last counts, as in the kernel.
+#[derive(Debug)]
+pub struct Fields<'a, const N: usize>([Option<&'a [u8]>; N]);
+
+impl<'a, const N: usize> Fields<'a, N> {
+    /// Reads all attributes, and passes over those of type `N` and above; `None` when they are malformed.
+    pub fn read(bytes: &'a [u8]) -> Option<Self> {
+        Self::collect(bytes, |_| true)
+    }
+
+    /// Reads all attributes; `None` when they are malformed, or one is of type `N` or above.
+    pub fn exactly(bytes: &'a [u8]) -> Option<Self> {
+        Self::collect(bytes, |_| false)
+    }
+
+    fn collect(bytes: &'a [u8], passes: impl Fn(u16) -> bool) -> Option<Self> {
+        let mut fields = [None; N];
+        for attribute in Attributes::new(bytes) {
+            let (kind, payload) = attribute.ok()?;
+            match fields.get_mut(usize::from(kind)) {
+                Some(field) => *field = Some(payload),
+                None if passes(kind) => {}
+                None => return None,
+            }
+        }
+        Some(Self(fields))
+    }
+
+    /// The payload of an attribute.
+    pub fn get(&self, kind: u16) -> Option<&'a [u8]> {
+        self.0.get(usize::from(kind)).copied().flatten()
+    }
+
+    /// A number of one byte.
+    pub fn u8(&self, kind: u16) -> Option<u8> {
+        self.get(kind)?.try_into().ok().map(u8::from_be_bytes)
+    }
+
+    /// A number of two bytes, in network order as all of nf_tables.
+    pub fn u16(&self, kind: u16) -> Option<u16> {
+        self.get(kind)?.try_into().ok().map(u16::from_be_bytes)
+    }
+
+    /// A number of four bytes.
+    pub fn u32(&self, kind: u16) -> Option<u32> {
+        self.get(kind)?.try_into().ok().map(u32::from_be_bytes)
+    }
+
+    /// A number of eight bytes.
+    pub fn u64(&self, kind: u16) -> Option<u64> {
+        self.get(kind)?.try_into().ok().map(u64::from_be_bytes)
+    }
+
+    /// Whether the number is absent or has the value that its absence means.
+    pub fn is_default(&self, kind: u16, default: u64) -> bool {
+        self.get(kind).is_none_or(|payload| number(payload) == Some(default))
+    }
+
+    /// A string without its closing zero; bytes that are not UTF-8 are replaced.
+    pub fn string(&self, kind: u16) -> Option<String> {
+        self.get(kind).map(string)
+    }
+}
+
+/// A number in network order, whatever its size up to eight bytes.
+fn number(payload: &[u8]) -> Option<u64> {
+    (payload.len() <= 8).then(|| payload.iter().fold(0, |number, &byte| number << 8 | u64::from(byte)))
+}
+
+/// A string up to its first zero.
+pub fn string(payload: &[u8]) -> String {
+    let text = payload.split(|&byte| byte == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(text).into_owned()
+}
+
+/// The comment in the userdata of an object: entries of one byte type, one byte length, payload.
+pub fn comment(userdata: &[u8], kind: u8) -> Option<String> {
+    let mut rest = userdata;
+    while let [found, len, tail @ ..] = rest {
+        let payload = tail.get(..usize::from(*len))?;
+        if *found == kind {
+            return Some(string(payload));
+        }
+        rest = tail.get(usize::from(*len)..)?;
+    }
+    None
+}

@@ -1,0 +1,257 @@
+//! The elements of sets and maps.
+//!
+//! The kernel keeps an interval as two elements: one where it starts, and one, flagged as an end, at the first value
+//! after it. An interval that reaches the greatest value has no end. Concatenated intervals keep both ends in one.
+
+use super::attr::{Attributes, Fields, string};
+use super::encode::{Batch, Problem};
+use super::uapi::{NFTA_LIST_ELEM, data, elem};
+use super::verdict;
+use super::write::Writer;
+use crate::ruleset::{Element, ElementKey, ElementValue, Key, MapValue, SetFlags, SetSpec, TableId};
+
+/// The length at which a message gets no more elements: an attribute's length has 16 bits, and the longest element
+/// (64 bytes of key, a verdict with a chain's name of 255 bytes, and its end) takes less than the rest.
+const FULL: usize = u16::MAX as usize - 1024;
+
+/// Where elements are added to or deleted from.
+#[derive(Clone, Copy, Debug)]
+pub struct Destination<'a> {
+    /// `NFT_MSG_NEWSETELEM` or `NFT_MSG_DELSETELEM`.
+    pub kind: u8,
+    /// The message's flags.
+    pub flags: u16,
+    /// The set's table.
+    pub table: &'a TableId,
+    /// The set's name.
+    pub set: &'a str,
+    /// The id of a set that is made in the same batch and has no name yet.
+    pub id: Option<u32>,
+    /// What the set is.
+    pub spec: &'a SetSpec,
+}
+
+/// Writes as many messages as the elements need.
+pub fn write(batch: &mut Batch, op: usize, to: Destination<'_>, elements: &[Element]) -> Result<(), Problem> {
+    let mut rest = elements.iter().peekable();
+    while rest.peek().is_some() {
+        let mut writer = batch.begin(op, to.kind, to.flags, to.table.family.number());
+        writer.text(elem::LIST_TABLE, &to.table.name);
+        writer.text(elem::LIST_SET, to.set);
+        if let Some(id) = to.id {
+            writer.u32(elem::LIST_SET_ID, id);
+        }
+        let list = writer.open(elem::LIST_ELEMENTS);
+        while writer.len() < FULL
+            && let Some(element) = rest.next()
+        {
+            write_element(&mut writer, to.spec, element)?;
+        }
+        writer.close(&list);
+        writer.finish();
+    }
+    Ok(())
+}
+
+/// How many elements the kernel makes of these.
+pub fn count(spec: &SetSpec, elements: &[Element]) -> u32 {
+    let ends = if spec.flags.contains(SetFlags::INTERVAL) {
+        elements.iter().filter(|element| last(&element.key).is_some_and(|last| successor(last).is_some())).count()
+    } else {
+        0
+    };
+    u32::try_from(elements.len() + ends).unwrap_or(u32::MAX)
+}
+
+fn last(key: &ElementKey) -> Option<&Key> {
+    match key {
+        ElementKey::Single(key) | ElementKey::Range(_, key) => Some(key),
+        ElementKey::CatchAll => None,
+    }
+}
+
+fn write_element(writer: &mut Writer<'_>, spec: &SetSpec, element: &Element) -> Result<(), Problem> {
+    let fits = |key: &Key| key.len() == spec.key.len as usize && !key.is_empty() && key.len() <= data::MAX_LEN;
+    let interval = spec.flags.contains(SetFlags::INTERVAL);
+    let value = element.value.as_deref();
+    match &element.key {
+        ElementKey::CatchAll => write_one(writer, spec, None, elem::CATCHALL, value),
+        ElementKey::Single(key) if !interval && fits(key) => write_one(writer, spec, Some(key), 0, value),
+        ElementKey::Single(first) | ElementKey::Range(first, _) if interval && fits(first) => {
+            let last = last(&element.key).filter(|last| fits(last) && *last >= first).ok_or(Problem::Element)?;
+            write_one(writer, spec, Some(first), 0, value)?;
+            if let Some(after) = successor(last) {
+                write_one(writer, spec, Some(&after), elem::INTERVAL_END, None)?;
+            }
+            Ok(())
+        }
+        _ => Err(Problem::Element),
+    }
+}
+
+fn write_one(
+    writer: &mut Writer<'_>,
+    spec: &SetSpec,
+    key: Option<&Key>,
+    flags: u32,
+    value: Option<&ElementValue>,
+) -> Result<(), Problem> {
+    let nest = writer.open(NFTA_LIST_ELEM);
+    if flags != 0 {
+        writer.u32(elem::FLAGS, flags);
+    }
+    if let Some(key) = key {
+        let nest = writer.open(elem::KEY);
+        writer.bytes(data::VALUE, key);
+        writer.close(&nest);
+    }
+    match (value, spec.value) {
+        (None, _) => {}
+        (Some(ElementValue::Object(name)), Some(MapValue::Object(_))) if super::encode::is_name(name) => {
+            writer.text(elem::OBJREF, name);
+        }
+        (Some(ElementValue::Verdict(verdict)), Some(MapValue::Verdict))
+            if verdict::parts(verdict).1.is_none_or(super::encode::is_name) =>
+        {
+            let nest = writer.open(elem::DATA);
+            verdict::write(writer, verdict);
+            writer.close(&nest);
+        }
+        (Some(ElementValue::Data(value)), Some(MapValue::Data(kind)))
+            if value.len() == kind.len as usize && value.len() <= data::MAX_LEN =>
+        {
+            let nest = writer.open(elem::DATA);
+            writer.bytes(data::VALUE, value);
+            writer.close(&nest);
+        }
+        _ => return Err(Problem::Element),
+    }
+    writer.close(&nest);
+    Ok(())
+}
+
+/// The next value as big-endian bytes; `None` after the greatest.
+fn successor(key: &Key) -> Option<Key> {
+    step(key, u8::MAX, 0, |byte| byte.wrapping_add(1))
+}
+
+/// The value before as big-endian bytes; `None` before zero.
+fn predecessor(key: &Key) -> Option<Key> {
+    step(key, 0, u8::MAX, |byte| byte.wrapping_sub(1))
+}
+
+fn step(key: &Key, limit: u8, wrapped: u8, change: impl Fn(u8) -> u8) -> Option<Key> {
+    let at = key.iter().rposition(|&byte| byte != limit)?;
+    Some(
+        key.iter()
+            .enumerate()
+            .map(|(index, &byte)| match index.cmp(&at) {
+                std::cmp::Ordering::Less => byte,
+                std::cmp::Ordering::Equal => change(byte),
+                std::cmp::Ordering::Greater => wrapped,
+            })
+            .collect(),
+    )
+}
+
+/// Where an interval starts or ends. An end sorts before a start at the same value.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Edge {
+    End,
+    Start(Option<Box<ElementValue>>),
+}
+
+/// Elements as the kernel gives them, in any order, becoming the elements of a set.
+#[derive(Debug, Default)]
+pub struct Collector {
+    interval: bool,
+    elements: Vec<Element>,
+    edges: Vec<(Key, Edge)>,
+}
+
+impl Collector {
+    /// For a set of that kind.
+    pub fn new(spec: &SetSpec) -> Self {
+        let interval = spec.flags.contains(SetFlags::INTERVAL) && !spec.flags.contains(SetFlags::CONCAT);
+        Self { interval, ..Self::default() }
+    }
+
+    /// Takes the elements of one `NFTA_SET_ELEM_LIST_ELEMENTS`; `None` when they are malformed.
+    pub fn add_list(&mut self, list: &[u8]) -> Option<()> {
+        for attribute in Attributes::new(list) {
+            let (_, element) = attribute.ok()?;
+            self.add(element)?;
+        }
+        Some(())
+    }
+
+    fn add(&mut self, element: &[u8]) -> Option<()> {
+        let fields = Fields::<{ elem::END }>::read(element)?;
+        let flags = fields.get(elem::FLAGS).map_or(Some(0), |_| fields.u32(elem::FLAGS))?;
+        let value = read_value(&fields)?;
+        if flags & elem::CATCHALL != 0 {
+            self.elements.push(Element { key: ElementKey::CatchAll, value });
+            return Some(());
+        }
+        let first = read_key(fields.get(elem::KEY)?)?;
+        if self.interval {
+            let edge = if flags & elem::INTERVAL_END == 0 { Edge::Start(value) } else { Edge::End };
+            self.edges.push((first, edge));
+            return Some(());
+        }
+        let key = match fields.get(elem::KEY_END) {
+            Some(last) => range(first, read_key(last)?),
+            None => ElementKey::Single(first),
+        };
+        self.elements.push(Element { key, value });
+        Some(())
+    }
+
+    /// The elements, sorted. An end that nothing starts before (nft writes one at zero) is nothing; a start without an
+    /// end runs to the next start, or to the greatest value.
+    pub fn finish(mut self) -> Vec<Element> {
+        self.edges.sort_unstable();
+        let mut open: Option<(Key, Option<Box<ElementValue>>)> = None;
+        for (at, edge) in self.edges {
+            if let Some((first, value)) = open.take()
+                && let Some(last) = predecessor(&at)
+                && first <= last
+            {
+                self.elements.push(Element { key: range(first, last), value });
+            }
+            if let Edge::Start(value) = edge {
+                open = Some((at, value));
+            }
+        }
+        if let Some((first, value)) = open {
+            let last = Key::from_elem(u8::MAX, first.len());
+            self.elements.push(Element { key: range(first, last), value });
+        }
+        self.elements.sort_unstable();
+        self.elements.dedup();
+        self.elements
+    }
+}
+
+fn range(first: Key, last: Key) -> ElementKey {
+    if first == last { ElementKey::Single(first) } else { ElementKey::Range(first, last) }
+}
+
+fn read_key(bytes: &[u8]) -> Option<Key> {
+    Fields::<{ data::END }>::read(bytes)?.get(data::VALUE).map(Key::from_slice)
+}
+
+fn read_value(fields: &Fields<'_, { elem::END }>) -> Option<Option<Box<ElementValue>>> {
+    let value = match (fields.get(elem::DATA), fields.get(elem::OBJREF)) {
+        (Some(bytes), _) => {
+            let loaded = Fields::<{ data::END }>::read(bytes)?;
+            match loaded.get(data::VERDICT) {
+                Some(verdict) => ElementValue::Verdict(verdict::decode(verdict)?),
+                None => ElementValue::Data(Key::from_slice(loaded.get(data::VALUE)?)),
+            }
+        }
+        (None, Some(name)) => ElementValue::Object(string(name)),
+        (None, None) => return Some(None),
+    };
+    Some(Some(Box::new(value)))
+}

@@ -1,0 +1,26 @@
+//! nf_tables over netlink: a [`Transaction`](crate::transaction::Transaction) to bytes, and a dump to a
+//! [`Table`](crate::ruleset::Table).
+//!
+//! The `nftnl` crate writes tables, chains, rules and expressions; sets and elements have a direct writer, because a
+//! million elements as libnftnl objects cost 1.6 s and 319 MB. All reading is our own, safe and total: libnftnl fails a
+//! whole rule on one expression that it does not know.
+
+mod attr;
+mod decode;
+mod elements;
+mod encode;
+mod error;
+mod expr;
+mod handles;
+mod set;
+mod snapshot;
+mod socket;
+mod uapi;
+mod verdict;
+mod write;
+
+pub use encode::{Batch, EncodeError, Problem, encode};
+pub use error::{CommitError, NetlinkError};
+pub use handles::Handles;
+pub use snapshot::Snapshot;
+pub use socket::Socket;

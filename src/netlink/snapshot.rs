@@ -1,0 +1,176 @@
+//! Reading tables from the kernel, in one piece.
+
+use super::attr::Fields;
+use super::decode::{Assembler, table_id};
+use super::error::NetlinkError;
+use super::handles::Handles;
+use super::socket::{End, Socket};
+use super::uapi::{self, NFTA_GEN_ID, msg};
+use crate::ruleset::{Table, TableId};
+use nix::errno::Errno;
+
+/// What the request for the generation is called in errors; it is the first that a socket sends.
+pub(super) const GENERATION: &str = "the number of the current ruleset";
+/// How often a table is read before giving up, when others keep changing the ruleset meanwhile.
+const ATTEMPTS: u32 = 50;
+
+/// A table as it was at one generation of the ruleset.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The generation: a batch that carries this number is committed only if nothing has changed since.
+    pub genid: u32,
+    /// The table; `None` where there is none of that name.
+    pub table: Option<Table>,
+    /// The handles of its rules.
+    pub handles: Handles,
+}
+
+impl Socket {
+    /// The number of the current ruleset: it grows with each change of any table.
+    ///
+    /// # Errors
+    ///
+    /// [`NetlinkError::NotPermitted`], [`NetlinkError::NoNfTables`], or what the socket says.
+    pub fn generation(&self) -> Result<u32, NetlinkError> {
+        let mut genid = None;
+        self.get(
+            GENERATION,
+            (msg::GETGEN, 0),
+            |_| {},
+            |message| {
+                let fields = Fields::<{ NFTA_GEN_ID as usize + 1 }>::read(message.attributes()?)?;
+                genid = Some(fields.u32(NFTA_GEN_ID)?);
+                Some(())
+            },
+        )?;
+        genid.ok_or(NetlinkError::Malformed(GENERATION))
+    }
+
+    /// All tables of this network namespace.
+    ///
+    /// # Errors
+    ///
+    /// As [`Socket::snapshot`].
+    pub fn list_tables(&self) -> Result<Vec<TableId>, NetlinkError> {
+        for _ in 0..ATTEMPTS {
+            let mut tables = Vec::new();
+            let read = |message: &super::attr::Message<'_>| {
+                tables.push(table_id(message)?);
+                Some(())
+            };
+            if self.dump("the list of tables", (msg::GETTABLE, 0), |_| {}, read).map_err(first)? == End::Complete {
+                return Ok(tables);
+            }
+        }
+        Err(NetlinkError::Busy(ATTEMPTS))
+    }
+
+    /// Reads a table with all that it holds, as it was at one moment.
+    ///
+    /// # Errors
+    ///
+    /// [`NetlinkError::Busy`] when the ruleset changed during each of 50 attempts.
+    pub fn snapshot(&self, table: &TableId) -> Result<Snapshot, NetlinkError> {
+        for _ in 0..ATTEMPTS {
+            let genid = self.generation()?;
+            if let Some(snapshot) = self.attempt(table, genid)? {
+                return Ok(snapshot);
+            }
+        }
+        Err(NetlinkError::Busy(ATTEMPTS))
+    }
+
+    /// Reads a table once; `None` when the ruleset changed meanwhile.
+    ///
+    /// The kernel marks a dump of rules that was interrupted, but not one of set elements. So each message must also
+    /// bear the lower half of the generation, and the generation must be the same at the end.
+    fn attempt(&self, id: &TableId, genid: u32) -> Result<Option<Snapshot>, NetlinkError> {
+        let mut reader = Reader { socket: self, id, genid, assembler: Assembler::new(id.clone()), changed: false };
+        match reader.table() {
+            Err(NetlinkError::Refused { errno: Errno::ENOENT, .. }) => {
+                return Ok(Some(Snapshot { genid, ..Snapshot::default() }));
+            }
+            result => result?,
+        }
+        match reader.contents() {
+            // A set, or the table, that went away between two dumps.
+            Err(NetlinkError::Refused { errno: Errno::ENOENT, .. }) => return Ok(None),
+            result => result?,
+        }
+        if reader.changed || self.generation()? != genid {
+            return Ok(None);
+        }
+        let (table, handles) = reader.assembler.finish();
+        Ok(Some(Snapshot { genid, table, handles }))
+    }
+}
+
+/// Without the right or the subsystem the very first request fails; `EINVAL` there means the latter.
+fn first(error: NetlinkError) -> NetlinkError {
+    match error {
+        NetlinkError::Refused { errno: Errno::EINVAL | Errno::EOPNOTSUPP, .. } => NetlinkError::NoNfTables,
+        other => other,
+    }
+}
+
+struct Reader<'a> {
+    socket: &'a Socket,
+    id: &'a TableId,
+    genid: u32,
+    assembler: Assembler,
+    changed: bool,
+}
+
+impl Reader<'_> {
+    fn table(&mut self) -> Result<(), NetlinkError> {
+        let Self { socket, id, genid, assembler, changed } = self;
+        socket.get(
+            "the table",
+            (msg::GETTABLE, id.family.number()),
+            |request| request.text(uapi::table::NAME, &id.name),
+            |message| {
+                *changed |= message.resource() != Some(lower_half(*genid));
+                assembler.accept(message)
+            },
+        )
+    }
+
+    fn contents(&mut self) -> Result<(), NetlinkError> {
+        self.dump("the chains", msg::GETCHAIN, uapi::chain::TABLE, None)?;
+        self.dump("the rules", msg::GETRULE, uapi::rule::TABLE, None)?;
+        self.dump("the sets", msg::GETSET, uapi::set::TABLE, None)?;
+        for set in self.assembler.sets_with_elements() {
+            self.dump("the elements of a set", msg::GETSETELEM, uapi::elem::LIST_TABLE, Some(&set))?;
+        }
+        self.dump("the objects", msg::GETOBJ, uapi::object::TABLE, None)?;
+        self.dump("the flowtables", msg::GETFLOWTABLE, uapi::object::TABLE, None)
+    }
+
+    /// Dumps one kind of object; not once more when the ruleset is known to have changed.
+    fn dump(&mut self, doing: &'static str, kind: u8, table: u16, set: Option<&str>) -> Result<(), NetlinkError> {
+        if self.changed {
+            return Ok(());
+        }
+        let Self { socket, id, genid, assembler, changed } = self;
+        let end = socket.dump(
+            doing,
+            (kind, id.family.number()),
+            |request| {
+                request.text(table, &id.name);
+                if let Some(set) = set {
+                    request.text(uapi::elem::LIST_SET, set);
+                }
+            },
+            |message| {
+                *changed |= message.resource() != Some(lower_half(*genid));
+                assembler.accept(message)
+            },
+        )?;
+        self.changed |= end == End::Interrupted;
+        Ok(())
+    }
+}
+
+fn lower_half(genid: u32) -> u16 {
+    (genid & 0xffff) as u16
+}

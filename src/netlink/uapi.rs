@@ -1,0 +1,174 @@
+//! Numbers of the nf_tables netlink interface, from `include/uapi/linux/netfilter/nf_tables.h` and its neighbours.
+
+/// `NFNL_SUBSYS_NFTABLES`: the upper byte of each message type, and the resource of a batch.
+pub const SUBSYSTEM: u16 = 10;
+
+/// Message types without the subsystem.
+pub mod msg {
+    pub const NEWTABLE: u8 = 0;
+    pub const GETTABLE: u8 = 1;
+    pub const NEWCHAIN: u8 = 3;
+    pub const GETCHAIN: u8 = 4;
+    pub const NEWRULE: u8 = 6;
+    pub const GETRULE: u8 = 7;
+    pub const NEWSET: u8 = 9;
+    pub const GETSET: u8 = 10;
+    pub const DELSET: u8 = 11;
+    pub const NEWSETELEM: u8 = 12;
+    pub const GETSETELEM: u8 = 13;
+    pub const DELSETELEM: u8 = 14;
+    pub const NEWGEN: u8 = 15;
+    pub const GETGEN: u8 = 16;
+    pub const NEWOBJ: u8 = 18;
+    pub const GETOBJ: u8 = 19;
+    pub const NEWFLOWTABLE: u8 = 22;
+    pub const GETFLOWTABLE: u8 = 23;
+}
+
+/// Netlink's own message types, and those that enclose a batch.
+pub mod control {
+    pub const ERROR: u16 = 2;
+    pub const DONE: u16 = 3;
+    pub const BATCH_BEGIN: u16 = 16;
+    pub const BATCH_END: u16 = 17;
+}
+
+/// Flags of a message (`NLM_F_*`).
+pub mod flag {
+    pub const REQUEST: u16 = 0x1;
+    pub const ACK: u16 = 0x4;
+    pub const DUMP_INTR: u16 = 0x10;
+    pub const CAPPED: u16 = 0x100;
+    pub const ACK_TLVS: u16 = 0x200;
+    pub const DUMP: u16 = 0x300;
+    pub const EXCL: u16 = 0x200;
+    pub const CREATE: u16 = 0x400;
+    pub const APPEND: u16 = 0x800;
+}
+
+/// `NLA_F_NESTED`: the attribute holds attributes.
+pub const NESTED: u16 = 0x8000;
+/// `NLA_TYPE_MASK`: an attribute's type without its flags.
+pub const TYPE_MASK: u16 = 0x3fff;
+
+pub const NFNL_BATCH_GENID: u16 = 1;
+pub const NFTA_LIST_ELEM: u16 = 1;
+pub const NFTA_GEN_ID: u16 = 1;
+
+pub mod table {
+    pub const NAME: u16 = 1;
+    pub const FLAGS: u16 = 2;
+    pub const USERDATA: u16 = 6;
+    pub const END: usize = 8;
+}
+
+pub mod chain {
+    pub const TABLE: u16 = 1;
+    pub const NAME: u16 = 3;
+    pub const HOOK: u16 = 4;
+    pub const POLICY: u16 = 5;
+    pub const TYPE: u16 = 7;
+    pub const FLAGS: u16 = 10;
+    pub const USERDATA: u16 = 12;
+    pub const END: usize = 13;
+    /// `NFT_CHAIN_HW_OFFLOAD`.
+    pub const HW_OFFLOAD: u32 = 2;
+}
+
+pub mod hook {
+    pub const HOOKNUM: u16 = 1;
+    pub const PRIORITY: u16 = 2;
+    pub const DEV: u16 = 3;
+    pub const DEVS: u16 = 4;
+    pub const END: usize = 5;
+}
+
+pub mod rule {
+    pub const TABLE: u16 = 1;
+    pub const CHAIN: u16 = 2;
+    pub const HANDLE: u16 = 3;
+    pub const EXPRESSIONS: u16 = 4;
+    pub const USERDATA: u16 = 7;
+    pub const END: usize = 12;
+}
+
+pub mod expr {
+    pub const NAME: u16 = 1;
+    pub const DATA: u16 = 2;
+    pub const END: usize = 3;
+}
+
+pub mod set {
+    pub const TABLE: u16 = 1;
+    pub const NAME: u16 = 2;
+    pub const FLAGS: u16 = 3;
+    pub const KEY_TYPE: u16 = 4;
+    pub const KEY_LEN: u16 = 5;
+    pub const DATA_TYPE: u16 = 6;
+    pub const DATA_LEN: u16 = 7;
+    pub const POLICY: u16 = 8;
+    pub const DESC: u16 = 9;
+    pub const ID: u16 = 10;
+    pub const TIMEOUT: u16 = 11;
+    pub const GC_INTERVAL: u16 = 12;
+    pub const USERDATA: u16 = 13;
+    pub const OBJ_TYPE: u16 = 15;
+    pub const EXPR: u16 = 17;
+    pub const EXPRESSIONS: u16 = 18;
+    pub const END: usize = 19;
+    pub const DESC_SIZE: u16 = 1;
+    pub const DESC_CONCAT: u16 = 2;
+}
+
+/// Attributes of an element list, and of one element.
+pub mod elem {
+    pub const LIST_TABLE: u16 = 1;
+    pub const LIST_SET: u16 = 2;
+    pub const LIST_ELEMENTS: u16 = 3;
+    pub const LIST_SET_ID: u16 = 4;
+    pub const LIST_END: usize = 5;
+    pub const KEY: u16 = 1;
+    pub const DATA: u16 = 2;
+    pub const FLAGS: u16 = 3;
+    pub const OBJREF: u16 = 9;
+    pub const KEY_END: u16 = 10;
+    pub const END: usize = 12;
+    /// `NFT_SET_ELEM_INTERVAL_END`.
+    pub const INTERVAL_END: u32 = 1;
+    /// `NFT_SET_ELEM_CATCHALL`.
+    pub const CATCHALL: u32 = 2;
+}
+
+/// Attributes of a piece of data, and of a verdict.
+pub mod data {
+    pub const VALUE: u16 = 1;
+    pub const VERDICT: u16 = 2;
+    pub const END: usize = 3;
+    pub const VERDICT_CODE: u16 = 1;
+    pub const VERDICT_CHAIN: u16 = 2;
+    pub const VERDICT_END: usize = 3;
+    /// `NFT_DATA_VERDICT`: the type of a verdict map's values.
+    pub const TYPE_VERDICT: u32 = 0xffff_ff00;
+    /// `NFT_DATA_VALUE_MAXLEN`: what a register, and libnftnl's room for one, holds.
+    pub const MAX_LEN: usize = 64;
+}
+
+pub mod object {
+    pub const TABLE: u16 = 1;
+    pub const NAME: u16 = 2;
+    pub const TYPE: u16 = 3;
+    pub const END: usize = 4;
+}
+
+/// Entries of the userdata that nft keeps with its objects (`NFTNL_UDATA_*`).
+pub mod udata {
+    /// Of a table, a chain and a rule alike.
+    pub const COMMENT: u8 = 0;
+    pub const SET_KEY_BYTEORDER: u8 = 0;
+    pub const SET_DATA_BYTEORDER: u8 = 1;
+    pub const SET_COMMENT: u8 = 7;
+    /// nft's `enum byteorder`.
+    pub const ORDER_NONE: u32 = 0;
+    pub const ORDER_HOST: u32 = 1;
+    pub const ORDER_BIG: u32 = 2;
+}
