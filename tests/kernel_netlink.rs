@@ -115,10 +115,11 @@ fn any_table_of_the_vocabulary_is_read_back_as_it_was_sent() {
         let mut runner = TestRunner::new(Config { cases: 200, failure_persistence: None, ..Config::default() });
         runner
             .run(&arbitrary::table(), |table| {
-                commit(&socket, creation(&table));
+                let mut ops = vec![add_table(), Op::DeleteTable];
+                ops.extend(creation(&table));
+                let refused = socket.commit(&batch(&socket, ops, &Handles::default())).err();
+                prop_assert!(refused.is_none(), "{:?}", refused);
                 prop_assert_eq!(live(&socket), table);
-                commit(&socket, vec![Op::DeleteTable]);
-                prop_assert_eq!(snapshot(&socket).table, None);
                 Ok(())
             })
             .unwrap();
