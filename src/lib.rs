@@ -4,6 +4,10 @@
 //! [`ruleset::Ruleset`]. The live `Ruleset` is decoded from the kernel. Their difference is a
 //! [`transaction::Transaction`], which is committed once, or not at all.
 
+// Unit tests share their generators with the tests outside of the crate, which call it by its name.
+#[cfg(test)]
+extern crate self as palisade;
+
 pub mod netlink;
 pub mod resolve;
 pub mod ruleset;

@@ -140,7 +140,7 @@ pub fn everything() -> Table {
             &[
                 load(PayloadBase::Network, 12, 4),
                 Expr::Dynset {
-                    set: "meter".to_owned(),
+                    set: "seen-v4".to_owned(),
                     op: DynsetOp::Update,
                     sreg_key: Register::ONE,
                     timeout_ms: 120_000,
@@ -154,7 +154,7 @@ pub fn everything() -> Table {
             &[
                 load(PayloadBase::Network, 12, 4),
                 Expr::Dynset {
-                    set: "meter".to_owned(),
+                    set: "seen-v4".to_owned(),
                     op: DynsetOp::Add,
                     sreg_key: Register::ONE,
                     timeout_ms: 0,
@@ -229,7 +229,7 @@ pub fn everything() -> Table {
             },
         ),
         (
-            "meter",
+            "seen-v4",
             Set {
                 spec: SetSpec {
                     flags: SetFlags::TIMEOUT.with(SetFlags::DYNAMIC),
@@ -400,7 +400,7 @@ fn elements(spec: &SetSpec) -> impl Strategy<Value = Vec<Element>> + use<> {
     )
 }
 
-/// A load of `.1` bytes into the register `.0` gives.
+/// A load, the register it goes to, and what it loads.
 fn any_load() -> impl Strategy<Value = (Expr, Register, KeyType)> {
     let register = prop::sample::select(vec![0, 1, 3, 4, 5, 8, 9, 12]).prop_map(Register::Data);
     let loads = prop_oneof![
@@ -486,7 +486,7 @@ fn statement() -> impl Strategy<Value = Expr> {
     ]
 }
 
-fn rule(sets: BTreeMap<String, Set>) -> impl Strategy<Value = Rule> {
+pub fn rule(sets: BTreeMap<String, Set>) -> impl Strategy<Value = Rule> {
     (vec(matching(sets), 0..4), vec(statement(), 0..3), option::of(text(125)))
         .prop_map(|(matches, statements, comment)| Rule { exprs: [matches.concat(), statements].concat(), comment })
 }
