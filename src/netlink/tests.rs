@@ -278,8 +278,11 @@ fn what_cannot_be_written_is_an_error_that_names_the_operation() {
     }
 }
 
-/// One expression as a dump has it.
-fn dumped(name: &str, attributes: &[(u16, &[u8])]) -> (Expr, Vec<u8>) {
+/// The attributes of one expression as a dump has them.
+type Dumped<'a> = &'a [(u16, &'a [u8])];
+
+/// One expression of a dump: what it decodes to, and its attributes as bytes.
+fn dumped(name: &str, attributes: Dumped) -> (Expr, Vec<u8>) {
     let mut data = Vec::new();
     let mut writer = Writer::reopen(&mut data, 0);
     attributes.iter().for_each(|&(kind, payload)| writer.bytes(kind, payload));
@@ -309,7 +312,7 @@ fn what_the_kernel_adds_by_itself_is_not_a_difference() {
 #[test]
 fn a_form_that_is_not_understood_to_the_last_attribute_is_unknown() {
     let one: &[u8] = &[0, 0, 0, 1];
-    let cases: [(&str, &[(u16, &[u8])]); 9] = [
+    let cases: [(&str, Dumped); 9] = [
         ("meta", &[(2, &[0, 0, 0, 3]), (3, one)]),                // meta mark set
         ("log", &[(2, b"x\0"), (5, &[0, 0, 0, 7])]),              // level debug
         ("log", &[(1, &[0, 2]), (3, &[0, 0, 0, 100])]),           // group 2 snaplen 100
