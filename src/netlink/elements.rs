@@ -56,18 +56,14 @@ pub fn write(batch: &mut Batch, op: usize, to: Destination<'_>, elements: &[Elem
 /// How many elements the kernel makes of these.
 pub fn count(spec: &SetSpec, elements: &[Element]) -> u32 {
     let ends = if spec.flags.contains(SetFlags::INTERVAL) {
-        elements.iter().filter(|element| last(&element.key).is_some_and(|last| successor(last).is_some())).count()
+        elements
+            .iter()
+            .filter(|element| element.key.bounds().is_some_and(|(_, last)| successor(last).is_some()))
+            .count()
     } else {
         0
     };
     u32::try_from(elements.len() + ends).unwrap_or(u32::MAX)
-}
-
-fn last(key: &ElementKey) -> Option<&Key> {
-    match key {
-        ElementKey::Single(key) | ElementKey::Range(_, key) => Some(key),
-        ElementKey::CatchAll => None,
-    }
 }
 
 fn write_element(writer: &mut Writer<'_>, spec: &SetSpec, element: &Element) -> Result<(), Problem> {
@@ -78,7 +74,10 @@ fn write_element(writer: &mut Writer<'_>, spec: &SetSpec, element: &Element) -> 
         ElementKey::CatchAll => write_one(writer, spec, None, elem::CATCHALL, value),
         ElementKey::Single(key) if !interval && fits(key) => write_one(writer, spec, Some(key), 0, value),
         ElementKey::Single(first) | ElementKey::Range(first, _) if interval && fits(first) => {
-            let last = last(&element.key).filter(|last| fits(last) && *last >= first).ok_or(Problem::Element)?;
+            let (_, last) = element.key.bounds().ok_or(Problem::Element)?;
+            if !fits(last) || last < first {
+                return Err(Problem::Element);
+            }
             write_one(writer, spec, Some(first), 0, value)?;
             if let Some(after) = successor(last) {
                 write_one(writer, spec, Some(&after), elem::INTERVAL_END, None)?;

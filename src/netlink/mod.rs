@@ -15,7 +15,6 @@ mod handles;
 mod set;
 mod snapshot;
 mod socket;
-mod trial;
 mod uapi;
 mod verdict;
 mod write;
@@ -25,3 +24,6 @@ pub use error::{CommitError, NetlinkError};
 pub use handles::Handles;
 pub use snapshot::Snapshot;
 pub use socket::Socket;
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,6 @@ use crate::ruleset::{DynsetOp, Expr, Register};
 use nftnl_sys as sys;
 
 const SET_NAME: u16 = 1;
-const SET_ID: u16 = 2;
 const OP: u16 = 3;
 const SREG_KEY: u16 = 4;
 const SREG_DATA: u16 = 5;
@@ -50,7 +49,6 @@ pub(super) fn draft<'a>(
 /// Maps (with a data register), and the inverted form, are not ours.
 pub(super) fn decode(data: &[u8]) -> Option<Expr> {
     let fields = Fields::<11>::exactly(data)?;
-    let _ = SET_ID;
     let flags = fields.get(FLAGS).map_or(Some(0), |_| fields.u32(FLAGS))?;
     if fields.get(SREG_DATA).is_some() || flags & !SEVERAL != 0 {
         return None;
