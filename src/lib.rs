@@ -8,7 +8,20 @@
 #[cfg(test)]
 extern crate self as palisade;
 
+pub mod changes;
+pub mod cli;
+pub mod commands;
+pub mod compile;
+pub mod delta;
+pub mod enforce;
+pub mod error;
+pub mod facts;
+pub mod load;
+pub mod loaded;
 pub mod netlink;
+pub mod policy;
+pub mod privileges;
+pub mod render;
 pub mod resolve;
 pub mod ruleset;
 pub mod transaction;

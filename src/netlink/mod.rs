@@ -15,6 +15,7 @@ mod handles;
 mod set;
 mod snapshot;
 mod socket;
+mod trial;
 mod uapi;
 mod verdict;
 mod write;

@@ -1,1 +1,142 @@
+//! The canonical form: what two rulesets must have in common to count as the same.
+//!
+//! One list of don't-care fields, blanked on both sides before `==`:
+//!
+//! | field | why it does not count |
+//! |---|---|
+//! | packet and byte counts of `counter` | live state |
+//! | the origin at a comment's end, `(policy.yaml:17)` | lines move without the rule changing; no rule loses its counters for that |
+//! | a table's comment | can't be changed without replacing the table, and says when it was loaded |
+//! | the size of an anonymous set | follows from its elements, and nft counts them otherwise |
+//! | the order of elements, and two spellings of one value | sets have no order |
 
+use super::{Chain, ElementKey, Expr, Rule, Set, SetFlags, SetRef, Table};
+
+impl Table {
+    /// This table with every don't-care field blanked.
+    #[must_use]
+    pub fn canonical(&self) -> Self {
+        Self {
+            flags: self.flags,
+            comment: None,
+            chains: self.chains.iter().map(|(name, chain)| (name.clone(), chain.canonical())).collect(),
+            sets: self.sets.iter().map(|(name, set)| (name.clone(), set.canonical())).collect(),
+            others: self.others.clone(),
+        }
+    }
+}
+
+impl Chain {
+    /// This chain with every don't-care field blanked.
+    #[must_use]
+    pub fn canonical(&self) -> Self {
+        Self {
+            base: self.base.clone(),
+            comment: without_origin(self.comment.as_deref()),
+            rules: self.rules.iter().map(Rule::canonical).collect(),
+        }
+    }
+}
+
+impl Rule {
+    /// This rule with every don't-care field blanked.
+    #[must_use]
+    pub fn canonical(&self) -> Self {
+        Self {
+            exprs: self.exprs.iter().map(Expr::canonical).collect(),
+            comment: without_origin(self.comment.as_deref()),
+        }
+    }
+}
+
+impl Expr {
+    fn canonical(&self) -> Self {
+        match self {
+            Self::Counter { .. } => Self::Counter { packets: 0, bytes: 0 },
+            Self::Lookup { set: SetRef::Anonymous(set), sreg, dreg, inverted } => {
+                let mut set = set.canonical();
+                set.spec.size = None;
+                Self::Lookup { set: SetRef::Anonymous(Box::new(set)), sreg: *sreg, dreg: *dreg, inverted: *inverted }
+            }
+            Self::Dynset { set, op, sreg_key, timeout_ms, exprs } => Self::Dynset {
+                set: set.clone(),
+                op: *op,
+                sreg_key: *sreg_key,
+                timeout_ms: *timeout_ms,
+                exprs: exprs.iter().map(Self::canonical).collect(),
+            },
+            other => other.clone(),
+        }
+    }
+}
+
+impl Set {
+    /// This set with every don't-care field blanked, its elements sorted, and one spelling for a range of one value.
+    #[must_use]
+    pub fn canonical(&self) -> Self {
+        let mut spec = self.spec.clone();
+        spec.comment = without_origin(spec.comment.as_deref());
+        if spec.flags.contains(SetFlags::DYNAMIC) {
+            return Self { spec, elements: Vec::new() };
+        }
+        let mut elements = self.elements.clone();
+        for element in &mut elements {
+            if let ElementKey::Range(first, last) = &element.key
+                && first == last
+            {
+                element.key = ElementKey::Single(first.clone());
+            }
+        }
+        elements.sort_unstable();
+        elements.dedup();
+        Self { spec, elements }
+    }
+}
+
+/// A comment without the origin that stands in parentheses at its end.
+fn without_origin(comment: Option<&str>) -> Option<String> {
+    let comment = comment?;
+    let sentence = split_origin(comment).map_or(comment, |(sentence, _)| sentence);
+    Some(sentence.to_owned())
+}
+
+/// A comment's sentence and its origin: `palisade: from trusted (policy.yaml:9)` is `palisade: from trusted` and
+/// `policy.yaml:9`. `None` when it names no origin.
+#[must_use]
+pub fn split_origin(comment: &str) -> Option<(&str, &str)> {
+    comment.strip_suffix(')')?.rsplit_once(" (")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ruleset::{Element, KeyType, SetSpec};
+
+    #[test]
+    fn counters_and_origins_do_not_count_and_sentences_do() {
+        let rule = |packets, comment: &str| Rule {
+            exprs: vec![Expr::Counter { packets, bytes: 64 * packets }],
+            comment: Some(comment.to_owned()),
+        };
+        let one = rule(0, "palisade: from trusted (policy.yaml:9)");
+        assert_eq!(one.canonical(), rule(7, "palisade: from trusted (policy.yaml:12)").canonical());
+        assert_ne!(one.canonical(), rule(0, "palisade: from office (policy.yaml:9)").canonical());
+    }
+
+    #[test]
+    fn elements_have_no_order_and_a_range_of_one_value_is_that_value() {
+        let set = |elements| Set { spec: SetSpec::new(KeyType::INET_SERVICE, SetFlags::INTERVAL), elements };
+        let ab = set(vec![Element::single(&[0, 22]), Element::range(&[0, 80], &[0, 90])]);
+        let mut ba = set(vec![Element::range(&[0, 80], &[0, 90]), Element::single(&[0, 22])]);
+        ba.elements[1].key =
+            ElementKey::Range(crate::ruleset::Key::from_slice(&[0, 22]), crate::ruleset::Key::from_slice(&[0, 22]));
+        assert_eq!(ab.canonical(), ba.canonical());
+    }
+
+    #[test]
+    fn an_origin_is_what_stands_in_the_last_parentheses() {
+        assert_eq!(split_origin("palisade: a (b) c (p.yaml:3)"), Some(("palisade: a (b) c", "p.yaml:3")));
+        assert_eq!(split_origin("palisade: a"), None);
+        assert_eq!(split_origin(""), None);
+    }
+}

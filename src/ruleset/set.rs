@@ -161,7 +161,7 @@ pub struct Element {
 
 /// What an element matches. Ordered by the first value, whatever the form, and the catch-all last: the order of an
 /// interval set's elements is that of its intervals.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ElementKey {
     /// One value.
     Single(Key),
