@@ -190,6 +190,43 @@ fn an_end_at_zero_that_nothing_starts_before_is_nothing() {
 }
 
 #[test]
+fn an_element_with_expressions_that_its_set_does_not_ask_for_is_unknown() {
+    let mut bytes = Vec::new();
+    let mut writer = Writer::reopen(&mut bytes, 0);
+    let nest = writer.open(uapi::NFTA_LIST_ELEM);
+    let nested = writer.open(elem::KEY);
+    writer.bytes(uapi::data::VALUE, &[5]);
+    writer.close(&nested);
+    writer.bytes(elem::EXPR, b"limit");
+    writer.close(&nest);
+    let element = bytes[4..].to_vec();
+    let decoded = |flags| {
+        let mut collector = Collector::new(&SetSpec { flags, ..arbitrary::interval_ports() });
+        collector.add_list(&bytes).unwrap();
+        collector.finish()
+    };
+
+    let value = Some(Box::new(ElementValue::Unknown(element)));
+    assert_eq!(decoded(SetFlags::default()), [Element { value, ..Element::single(&[5]) }]);
+    assert_eq!(decoded(SetFlags::EXPR), [Element::single(&[5])]);
+}
+
+#[test]
+fn a_dynset_within_a_dynset_is_not_followed_however_deep_it_goes() {
+    let mut bytes = Vec::new();
+    while bytes.len() < 60_000 {
+        let mut outer = Vec::new();
+        let mut writer = Writer::reopen(&mut outer, 0);
+        writer.text(uapi::expr::NAME, "dynset");
+        writer.bytes(uapi::expr::DATA | NESTED, &[&[0, 0, 7, 0][..], &bytes].concat());
+        bytes = outer;
+        let inner = u16::try_from(bytes.len() - 16).unwrap();
+        bytes[16..18].copy_from_slice(&inner.to_ne_bytes());
+    }
+    assert!(matches!(super::expr::decode(&bytes), Expr::Unknown { name, .. } if name == "dynset"));
+}
+
+#[test]
 fn intervals_that_touch_stay_two_in_whatever_order_they_come() {
     let expected = [Element::range(&[0], &[4]), Element::single(&[5]), Element::range(&[6], &[255])];
     assert_eq!(collect(&[(0, false), (5, true), (5, false), (6, true), (6, false)]), expected);

@@ -211,6 +211,9 @@ pub enum ElementValue {
     Data(Key),
     /// A stateful object by name.
     Object(String),
+    /// The whole element as netlink had it, where it carries expressions although its set has none: a `limit` in an
+    /// element decides whether the element matches. Never in what palisade makes.
+    Unknown(Vec<u8>),
 }
 
 impl Element {
