@@ -20,6 +20,7 @@ pub mod load;
 pub mod loaded;
 pub mod netlink;
 pub mod policy;
+pub mod ports;
 pub mod privileges;
 pub mod render;
 pub mod resolve;

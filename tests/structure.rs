@@ -6,9 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules that only compute: as files or as folders below `src`, by what their paths begin with.
-const PURE: [&str; 11] = [
+const PURE: [&str; 12] = [
     "changes",
     "policy",
+    "ports",
     "resolve",
     "compile",
     "ruleset",

@@ -1,7 +1,7 @@
 //! What the YAML reader complains about, said in plain words.
 
 use super::diagnostic::{Diagnostic, Span, quote};
-use super::yaml::{MAX_DEPTH, MAX_NODES, span_of};
+use super::place::{MAX_DEPTH, MAX_NODES, span_of};
 use serde_saphyr::granit_parser::ErrorKind;
 use serde_saphyr::{Error, ExternalMessageSource, budget::BudgetBreach};
 

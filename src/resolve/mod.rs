@@ -8,9 +8,8 @@ mod ports;
 mod resolved;
 mod values;
 
-pub use resolved::{
-    Action, DefaultLines, Defaults, Group, Interface, Line, Peers, Ports, Rate, Resolved, Service, Transport,
-};
+pub use crate::ports::{Ports, Transport};
+pub use resolved::{Action, DefaultLines, Defaults, Group, Interface, Line, Peers, Rate, Resolved, Service};
 
 use crate::facts::Facts;
 use crate::policy::{self, Diagnostic, Given, List, Policy, Span, Text, quote};
