@@ -14,6 +14,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 fn socket() -> Socket {
     Socket::open().unwrap()
@@ -384,6 +385,15 @@ fn a_ruleset_written_by_nft_is_read_as_the_same_table() {
     });
 }
 
+/// Tells another thread to stop when it goes out of scope.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_snapshot_is_never_a_mixture_of_two_rulesets() {
     in_fresh_netns(|| {
@@ -400,15 +410,17 @@ fn a_snapshot_is_never_a_mixture_of_two_rulesets() {
         let states = [state("aa"), state("bb")];
         let replace = |state: &Table| [vec![add_table(), Op::DeleteTable], creation(state)].concat();
         commit(&socket(), creation(&states[0]));
-        let done = std::sync::atomic::AtomicBool::new(false);
+        let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
             // The thread is in the namespace of the one that makes it.
             scope.spawn(|| {
                 let socket = socket();
-                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                while !done.load(Ordering::Relaxed) {
                     states.iter().rev().for_each(|state| commit(&socket, replace(state)));
                 }
             });
+            // Also when an assertion fails: the scope waits for the other thread.
+            let _stop = Stop(&done);
             let socket = socket();
             let mut seen = 0;
             for _ in 0..40 {
@@ -422,7 +434,6 @@ fn a_snapshot_is_never_a_mixture_of_two_rulesets() {
                     Err(error) => panic!("{error}"),
                 }
             }
-            done.store(true, std::sync::atomic::Ordering::Relaxed);
             assert!(seen > 0, "no snapshot succeeded");
         });
     });
