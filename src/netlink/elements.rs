@@ -4,7 +4,8 @@
 //! after it. An interval that reaches the greatest value has no end. Concatenated intervals keep both ends in one.
 
 use super::attr::{Attributes, Fields, string};
-use super::encode::{Batch, Problem};
+use super::batch::Batch;
+use super::problem::{Problem, is_name};
 use super::uapi::{NFTA_LIST_ELEM, data, elem, msg};
 use super::verdict;
 use super::write::Writer;
@@ -112,11 +113,11 @@ fn write_one(
     }
     match (value, spec.value) {
         (None, _) => {}
-        (Some(ElementValue::Object(name)), Some(MapValue::Object(_))) if super::encode::is_name(name) => {
+        (Some(ElementValue::Object(name)), Some(MapValue::Object(_))) if is_name(name) => {
             writer.text(elem::OBJREF, name);
         }
         (Some(ElementValue::Verdict(verdict)), Some(MapValue::Verdict))
-            if verdict::parts(verdict).1.is_none_or(super::encode::is_name) =>
+            if verdict::parts(verdict).1.is_none_or(is_name) =>
         {
             let nest = writer.open(elem::DATA);
             verdict::write(writer, verdict);

@@ -2,7 +2,7 @@
 
 use super::{Draft, Fields, decode as decode_expr, draft as draft_expr, register};
 use crate::netlink::attr::Attributes;
-use crate::netlink::encode::Problem;
+use crate::netlink::problem::Problem;
 use crate::netlink::uapi;
 use crate::ruleset::{DynsetOp, Expr, Register};
 use nftnl_sys as sys;

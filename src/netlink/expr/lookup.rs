@@ -1,7 +1,7 @@
 //! `lookup`: a register in a set, or through a map.
 
 use super::{Draft, Fields, register};
-use crate::netlink::encode::{Problem, anonymous_name};
+use crate::netlink::problem::{Problem, anonymous_name};
 use crate::ruleset::{Expr, Register, SetRef};
 use nftnl_sys as sys;
 
