@@ -210,8 +210,8 @@ fn an_element_with_a_condition_of_its_own_is_named_and_mended() {
             "--- kernel: table inet palisade\n\
              +++ policy: policy.yaml\n\
              @@ map services-tcp: TCP ports and their services (policy.yaml) @@\n\
-             -map services-tcp { type inet_service : verdict; <unknown attributes of 52 bytes>; }\n\
-             +map services-tcp { type inet_service : verdict; }\n \
+             -element 22 <unknown expressions>\n\
+             +element 22 : jump service-ssh\n \
              what is unknown here is shown by: nft list map inet palisade services-tcp\n"
         )
     );

@@ -56,8 +56,7 @@ impl Assembler {
     pub fn finish(self) -> (Option<Table>, Handles) {
         let Some(mut table) = self.table else { return (None, Handles::default()) };
         let mut anonymous = BTreeMap::new();
-        for (name, (mut spec, collector)) in self.sets {
-            spec.unknown.extend_from_slice(collector.unknown());
+        for (name, (spec, collector)) in self.sets {
             let set = Set { elements: collector.finish(), spec };
             if set.spec.flags.contains(SetFlags::ANONYMOUS) {
                 anonymous.insert(name, set);

@@ -1,82 +1,15 @@
 //! A transaction as the bytes of one nf_tables batch.
-#![allow(unsafe_code)]
 
+use super::batch::Batch;
 use super::elements::{self, Destination};
 use super::handles::Handles;
-use super::uapi::{self, NFNL_BATCH_GENID, SUBSYSTEM, control, flag, msg};
-use super::write::{Writer, put_udata};
+use super::problem::{EncodeError, MAX_EXPRS, Problem, anonymous_name, c_string, check_comment, comment_userdata};
+use super::uapi::{self, flag, msg};
 use super::{expr, set};
 use crate::ruleset::{BaseChain, Expr, Family, Hook, Policy, Rule, Set, SetRef, SetSpec, TableId};
 use crate::transaction::{Op, Transaction};
-use nftnl::{MsgType, NlMsg, ProtoFamily};
+use nftnl::{MsgType, ProtoFamily};
 use std::ffi::CString;
-
-/// The longest name, its closing zero not counted (`NFT_NAME_MAXLEN`).
-const MAX_NAME: usize = 255;
-/// The longest comment: libnftnl keeps 128 bytes with two of header and a zero.
-const MAX_COMMENT: usize = 125;
-/// `NFT_RULE_MAXEXPRS`. It also bounds a rule's message: 128 expressions of at most 350 bytes are less than the room
-/// that [`nftnl::nft_nlmsg_maxsize`] promises.
-const MAX_EXPRS: usize = 128;
-
-/// Why an operation can't be written.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("operation {op} can't be written to netlink: {problem}")]
-pub struct EncodeError {
-    /// The operation's index in the transaction.
-    pub op: usize,
-    /// What is wrong with it.
-    pub problem: Problem,
-}
-
-/// What is wrong with an operation.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Problem {
-    /// Something that was read and not understood can't be written.
-    #[error("{0} of a form that this version does not know")]
-    Unknown(String),
-    /// A name is empty, has a zero byte, or is longer than 255 bytes.
-    #[error("`{0}` is no name: 1 to {MAX_NAME} bytes, none of them zero")]
-    Name(String),
-    /// A comment has a zero byte or is longer than 125 bytes.
-    #[error("`{0}` is no comment: at most {MAX_COMMENT} bytes, none of them zero")]
-    Comment(String),
-    /// A log prefix is longer than 127 bytes.
-    #[error("a log prefix of {0} bytes, where 127 are the most")]
-    LogPrefix(usize),
-    /// Data is empty, longer than a register, or of two lengths that should be one.
-    #[error("data of {0} bytes does not fit a register")]
-    DataLength(usize),
-    /// An element does not fit the type of its set.
-    #[error("an element does not fit the type of its set")]
-    Element,
-    /// A rule has more expressions than the kernel takes.
-    #[error("a rule of {0} expressions, where {MAX_EXPRS} are the most")]
-    TooManyExpressions(usize),
-    /// The rule was not in the snapshot that the handles are from.
-    #[error("chain `{chain}` has no rule {index}")]
-    NoSuchRule {
-        /// The chain.
-        chain: String,
-        /// The index asked for.
-        index: usize,
-    },
-    /// A base chain's type, hook or devices are none that this version writes.
-    #[error("base chains of that {0} are not written by this version")]
-    BaseChain(&'static str),
-    /// A family is none that this version writes.
-    #[error("{0} is no family that this version writes")]
-    Family(Family),
-}
-
-/// One batch: begin, messages, end, ready to be sent at once.
-#[derive(Clone, Debug)]
-pub struct Batch {
-    bytes: Vec<u8>,
-    /// The operation of each message; the first message has sequence number 1.
-    ops: Vec<usize>,
-    last: usize,
-}
 
 /// Encodes a transaction that was made against the ruleset of generation `genid`, where `handles` are from.
 ///
@@ -93,98 +26,6 @@ pub fn encode(transaction: &Transaction, handles: &Handles, genid: u32) -> Resul
     }
     batch.close();
     Ok(batch)
-}
-
-impl Batch {
-    fn new(genid: u32) -> Self {
-        let mut bytes = Vec::with_capacity(4096);
-        let mut begin = Writer::raw(&mut bytes, control::BATCH_BEGIN, 0, 0, 0, SUBSYSTEM);
-        begin.u32(NFNL_BATCH_GENID, genid);
-        begin.finish();
-        Self { bytes, ops: Vec::new(), last: 0 }
-    }
-
-    /// The bytes to send.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// Whether there is nothing between begin and end.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.ops.is_empty()
-    }
-
-    /// The operation that a message was written for, by its sequence number; `None` for begin and end.
-    #[must_use]
-    pub fn op(&self, seq: u32) -> Option<usize> {
-        self.ops.get((seq as usize).checked_sub(1)?).copied()
-    }
-
-    /// The sequence number of the last message between begin and end: the one that is acknowledged.
-    #[must_use]
-    pub fn last_seq(&self) -> u32 {
-        u32::try_from(self.ops.len()).unwrap_or(u32::MAX)
-    }
-
-    /// Notes a message of that operation, which the caller writes at once, and gives its sequence number.
-    fn next(&mut self, op: usize) -> u32 {
-        self.last = self.bytes.len();
-        self.ops.push(op);
-        self.last_seq()
-    }
-
-    /// Begins a message that we write ourselves.
-    pub(super) fn begin(&mut self, op: usize, kind: u8, flags: u16, family: u8) -> Writer<'_> {
-        let seq = self.next(op);
-        Writer::begin(&mut self.bytes, kind, flags, family, seq)
-    }
-
-    /// Lets nftnl write a message. Acknowledgements are asked for once, at the end.
-    fn nftnl(&mut self, op: usize, message: &impl NlMsg, kind: MsgType) {
-        let seq = self.next(op);
-        let room = nftnl::nft_nlmsg_maxsize() as usize;
-        self.bytes.reserve(room);
-        let start = self.bytes.len();
-        // SAFETY: `write` needs room for `nft_nlmsg_maxsize` bytes, which were just reserved behind `start`. Lengths in
-        // this buffer are multiples of four and the allocator aligns its start, so the header is aligned. libmnl writes
-        // each byte up to `nlmsg_len`, padding too, so that those are initialized.
-        unsafe {
-            let place = self.bytes.as_mut_ptr().add(start);
-            message.write(place.cast(), seq, kind);
-            let len = place.cast::<u32>().read_unaligned() as usize;
-            self.bytes.set_len(start + len.min(room));
-        }
-        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
-        self.set_flags(flag::ACK, 0);
-    }
-
-    /// Changes the flags of the last message.
-    fn set_flags(&mut self, clear: u16, set: u16) {
-        let at = self.last + 6;
-        if let Some(place) = self.bytes.get_mut(at..at + 2)
-            && let Ok(flags) = <[u8; 2]>::try_from(&*place)
-        {
-            place.copy_from_slice(&((u16::from_ne_bytes(flags) & !clear) | set).to_ne_bytes());
-        }
-    }
-
-    /// Adds an attribute to the last message.
-    fn append(&mut self, add: impl FnOnce(&mut Writer<'_>)) {
-        let mut writer = Writer::reopen(&mut self.bytes, self.last);
-        add(&mut writer);
-        writer.finish();
-    }
-
-    /// Asks for the acknowledgement, and ends the batch.
-    fn close(&mut self) {
-        if !self.is_empty() {
-            self.set_flags(0, flag::ACK);
-        }
-        let end = self.last_seq().wrapping_add(1);
-        Writer::raw(&mut self.bytes, control::BATCH_END, 0, 0, end, SUBSYSTEM).finish();
-    }
 }
 
 struct Encoder<'a> {
@@ -390,43 +231,4 @@ fn attach(chain: &mut nftnl::Chain<'_>, base: &BaseChain) -> Result<(), Problem>
         Policy::Drop => nftnl::Policy::Drop,
     });
     Ok(())
-}
-
-/// The name under which an anonymous set is sent; the kernel puts the first free number in.
-pub(super) fn anonymous_name(set: &Set) -> &'static str {
-    if set.spec.value.is_some() { "__map%d" } else { "__set%d" }
-}
-
-/// Whether the kernel takes it for a name.
-pub(super) fn is_name(name: &str) -> bool {
-    (1..=MAX_NAME).contains(&name.len()) && !name.contains('\0')
-}
-
-/// A name as libnftnl takes it.
-pub(super) fn c_string(name: &str) -> Result<CString, Problem> {
-    if is_name(name) {
-        CString::new(name).map_err(|_| Problem::Name(name.to_owned()))
-    } else {
-        Err(Problem::Name(name.to_owned()))
-    }
-}
-
-fn check_comment(comment: &str) -> Result<(), Problem> {
-    if comment.len() > MAX_COMMENT || comment.contains('\0') {
-        return Err(Problem::Comment(comment.to_owned()));
-    }
-    Ok(())
-}
-
-/// A comment with its closing zero.
-pub(super) fn comment_bytes(comment: &str) -> Result<Vec<u8>, Problem> {
-    check_comment(comment)?;
-    Ok([comment.as_bytes(), &[0]].concat())
-}
-
-/// The userdata of a table or chain with a comment.
-fn comment_userdata(comment: &str) -> Result<Vec<u8>, Problem> {
-    let mut userdata = Vec::with_capacity(comment.len() + 3);
-    put_udata(&mut userdata, uapi::udata::COMMENT, &comment_bytes(comment)?);
-    Ok(userdata)
 }

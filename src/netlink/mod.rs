@@ -6,12 +6,14 @@
 //! whole rule on one expression that it does not know.
 
 mod attr;
+mod batch;
 mod decode;
 mod elements;
 mod encode;
 mod error;
 mod expr;
 mod handles;
+mod problem;
 mod set;
 mod snapshot;
 mod socket;
@@ -20,8 +22,13 @@ mod uapi;
 mod verdict;
 mod write;
 
-pub use encode::{Batch, EncodeError, Problem, encode};
+pub use batch::Batch;
+pub use encode::encode;
 pub use error::{CommitError, NetlinkError};
 pub use handles::Handles;
+pub use problem::{EncodeError, Problem};
 pub use snapshot::Snapshot;
 pub use socket::Socket;
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! Sets and maps without their elements.
 
 use super::attr::{self, Attributes, Fields};
-use super::encode::{Problem, comment_bytes};
+use super::problem::{Problem, comment_bytes};
 use super::uapi::{data, set, udata};
 use super::write::{Writer, put_udata};
 use crate::ruleset::{KeyType, MapValue, Set, SetFlags, SetSpec};

@@ -4,13 +4,11 @@ use super::attr::Fields;
 use super::decode::{Assembler, table_id};
 use super::error::NetlinkError;
 use super::handles::Handles;
-use super::socket::{End, Socket};
+use super::socket::{End, GENERATION, Socket};
 use super::uapi::{self, NFTA_GEN_ID, msg};
 use crate::ruleset::{Table, TableId};
 use nix::errno::Errno;
 
-/// What the request for the generation is called in errors; it is the first that a socket sends.
-pub(super) const GENERATION: &str = "the number of the current ruleset";
 /// How often a table is read before giving up, when others keep changing the ruleset meanwhile.
 const ATTEMPTS: u32 = 50;
 

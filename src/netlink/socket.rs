@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use super::attr::{Message, Messages};
-use super::encode::Batch;
+use super::batch::Batch;
 use super::error::{CommitError, NetlinkError};
 use super::uapi::{control, flag};
 use super::write::Writer;
@@ -12,6 +12,8 @@ use nix::sys::socket::{MsgFlags, setsockopt, sockopt};
 use std::cell::{Cell, RefCell};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+/// What the request for the generation is called in errors; it is the first that a socket sends.
+pub(super) const GENERATION: &str = "the number of the current ruleset";
 /// Room for one datagram: the kernel's dumps come in at most 32 KiB.
 const DATAGRAM: usize = 64 * 1024;
 /// Room for unread answers: one acknowledgement of a batch, or an error for each of its messages.
@@ -260,7 +262,7 @@ fn sending(errno: Errno) -> NetlinkError {
 fn refused(doing: &'static str, errno: Errno) -> NetlinkError {
     match errno {
         Errno::EPERM => NetlinkError::NotPermitted,
-        Errno::EINVAL | Errno::EOPNOTSUPP if doing == super::snapshot::GENERATION => NetlinkError::NoNfTables,
+        Errno::EINVAL | Errno::EOPNOTSUPP if doing == GENERATION => NetlinkError::NoNfTables,
         errno => NetlinkError::Refused { doing, errno },
     }
 }

@@ -1,7 +1,7 @@
 //! `bitwise`: mask and xor.
 
 use super::{Draft, Fields, register, value};
-use crate::netlink::encode::Problem;
+use crate::netlink::problem::Problem;
 use crate::ruleset::{Expr, Register};
 use nftnl_sys as sys;
 

@@ -1,7 +1,7 @@
 //! From the description of an expression to libnftnl's object for it.
 #![allow(unsafe_code)]
 
-use super::super::encode::{Problem, c_string};
+use super::super::problem::{Problem, c_string};
 use super::super::uapi;
 use crate::ruleset::Register;
 use nftnl::expr::Expression;

@@ -1,7 +1,7 @@
 //! `cmp`: a register against bytes.
 
 use super::{Draft, Fields, register, value};
-use crate::netlink::encode::Problem;
+use crate::netlink::problem::Problem;
 use crate::ruleset::{Cmp, Expr, Register};
 use nftnl_sys as sys;
 

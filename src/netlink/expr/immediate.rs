@@ -1,7 +1,7 @@
 //! `immediate` with a verdict, and verdicts wherever they stand.
 
 use super::{Draft, Fields, register};
-use crate::netlink::encode::Problem;
+use crate::netlink::problem::Problem;
 use crate::netlink::uapi::data;
 use crate::netlink::verdict;
 use crate::ruleset::{Expr, Register, Verdict};

@@ -1,7 +1,7 @@
 //! `log` to the kernel's log or an NFLOG group.
 
 use super::{Draft, Fields};
-use crate::netlink::encode::Problem;
+use crate::netlink::problem::Problem;
 use crate::ruleset::{Expr, Log};
 use nftnl_sys as sys;
 

@@ -21,7 +21,7 @@ mod reject;
 pub(super) use build::{Built, Draft};
 
 use super::attr::{Attributes, Fields, string};
-use super::encode::Problem;
+use super::problem::Problem;
 use super::uapi;
 use crate::ruleset::{Expr, Register};
 

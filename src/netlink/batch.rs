@@ -1,0 +1,107 @@
+//! The messages of one transaction, in the bytes that are sent.
+#![allow(unsafe_code)]
+
+use super::uapi::{NFNL_BATCH_GENID, SUBSYSTEM, control, flag};
+use super::write::Writer;
+use nftnl::{MsgType, NlMsg};
+
+/// One batch: begin, messages, end, ready to be sent at once.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    bytes: Vec<u8>,
+    /// The operation of each message; the first message has sequence number 1.
+    ops: Vec<usize>,
+    last: usize,
+}
+
+impl Batch {
+    pub(super) fn new(genid: u32) -> Self {
+        let mut bytes = Vec::with_capacity(4096);
+        let mut begin = Writer::raw(&mut bytes, control::BATCH_BEGIN, 0, 0, 0, SUBSYSTEM);
+        begin.u32(NFNL_BATCH_GENID, genid);
+        begin.finish();
+        Self { bytes, ops: Vec::new(), last: 0 }
+    }
+
+    /// The bytes to send.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Whether there is nothing between begin and end.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ops.is_empty()
+    }
+
+    /// The operation that a message was written for, by its sequence number; `None` for begin and end.
+    #[must_use]
+    pub fn op(&self, seq: u32) -> Option<usize> {
+        self.ops.get((seq as usize).checked_sub(1)?).copied()
+    }
+
+    /// The sequence number of the last message between begin and end: the one that is acknowledged.
+    #[must_use]
+    pub fn last_seq(&self) -> u32 {
+        u32::try_from(self.ops.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Notes a message of that operation, which the caller writes at once, and gives its sequence number.
+    fn next(&mut self, op: usize) -> u32 {
+        self.last = self.bytes.len();
+        self.ops.push(op);
+        self.last_seq()
+    }
+
+    /// Begins a message that we write ourselves.
+    pub(super) fn begin(&mut self, op: usize, kind: u8, flags: u16, family: u8) -> Writer<'_> {
+        let seq = self.next(op);
+        Writer::begin(&mut self.bytes, kind, flags, family, seq)
+    }
+
+    /// Lets nftnl write a message. Acknowledgements are asked for once, at the end.
+    pub(super) fn nftnl(&mut self, op: usize, message: &impl NlMsg, kind: MsgType) {
+        let seq = self.next(op);
+        let room = nftnl::nft_nlmsg_maxsize() as usize;
+        self.bytes.reserve(room);
+        let start = self.bytes.len();
+        // SAFETY: `write` needs room for `nft_nlmsg_maxsize` bytes, which were just reserved behind `start`. Lengths in
+        // this buffer are multiples of four and the allocator aligns its start, so the header is aligned. libmnl writes
+        // each byte up to `nlmsg_len`, padding too, so that those are initialized.
+        unsafe {
+            let place = self.bytes.as_mut_ptr().add(start);
+            message.write(place.cast(), seq, kind);
+            let len = place.cast::<u32>().read_unaligned() as usize;
+            self.bytes.set_len(start + len.min(room));
+        }
+        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
+        self.set_flags(flag::ACK, 0);
+    }
+
+    /// Changes the flags of the last message.
+    pub(super) fn set_flags(&mut self, clear: u16, set: u16) {
+        let at = self.last + 6;
+        if let Some(place) = self.bytes.get_mut(at..at + 2)
+            && let Ok(flags) = <[u8; 2]>::try_from(&*place)
+        {
+            place.copy_from_slice(&((u16::from_ne_bytes(flags) & !clear) | set).to_ne_bytes());
+        }
+    }
+
+    /// Adds an attribute to the last message.
+    pub(super) fn append(&mut self, add: impl FnOnce(&mut Writer<'_>)) {
+        let mut writer = Writer::reopen(&mut self.bytes, self.last);
+        add(&mut writer);
+        writer.finish();
+    }
+
+    /// Asks for the acknowledgement, and ends the batch.
+    pub(super) fn close(&mut self) {
+        if !self.is_empty() {
+            self.set_flags(0, flag::ACK);
+        }
+        let end = self.last_seq().wrapping_add(1);
+        Writer::raw(&mut self.bytes, control::BATCH_END, 0, 0, end, SUBSYSTEM).finish();
+    }
+}
