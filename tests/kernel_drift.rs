@@ -215,7 +215,7 @@ fn an_element_with_a_condition_of_its_own_is_named_and_mended() {
              what is unknown here is shown by: nft list map inet palisade services-tcp\n"
         )
     );
-    mend(&lab).expect("it is mended");
+    assert_eq!(lab.palisade(POLICY, &["apply"]).success(), "applied: 2 operations, verified\n");
     assert_eq!(ordered(&lab.host.nft_list()), before);
 }
 
