@@ -243,11 +243,7 @@ impl<'a> Difference<'a> {
 
     fn elements_gone(&self) -> impl Iterator<Item = Op> {
         self.kept_sets().filter_map(|(name, live, desired)| {
-            let mut gone = difference(&live.elements, &desired.elements, |element| self.leads_to_stale(element));
-            // The key alone names an element, and what is not understood can't be written.
-            for element in &mut gone {
-                element.value.take_if(|value| matches!(**value, ElementValue::Unknown(_)));
-            }
+            let gone = difference(&live.elements, &desired.elements, |element| self.leads_to_stale(element));
             (!gone.is_empty()).then(|| Op::DeleteElements {
                 set: name.clone(),
                 spec: live.spec.clone(),
