@@ -71,7 +71,9 @@ pub enum Command {
     /// Say whether the policy is valid; changes nothing.
     ///
     /// Reads, resolves and compiles the policy and reports all its problems at once. Run as root it also has the kernel
-    /// accept the result in a throw-away network namespace. Exit status: 0 valid, 1 not.
+    /// accept the result in a throw-away network namespace.
+    ///
+    /// Exit status: 0 valid, 1 not.
     Check,
     /// Print the compiled ruleset.
     ///
@@ -84,15 +86,18 @@ pub enum Command {
     /// Compare the policy with the live kernel.
     ///
     /// Lines with `-` stand in the kernel and not in the policy, lines with `+` in the policy and not in the kernel:
-    /// what `apply` would remove and add. Packet counts do not count, nor do policy lines that merely moved.
+    /// what `apply` would remove and add. Packet counts are no difference, nor are policy lines that merely moved.
+    ///
     /// Exit status: 0 in sync, 2 differs, 1 error.
     Diff,
     /// Make the kernel match the policy.
     ///
     /// Sends the least change as one transaction that is carried out whole or not at all, made against the ruleset it
     /// was computed from, and reads it back to verify. What does not change keeps its counters; applying again changes
-    /// nothing. A connection that loses access is stopped by its next packet only when it is not yet established: an
-    /// established one lives until it ends. Exit status: 0, or 1 with the old rules still in force.
+    /// nothing. Connections that are established go on until they end, even where their source loses access.
+    ///
+    /// Exit status: 0 the kernel holds the policy, 1 it does not, and unless the error says otherwise the old rules are
+    /// in force.
     Apply {
         /// Print the transaction as nft commands, and send nothing.
         #[arg(long)]

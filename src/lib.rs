@@ -4,6 +4,10 @@
 //! [`ruleset::Ruleset`]. The live `Ruleset` is decoded from the kernel. Their difference is a
 //! [`transaction::Transaction`], which is committed once, or not at all.
 
+// Unit tests share their generators with the tests outside of the crate, which call it by its name.
+#[cfg(test)]
+extern crate self as palisade;
+
 pub mod changes;
 pub mod cli;
 pub mod commands;
@@ -16,6 +20,7 @@ pub mod load;
 pub mod loaded;
 pub mod netlink;
 pub mod policy;
+pub mod ports;
 pub mod privileges;
 pub mod render;
 pub mod resolve;

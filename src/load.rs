@@ -17,7 +17,9 @@ pub fn load(path: &Path) -> Result<Resolved, Problems> {
     let name = path.display().to_string();
     let source = |text: &str| Source { name: name.clone(), text: Arc::from(text) };
     let bytes = read_trusted(path, MAX_POLICY).map_err(|refusal| {
-        let problem = if refusal.missing { missing(path) } else { refusal.into() };
+        // On a machine without a policy the folder is missing too.
+        let none_yet = refusal.missing || path == Path::new(DEFAULT_PATH) && !path.exists();
+        let problem = if none_yet { missing(path) } else { refusal.into() };
         Problems::new(vec![problem], Sources(vec![source("")]))
     })?;
     let file = path.file_name().map_or_else(|| name.clone(), |name| name.to_string_lossy().into_owned());
@@ -51,5 +53,8 @@ pub fn missing(path: &Path) -> Diagnostic {
     if path != Path::new(DEFAULT_PATH) {
         return problem;
     }
-    problem.help("begin with these two lines: `version: 1` and `services: { ssh: { ports: 22/tcp, from: any } }`")
+    problem.help(
+        "write one that lets you in, `version: 1` and below it `services: { ssh: { ports: 22/tcp, from: any } }`, or name \
+         another with --policy",
+    )
 }

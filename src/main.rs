@@ -38,16 +38,15 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether to colour, on standard error and standard output alike.
+/// Decides once for both streams, and says whether standard error is coloured. Left alone, each stream asks whether it
+/// is a terminal, and obeys NO_COLOR.
 fn choose_color(asked: Color) -> bool {
-    let choice = match asked {
-        Color::Always => anstream::ColorChoice::Always,
-        Color::Never => anstream::ColorChoice::Never,
-        // Obeys NO_COLOR and CLICOLOR, and asks whether standard error is a terminal.
-        Color::Auto => anstream::AutoStream::choice(&std::io::stderr()),
-    };
-    choice.write_global();
-    choice != anstream::ColorChoice::Never
+    match asked {
+        Color::Always => anstream::ColorChoice::Always.write_global(),
+        Color::Never => anstream::ColorChoice::Never.write_global(),
+        Color::Auto => {}
+    }
+    anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never
 }
 
 fn log_to_stderr(cli: &Cli, color: bool) {
@@ -83,8 +82,9 @@ fn complain(error: &Error, color: bool) {
     };
 }
 
+/// Prints what a command says, without its styles where there are to be none.
 fn print(output: &str) -> std::io::Result<()> {
-    let mut stdout = std::io::stdout().lock();
+    let mut stdout = anstream::AutoStream::auto(std::io::stdout().lock());
     stdout.write_all(output.as_bytes())?;
     stdout.flush()
 }

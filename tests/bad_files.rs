@@ -274,7 +274,10 @@ fn the_default_policy_that_is_not_there_comes_with_a_beginning() {
         (problem.message.as_str(), problem.help.as_deref()),
         (
             "/etc/palisade/policy.yaml does not exist",
-            Some("begin with these two lines: `version: 1` and `services: { ssh: { ports: 22/tcp, from: any } }`")
+            Some(
+                "write one that lets you in, `version: 1` and below it `services: { ssh: { ports: 22/tcp, from: any } }`, \
+                 or name another with --policy"
+            )
         )
     );
 }

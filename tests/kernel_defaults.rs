@@ -18,6 +18,7 @@ fn assert_holds(policy: &str, rows: &str) {
     lab.write_policy("policy.yaml", policy);
 
     lab.palisade("policy.yaml", &["apply"]).success();
+    lab.forget_neighbours();
 
     matrix.assert_holds(&lab);
 }
@@ -108,6 +109,7 @@ fn outgoing(default: &str, wait: std::time::Duration) -> Vec<Outcome> {
     );
 
     lab.palisade("policy.yaml", &["apply"]).success();
+    lab.forget_neighbours();
 
     for (from, to) in CLIENT.into_iter().zip(inside) {
         let mut ssh = lab.client.connect(from, to, PATIENCE).expect("a service is answered whatever the default");

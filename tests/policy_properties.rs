@@ -47,7 +47,7 @@ fn piece() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
 
     #[test]
     fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
@@ -78,7 +78,7 @@ proptest! {
     #[test]
     fn no_file_of_addresses_makes_it_panic(text in any::<String>()) {
         let policy = parse("version: 1\nblock: [{ file: list }]", "policy.yaml").policy.expect("a policy");
-        let file = ListFile { source: 1, text: Ok(Arc::from(text.as_str())) };
+        let file = ListFile { source: 1, path: "list".into(), text: Ok(Arc::from(text.as_str())) };
         let facts = Facts { files: BTreeMap::from([("list".to_owned(), file)]), ..Facts::default() };
         if let Err(problems) = resolve(&policy, &facts) {
             let policy = Source { name: "policy.yaml".to_owned(), text: Arc::from("") };

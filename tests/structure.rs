@@ -6,8 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules that only compute: as files or as folders below `src`, by what their paths begin with.
-const PURE: [&str; 10] = [
+const PURE: [&str; 12] = [
+    "changes",
     "policy",
+    "ports",
     "resolve",
     "compile",
     "ruleset",
@@ -124,7 +126,8 @@ fn pure_modules_do_no_io_and_nothing_unsafe() {
     for Source { path, text } in sources().into_iter().filter(|source| pure(&source.path)) {
         let code = code(&text);
         broken.extend(impure(&code).into_iter().map(|named| format!("src/{path} is pure, but names {named}")));
-        if is_unsafe(&code) {
+        // What writes netlink messages calls libnftnl, which is unsafe and still only computes.
+        if is_unsafe(&code) && !path.starts_with("netlink/") {
             broken.push(format!("src/{path} is pure, but has `unsafe` in it"));
         }
     }

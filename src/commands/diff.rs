@@ -5,6 +5,7 @@ use crate::changes::{changes, unified};
 use crate::error::Error;
 use crate::netlink::Socket;
 use crate::privileges::keep_net_admin_alone;
+use anstyle::{AnsiColor, Style};
 use serde_json::json;
 use std::path::Path;
 
@@ -15,8 +16,22 @@ pub(super) fn run(path: &Path) -> Result<Report, Error> {
     let changes = changes(&desired.id, live.as_ref(), Some(&desired.table));
     let text = match live {
         None => format!("{} is not loaded: `palisade apply` loads it\n", desired.id),
-        Some(_) => unified(&changes, &desired.id, &desired.table, &desired.policy.file),
+        Some(_) => styled(&unified(&changes, &desired.id, &desired.table, &desired.policy.file)),
     };
     let status = if changes.is_empty() { 0 } else { 2 };
     Ok(Report { status, text, json: json!({ "in_sync": changes.is_empty(), "changes": changes }) })
+}
+
+/// The lines of a unified diff in its usual colours, which `main` takes out where there are to be none.
+fn styled(diff: &str) -> String {
+    let line = |line: &str| {
+        let style = match line.as_bytes() {
+            [b'-', b'-', ..] | [b'+', b'+', ..] => Style::new().bold(),
+            [b'-', ..] => AnsiColor::Red.on_default(),
+            [b'+', ..] => AnsiColor::Green.on_default(),
+            _ => AnsiColor::Cyan.on_default(),
+        };
+        format!("{style}{line}{style:#}\n")
+    };
+    diff.lines().map(line).collect()
 }

@@ -29,8 +29,8 @@ impl Compiler<'_> {
         let comment = self.says("the bridges of container engines", Origin::Line(None));
         self.interface_set(CONTAINERS.to_owned(), &interfaces.into_iter().collect(), comment);
 
-        self.from_containers();
-        self.to_containers();
+        self.containers_send();
+        self.containers_are_sent();
         self.published();
 
         let action = self.policy.defaults.forward;
@@ -51,7 +51,7 @@ impl Compiler<'_> {
 
     /// A container that asks for a published port of this machine asks like any source; all else it sends is between
     /// it and its engine.
-    fn from_containers(&mut self) {
+    fn containers_send(&mut self) {
         let rules = vec![
             self.translated_are_published(),
             when().accept().because(self.says("containers send freely", Origin::Line(None))),
@@ -61,7 +61,7 @@ impl Compiler<'_> {
     }
 
     /// What was not translated was routed to a container's own address, past the port that its engine publishes.
-    fn to_containers(&mut self) {
+    fn containers_are_sent(&mut self) {
         let mut rules = vec![self.translated_are_published()];
         rules.extend(self.goto_default("default-incoming", self.policy.defaults.incoming));
         let comment = self.says("what is sent to containers", Origin::BuiltIn);

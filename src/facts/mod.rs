@@ -10,7 +10,7 @@ pub use trusted::{MAX_LIST, MAX_POLICY, Refusal, read_trusted};
 use crate::policy::{Policy, decode};
 use crate::policy::{Source, Sources};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Where the names of services are kept.
@@ -34,6 +34,8 @@ pub struct Facts {
 pub struct ListFile {
     /// Its index among the [`Sources`].
     pub source: usize,
+    /// Its path, the policy's folder included.
+    pub path: PathBuf,
     /// Its text, without a byte order mark, or why it could not be read.
     pub text: Result<Arc<str>, Refusal>,
 }
@@ -61,9 +63,10 @@ pub fn gather(policy: &Policy, folder: &Path) -> Facts {
     }
     for path in policy.files() {
         if !facts.files.contains_key(&path.value) {
-            let text = read_text(&folder.join(&path.value), MAX_LIST);
+            let full = folder.join(&path.value);
+            let text = read_text(&full, MAX_LIST);
             let source = facts.files.len() + 1;
-            facts.files.insert(path.value.clone(), ListFile { source, text });
+            facts.files.insert(path.value.clone(), ListFile { source, path: full, text });
         }
     }
     facts
@@ -75,10 +78,10 @@ impl Facts {
     pub fn sources(&self, policy: Source) -> Sources {
         let mut files: Vec<(usize, Source)> = self
             .files
-            .iter()
-            .map(|(path, file)| {
+            .values()
+            .map(|file| {
                 let text = file.text.as_ref().map_or_else(|_| Arc::from(""), Arc::clone);
-                (file.source, Source { name: path.clone(), text })
+                (file.source, Source { name: file.path.display().to_string(), text })
             })
             .collect();
         files.sort_by_key(|&(source, _)| source);

@@ -24,7 +24,7 @@ pub const MAX_LIST: u64 = 256 << 20;
 const MAX_LINKS: usize = 40;
 
 /// Why a file was not read: one sentence, and the remedy.
-#[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Refusal {
     /// What is wrong; it names the file or the folder.
@@ -37,7 +37,11 @@ pub struct Refusal {
 
 impl From<Refusal> for Diagnostic {
     fn from(refusal: Refusal) -> Self {
-        Self { help: refusal.help, ..Self::general(refusal.message) }
+        let problem = Self::general(refusal.message);
+        match refusal.help {
+            Some(help) => problem.help(help),
+            None => problem,
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::attr::{Attributes, Fields, string};
 use super::encode::{Batch, Problem};
-use super::uapi::{NFTA_LIST_ELEM, data, elem};
+use super::uapi::{NFTA_LIST_ELEM, data, elem, msg};
 use super::verdict;
 use super::write::Writer;
 use crate::ruleset::{Element, ElementKey, ElementValue, Key, MapValue, SetFlags, SetSpec, TableId};
@@ -45,7 +45,9 @@ pub fn write(batch: &mut Batch, op: usize, to: Destination<'_>, elements: &[Elem
         while writer.len() < FULL
             && let Some(element) = rest.next()
         {
-            write_element(&mut writer, to.spec, element)?;
+            // A deletion names the key alone, whatever the element maps to.
+            let value = element.value.as_deref().filter(|_| to.kind == msg::NEWSETELEM);
+            write_element(&mut writer, to.spec, &element.key, value)?;
         }
         writer.close(&list);
         writer.finish();
@@ -56,29 +58,32 @@ pub fn write(batch: &mut Batch, op: usize, to: Destination<'_>, elements: &[Elem
 /// How many elements the kernel makes of these.
 pub fn count(spec: &SetSpec, elements: &[Element]) -> u32 {
     let ends = if spec.flags.contains(SetFlags::INTERVAL) {
-        elements.iter().filter(|element| last(&element.key).is_some_and(|last| successor(last).is_some())).count()
+        elements
+            .iter()
+            .filter(|element| element.key.bounds().is_some_and(|(_, last)| successor(last).is_some()))
+            .count()
     } else {
         0
     };
     u32::try_from(elements.len() + ends).unwrap_or(u32::MAX)
 }
 
-fn last(key: &ElementKey) -> Option<&Key> {
-    match key {
-        ElementKey::Single(key) | ElementKey::Range(_, key) => Some(key),
-        ElementKey::CatchAll => None,
-    }
-}
-
-fn write_element(writer: &mut Writer<'_>, spec: &SetSpec, element: &Element) -> Result<(), Problem> {
+fn write_element(
+    writer: &mut Writer<'_>,
+    spec: &SetSpec,
+    key: &ElementKey,
+    value: Option<&ElementValue>,
+) -> Result<(), Problem> {
     let fits = |key: &Key| key.len() == spec.key.len as usize && !key.is_empty() && key.len() <= data::MAX_LEN;
     let interval = spec.flags.contains(SetFlags::INTERVAL);
-    let value = element.value.as_deref();
-    match &element.key {
+    match key {
         ElementKey::CatchAll => write_one(writer, spec, None, elem::CATCHALL, value),
         ElementKey::Single(key) if !interval && fits(key) => write_one(writer, spec, Some(key), 0, value),
         ElementKey::Single(first) | ElementKey::Range(first, _) if interval && fits(first) => {
-            let last = last(&element.key).filter(|last| fits(last) && *last >= first).ok_or(Problem::Element)?;
+            let (_, last) = key.bounds().ok_or(Problem::Element)?;
+            if !fits(last) || last < first {
+                return Err(Problem::Element);
+            }
             write_one(writer, spec, Some(first), 0, value)?;
             if let Some(after) = successor(last) {
                 write_one(writer, spec, Some(&after), elem::INTERVAL_END, None)?;
@@ -165,6 +170,8 @@ enum Edge {
 #[derive(Debug, Default)]
 pub struct Collector {
     interval: bool,
+    /// Whether elements of this set have expressions by the set's own declaration.
+    stateful: bool,
     elements: Vec<Element>,
     edges: Vec<(Key, Edge)>,
 }
@@ -173,7 +180,7 @@ impl Collector {
     /// For a set of that kind.
     pub fn new(spec: &SetSpec) -> Self {
         let interval = spec.flags.contains(SetFlags::INTERVAL) && !spec.flags.contains(SetFlags::CONCAT);
-        Self { interval, ..Self::default() }
+        Self { interval, stateful: spec.flags.contains(SetFlags::EXPR), ..Self::default() }
     }
 
     /// Takes the elements of one `NFTA_SET_ELEM_LIST_ELEMENTS`; `None` when they are malformed.
@@ -188,7 +195,11 @@ impl Collector {
     fn add(&mut self, element: &[u8]) -> Option<()> {
         let fields = Fields::<{ elem::END }>::read(element)?;
         let flags = fields.get(elem::FLAGS).map_or(Some(0), |_| fields.u32(elem::FLAGS))?;
-        let value = read_value(&fields)?;
+        let expressions = fields.get(elem::EXPR).or(fields.get(elem::EXPRESSIONS)).is_some();
+        let value = match expressions && !self.stateful {
+            true => Some(Box::new(ElementValue::Unknown(element.to_vec()))),
+            false => read_value(&fields)?,
+        };
         if flags & elem::CATCHALL != 0 {
             self.elements.push(Element { key: ElementKey::CatchAll, value });
             return Some(());

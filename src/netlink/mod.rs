@@ -25,3 +25,6 @@ pub use error::{CommitError, NetlinkError};
 pub use handles::Handles;
 pub use snapshot::Snapshot;
 pub use socket::Socket;
+
+#[cfg(test)]
+mod tests;

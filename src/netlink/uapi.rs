@@ -17,7 +17,6 @@ pub mod msg {
     pub const NEWSETELEM: u8 = 12;
     pub const GETSETELEM: u8 = 13;
     pub const DELSETELEM: u8 = 14;
-    pub const NEWGEN: u8 = 15;
     pub const GETGEN: u8 = 16;
     pub const NEWOBJ: u8 = 18;
     pub const GETOBJ: u8 = 19;
@@ -130,8 +129,10 @@ pub mod elem {
     pub const KEY: u16 = 1;
     pub const DATA: u16 = 2;
     pub const FLAGS: u16 = 3;
+    pub const EXPR: u16 = 7;
     pub const OBJREF: u16 = 9;
     pub const KEY_END: u16 = 10;
+    pub const EXPRESSIONS: u16 = 11;
     pub const END: usize = 12;
     /// `NFT_SET_ELEM_INTERVAL_END`.
     pub const INTERVAL_END: u32 = 1;

@@ -7,6 +7,9 @@ use std::sync::Arc;
 /// How many characters of the source stand before and after an underlined text in a long line.
 const CONTEXT: usize = 2_000;
 
+/// How many problems are shown to people; programs get them all.
+const MAX_SHOWN: usize = 100;
+
 /// A run of bytes in one of the [`Sources`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span {
@@ -39,33 +42,33 @@ impl Diagnostic {
     /// A problem with a place.
     #[must_use]
     pub fn at(span: Span, message: impl Into<String>) -> Self {
-        Self { message: message.into(), span: Some(span), label: None, note: None, help: None }
+        Self { message: printable(message.into()), span: Some(span), label: None, note: None, help: None }
     }
 
     /// A problem of a whole file or of the machine.
     #[must_use]
     pub fn general(message: impl Into<String>) -> Self {
-        Self { message: message.into(), span: None, label: None, note: None, help: None }
+        Self { message: printable(message.into()), span: None, label: None, note: None, help: None }
     }
 
     /// Adds words beside the underlined text.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
-        self.label = Some(label.into());
+        self.label = Some(printable(label.into()));
         self
     }
 
     /// Adds a second place.
     #[must_use]
     pub fn note(mut self, span: Span, note: impl Into<String>) -> Self {
-        self.note = Some((span, note.into()));
+        self.note = Some((span, printable(note.into())));
         self
     }
 
     /// Adds the remedy.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.help = Some(printable(help.into()));
         self
     }
 }
@@ -90,10 +93,15 @@ impl Sources {
         self.0.get(span.map_or(0, |span| span.source)).map_or("", |source| &source.name)
     }
 
+    /// The text that a span points into.
+    fn text(&self, span: Span) -> &str {
+        self.0.get(span.source).map_or("", |source| &source.text)
+    }
+
     /// The column of a span's first character: characters counted from 1.
     #[must_use]
     pub fn column(&self, span: Span) -> usize {
-        let before = self.0.get(span.source).and_then(|source| source.text.get(..span.start)).unwrap_or("");
+        let before = self.text(span).get(..span.start).unwrap_or("");
         1 + before.chars().rev().take_while(|&c| c != '\n').count()
     }
 }
@@ -131,7 +139,7 @@ impl Problems {
         Self { diagnostics, sources }
     }
 
-    /// All problems for people, each with the source underlined; `color` with ANSI escapes.
+    /// The problems for people, each with the source underlined; `color` with ANSI escapes.
     #[must_use]
     pub fn render(&self, color: bool) -> String {
         render(&self.diagnostics, &self.sources, color)
@@ -140,16 +148,24 @@ impl Problems {
     /// All problems for programs.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
-        self.diagnostics
-            .iter()
-            .map(|d| Problem {
-                message: d.message.clone(),
-                file: self.sources.name(d.span).to_owned(),
-                line: d.span.map(|span| span.line),
-                column: d.span.map(|span| self.sources.column(span)),
-                help: d.help.clone(),
-            })
-            .collect()
+        let mut before: Option<(Span, usize)> = None;
+        let mut column = |span: Span| {
+            // Counted on from the problem before: thousands of them may stand in one line of a megabyte.
+            let between = before
+                .filter(|(last, _)| (last.source, last.line) == (span.source, span.line))
+                .and_then(|(last, column)| Some((column, self.sources.text(span).get(last.start..span.start)?)));
+            let column = between.map_or_else(|| self.sources.column(span), |(at, text)| at + text.chars().count());
+            before = Some((span, column));
+            column
+        };
+        let problem = |d: &Diagnostic| Problem {
+            message: d.message.clone(),
+            file: self.sources.name(d.span).to_owned(),
+            line: d.span.map(|span| span.line),
+            column: d.span.map(&mut column),
+            help: d.help.clone(),
+        };
+        self.diagnostics.iter().map(problem).collect()
     }
 }
 
@@ -161,12 +177,15 @@ impl std::fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// Renders problems for people, one after the other with an empty line between them.
+/// Renders problems for people, one after the other with an empty line between them: the first hundred, and how many
+/// more there are.
 #[must_use]
 pub fn render(diagnostics: &[Diagnostic], sources: &Sources, color: bool) -> String {
     let renderer = if color { Renderer::styled() } else { Renderer::plain() };
     let mut out = String::new();
-    for (index, diagnostic) in diagnostics.iter().enumerate() {
+    let more = diagnostics.len().saturating_sub(MAX_SHOWN);
+    let rest = (more > 0).then(|| Diagnostic::general(format!("{more} more problems are not shown")));
+    for (index, diagnostic) in diagnostics.iter().take(MAX_SHOWN).chain(&rest).enumerate() {
         if index > 0 {
             out.push('\n');
         }
@@ -240,23 +259,28 @@ fn excerpt(sources: &Sources, span: Span) -> Option<Excerpt<'_>> {
     Some(Excerpt { text: text.trim_end_matches('\r'), whole, range: begin..begin + kept })
 }
 
+/// A text with nothing in it that a terminal would obey: names and paths out of a policy go into messages.
+fn printable(text: String) -> String {
+    if !text.chars().any(is_invisible) {
+        return text;
+    }
+    text.chars().fold(String::new(), |mut out, c| {
+        if is_invisible(c) {
+            out.extend(c.escape_unicode())
+        } else {
+            out.push(c)
+        }
+        out
+    })
+}
+
 /// What the user typed, for a message: in backquotes, one line, not too long, nothing a terminal would obey.
 #[must_use]
 pub fn quote(typed: &str) -> String {
-    let mut out = String::from("`");
-    for (index, c) in typed.chars().enumerate() {
-        if index == 60 {
-            out.push('…');
-            break;
-        }
-        if is_invisible(c) {
-            out.extend(c.escape_unicode());
-        } else {
-            out.push(c);
-        }
+    match typed.char_indices().nth(60) {
+        Some((end, _)) => printable(format!("`{}…`", typed.get(..end).unwrap_or(""))),
+        None => printable(format!("`{typed}`")),
     }
-    out.push('`');
-    out
 }
 
 /// Whether a terminal would obey or hide the character instead of showing it.

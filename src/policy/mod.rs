@@ -5,6 +5,7 @@
 
 mod diagnostic;
 mod model;
+mod place;
 mod read;
 mod syntax;
 mod yaml;

@@ -166,7 +166,7 @@ impl Reader {
         let mut named = Vec::new();
         for (name_node, value) in entries {
             match key(name_node) {
-                Err(problem) => self.problems.push(problem),
+                Err(problem) => self.problems.push(*problem),
                 Ok(name) => {
                     if let Some(first) = first.get(name) {
                         self.problems.push(repeated(name_node, name, first));
@@ -203,7 +203,7 @@ impl Reader {
             let name = match key(key_node) {
                 Ok(name) => name,
                 Err(problem) => {
-                    self.problems.push(problem);
+                    self.problems.push(*problem);
                     continue;
                 }
             };

@@ -1,7 +1,7 @@
 //! What the YAML reader complains about, said in plain words.
 
 use super::diagnostic::{Diagnostic, Span, quote};
-use super::yaml::{MAX_DEPTH, MAX_NODES, span_of};
+use super::place::{MAX_DEPTH, MAX_NODES, span_of};
 use serde_saphyr::granit_parser::ErrorKind;
 use serde_saphyr::{Error, ExternalMessageSource, budget::BudgetBreach};
 
@@ -71,23 +71,25 @@ fn explain_scan(kind: &ErrorKind, span: Span, message: &str, text: &str) -> Diag
         ErrorKind::MisplacedFlowCollectionEnd => {
             Diagnostic::at(span, "this bracket closes nothing").help("remove it, or open it where the list begins")
         }
+        ErrorKind::MappingValueNotAllowed
+        | ErrorKind::InvalidColonPlacement
+        | ErrorKind::SimpleKeyExpected
+        | ErrorKind::InvalidSimpleKey
+        | ErrorKind::InvalidFlowScalarIndent
+        | ErrorKind::ExpectedFlowSequenceSeparator
+        | ErrorKind::ExpectedFlowMappingSeparator
+            if let Some(open) = open_bracket(text, span) =>
+        {
+            Diagnostic::at(span, format!("the bracket of line {} is still open here", open.line))
+                .note(open, "opened here")
+                .help("close it after its last item")
+        }
         ErrorKind::ExpectedFlowSequenceSeparator => Diagnostic::at(span, "a comma or `]` is missing before this")
             .help("separate the items of a list with commas and close it with `]`"),
         ErrorKind::ExpectedFlowMappingSeparator => Diagnostic::at(span, "a comma or `}` is missing before this")
             .help("separate the entries with commas and close the mapping with `}`"),
         ErrorKind::UnclosedQuotedScalar | ErrorKind::DocumentIndicatorInQuotedScalar => {
             Diagnostic::at(span, "a quote is opened and never closed").help("close it on the line it stands on")
-        }
-        ErrorKind::MappingValueNotAllowed
-        | ErrorKind::InvalidColonPlacement
-        | ErrorKind::SimpleKeyExpected
-        | ErrorKind::InvalidSimpleKey
-        | ErrorKind::InvalidFlowScalarIndent
-            if let Some(open) = open_bracket(text, span) =>
-        {
-            Diagnostic::at(span, format!("the bracket of line {} is still open here", open.line))
-                .note(open, "opened here")
-                .help("close it after its last item")
         }
         ErrorKind::MappingValueNotAllowed
         | ErrorKind::InvalidColonPlacement

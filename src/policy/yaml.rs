@@ -5,14 +5,10 @@
 //! and no booleans here.
 
 use super::diagnostic::{Diagnostic, Span, quote};
+use super::place::{MAX_DEPTH, MAX_NODES, span_of};
 use super::syntax;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::{DuplicateKeyPolicy, Location, MergeKeyPolicy, NonFiniteFloatPolicy, Options, Spanned};
-
-/// How deep lists and mappings may be nested: a policy needs five.
-pub(super) const MAX_DEPTH: usize = 32;
-/// How many nodes a file may have once its aliases are written out.
-pub(super) const MAX_NODES: usize = 300_000;
+use serde_saphyr::{DuplicateKeyPolicy, MergeKeyPolicy, NonFiniteFloatPolicy, Options, Spanned};
 
 /// A node of the tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,32 +81,6 @@ fn options() -> Options {
         reject_unsupported_tags: true,
         with_snippet: false,
     }
-}
-
-/// The place of a location of the reader; `text` is what it read.
-pub(super) fn span_of(location: Location, text: &str) -> Span {
-    let offset = location.span().byte_offset().and_then(|offset| usize::try_from(offset).ok());
-    let start = offset.unwrap_or_else(|| offset_of(location, text));
-    let length = location.span().byte_len().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
-    let start = floor(text, start);
-    let end = floor(text, start.saturating_add(length)).max(start);
-    let line = u32::try_from(location.line()).unwrap_or(u32::MAX).max(1);
-    Span { source: 0, start, end, line }
-}
-
-/// The byte of a line and a column, for the problems that the reader gives no byte of.
-fn offset_of(location: Location, text: &str) -> usize {
-    let line = usize::try_from(location.line()).unwrap_or(usize::MAX).saturating_sub(1);
-    let column = usize::try_from(location.column()).unwrap_or(usize::MAX).saturating_sub(1);
-    let lines = text.split_inclusive('\n');
-    let before: usize = lines.clone().take(line).map(str::len).sum();
-    let line = lines.clone().nth(line).unwrap_or("");
-    before + line.char_indices().nth(column).map_or(line.trim_end().len(), |(at, _)| at)
-}
-
-/// The nearest character boundary at or before an offset.
-fn floor(text: &str, offset: usize) -> usize {
-    (0..=offset.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0)
 }
 
 /// A node as the reader gives it.
@@ -243,13 +213,14 @@ impl<'de> Visitor<'de> for ContentVisitor {
 ///
 /// # Errors
 /// A key that is not a scalar.
-pub fn key(node: &Node) -> Result<&str, Diagnostic> {
-    match &node.value {
-        Value::Text(text) => Ok(text),
-        Value::Empty => Err(Diagnostic::at(node.span, "a key is missing here").help("write a name before the colon")),
-        other => Err(Diagnostic::at(node.span, format!("a key has to be a name, and this is {}", other.kind()))
-            .help("write `name: value`")),
-    }
+pub fn key(node: &Node) -> Result<&str, Box<Diagnostic>> {
+    let problem = match &node.value {
+        Value::Text(text) => return Ok(text),
+        Value::Empty => Diagnostic::at(node.span, "a key is missing here").help("write a name before the colon"),
+        other => Diagnostic::at(node.span, format!("a key has to be a name, and this is {}", other.kind()))
+            .help("write `name: value`"),
+    };
+    Err(Box::new(problem))
 }
 
 /// The problem of a key that is there twice.

@@ -36,6 +36,7 @@ pub(super) fn element_as(kind: Kind, spec: &SetSpec, element: &Element) -> Strin
         None => return key,
         Some(ElementValue::Verdict(value)) => verdict(value),
         Some(ElementValue::Object(object)) => quoted(object),
+        Some(ElementValue::Unknown(_)) => return format!("{key} <unknown expressions>"),
         Some(ElementValue::Data(data)) => match spec.value {
             Some(MapValue::Data(of)) => Kind::of(of).value(data),
             _ => Kind::Bytes.value(data),

@@ -1,4 +1,4 @@
-//! Names to values: a [`Policy`](crate::policy::Policy) and the facts about this machine become a [`Resolved`].
+//! Names to values: a [`Policy`] and the facts about this machine become a [`Resolved`].
 //!
 //! Every semantic error is raised here, all at once, and each has a remedy.
 
@@ -8,9 +8,8 @@ mod ports;
 mod resolved;
 mod values;
 
-pub use resolved::{
-    Action, DefaultLines, Defaults, Group, Interface, Line, Peers, Ports, Rate, Resolved, Service, Transport,
-};
+pub use crate::ports::{Ports, Transport};
+pub use resolved::{Action, DefaultLines, Defaults, Group, Interface, Line, Peers, Rate, Resolved, Service};
 
 use crate::facts::Facts;
 use crate::policy::{self, Diagnostic, Given, List, Policy, Span, Text, quote};
@@ -38,7 +37,11 @@ impl Fault {
     }
 
     fn at(self, span: Span) -> Diagnostic {
-        Diagnostic { help: self.help, ..Diagnostic::at(span, self.message) }
+        let problem = Diagnostic::at(span, self.message);
+        match self.help {
+            Some(help) => problem.help(help),
+            None => problem,
+        }
     }
 }
 

@@ -301,8 +301,9 @@ pub(super) fn destinations(list: &List<Peer>, problems: &mut Vec<Diagnostic>) ->
     let mut ranges = Vec::new();
     for peer in &list.items {
         let outcome = match peer {
-            Peer::Word(text) if text.value == "any" => {
-                Err(Fault::new("`to: any` says nothing").help("leave `to` out: it then holds for all addresses"))
+            Peer::Word(text) if matches!(text.value.as_str(), "any" | "0.0.0.0" | "::") => {
+                Err(Fault::new(format!("`to` can't be {}", quote(&text.value)))
+                    .help("leave `to` out: the service then holds for all addresses of this machine"))
             }
             Peer::Word(text) if values::is_name(&text.value) => {
                 Err(Fault::new(format!("`to` can't be the group {}", quote(&text.value)))

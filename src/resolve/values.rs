@@ -120,7 +120,7 @@ pub(super) fn interface(text: &str) -> Result<Interface, Fault> {
     if name.is_empty() {
         return Err(if wildcard {
             fault("it would be every one of them, this machine's own included")
-                .help("write how the names begin, such as `eth*`; or leave it out and write `any`")
+                .help("write how the names begin, such as `eth*`")
         } else {
             fault("it has no name").help("write a name that `ip link` lists")
         });

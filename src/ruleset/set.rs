@@ -2,6 +2,7 @@
 
 use super::Verdict;
 use smallvec::SmallVec;
+use std::cmp::Ordering;
 
 /// The bytes of a key or a value, as the kernel's registers hold them: 1 to 64 bytes, up to 16 without an allocation.
 pub type Key = SmallVec<[u8; 16]>;
@@ -158,8 +159,9 @@ pub struct Element {
     pub value: Option<Box<ElementValue>>,
 }
 
-/// What an element matches.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// What an element matches. Ordered by the first value, whatever the form, and the catch-all last: the order of an
+/// interval set's elements is that of its intervals.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ElementKey {
     /// One value.
     Single(Key),
@@ -167,6 +169,37 @@ pub enum ElementKey {
     Range(Key, Key),
     /// Every value that no other element matches (`NFT_SET_ELEM_CATCHALL`, kernel 5.13 and newer).
     CatchAll,
+}
+
+impl ElementKey {
+    /// The first and the last value that it matches; `None` for the catch-all.
+    #[must_use]
+    pub fn bounds(&self) -> Option<(&Key, &Key)> {
+        match self {
+            Self::Single(key) => Some((key, key)),
+            Self::Range(first, last) => Some((first, last)),
+            Self::CatchAll => None,
+        }
+    }
+}
+
+impl Ord for ElementKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        match (self.bounds(), other.bounds()) {
+            (Some(these), Some(those)) => these.cmp(&those),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => Ordering::Equal,
+        }
+        // A range of one value is none that this program makes, but it must not equal that value.
+        .then_with(|| matches!(self, Self::Range(..)).cmp(&matches!(other, Self::Range(..))))
+    }
+}
+
+impl PartialOrd for ElementKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 /// What a map's element maps to.
@@ -178,6 +211,9 @@ pub enum ElementValue {
     Data(Key),
     /// A stateful object by name.
     Object(String),
+    /// The whole element as netlink had it, where it carries expressions although its set has none: a `limit` in an
+    /// element decides whether the element matches. Never in what palisade makes.
+    Unknown(Vec<u8>),
 }
 
 impl Element {

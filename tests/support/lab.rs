@@ -126,20 +126,24 @@ impl Lab {
         }
     }
 
-    /// Fails unless both sides can find each other anew: the neighbours are forgotten, then pinged.
+    /// Has everyone forget the link addresses of the others, so that the next packet asks for them first.
+    pub fn forget_neighbours(&self) {
+        for (inside, device) in
+            [(&self.host, "eth0"), (&self.host, "eth1"), (&self.client, "eth0"), (&self.lan, "eth0")]
+        {
+            inside.ip(&format!("neighbour flush dev {device}"));
+        }
+    }
+
+    /// Fails unless host and client find each other anew, whichever of them asks.
     #[track_caller]
     pub fn assert_neighbours_are_found(&self) {
-        for (from, to) in HOST.into_iter().zip(CLIENT) {
-            for inside in [&self.host, &self.client] {
-                inside.ip("neighbour flush dev eth0");
+        for (host, client) in HOST.into_iter().zip(CLIENT) {
+            for (inside, from, to) in [(&self.host, host, client), (&self.client, client, host)] {
+                self.forget_neighbours();
+                let outcome = inside.probe(Target::Ping, from, to, PATIENCE);
+                assert_eq!(outcome, Outcome::Connected, "ping from {from} to {to}, which must be found first");
             }
-            let outcome = self.host.probe(Target::Ping, from, to, PATIENCE);
-            assert_eq!(outcome, Outcome::Connected, "ping of {to} by a host that must find it first");
-            self.host.ip("neighbour flush dev eth0");
-            self.client.ip("neighbour flush dev eth0");
-            // The host may not learn of the client from its own question: the client asks this time.
-            let outcome = self.client.probe(Target::Ping, to, from, PATIENCE);
-            assert_eq!(outcome, Outcome::Connected, "ping of {from} by a client that must find it first");
         }
     }
 }

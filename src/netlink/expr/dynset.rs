@@ -1,12 +1,13 @@
 //! `dynset`: the packet path changes a set.
 
-use super::{Draft, Fields, decode as decode_expr, decode_list, draft as draft_expr, register};
+use super::{Draft, Fields, decode as decode_expr, draft as draft_expr, register};
+use crate::netlink::attr::Attributes;
 use crate::netlink::encode::Problem;
+use crate::netlink::uapi;
 use crate::ruleset::{DynsetOp, Expr, Register};
 use nftnl_sys as sys;
 
 const SET_NAME: u16 = 1;
-const SET_ID: u16 = 2;
 const OP: u16 = 3;
 const SREG_KEY: u16 = 4;
 const SREG_DATA: u16 = 5;
@@ -50,18 +51,16 @@ pub(super) fn draft<'a>(
 /// Maps (with a data register), and the inverted form, are not ours.
 pub(super) fn decode(data: &[u8]) -> Option<Expr> {
     let fields = Fields::<11>::exactly(data)?;
-    let _ = SET_ID;
     let flags = fields.get(FLAGS).map_or(Some(0), |_| fields.u32(FLAGS))?;
     if fields.get(SREG_DATA).is_some() || flags & !SEVERAL != 0 {
         return None;
     }
     let exprs = match (fields.get(EXPR), fields.get(EXPRESSIONS)) {
         (None, None) => Vec::new(),
-        (Some(expr), None) => vec![decode_expr(expr)],
-        (None, Some(list)) => decode_list(list),
+        (Some(expr), None) => vec![stateful(expr)?],
+        (None, Some(list)) => Attributes::new(list).map(|expr| stateful(expr.ok()?.1)).collect::<Option<Vec<_>>>()?,
         (Some(_), Some(_)) => return None,
     };
-    exprs.iter().all(|expr| matches!(expr, Expr::Counter { .. } | Expr::Limit(_))).then_some(())?;
     Some(Expr::Dynset {
         set: fields.string(SET_NAME)?,
         op: *OPS.get(fields.u32(OP)? as usize)?,
@@ -69,4 +68,13 @@ pub(super) fn decode(data: &[u8]) -> Option<Expr> {
         timeout_ms: fields.get(TIMEOUT).map_or(Some(0), |_| fields.u64(TIMEOUT))?,
         exprs,
     })
+}
+
+/// An expression that a dynset may hold. Its name is looked at first: a dynset in a dynset in a dynset would else be
+/// followed as deep as its bytes go.
+fn stateful(bytes: &[u8]) -> Option<Expr> {
+    let name = Fields::<{ uapi::expr::END }>::read(bytes)?.string(uapi::expr::NAME)?;
+    matches!(name.as_str(), "counter" | "limit")
+        .then(|| decode_expr(bytes))
+        .filter(|expr| matches!(expr, Expr::Counter { .. } | Expr::Limit(_)))
 }

@@ -8,7 +8,6 @@ use nftnl_sys as sys;
 const SET: u16 = 1;
 const SREG: u16 = 2;
 const DREG: u16 = 3;
-const SET_ID: u16 = 4;
 const FLAGS: u16 = 5;
 const INVERTED: u32 = 1;
 
@@ -50,7 +49,5 @@ pub(super) fn decode(data: &[u8]) -> Option<Expr> {
         None => None,
         Some(_) => Some(register(&fields, DREG)?),
     };
-    // Only a request holds an id, and there it says nothing that the name does not.
-    let _ = SET_ID;
     Some(Expr::Lookup { set: SetRef::Named(fields.string(SET)?), sreg: register(&fields, SREG)?, dreg, inverted })
 }

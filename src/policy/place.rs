@@ -1,0 +1,35 @@
+//! Places in the text as the YAML reader tells them, and the bounds it keeps.
+
+use super::diagnostic::Span;
+use serde_saphyr::Location;
+
+/// How deep lists and mappings may be nested: a policy needs five.
+pub(super) const MAX_DEPTH: usize = 32;
+/// How many nodes a file may have once its aliases are written out.
+pub(super) const MAX_NODES: usize = 300_000;
+
+/// The place of a location of the reader; `text` is what it read.
+pub(super) fn span_of(location: Location, text: &str) -> Span {
+    let offset = location.span().byte_offset().and_then(|offset| usize::try_from(offset).ok());
+    let start = offset.unwrap_or_else(|| offset_of(location, text));
+    let length = location.span().byte_len().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
+    let start = floor(text, start);
+    let end = floor(text, start.saturating_add(length)).max(start);
+    let line = u32::try_from(location.line()).unwrap_or(u32::MAX).max(1);
+    Span { source: 0, start, end, line }
+}
+
+/// The byte of a line and a column, for the problems that the reader gives no byte of.
+fn offset_of(location: Location, text: &str) -> usize {
+    let line = usize::try_from(location.line()).unwrap_or(usize::MAX).saturating_sub(1);
+    let column = usize::try_from(location.column()).unwrap_or(usize::MAX).saturating_sub(1);
+    let lines = text.split_inclusive('\n');
+    let before: usize = lines.clone().take(line).map(str::len).sum();
+    let line = lines.clone().nth(line).unwrap_or("");
+    before + line.char_indices().nth(column).map_or(line.trim_end().len(), |(at, _)| at)
+}
+
+/// The nearest character boundary at or before an offset.
+fn floor(text: &str, offset: usize) -> usize {
+    (0..=offset.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0)
+}
