@@ -209,7 +209,11 @@ fn help_tells_the_exit_statuses_of_every_command_whose_status_is_an_answer() {
     let statuses = [
         ("check", "Exit status: 0 valid, 1 not"),
         ("diff", "Exit status: 0 in sync, 2 differs, 1 error"),
-        ("apply", "Exit status: 0, or 1 with the old rules still in force"),
+        (
+            "apply",
+            "Exit status: 0 the kernel holds the policy, 1 it does not, and unless the error says otherwise the old \
+             rules are in force.",
+        ),
         ("status", "Exit status: 0 active, 3 not active, 1 error"),
     ];
     for (command, sentence) in statuses {

@@ -8,7 +8,10 @@ use palisade::load::load;
 use palisade::netlink::Socket;
 use palisade::ruleset::{Expr, Rule, Table, TableId, Verdict};
 use std::fmt::Write;
+use std::io::Write as _;
 use std::net::SocketAddr;
+use std::process::Stdio;
+use std::time::Instant;
 use support::lab::{HOST, Lab};
 use support::namespace::{Namespace, output};
 use support::probe::{Outcome, PATIENCE, SILENCE, Target};
@@ -296,6 +299,23 @@ fn a_change_of_a_group_is_one_change_of_its_set() {
     }
 }
 
+#[test]
+fn many_new_members_of_a_group_are_one_command_too() {
+    let lab = Lab::new();
+    lab.write_policy("policy.yaml", BASE);
+    lab.palisade("policy.yaml", &["apply"]).success();
+    let members: Vec<String> = (0..40).map(|n| format!("192.0.2.{}", 2 * n)).collect();
+    lab.write_policy("policy.yaml", &BASE.replacen("1.1.1.2]", &format!("1.1.1.2, {}]", members.join(", ")), 1));
+
+    let planned = lab.palisade("policy.yaml", &["apply", "--dry-run", "--json"]).success();
+
+    let planned: serde_json::Value = serde_json::from_str(&planned).expect("JSON");
+    let command = format!("add element inet palisade trusted-v4 {{\n\t{}\n}}", members.join(",\n\t"));
+    assert_eq!(planned["commands"], serde_json::json!([command]));
+    lab.host.nft_load(&command);
+    assert_eq!(lab.palisade("policy.yaml", &["diff"]).success(), "");
+}
+
 /// 3,000 services and 10,000 sources, and the file that holds 4,000 of them.
 fn large_policy() -> (String, String) {
     let mut policy = "version: 1\ngroups:\n  listed: { file: sources.txt }\n".to_owned();
@@ -389,4 +409,33 @@ fn a_rule_that_the_kernel_refuses_is_named_with_its_policy_line_and_nothing_chan
     );
     assert_eq!(listing(&lab), before);
     assert_eq!(generation(&lab.host), generation_before);
+}
+
+#[test]
+fn a_table_that_a_running_program_owns_is_refused_and_stays_as_it_is() {
+    let lab = Lab::new();
+    // The table is this nft's own as long as its standard input is open.
+    let mut owner = lab.host.command("nft");
+    let mut owner = owner.arg("-i").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("nft is installed");
+    let mut input = owner.stdin.take().expect("it was piped");
+    input
+        .write_all(b"add table inet palisade { flags owner; }\nadd chain inet palisade theirs\n")
+        .expect("nft reads its input");
+    let begun = Instant::now();
+    while !lab.host.nft_list().contains("chain theirs") {
+        assert!(begun.elapsed() < PATIENCE, "nft makes a table of its own");
+    }
+    let before = listing(&lab);
+
+    let said = [&["apply"][..], &["disable", "--yes"]].map(|arguments| {
+        let done = lab.palisade("jesse.yaml", arguments);
+        (done.status, done.stdout, done.stderr)
+    });
+
+    let sentence = "error: the kernel refused table inet palisade: Operation not permitted; nothing was changed, the old \
+                    rules are in force\n";
+    assert_eq!(said, [0, 1].map(|_| (Some(1), String::new(), sentence.to_owned())));
+    assert_eq!(listing(&lab), before);
+    drop(input);
+    owner.wait().expect("it was started");
 }

@@ -153,7 +153,9 @@ fn a_program_that_writes_as_fast_as_it_can_loses_nothing_and_is_told_apart_from_
                     let done = match (number < KEPT, kept.contains(&number)) {
                         (true, false) => writer.add(number).map(|()| kept.insert(number)),
                         (true, true) => writer.delete(number).map(|()| kept.remove(&number)),
-                        (false, _) if number % 2 == 0 => writer.add(u32::MAX).map(|()| kept.insert(u32::MAX)),
+                        (false, _) if number.is_multiple_of(2) => {
+                            writer.add(u32::MAX).map(|()| kept.insert(u32::MAX))
+                        }
                         (false, _) => writer.delete(u32::MAX).map(|()| kept.remove(&u32::MAX)),
                     };
                     done.expect("the writer's commits are none of palisade's business");
@@ -303,7 +305,7 @@ fn eight_applies_of_two_policies_at_once_leave_one_of_them_whole() {
     for _ in 0..3 {
         let done: Vec<Output> = thread::scope(|scope| {
             let apply = |n: usize| {
-                let policy = if n % 2 == 0 { "jesse.yaml" } else { OTHER };
+                let policy = if n.is_multiple_of(2) { "jesse.yaml" } else { OTHER };
                 let lab = &lab;
                 scope.spawn(move || lab.palisade(policy, &["apply"]))
             };

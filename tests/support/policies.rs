@@ -313,7 +313,7 @@ fn service(name: &'static str, groups: Vec<&'static str>, files: usize) -> impl 
                 ("on", on),
                 ("limit", limit.map(str::to_owned)),
                 ("log", log.then(|| "true".to_owned())),
-                ("comment", comment.map(|text| quoted(text))),
+                ("comment", comment.map(quoted)),
             ];
             let given = given.into_iter().filter_map(|(key, value)| Some(format!(", {key}: {}", value?)));
             format!("{name}: {{ ports: {ports}, from: {from}{} }}", given.collect::<String>())
