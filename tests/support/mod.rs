@@ -5,4 +5,5 @@ pub mod echo;
 pub mod lab;
 pub mod matrix;
 pub mod namespace;
+pub mod policies;
 pub mod probe;
