@@ -31,7 +31,10 @@ fn main() -> ExitCode {
     match print(&output) {
         Ok(()) => ExitCode::from(status),
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::from(status),
-        Err(_) => ExitCode::FAILURE,
+        Err(source) => {
+            complain(&Error::Io { what: "can't print".to_owned(), source }, color);
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -1,12 +1,15 @@
 //! Whatever the bytes are, nothing panics; and a valid policy means what was written.
 
+#[path = "support/policies.rs"]
+mod policies;
+
 use palisade::facts::{Facts, ListFile};
 use palisade::policy::{Problems, Source, Sources, parse, parse_bytes};
-use palisade::resolve::{Ports, Transport, resolve};
+use palisade::resolve::{Ports, resolve};
 use palisade::ruleset::{AddressRange, Addresses};
+use policies::{ports, range};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 /// Runs everything behind the reading of files, rendering included.
@@ -82,45 +85,6 @@ proptest! {
             let _ = Problems::new(problems, facts.sources(policy)).render(true);
         }
     }
-}
-
-/// A range, and the text for it.
-fn range() -> impl Strategy<Value = (AddressRange, String)> {
-    // 0.0.0.0 and :: stand for no peer and are refused.
-    let v4 = (1..=u32::MAX).prop_map(Ipv4Addr::from);
-    let v6 = any::<u128>().prop_map(Ipv6Addr::from).prop_filter("an IPv6 address", |address| {
-        address.to_ipv4_mapped().is_none() && *address != Ipv6Addr::UNSPECIFIED
-    });
-    prop_oneof![
-        v4.clone().prop_map(|a| (AddressRange::V4(a, a), a.to_string())),
-        v6.clone().prop_map(|a| (AddressRange::V6(a, a), a.to_string())),
-        (v4.clone(), v4.clone()).prop_map(|(a, b)| {
-            let (a, b) = (a.min(b), a.max(b));
-            (AddressRange::V4(a, b), format!("{a}-{b}"))
-        }),
-        (v6.clone(), v6.clone()).prop_map(|(a, b)| {
-            let (a, b) = (a.min(b), a.max(b));
-            (AddressRange::V6(a, b), format!("{a}-{b}"))
-        }),
-        (v4, 0_u8..=32).prop_map(|(a, length)| {
-            let mask = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
-            let first = u32::from(a) & mask;
-            (AddressRange::V4(first.into(), (first | !mask).into()), format!("{}/{length}", Ipv4Addr::from(first)))
-        }),
-        (v6, 0_u8..=64).prop_map(|(a, length)| {
-            let mask = u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0);
-            let first = u128::from(a) & mask;
-            (AddressRange::V6(first.into(), (first | !mask).into()), format!("{}/{length}", Ipv6Addr::from(first)))
-        }),
-    ]
-}
-
-fn ports() -> impl Strategy<Value = Ports> {
-    (prop::sample::select(Transport::ALL.to_vec()), 1_u16.., 1_u16..).prop_map(|(transport, a, b)| Ports {
-        transport,
-        first: a.min(b),
-        last: a.max(b),
-    })
 }
 
 proptest! {

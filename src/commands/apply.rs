@@ -39,13 +39,12 @@ pub(super) fn run(path: &Path, dry_run: bool) -> Result<Report, Error> {
 fn plan(socket: &Socket, desired: &Desired) -> Result<Report, Error> {
     let live = socket.snapshot(&desired.id)?.table;
     let transaction = delta(&desired.id, live.as_ref(), Some(&desired.table));
-    let commands = render::transaction(&transaction);
     let text = match transaction.ops.is_empty() {
         true => "# nothing to do: the kernel already holds this policy\n".to_owned(),
-        false => commands.clone(),
+        false => render::transaction(&transaction),
     };
     let changes = changes(&desired.id, live.as_ref(), Some(&desired.table));
-    let commands: Vec<&str> = commands.lines().collect();
+    let commands = render::commands(&transaction);
     let json = json!({ "applied": false, "in_sync": changes.is_empty(), "changes": changes, "commands": commands });
     Ok(Report::ok(text, json))
 }

@@ -120,7 +120,8 @@ fn counted<'a>(rules: impl IntoIterator<Item = &'a Rule>) -> Count {
 
 fn table_of(services: &[ServiceStatus], denied: &BTreeMap<&'static str, Count>) -> String {
     let mut text = String::new();
-    let width = services.iter().map(|service| service.name.len()).max().unwrap_or(0).max("service".len());
+    let names = services.iter().map(|service| service.name.as_str()).chain(denied.keys().copied()).chain(["service"]);
+    let width = names.map(str::len).max().unwrap_or(0);
     if !services.is_empty() {
         let _ = writeln!(text, "\n{:>4}  {:width$}  {:>12}  {:>12}  ports", "", "service", "connections", "bytes");
         for ServiceStatus { number, name, ports, admitted, .. } in services {

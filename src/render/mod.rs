@@ -15,7 +15,7 @@ mod value;
 
 pub use set::{element, set_header};
 pub use statement::expressions;
-pub use transaction::transaction;
+pub use transaction::{commands, transaction};
 
 use crate::ruleset::{BaseChain, Chain, Family, Hook, Rule, Ruleset, Set, Table, TableId, Verdict};
 use std::fmt::Write;

@@ -5,17 +5,19 @@ use super::{chain_header, rule, set, set_header, table_name};
 use crate::transaction::{Op, Transaction};
 use std::fmt::Write;
 
-/// The commands that would do the same, one a line, for a reader.
+/// The commands that would do the same, in order, for a reader. One with many elements takes several lines.
 ///
-/// nft deletes rules by handle, which a transaction does not hold: such a line names the rule by its index and shows it
-/// behind a `#`. So does the line of a rule that stands before another.
+/// nft deletes rules by handle, which a transaction does not hold: such a command names the rule by its index and shows
+/// it behind a `#`. So does that of a rule that stands before another.
+#[must_use]
+pub fn commands(transaction: &Transaction) -> Vec<String> {
+    transaction.ops.iter().map(|op| command(transaction, op)).collect()
+}
+
+/// [`commands`] as one text, each ending its line.
 #[must_use]
 pub fn transaction(transaction: &Transaction) -> String {
-    let mut text = String::new();
-    for op in &transaction.ops {
-        let _ = writeln!(text, "{}", command(transaction, op));
-    }
-    text
+    commands(transaction).into_iter().map(|command| command + "\n").collect()
 }
 
 fn command(transaction: &Transaction, op: &Op) -> String {

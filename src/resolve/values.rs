@@ -138,7 +138,8 @@ pub(super) fn interface(text: &str) -> Result<Interface, Fault> {
     if name == "." || name == ".." {
         return Err(fault("the kernel allows no such name").help("`ip link` lists the names"));
     }
-    Ok(Interface { name: name.to_owned(), wildcard })
+    // Behind 15 bytes nothing can follow, so that a `*` there means the one name; nft would refuse it.
+    Ok(Interface { name: name.to_owned(), wildcard: wildcard && name.len() < 15 })
 }
 
 /// Checks a service's comment.
@@ -156,4 +157,16 @@ pub(super) fn comment(text: &str) -> Result<String, Fault> {
             .help("shorten it; what is longer belongs behind a `#`"));
     }
     Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_behind_the_longest_name_stands_for_nothing_more() {
+        let interface = |text| interface(text).map(|interface| (interface.name, interface.wildcard));
+        assert_eq!(interface("fifteen-bytes-x*"), Ok(("fifteen-bytes-x".to_owned(), false)));
+        assert_eq!(interface("fourteen-bytes*"), Ok(("fourteen-bytes".to_owned(), true)));
+    }
 }

@@ -6,5 +6,6 @@ pub mod echo;
 pub mod lab;
 pub mod matrix;
 pub mod namespace;
+pub mod policies;
 pub mod probe;
 pub mod raw;

@@ -1,0 +1,266 @@
+//! The command line: what is printed where, and with which exit status. Nothing here asks the kernel.
+#![allow(missing_docs)]
+
+use serde_json::{Value, json};
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use tempfile::TempDir;
+
+const VALID: &str = "version: 1\nservices:\n  ssh:\n    ports: 22/tcp\n    from: any\n";
+const INVALID: &str = "version: 1\nservices:\n  ssh:\n    ports: 22\n    from: anny\n";
+/// What is said of [`INVALID`], the path left out.
+const PROBLEMS: &str = "\
+error: the port `22` does not say of which protocol
+ --> policy.yaml:4:12
+  |
+4 |     ports: 22
+  |            ^^
+  |
+  = help: write `22/tcp` or `22/udp`, or both as two items
+
+error: there is no group `anny`
+ --> policy.yaml:5:11
+  |
+5 |     from: anny
+  |           ^^^^
+  |
+  = help: did you mean `any`?
+";
+const COMMANDS: [&str; 9] = ["check", "show", "diff", "apply", "status", "disable", "schema", "completions", "man"];
+
+/// A folder of this user's own, in which palisade accepts a policy: nobody else may write there, and in the one above
+/// nobody may rename what is another's.
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(TempDir::new().expect("there is a place for temporary files"))
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.0.path().join(name);
+        fs::write(&path, text).expect("the folder is writable");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("the file is this user's");
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Done {
+    status: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+fn palisade(folder: &Folder, arguments: &[&str], variables: &[(&str, &str)]) -> Done {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_palisade"));
+    command.args(arguments).current_dir(folder.0.path()).stdin(Stdio::null());
+    for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "RUST_LOG"] {
+        command.env_remove(name);
+    }
+    let done = command.envs(variables.iter().copied()).output().expect("palisade was built");
+    let text = |bytes| String::from_utf8(bytes).expect("palisade writes UTF-8");
+    Done { status: done.status.code(), stdout: text(done.stdout), stderr: text(done.stderr) }
+}
+
+fn run(folder: &Folder, arguments: &[&str]) -> Done {
+    palisade(folder, arguments, &[])
+}
+
+#[test]
+fn help_and_version_succeed_and_a_mistyped_line_is_an_error_like_any_other() {
+    let folder = Folder::new();
+    for arguments in [&["--help"][..], &["-h"], &["--version"], &["diff", "--help"], &["man", "-h"]] {
+        let done = run(&folder, arguments);
+        assert_eq!((done.status, done.stderr.as_str()), (Some(0), ""), "{arguments:?}");
+        assert!(!done.stdout.is_empty());
+    }
+    let wrong: [&[&str]; 9] = [
+        &[],
+        &["chekc"],
+        &["diff", "--deeper"],
+        &["show", "--format", "xml"],
+        &["completions"],
+        &["completions", "tcsh"],
+        &["man"],
+        &["--color", "blue", "check"],
+        &["check", "-q", "-v"],
+    ];
+    for arguments in wrong {
+        let done = run(&folder, arguments);
+        assert_eq!((done.status, done.stdout.as_str()), (Some(1), ""), "{arguments:?}: diff's 2 is an answer");
+        assert!(done.stderr.contains("--help"), "{arguments:?}: {}", done.stderr);
+    }
+}
+
+#[test]
+fn an_invalid_policy_is_refused_with_every_problem_and_status_1() {
+    let folder = Folder::new();
+    folder.write("policy.yaml", INVALID);
+    for command in ["check", "show"] {
+        let expected = Done { status: Some(1), stdout: String::new(), stderr: PROBLEMS.to_owned() };
+        assert_eq!(run(&folder, &["--policy", "policy.yaml", command]), expected);
+    }
+}
+
+#[test]
+fn json_is_one_document_on_standard_output_whatever_happens() {
+    let folder = Folder::new();
+    folder.write("policy.yaml", INVALID);
+    let problems = json!([
+        {
+            "message": "the port `22` does not say of which protocol",
+            "file": "policy.yaml",
+            "line": 4,
+            "column": 12,
+            "help": "write `22/tcp` or `22/udp`, or both as two items",
+        },
+        {
+            "message": "there is no group `anny`",
+            "file": "policy.yaml",
+            "line": 5,
+            "column": 11,
+            "help": "did you mean `any`?",
+        },
+    ]);
+    let error = json!({ "error": "the policy is not valid", "problems": &problems });
+    let expected = [("check", json!({ "valid": false, "problems": &problems })), ("show", error)];
+    for (command, document) in expected {
+        let done = run(&folder, &["--policy", "policy.yaml", command, "--json"]);
+        assert_eq!(done.stdout.lines().count(), 1);
+        assert_eq!(serde_json::from_str::<Value>(&done.stdout).expect("one document"), document);
+        assert_eq!((done.status, done.stderr.as_str()), (Some(1), PROBLEMS));
+    }
+
+    folder.write("policy.yaml", VALID);
+    for arguments in [&["show"][..], &["show", "--format", "json"], &["schema"], &["completions", "zsh"]] {
+        let done = run(&folder, &[&["--policy", "policy.yaml", "--json"], arguments].concat());
+        assert_eq!((done.status, done.stderr.as_str()), (Some(0), ""), "{arguments:?}");
+        assert_eq!(done.stdout.lines().count(), 1);
+        assert!(serde_json::from_str::<Value>(&done.stdout).expect("one document").is_object());
+    }
+}
+
+#[test]
+fn a_policy_that_is_not_there_is_one_sentence() {
+    let folder = Folder::new();
+    let done = run(&folder, &["--policy", "none.yaml", "check"]);
+    assert_eq!(
+        done,
+        Done { status: Some(1), stdout: String::new(), stderr: "error: none.yaml does not exist\n".into() }
+    );
+}
+
+#[test]
+fn colours_are_for_terminals_and_for_whoever_asks() {
+    let folder = Folder::new();
+    folder.write("policy.yaml", INVALID);
+    let colourful = |arguments: &[&str], variables: &[(&str, &str)]| {
+        let done = palisade(&folder, &[&["--policy", "policy.yaml", "check"], arguments].concat(), variables);
+        done.stderr.contains('\u{1b}')
+    };
+    assert!(!colourful(&[], &[]), "no terminal");
+    assert!(colourful(&["--color", "always"], &[]));
+    assert!(colourful(&["--color=always"], &[("NO_COLOR", "1")]), "what is typed beats what is set");
+    assert!(!colourful(&["--color", "never"], &[("CLICOLOR_FORCE", "1")]));
+    assert!(!colourful(&["--color", "auto"], &[("NO_COLOR", "1"), ("CLICOLOR_FORCE", "1")]));
+}
+
+#[test]
+fn the_schema_is_json_and_each_shell_has_completions() {
+    let folder = Folder::new();
+    let schema = run(&folder, &["schema"]);
+    let parsed: Value = serde_json::from_str(&schema.stdout).expect("JSON");
+    assert_eq!(parsed["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let done = run(&folder, &["completions", shell]);
+        assert_eq!((done.status, done.stderr.as_str()), (Some(0), ""));
+        for command in COMMANDS {
+            assert!(done.stdout.contains(command), "{command} in {shell}");
+        }
+    }
+}
+
+#[test]
+fn there_is_a_manual_page_of_palisade_and_of_each_command() {
+    let folder = Folder::new();
+    let done = run(&folder, &["man", "pages/new"]);
+    assert_eq!(done, Done { status: Some(0), stdout: String::new(), stderr: String::new() });
+    let found = fs::read_dir(folder.0.path().join("pages/new")).expect("the folder was made");
+    let mut found: Vec<String> =
+        found.map(|entry| entry.expect("it can be read").file_name().to_string_lossy().into_owned()).collect();
+    found.sort();
+    let mut wanted = vec!["palisade.1".to_owned()];
+    wanted.extend(COMMANDS.map(|command| format!("palisade-{command}.1")));
+    wanted.sort();
+    assert_eq!(found, wanted);
+
+    folder.write("file", "");
+    let done = run(&folder, &["man", "file"]);
+    let stderr = "error: can't write manual pages to file: File exists (os error 17)\n".to_owned();
+    assert_eq!(done, Done { status: Some(1), stdout: String::new(), stderr });
+}
+
+#[test]
+fn help_tells_the_exit_statuses_of_every_command_whose_status_is_an_answer() {
+    let folder = Folder::new();
+    let statuses = [
+        ("check", "Exit status: 0 valid, 1 not"),
+        ("diff", "Exit status: 0 in sync, 2 differs, 1 error"),
+        (
+            "apply",
+            "Exit status: 0 the kernel holds the policy, 1 it does not, and unless the error says otherwise the old \
+             rules are in force.",
+        ),
+        ("status", "Exit status: 0 active, 3 not active, 1 error"),
+    ];
+    for (command, sentence) in statuses {
+        let help = run(&folder, &[command, "--help"]).stdout;
+        let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains(sentence), "{command}: {help}");
+    }
+    let help = run(&folder, &["--help"]).stdout;
+    let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    let all = "Exit status: 0 is success, 1 an error; `diff` exits with 2 when the kernel differs, `status` with 3 \
+               when nothing is loaded.";
+    assert!(words.contains(all), "{help}");
+}
+
+#[test]
+fn who_stops_reading_is_not_told_so() {
+    let folder = Folder::new();
+    let services: Vec<String> =
+        (1..2_000).map(|port| format!("  s{port}: {{ ports: {port}/tcp, from: any }}\n")).collect();
+    folder.write("policy.yaml", &format!("version: 1\nservices:\n{}", services.concat()));
+    let mut child = Command::new(env!("CARGO_BIN_EXE_palisade"))
+        .args(["--policy", "policy.yaml", "show"])
+        .current_dir(folder.0.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("palisade was built");
+    let mut first = [0; 20];
+    // More than a pipe holds is still to come when this end is closed.
+    child.stdout.take().expect("it was piped").read_exact(&mut first).expect("it prints");
+    let done = child.wait_with_output().expect("it was started");
+
+    assert_eq!(String::from_utf8_lossy(&first), "table inet palisade ");
+    assert_eq!((done.status.code(), String::from_utf8_lossy(&done.stderr).as_ref()), (Some(0), ""));
+}
+
+#[test]
+fn standard_output_that_is_full_is_an_error() {
+    let folder = Folder::new();
+    let path = Path::new("/dev/full");
+    let full = fs::File::options().write(true).open(path).expect("Linux has it");
+    let done = Command::new(env!("CARGO_BIN_EXE_palisade"))
+        .arg("schema")
+        .current_dir(folder.0.path())
+        .stdout(full)
+        .output()
+        .expect("palisade was built");
+    assert_eq!(done.status.code(), Some(1));
+    assert_eq!(String::from_utf8_lossy(&done.stderr), "error: can't print: No space left on device (os error 28)\n");
+}
