@@ -47,15 +47,15 @@ pub enum ChangeOp {
 pub enum Object {
     /// The table itself.
     Table,
-    /// A chain, with all its rules when it is missing or foreign.
+    /// A chain. The rules of one that is missing or foreign follow.
     Chain,
-    /// A rule of a chain that is there.
+    /// A rule.
     Rule,
-    /// A set, elements and all when it is missing or foreign.
+    /// A set. The elements of one that is missing or foreign follow.
     Set,
     /// A map likewise.
     Map,
-    /// An element of a set or map that is there.
+    /// An element of a set or map.
     Element,
     /// A stateful object or flowtable, which palisade never makes.
     Other,
@@ -133,55 +133,46 @@ impl Comparison<'_> {
     }
 
     fn chains(&self, changes: &mut Vec<Change>) {
-        let header = |name: &str, chain: &Chain| {
-            let header = render::chain_header(self.family(), name, chain.base.as_ref(), None);
-            match chain.rules.len() {
-                0 => header,
-                1 => format!("{header} with 1 rule"),
-                rules => format!("{header} with {rules} rules"),
-            }
-        };
+        let nothing = Chain::default();
         for name in names(&self.live.chains, &self.desired.chains) {
-            let change = |op, text, was, comment: Option<&String>| Change {
+            let header = |chain: &Chain, comment| {
+                render::chain_header(
+                    self.family(),
+                    name,
+                    chain.base.as_ref(),
+                    chain.comment.as_deref().filter(|_| comment),
+                )
+            };
+            let change = |op, text, was, chain: &Chain| Change {
                 op,
                 object: Object::Chain,
                 name: name.clone(),
                 text,
                 was,
-                origin: origin(comment),
+                origin: origin(chain.comment.as_ref()),
             };
-            match (self.live.chains.get(name), self.desired.chains.get(name)) {
-                (Some(live), None) => {
-                    changes.push(change(ChangeOp::Remove, header(name, live), None, live.comment.as_ref()));
-                }
-                (None, Some(desired)) => {
-                    changes.push(change(ChangeOp::Add, header(name, desired), None, desired.comment.as_ref()));
-                }
+            let (live, desired) = (self.live.chains.get(name), self.desired.chains.get(name));
+            match (live, desired) {
+                (Some(live), None) => changes.push(change(ChangeOp::Remove, header(live, true), None, live)),
+                (None, Some(desired)) => changes.push(change(ChangeOp::Add, header(desired, false), None, desired)),
                 (Some(live), Some(desired)) => {
                     let (is, wanted) = (live.canonical(), desired.canonical());
                     if is.base != wanted.base || is.comment != wanted.comment {
                         // A comment is shown only where it is the difference.
                         let comment = is.comment != wanted.comment;
-                        let text = |chain: &Chain| {
-                            let comment = chain.comment.as_deref().filter(|_| comment);
-                            render::chain_header(self.family(), name, chain.base.as_ref(), comment)
-                        };
-                        let (text, was) = (text(&wanted), text(&is));
-                        changes.push(change(ChangeOp::Change, text, Some(was), desired.comment.as_ref()));
+                        let (text, was) = (header(&wanted, comment), header(&is, comment));
+                        changes.push(change(ChangeOp::Change, text, Some(was), desired));
                     }
-                    self.rules(name, live, desired, changes);
                 }
                 (None, None) => {}
             }
+            self.rules(name, live.unwrap_or(&nothing), desired.unwrap_or(&nothing), changes);
         }
     }
 
+    /// In the order of the chain: between two rules that stay, first what goes, then what comes.
     fn rules(&self, chain: &str, live: &Chain, desired: &Chain, changes: &mut Vec<Change>) {
         let (is, wanted) = (live.canonical().rules, desired.canonical().rules);
-        if is == wanted {
-            return;
-        }
-        let common = common_rules(&is, &wanted);
         let change = |op, rule: &Rule, was: Option<String>| Change {
             op,
             object: Object::Rule,
@@ -190,28 +181,42 @@ impl Comparison<'_> {
             was,
             origin: origin(rule.comment.as_ref()),
         };
+        let common = common_rules(&is, &wanted);
         let kept_live: BTreeSet<usize> = common.iter().map(|&(index, _)| index).collect();
         let kept_desired: BTreeSet<usize> = common.iter().map(|&(_, index)| index).collect();
         let mut gone: Vec<usize> = (0..is.len()).filter(|index| !kept_live.contains(index)).collect();
-        for index in (0..wanted.len()).filter(|index| !kept_desired.contains(index)) {
-            // A rule that only stands elsewhere was moved; one with the same words was changed.
-            let moved = gone.iter().position(|&other| is[other] == wanted[index]);
-            let changed = || gone.iter().position(|&other| is[other].comment == wanted[index].comment);
-            changes.push(match moved.or_else(changed) {
-                Some(at) => {
-                    let was = gone.remove(at);
-                    let words = match moved {
-                        Some(_) => {
-                            format!("the same rule at place {} of the chain instead of {}", was + 1, index + 1)
-                        }
-                        None => render::rule(self.family(), &live.rules[was]),
-                    };
-                    change(ChangeOp::Change, &desired.rules[index], Some(words))
+        let mut pairs = BTreeMap::new();
+        let new: Vec<usize> = (0..wanted.len()).filter(|index| !kept_desired.contains(index)).collect();
+        // A rule that only stands elsewhere was moved; one with the same words, or the same effect, was changed.
+        let alike: [fn(&Rule, &Rule) -> bool; 3] =
+            [|a, b| a == b, |a, b| a.comment == b.comment, |a, b| a.exprs == b.exprs];
+        for alike in alike {
+            for &index in &new {
+                if !pairs.contains_key(&index)
+                    && let Some(at) = gone.iter().position(|&other| alike(&is[other], &wanted[index]))
+                {
+                    pairs.insert(index, gone.remove(at));
                 }
-                None => change(ChangeOp::Add, &desired.rules[index], None),
-            });
+            }
         }
-        changes.extend(gone.into_iter().map(|index| change(ChangeOp::Remove, &live.rules[index], None)));
+        let ends = common.iter().copied().chain([(is.len(), wanted.len())]);
+        let mut begin = (0, 0);
+        for (end_live, end_desired) in ends {
+            let lost = gone.iter().filter(|index| (begin.0..end_live).contains(*index));
+            changes.extend(lost.map(|&index| change(ChangeOp::Remove, &live.rules[index], None)));
+            for (index, rule) in desired.rules.iter().enumerate().take(end_desired).skip(begin.1) {
+                changes.push(match pairs.get(&index) {
+                    None => change(ChangeOp::Add, rule, None),
+                    Some(&was) if is[was] == wanted[index] => {
+                        let words =
+                            format!("the same rule at place {} of the chain instead of {}", was + 1, index + 1);
+                        change(ChangeOp::Change, rule, Some(words))
+                    }
+                    Some(&was) => change(ChangeOp::Change, rule, Some(render::rule(self.family(), &live.rules[was]))),
+                });
+            }
+            begin = (end_live + 1, end_desired + 1);
+        }
     }
 
     fn sets(&self, changes: &mut Vec<Change>) {
@@ -224,50 +229,61 @@ impl Comparison<'_> {
                 was,
                 origin: origin(spec.comment.as_ref()),
             };
-            let header = |set: &Set| {
-                let elements = set.elements.len();
-                format!("{} with {elements} element{}", header(name, &set.spec), if elements == 1 { "" } else { "s" })
+            let header = |spec: &SetSpec, comment| {
+                let comment = spec.comment.clone().filter(|_| comment);
+                render::set_header(name, &SetSpec { comment, ..spec.clone() })
             };
+            let empty = |set: &Set| Set { elements: Vec::new(), ..set.clone() };
             match (self.live.sets.get(name), self.desired.sets.get(name)) {
-                (Some(live), None) => changes.push(change(ChangeOp::Remove, header(live), None, &live.spec)),
-                (None, Some(desired)) => changes.push(change(ChangeOp::Add, header(desired), None, &desired.spec)),
+                (Some(live), None) => {
+                    changes.push(change(ChangeOp::Remove, header(&live.spec, true), None, &live.spec));
+                    self.elements(name, &live.canonical(), &empty(live), changes);
+                }
+                (None, Some(desired)) => {
+                    changes.push(change(ChangeOp::Add, header(&desired.spec, false), None, &desired.spec));
+                    self.elements(name, &empty(desired), &desired.canonical(), changes);
+                }
                 (Some(live), Some(desired)) => {
                     let (is, wanted) = (live.canonical(), desired.canonical());
                     if is.spec != wanted.spec {
-                        let text = |spec: &SetSpec| self::header(name, spec);
-                        let (text, was) = (text(&wanted.spec), text(&is.spec));
+                        // A comment is shown only where it is the difference.
+                        let comment = is.spec.comment != wanted.spec.comment;
+                        let (text, was) = (header(&wanted.spec, comment), header(&is.spec, comment));
                         changes.push(change(ChangeOp::Change, text, Some(was), &desired.spec));
                     }
-                    self.elements(name, &is, &wanted, desired.spec.comment.as_ref(), changes);
+                    let wanted = Set { spec: desired.spec.clone(), ..wanted };
+                    self.elements(name, &is, &wanted, changes);
                 }
                 (None, None) => {}
             }
         }
     }
 
-    /// A key on one side only was added or removed; one with another value was redirected.
-    fn elements(&self, name: &str, live: &Set, desired: &Set, comment: Option<&String>, changes: &mut Vec<Change>) {
+    /// A key on one side only was added or removed; one with another value was redirected. First what goes.
+    fn elements(&self, name: &str, live: &Set, desired: &Set, changes: &mut Vec<Change>) {
         let by_key = |set: &Set| -> BTreeMap<_, _> {
             set.elements.iter().map(|element| (element.key.clone(), element.clone())).collect()
         };
+        let comparable = (live.spec.key, live.spec.value) == (desired.spec.key, desired.spec.value);
         let (is, wanted) = (by_key(live), by_key(desired));
-        let text = |element: &Element| render::element(&desired.spec, element);
-        for key in names(&is, &wanted) {
-            let change = |op, element: &Element, was| Change {
-                op,
-                object: Object::Element,
-                name: name.to_owned(),
-                text: text(element),
-                was,
-                origin: self.leads_to(element).or_else(|| origin(comment)),
-            };
-            match (is.get(key), wanted.get(key)) {
-                (Some(element), None) => changes.push(change(ChangeOp::Remove, element, None)),
-                (None, Some(element)) => changes.push(change(ChangeOp::Add, element, None)),
-                (Some(live), Some(desired)) if live != desired => {
-                    changes.push(change(ChangeOp::Change, desired, Some(text(live))));
+        let change = |op, spec: &SetSpec, element: &Element, was| Change {
+            op,
+            object: Object::Element,
+            name: name.to_owned(),
+            text: render::element(spec, element),
+            was,
+            origin: self.leads_to(element).or_else(|| origin(desired.spec.comment.as_ref())),
+        };
+        let gone = is.iter().filter(|(key, _)| !comparable || !wanted.contains_key(key));
+        changes.extend(gone.map(|(_, element)| change(ChangeOp::Remove, &live.spec, element, None)));
+        for (key, element) in &wanted {
+            match is.get(key).filter(|_| comparable) {
+                None => changes.push(change(ChangeOp::Add, &desired.spec, element, None)),
+                Some(was) if was != element => {
+                    let was = render::element(&live.spec, was);
+                    changes.push(change(ChangeOp::Change, &desired.spec, element, Some(was)));
                 }
-                _ => {}
+                Some(_) => {}
             }
         }
     }
@@ -283,57 +299,89 @@ impl Comparison<'_> {
     }
 }
 
+/// How many elements of a set are shown before the rest is only counted.
+const SHOWN_ELEMENTS: usize = 50;
+
 /// The differences like a unified diff: `-` stands in the kernel, `+` in the policy, under the chain or set they are in.
+///
+/// Of each set at most 50 elements are shown, and then how many more differ.
 #[must_use]
 pub fn unified(changes: &[Change], id: &TableId, desired: &Table, policy: &str) -> String {
     if changes.is_empty() {
         return String::new();
     }
     let mut lines = vec![format!("--- kernel: {id}"), format!("+++ policy: {policy}")];
-    let mut place = None;
-    for change in changes {
-        let here = (matches!(change.object, Object::Element | Object::Set | Object::Map), &change.name);
-        if change.object != Object::Table && place != Some(here) {
-            lines.push(format!("@@ {} @@", heading(change, desired)));
+    let of_a_set = |change: &Change| matches!(change.object, Object::Element | Object::Set | Object::Map);
+    for group in changes.chunk_by(|a, b| (of_a_set(a), &a.name) == (of_a_set(b), &b.name)) {
+        let Some(first) = group.first() else { continue };
+        if first.object != Object::Table {
+            lines.push(format!("@@ {} @@", heading(first, desired)));
         }
-        place = Some(here);
-        let text = match change.object {
-            Object::Element | Object::Other => format!("{} {}", change.object, change.text),
-            _ => change.text.clone(),
-        };
-        match change.op {
-            ChangeOp::Remove => lines.push(format!("-{text}")),
-            ChangeOp::Add => lines.push(format!("+{text}")),
-            ChangeOp::Change => {
-                let was = change.was.as_deref().unwrap_or_default();
-                let element = if change.object == Object::Element { "element " } else { "" };
-                lines.push(format!("-{element}{was}"));
-                lines.push(format!("+{text}"));
+        let mut elements = 0;
+        for change in group {
+            elements += usize::from(change.object == Object::Element);
+            if elements <= SHOWN_ELEMENTS {
+                lines_of(change, &mut lines);
             }
+        }
+        if elements > SHOWN_ELEMENTS {
+            lines.push(format!(" and {} more elements, see --json", elements - SHOWN_ELEMENTS));
+        }
+        if group.iter().any(|change| is_beyond_us(&change.text) || change.was.as_deref().is_some_and(is_beyond_us)) {
+            let place = place(first, desired);
+            lines.push(format!(
+                " what is unknown here is shown by: nft list {place} {} {} {}",
+                id.family, id.name, first.name
+            ));
         }
     }
     lines.push(String::new());
     lines.join("\n")
 }
 
+/// The line or two of a change.
+fn lines_of(change: &Change, lines: &mut Vec<String>) {
+    let noun = match change.object {
+        Object::Element | Object::Other => format!("{} ", change.object),
+        _ => String::new(),
+    };
+    if let Some(was) = &change.was {
+        lines.push(format!("-{noun}{was}"));
+    }
+    let sign = if change.op == ChangeOp::Remove { '-' } else { '+' };
+    lines.push(format!("{sign}{noun}{}", change.text));
+}
+
+/// Whether a text has a part for which there are no words.
+fn is_beyond_us(text: &str) -> bool {
+    text.contains("<unknown ")
+}
+
 /// The place of a change: its chain or set, and what that is for.
 fn heading(change: &Change, desired: &Table) -> String {
-    let (kind, comment) = match change.object {
-        Object::Table | Object::Chain | Object::Rule | Object::Other => {
-            ("chain", desired.chains.get(&change.name).and_then(|chain| chain.comment.as_ref()))
+    if change.object == Object::Other {
+        return "not of the policy".to_owned();
+    }
+    let comment = match change.object {
+        Object::Set | Object::Map | Object::Element => {
+            desired.sets.get(&change.name).and_then(|set| set.spec.comment.as_ref())
         }
+        _ => desired.chains.get(&change.name).and_then(|chain| chain.comment.as_ref()),
+    };
+    let comment =
+        comment.map_or("not of the policy", |comment| comment.strip_prefix("palisade: ").unwrap_or(comment));
+    format!("{} {}: {comment}", place(change, desired), change.name)
+}
+
+/// What nft calls the thing that a change is in.
+fn place(change: &Change, desired: &Table) -> &'static str {
+    match change.object {
         Object::Set | Object::Map | Object::Element => {
             let set = desired.sets.get(&change.name);
-            let kind = if set.is_some_and(|set| set.spec.value.is_some()) { "map" } else { "set" };
-            (kind, set.and_then(|set| set.spec.comment.as_ref()))
+            let is_map = set.map_or(change.object == Object::Map, |set| set.spec.value.is_some());
+            if is_map { "map" } else { "set" }
         }
-    };
-    match (change.object, comment) {
-        (Object::Other, _) => "not of the policy".to_owned(),
-        (_, Some(comment)) => {
-            format!("{kind} {}: {}", change.name, comment.strip_prefix("palisade: ").unwrap_or(comment))
-        }
-        (_, None) => format!("{kind} {}: not of the policy", change.name),
+        Object::Table | Object::Chain | Object::Rule | Object::Other => "chain",
     }
 }
 
@@ -341,14 +389,11 @@ fn names<'a, K: Ord, V>(live: &'a BTreeMap<K, V>, desired: &'a BTreeMap<K, V>) -
     live.keys().chain(desired.keys()).collect()
 }
 
-fn header(name: &str, spec: &SetSpec) -> String {
-    render::set_header(name, spec)
-}
-
 fn flag_words(flags: u32) -> String {
     match flags {
         0 => "in force".to_owned(),
         1 => "dormant, no chain of it sees a packet".to_owned(),
+        2 => "owned by another program, which alone can change it".to_owned(),
         other => format!("flags {other:#x}"),
     }
 }

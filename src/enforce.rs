@@ -1,7 +1,7 @@
 //! Making the kernel hold a table: desired, snapshot, delta, commit, verify.
 
 use crate::changes::changes;
-use crate::delta::{cost, delta};
+use crate::delta::{cost, delta, replacement};
 use crate::netlink::{CommitError, NetlinkError, Snapshot, Socket, encode};
 use crate::render;
 use crate::ruleset::{Table, TableId, split_origin};
@@ -13,6 +13,9 @@ use crate::transaction::{Op, Transaction};
 /// program that commits 30,000 times a second, one apply of a hundred was seen to take more than 20; against programs
 /// that do anything else as well, none took more than 6.
 const ATTEMPTS: u32 = 50;
+
+/// `NFT_TABLE_F_OWNER`: only the socket that made the table may change it.
+const OWNER: u32 = 2;
 
 /// What enforcing did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +53,11 @@ pub enum EnforceError {
         /// Whether a commit succeeded and could not be verified.
         committed: bool,
     },
+    /// The table belongs to another program's socket, and the kernel lets nobody else change it.
+    #[error(
+        "another program has made {0} its own (`flags owner`), and the kernel lets nobody else change it: nothing was changed; `nft list {0}` names that program, and when it ends the table goes with it"
+    )]
+    Owned(TableId),
     /// The kernel took the transaction and holds something else: a bug, in palisade or in the kernel.
     #[error("the kernel took the rules and holds others:\n{0}")]
     Unverified(String),
@@ -60,8 +68,7 @@ pub enum EnforceError {
 /// # Errors
 /// [`EnforceError`]; unless it says otherwise the old rules are in force.
 pub fn enforce(socket: &Socket, id: &TableId, desired: Option<&Table>) -> Result<Enforced, EnforceError> {
-    let mut operations = 0;
-    let mut committed = None;
+    let (mut operations, mut committed, mut whole) = (0, None, false);
     for attempts in 1..=ATTEMPTS {
         let snapshot = match socket.snapshot(id) {
             // A race lost like one of the commit: to give up here would not say whether a commit of ours went before.
@@ -71,34 +78,56 @@ pub fn enforce(socket: &Socket, id: &TableId, desired: Option<&Table>) -> Result
             }
             snapshot => snapshot?,
         };
-        let transaction = delta(id, snapshot.table.as_ref(), desired);
+        let mut transaction = delta(id, snapshot.table.as_ref(), desired);
         if transaction.ops.is_empty() {
             return Ok(Enforced { operations, attempts });
         }
-        if committed.is_some_and(|genid: u32| genid.wrapping_add(1) == snapshot.genid) {
-            // Nobody came between our commit and this snapshot, so the difference is our own.
-            return Err(unverified(id, &snapshot, desired));
+        if snapshot.table.as_ref().is_some_and(|table| table.flags & OWNER != 0) {
+            return Err(EnforceError::Owned(id.clone()));
         }
-        tracing::debug!(attempts, genid = snapshot.genid, operations = cost(&transaction.ops), "committing");
-        let batch = encode(&transaction, &snapshot.handles, snapshot.genid)
-            .map_err(|error| refused(&transaction, Some(error.op), error.problem.to_string()))?;
-        match socket.commit(&batch) {
-            Ok(()) => {
+        let replaceable = desired.filter(|_| snapshot.table.is_some());
+        if let (true, Some(desired)) = (whole, replaceable) {
+            transaction = replacement(id, desired);
+        }
+        let outcome = match committed {
+            // Nobody came between our commit and this snapshot, so the difference is our own.
+            Some(genid) if snapshot.genid.wrapping_sub(genid) == 1 => Err(unverified(id, &snapshot, desired)),
+            _ => commit(socket, &transaction, &snapshot),
+        };
+        match outcome {
+            Ok(true) => {
                 operations += cost(&transaction.ops);
                 committed = Some(snapshot.genid);
             }
-            Err(CommitError::Stale) => {
-                tracing::info!("another program changed the firewall meanwhile: computing anew")
+            Ok(false) => tracing::info!("another program changed the firewall meanwhile: computing anew"),
+            Err(error @ (EnforceError::Refused { .. } | EnforceError::Unverified(_)))
+                if replaceable.is_some() && !whole =>
+            {
+                tracing::warn!("{error}; trying to replace {id} as a whole, which loses its counters");
+                (committed, whole) = (None, true);
             }
-            Err(CommitError::Netlink(error)) => return Err(error.into()),
-            Err(error @ CommitError::TooBig { .. }) => return Err(EnforceError::TooBig(error)),
-            Err(CommitError::Refused { op, errno, text }) => {
-                let text = text.map(|text| format!(" ({text})")).unwrap_or_default();
-                return Err(refused(&transaction, op, format!("{}{text}", errno.desc())));
-            }
+            Err(error) => return Err(error),
         }
     }
-    Err(EnforceError::Contended { attempts: ATTEMPTS, committed: committed.is_some() })
+    Err(EnforceError::Contended { attempts: ATTEMPTS, committed: operations > 0 })
+}
+
+/// Commits a transaction; `false` when others have changed the ruleset since the snapshot.
+fn commit(socket: &Socket, transaction: &Transaction, snapshot: &Snapshot) -> Result<bool, EnforceError> {
+    let operations = cost(&transaction.ops);
+    tracing::debug!(genid = snapshot.genid, operations, "committing");
+    let batch = encode(transaction, &snapshot.handles, snapshot.genid)
+        .map_err(|error| refused(transaction, Some(error.op), error.problem.to_string()))?;
+    match socket.commit(&batch) {
+        Ok(()) => Ok(true),
+        Err(CommitError::Stale) => Ok(false),
+        Err(CommitError::Netlink(error)) => Err(error.into()),
+        Err(error @ CommitError::TooBig { .. }) => Err(EnforceError::TooBig(error)),
+        Err(CommitError::Refused { op, errno, text }) => {
+            let text = text.map(|text| format!(" ({text})")).unwrap_or_default();
+            Err(refused(transaction, op, format!("{}{text}", errno.desc())))
+        }
+    }
 }
 
 fn refused(transaction: &Transaction, op: Option<usize>, why: String) -> EnforceError {

@@ -3,7 +3,7 @@
 mod support;
 
 use std::net::{IpAddr, SocketAddr};
-use support::lab::{CLIENT, HOST, LAN, Lab, foreign};
+use support::lab::{CLIENT, HOST, LAN, Lab, foreign, without_time};
 use support::matrix::Matrix;
 use support::probe::{Outcome, PATIENCE, SILENCE, Target, talks};
 
@@ -206,13 +206,6 @@ fn applying_again_changes_nothing_and_what_someone_broke_is_found_and_mended() {
     assert_eq!(lab.palisade("jesse.yaml", &["diff"]).status, Some(0));
     assert_eq!(lab.host.nft_list(), applied);
     matrix.assert_holds(&lab);
-}
-
-/// A listing without the time of loading, which the table's comment ends in.
-fn without_time(listing: &str) -> String {
-    let (before, rest) = listing.split_once(", loaded ").expect("the table says when it was loaded");
-    let (_, after) = rest.split_once(')').expect("a parenthesis ends it");
-    format!("{before}){after}")
 }
 
 #[test]

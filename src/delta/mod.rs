@@ -13,7 +13,9 @@ mod model;
 #[cfg(test)]
 mod tests;
 
-use crate::ruleset::{BaseChain, Chain, Element, ElementValue, Expr, Rule, Set, SetRef, Table, TableId, Verdict};
+use crate::ruleset::{
+    BaseChain, Chain, Element, ElementValue, Expr, Rule, Set, SetFlags, SetRef, Table, TableId, Verdict,
+};
 use crate::transaction::{Op, Transaction};
 use std::collections::BTreeSet;
 
@@ -62,6 +64,13 @@ pub fn common_rules(live: &[Rule], desired: &[Rule]) -> Vec<(usize, usize)> {
         .collect()
 }
 
+/// The transaction that replaces a table that is there, whatever is in it: what remains when the kernel refuses a
+/// [`delta`]. Counters, and what limits remember, begin anew.
+#[must_use]
+pub fn replacement(id: &TableId, desired: &Table) -> Transaction {
+    Transaction { table: id.clone(), ops: replace(desired) }
+}
+
 fn create(table: &Table) -> Vec<Op> {
     let mut ops = vec![Op::AddTable { flags: table.flags, comment: table.comment.clone() }];
     ops.extend(table.sets.iter().map(|(name, set)| add_set(name, set)));
@@ -85,12 +94,19 @@ fn change(live: &Table, desired: &Table) -> Vec<Op> {
         return Vec::new();
     }
     // Objects and flowtables are none of ours, and only the whole table's deletion takes every kind of them along.
-    if live.others != desired.others || (live.flags ^ desired.flags) & !DORMANT != 0 {
+    let foreign = live.others != desired.others || (live.flags ^ desired.flags) & !DORMANT != 0;
+    // A table's comment comes with the table. One without tells that somebody else made it.
+    if foreign || is_signed(desired) && !is_signed(live) {
         return replace(desired);
     }
     let least = difference.ops();
     let whole = replace(desired);
-    if cost(&least) <= cost(&whole) { least } else { whole }
+    if !least.is_empty() && cost(&least) <= cost(&whole) { least } else { whole }
+}
+
+/// Whether the table's comment says that palisade made it.
+fn is_signed(table: &Table) -> bool {
+    table.comment.as_deref().is_some_and(|comment| comment.starts_with("palisade: "))
 }
 
 /// Two tables, canonical and as they are, and the names in them that can't stay.
@@ -113,11 +129,13 @@ impl<'a> Difference<'a> {
         let stale_sets = live
             .sets
             .iter()
+            .filter(|(_, set)| !goes_with_its_rule(set))
             .filter(|(name, set)| desired.sets.get(*name).is_none_or(|wanted| wanted.spec != set.spec));
         let stale_sets = stale_sets.map(|(name, _)| name.clone()).collect();
         let stale_chains = live
             .chains
             .iter()
+            .filter(|(name, _)| !is_anonymous(name))
             .filter(|(name, chain)| desired.chains.get(*name).is_none_or(|wanted| !can_become(chain, wanted)));
         let stale_chains = stale_chains.map(|(name, _)| name.clone()).collect();
         Self { live, desired, live_full, desired_full, stale_sets, stale_chains }
@@ -169,7 +187,7 @@ impl<'a> Difference<'a> {
 
     fn rules(&self, gone: &mut Vec<Op>, added: &mut Vec<Op>) {
         let names: BTreeSet<&String> = self.live.chains.keys().chain(self.desired.chains.keys()).collect();
-        for name in names {
+        for name in names.into_iter().filter(|name| !is_anonymous(name)) {
             // Ascending on both sides.
             let kept = self.kept_rules(name);
             for (index, rule) in rules_of(self.live_full, name).iter().enumerate() {
@@ -249,6 +267,16 @@ impl<'a> Difference<'a> {
             Some((name, live, desired))
         })
     }
+}
+
+/// Whether the kernel deletes the set with the rule that uses it, and in no other way: what `meter` makes.
+fn goes_with_its_rule(set: &Set) -> bool {
+    set.spec.flags.contains(SetFlags::ANONYMOUS)
+}
+
+/// Whether the kernel named the chain (`jump { ... }`) and deletes it with the rule that leads to it, and in no other way.
+fn is_anonymous(chain: &str) -> bool {
+    chain.starts_with("__chain")
 }
 
 fn rules_of<'a>(table: &'a Table, chain: &str) -> &'a [Rule] {

@@ -1,7 +1,7 @@
 use super::{Difference, cost, delta, model, replace};
 use crate::ruleset::{
-    BaseChain, Chain, Element, Expr, Hook, KeyType, MapValue, Policy, Register, Rule, Set, SetFlags, SetRef, SetSpec,
-    Table, TableId, Verdict,
+    BaseChain, Chain, DynsetOp, Element, Expr, Hook, KeyType, MapValue, Policy, Register, Rule, Set, SetFlags,
+    SetRef, SetSpec, Table, TableId, Verdict,
 };
 use crate::transaction::{Op, Transaction};
 use proptest::prelude::*;
@@ -205,4 +205,41 @@ fn one_address_more_in_a_group_is_one_element_more_in_its_set() {
         elements: vec![Element::single(&[1, 1, 1, 2])],
     }];
     assert_eq!(transaction.ops, expected);
+}
+
+#[test]
+fn what_the_kernel_deletes_with_a_rule_is_not_deleted_by_name() {
+    let desired = chain_of(&["1"]);
+    let mut live = chain_of(&["1", "2", "3"]);
+    let leading = Expr::Verdict(Verdict::Jump("__chain7".to_owned()));
+    let metering = Expr::Dynset {
+        set: "flood".to_owned(),
+        op: DynsetOp::Add,
+        sreg_key: Register::ONE,
+        timeout_ms: 0,
+        exprs: Vec::new(),
+    };
+    let rules = &mut live.chains.get_mut("a").expect("it was made").rules;
+    rules[1].exprs.push(leading);
+    rules[2].exprs.push(metering);
+    let (second, third) = (rules[1].clone(), rules[2].clone());
+    live.chains.insert("__chain7".to_owned(), Chain { rules: vec![rule("x")], ..Chain::default() });
+    let spec = SetSpec::new(KeyType::IPV4_ADDR, SetFlags::ANONYMOUS.with(SetFlags::DYNAMIC));
+    live.sets.insert("flood".to_owned(), Set { spec, elements: Vec::new() });
+
+    let gone = |index, rule| Op::DeleteRule { chain: "a".to_owned(), index, rule };
+    let transaction = delta(&TableId::palisade(), Some(&live), Some(&desired));
+    assert_eq!(transaction.ops, vec![gone(1, second), gone(2, third)]);
+}
+
+#[test]
+fn a_table_that_somebody_else_made_is_replaced_so_that_its_comment_is_ours() {
+    let live = Table { comment: Some("mine".to_owned()), ..chain_of(&["1", "x"]) };
+    let desired = Table { comment: Some("palisade: a table (policy.yaml)".to_owned()), ..chain_of(&["1"]) };
+    let id = TableId::palisade();
+    assert_eq!(delta(&id, Some(&live), Some(&desired)).ops, replace(&desired));
+
+    let stamped = Some("palisade: a table (policy.yaml, loaded 2026-11-22T15:04:05Z)".to_owned());
+    let ours = Table { comment: stamped, ..live };
+    assert_eq!(cost(&delta(&id, Some(&ours), Some(&desired)).ops), 1);
 }

@@ -171,3 +171,12 @@ pub fn foreign(listing: &str) -> String {
     }
     theirs
 }
+
+/// A listing without the time of loading, which `apply` writes behind the policy's name in the table's comment.
+pub fn without_time(listing: &str) -> String {
+    let line = |line: &str| match line.split_once(", loaded ") {
+        Some((begin, _)) => format!("{begin})\"\n"),
+        None => format!("{line}\n"),
+    };
+    listing.lines().map(line).collect()
+}

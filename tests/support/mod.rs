@@ -1,9 +1,11 @@
 //! The lab of the kernel tests: network namespaces that vanish with the test, real listeners and real probes in them.
 #![allow(dead_code, missing_docs)]
 
+pub mod drift;
 pub mod echo;
 pub mod lab;
 pub mod matrix;
 pub mod namespace;
 pub mod policies;
 pub mod probe;
+pub mod raw;
