@@ -8,10 +8,7 @@ use palisade::load::load;
 use palisade::netlink::Socket;
 use palisade::ruleset::{Expr, Rule, Table, TableId, Verdict};
 use std::fmt::Write;
-use std::io::Write as _;
 use std::net::SocketAddr;
-use std::process::Stdio;
-use std::time::Instant;
 use support::lab::{HOST, Lab};
 use support::namespace::{Namespace, output};
 use support::probe::{Outcome, PATIENCE, SILENCE, Target};
@@ -409,34 +406,4 @@ fn a_rule_that_the_kernel_refuses_is_named_with_its_policy_line_and_nothing_chan
     );
     assert_eq!(listing(&lab), before);
     assert_eq!(generation(&lab.host), generation_before);
-}
-
-#[test]
-fn a_table_that_a_running_program_owns_is_refused_and_stays_as_it_is() {
-    let lab = Lab::new();
-    // The table is this nft's own as long as its standard input is open.
-    let mut owner = lab.host.command("nft");
-    let mut owner = owner.arg("-i").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("nft is installed");
-    let mut input = owner.stdin.take().expect("it was piped");
-    input
-        .write_all(b"add table inet palisade { flags owner; }\nadd chain inet palisade theirs\n")
-        .expect("nft reads its input");
-    let begun = Instant::now();
-    while !lab.host.nft_list().contains("chain theirs") {
-        assert!(begun.elapsed() < PATIENCE, "nft makes a table of its own");
-    }
-    let before = listing(&lab);
-
-    let said = [&["apply"][..], &["disable", "--yes"]].map(|arguments| {
-        let done = lab.palisade("jesse.yaml", arguments);
-        (done.status, done.stdout, done.stderr)
-    });
-
-    let sentence = "error: another program has made table inet palisade its own (`flags owner`), and the kernel lets \
-                    nobody else change it: nothing was changed; `nft list table inet palisade` names that program, and \
-                    when it ends the table goes with it\n";
-    assert_eq!(said, [0, 1].map(|_| (Some(1), String::new(), sentence.to_owned())));
-    assert_eq!(listing(&lab), before);
-    drop(input);
-    owner.wait().expect("it was started");
 }

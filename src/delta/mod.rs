@@ -14,7 +14,7 @@ mod model;
 mod tests;
 
 use crate::ruleset::{
-    BaseChain, Chain, Element, ElementValue, Expr, Rule, Set, SetFlags, SetRef, Table, TableId, Verdict, split_origin,
+    BaseChain, Chain, Element, ElementValue, Expr, Rule, Set, SetFlags, SetRef, Table, TableId, Verdict,
 };
 use crate::transaction::{Op, Transaction};
 use std::collections::BTreeSet;
@@ -95,8 +95,8 @@ fn change(live: &Table, desired: &Table) -> Vec<Op> {
     }
     // Objects and flowtables are none of ours, and only the whole table's deletion takes every kind of them along.
     let foreign = live.others != desired.others || (live.flags ^ desired.flags) & !DORMANT != 0;
-    // A table's comment comes with the table. One that is not ours tells that somebody else made it.
-    if foreign || sentence(live) != sentence(desired) {
+    // A table's comment comes with the table. One without tells that somebody else made it.
+    if foreign || is_signed(desired) && !is_signed(live) {
         return replace(desired);
     }
     let least = difference.ops();
@@ -104,10 +104,9 @@ fn change(live: &Table, desired: &Table) -> Vec<Op> {
     if !least.is_empty() && cost(&least) <= cost(&whole) { least } else { whole }
 }
 
-/// What a table's comment says of it, without the policy's name and the time of loading.
-fn sentence(table: &Table) -> Option<&str> {
-    let comment = table.comment.as_deref()?;
-    Some(split_origin(comment).map_or(comment, |(sentence, _)| sentence))
+/// Whether the table's comment says that palisade made it.
+fn is_signed(table: &Table) -> bool {
+    table.comment.as_deref().is_some_and(|comment| comment.starts_with("palisade: "))
 }
 
 /// Two tables, canonical and as they are, and the names in them that can't stay.
