@@ -37,7 +37,10 @@ struct Folder(TempDir);
 
 impl Folder {
     fn new() -> Self {
-        Self(TempDir::new().expect("there is a place for temporary files"))
+        let folder = TempDir::new().expect("there is a place for temporary files");
+        // Whatever the umask.
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("the folder is this user's");
+        Self(folder)
     }
 
     fn write(&self, name: &str, text: &str) {
