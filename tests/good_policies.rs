@@ -3,7 +3,8 @@
 use palisade::facts::{Facts, ListFile, ProtocolNames, ServiceNames};
 use palisade::policy::{Problem, Problems, Source, Sources, parse, without_byte_order_mark};
 use palisade::resolve::{
-    Action, DefaultLines, Defaults, Group, Interface, Peers, Ports, Rate, Resolved, Service, Transport, resolve,
+    Action, Containers, DefaultLines, Defaults, Group, Interface, Peers, Ports, Rate, Resolved, Service, Transport,
+    resolve,
 };
 use palisade::ruleset::{AddressRange, Addresses, LimitUnit};
 use std::collections::{BTreeMap, BTreeSet};
@@ -94,6 +95,7 @@ fn a_version_alone_denies_what_comes_in_and_allows_what_goes_out() {
                 forward: Action::Deny,
                 ping: Action::Allow
             },
+            containers: Containers::default(),
             default_lines: DefaultLines::default(),
             groups: BTreeMap::new(),
             services: BTreeMap::new(),
@@ -196,6 +198,7 @@ log: { denied: off }
                 forward: Action::Allow,
                 ping: Action::Deny
             },
+            containers: Containers::default(),
             default_lines: DefaultLines { incoming: Some(2), outgoing: Some(2), forward: Some(2), ping: Some(2) },
             groups: BTreeMap::from([
                 ("everyone_here".to_owned(), everyone_here),

@@ -238,6 +238,7 @@ fn a_service_that_goes_takes_along_what_is_its_own() {
         -meta l4proto udp ct original proto-dst vmap @services-udp comment "palisade: services, by the udp port that the sender asked for (policy.yaml)"
         -chain service-names {
         -comment "palisade: service names (policy.yaml:13)"
+        -iifname @containers-if return comment "palisade: names: not from containers (policy.yaml:15)"
         -ip saddr @staff-v4 goto admit-names comment "palisade: names from staff (policy.yaml:15)"
         "#,
     );

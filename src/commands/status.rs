@@ -94,6 +94,7 @@ fn ports(service: &Service) -> Vec<String> {
 fn denied(live: &Table) -> BTreeMap<&'static str, Count> {
     let chains = [
         ("incoming", "default-incoming"),
+        ("containers", "default-containers"),
         ("forward", "default-forward"),
         ("outgoing", "default-outgoing"),
         ("invalid", "invalid"),

@@ -1,8 +1,9 @@
 //! What every default-deny machine needs, whatever its policy says.
 
 use super::Compiler;
+use super::forward::CONTAINERS;
 use super::statement::{Origin, Version, when};
-use crate::resolve::Action;
+use crate::resolve::{Action, Transport};
 use crate::ruleset::{Rule, Verdict, ct_state};
 
 /// RFC 792: destination unreachable (with "fragmentation needed"), time exceeded, parameter problem.
@@ -14,6 +15,9 @@ const ICMPV6_ERRORS: [u8; 4] = [1, 2, 3, 4];
 const NEIGHBOUR_DISCOVERY: [u8; 4] = [133, 134, 135, 136];
 /// RFC 2710 and 3810: multicast listener query, report, done, report version 2.
 const LISTENER_REPORTS: [u8; 4] = [130, 131, 132, 143];
+const DNS: u16 = 53;
+const DHCP: u16 = 67;
+const DHCPV6: u16 = 547;
 const ECHO_REQUEST: u8 = 8;
 const ECHO_REQUEST_V6: u8 = 128;
 
@@ -84,7 +88,7 @@ impl Compiler<'_> {
         if self.policy.defaults.incoming == Action::Allow {
             return Vec::new();
         }
-        vec![
+        let mut rules = vec![
             self.neighbour_discovery(),
             self.listener_reports(),
             when()
@@ -97,7 +101,21 @@ impl Compiler<'_> {
                 .udp_ports(547, 546)
                 .accept()
                 .because(self.says("DHCPv6 answers", Origin::BuiltIn)),
-        ]
+        ];
+        if self.has_containers() {
+            rules.extend(self.names_and_addresses_for_containers());
+        }
+        rules
+    }
+
+    /// Engines answer their guests' questions for names and addresses at this machine's end of the bridge (Podman's
+    /// aardvark-dns, the dnsmasq of libvirt, LXC and Incus), and a guest without them is none.
+    fn names_and_addresses_for_containers(&self) -> [Rule; 2] {
+        let rule = |transport, ports: &[u16], what: &str| {
+            let comment = self.says(&format!("containers ask their engine for {what}"), Origin::BuiltIn);
+            when().iifname_in(CONTAINERS).destination_ports(transport, ports).accept().because(comment)
+        };
+        [rule(Transport::Udp, &[DNS, DHCP, DHCPV6], "names and addresses"), rule(Transport::Tcp, &[DNS], "names")]
     }
 
     pub(super) fn essentials_output(&self) -> Vec<Rule> {

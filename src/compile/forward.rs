@@ -2,60 +2,74 @@
 
 use super::statement::{Origin, when};
 use super::{Compiler, PRIORITY_BEFORE_FILTER};
-use crate::resolve::{Action, Interface};
+use crate::resolve::Action;
 use crate::ruleset::{Hook, Policy, Rule};
 
-/// The bridges that container engines and guests' managers make, by their defaults.
-const CONTAINER_INTERFACES: [(&str, bool); 9] = [
-    ("docker0", false),
-    ("docker_gwbridge", false),
-    ("br-", true),
-    ("podman", true),
-    ("cni-podman", true),
-    ("lxcbr", true),
-    ("lxdbr", true),
-    ("incusbr", true),
-    ("virbr", true),
-];
-
-const CONTAINERS: &str = "container-interfaces";
+/// The set of the interfaces that containers send by; the group `containers` is the same set.
+pub(super) const CONTAINERS: &str = "containers-if";
 
 impl Compiler<'_> {
     /// Never a blanket `policy drop`: frames between containers of one bridge pass here too, and an accept in another
     /// base chain would not save them. What comes from outside and is not allowed is denied; the rest is left to its
     /// owner.
     pub(super) fn forward(&mut self) {
-        let interfaces = CONTAINER_INTERFACES.map(|(name, wildcard)| Interface { name: name.to_owned(), wildcard });
-        let comment = self.says("the bridges of container engines", Origin::Line(None));
-        self.interface_set(CONTAINERS.to_owned(), &interfaces.into_iter().collect(), comment);
-
-        self.containers_send();
-        self.containers_are_sent();
-        self.published();
-
-        let action = self.policy.defaults.forward;
-        let from = self.says("what containers send", Origin::BuiltIn);
-        let to = self.says("what is sent to containers", Origin::BuiltIn);
-        let mut rules = vec![
-            self.accept_replies(),
-            when().iifname_in(CONTAINERS).goto("from-containers").because(from),
-            when().oifname_in(CONTAINERS).goto("to-containers").because(to),
-        ];
-        rules.extend(self.goto_default("default-forward", action));
-        if action != Action::Allow {
-            self.default_chain("default-forward", "is routed", action, self.policy.default_lines.forward);
+        let mut rules = vec![self.accept_replies()];
+        if self.has_containers() {
+            self.containers_send();
+            self.containers_are_sent();
+            self.published();
+            let from = self.says("what containers send", Origin::BuiltIn);
+            let to = self.says("what is sent to containers", Origin::BuiltIn);
+            rules.push(when().iifname_in(CONTAINERS).goto("from-containers").because(from));
+            rules.push(when().oifname_in(CONTAINERS).goto("to-containers").because(to));
         }
+        let action = self.policy.defaults.forward;
+        rules.extend(self.goto_default("default-forward", action));
+        self.default_chain("default-forward", "is routed", action, self.policy.default_lines.forward);
         let comment = "what passes through this machine";
         self.base_chain("filter-forward", Hook::Forward, PRIORITY_BEFORE_FILTER, Policy::Accept, comment, rules);
     }
 
-    /// A container that asks for a published port of this machine asks like any source; all else it sends is between
-    /// it and its engine.
+    pub(super) fn has_containers(&self) -> bool {
+        !self.policy.containers.interfaces.is_empty()
+    }
+
+    /// `containers-if`, which both filter-input and filter-forward ask.
+    pub(super) fn container_set(&mut self) {
+        let containers = &self.policy.containers;
+        let comment =
+            self.says("group containers: the bridges of engines", Origin::Line(containers.lines.interfaces));
+        self.interface_set(CONTAINERS.to_owned(), &containers.interfaces, comment);
+    }
+
+    /// Where containers may reach every port of this machine, by whichever way their engine takes them there.
+    pub(super) fn admit_containers(&self) -> Option<Rule> {
+        let containers = &self.policy.containers;
+        (containers.host == Action::Allow && self.has_containers()).then(|| {
+            let comment = self.says("containers reach every port", Origin::Line(containers.lines.host));
+            when().iifname_in(CONTAINERS).counter().accept().because(comment)
+        })
+    }
+
+    /// A container that asks for a published port of this machine asks like any source. What else it sends is between
+    /// it and its engine, unless it may open nothing to the outside: then it still reaches other containers, as far as
+    /// their engine lets it.
     fn containers_send(&mut self) {
-        let rules = vec![
-            self.translated_are_published(),
-            when().accept().because(self.says("containers send freely", Origin::Line(None))),
-        ];
+        let containers = &self.policy.containers;
+        let mut rules = Vec::new();
+        if containers.host == Action::Deny {
+            rules.push(self.translated_are_published());
+        }
+        let outgoing = containers.outgoing;
+        let line = Origin::Line(containers.lines.outgoing);
+        if outgoing == Action::Allow {
+            rules.push(when().accept().because(self.says("containers send freely", line)));
+        } else {
+            let comment = self.says("containers to containers: their engine's business", Origin::BuiltIn);
+            rules.push(when().oifname_in(CONTAINERS).accept().because(comment));
+            rules.extend(self.goto_default("default-containers", outgoing));
+        }
+        self.default_chain("default-containers", "containers send", outgoing, containers.lines.outgoing);
         let comment = self.says("what containers send", Origin::BuiltIn);
         self.chain("from-containers", comment, rules);
     }

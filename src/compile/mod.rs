@@ -44,6 +44,7 @@ pub const COMMENT_MAX: usize = 125;
 pub fn compile(resolved: &Resolved) -> Ruleset {
     let mut compiler = Compiler::new(resolved);
     compiler.group_sets();
+    compiler.container_set();
     compiler.drop_blocked();
     compiler.services();
     compiler.input();
@@ -117,14 +118,15 @@ impl<'a> Compiler<'a> {
     fn input(&mut self) {
         let incoming = self.policy.defaults.incoming;
         let mut rules = vec![self.accept_established(incoming), self.accept_loopback()];
+        rules.extend(self.admit_containers());
         rules.extend(self.dispatch());
         rules.extend(self.ping());
         rules.extend(self.essentials_input());
         rules.extend(self.goto_default("default-incoming", incoming));
         if incoming != Action::Allow {
             self.invalid();
-            self.default_chain("default-incoming", "comes in", incoming, self.policy.default_lines.incoming);
         }
+        self.default_chain("default-incoming", "comes in", incoming, self.policy.default_lines.incoming);
         let comment = "what comes in to this machine";
         self.base_chain("filter-input", Hook::Input, PRIORITY_BEFORE_FILTER, policy_of(incoming), comment, rules);
     }
@@ -148,8 +150,12 @@ impl<'a> Compiler<'a> {
             .then(|| when().goto(chain).because(self.says("everything else: the default", Origin::BuiltIn)))
     }
 
-    /// The chain in which a default denies: logged within the rate, counted, then dropped or refused.
+    /// The chain in which a default denies: logged within the rate, counted, then dropped or refused. None where it
+    /// allows.
     fn default_chain(&mut self, name: &str, what: &str, action: Action, line: Option<u32>) {
+        if action == Action::Allow {
+            return;
+        }
         let mut rules = Vec::new();
         if let Some(rate) = self.policy.log_denied {
             let comment = self.says("what is denied is logged, so often at most", Origin::Line(rate.line));

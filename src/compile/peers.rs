@@ -50,40 +50,62 @@ impl Compiler<'_> {
         }
     }
 
-    /// The matches that together are "one of these peers", each with its words and its line.
-    pub(super) fn alternatives(
-        &self,
-        owner: &str,
-        list: &str,
-        peers: &Peers,
-    ) -> Vec<(Statement, String, Option<Line>)> {
+    /// The matches that together are "one of these peers".
+    pub(super) fn alternatives(&self, owner: &str, list: &str, peers: &Peers) -> Alternatives {
+        let mut all = Alternatives::default();
         if peers.any {
-            return vec![(when(), "from anyone".to_owned(), peers.line)];
+            all.anyone = Some((when(), "from anyone".to_owned(), peers.line));
+            return all;
         }
-        let mut matches = Vec::new();
         for (name, line) in &peers.groups {
             if let Some(group) = self.policy.groups.get(name) {
-                let sets = matches_on(&format!("{name}-"), &group.addresses, !group.interfaces.is_empty());
-                matches.extend(sets.into_iter().map(|one| (one, format!("from {name}"), Some(*line))));
+                let words = format!("from {name}");
+                all.add(&format!("{name}-"), &group.addresses, !group.interfaces.is_empty(), &words, Some(*line));
             }
         }
-        let sets = matches_on(&format!("{owner}.{list}-"), &peers.addresses, !peers.interfaces.is_empty());
-        matches.extend(sets.into_iter().map(|one| (one, "from those listed".to_owned(), peers.line)));
-        matches
+        let prefix = format!("{owner}.{list}-");
+        all.add(&prefix, &peers.addresses, !peers.interfaces.is_empty(), "from those listed", peers.line);
+        all
     }
 }
 
-/// A match for each of the sets `PREFIXv4`, `PREFIXv6` and `PREFIXif` that exists.
-fn matches_on(prefix: &str, addresses: &Addresses, interfaces: bool) -> Vec<Statement> {
-    let mut matches = Vec::new();
-    if !addresses.v4.is_empty() {
-        matches.push(when().source_in(Version::V4, &format!("{prefix}v4")));
+/// A match on a peer, with its words and its line.
+pub(super) type Match = (Statement, String, Option<Line>);
+
+/// The matches of a list of peers.
+#[derive(Default)]
+pub(super) struct Alternatives {
+    /// The one match that everything else is redundant beside.
+    pub(super) anyone: Option<Match>,
+    /// By the interface that a packet comes in by.
+    pub(super) by_interface: Vec<Match>,
+    /// By its source address.
+    pub(super) by_address: Vec<Match>,
+}
+
+impl Alternatives {
+    /// Adds a match for each of the sets `PREFIXv4`, `PREFIXv6` and `PREFIXif` that exists.
+    fn add(&mut self, prefix: &str, addresses: &Addresses, interfaces: bool, words: &str, line: Option<Line>) {
+        if interfaces {
+            self.by_interface.push((when().iifname_in(&format!("{prefix}if")), words.to_owned(), line));
+        }
+        for (version, none) in [(Version::V4, addresses.v4.is_empty()), (Version::V6, addresses.v6.is_empty())] {
+            if !none {
+                let source = when().source_in(version, &format!("{prefix}{}", version.suffix()));
+                self.by_address.push((source, words.to_owned(), line));
+            }
+        }
     }
-    if !addresses.v6.is_empty() {
-        matches.push(when().source_in(Version::V6, &format!("{prefix}v6")));
+}
+
+impl IntoIterator for Alternatives {
+    type Item = Match;
+    type IntoIter = std::iter::Chain<
+        std::iter::Chain<std::option::IntoIter<Match>, std::vec::IntoIter<Match>>,
+        std::vec::IntoIter<Match>,
+    >;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.anyone.into_iter().chain(self.by_interface).chain(self.by_address)
     }
-    if interfaces {
-        matches.push(when().iifname_in(&format!("{prefix}if")));
-    }
-    matches
 }

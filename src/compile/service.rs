@@ -1,6 +1,8 @@
 //! One chain a service: where it holds, who may not, who may.
 
 use super::Compiler;
+use super::forward::CONTAINERS;
+use super::peers::{Alternatives, Match};
 use super::statement::{Origin, Version, when};
 use crate::resolve::{Action, Line, Rate, Service};
 use crate::ruleset::{Rule, Set, SetFlags, SetSpec};
@@ -50,14 +52,14 @@ impl Compiler<'_> {
         let mut rules = self.out_of_scope(name, service);
         let title = title(name, service);
         if service.limit.is_none() && !service.log {
-            rules.extend(self.alternatives(name, "from", &service.from).into_iter().map(|(who, words, line)| {
+            rules.extend(self.who_may_reach(name, service, |(who, words, line)| {
                 who.counter().accept().because(self.says(&format!("{title} {words}"), Origin::Line(line)))
             }));
         } else if service.from.any {
             rules.extend(self.admit(name, service, service.from.line));
         } else {
             let admit = format!("admit-{name}");
-            rules.extend(self.alternatives(name, "from", &service.from).into_iter().map(|(who, words, line)| {
+            rules.extend(self.who_may_reach(name, service, |(who, words, line)| {
                 who.goto(&admit).because(self.says(&format!("{title} {words}"), Origin::Line(line)))
             }));
             let comment =
@@ -67,6 +69,21 @@ impl Compiler<'_> {
         }
         let comment = self.says(&format!("service {name}"), Origin::Line(Some(service.line)));
         self.chain(format!("service-{name}"), comment, rules);
+    }
+
+    /// A rule for each of the peers that `from` names.
+    ///
+    /// Containers are named by their interfaces, through `containers` or `any`: a service for a private network is not
+    /// one for the containers that have addresses of such a network.
+    fn who_may_reach(&self, name: &str, service: &Service, rule: impl Fn(Match) -> Rule) -> Vec<Rule> {
+        let Alternatives { anyone, by_interface, by_address } = self.alternatives(name, "from", &service.from);
+        let mut rules: Vec<Rule> = anyone.into_iter().chain(by_interface).map(&rule).collect();
+        if !by_address.is_empty() && self.has_containers() {
+            let comment = self.says(&format!("{name}: not from containers"), Origin::Line(service.from.line));
+            rules.push(when().iifname_in(CONTAINERS).go_back().because(comment));
+        }
+        rules.extend(by_address.into_iter().map(rule));
+        rules
     }
 
     /// The limit, the log, the acceptance.
@@ -104,7 +121,7 @@ impl Compiler<'_> {
     /// `excess-NAME`: drops who may reach the service and has not been admitted.
     fn deny_excess(&mut self, name: &str, service: &Service) {
         let mut rules = self.out_of_scope(name, service);
-        rules.extend(self.alternatives(name, "from", &service.from).into_iter().map(|(who, words, _)| {
+        rules.extend(self.who_may_reach(name, service, |(who, words, _)| {
             let comment =
                 self.says(&format!("{name}: too many {words}"), Origin::Line(service.limit.and_then(|l| l.line)));
             who.counter().drop().because(comment)

@@ -193,6 +193,18 @@ impl Statement {
         self.l4proto(Transport::Udp.number()).payload(PayloadBase::Transport, 0, 4).cmp(Cmp::Eq, &ports)
     }
 
+    /// `udp dport { 53, 67 }`, `tcp dport 53`
+    pub(super) fn destination_ports(self, transport: Transport, ports: &[u16]) -> Self {
+        let statement = self.l4proto(transport.number()).payload(PayloadBase::Transport, 2, 2);
+        match ports {
+            [one] => statement.cmp(Cmp::Eq, &one.to_be_bytes()),
+            several => {
+                let elements = several.iter().map(|port| Element::single(&port.to_be_bytes())).collect();
+                statement.lookup(anonymous(KeyType::INET_SERVICE, None, elements), None, false)
+            }
+        }
+    }
+
     /// `ct status dnat`
     pub(super) fn destination_was_translated(self) -> Self {
         self.ct(CtKey::Status, None).masked(STATUS_DNAT.to_ne_bytes().to_vec()).cmp(Cmp::Neq, &0_u32.to_ne_bytes())

@@ -51,6 +51,8 @@ pub struct Policy {
     pub services: Vec<Service>,
     /// Who is dropped.
     pub block: Given<List<Peer>>,
+    /// What containers may do.
+    pub containers: Containers,
     /// How often denied connections are logged.
     pub log_denied: Given<Text>,
 }
@@ -66,6 +68,17 @@ pub struct Defaults {
     pub forward: Given<Text>,
     /// Echo requests.
     pub ping: Given<Text>,
+}
+
+/// `containers`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Containers {
+    /// The bridges of container engines.
+    pub interfaces: Given<List<Peer>>,
+    /// What containers may open to the outside.
+    pub outgoing: Given<Text>,
+    /// Whether containers reach every port of this machine.
+    pub host: Given<Text>,
 }
 
 /// A list, or the one item that stands in its place.

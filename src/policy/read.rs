@@ -1,7 +1,7 @@
 //! From the tree of nodes to a [`Policy`], with every problem of its shape.
 
 use super::diagnostic::{Diagnostic, list, nearest, quote};
-use super::model::{Defaults, Given, Group, List, Peer, Policy, Service, Spanned, Text};
+use super::model::{Containers, Defaults, Given, Group, List, Peer, Policy, Service, Spanned, Text};
 use super::yaml::{Node, Value, key, repeated};
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ pub const SERVICE_KEYS: &[&str] = &["ports", "from", "except", "to", "on", "limi
 pub const LOG_KEYS: &[&str] = &["denied"];
 /// The keys of a peer that is a mapping.
 pub const PEER_KEYS: &[&str] = &["interface", "file"];
-/// The keys of `containers`, which this version reads past.
+/// The keys of `containers`.
 pub const CONTAINERS_KEYS: &[&str] = &["interfaces", "outgoing", "host"];
 /// The keys of an expectation, which this version reads past.
 pub const EXPECT_KEYS: &[&str] = &["allow", "deny", "from"];
@@ -68,10 +68,11 @@ impl Reader {
         if let Some(node) = fields.remove("log").filter(|node| node.value != Value::Empty) {
             self.log(node, policy);
         }
-        for name in ["containers", "expect"] {
-            if let Some(node) = fields.remove(name) {
-                self.problems.push(unsupported(node, name, root));
-            }
+        if let Some(node) = fields.remove("containers") {
+            self.containers(node, &mut policy.containers);
+        }
+        if let Some(node) = fields.remove("expect") {
+            self.problems.push(unsupported(node, root));
         }
     }
 
@@ -102,6 +103,16 @@ impl Reader {
         defaults.outgoing = word("outgoing");
         defaults.forward = word("forward");
         defaults.ping = word("ping");
+    }
+
+    fn containers(&mut self, node: &Node, containers: &mut Containers) {
+        if node.value == Value::Empty {
+            return;
+        }
+        let Some(fields) = self.fields(node, "`containers`", CONTAINERS_KEYS) else { return };
+        containers.interfaces = self.list(fields.get("interfaces").copied(), "`interfaces`", Self::peer);
+        containers.outgoing = self.text(fields.get("outgoing").copied(), "`outgoing`");
+        containers.host = self.text(fields.get("host").copied(), "`host`");
     }
 
     fn log(&mut self, node: &Node, policy: &mut Policy) {
@@ -347,17 +358,13 @@ fn first_key(node: &Node) -> super::Span {
     }
 }
 
-fn unsupported(node: &Node, name: &str, root: &Node) -> Diagnostic {
+fn unsupported(node: &Node, root: &Node) -> Diagnostic {
     let span = match &root.value {
         Value::Mapping(entries) => {
             entries.iter().find(|(_, value)| std::ptr::eq(value, node)).map_or(node.span, |(key, _)| key.span)
         }
         _ => node.span,
     };
-    let message = match name {
-        "containers" => "this version of palisade does not support the section `containers` yet",
-        _ => "this version of palisade does not support the section `expect` yet",
-    };
-    Diagnostic::at(span, message)
+    Diagnostic::at(span, "this version of palisade does not support the section `expect` yet")
         .help("remove it or comment it out; until it is supported nothing it says would hold")
 }

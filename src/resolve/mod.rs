@@ -9,7 +9,10 @@ mod resolved;
 mod values;
 
 pub use crate::ports::{Ports, Transport};
-pub use resolved::{Action, DefaultLines, Defaults, Group, Interface, Line, Peers, Rate, Resolved, Service};
+pub use resolved::{
+    Action, ContainerLines, Containers, DefaultLines, Defaults, Group, Interface, Line, Peers, Rate, Resolved,
+    Service,
+};
 
 use crate::facts::Facts;
 use crate::policy::{self, Diagnostic, Given, List, Policy, Span, Text, quote};
@@ -51,7 +54,8 @@ impl Fault {
 /// Every problem of meaning, each with its place and a remedy.
 pub fn resolve(policy: &Policy, facts: &Facts) -> Result<Resolved, Vec<Diagnostic>> {
     let mut problems = Vec::new();
-    let mut resolver = Resolver::new(policy, facts, &mut problems);
+    let containers = resolve_containers(&policy.containers, &mut problems);
+    let mut resolver = Resolver::new(policy, facts, &containers.interfaces, &mut problems);
     let mut services = BTreeMap::new();
     for service in &policy.services {
         services.insert(service.name.value.clone(), resolve_service(service, facts, &mut resolver, &mut problems));
@@ -70,6 +74,7 @@ pub fn resolve(policy: &Policy, facts: &Facts) -> Result<Resolved, Vec<Diagnosti
         groups,
         services,
         block,
+        containers,
         log_denied,
     })
 }
@@ -96,6 +101,27 @@ fn resolve_defaults(typed: &policy::Defaults, problems: &mut Vec<Diagnostic>) ->
         forward: read("forward", &typed.forward, &verdicts, otherwise.forward),
         ping: read("ping", &typed.ping, &verdicts[..2], otherwise.ping),
     }
+}
+
+fn resolve_containers(typed: &policy::Containers, problems: &mut Vec<Diagnostic>) -> Containers {
+    let verdicts = [("allow", Action::Allow), ("deny", Action::Deny), ("reject", Action::Reject)];
+    let otherwise = Containers::default();
+    let mut read = |key: &str, given: &Given<Text>, allowed: &[(&str, Action)], otherwise: Action| {
+        value(given, problems, |text| values::action(key, &text.value, allowed)).unwrap_or(otherwise)
+    };
+    let outgoing = read("outgoing", &typed.outgoing, &verdicts, otherwise.outgoing);
+    let host = read("host", &typed.host, &verdicts[..2], otherwise.host);
+    let line = |given: &Given<Text>| given.here().map(|text| text.span.line);
+    let lines = ContainerLines {
+        interfaces: typed.interfaces.here().map(|list| list.span.line),
+        outgoing: line(&typed.outgoing),
+        host: line(&typed.host),
+    };
+    let interfaces = match typed.interfaces.here() {
+        Some(list) => peers::interfaces(list, "interfaces", problems),
+        None => otherwise.interfaces,
+    };
+    Containers { interfaces, outgoing, host, lines }
 }
 
 fn default_lines(typed: &policy::Defaults) -> DefaultLines {
@@ -145,7 +171,7 @@ fn resolve_service<'a>(
             .unwrap_or_default()
             .into_iter()
             .collect(),
-        on: service.on.here().map(|list| peers::interfaces(list, problems)).unwrap_or_default(),
+        on: service.on.here().map(|list| peers::interfaces(list, "on", problems)).unwrap_or_default(),
         limit: value(&service.limit, problems, values::rate),
         log: value(&service.log, problems, |text| values::boolean("log", &text.value)).unwrap_or(false),
         comment: value(&service.comment, problems, |text| values::comment(&text.value)),

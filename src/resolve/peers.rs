@@ -22,6 +22,9 @@ const PRIVATE: [AddressRange; 4] = [
     ),
 ];
 
+/// The groups that every policy has.
+const BUILT_IN: [&str; 2] = ["private", "containers"];
+
 /// Where a peer stands, which decides what `any` means there.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
@@ -50,6 +53,8 @@ impl Members {
 /// Resolves peers, and remembers which groups were named.
 pub(super) struct Resolver<'a> {
     facts: &'a Facts,
+    /// What the built-in group `containers` is.
+    containers: BTreeSet<Interface>,
     /// The groups of the policy, those with illegal names included: using them is no second mistake.
     groups: BTreeMap<&'a str, (Span, Members)>,
     files: BTreeMap<&'a str, Rc<Vec<AddressRange>>>,
@@ -57,8 +62,19 @@ pub(super) struct Resolver<'a> {
 }
 
 impl<'a> Resolver<'a> {
-    pub(super) fn new(policy: &'a Policy, facts: &'a Facts, problems: &mut Vec<Diagnostic>) -> Self {
-        let mut resolver = Self { facts, groups: BTreeMap::new(), files: BTreeMap::new(), used: BTreeSet::new() };
+    pub(super) fn new(
+        policy: &'a Policy,
+        facts: &'a Facts,
+        containers: &BTreeSet<Interface>,
+        problems: &mut Vec<Diagnostic>,
+    ) -> Self {
+        let mut resolver = Self {
+            facts,
+            containers: containers.clone(),
+            groups: BTreeMap::new(),
+            files: BTreeMap::new(),
+            used: BTreeSet::new(),
+        };
         for group in &policy.groups {
             if let Err(fault) = values::group_name(&group.name.value) {
                 problems.push(fault.at(group.name.span));
@@ -107,8 +123,10 @@ impl<'a> Resolver<'a> {
         let mut waiting = vec![name];
         while let Some(name) = waiting.pop() {
             let Some((_, members)) = self.groups.get(name) else {
-                if name == "private" {
-                    ranges.extend(PRIVATE);
+                match name {
+                    "private" => ranges.extend(PRIVATE),
+                    "containers" => group.interfaces.extend(self.containers.iter().cloned()),
+                    _ => {}
                 }
                 continue;
             };
@@ -155,13 +173,7 @@ impl<'a> Resolver<'a> {
                         .help("write who is to be dropped; what no service allows is denied anyway"));
                 }
             },
-            "containers" => {
-                return Err(Fault::new(
-                    "this version of palisade does not support the built-in group `containers` yet",
-                )
-                .help("write the containers' networks; `docker network inspect NAME` shows them"));
-            }
-            _ if word == "private" || self.groups.contains_key(word) => members.groups.push(text.clone()),
+            _ if BUILT_IN.contains(&word) || self.groups.contains_key(word) => members.groups.push(text.clone()),
             _ if values::is_name(word) => return Err(self.unknown_group(word)),
             "*" => return Err(Fault::new("`*` is not a peer").help("did you mean `any`?")),
             _ => members.ranges.push(address::range(word)?),
@@ -177,7 +189,7 @@ impl<'a> Resolver<'a> {
         if word == "localhost" {
             return fault.help("this machine always reaches itself: leave it out");
         }
-        let known = self.groups.keys().copied().chain(["any", "private"]);
+        let known = self.groups.keys().copied().chain(["any"]).chain(BUILT_IN);
         if let Some(meant) = nearest(word, known) {
             return fault.help(format!("did you mean {}?", quote(meant)));
         }
@@ -324,18 +336,21 @@ pub(super) fn destinations(list: &List<Peer>, problems: &mut Vec<Diagnostic>) ->
     ranges
 }
 
-/// Reads `on`: incoming interfaces.
-pub(super) fn interfaces(list: &policy::List<Peer>, problems: &mut Vec<Diagnostic>) -> BTreeSet<Interface> {
+/// Reads a list of interfaces, which stands behind `key`.
+pub(super) fn interfaces(
+    list: &policy::List<Peer>,
+    key: &str,
+    problems: &mut Vec<Diagnostic>,
+) -> BTreeSet<Interface> {
     let mut interfaces = BTreeSet::new();
     for peer in &list.items {
         let outcome = match peer {
             Peer::Word(text) if text.value == "any" => {
-                Err(Fault::new("`on: any` says nothing").help("leave `on` out: it then holds for all interfaces"))
+                Err(Fault::new(format!("`{key}` can't be `any`")).help(format!("write names, or leave `{key}` out")))
             }
             Peer::Word(text) | Peer::Interface(text) => values::interface(&text.value),
-            Peer::File(_) => {
-                Err(Fault::new("`on` can't be a file").help("write the interfaces' names: `on: [eth0]`"))
-            }
+            Peer::File(_) => Err(Fault::new(format!("`{key}` can't be a file"))
+                .help(format!("write the interfaces' names: `{key}: [eth0]`"))),
         };
         match outcome {
             Ok(interface) => {

@@ -22,6 +22,8 @@ pub struct Resolved {
     pub services: BTreeMap<String, Service>,
     /// Who is dropped before connection tracking.
     pub block: Peers,
+    /// What containers may do.
+    pub containers: Containers,
     /// How often denied connections are logged; `None` is never.
     pub log_denied: Option<Rate>,
 }
@@ -67,6 +69,46 @@ pub enum Action {
     Deny,
     /// Refuse with a TCP reset or an ICMP error.
     Reject,
+}
+
+/// What containers may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Containers {
+    /// The bridges of container engines: what comes in by one of them is sent by a container. Empty on a machine that is
+    /// said to have none.
+    pub interfaces: BTreeSet<Interface>,
+    /// What containers may open to the outside.
+    pub outgoing: Action,
+    /// Whether containers reach every port of this machine (`Allow`), or those that services open to them (`Deny`).
+    pub host: Action,
+    /// Where the policy says so.
+    pub lines: ContainerLines,
+}
+
+/// The lines of `containers`; `None` where the policy is silent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ContainerLines {
+    /// Of `interfaces`.
+    pub interfaces: Option<Line>,
+    /// Of `outgoing`.
+    pub outgoing: Option<Line>,
+    /// Of `host`.
+    pub host: Option<Line>,
+}
+
+impl Default for Containers {
+    /// The bridges that container engines and guests' managers make by themselves; out they may, in they may not.
+    fn default() -> Self {
+        let exact = ["docker0", "docker_gwbridge"].map(|name| (name, false));
+        let begin = ["br-", "podman", "cni-podman", "lxcbr", "lxdbr", "incusbr", "virbr"].map(|name| (name, true));
+        let interface = |(name, wildcard): (&str, bool)| Interface { name: name.to_owned(), wildcard };
+        Self {
+            interfaces: exact.into_iter().chain(begin).map(interface).collect(),
+            outgoing: Action::Allow,
+            host: Action::Deny,
+            lines: ContainerLines::default(),
+        }
+    }
 }
 
 /// A named group, nested groups and files included.
