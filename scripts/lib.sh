@@ -5,7 +5,7 @@
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # What building and testing takes on Debian and Ubuntu.
-PACKAGES=(nftables libnftnl-dev libmnl-dev pkg-config gcc libc6-dev make iproute2 iputils-ping conntrack util-linux
+PACKAGES=(nftables iptables libnftnl-dev libmnl-dev pkg-config gcc libc6-dev make iproute2 iputils-ping conntrack util-linux
     python3 git ca-certificates)
 
 if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then
