@@ -30,11 +30,8 @@ pub struct Published {
 impl Recording {
     pub fn read(name: &str) -> Self {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/rulesets");
-        let programs = [
-            (Program::Iptables, "iptables-save"),
-            (Program::Ip6tables, "ip6tables-save"),
-            (Program::Nft, "nft"),
-        ];
+        let programs =
+            [(Program::Iptables, "iptables-save"), (Program::Ip6tables, "ip6tables-save"), (Program::Nft, "nft")];
         let found = programs.into_iter().filter_map(|(program, extension)| {
             fs::read_to_string(folder.join(format!("{name}.{extension}"))).ok().map(|text| (program, text))
         });

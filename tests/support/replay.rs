@@ -97,7 +97,8 @@ impl Replay {
             let echo = container.inside.listen(&[format!("[{address}]:9000").parse().expect("an address")], &[]);
             replay.echoes.push(echo);
         }
-        let any = |port| [IpAddr::V4(Ipv4Addr::UNSPECIFIED), Ipv6Addr::UNSPECIFIED.into()].map(|ip| (ip, port).into());
+        let any =
+            |port| [IpAddr::V4(Ipv4Addr::UNSPECIFIED), Ipv6Addr::UNSPECIFIED.into()].map(|ip| (ip, port).into());
         let on_host: Vec<SocketAddr> = ON_HOST.into_iter().flat_map(any).collect();
         let outside: Vec<SocketAddr> = CLIENT.iter().map(|address| SocketAddr::new(*address, OUTSIDE)).collect();
         replay.echoes.push(replay.lab.host.listen(&on_host, &[]));
@@ -118,14 +119,22 @@ impl Replay {
         let published = self.recording.published();
         let mut routes = Vec::new();
         for one in published.iter().filter(|one| one.to.is_ipv4()) {
-            let port = port_of(one.target);
-            let v4 = one.only.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
-            routes.push(Route { target: one.target, listen: (v4, port).into(), to: one.to });
-            if one.only.is_none() {
-                let own = published.iter().find(|other| other.target == one.target && other.to.is_ipv6());
-                let to = own.map_or(one.to, |own| own.to);
-                routes.push(Route { target: one.target, listen: (Ipv6Addr::UNSPECIFIED, port).into(), to });
-            }
+            let mut route = |listen: IpAddr, to| {
+                routes.push(Route { target: one.target, listen: (listen, port_of(one.target)).into(), to });
+            };
+            // Over UDP a socket for each address, so that an answer comes from the one that was asked.
+            let (v4, v6): (Vec<_>, Vec<_>) = match (one.only, one.target) {
+                (Some(only), _) => (vec![only], vec![]),
+                (None, Target::Udp(_)) => {
+                    let docker0 = Ipv4Addr::new(172, 17, 0, 1).into();
+                    let (lo, lo6) = (Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into());
+                    (vec![HOST[0], docker0, lo], vec![HOST[1], lo6])
+                }
+                (None, _) => (vec![Ipv4Addr::UNSPECIFIED.into()], vec![Ipv6Addr::UNSPECIFIED.into()]),
+            };
+            let own = published.iter().find(|other| other.target == one.target && other.to.is_ipv6());
+            v4.into_iter().for_each(|listen| route(listen, one.to));
+            v6.into_iter().for_each(|listen| route(listen, own.map_or(one.to, |own| own.to)));
         }
         self.proxy = Some(Proxy::start(&self.lab.host, &routes));
     }
@@ -149,7 +158,8 @@ impl Replay {
             self.route(name);
         }
         let socket = [SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port_of(listens))];
-        let (tcp, udp): (&[_], &[_]) = if matches!(listens, Target::Udp(_)) { (&[], &socket) } else { (&socket, &[]) };
+        let (tcp, udp): (&[_], &[_]) =
+            if matches!(listens, Target::Udp(_)) { (&[], &socket) } else { (&socket, &[]) };
         let echo = self.containers[name].inside.listen(tcp, udp);
         self.echoes.push(echo);
     }
@@ -180,16 +190,22 @@ impl Replay {
         self.route(name);
         self.recording = self.recording.moved(old, address);
         self.load();
+        // A container that is made anew announces its address.
+        for inside in self.containers.values().map(|container| &container.inside).chain([&self.lab.host]) {
+            inside.ip("neighbour flush all");
+        }
     }
 
     /// A network like that of `u1` is made, with a container that publishes 9950 and one that publishes nothing.
     pub fn add_network(&mut self, bridge: &str) {
         let like = self.recording.published().into_iter().find(|one| one.target == Target::Tcp(9500));
-        let like = like.expect("each recording has it").bridge;
+        let like = like.expect("each recording has it");
+        let address = like.to.ip().to_string().replace("172.18.", "172.21.").parse().expect("an address");
+        let like = like.bridge;
         let renamed = [(like.as_str(), bridge), ("172.18.0.", "172.21.0."), ("9500", "9950")];
         self.recording = self.recording.with_another(&like, &renamed);
         self.add_bridge(bridge, "172.21.0.1/16");
-        self.add_container("new", bridge, Ipv4Addr::new(172, 21, 0, 2).into(), Target::Tcp(9000));
+        self.add_container("new", bridge, address, Target::Tcp(9000));
         self.add_container("new2", bridge, Ipv4Addr::new(172, 21, 0, 3).into(), Target::Tcp(9000));
         self.load();
     }
