@@ -8,7 +8,10 @@ use std::path::Path;
 
 /// The recorded rules of one engine.
 #[derive(Clone)]
-pub struct Recording(Vec<(Program, String)>);
+pub struct Recording {
+    texts: Vec<(Program, String)>,
+    loads: bool,
+}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Program {
@@ -37,14 +40,19 @@ impl Recording {
         });
         let found: Vec<_> = found.collect();
         assert!(!found.is_empty(), "there is no recording {name}");
-        Self(found)
+        Self { texts: found, loads: true }
+    }
+
+    /// The same containers where the engine was told to load no rules (`iptables: false`).
+    pub fn unloaded(self) -> Self {
+        Self { loads: false, ..self }
     }
 
     /// Loads it, in place of what it or another version of it loaded, as the engine does when it is started.
     #[track_caller]
     pub fn load(&self, inside: &Namespace) {
         let file = tempfile::NamedTempFile::new().expect("a temporary file");
-        for (program, text) in &self.0 {
+        for (program, text) in self.texts.iter().filter(|_| self.loads) {
             let (program, text) = match program {
                 Program::Iptables => ("iptables-nft-restore", text.clone()),
                 Program::Ip6tables => ("ip6tables-nft-restore", text.clone()),
@@ -103,7 +111,7 @@ impl Recording {
             }
             result
         };
-        Self(self.0.iter().map(|(program, text)| (*program, moved(text))).collect())
+        self.rewritten(moved)
     }
 
     /// The same with every rule, chain and element that speaks of a bridge once more for another one, as those pairs
@@ -130,11 +138,16 @@ impl Recording {
             }
             result
         };
-        Self(self.0.iter().map(|(program, text)| (*program, once_more(text))).collect())
+        self.rewritten(once_more)
+    }
+
+    fn rewritten(&self, rewrite: impl Fn(&String) -> String) -> Self {
+        let texts = self.texts.iter().map(|(program, text)| (*program, rewrite(text))).collect();
+        Self { texts, loads: self.loads }
     }
 
     fn lines(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().flat_map(|(_, text)| text.lines())
+        self.texts.iter().flat_map(|(_, text)| text.lines())
     }
 }
 

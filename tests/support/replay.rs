@@ -11,7 +11,7 @@
 
 use super::echo::Echo;
 use super::lab::{CLIENT, HOST, LAN, Lab};
-use super::namespace::Namespace;
+use super::namespace::{Namespace, output};
 use super::probe::{Outcome, PATIENCE, SILENCE, Target, probe_here};
 use super::proxy::{Proxy, Route};
 use super::recording::{Published, Recording};
@@ -55,8 +55,7 @@ struct Container {
 
 impl Replay {
     /// A host with the recorded rules and a container for each of them.
-    pub fn new(recording: &str) -> Self {
-        let recording = Recording::read(recording);
+    pub fn new(recording: Recording) -> Self {
         let lab = Lab::new();
         lab.forward();
         lab.add_addresses(["203.0.113.66", "2001:db8::66"].map(|address| address.parse().expect("an address")));
@@ -233,6 +232,25 @@ impl Replay {
                 (&container.inside, container.addresses[family])
             }
         }
+    }
+
+    /// A connection that is open, as it must be.
+    #[track_caller]
+    pub fn connect(&self, from: &str, to: &str, port: u16) -> TcpStream {
+        let ((inside, source), (_, address)) = (self.place(from), self.place(to));
+        let stream = inside.connect(source, SocketAddr::new(address, port), PATIENCE);
+        stream.unwrap_or_else(|outcome| panic!("{from} -> {to} {port}/tcp: {outcome:?}"))
+    }
+
+    /// Whether a connection, which must be open, is led to another address than it asked for.
+    #[track_caller]
+    pub fn is_translated(&self, from: &str, to: &str, port: u16) -> bool {
+        let stream = self.connect(from, to, port);
+        let from = stream.local_addr().expect("it is connected");
+        let mut conntrack = self.lab.host.command("conntrack");
+        conntrack.args(["--dump", "--dst-nat", "--proto", "tcp", "--orig-src", &from.ip().to_string()]);
+        conntrack.args(["--orig-port-src", &from.port().to_string()]);
+        !output(&mut conntrack).success().is_empty()
     }
 
     /// The address that the outside sees when a container connects to it.
