@@ -137,7 +137,8 @@ fn assert_none(differences: &[String]) {
     assert!(differences.is_empty(), "{} probes differ:\n{}", differences.len(), differences.join("\n"));
 }
 
-fn target(word: &str) -> Option<Target> {
+/// Reads `22/tcp`, `53/udp` or `ping`.
+pub fn target(word: &str) -> Option<Target> {
     if word == "ping" {
         return Some(Target::Ping);
     }

@@ -8,4 +8,7 @@ pub mod matrix;
 pub mod namespace;
 pub mod policies;
 pub mod probe;
+pub mod proxy;
 pub mod raw;
+pub mod recording;
+pub mod replay;
