@@ -136,6 +136,44 @@ const VERDICTS_80: &str = "
     u1       -> host    9000/tcp 9010/tcp                       | +-    +-   +-   +-   +-       +-
 ";
 
+/// Containers reach every port of the host, whichever way their engine takes them there, and the outside does not.
+const HOST_ALLOWED: &str = "version: 1
+containers: { host: allow }
+services:
+  dashboard: { ports: 9000/tcp, from: [203.0.113.9, \"2001:db8::9\"] }
+";
+const VERDICTS_HOST_ALLOWED: &str = "
+                                                                | 20.10 26.1 28.5 29.7 29.7-nft proxy
+    w1       -> host    22/tcp 80/tcp 9900/tcp ping             | ++    ++   ++   ++   ++       ++
+    w1       -> host    9000/tcp 9010/tcp 9500/tcp 9600/tcp     | ++    ++   ++   ++   ++       ++
+    u1       -> host    9000/tcp 9010/tcp 9500/tcp 9900/tcp     | ++    ++   ++   ++   ++       ++
+    six6     -> host6   9000/tcp 9600/tcp 9900/tcp              | ++    ++   ++   ++   ++       ++
+    trusted  -> host    9000/tcp                                | ++    ++   ++   ++   ++       ++
+    out      -> host    9000/tcp 9010/tcp 9500/tcp 9900/tcp     | +-    +-   +-   +-   +-       +-
+    out6     -> host6   9000/tcp 9600/tcp 9900/tcp              | +-    +-   +-   +-   +-       +-
+    w1       -> trusted 4242/tcp 4242/udp ping                  | ++    ++   ++   ++   ++       ++
+";
+
+/// Containers open nothing to the outside, and still answer it, each other and the host.
+const OUTGOING_DENIED: &str = "version: 1
+containers: { outgoing: deny }
+services:
+  dashboard: { ports: [9000/tcp, 9500/tcp], from: any }
+";
+const VERDICTS_OUTGOING_DENIED: &str = "
+                                                                | 20.10 26.1 28.5 29.7 29.7-nft proxy
+    w1       -> trusted 4242/tcp 4242/udp ping                  | +-    +-   +-   +-   +-       +-
+    u2       -> trusted 4242/tcp 4242/udp ping                  | +-    +-   +-   +-   +-       +-
+    six6     -> trusted6 4242/tcp 4242/udp ping                 | +-    +-   +-   +-   +-       +-
+    trusted  -> host    9000/tcp 9500/tcp                       | ++    ++   ++   ++   ++       ++
+    trusted6 -> host6   9000/tcp 9500/tcp                       | ++    ++   ++   ++   ++       ++
+    w1       -> map     80/tcp ping                             | ++    ++   ++   ++   ++       ++
+    u2       -> u1      9000/tcp ping                           | ++    ++   ++   ++   ++       ++
+    w1       -> host    9000/tcp 9500/tcp ping                  | ++    ++   ++   ++   ++       ++
+    w1       -> host    9010/tcp 9900/tcp                       | +-    +-   +-   +-   +-       +-
+    host     -> host    9000/tcp 9010/tcp                       | ++    ++   ++   ++   ++       ++
+";
+
 /// Whom the default refuses, is told; where the destination was translated too.
 const REJECTS: &str = "version: 1
 defaults: { incoming: reject, forward: reject }
@@ -159,6 +197,15 @@ const VERDICTS_REJECT: &str = "
     w1       -> map     80/tcp ping                             | ++    ++   ++   ++   ++       ++
     w1       -> trusted 4242/tcp 4242/udp ping                  | ++    ++   ++   ++   ++       ++
 ";
+
+/// Further policies, each with its table.
+const POLICIES: [(&str, &str); 5] = [
+    (LISTS_9010, VERDICTS_9010),
+    (LISTS_80, VERDICTS_80),
+    (HOST_ALLOWED, VERDICTS_HOST_ALLOWED),
+    (OUTGOING_DENIED, VERDICTS_OUTGOING_DENIED),
+    (REJECTS, VERDICTS_REJECT),
+];
 
 /// A network made after palisade applied its policy, whose bridge it has never seen.
 const VERDICTS_LATER: &str = "
@@ -226,7 +273,7 @@ fn assert_verdicts_hold(engine: &Engine) {
     let mut replay = Replay::new(recording);
     call_for_bridged(&replay, "1");
     let theirs = replay.lab.host.nft_list();
-    for table in [VERDICTS, VERDICTS_9010, VERDICTS_80, VERDICTS_REJECT] {
+    for table in [VERDICTS].into_iter().chain(POLICIES.map(|(_, table)| table)) {
         assert_column(&replay, table, engine.column, false);
     }
     let seen = engine.seen_outside.map(|address| address.parse::<IpAddr>().expect("an address"));
@@ -254,7 +301,7 @@ fn assert_verdicts_hold(engine: &Engine) {
     assert_column(&replay, VERDICTS, engine.column, true);
     assert_eq!(seen_outside(&replay), seen);
     assert_eq!(foreign(&replay.lab.host.nft_list()), theirs);
-    for (policy, table) in [(LISTS_9010, VERDICTS_9010), (LISTS_80, VERDICTS_80), (REJECTS, VERDICTS_REJECT)] {
+    for (policy, table) in POLICIES {
         apply(&replay, policy);
         assert_column(&replay, table, engine.column, true);
         assert_eq!(foreign(&replay.lab.host.nft_list()), theirs);
