@@ -115,6 +115,20 @@ fn a_bastion_lets_ssh_and_the_vpn_in_and_gives_scanners_nothing() {
     );
 }
 
+#[test]
+fn a_host_of_containers_serves_the_web_to_everyone_and_the_rest_to_its_office() {
+    assert_policy_holds(
+        "docker-host.yaml",
+        "
+        allowed 80/tcp 443/tcp ping   from 203.0.113.9 203.0.113.66 10.77.0.2 2001:db8::9 2001:db8:7::1 fd77::2
+        allowed 22/tcp 9000/tcp       from 203.0.113.0 203.0.113.15 2001:db8:7:: 2001:db8:7:ffff::1
+        denied  22/tcp 9000/tcp       from 203.0.113.16 203.0.113.66 10.77.0.2 172.17.0.2 2001:db8::9 2001:db8:8::1 fd77::2
+        denied  5432/tcp              from 203.0.113.9 203.0.113.66 10.77.0.2 172.17.0.2 2001:db8:7::1 fd77::2
+        denied  others/tcp others/udp from 203.0.113.9 203.0.113.66 2001:db8::9
+        ",
+    );
+}
+
 /// How each of so many connections to port 22 fares, one after the other.
 fn ssh(lab: &Lab, from: IpAddr, count: usize) -> Vec<Outcome> {
     let (inside, to) = lab.peer(from);
@@ -210,7 +224,7 @@ fn applying_again_changes_nothing_and_what_someone_broke_is_found_and_mended() {
 
 #[test]
 fn what_show_prints_for_nft_is_what_apply_loads() {
-    for policy in ["jesse.yaml", "web-server.yaml", "database-server.yaml", "bastion.yaml"] {
+    for policy in ["jesse.yaml", "web-server.yaml", "database-server.yaml", "bastion.yaml", "docker-host.yaml"] {
         let (applied, shown) = (Lab::new(), Lab::new());
         applied.palisade(policy, &["apply"]).success();
         shown.host.nft_load(&shown.palisade(policy, &["show", "--format", "nft"]).success());
