@@ -129,7 +129,7 @@ impl Statement {
         self.meta(MetaKey::Iifname).lookup(SetRef::Named(set.to_owned()), None, true)
     }
 
-    /// `oifname @container-interfaces`
+    /// `oifname @containers-if`
     pub(super) fn oifname_in(self, set: &str) -> Self {
         self.meta(MetaKey::Oifname).lookup(SetRef::Named(set.to_owned()), None, false)
     }
