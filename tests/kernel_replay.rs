@@ -116,6 +116,18 @@ const VERDICTS_9010: &str = "
     u1       -> host    80/tcp 9000/tcp                         | +-    +-   +-   +-   +-       +-
 ";
 
+/// A port that is published to 127.0.0.1 stays the host's own, although a service names its number.
+const LISTS_9200: &str = "version: 1
+services:
+  own: { ports: 9200/tcp, from: any }
+";
+const VERDICTS_9200: &str = "
+                                                                | 20.10 26.1 28.5 29.7 29.7-nft proxy
+    out      -> lo      9200/tcp                                | +-    +-   --   --   --       --
+    out      -> host    9200/tcp                                | xx    xx   xx   xx   xx       xx
+    lo       -> lo      9200/tcp                                | ++    ++   ++   ++   ++       ++
+";
+
 /// The container's port; and containers by their name, which an address of theirs is not.
 const LISTS_80: &str = "version: 1
 services:
@@ -199,9 +211,10 @@ const VERDICTS_REJECT: &str = "
 ";
 
 /// Further policies, each with its table.
-const POLICIES: [(&str, &str); 5] = [
+const POLICIES: [(&str, &str); 6] = [
     (LISTS_9010, VERDICTS_9010),
     (LISTS_80, VERDICTS_80),
+    (LISTS_9200, VERDICTS_9200),
     (HOST_ALLOWED, VERDICTS_HOST_ALLOWED),
     (OUTGOING_DENIED, VERDICTS_OUTGOING_DENIED),
     (REJECTS, VERDICTS_REJECT),

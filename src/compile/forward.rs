@@ -88,7 +88,11 @@ impl Compiler<'_> {
     }
 
     fn published(&mut self) {
-        let mut rules = self.dispatch();
+        // A neighbour can put 127.0.0.1 on the wire, and Docker before 28 translates it: a port that is published to this
+        // machine alone is not one for the outside, although a service may name its number.
+        let comment = self.says("published to this machine alone", Origin::BuiltIn);
+        let mut rules = vec![when().original_destination_is_loopback().counter().drop().because(comment)];
+        rules.extend(self.dispatch());
         rules.extend(self.goto_default("default-incoming", self.policy.defaults.incoming));
         let comment = self.says("ports that containers publish: the same services", Origin::BuiltIn);
         self.chain("published", comment, rules);

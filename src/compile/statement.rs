@@ -155,6 +155,11 @@ impl Statement {
         self.version(version).ct(key, Some(Direction::Original)).lookup(SetRef::Named(set.to_owned()), None, true)
     }
 
+    /// `meta nfproto ipv4 ct original ip daddr 127.0.0.0/8`: nft compares the bytes that the prefix covers.
+    pub(super) fn original_destination_is_loopback(self) -> Self {
+        self.version(Version::V4).ct(CtKey::DstIp, Some(Direction::Original)).cmp(Cmp::Eq, &[127])
+    }
+
     /// `ip6 saddr fe80::/10`
     pub(super) fn source_is_link_local(self) -> Self {
         let network = |first: u16, second: u16| [first.to_be_bytes(), second.to_be_bytes()].concat();
