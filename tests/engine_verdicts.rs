@@ -1,19 +1,405 @@
+//! A published port obeys the same line as the host's: beside real engines, with each way of publishing.
+#![allow(missing_docs)]
+
 mod support;
-use support::engine::{Engine, setting::Setting};
-use support::lab::Lab;
-#[test]
-fn smoke() {
-    for s in [Setting::docker("bookworm", true), Setting::docker("sid", true), Setting::docker("trixie", true).legacy(), Setting::podman()] {
-        let t = std::time::Instant::now();
-        let lab = Lab::new(); lab.forward();
-        let mut e = Engine::start(&lab, s);
-        println!("{s} {} {:?}", e.version(), t.elapsed());
-        e.run_container("w1", "-p 9000:9000", "9000");
-        println!("{:?} {:?} {:?}", e.addresses("w1"), e.gateways("w1"), e.name_server("w1"));
-        println!("{:?}", e.container("w1").ip("-br a"));
-        println!("{}", e.rules_of_others().lines().count());
-        e.stop_daemon(); e.start_daemon(&["--live-restore"]);
-        drop(e);
-        println!("{:?}", t.elapsed());
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::time::Duration;
+use support::echo::Echo;
+use support::engine::names::resolve;
+use support::engine::setting::Setting;
+use support::engine::verdicts::{OUT, Outcomes, Places, Rows};
+use support::engine::{CONTAINERS, Engine};
+use support::lab::{CLIENT, Lab};
+use support::probe::{Outcome, Target, talks};
+
+const POLICY: &str = "version: 1
+groups: { trusted: [203.0.113.9, \"2001:db8::9\"] }
+services:
+  ssh: { ports: 22/tcp, from: any }
+  dashboard: { ports: 9000/tcp, from: trusted }
+";
+const NOBODY_TRUSTED: &str = "version: 1
+groups: { trusted: [] }
+services:
+  ssh: { ports: 22/tcp, from: any }
+  dashboard: { ports: 9000/tcp, from: trusted }
+";
+const OTHER_PORT: &str = "version: 1\nservices: { other: { ports: 9010/tcp, from: any } }\n";
+const CONTAINERS_PORT: &str = "version: 1\nservices: { web: { ports: 80/tcp, from: any } }\n";
+
+/// From outside to what containers publish, with 22 open to all and 9000 to the trusted.
+const FROM_OUTSIDE: &str = "
+    allowed open  22/tcp                                       from trusted out to host over v4 v6
+    allowed open  9000/tcp                                     from trusted to host over v4
+    same    proxy 9000/tcp                                     from trusted to host over v6
+    denied  open  9000/tcp                                     from out to host over v4
+    denied  proxy 9000/tcp                                     from out to host over v6
+    denied  open  9010/tcp 9100/tcp 9301/tcp 9302/tcp 9303/tcp from trusted out to host over v4
+    denied  proxy 9010/tcp 9100/tcp 9301/tcp 9302/tcp 9303/tcp from trusted out to host over v6
+    denied  any   9200/tcp                                     from trusted out to host over v4 v6
+    denied  any   9200/tcp                                     from neighbour to loopback over v4
+    denied  open  9400/udp 9500/tcp 9600/tcp                   from trusted out to host over v4
+    denied  proxy 9400/udp 9500/tcp 9600/tcp                   from trusted out to host over v6
+    denied  open  9700/tcp                                     from trusted out to host over v4
+    denied  any   9700/tcp                                     from trusted out to host over v6
+    denied  open  9900/tcp                                     from trusted out to host over v4 v6
+    denied  open  80/tcp                                       from trusted out to host over v4 v6
+    denied  any   9000/tcp                                     from trusted out neighbour to same inner unpublished user user-unpublished six six-unpublished over v4 v6
+    denied  any   80/tcp                                       from trusted out to other over v4
+    denied  any   9400/udp                                     from trusted out to datagram over v4
+";
+
+/// From the host, and from containers.
+const FROM_INSIDE: &str = "
+    same open  9000/tcp 9010/tcp 9100/tcp 9200/tcp 9302/tcp 9500/tcp 9600/tcp from host to loopback over v4
+    same any   9000/tcp 9010/tcp 9100/tcp 9200/tcp 9302/tcp 9500/tcp 9600/tcp from host to loopback over v6
+    same open  9000/tcp 9010/tcp 9100/tcp 9400/udp 9500/tcp 9700/tcp 9900/tcp from host to host over v4
+    same any   9000/tcp 9010/tcp 9100/tcp 9400/udp 9500/tcp 9700/tcp 9900/tcp from host to host over v6
+    same open  9000/tcp          from host to same unpublished user-unpublished six over v4
+    same open  9000/tcp          from host to six over v6
+    same open  4242/tcp 4242/udp from same user six unpublished to outside over v4
+    same any   4242/tcp 4242/udp from six to outside over v6
+    same open  9000/tcp          from same to inner unpublished over v4
+    same open  9000/tcp          from user to user-unpublished over v4
+    same open  9000/tcp          from six to six-unpublished over v4 v6
+    same any   9000/tcp          from user to unpublished six over v4
+    same any   9000/tcp          from unpublished to user over v4
+";
+
+/// From containers to the host's ports: as any source, which 22 is open to and 9000 is not.
+const TO_THEIR_HOST: &str = "
+    allowed open 22/tcp            from same to host gateway:same over v4
+    allowed open 22/tcp            from user to host gateway:user over v4
+    allowed open 22/tcp            from six to host over v4
+    allowed open 22/tcp            from six to host gateway:six over v6
+    denied  open 80/tcp            from same user six to host over v4
+    denied  open 80/tcp            from six to host over v6
+    denied  any  9000/tcp 9010/tcp from same user six unpublished to host over v4
+    denied  any  9000/tcp          from same inner to gateway:same over v4
+    denied  any  9500/tcp          from user user-unpublished same to host over v4
+    denied  any  9600/tcp          from six six-unpublished same to host over v4 v6
+    denied  any  9000/tcp 9500/tcp from six to host over v6
+    denied  any  9400/udp          from same user to host over v4
+";
+
+/// When 9010 is open to all: the container's port 80 is not.
+const WITH_OTHER_PORT: &str = "
+    allowed open  9010/tcp from trusted out to host over v4
+    same    proxy 9010/tcp from trusted out to host over v6
+    same    any   9010/tcp from same other user six to host gateway:same over v4
+    denied  open  80/tcp   from trusted out to host over v4 v6
+    denied  any   80/tcp   from trusted out to other over v4
+    denied  open  9000/tcp 9100/tcp from trusted to host over v4
+";
+
+/// When 80 is open to all: the port that the container's is published as is not.
+const WITH_CONTAINERS_PORT: &str = "
+    allowed open  80/tcp   from trusted out to host over v4 v6
+    denied  open  9010/tcp from trusted out to host over v4
+    denied  proxy 9010/tcp from trusted out to host over v6
+    denied  any   80/tcp   from trusted out to other over v4
+";
+
+/// While the daemon is down and the containers with it: nothing opens.
+const DAEMON_DOWN: &str = "
+    allowed open 22/tcp                              from trusted out to host over v4 v6
+    denied  any  9010/tcp 9100/tcp 9301/tcp 9700/tcp from trusted out to host over v4 v6
+    denied  any  9000/tcp                            from out to host over v4 v6
+    denied  any  9400/udp 9500/tcp 9600/tcp          from trusted out to host over v4 v6
+";
+
+/// A network and a container that came after the policy was applied.
+const CAME_LATER: &str = "
+    denied any  9510/tcp          from trusted out to host over v4 v6
+    denied any  9000/tcp          from trusted out to later over v4
+    same   any  4242/tcp 4242/udp from later to outside over v4
+";
+
+/// A lab with an engine and all containers, and what its outcomes are without palisade.
+struct Scene {
+    // Before the lab: its namespaces hold the lab's.
+    engine: Engine,
+    lab: Lab,
+    _listeners: [Echo; 2],
+    broken: Vec<String>,
+    table: Vec<(String, Outcome, Outcome)>,
+    without: Outcomes,
+}
+
+fn names() -> impl Iterator<Item = &'static str> {
+    CONTAINERS.iter().map(|(name, ..)| *name).filter(|name| *name != "host-network")
+}
+
+impl Scene {
+    fn new(setting: Setting) -> Self {
+        let lab = Lab::new();
+        // Containers' own engines see to it otherwise, some of them with a default drop that covers what others leave open.
+        lab.forward();
+        lab.add_addresses(OUT);
+        let listening = |ports: &[u16]| -> Vec<SocketAddr> {
+            let everywhere: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), std::net::Ipv6Addr::UNSPECIFIED.into()];
+            ports.iter().flat_map(|port| everywhere.map(|address| SocketAddr::new(address, *port))).collect()
+        };
+        let of_host = lab.host.listen(&listening(&[22, 80]), &[]);
+        let outside = lab.client.listen(&listening(&[4242]), &listening(&[4242]));
+        // The neighbour sends what is for 127.0.0.1 to the host.
+        lab.lan.sysctl("net/ipv4/conf/all/route_localnet", "1");
+        lab.lan.ip("rule add priority 1 from all lookup local");
+        lab.lan.ip("rule add priority 0 to 127.0.0.1 lookup 100");
+        lab.lan.ip("rule delete priority 0 lookup local");
+        lab.lan.ip("route add 127.0.0.1 via 10.77.0.1 table 100");
+        let engine = Engine::start(&lab, setting);
+        engine.run_all();
+        Self {
+            engine,
+            lab,
+            _listeners: [of_host, outside],
+            broken: Vec::new(),
+            table: Vec::new(),
+            without: Outcomes::new(),
+        }
     }
+
+    fn says(&mut self, when: &str, sentences: Vec<String>) {
+        self.broken.extend(sentences.into_iter().map(|sentence| format!("{when}: {sentence}")));
+    }
+
+    /// Without palisade, all rows of the whole test at once.
+    fn baseline(&mut self, rows: &[&str]) {
+        let rows = Rows::new(&rows.join("\n"));
+        let places = Places::of_engine(&self.lab, &self.engine, names());
+        self.without = rows.without(&places);
+        let closed = rows.not_as_expected_without(&self.engine, &self.without);
+        drop(places);
+        self.says("at first", closed);
+    }
+
+    /// Under palisade.
+    fn holds(&mut self, when: &str, rows: &[&str], containers: impl IntoIterator<Item = &'static str>) {
+        let rows = Rows::new(&rows.join("\n"));
+        let places = Places::of_engine(&self.lab, &self.engine, containers);
+        let with = rows.with(&places);
+        let broken = rows.broken(&self.without, &with);
+        drop(places);
+        self.says(when, broken);
+        for (probe, with) in with {
+            if let Some(without) = self.without.get(&probe) {
+                self.table.push((format!("{when}: {probe}"), *without, with));
+            }
+        }
+    }
+
+    /// Runs palisade, which must leave the rules of others as they are.
+    fn palisade(&mut self, policy: &str, arguments: &[&str]) {
+        self.lab.write_policy("policy.yaml", policy);
+        let before = self.engine.rules_of_others();
+        self.lab.palisade("policy.yaml", arguments).success();
+        let after = self.engine.rules_of_others();
+        if before != after {
+            let changed = format!("the rules of others changed:\n{before}\n---\n{after}");
+            self.says(&arguments.join(" "), vec![changed]);
+        }
+    }
+
+    /// Which address someone outside sees a container come from.
+    fn seen_from(&self, container: &str) -> Option<IpAddr> {
+        let to = SocketAddr::new(CLIENT[0], 4343);
+        let listener = self.lab.client.run(|| TcpListener::bind(to).expect("the port is free"));
+        let inside = self.engine.container(container);
+        let seen = std::thread::spawn(move || {
+            let (mut stream, peer) = listener.accept().ok()?;
+            stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
+            let mut echo = [0; 4];
+            stream.read_exact(&mut echo).ok()?;
+            stream.write_all(&echo).ok()?;
+            Some(peer.ip())
+        });
+        let _stream = inside.connect(Ipv4Addr::UNSPECIFIED.into(), to, Duration::from_secs(2));
+        // So that the thread ends when the container's own packet never came.
+        let _last = self.lab.client.connect(CLIENT[0], to, Duration::from_millis(500));
+        seen.join().expect("the thread does not panic")
+    }
+
+    fn names_resolve(&self) -> Option<Ipv4Addr> {
+        let server = self.engine.name_server("user")?;
+        resolve(&self.engine.container("user"), server, "user-unpublished")
+    }
+}
+
+fn everything_holds(setting: Setting) {
+    let mut scene = Scene::new(setting);
+    let rows = [FROM_OUTSIDE, FROM_INSIDE, TO_THEIR_HOST];
+    scene.baseline(&[FROM_OUTSIDE, FROM_INSIDE, TO_THEIR_HOST, WITH_OTHER_PORT, WITH_CONTAINERS_PORT, DAEMON_DOWN]);
+    let seen = |scene: &Scene| (scene.seen_from("same"), scene.seen_from("user"), scene.names_resolve());
+    let seen_without = seen(&scene);
+    scene.palisade(POLICY, &["check"]);
+    scene.palisade(POLICY, &["apply"]);
+    scene.palisade(POLICY, &["diff"]);
+    scene.palisade(POLICY, &["status"]);
+    scene.holds("applied", &rows, names());
+    let seen_with = seen(&scene);
+    if seen_with != seen_without || seen_without.0 != Some(support::lab::HOST[0]) || seen_without.2.is_none() {
+        scene.says("applied", vec![format!("masquerade and names: {seen_without:?} without, {seen_with:?} with")]);
+    }
+
+    scene.palisade(OTHER_PORT, &["apply"]);
+    scene.holds("9010 listed", &[WITH_OTHER_PORT], names());
+    scene.palisade(CONTAINERS_PORT, &["apply"]);
+    scene.holds("80 listed", &[WITH_CONTAINERS_PORT], names());
+
+    scene.palisade(POLICY, &["apply"]);
+    let dashboard = SocketAddr::new(support::lab::HOST[0], 9000);
+    match scene.lab.client.connect(CLIENT[0], dashboard, Duration::from_secs(2)) {
+        Err(outcome) => scene.says("applied", vec![format!("no connection to hold: {outcome:?}")]),
+        Ok(mut stream) => {
+            scene.palisade(NOBODY_TRUSTED, &["apply"]);
+            let live = talks(&mut stream, Duration::from_millis(400));
+            // Pending: connections of a source that loses access are to stop.
+            println!("{setting}: a held connection of a source that is removed lives on: {live}");
+            scene.palisade(POLICY, &["apply"]);
+        }
+    }
+
+    life_goes_on(&mut scene);
+    scene.palisade(POLICY, &["disable", "--yes"]);
+    let version = scene.engine.version();
+    write_table(&setting.to_string(), &version, &scene.table);
+    let Scene { broken, .. } = scene;
+    assert!(broken.is_empty(), "{} beside {setting} {version}:\n{}", broken.len(), broken.join("\n"));
+}
+
+/// Containers and the daemon come and go while the policy stays loaded.
+fn life_goes_on(scene: &mut Scene) {
+    let kill_at_once = if scene.engine.setting.podman { "restart -t 0" } else { "restart --time 0" };
+    scene.engine.docker(&format!("{kill_at_once} same"));
+    scene.holds("restarted", &[FROM_OUTSIDE, TO_THEIR_HOST], names());
+
+    let before = scene.engine.addresses("other");
+    scene.engine.docker("rm -f other");
+    scene.engine.run_container("filler", "", "80");
+    let address = if scene.engine.setting.podman { "--ip 10.88.0.77" } else { "" };
+    scene.engine.run_container("other", &format!("-p 9010:80 {address}"), "80");
+    if scene.engine.addresses("other") == before {
+        scene.says("recreated", vec![format!("the address is the same, {before:?}")]);
+    }
+    scene.holds("recreated", &[FROM_OUTSIDE, TO_THEIR_HOST], names());
+
+    scene.engine.docker("network create later-net");
+    scene.engine.run_container("later", "--network later-net -p 9510:9000", "9000");
+    scene.without.extend([Target::Tcp(4242), Target::Udp(4242)].map(|target| {
+        let (from, to) = ("later".to_owned(), "outside".to_owned());
+        (support::engine::verdicts::Probe { from, to, target, six: false }, Outcome::Connected)
+    }));
+    scene.holds("a network made", &[CAME_LATER, FROM_OUTSIDE], names().chain(["later"]));
+    scene.engine.docker("rm -f filler later");
+    if scene.engine.setting.podman {
+        return;
+    }
+
+    scene.engine.stop_daemon();
+    // Containers are gone with it, and their addresses.
+    let nobody: [&str; 0] = [];
+    scene.holds("the daemon stopped", &[DAEMON_DOWN], nobody);
+    scene.engine.start_daemon(&["--live-restore"]);
+    for (name, ..) in CONTAINERS {
+        scene.engine.docker(&format!("start {name}"));
+    }
+    scene.holds("the daemon started", &[FROM_OUTSIDE, FROM_INSIDE, TO_THEIR_HOST], names());
+    scene.engine.stop_daemon();
+    scene.holds("the daemon away, containers living", &[DAEMON_DOWN], nobody);
+    scene.engine.start_daemon(&["--live-restore"]);
+    scene.holds("live-restored", &[FROM_OUTSIDE, FROM_INSIDE, TO_THEIR_HOST], names());
+    for (name, ..) in CONTAINERS {
+        scene.engine.docker(&format!("rm -f {name}"));
+    }
+}
+
+/// Writes an engine's column, then all columns that were written into one table.
+fn write_table(setting: &str, version: &str, table: &[(String, Outcome, Outcome)]) {
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
+    let folder = target.join("verdicts");
+    fs::create_dir_all(&folder).expect("target is writable");
+    let word = |outcome| match outcome {
+        Outcome::Connected => "open",
+        Outcome::TimedOut => "silent",
+        Outcome::Refused => "refused",
+        Outcome::Unreachable => "unreachable",
+        Outcome::NotPermitted => "forbidden",
+    };
+    let mut text = format!("{setting} {version}\n");
+    for (row, without, with) in table {
+        text.push_str(&format!("{row}\t{} → {}\n", word(*without), word(*with)));
+    }
+    fs::write(folder.join(setting), text).expect("target is writable");
+    let mut paths: Vec<_> = fs::read_dir(&folder).expect("it is there").flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    let columns: Vec<String> = paths.iter().filter_map(|path| fs::read_to_string(path).ok()).collect();
+    let mut rows: Vec<&str> = Vec::new();
+    for row in columns.iter().flat_map(|column| column.lines().skip(1)).filter_map(|line| line.split('\t').next()) {
+        if !rows.contains(&row) {
+            rows.push(row);
+        }
+    }
+    let heads: Vec<&str> = columns.iter().filter_map(|column| column.lines().next()).collect();
+    let mut markdown =
+        format!("| without palisade → with | {} |\n|---|{}\n", heads.join(" | "), "---|".repeat(heads.len()));
+    for row in rows {
+        let cell = |column: &String| {
+            let found = column.lines().find_map(|line| line.strip_prefix(row)?.strip_prefix('\t').map(str::to_owned));
+            found.unwrap_or_default()
+        };
+        let cells: Vec<String> = columns.iter().map(cell).collect();
+        markdown.push_str(&format!("| {row} | {} |\n", cells.join(" | ")));
+    }
+    fs::write(target.join("verdicts.md"), markdown).expect("target is writable");
+}
+
+#[test]
+fn beside_docker_20_10_with_its_proxy() {
+    everything_holds(Setting::docker("bookworm", true));
+}
+
+#[test]
+fn beside_docker_28_5_with_its_proxy() {
+    everything_holds(Setting::docker("sid", true));
+}
+
+#[test]
+#[ignore = "long"]
+fn beside_docker_20_10_without_its_proxy() {
+    everything_holds(Setting::docker("bookworm", false));
+}
+
+#[test]
+#[ignore = "long"]
+fn beside_docker_20_10_with_legacy_iptables() {
+    everything_holds(Setting::docker("bookworm", true).legacy());
+}
+
+#[test]
+#[ignore = "long"]
+fn beside_docker_26_1_with_its_proxy() {
+    everything_holds(Setting::docker("trixie", true));
+}
+
+#[test]
+#[ignore = "long"]
+fn beside_docker_26_1_without_its_proxy() {
+    everything_holds(Setting::docker("trixie", false));
+}
+
+#[test]
+#[ignore = "long"]
+fn beside_docker_28_5_without_its_proxy() {
+    everything_holds(Setting::docker("sid", false));
+}
+
+#[test]
+#[ignore = "long"]
+fn beside_podman_4_3() {
+    everything_holds(Setting::podman());
 }

@@ -4,11 +4,15 @@
 //! namespace: what they mount, write and run goes with the namespaces' first process, and this one goes with the test,
 //! however the test ends.
 
+mod containers;
 mod image;
+pub mod names;
 pub mod setting;
+pub mod verdicts;
 
 use super::lab::Lab;
 use super::namespace::{Namespace, Output, output};
+pub use containers::CONTAINERS;
 use serde_json::{Map, Value};
 use setting::Setting;
 use std::fs::{self, File};
@@ -62,7 +66,18 @@ impl Engine {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let cgroup = format!("palisade-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let mut command = lab.host.command("unshare");
-        command.args(["--mount", "--propagation", "private", "--pid", "--fork", "--", "/bin/sh", "-c", INIT, &cgroup]);
+        command.args([
+            "--mount",
+            "--propagation",
+            "private",
+            "--pid",
+            "--fork",
+            "--",
+            "/bin/sh",
+            "-c",
+            INIT,
+            &cgroup,
+        ]);
         let mut init =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("util-linux has nsenter and unshare");
         let mut line = String::new();
@@ -118,7 +133,9 @@ impl Engine {
     #[track_caller]
     pub fn container(&self, name: &str) -> Namespace {
         let path = format!("{}/ns/net", self.process(name));
-        Namespace::of_file(File::open(&path).unwrap_or_else(|error| panic!("{name} has no namespace: {path}: {error}")))
+        Namespace::of_file(
+            File::open(&path).unwrap_or_else(|error| panic!("{name} has no namespace: {path}: {error}")),
+        )
     }
 
     /// The folder of a container's first process below `/proc`, as this process reaches it.
@@ -182,7 +199,12 @@ impl Engine {
             return;
         }
         let mut command = self.command("/bin/sh");
-        command.args(["-c", "exec dockerd \"$@\" >>/run/dockerd.log 2>&1", "dockerd", "--data-root=/run/docker-data"]);
+        command.args([
+            "-c",
+            "exec dockerd \"$@\" >>/run/dockerd.log 2>&1",
+            "dockerd",
+            "--data-root=/run/docker-data",
+        ]);
         command.arg(format!("--cgroup-parent=/{}", self.cgroup)).args(self.setting.options()).args(options);
         let mut daemon = command.spawn().expect("nsenter is there");
         let since = Instant::now();

@@ -42,7 +42,9 @@ impl Setting {
         let iptables = Self::folder(&format!("iptables-{}", self.iptables));
         let (own, bookworm, iptables) = (own.display(), bookworm.display(), iptables.display());
         [
-            format!("PATH={iptables}:{own}/usr/sbin:{own}/usr/bin:{bookworm}/usr/sbin:{bookworm}/usr/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+            format!(
+                "PATH={iptables}:{own}/usr/sbin:{own}/usr/bin:{bookworm}/usr/sbin:{bookworm}/usr/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+            ),
             // The newer suites' libraries are not for this machine's C library: they have none unpacked.
             format!("LD_LIBRARY_PATH={bookworm}/usr/lib/x86_64-linux-gnu:{bookworm}/lib/x86_64-linux-gnu"),
         ]
