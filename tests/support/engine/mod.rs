@@ -7,6 +7,7 @@
 mod containers;
 mod image;
 pub mod names;
+pub mod report;
 pub mod setting;
 pub mod verdicts;
 
@@ -46,6 +47,41 @@ const INIT: &str = r#"set -e
         [ -n "$(find /run/cgroup -type d -name "$0")" ] || exit 0
         sleep 0.1
     done"#;
+
+/// A container that runs.
+pub struct Container {
+    pub name: &'static str,
+    pub inside: Namespace,
+    /// Its own addresses, without those of a link.
+    pub addresses: Vec<IpAddr>,
+    /// The host's addresses in its networks.
+    pub gateways: Vec<IpAddr>,
+    /// Where it asks for names.
+    pub name_server: Option<IpAddr>,
+}
+
+impl Container {
+    /// From what `inspect` says, which speaks of processes as `engine`'s namespace numbers them.
+    #[track_caller]
+    fn new(name: &'static str, said: &Value, engine: u32) -> Self {
+        let process = format!("/proc/{engine}/root/proc/{}", said["State"]["Pid"]);
+        let inside = File::open(format!("{process}/ns/net"));
+        let inside = inside.unwrap_or_else(|error| panic!("{name} does not run: {process}: {error}"));
+        let in_networks = |keys: [&str; 2]| -> Vec<IpAddr> {
+            let networks = said["NetworkSettings"]["Networks"].as_object().into_iter().flat_map(Map::values);
+            let values = networks.flat_map(|network| keys.map(|key| network[key].as_str()?.parse().ok()));
+            values.flatten().collect()
+        };
+        let names = fs::read_to_string(format!("{process}/root/etc/resolv.conf")).unwrap_or_default();
+        Self {
+            name,
+            inside: Namespace::of_file(inside),
+            addresses: in_networks(["IPAddress", "GlobalIPv6Address"]),
+            gateways: in_networks(["Gateway", "IPv6Gateway"]),
+            name_server: names.lines().find_map(|line| line.strip_prefix("nameserver ")?.trim().parse().ok()),
+        }
+    }
+}
 
 /// An engine of a lab's host.
 pub struct Engine {
@@ -129,44 +165,22 @@ impl Engine {
         version.split('+').next().unwrap_or_default().to_owned()
     }
 
-    /// The network namespace of a container that runs.
+    /// Containers that run, as they are now.
     #[track_caller]
-    pub fn container(&self, name: &str) -> Namespace {
-        let path = format!("{}/ns/net", self.process(name));
-        Namespace::of_file(
-            File::open(&path).unwrap_or_else(|error| panic!("{name} has no namespace: {path}: {error}")),
-        )
+    pub fn containers(&self, names: &[&'static str]) -> Vec<Container> {
+        if names.is_empty() {
+            return Vec::new();
+        }
+        let said = self.docker(&format!("inspect {}", names.join(" ")));
+        let said: Vec<Value> = serde_json::from_str(&said).expect("inspect says JSON");
+        assert_eq!(said.len(), names.len(), "each container is spoken of once");
+        names.iter().zip(&said).map(|(name, said)| Container::new(name, said, self.pid)).collect()
     }
 
-    /// The folder of a container's first process below `/proc`, as this process reaches it.
-    fn process(&self, name: &str) -> String {
-        let inner = self.docker(&format!("inspect --format {{{{.State.Pid}}}} {name}"));
-        assert_ne!(inner, "0", "{name} does not run");
-        format!("/proc/{}/root/proc/{inner}", self.pid)
-    }
-
-    /// Where a container asks for names.
-    pub fn name_server(&self, name: &str) -> Option<IpAddr> {
-        let path = format!("{}/root/etc/resolv.conf", self.process(name));
-        let text = fs::read_to_string(path).unwrap_or_default();
-        text.lines().find_map(|line| line.strip_prefix("nameserver ")?.trim().parse().ok())
-    }
-
-    /// A container's own addresses, IPv4 first, without those of a link.
-    pub fn addresses(&self, name: &str) -> Vec<IpAddr> {
-        self.in_networks(name, ["IPAddress", "GlobalIPv6Address"])
-    }
-
-    /// The host's addresses in a container's network.
-    pub fn gateways(&self, name: &str) -> Vec<IpAddr> {
-        self.in_networks(name, ["Gateway", "IPv6Gateway"])
-    }
-
-    fn in_networks(&self, name: &str, keys: [&str; 2]) -> Vec<IpAddr> {
-        let said: Value = serde_json::from_str(&self.docker(&format!("inspect {name}"))).expect("inspect says JSON");
-        let networks = said[0]["NetworkSettings"]["Networks"].as_object().into_iter().flat_map(Map::values);
-        let values: Vec<&Value> = networks.flat_map(|network| keys.map(|key| &network[key])).collect();
-        values.into_iter().filter_map(|value| value.as_str()?.parse().ok()).collect()
+    /// A container that runs, as it is now.
+    #[track_caller]
+    pub fn container(&self, name: &'static str) -> Container {
+        self.containers(&[name]).remove(0)
     }
 
     /// What other programs than palisade have loaded on the host, without counts.

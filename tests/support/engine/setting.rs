@@ -13,20 +13,27 @@ pub struct Setting {
     pub proxy: bool,
     /// `nft` or `legacy`: which iptables the engine finds.
     pub iptables: &'static str,
+    /// Whether Docker may load rules at all.
+    pub rules: bool,
 }
 
 impl Setting {
     pub const fn docker(suite: &'static str, proxy: bool) -> Self {
-        Self { suite, podman: false, proxy, iptables: "nft" }
+        Self { suite, podman: false, proxy, iptables: "nft", rules: true }
     }
 
     pub const fn podman() -> Self {
-        Self { suite: "bookworm", podman: true, proxy: false, iptables: "nft" }
+        Self { suite: "bookworm", podman: true, proxy: false, iptables: "nft", rules: true }
     }
 
     /// With rules that no listing of nf_tables shows.
     pub const fn legacy(self) -> Self {
         Self { iptables: "legacy", ..self }
+    }
+
+    /// Told to leave the rules alone: everything goes through the proxy.
+    pub const fn without_rules(self) -> Self {
+        Self { rules: false, ..self }
     }
 
     fn folder(suite: &str) -> PathBuf {
@@ -52,7 +59,7 @@ impl Setting {
 
     /// The options of Docker's daemon.
     pub fn options(&self) -> Vec<String> {
-        vec![format!("--userland-proxy={}", self.proxy)]
+        vec![format!("--userland-proxy={}", self.proxy), format!("--iptables={}", self.rules)]
     }
 
     /// The engine's files below `/etc`.
@@ -86,6 +93,9 @@ impl fmt::Display for Setting {
             (false, true) => write!(f, "docker-{}-proxy", self.suite)?,
             (false, false) => write!(f, "docker-{}-no-proxy", self.suite)?,
         }
-        if self.iptables == "legacy" { f.write_str("-legacy") } else { Ok(()) }
+        if self.iptables == "legacy" {
+            f.write_str("-legacy")?;
+        }
+        if self.rules { Ok(()) } else { f.write_str("-without-rules") }
     }
 }

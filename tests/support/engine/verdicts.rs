@@ -1,6 +1,6 @@
 //! Who may reach what beside an engine, as rows that say so, tried with real packets all at once.
 
-use super::Engine;
+use super::{Container, Engine};
 use crate::support::lab::{CLIENT, HOST, LAN, Lab};
 use crate::support::namespace::Namespace;
 use crate::support::probe::{Outcome, SILENCE, Target, probe_here};
@@ -58,6 +58,8 @@ impl fmt::Display for Probe {
 
 #[derive(Debug)]
 struct Row {
+    /// As it was written.
+    line: String,
     probe: Probe,
     must: Must,
     without: Without,
@@ -124,6 +126,11 @@ impl Rows {
         broken
     }
 
+    /// The line that each probe is of.
+    pub fn lines(&self) -> impl Iterator<Item = (&Probe, &str)> {
+        self.0.iter().map(|row| (&row.probe, row.line.as_str()))
+    }
+
     fn outcomes(&self, places: &Places, wait: fn(&Row) -> Duration) -> Outcomes {
         thread::scope(|scope| {
             let mut running = Vec::new();
@@ -146,6 +153,7 @@ impl Rows {
 }
 
 fn row(line: &str) -> Option<Vec<Row>> {
+    let written = line.split_whitespace().collect::<Vec<_>>().join(" ");
     let (head, rest) = line.split_once(" from ")?;
     let (from, rest) = rest.split_once(" to ")?;
     let (to, families) = rest.split_once(" over ")?;
@@ -174,7 +182,8 @@ fn row(line: &str) -> Option<Vec<Row>> {
             for from in from.split_whitespace() {
                 for to in to.split_whitespace() {
                     let (from, to) = (from.to_owned(), to.to_owned());
-                    rows.push(Row { probe: Probe { from, to, target, six: family == "v6" }, must, without });
+                    let probe = Probe { from, to, target, six: family == "v6" };
+                    rows.push(Row { line: written.clone(), probe, must, without });
                 }
             }
         }
@@ -185,30 +194,15 @@ fn row(line: &str) -> Option<Vec<Row>> {
 /// Where the names of rows are: it changes when containers do.
 pub struct Places<'lab> {
     lab: &'lab Lab,
-    containers: BTreeMap<String, Place>,
-}
-
-struct Place {
-    inside: Namespace,
-    addresses: Vec<IpAddr>,
-    gateways: Vec<IpAddr>,
+    containers: BTreeMap<&'static str, Container>,
 }
 
 impl<'lab> Places<'lab> {
     /// Those of a lab and these containers of its engine, all of which run.
     #[track_caller]
-    pub fn of_engine(lab: &'lab Lab, engine: &Engine, containers: impl IntoIterator<Item = &'static str>) -> Self {
-        let place = |name: &'static str| {
-            let (addresses, gateways) = (engine.addresses(name), engine.gateways(name));
-            (name.to_owned(), Place { inside: engine.container(name), addresses, gateways })
-        };
-        Self { lab, containers: containers.into_iter().map(place).collect() }
-    }
-
-    /// A container's addresses.
-    #[track_caller]
-    pub fn addresses(&self, name: &str) -> &[IpAddr] {
-        &self.containers.get(name).unwrap_or_else(|| panic!("no container {name}")).addresses
+    pub fn of_engine(lab: &'lab Lab, engine: &Engine, containers: &[&'static str]) -> Self {
+        let containers = engine.containers(containers).into_iter();
+        Self { lab, containers: containers.map(|container| (container.name, container)).collect() }
     }
 
     /// Where to try from, with which address, and which address to try; `None` when a container has none of that family.
