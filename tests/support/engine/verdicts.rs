@@ -3,13 +3,13 @@
 use super::{Container, Engine};
 use crate::support::lab::{CLIENT, HOST, LAN, Lab};
 use crate::support::namespace::Namespace;
-use crate::support::probe::{Outcome, SILENCE, Target, probe_here};
+use crate::support::probe::{Outcome, PATIENCE, SILENCE, Target, probe_here};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::panic::resume_unwind;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Somebody outside whom no policy of these tests names.
 pub const OUT: [IpAddr; 2] =
@@ -201,8 +201,16 @@ impl<'lab> Places<'lab> {
     /// Those of a lab and these containers of its engine, all of which run.
     #[track_caller]
     pub fn of_engine(lab: &'lab Lab, engine: &Engine, containers: &[&'static str]) -> Self {
-        let containers = engine.containers(containers).into_iter();
-        Self { lab, containers: containers.map(|container| (container.name, container)).collect() }
+        let containers = engine.containers(containers);
+        let since = Instant::now();
+        for inside in containers.iter().map(|container| &container.inside).chain([&lab.host]) {
+            // Until nobody else is known to have it, an IPv6 address is not used.
+            while !inside.ip("-6 address show tentative").is_empty() {
+                assert!(since.elapsed() < PATIENCE, "an address stays tentative");
+                thread::sleep(Duration::from_millis(50));
+            }
+        }
+        Self { lab, containers: containers.into_iter().map(|container| (container.name, container)).collect() }
     }
 
     /// Where to try from, with which address, and which address to try; `None` when a container has none of that family.
