@@ -104,7 +104,7 @@ install_component() {
 install_engines() {
     install_packages iptables conntrack debian-archive-keyring
     unpack bookworm docker.io containerd runc podman conmon netavark aardvark-dns golang-github-containers-common \
-        golang-github-containers-image libgpgme11 libassuan0 libsubid4 libyajl2 libseccomp2 libdevmapper1.02.1
+        golang-github-containers-image libgpgme11 libassuan0 libsubid4 libyajl2 libseccomp2 libdevmapper1.02.1 ufw
     unpack trixie docker.io docker-cli containerd
     unpack sid docker.io docker-cli containerd
     local backend tool

@@ -3,16 +3,14 @@
 
 mod support;
 
-use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::time::Duration;
-use support::echo::Echo;
-use support::engine::names::resolve;
-use support::engine::report::{self, Verdict};
+use support::engine::CONTAINERS;
+use support::engine::report;
+use support::engine::scene::{Scene, names};
 use support::engine::setting::Setting;
-use support::engine::verdicts::{OUT, Outcomes, Places, Rows};
-use support::engine::{CONTAINERS, Engine};
-use support::lab::{CLIENT, HOST, Lab};
+use support::engine::verdicts::Probe;
+use support::lab::{CLIENT, HOST};
 use support::probe::{Outcome, Target, talks};
 
 const POLICY: &str = "version: 1
@@ -121,121 +119,6 @@ const CAME_LATER: &str = "
     same   any  4242/tcp 4242/udp from later to outside over v4
 ";
 
-/// A lab with an engine and all containers, and what its outcomes are without palisade.
-struct Scene {
-    // Before the lab: its namespaces hold the lab's.
-    engine: Engine,
-    lab: Lab,
-    _listeners: [Echo; 2],
-    broken: Vec<String>,
-    table: Vec<Verdict>,
-    without: Outcomes,
-}
-
-/// The containers that have a network namespace of their own.
-fn names() -> Vec<&'static str> {
-    CONTAINERS.iter().map(|(name, ..)| *name).filter(|name| *name != "host-network").collect()
-}
-
-impl Scene {
-    fn new(setting: Setting) -> Self {
-        let lab = Lab::new();
-        // Containers' own engines see to it otherwise, some of them with a default drop that covers what others leave open.
-        lab.forward();
-        lab.add_addresses(OUT);
-        let listening = |ports: &[u16]| -> Vec<SocketAddr> {
-            let everywhere: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), std::net::Ipv6Addr::UNSPECIFIED.into()];
-            ports.iter().flat_map(|port| everywhere.map(|address| SocketAddr::new(address, *port))).collect()
-        };
-        let of_host = lab.host.listen(&listening(&[22, 80]), &[]);
-        // On an address each: an answer to a datagram comes from the one that was asked.
-        let outside = CLIENT.map(|address| SocketAddr::new(address, 4242));
-        let outside = lab.client.listen(&outside, &outside);
-        // The neighbour sends what is for 127.0.0.1 to the host.
-        lab.lan.sysctl("net/ipv4/conf/all/route_localnet", "1");
-        lab.lan.ip("rule add priority 1 from all lookup local");
-        lab.lan.ip("rule add priority 0 to 127.0.0.1 lookup 100");
-        lab.lan.ip("rule delete priority 0 lookup local");
-        lab.lan.ip("route add 127.0.0.1 via 10.77.0.1 table 100");
-        let engine = Engine::start(&lab, setting);
-        engine.run_all();
-        Self {
-            engine,
-            lab,
-            _listeners: [of_host, outside],
-            broken: Vec::new(),
-            table: Vec::new(),
-            without: Outcomes::new(),
-        }
-    }
-
-    fn says(&mut self, when: &str, sentences: Vec<String>) {
-        self.broken.extend(sentences.into_iter().map(|sentence| format!("{when}: {sentence}")));
-    }
-
-    /// Without palisade, all rows of the whole test at once.
-    fn baseline(&mut self, rows: &[&str]) {
-        let rows = Rows::new(&rows.join("\n"));
-        let places = Places::of_engine(&self.lab, &self.engine, &names());
-        self.without = rows.without(&places);
-        let closed = rows.not_as_expected_without(&self.engine, &self.without);
-        drop(places);
-        self.says("at first", closed);
-    }
-
-    /// Under palisade.
-    fn holds(&mut self, when: &'static str, rows: &[&str], containers: &[&'static str]) {
-        let rows = Rows::new(&rows.join("\n"));
-        let places = Places::of_engine(&self.lab, &self.engine, containers);
-        let with = rows.with(&places);
-        let broken = rows.broken(&self.without, &with);
-        drop(places);
-        self.says(when, broken);
-        for (probe, line) in rows.lines() {
-            let (without, with) = (self.without.get(probe).copied(), with.get(probe).copied());
-            if let Some(both) = without.zip(with) {
-                self.table.push(Verdict { line: line.to_owned(), when, probe: probe.to_string(), both });
-            }
-        }
-    }
-
-    /// Runs palisade, which must leave the rules of others as they are.
-    fn palisade(&mut self, policy: &str, arguments: &[&str]) {
-        self.lab.write_policy("policy.yaml", policy);
-        let before = self.engine.rules_of_others();
-        self.lab.palisade("policy.yaml", arguments).success();
-        let after = self.engine.rules_of_others();
-        if before != after {
-            let changed = format!("the rules of others changed:\n{before}\n---\n{after}");
-            self.says(&arguments.join(" "), vec![changed]);
-        }
-    }
-
-    /// Which address someone outside sees a container come from.
-    fn seen_from(&self, container: &'static str) -> Option<IpAddr> {
-        let to = SocketAddr::new(CLIENT[0], 4343);
-        let listener = self.lab.client.run(|| TcpListener::bind(to).expect("the port is free"));
-        let inside = self.engine.container(container).inside;
-        let seen = std::thread::spawn(move || {
-            let (mut stream, peer) = listener.accept().ok()?;
-            stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
-            let mut echo = [0; 4];
-            stream.read_exact(&mut echo).ok()?;
-            stream.write_all(&echo).ok()?;
-            Some(peer.ip())
-        });
-        let _stream = inside.connect(Ipv4Addr::UNSPECIFIED.into(), to, Duration::from_secs(2));
-        // So that the thread ends when the container's own packet never came.
-        let _last = self.lab.client.connect(CLIENT[0], to, Duration::from_millis(500));
-        seen.join().expect("the thread does not panic")
-    }
-
-    fn names_resolve(&self) -> Option<Ipv4Addr> {
-        let container = self.engine.container("user");
-        resolve(&container.inside, container.name_server?, "user-unpublished")
-    }
-}
-
 fn everything_holds(setting: Setting) {
     let mut scene = Scene::new(setting);
     let rows = [FROM_OUTSIDE, FROM_INSIDE, TO_THEIR_HOST];
@@ -300,7 +183,7 @@ fn life_goes_on(scene: &mut Scene) {
     scene.engine.run_container("later", "--network later-net -p 9510:9000", "9000");
     scene.without.extend([Target::Tcp(4242), Target::Udp(4242)].map(|target| {
         let (from, to) = ("later".to_owned(), "outside".to_owned());
-        (support::engine::verdicts::Probe { from, to, target, six: false }, Outcome::Connected)
+        (Probe { from, to, target, six: false }, Outcome::Connected)
     }));
     scene.holds("a network made", &[CAME_LATER, FROM_OUTSIDE], &[names(), vec!["later"]].concat());
     scene.engine.docker("rm -f filler later");

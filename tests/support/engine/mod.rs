@@ -8,7 +8,9 @@ mod containers;
 mod image;
 pub mod names;
 pub mod report;
+pub mod scene;
 pub mod setting;
+mod ufw;
 pub mod verdicts;
 
 use super::lab::Lab;

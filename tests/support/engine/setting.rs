@@ -36,7 +36,8 @@ impl Setting {
         Self { rules: false, ..self }
     }
 
-    fn folder(suite: &str) -> PathBuf {
+    /// Where a suite's packages are unpacked.
+    pub fn folder(suite: &str) -> PathBuf {
         let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/engines").join(suite);
         assert!(folder.is_dir(), "no engine in {}: `scripts/test engines` unpacks them", folder.display());
         folder
