@@ -20,8 +20,8 @@ const BESIDE_UFW: &str = "
     denied  open 9000/tcp                                     from out to host over v4
     denied  open 9010/tcp 9100/tcp 9302/tcp 9500/tcp 9600/tcp from trusted out to host over v4
     denied  open 9400/udp 9700/tcp                            from trusted out to host over v4
-    denied  any  80/tcp 9900/tcp                              from trusted out to host over v4 v6
-    denied  any  9010/tcp 9500/tcp                            from trusted out to host over v6
+    denied  closed 80/tcp 9900/tcp                            from trusted out to host over v4 v6
+    denied  closed 9010/tcp 9500/tcp                          from trusted out to host over v6
     same    open 4242/tcp 4242/udp                            from same user six to outside over v4
     same    open 9000/tcp                                     from user to user-unpublished over v4
     same    open 9000/tcp 9010/tcp                            from host to loopback host over v4
@@ -29,7 +29,7 @@ const BESIDE_UFW: &str = "
 ";
 /// On an IPv6 network, where Docker 28 has rules of its own for IPv6.
 const OPEN_OVER_IPV6: &str = "denied open 9600/tcp from trusted out to host over v6";
-const CLOSED_OVER_IPV6: &str = "denied any 9600/tcp from trusted out to host over v6";
+const CLOSED_OVER_IPV6: &str = "denied closed 9600/tcp from trusted out to host over v6";
 
 fn what_ufw_leaves_open_is_closed(setting: Setting, over_ipv6: &str) {
     let mut scene = Scene::new(setting);

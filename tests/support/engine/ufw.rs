@@ -9,8 +9,7 @@ const PREPARE: &str = r#"set -e
     cp -r "$0/etc/ufw" /etc/
     mkdir -p /etc/default
     cp "$0/etc/default/ufw" /etc/default/
-    cp "$0"/usr/share/ufw/iptables/*.rules /etc/ufw/
-    sed -i 's/^IPV6=.*/IPV6=yes/' /etc/default/ufw"#;
+    cp "$0"/usr/share/ufw/iptables/*.rules "$0"/usr/share/ufw/*.init "$0/usr/share/ufw/ufw.conf" /etc/ufw/"#;
 
 /// Lays the unpacked package over the machine's folders, for one command.
 const RUN: &str = r#"set -e

@@ -36,6 +36,8 @@ enum Without {
     Open,
     /// Open when a userland proxy runs.
     OpenByProxy,
+    /// Closed by something else, ufw for one.
+    Closed,
     /// What engines differ in: it is recorded.
     Any,
 }
@@ -75,8 +77,8 @@ pub type Outcomes = BTreeMap<Probe, Outcome>;
 impl Rows {
     /// Reads lines such as `denied open 9010/tcp 9400/udp from trusted out to host over v4 v6`.
     ///
-    /// The first word is `allowed`, `denied` or `same`; the second `open`, `proxy` (open where a userland proxy runs) or
-    /// `any`. Who and where: `trusted`, `out`, `neighbour` (of the local network), `host`, `loopback`, `outside`,
+    /// The first word is `allowed`, `denied` or `same`; the second `open`, `proxy` (open where a userland proxy runs),
+    /// `closed` or `any`. Who and where: `trusted`, `out`, `neighbour` (of the local network), `host`, `loopback`, `outside`,
     /// `gateway:CONTAINER` (the host's address in that container's network), else a container's name.
     pub fn new(text: &str) -> Self {
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
@@ -95,18 +97,20 @@ impl Rows {
 
     /// Sentences about what was not as it must be without palisade.
     pub fn not_as_expected_without(&self, engine: &Engine, without: &Outcomes) -> Vec<String> {
-        let open = |row: &&Row| match row.without {
-            Without::Open => true,
-            Without::OpenByProxy => engine.setting.proxy,
-            Without::Any => false,
-        };
-        let outcome = |row: &Row| {
-            without
-                .get(&row.probe)
-                .map(|outcome| format!("{}: without palisade it must be open, but {outcome:?}", row.probe))
-        };
-        let closed = |row: &&Row| without.get(&row.probe).is_some_and(|outcome| *outcome != Outcome::Connected);
-        self.0.iter().filter(open).filter(closed).filter_map(outcome).collect()
+        let mut differing = Vec::new();
+        for Row { probe, without: expected, .. } in &self.0 {
+            let Some(outcome) = without.get(probe) else { continue };
+            let open = match expected {
+                Without::Open => true,
+                Without::OpenByProxy if engine.setting.proxy => true,
+                Without::Closed => false,
+                Without::OpenByProxy | Without::Any => continue,
+            };
+            if open != (*outcome == Outcome::Connected) {
+                differing.push(format!("{probe}: {expected:?} expected without palisade, but {outcome:?}"));
+            }
+        }
+        differing
     }
 
     /// Sentences about verdicts that do not hold.
@@ -167,6 +171,7 @@ fn row(line: &str) -> Option<Vec<Row>> {
     let without = match head.next()? {
         "open" => Without::Open,
         "proxy" => Without::OpenByProxy,
+        "closed" => Without::Closed,
         "any" => Without::Any,
         _ => return None,
     };
