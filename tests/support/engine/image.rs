@@ -13,17 +13,19 @@ pub fn path() -> &'static Path {
 }
 
 fn build() -> PathBuf {
-    // A process of tests builds its own, for several may run.
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("image-{}", std::process::id()));
-    let (root, image) = (folder.join("root"), folder.with_extension("tar"));
-    fs::create_dir_all(&root).expect("the folder for tests is writable");
+    let tests = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let folder = tempfile::tempdir_in(tests).expect("the folder for tests is writable");
+    let (root, image) = (folder.path().join("root"), folder.path().join("image.tar"));
+    fs::create_dir(&root).expect("a folder in a fresh one");
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/engine/server.rs");
     let mut rustc = Command::new("rustc");
     rustc.args(["--edition", "2024", "-C", "target-feature=+crt-static", "-C", "strip=symbols", "-o"]);
     run(rustc.arg(root.join("server")).arg(source));
     run(Command::new("tar").arg("-C").arg(&root).arg("-cf").arg(&image).arg("."));
-    fs::remove_dir_all(&folder).expect("it was just made");
-    image
+    // Another process of tests may read the one that is there: it goes on with that.
+    let built = tests.join("echo.tar");
+    fs::rename(&image, &built).expect("both are in one folder");
+    built
 }
 
 fn run(command: &mut Command) {

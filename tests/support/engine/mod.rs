@@ -35,12 +35,14 @@ const INIT: &str = r#"set -e
     read -r pid _ </proc/self/stat
     mount -t proc proc /proc
     mount -t tmpfs -o mode=755 tmpfs /run
-    mkdir /run/cgroup /run/etc /run/etc-work /run/var /run/var-work
+    mkdir /run/cgroup
     mount --rbind /sys/fs/cgroup /run/cgroup
     mount -t sysfs sysfs /sys
     mount --rbind /run/cgroup /sys/fs/cgroup
-    mount -t overlay -o lowerdir=/etc,upperdir=/run/etc,workdir=/run/etc-work overlay /etc
-    mount -t overlay -o lowerdir=/var,upperdir=/run/var,workdir=/run/var-work overlay /var
+    for folder in etc opt var; do
+        mkdir "/run/$folder" "/run/$folder-work"
+        mount -t overlay -o "lowerdir=/$folder,upperdir=/run/$folder,workdir=/run/$folder-work" overlay "/$folder"
+    done
     echo "$pid"
     cat >/dev/null
     kill -9 -1 || true
