@@ -99,6 +99,62 @@ install_component() {
     fi
 }
 
+# Puts the container engines that the tests drive into target/engines/SUITE: unpacked, never installed, so that no
+# package starts a daemon on this machine, and the versions are the same whatever the machine runs.
+install_engines() {
+    install_packages iptables conntrack debian-archive-keyring
+    unpack bookworm docker.io containerd runc podman conmon netavark aardvark-dns golang-github-containers-common \
+        golang-github-containers-image libgpgme11 libassuan0 libsubid4 libyajl2 libseccomp2 libdevmapper1.02.1 ufw
+    unpack trixie docker.io docker-cli containerd
+    unpack sid docker.io docker-cli containerd
+    local backend tool
+    for backend in nft legacy; do
+        mkdir -p "target/engines/iptables-$backend"
+        for tool in {ip,ip6}tables{,-save,-restore}; do
+            ln -sf "/usr/sbin/${tool%%tables*}tables-$backend${tool#*tables}" "target/engines/iptables-$backend/$tool"
+        done
+    done
+}
+
+# unpack SUITE PACKAGE...: packages of a Debian suite into target/engines/SUITE, unless they are there already. They come
+# from the mirror that this machine uses, with lists and a cache of their own: its apt does not notice.
+unpack() {
+    local suite=$1 folder=target/engines/$1 mirror scratch package
+    shift
+    [ "$(cat "$folder/.packages" 2>/dev/null)" = "$*" ] && return
+    note "Unpacking $* of $suite ..."
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' |
+        head -n 1)
+    [ -n "$mirror" ] || die "the engines are packages of Debian, and this machine's apt knows no mirror of it"
+    scratch=$(mktemp -d)
+    mkdir -p "$scratch"/{sources,lists/partial,cache/archives/partial,packages}
+    : >"$scratch/status"
+    cat >"$scratch/sources/engines.sources" <<EOF
+Types: deb
+URIs: $mirror
+Suites: $suite
+Components: main
+Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+EOF
+    cat >"$scratch/apt.conf" <<EOF
+Dir::Etc::sourcelist "/dev/null";
+Dir::Etc::sourceparts "$scratch/sources";
+Dir::State::status "$scratch/status";
+Dir::State::lists "$scratch/lists";
+Dir::Cache "$scratch/cache";
+APT::Sandbox::User "root";
+EOF
+    quietly env APT_CONFIG="$scratch/apt.conf" apt-get -qq update
+    (cd "$scratch/packages" && quietly env APT_CONFIG="$scratch/apt.conf" apt-get -qq download "$@")
+    rm -rf "$folder"
+    mkdir -p "$folder"
+    for package in "$scratch"/packages/*.deb; do
+        quietly dpkg-deb --extract "$package" "$folder"
+    done
+    printf '%s\n' "$*" >"$folder/.packages"
+    rm -rf "$scratch"
+}
+
 # Goes on, as root, in a fresh network namespace that vanishes with the script, with a state of palisade's own: runs the
 # script again with PALISADE_OUTSIDE set. Neither the machine's rules nor what an installed palisade keeps is in reach.
 enter_namespace() {

@@ -3,6 +3,7 @@
 
 pub mod drift;
 pub mod echo;
+pub mod engine;
 pub mod lab;
 pub mod matrix;
 pub mod namespace;

@@ -67,6 +67,12 @@ impl Namespace {
         Self(Arc::new(File::open(OF_THIS_THREAD).expect("the namespace of a thread can be opened")))
     }
 
+    /// The one that a file of `/proc/PID/ns/net` stands for: nothing can be done to it unless it is one of a lab's.
+    pub fn of_file(file: File) -> Self {
+        LazyLock::force(&FORBIDDEN);
+        Self(Arc::new(file))
+    }
+
     /// A path that stands for it as long as this process holds it: programs take it where they take a namespace.
     pub fn path(&self) -> String {
         format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd())
