@@ -24,7 +24,7 @@ mod service;
 mod statement;
 
 use crate::resolve::{Action, Resolved};
-use crate::ruleset::{BaseChain, Chain, Hook, Policy, Rule, Ruleset, Set, Table, TableId};
+use crate::ruleset::{BaseChain, Chain, Hook, MAX_COMMENT, Policy, Rule, Ruleset, Set, Table, TableId};
 use statement::{Origin, when};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,9 +33,6 @@ const PRIORITY_RAW: i32 = -300;
 
 /// One before `filter` (`NF_IP_PRI_FILTER`): palisade denies before engines and other firewalls accept.
 const PRIORITY_BEFORE_FILTER: i32 = -1;
-
-/// The longest comment, in bytes, that stock nft takes and shows.
-pub const COMMENT_MAX: usize = 125;
 
 /// Compiles a policy to `table inet palisade`.
 ///
@@ -79,7 +76,7 @@ impl<'a> Compiler<'a> {
             Origin::Line(None) => format!(" ({}, by default)", self.file),
             Origin::BuiltIn => " (always)".to_owned(),
         };
-        let room = COMMENT_MAX.saturating_sub("palisade: ".len() + origin.len());
+        let room = MAX_COMMENT.saturating_sub("palisade: ".len() + origin.len());
         let sentence = shortened(sentence, room);
         format!("palisade: {sentence}{origin}")
     }

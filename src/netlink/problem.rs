@@ -2,13 +2,11 @@
 
 use super::uapi;
 use super::write::put_udata;
-use crate::ruleset::{Family, Set};
+use crate::ruleset::{Family, MAX_COMMENT, Set};
 use std::ffi::CString;
 
 /// The longest name, its closing zero not counted (`NFT_NAME_MAXLEN`).
 const MAX_NAME: usize = 255;
-/// The longest comment: libnftnl keeps 128 bytes with two of header and a zero.
-const MAX_COMMENT: usize = 125;
 /// `NFT_RULE_MAXEXPRS`. It also bounds a rule's message: 128 expressions of at most 350 bytes are less than the room
 /// that [`nftnl::nft_nlmsg_maxsize`] promises.
 pub(super) const MAX_EXPRS: usize = 128;

@@ -23,6 +23,9 @@ pub use set::{Element, ElementKey, ElementValue, Key, KeyType, MapValue, Set, Se
 
 use std::collections::{BTreeMap, BTreeSet};
 
+/// The longest comment in bytes: libnftnl and nft keep 128, with two of header and a zero.
+pub const MAX_COMMENT: usize = 125;
+
 /// All tables of one network namespace, or the ones that were asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ruleset {

@@ -68,15 +68,7 @@ fn lookup(set: SetRef, dreg: Option<Register>) -> Expr {
 }
 
 pub fn spec(key: KeyType) -> SetSpec {
-    SetSpec {
-        key,
-        value: None,
-        flags: SetFlags::default(),
-        size: None,
-        timeout_ms: None,
-        comment: None,
-        unknown: Vec::new(),
-    }
+    SetSpec::new(key, SetFlags::default())
 }
 
 pub fn ifname(name: &str) -> [u8; 16] {

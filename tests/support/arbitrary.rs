@@ -9,15 +9,7 @@ use std::collections::BTreeMap;
 
 /// A set of single addresses.
 pub fn addresses() -> SetSpec {
-    SetSpec {
-        key: KeyType::IPV4_ADDR,
-        value: None,
-        flags: SetFlags::default(),
-        size: None,
-        timeout_ms: None,
-        comment: None,
-        unknown: Vec::new(),
-    }
+    SetSpec::new(KeyType::IPV4_ADDR, SetFlags::default())
 }
 
 /// A set of ranges of ports.
