@@ -7,6 +7,7 @@
 
 mod attr;
 mod batch;
+mod channel;
 mod decode;
 mod elements;
 mod encode;
