@@ -51,8 +51,8 @@ impl std::fmt::Debug for Channel {
 impl Channel {
     /// Opens a socket in the network namespace of the calling thread.
     pub fn open(bus: mnl::Bus) -> Result<Self, NetlinkError> {
-        let inner = mnl::Socket::new(bus)
-            .map_err(|error| NetlinkError::Socket { doing: "open", errno: errno_of(&error) })?;
+        let inner =
+            mnl::Socket::new(bus).map_err(|error| NetlinkError::Socket { doing: "open", errno: errno_of(&error) })?;
         let buffer = RefCell::new(vec![0; DATAGRAM]);
         let channel = Self { inner, buffer, seq: Cell::new(FIRST_REQUEST), send_buffer: Cell::new(0) };
         channel.netlink_option(libc::NETLINK_EXT_ACK);
@@ -89,8 +89,8 @@ impl Channel {
         if bytes > self.send_buffer.get() {
             let fd = self.fd();
             // Should neither help, the send says so.
-            let _ = setsockopt(&fd, sockopt::SndBufForce, &bytes)
-                .or_else(|_| setsockopt(&fd, sockopt::SndBuf, &bytes));
+            let _ =
+                setsockopt(&fd, sockopt::SndBufForce, &bytes).or_else(|_| setsockopt(&fd, sockopt::SndBuf, &bytes));
             self.send_buffer.set(bytes);
         }
     }
