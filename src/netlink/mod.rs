@@ -7,6 +7,8 @@
 
 mod attr;
 mod batch;
+mod channel;
+pub mod conntrack;
 mod decode;
 mod elements;
 mod encode;
@@ -14,6 +16,7 @@ mod error;
 mod expr;
 mod handles;
 mod problem;
+pub mod route;
 mod set;
 mod snapshot;
 mod socket;
@@ -23,6 +26,7 @@ mod verdict;
 mod write;
 
 pub use batch::Batch;
+pub use channel::End;
 pub use encode::encode;
 pub use error::{CommitError, NetlinkError};
 pub use handles::Handles;
