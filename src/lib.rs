@@ -25,4 +25,5 @@ pub mod privileges;
 pub mod render;
 pub mod resolve;
 pub mod ruleset;
+pub mod simulate;
 pub mod transaction;
