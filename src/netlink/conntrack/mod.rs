@@ -1,6 +1,8 @@
 //! Connection tracking over netlink: the connections that the kernel knows, and the end of some of them.
 
 mod entry;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 pub use entry::{Entry, Layer4, Tuple, Zones};
