@@ -18,7 +18,8 @@ pub struct Entry {
     pub zones: Zones,
     /// Bits of the kernel's `enum ip_conntrack_status` (`IPS_*`).
     pub status: u32,
-    /// The kernel's own name for it: a later connection with the same tuple has almost certainly another.
+    /// The kernel's own name for it, from its tuple and its place in memory: a later connection with the same tuple has
+    /// another, unless it got the same place.
     pub id: Option<u32>,
     /// `ct mark`; 0 where none was ever set.
     pub mark: u32,

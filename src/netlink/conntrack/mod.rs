@@ -1,6 +1,8 @@
 //! Connection tracking over netlink: the connections that the kernel knows, and the end of some of them.
 
 mod entry;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 pub use entry::{Entry, Layer4, Tuple, Zones};
@@ -76,7 +78,8 @@ impl Conntrack {
 
     /// Deletes connections: exactly those, each by its original tuple, its zone and its id. One that is gone is no error.
     ///
-    /// The next packet of a deleted connection is judged by the rules as that of a new one.
+    /// The next packet of a deleted connection is judged by the rules as that of a new one. So is nothing lost should
+    /// the kernel have given a connection that began meanwhile the tuple and the id of one of these.
     ///
     /// # Errors
     ///

@@ -40,7 +40,8 @@ fn read_tcp_state(protoinfo: &[u8]) -> Option<u8> {
     Fields::<{ ct::TCP_END }>::read(tcp)?.u8(ct::TCP_STATE)
 }
 
-fn read_tuple(bytes: &[u8]) -> Option<(Tuple, Option<u16>)> {
+/// Reads one direction, and the zone of it alone.
+pub fn read_tuple(bytes: &[u8]) -> Option<(Tuple, Option<u16>)> {
     let fields = Fields::<{ ct::TUPLE_END }>::read(bytes)?;
     let [source, destination] = read_addresses(fields.get(ct::TUPLE_IP)?)?;
     let proto = Fields::<{ ct::PROTO_END }>::read(fields.get(ct::TUPLE_PROTO)?)?;
