@@ -122,9 +122,6 @@ fn dport() -> Expr {
     payload(PayloadBase::Transport, 2, 2)
 }
 
-fn masked(mask: &[u8]) -> Expr {
-    Expr::Bitwise { sreg: R, dreg: R, mask: mask.to_vec(), xor: vec![0; mask.len()] }
-
 fn is_not_lo() -> Expr {
     Expr::Cmp { op: Cmp::Neq, sreg: R, data: name16("lo") }
 }
