@@ -13,6 +13,10 @@ use crate::transaction::{Op, Transaction};
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+/// `TCP_CONNTRACK_TIME_WAIT`, `TCP_CONNTRACK_CLOSE`: both sides are done with the connection, and a new one between them
+/// is new to conntrack too.
+const CLOSED: [u8; 2] = [7, 8];
+
 /// Ends the connections of this network namespace that `now` would deny and `before` let begin, and tells how many. No
 /// table before let everything begin.
 ///
@@ -31,6 +35,7 @@ pub fn revoke(socket: &Socket, id: &TableId, before: Option<&Table>, now: &Table
     let mut lost = Vec::new();
     let mut unroutable = None;
     conntrack.entries(|entry| match routes.first_packet(&entry) {
+        _ if entry.tcp_state.is_some_and(|state| CLOSED.contains(&state)) => {}
         Ok(Some(packet)) => {
             if is_denied(id, now, &packet) && !before.is_some_and(|before| is_denied(id, before, &packet)) {
                 lost.push(entry);

@@ -4,6 +4,8 @@
 //! The `nftnl` crate writes tables, chains, rules and expressions; sets and elements have a direct writer, because a
 //! million elements as libnftnl objects cost 1.6 s and 319 MB. All reading is our own, safe and total: libnftnl fails a
 //! whole rule on one expression that it does not know.
+//!
+//! Beside it, the connections that the kernel tracks ([`conntrack`]) and the routes that it would take ([`route`]).
 
 mod attr;
 mod batch;

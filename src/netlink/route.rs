@@ -74,8 +74,7 @@ impl Routing {
         let nowhere = |kind| Ok(Some(Route { kind, interface: None }));
         match asked {
             Ok(_) => {}
-            // IPv6 has an errno of its own where a `throw` leaves no other table to look in.
-            Err(NetlinkError::Refused { errno: Errno::ENETUNREACH | Errno::EAGAIN, .. }) => return Ok(None),
+            Err(NetlinkError::Refused { errno: Errno::ENETUNREACH, .. }) => return Ok(None),
             Err(NetlinkError::Refused { errno: Errno::EINVAL, .. }) => return nowhere(RouteKind::Blackhole),
             Err(NetlinkError::Refused { errno: Errno::EHOSTUNREACH, .. }) => return nowhere(RouteKind::Unreachable),
             Err(NetlinkError::Refused { errno: Errno::EACCES, .. }) => return nowhere(RouteKind::Prohibit),

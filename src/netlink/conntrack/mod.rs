@@ -78,8 +78,8 @@ impl Conntrack {
 
     /// Deletes connections: exactly those, each by its original tuple, its zone and its id. One that is gone is no error.
     ///
-    /// The next packet of a deleted connection is judged by the rules as that of a new one. So is nothing lost should
-    /// the kernel have given a connection that began meanwhile the tuple and the id of one of these.
+    /// The next packet of a deleted connection is judged by the rules as that of a new one. Should a new connection
+    /// have got both the tuple and the id of one of these meanwhile, its next packet is judged once more, no worse.
     ///
     /// # Errors
     ///
