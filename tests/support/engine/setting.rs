@@ -1,5 +1,6 @@
 //! Which engine, and how it is set.
 
+use std::env::consts::ARCH;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -54,7 +55,7 @@ impl Setting {
                 "PATH={iptables}:{own}/usr/sbin:{own}/usr/bin:{bookworm}/usr/sbin:{bookworm}/usr/bin:/usr/sbin:/usr/bin:/sbin:/bin"
             ),
             // The newer suites' libraries are not for this machine's C library: they have none unpacked.
-            format!("LD_LIBRARY_PATH={bookworm}/usr/lib/x86_64-linux-gnu:{bookworm}/lib/x86_64-linux-gnu"),
+            format!("LD_LIBRARY_PATH={bookworm}/usr/lib/{ARCH}-linux-gnu:{bookworm}/lib/{ARCH}-linux-gnu"),
         ]
     }
 
