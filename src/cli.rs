@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The firewall of a Linux server that runs containers.
 ///
@@ -16,7 +17,9 @@ use std::path::PathBuf;
     version,
     propagate_version = true,
     disable_help_subcommand = true,
-    after_long_help = "Files:\n  /etc/palisade/policy.yaml   the policy; refused when anyone but root could write it or a folder above it\n\n\
+    after_long_help = "Files:\n  /etc/palisade/policy.yaml   the policy; refused when anyone but root could write it or a folder above it\n  \
+        /var/lib/palisade/          the last five rulesets that were good, a change that waits for confirmation\n  \
+        /run/palisade/lock          one change at a time\n\n\
         Exit status: 0 is success, 1 an error; `diff` exits with 2 when the kernel differs, `status` with 3 when nothing \
         is loaded."
 )]
@@ -38,6 +41,12 @@ pub struct Common {
     /// since who can write it can open this machine.
     #[arg(long, global = true, value_name = "FILE", default_value = crate::load::DEFAULT_PATH)]
     pub policy: PathBuf,
+    /// Where palisade keeps what must outlive a reboot: the rulesets that were good, a change that waits.
+    #[arg(long, global = true, value_name = "DIR", default_value = crate::state::DEFAULT_STATE, hide_short_help = true)]
+    pub state_dir: PathBuf,
+    /// Where palisade keeps the lock that lets one change at a time through.
+    #[arg(long, global = true, value_name = "DIR", default_value = crate::state::DEFAULT_RUN, hide_short_help = true)]
+    pub run_dir: PathBuf,
     /// Print one JSON document on standard output, and nothing else there.
     #[arg(long, global = true)]
     pub json: bool,
@@ -102,6 +111,40 @@ pub enum Command {
         /// Print the transaction as nft commands, and send nothing.
         #[arg(long)]
         dry_run: bool,
+        /// Undo it after TIME (`90s`, `5m`) unless `palisade confirm` comes from a new connection.
+        ///
+        /// For a change that could cut you off. Whatever happens to the session, to palisade or to the machine, what was
+        /// loaded before is in force again when the time is over. TIME is 5 seconds at least and a day at most.
+        #[arg(long, value_name = "TIME", value_parser = confirmation_time, conflicts_with = "dry_run")]
+        confirm: Option<Duration>,
+    },
+    /// Keep what `apply --confirm` has loaded.
+    ///
+    /// What was applied over SSH is confirmed over a new SSH connection, which shows that one still gets in, or from the
+    /// console.
+    ///
+    /// Exit status: 0 it stays, 1 it does not, or nothing waits for confirmation.
+    Confirm,
+    /// Go back to what was loaded before.
+    ///
+    /// While a change waits for confirmation: to what it has replaced. Else to the last but one of the rulesets that are
+    /// kept, or to the one that is named. The policy stays as it is, and is not loaded at boot until it is applied or
+    /// changed.
+    ///
+    /// Exit status: 0 the kernel holds the older ruleset, 1 it does not.
+    Rollback {
+        /// List the last five rulesets that were loaded and kept, newest first, and change nothing.
+        #[arg(long, conflicts_with_all = ["to", "undo"])]
+        list: bool,
+        /// The ruleset's number in the list.
+        #[arg(long, value_name = "NUMBER")]
+        to: Option<u32>,
+        /// Undo that change, unless it is settled: for timers.
+        #[arg(long, value_name = "ID", hide = true, conflicts_with = "to")]
+        undo: Option<String>,
+        /// Wait until the change's time is over.
+        #[arg(long, hide = true, requires = "undo")]
+        watch: bool,
     },
     /// Say what is loaded, since when, whether it is in sync, and what it has let in and denied.
     ///
@@ -115,6 +158,15 @@ pub enum Command {
         #[arg(long)]
         yes: bool,
     },
+    /// Load what protects this machine, whatever state it is in: what `palisade.service` runs at boot.
+    ///
+    /// Loads the policy. Where that is missing, not valid, refused by the kernel, or was undone because nobody confirmed
+    /// it: the last good ruleset. Where there is none: what is loaded stays, and on a machine without any rules of
+    /// palisade's a lockdown denies all that comes in but SSH. Says on standard error which of them it was; `status`
+    /// says it too.
+    ///
+    /// Exit status: 0 one of them is loaded, 1 none.
+    Boot,
     /// Print the JSON Schema of the policy, for editors.
     ///
     /// With `# yaml-language-server: $schema=FILE` as a policy's first line, editors complete and check as one types.
@@ -139,4 +191,14 @@ pub enum Format {
     Nft,
     /// One JSON document.
     Json,
+}
+
+/// The time that a change may wait for confirmation.
+fn confirmation_time(text: &str) -> Result<Duration, String> {
+    let bounds = Duration::from_secs(5)..=Duration::from_secs(24 * 60 * 60);
+    match humantime::parse_duration(text) {
+        Ok(time) if bounds.contains(&time) => Ok(time),
+        Ok(_) => Err("5 seconds at least, and a day at most".to_owned()),
+        Err(error) => Err(format!("{error}; a time is written as `90s` or `5m`")),
+    }
 }

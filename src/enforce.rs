@@ -66,6 +66,14 @@ pub enum EnforceError {
     Unverified(String),
 }
 
+impl EnforceError {
+    /// Whether rules may have been changed all the same.
+    #[must_use]
+    pub const fn has_changed_rules(&self) -> bool {
+        matches!(self, Self::Unverified(_) | Self::Contended { committed: true, .. })
+    }
+}
+
 /// Makes the kernel hold `desired` (`None`: no such table) and verifies that it does.
 ///
 /// # Errors

@@ -3,6 +3,7 @@
 use crate::enforce::EnforceError;
 use crate::netlink::NetlinkError;
 use crate::policy::Problems;
+use crate::state::{LockError, StateError};
 
 /// Why a command did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +33,16 @@ pub enum Error {
         /// Why it failed.
         source: std::io::Error,
     },
-    /// The user was asked and did not agree.
+    /// Another writer does not end, or nobody can be kept out.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// What palisade keeps can't be written or read, where it can't do without.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// Another change waits for confirmation; with how long it still does.
+    #[error("a change waits for confirmation for another {0}: `palisade confirm` or `palisade rollback` first")]
+    Waiting(String),
+    /// The user was asked and did not agree, or what was asked for is not to be had.
     #[error("{0}")]
-    Declined(&'static str),
+    Declined(String),
 }

@@ -7,6 +7,9 @@
 // Unit tests share their generators with the tests outside of the crate, which call it by its name.
 #[cfg(test)]
 extern crate self as palisade;
+#[cfg(test)]
+#[path = "../tests/support/arbitrary.rs"]
+mod arbitrary;
 
 pub mod changes;
 pub mod cli;
@@ -16,8 +19,10 @@ pub mod delta;
 pub mod enforce;
 pub mod error;
 pub mod facts;
+pub mod keeper;
 pub mod load;
 pub mod loaded;
+pub mod lockdown;
 pub mod netlink;
 pub mod policy;
 pub mod ports;
@@ -27,4 +32,5 @@ pub mod resolve;
 pub mod revoke;
 pub mod ruleset;
 pub mod simulate;
+pub mod state;
 pub mod transaction;

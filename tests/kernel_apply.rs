@@ -266,7 +266,7 @@ fn applying_again_sends_nothing() {
         assert_eq!(said, "nothing to do: the kernel already holds this policy\n");
         assert_eq!(
             json,
-            "{\"applied\":true,\"attempts\":1,\"connections_ended\":0,\"in_sync\":true,\"operations\":0}\n"
+            "{\"applied\":true,\"attempts\":1,\"connections_ended\":0,\"in_sync\":true,\"kept\":true,\"operations\":0}\n"
         );
         assert_eq!(planned, "# nothing to do: the kernel already holds this policy\n");
         assert_eq!(generation(&lab.host), generation_before);

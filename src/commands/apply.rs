@@ -1,58 +1,101 @@
 //! `palisade apply`
 
-use super::{Desired, Report};
+use super::waiting::{self, Terms};
+use super::{Desired, Report, loading, lock};
 use crate::changes::changes;
 use crate::delta::delta;
-use crate::enforce::{Enforced, enforce};
 use crate::error::Error;
-use crate::loaded;
 use crate::netlink::Socket;
 use crate::privileges::keep_net_admin_alone;
 use crate::render;
-use crate::revoke::revoke;
+use crate::ruleset::Table;
+use crate::state::State;
 use serde_json::json;
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::Duration;
 
-pub(super) fn run(path: &Path, dry_run: bool) -> Result<Report, Error> {
-    let mut desired = Desired::load(path)?;
+pub(super) fn run(path: &Path, state: &State, dry_run: bool, confirm: Option<Duration>) -> Result<Report, Error> {
+    // Before the policy is read, so that of two applies at once the later one loads what is newest.
+    let _lock = if dry_run { None } else { Some(lock(state, "apply")?) };
+    let terms = confirm.map(|time| Terms::new(time, state));
+    let desired = Desired::load(path)?;
     keep_net_admin_alone("apply")?;
     let socket = Socket::open()?;
-    desired.table.comment = desired.table.comment.map(|comment| loaded::stamp(&comment, SystemTime::now()));
     if dry_run {
         return plan(&socket, &desired);
     }
-    let enforced = enforce(&socket, &desired.id, Some(&desired.table))?;
-    let ended = end_connections(&socket, &desired, &enforced);
-    let text = match enforced.operations {
-        0 => "nothing to do: the kernel already holds this policy\n".to_owned(),
-        1 => "applied: 1 operation, verified\n".to_owned(),
-        operations => format!("applied: {operations} operations, verified\n"),
-    };
-    let text = match ended {
-        0 => text,
-        1 => text + "ended 1 connection that lost its access\n",
-        ended => format!("{text}ended {ended} connections that lost their access\n"),
-    };
+    waiting::settle(&socket, state)?;
+    waiting::none_waits(state)?;
+    match terms.filter(|_| differs(&socket, &desired).unwrap_or(true)) {
+        None => load_and_keep(&socket, state, &desired, path),
+        Some(terms) => load_for_a_while(&socket, state, &desired, path, terms),
+    }
+}
+
+fn differs(socket: &Socket, desired: &Desired) -> Result<bool, Error> {
+    let live = socket.snapshot(&desired.id)?.table;
+    Ok(!delta(&desired.id, live.as_ref(), Some(&desired.table)).ops.is_empty())
+}
+
+fn load_and_keep(socket: &Socket, state: &State, desired: &Desired, path: &Path) -> Result<Report, Error> {
+    let loaded = loading::load(socket, state, Some(&desired.table))?;
+    let kept = keep(state, &desired.table, path);
     let json = json!({
         "applied": true,
-        "operations": enforced.operations,
-        "attempts": enforced.attempts,
-        "connections_ended": ended,
+        "operations": loaded.operations,
+        "attempts": loaded.attempts,
+        "connections_ended": loaded.ended,
         "in_sync": true,
+        "kept": kept,
+    });
+    Ok(Report::ok(loaded.in_words(), json))
+}
+
+/// Loads what is undone unless it is confirmed.
+fn load_for_a_while(
+    socket: &Socket,
+    state: &State,
+    desired: &Desired,
+    path: &Path,
+    terms: Terms,
+) -> Result<Report, Error> {
+    let change = waiting::begin(socket, state, (&desired.table, path), terms)?;
+    let loaded = loading::load(socket, state, Some(&desired.table));
+    let loaded = match loaded.and_then(|loaded| Ok((loaded, state.note_loaded(&change)?))) {
+        Ok((loaded, ())) => loaded,
+        Err(error) => {
+            waiting::undo(socket, state, &change)?;
+            return Err(error);
+        }
+    };
+    let left = change.left().unwrap_or_default();
+    let mut text = loaded.in_words();
+    text.push_str(&format!(
+        "It is undone in {} unless you confirm it: open a NEW connection to this machine, and run `palisade confirm` \
+         there. `palisade rollback` undoes it now.\n",
+        waiting::in_words(left)
+    ));
+    let json = json!({
+        "applied": true,
+        "operations": loaded.operations,
+        "attempts": loaded.attempts,
+        "connections_ended": loaded.ended,
+        "in_sync": true,
+        "kept": false,
+        "confirm": { "id": change.id, "seconds": left.as_secs(), "undone_by": change.keeper },
     });
     Ok(Report::ok(text, json))
 }
 
-/// Ends what the new rules deny and the old ones let in. The rules are in force whatever comes of it.
-fn end_connections(socket: &Socket, desired: &Desired, enforced: &Enforced) -> usize {
-    if enforced.operations == 0 {
-        return 0;
+/// Keeps what the kernel holds for the next boot. That it can't be kept is no reason to give up what is in force.
+fn keep(state: &State, table: &Table, policy: &Path) -> bool {
+    let kept = state.keep(table, policy).and_then(|()| state.forget_boot());
+    if let Err(error) = &kept {
+        tracing::error!(
+            "the rules are in force, but {error}: should the policy fail at the next boot, an older ruleset is loaded"
+        );
     }
-    revoke(socket, &desired.id, enforced.before.as_ref(), &desired.table).unwrap_or_else(|error| {
-        tracing::warn!("connections whose access was taken away may go on until they end: {error}");
-        0
-    })
+    kept.is_ok()
 }
 
 fn plan(socket: &Socket, desired: &Desired) -> Result<Report, Error> {

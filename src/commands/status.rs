@@ -1,13 +1,16 @@
 //! `palisade status`
 
+use super::waiting::in_words;
 use super::{Desired, Report};
 use crate::changes::changes;
 use crate::error::Error;
 use crate::loaded;
+use crate::lockdown;
 use crate::netlink::Socket;
 use crate::privileges::keep_net_admin_alone;
 use crate::resolve::Service;
 use crate::ruleset::{Expr, Rule, Table, TableId, Verdict};
+use crate::state::{Identity, Source, State};
 use serde::Serialize;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -33,7 +36,7 @@ struct ServiceStatus {
     line: Option<u32>,
 }
 
-pub(super) fn run(path: &Path) -> Result<Report, Error> {
+pub(super) fn run(path: &Path, state: &State) -> Result<Report, Error> {
     let desired = Desired::load(path);
     keep_net_admin_alone("status")?;
     let id = TableId::palisade();
@@ -46,6 +49,9 @@ pub(super) fn run(path: &Path) -> Result<Report, Error> {
     let denied = denied(&live);
     let (file, since) = live.comment.as_deref().map_or((None, None), loaded::read);
 
+    // A policy that was applied to a lockdown has changed the rules that differ, and the table is the lockdown's still.
+    let policy = (file == Some(lockdown::FILE)).then(|| policy_of(&live, state)).flatten();
+    let file = policy.as_deref().or(file);
     let mut text = format!("active, loaded from {}", file.unwrap_or("an unknown policy"));
     if let Some(since) = since {
         let _ = write!(text, " at {since}");
@@ -55,6 +61,16 @@ pub(super) fn run(path: &Path) -> Result<Report, Error> {
         (Ok(_), true) => "; in sync with the policy\n",
         (Ok(_), false) => "; differs from the policy, see `palisade diff`\n",
     });
+    let booted = state.booted();
+    if let Some(booted) = booted.as_ref().filter(|booted| booted.from != Source::Policy) {
+        let _ =
+            writeln!(text, "loaded at boot: {}, since {}", booted.from, booted.why.as_deref().unwrap_or_default());
+    }
+    let pending = state.pending().ok().flatten().and_then(|change| change.left());
+    if let Some(left) = pending {
+        let left = in_words(left);
+        let _ = writeln!(text, "undone in {left} unless `palisade confirm` comes from a new connection");
+    }
     text.push_str(&table_of(&services, &denied));
     let json = json!({
         "active": true,
@@ -62,10 +78,20 @@ pub(super) fn run(path: &Path) -> Result<Report, Error> {
         "policy_valid": desired.is_ok(),
         "file": file,
         "since": since,
+        "booted": booted,
+        "undone_in": pending.map(|left| left.as_secs()),
         "services": services,
         "denied": denied,
     });
     Ok(Report::ok(text, json))
+}
+
+/// The file name of the policy that the live table is the last good ruleset of.
+fn policy_of(live: &Table, state: &State) -> Option<String> {
+    let (_, kept) = state.last_good()?;
+    let path =
+        kept.about.policy.filter(|_| Identity::of(Some(live)).is_ok_and(|live| live == kept.about.identity))?;
+    Some(Path::new(&path).file_name()?.to_string_lossy().into_owned())
 }
 
 fn services(live: &Table, desired: Option<&Desired>) -> Vec<ServiceStatus> {

@@ -194,3 +194,20 @@ pub fn without_time(listing: &str) -> String {
     };
     listing.lines().map(line).collect()
 }
+
+/// A listing without the connections that lost their access, which are no part of a policy.
+pub fn without_revoked(listing: &str) -> String {
+    let (mut of_revoked, mut inside) = (false, false);
+    let mut rest = String::new();
+    for line in listing.lines() {
+        let text = line.trim_start();
+        of_revoked = text.starts_with("set policy.revoked-") || of_revoked && text != "}";
+        inside |= of_revoked && text.starts_with("elements = {");
+        if !inside {
+            rest.push_str(line);
+            rest.push('\n');
+        }
+        inside &= !line.ends_with('}');
+    }
+    rest
+}
