@@ -64,7 +64,8 @@ fn load_for_a_while(
     let loaded = match loaded.and_then(|loaded| Ok((loaded, state.note_loaded(&change)?))) {
         Ok((loaded, ())) => loaded,
         Err(error) => {
-            waiting::undo(socket, state, &change)?;
+            let undone = waiting::undo(socket, state, &change);
+            let _ = undone.inspect_err(|error| tracing::error!("{error}; it is tried again when the time is over"));
             return Err(error);
         }
     };
