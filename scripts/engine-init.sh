@@ -16,7 +16,7 @@ for folder in etc opt var; do
 done
 echo "$pid"
 cat >/dev/null
-kill -9 -1 || true
+kill -9 -1 2>/dev/null || true
 for try in 1 2 3 4 5 6 7 8 9 10; do
     find /run/cgroup -depth -type d -path "*/$0*" -exec rmdir {} + 2>/dev/null || true
     [ -n "$(find /run/cgroup -type d -name "$0")" ] || exit 0

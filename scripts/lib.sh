@@ -211,11 +211,41 @@ EOF
     mv "$folder.new" "$folder"
 }
 
+# Puts the Docker that this machine's own apt knows into target/engines/own, unless it is there already: unpacked, never
+# installed, so that no daemon starts here.
+unpack_own() {
+    local folder=target/engines/own package packages=()
+    [ ! -e "$folder/.packages" ] || return 0
+    apt-cache show docker.io >/dev/null 2>&1 || quietly as_root apt-get -qq update
+    for package in docker.io docker-cli containerd runc libdevmapper1.02.1 libseccomp2; do
+        ! apt-cache show "$package" >/dev/null 2>&1 || packages+=("$package")
+    done
+    note "Unpacking ${packages[*]} ..."
+    rm -rf "$folder" "$folder.new"
+    mkdir -p "$folder.new/.apt"
+    (cd "$folder.new/.apt" && persistently apt-get -qq download "${packages[@]}") || exit
+    for package in "$folder.new/.apt"/*.deb; do
+        quietly dpkg-deb --extract "$package" "$folder.new"
+    done
+    rm -r "$folder.new/.apt"
+    printf '%s\n' "${packages[*]}" >"$folder.new/.packages"
+    mv "$folder.new" "$folder"
+}
+
+# Builds target/try/echo.tar, an image with one static program that echoes.
+build_image() {
+    mkdir -p target/try/root
+    quietly rustc --edition 2024 -C target-feature=+crt-static -C strip=symbols -o target/try/root/server \
+        tests/support/engine/server.rs
+    tar -C target/try/root -cf target/try/echo.tar .
+}
+
 # Goes on, as root, in a fresh network namespace that vanishes with the script, with a state of palisade's own: runs the
 # script again with PALISADE_OUTSIDE set. Neither the machine's rules nor what an installed palisade keeps is in reach.
 enter_namespace() {
     PALISADE_OUTSIDE=$(readlink /proc/self/ns/net)
-    as_root env PALISADE_OUTSIDE="$PALISADE_OUTSIDE" PALISADE="$PALISADE" TERM="${TERM:-dumb}" \
+    as_root env PALISADE_OUTSIDE="$PALISADE_OUTSIDE" PALISADE="$PALISADE" PALISADE_DOCKER="${PALISADE_DOCKER:-}" \
+        TERM="${TERM:-dumb}" \
         unshare --net --mount --propagation private -- "$PWD/scripts/$(basename "$0")" "$@"
 }
 
@@ -226,6 +256,15 @@ begin_in_namespace() {
     mount -t tmpfs tmpfs /var/lib/palisade
     mount -t tmpfs tmpfs /run/palisade
     ip link set lo up
+}
+
+# another_namespace VARIABLE: a further network namespace. The process that holds it goes into the variable, and into `started`.
+another_namespace() {
+    unshare --net sleep infinity &
+    started+=("$!")
+    while [ "$(readlink "/proc/$!/ns/net")" = "$(readlink /proc/self/ns/net)" ]; do sleep 0.01; done
+    nsenter --net="/proc/$!/ns/net" ip link set lo up
+    printf -v "$1" %s "$!"
 }
 
 # A folder that root alone can write to, as palisade wants it, with a policy in it and the files that this one names.

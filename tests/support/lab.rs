@@ -140,6 +140,13 @@ impl Lab {
         }
     }
 
+    /// Has the host forget every exchange of datagrams: a probe that happens to be sent from the port of an earlier one, which
+    /// was answered, would count as its continuation.
+    pub fn forget_datagrams(&self) {
+        // Its status tells whether there was any.
+        output(self.host.command("conntrack").args(["--delete", "--proto", "udp"]));
+    }
+
     /// Has everyone forget the link addresses of the others, so that the next packet asks for them first.
     pub fn forget_neighbours(&self) {
         for (inside, device) in

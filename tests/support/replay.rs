@@ -289,7 +289,7 @@ impl Replay {
                 .map(|row| {
                     let expected = expected(row.cell);
                     let ((inside, from), (_, to)) = (self.place(row.from), self.place(row.to));
-                    let wait = if expected == '+' { PATIENCE } else { SILENCE };
+                    let wait = if expected == '-' { SILENCE } else { PATIENCE };
                     let probe = move || {
                         inside.enter();
                         probe_here(inside, row.target, from, to, wait)

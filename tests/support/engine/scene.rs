@@ -79,6 +79,7 @@ impl Scene {
         let rows: String = sections.iter().map(|section| section.rows).collect();
         let rows = Rows::new(&rows);
         let places = EnginePlaces::new(&self.lab, &self.engine, containers);
+        self.lab.forget_datagrams();
         let with = rows.with(&places);
         drop(places);
         self.says(when, rows.broken(&self.without, &with));
