@@ -29,13 +29,11 @@ fn what_ufw_leaves_open_is_closed(setting: Setting) {
 }
 
 #[test]
-#[ignore = "long"]
 fn beside_ufw_and_docker_20_10() {
     what_ufw_leaves_open_is_closed(Setting::docker("bookworm", true));
 }
 
 #[test]
-#[ignore = "long"]
 fn beside_ufw_and_docker_28_5() {
     what_ufw_leaves_open_is_closed(Setting::docker("sid", true));
 }
