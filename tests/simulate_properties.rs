@@ -16,6 +16,7 @@ use palisade::simulate::{
 use policies::{Written, config, policy};
 use proptest::prelude::*;
 use proptest::sample::select;
+use proptest::test_runner::TestCaseError;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -143,38 +144,53 @@ fn meant(policy: &Resolved, packet: &Packet, interface: &str) -> Verdict {
     }
 }
 
+/// Fails unless what is said with less knowledge holds with more, and a verdict that is unknown has a reason.
+fn never_guesses(table: &Table, packet: &Packet) -> Result<(), TestCaseError> {
+    let id = TableId::palisade();
+    let known = simulate_table(&id, table, packet);
+    let hidden = |interface: &Interface| match interface {
+        Interface::Named(_) => Interface::Unknown,
+        other => other.clone(),
+    };
+    let transport = match packet.transport {
+        Transport::Ports { protocol, destination, .. } => Transport::Ports { protocol, source: None, destination },
+        other => other,
+    };
+    let vague = [
+        Packet { incoming: hidden(&packet.incoming), ..packet.clone() },
+        Packet { outgoing: hidden(&packet.outgoing), ..packet.clone() },
+        Packet { hop_limit: None, transport, ..packet.clone() },
+    ];
+    for vague in vague {
+        let less = simulate_table(&id, table, &vague);
+        prop_assert!(
+            less.outcomes.contain(known.outcomes) || less.outcomes.contain(Outcomes::ANYTHING),
+            "{:?} is known of {vague:?}, and {:?} of {packet:?}",
+            less.outcomes,
+            known.outcomes
+        );
+    }
+    for step in &known.steps {
+        let _ = (step.text(), step.comment());
+    }
+    prop_assert_eq!(known.doubt().is_some(), known.verdict == Verdict::Unknown);
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(config(150))]
 
-    /// What is said with less knowledge holds with more.
     #[test]
     fn no_table_makes_it_panic_or_guess(table in table(), packet in packet()) {
-        let id = TableId::palisade();
-        let known = simulate_table(&id, &table, &packet);
-        let hidden = |interface: &Interface| match interface {
-            Interface::Named(_) => Interface::Unknown,
-            other => other.clone(),
-        };
-        let transport = match packet.transport {
-            Transport::Ports { protocol, destination, .. } => Transport::Ports { protocol, source: None, destination },
-            other => other,
-        };
-        let vague = [
-            Packet { incoming: hidden(&packet.incoming), ..packet.clone() },
-            Packet { outgoing: hidden(&packet.outgoing), ..packet.clone() },
-            Packet { hop_limit: None, transport, ..packet.clone() },
-        ];
-        for vague in vague {
-            let less = simulate_table(&id, &table, &vague);
-            prop_assert!(
-                less.outcomes.contain(known.outcomes) || less.outcomes.contain(Outcomes::ANYTHING),
-                "{:?} is known of {vague:?}, and {:?} of {packet:?}", less.outcomes, known.outcomes
-            );
+        never_guesses(&table, &packet)?;
+    }
+
+    #[test]
+    fn no_policy_makes_it_guess(written in policy(), packets in prop::collection::vec(packet(), 20)) {
+        let (_, table) = compiled(&written);
+        for packet in packets {
+            never_guesses(&table, &packet)?;
         }
-        for step in &known.steps {
-            let _ = (step.text(), step.comment());
-        }
-        prop_assert_eq!(known.doubt().is_some(), known.verdict == Verdict::Unknown);
     }
 
     #[test]
