@@ -94,7 +94,7 @@ pub enum Command {
     ///
     /// Sends the least change as one transaction that is carried out whole or not at all, made against the ruleset it
     /// was computed from, and reads it back to verify. What does not change keeps its counters; applying again changes
-    /// nothing. Connections that are established go on until they end, even where their source loses access.
+    /// nothing. Connections whose source or port loses its access end; all others go on.
     ///
     /// Exit status: 0 the kernel holds the policy, 1 it does not, and unless the error says otherwise the old rules are
     /// in force.

@@ -24,6 +24,7 @@ pub mod ports;
 pub mod privileges;
 pub mod render;
 pub mod resolve;
+pub mod revoke;
 pub mod ruleset;
 pub mod simulate;
 pub mod transaction;

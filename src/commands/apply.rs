@@ -3,12 +3,13 @@
 use super::{Desired, Report};
 use crate::changes::changes;
 use crate::delta::delta;
-use crate::enforce::enforce;
+use crate::enforce::{Enforced, enforce};
 use crate::error::Error;
 use crate::loaded;
 use crate::netlink::Socket;
 use crate::privileges::keep_net_admin_alone;
 use crate::render;
+use crate::revoke::revoke;
 use serde_json::json;
 use std::path::Path;
 use std::time::SystemTime;
@@ -22,18 +23,36 @@ pub(super) fn run(path: &Path, dry_run: bool) -> Result<Report, Error> {
         return plan(&socket, &desired);
     }
     let enforced = enforce(&socket, &desired.id, Some(&desired.table))?;
+    let ended = end_connections(&socket, &desired, &enforced);
     let text = match enforced.operations {
         0 => "nothing to do: the kernel already holds this policy\n".to_owned(),
         1 => "applied: 1 operation, verified\n".to_owned(),
         operations => format!("applied: {operations} operations, verified\n"),
     };
+    let text = match ended {
+        0 => text,
+        1 => text + "ended 1 connection that lost its access\n",
+        ended => format!("{text}ended {ended} connections that lost their access\n"),
+    };
     let json = json!({
         "applied": true,
         "operations": enforced.operations,
         "attempts": enforced.attempts,
+        "connections_ended": ended,
         "in_sync": true,
     });
     Ok(Report::ok(text, json))
+}
+
+/// Ends what the new rules deny and the old ones let in. The rules are in force whatever comes of it.
+fn end_connections(socket: &Socket, desired: &Desired, enforced: &Enforced) -> usize {
+    if enforced.operations == 0 {
+        return 0;
+    }
+    revoke(socket, &desired.id, enforced.before.as_ref(), &desired.table).unwrap_or_else(|error| {
+        tracing::warn!("connections whose access was taken away may go on until they end: {error}");
+        0
+    })
 }
 
 fn plan(socket: &Socket, desired: &Desired) -> Result<Report, Error> {

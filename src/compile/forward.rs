@@ -56,7 +56,7 @@ impl Compiler<'_> {
     /// their engine lets it.
     fn containers_send(&mut self) {
         let containers = &self.policy.containers;
-        let mut rules = Vec::new();
+        let mut rules = vec![self.stay_shut()];
         if containers.host == Action::Deny {
             rules.push(self.translated_are_published());
         }

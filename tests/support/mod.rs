@@ -13,3 +13,4 @@ pub mod proxy;
 pub mod raw;
 pub mod recording;
 pub mod replay;
+pub mod stream;

@@ -15,6 +15,7 @@ use super::namespace::{Namespace, output};
 use super::probe::{Outcome, PATIENCE, SILENCE, Target, probe_here};
 use super::proxy::{Proxy, Route};
 use super::recording::{Published, Recording};
+use super::stream::Downloads;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::thread;
@@ -51,6 +52,7 @@ pub struct Replay {
 struct Container {
     inside: Namespace,
     addresses: Vec<IpAddr>,
+    echoes: Vec<Echo>,
 }
 
 impl Replay {
@@ -94,7 +96,7 @@ impl Replay {
             let container = &replay.containers[name];
             container.inside.ip("-6 route add default via fd00:6::1");
             let echo = container.inside.listen(&[format!("[{address}]:9000").parse().expect("an address")], &[]);
-            replay.echoes.push(echo);
+            replay.containers.get_mut(name).expect("it was added").echoes.push(echo);
         }
         let any =
             |port| [IpAddr::V4(Ipv4Addr::UNSPECIFIED), Ipv6Addr::UNSPECIFIED.into()].map(|ip| (ip, port).into());
@@ -152,15 +154,16 @@ impl Replay {
             host.ip(&format!("link add v-{name} type veth peer name eth0 netns {}", inside.path()));
             host.ip(&format!("link set v-{name} master {bridge} up"));
             inside.ip("link set eth0 up");
-            self.containers.insert(name.to_owned(), Container { inside, addresses: Vec::new() });
+            self.containers.insert(name.to_owned(), Container { inside, addresses: Vec::new(), echoes: Vec::new() });
             self.add_address(name, address, 16);
             self.route(name);
         }
         let socket = [SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port_of(listens))];
         let (tcp, udp): (&[_], &[_]) =
             if matches!(listens, Target::Udp(_)) { (&[], &socket) } else { (&socket, &[]) };
-        let echo = self.containers[name].inside.listen(tcp, udp);
-        self.echoes.push(echo);
+        let container = self.containers.get_mut(name).expect("it was added");
+        let echo = container.inside.listen(tcp, udp);
+        container.echoes.push(echo);
     }
 
     fn add_address(&mut self, name: &str, address: IpAddr, bits: u8) {
@@ -176,6 +179,13 @@ impl Replay {
             let [a, b, _, _] = address.octets();
             container.inside.ip(&format!("-4 route replace default via {a}.{b}.0.1"));
         }
+    }
+
+    /// Has the container send without end to whoever connects to that port, instead of echoing on its ports.
+    pub fn offer_downloads(&mut self, name: &str, port: u16) -> Downloads {
+        let container = self.containers.get_mut(name).expect("it is there");
+        container.echoes.clear();
+        container.inside.offer_downloads(&[SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port)], &[])
     }
 
     /// The container is made anew and gets another address; its engine changes its own rules, and nobody else does
