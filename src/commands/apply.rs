@@ -5,8 +5,11 @@ use crate::changes::changes;
 use crate::delta::delta;
 use crate::enforce::{Enforced, enforce};
 use crate::error::Error;
+use crate::facts::ssh_sessions;
+use crate::guard::{Lockouts, check};
 use crate::loaded;
 use crate::netlink::Socket;
+use crate::netlink::route::Routing;
 use crate::privileges::keep_net_admin_alone;
 use crate::render;
 use crate::revoke::revoke;
@@ -14,8 +17,14 @@ use serde_json::json;
 use std::path::Path;
 use std::time::SystemTime;
 
-pub(super) fn run(path: &Path, dry_run: bool) -> Result<Report, Error> {
+pub(super) fn run(path: &Path, dry_run: bool, force: bool) -> Result<Report, Error> {
     let mut desired = Desired::load(path)?;
+    match keep_sessions(&desired) {
+        Err(Lockouts(all)) if dry_run || force => {
+            all.iter().for_each(|lockout| tracing::warn!("{} could not connect again", lockout.session));
+        }
+        kept => kept?,
+    }
     keep_net_admin_alone("apply")?;
     let socket = Socket::open()?;
     desired.table.comment = desired.table.comment.map(|comment| loaded::stamp(&comment, SystemTime::now()));
@@ -42,6 +51,17 @@ pub(super) fn run(path: &Path, dry_run: bool) -> Result<Report, Error> {
         "in_sync": true,
     });
     Ok(Report::ok(text, json))
+}
+
+/// Refuses a policy under which an SSH session could not connect again.
+fn keep_sessions(desired: &Desired) -> Result<(), Lockouts> {
+    let mut sessions = ssh_sessions();
+    let routing = if sessions.is_empty() { None } else { Routing::open().ok() };
+    for session in &mut sessions {
+        let route = routing.as_ref().and_then(|routing| routing.route_to(session.client).ok().flatten());
+        session.interface = session.interface.take().or(route.and_then(|route| route.interface));
+    }
+    check(&desired.id, &desired.table, &sessions)
 }
 
 /// Ends what the new rules deny and the old ones let in. The rules are in force whatever comes of it.

@@ -44,7 +44,7 @@ pub fn run(cli: &Cli) -> Result<Report, Error> {
         Command::Check => check::run(policy),
         Command::Show { format } => show::run(policy, *format),
         Command::Diff => diff::run(policy),
-        Command::Apply { dry_run } => apply::run(policy, *dry_run),
+        Command::Apply { dry_run, force } => apply::run(policy, *dry_run, *force),
         Command::Status => status::run(policy),
         Command::Disable { yes } => disable::run(*yes),
         Command::Schema => generate::schema(),

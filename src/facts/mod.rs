@@ -2,9 +2,11 @@
 //! the policy names.
 
 mod names;
+mod sessions;
 mod trusted;
 
 pub use names::{ProtocolNames, ServiceNames};
+pub use sessions::ssh_sessions;
 pub use trusted::{MAX_LIST, MAX_POLICY, Refusal, read_trusted};
 
 use crate::policy::{Policy, decode};
