@@ -99,15 +99,18 @@ install_component() {
     fi
 }
 
+# The newest Docker that the tests were written for, taken where a mirror still has it.
+NEWEST_DOCKER=28.5
+
 # Puts the container engines that the tests drive into target/engines/SUITE: unpacked, never installed, so that no
 # package starts a daemon on this machine, and the versions are the same whatever the machine runs.
 install_engines() {
+    local backend tool
     install_packages iptables conntrack debian-archive-keyring
     unpack bookworm docker.io containerd runc podman conmon netavark aardvark-dns golang-github-containers-common \
         golang-github-containers-image libgpgme11 libassuan0 libsubid4 libyajl2 libseccomp2 libdevmapper1.02.1 ufw
     unpack trixie docker.io docker-cli containerd
     unpack sid docker.io docker-cli containerd
-    local backend tool
     for backend in nft legacy; do
         mkdir -p "target/engines/iptables-$backend"
         for tool in {ip,ip6}tables{,-save,-restore}; do
@@ -116,43 +119,96 @@ install_engines() {
     done
 }
 
+# The version of a program of a suite's unpacked packages.
+version_of() {
+    local libraries=target/engines/bookworm/usr/lib/$(uname -m)-linux-gnu
+    LD_LIBRARY_PATH=$libraries:${libraries/usr\/} "$(find "target/engines/$1" -path "*bin/$2")" --version |
+        sed -n 's/.*version \([0-9][0-9.]*[0-9]\).*/\1/p'
+}
+
+# Says which engines were unpacked.
+tell_engines() {
+    local newest
+    newest=$(version_of sid dockerd)
+    note "Docker $(version_of bookworm dockerd), $(version_of trixie dockerd) and $newest, Podman $(version_of bookworm podman)"
+    case $newest in
+        "$NEWEST_DOCKER".*) ;;
+        *) note "Debian's sid and testing have no Docker $NEWEST_DOCKER any more: $newest takes its place." ;;
+    esac
+}
+
+# The mirror of Debian that this machine uses, or else the one that debootstrap would; DEBIAN_MIRROR beats both.
+debian_mirror() {
+    local known=${DEBIAN_MIRROR:-}
+    [ -n "$known" ] ||
+        known=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' |
+            head -n 1)
+    if [ -z "$known" ]; then
+        install_packages debootstrap
+        known=$(sed -n 's/^DEF_MIRROR="\(.*\)"$/\1/p' /usr/sbin/debootstrap)
+    fi
+    [ -n "$known" ] || die "the engines are packages of Debian: set DEBIAN_MIRROR to the address of a mirror of it"
+    printf '%s\n' "$known"
+}
+
+# persistently COMMAND...: up to three times, since mirrors have bad moments.
+persistently() {
+    local try
+    for try in 1 2; do
+        "$@" >/dev/null 2>&1 </dev/null && return
+        note "Try $try of 3 failed: $*"
+        sleep $((try * 5))
+    done
+    quietly "$@"
+}
+
 # unpack SUITE PACKAGE...: packages of a Debian suite into target/engines/SUITE, unless they are there already. They come
-# from the mirror that this machine uses, with lists and a cache of their own: its apt does not notice.
+# from a mirror, with lists and a cache of their own: the machine's apt does not notice. What sid has left behind may be in
+# testing for some time yet.
 unpack() {
-    local suite=$1 folder=target/engines/$1 mirror scratch package
+    local suite=$1 folder=target/engines/$1 suites=$1 mirror scratch package
     shift
-    [ "$(cat "$folder/.packages" 2>/dev/null)" = "$*" ] && return
+    [ "$(cat "$folder/.packages" 2>/dev/null)" != "$*" ] || return 0
     note "Unpacking $* of $suite ..."
-    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' |
-        head -n 1)
-    [ -n "$mirror" ] || die "the engines are packages of Debian, and this machine's apt knows no mirror of it"
-    scratch=$(mktemp -d)
+    [ "$suite" != sid ] || suites="sid testing"
+    mirror=$(debian_mirror) || exit
+    # With what a run that was broken off has left.
+    rm -rf "$folder" "$folder.new"
+    scratch=$PWD/$folder.new/.apt
     mkdir -p "$scratch"/{sources,lists/partial,cache/archives/partial,packages}
     : >"$scratch/status"
     cat >"$scratch/sources/engines.sources" <<EOF
 Types: deb
 URIs: $mirror
-Suites: $suite
+Suites: $suites
 Components: main
 Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+EOF
+    cat >"$scratch/preferences" <<EOF
+Package: docker.io docker-cli
+Pin: version $NEWEST_DOCKER.*
+Pin-Priority: 1001
 EOF
     cat >"$scratch/apt.conf" <<EOF
 Dir::Etc::sourcelist "/dev/null";
 Dir::Etc::sourceparts "$scratch/sources";
+Dir::Etc::preferences "$scratch/preferences";
+Dir::Etc::preferencesparts "/dev/null";
 Dir::State::status "$scratch/status";
 Dir::State::lists "$scratch/lists";
 Dir::Cache "$scratch/cache";
 APT::Sandbox::User "root";
+APT::Update::Error-Mode "any";
+Acquire::Retries "3";
 EOF
-    quietly env APT_CONFIG="$scratch/apt.conf" apt-get -qq update
-    (cd "$scratch/packages" && quietly env APT_CONFIG="$scratch/apt.conf" apt-get -qq download "$@")
-    rm -rf "$folder"
-    mkdir -p "$folder"
+    persistently env APT_CONFIG="$scratch/apt.conf" apt-get -qq update
+    (cd "$scratch/packages" && persistently env APT_CONFIG="$scratch/apt.conf" apt-get -qq download "$@") || exit
     for package in "$scratch"/packages/*.deb; do
-        quietly dpkg-deb --extract "$package" "$folder"
+        quietly dpkg-deb --extract "$package" "$folder.new"
     done
-    printf '%s\n' "$*" >"$folder/.packages"
     rm -rf "$scratch"
+    printf '%s\n' "$*" >"$folder.new/.packages"
+    mv "$folder.new" "$folder"
 }
 
 # Goes on, as root, in a fresh network namespace that vanishes with the script, with a state of palisade's own: runs the

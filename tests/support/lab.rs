@@ -29,6 +29,11 @@ pub const HOST_ON_LAN: [IpAddr; 2] =
 /// The addresses of the machine on the local network.
 pub const LAN: [IpAddr; 2] =
     [IpAddr::V4(Ipv4Addr::new(10, 77, 0, 2)), IpAddr::V6(Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 2))];
+/// Somebody outside, for policies that do not name this address.
+pub const OUT: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(203, 0, 113, 66)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x66))];
+pub const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+pub const ANY: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
 
 /// Mounts a lab's own state over the machine's, which no test may see or change, then becomes palisade.
 const IN_ITS_OWN_STATE: &str = "set -e; mkdir -p /var/lib/palisade /run/palisade
@@ -75,6 +80,15 @@ impl Lab {
     pub fn forward(&self) {
         self.host.sysctl("net/ipv4/ip_forward", "1");
         self.host.sysctl("net/ipv6/conf/all/forwarding", "1");
+    }
+
+    /// Has the neighbour send what is for 127.0.0.1 to the host, over the wire.
+    pub fn send_loopback_over_the_wire(&self) {
+        self.lan.sysctl("net/ipv4/conf/all/route_localnet", "1");
+        self.lan.ip("rule add priority 1 from all lookup local");
+        self.lan.ip("rule add priority 0 to 127.0.0.1 lookup 100");
+        self.lan.ip("rule delete priority 0 lookup local");
+        self.lan.ip(&format!("route add 127.0.0.1 via {} table 100", HOST_ON_LAN[0]));
     }
 
     /// Which machine has this address, and the address of the host that it would try.

@@ -1,7 +1,7 @@
 //! A host with the rules that a real engine loaded, and network namespaces in the place of its containers.
 //!
 //! ```text
-//! client ─── eth0 host ─┬─ docker0   172.17.0.1 ─── w1, map, w2, lo, rng, udp, hip, exp
+//! client ─── eth0 host ─┬─ docker0   172.17.0.1 ─── w1, map, w2, lo, rng, udp, hip, exp, w0 (which publishes nothing)
 //!                       ├─ br-...    172.18.0.1 ─── u1, u2 (which publishes nothing)
 //!                       ├─ br-...    172.19.0.1 ─── six, seven (which publishes nothing), fd00:6::/64
 //!                       └─ br-...    172.20.0.1 ─── int (its network is internal)
@@ -61,6 +61,7 @@ impl Replay {
         let lab = Lab::new();
         lab.forward();
         lab.add_addresses(["203.0.113.66", "2001:db8::66"].map(|address| address.parse().expect("an address")));
+        lab.send_loopback_over_the_wire();
         // So that it can send to 127.0.0.1 over the wire, as a neighbour with ill intent does.
         lab.client.ip("address del 127.0.0.1/8 dev lo");
         lab.client.sysctl("net/ipv4/conf/eth0/route_localnet", "1");
@@ -77,6 +78,7 @@ impl Replay {
         let (user, with_v6) = (of(9500).bridge.clone(), of(9600).bridge.clone());
         replay.lab.host.ip(&format!("address add fd00:6::1/64 dev {with_v6} nodad"));
         for (name, bridge, address) in [
+            ("w0", "docker0".to_owned(), "172.17.0.200"),
             ("u2", user, "172.18.0.3"),
             ("seven", with_v6.clone(), "172.19.0.3"),
             ("int", recording.internal_bridge(), "172.20.0.2"),
@@ -242,6 +244,13 @@ impl Replay {
                 (&container.inside, container.addresses[family])
             }
         }
+    }
+
+    /// A container and its address, when it is there and has one of that family.
+    pub fn stand_in(&self, name: &str, six: bool) -> Option<(&Namespace, IpAddr)> {
+        let container = self.containers.get(name)?;
+        let address = container.addresses.iter().find(|address| address.is_ipv6() == six)?;
+        Some((&container.inside, *address))
     }
 
     /// A connection that is open, as it must be.
