@@ -49,9 +49,9 @@ impl fmt::Display for Lockout {
         write!(f, "{session} could not connect again.\nDenied by: {denied_by}\n")?;
         match service {
             Some(service) => write!(f, "To let it in, add to the policy:\n\n  services:\n    {service}\n"),
-            None => write!(
+            None => writeln!(
                 f,
-                "`block` beats every service: take {}, or what it is a part of, out of `block`.\n",
+                "`block` beats every service: take {}, or what it is a part of, out of `block`.",
                 session.client
             ),
         }

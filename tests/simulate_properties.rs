@@ -7,6 +7,7 @@ mod policies;
 
 use palisade::compile::compile;
 use palisade::facts::{Facts, ListFile, ProtocolNames, ServiceNames};
+use palisade::guard::{Lockouts, Session, check};
 use palisade::policy::parse;
 use palisade::resolve::{Action, Peers, Resolved, Service, Transport as Name, resolve};
 use palisade::ruleset::{Hook, Rule, Table, TableId};
@@ -17,7 +18,7 @@ use policies::{Written, config, policy};
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::TestCaseError;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 fn address() -> impl Strategy<Value = IpAddr> {
@@ -224,5 +225,33 @@ proptest! {
 
         let last = trace.steps.last().map(|step| (step.hook, step.effect));
         prop_assert_eq!((trace.verdict, last), (Verdict::Deny, Some((Hook::Prerouting, Effect::Drop))));
+    }
+
+    #[test]
+    fn the_line_that_a_refusal_names_lets_the_session_in(
+        written in policy(),
+        asked in prop::collection::vec((address(), address(), port(), prop::option::of(name())), 10),
+    ) {
+        let (_, table) = compiled(&written);
+        for (client, server, port, interface) in asked {
+            if client.is_unspecified() || client.is_ipv4() != server.is_ipv4() || port == 0 {
+                continue;
+            }
+            let server = SocketAddr::new(server, port);
+            let session = Session { client, server, own: true, interface };
+            let lines = match check(&TableId::palisade(), &table, std::slice::from_ref(&session)) {
+                Err(Lockouts(all)) => all.into_iter().filter_map(|lockout| lockout.service),
+                Ok(()) => continue,
+            };
+            for line in lines {
+                let text = match written.text.contains("\nservices:\n") {
+                    true => written.text.replace("\nservices:\n", &format!("\nservices:\n  {line}\n")),
+                    false => format!("{}services:\n  {line}\n", written.text),
+                };
+                let (_, table) = compiled(&Written { text: text.clone(), ..written.clone() });
+                let again = check(&TableId::palisade(), &table, std::slice::from_ref(&session));
+                prop_assert!(again.is_ok(), "{session:?} is not let in by {line}: {again:?}");
+            }
+        }
     }
 }

@@ -205,7 +205,10 @@ mod tests {
         let stale = read("203.0.113.9 51234 203.0.113.1 22");
         let all = [read("198.51.100.7 1 203.0.113.1 22")];
 
-        assert_eq!(clients(&[stale.clone()], Some(&all), &[22]), [("198.51.100.7 203.0.113.1:22".to_owned(), false)]);
+        assert_eq!(
+            clients(std::slice::from_ref(&stale), Some(&all), &[22]),
+            [("198.51.100.7 203.0.113.1:22".to_owned(), false)]
+        );
         assert_eq!(clients(&[stale], None, &[]), [("203.0.113.9 203.0.113.1:22".to_owned(), true)]);
     }
 
