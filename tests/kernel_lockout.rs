@@ -206,9 +206,11 @@ fn a_session_that_has_ended_and_one_of_this_machine_with_itself_hold_nothing_up(
     let lab = &served.lab;
     lab.write_policy("policy.yaml", WITHOUT_SSH);
 
-    let itself = served.apply_over_ssh(&lab.host, HOST[0], "", "policy.yaml").success();
-    assert!(itself.starts_with("applied: "), "{itself}");
-    lab.palisade("policy.yaml", &["disable", "--yes"]).success();
+    for to in [HOST[0], HOST[1], HOST_ON_LAN[0], [127, 0, 0, 1].into()] {
+        let itself = served.apply_over_ssh(&lab.host, to, "", "policy.yaml").success();
+        assert!(itself.starts_with("applied: "), "{itself}");
+        lab.palisade("policy.yaml", &["disable", "--yes"]).success();
+    }
 
     let stale = format!("SSH_CONNECTION={} 51234 {} 22", CLIENT[0], HOST[0]);
     let mut command = lab.in_its_own_state("env");

@@ -9,7 +9,7 @@ use crate::facts::ssh_sessions;
 use crate::guard::{Lockouts, check};
 use crate::loaded;
 use crate::netlink::Socket;
-use crate::netlink::route::Routing;
+use crate::netlink::route::{RouteKind, Routing};
 use crate::privileges::keep_net_admin_alone;
 use crate::render;
 use crate::revoke::revoke;
@@ -58,8 +58,13 @@ fn keep_sessions(desired: &Desired) -> Result<(), Lockouts> {
     let mut sessions = ssh_sessions();
     let routing = if sessions.is_empty() { None } else { Routing::open().ok() };
     for session in &mut sessions {
+        // A session comes in where answers to it go out; one of this machine with itself never leaves it.
         let route = routing.as_ref().and_then(|routing| routing.route_to(session.client).ok().flatten());
-        session.interface = session.interface.take().or(route.and_then(|route| route.interface));
+        let by = route.and_then(|route| match route.kind {
+            RouteKind::Local => Some("lo".to_owned()),
+            _ => route.interface,
+        });
+        session.interface = session.interface.take().or(by);
     }
     check(&desired.id, &desired.table, &sessions)
 }
