@@ -111,6 +111,12 @@ pub enum Command {
         /// Print the transaction as nft commands, and send nothing.
         #[arg(long)]
         dry_run: bool,
+        /// Apply a policy under which an SSH session of this machine could not connect again.
+        ///
+        /// Without it such a policy is refused: the connections to the SSH server are looked up, and the one that
+        /// palisade is run from, and a new connection like each of them is tried on the compiled rules.
+        #[arg(long)]
+        force: bool,
         /// Undo it after TIME (`90s`, `5m`) unless `palisade confirm` comes from a new connection.
         ///
         /// For a change that could cut you off. Whatever happens to the session, to palisade or to the machine, what was

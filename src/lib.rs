@@ -19,6 +19,7 @@ pub mod delta;
 pub mod enforce;
 pub mod error;
 pub mod facts;
+pub mod guard;
 pub mod keeper;
 pub mod load;
 pub mod loaded;

@@ -103,7 +103,7 @@ fn what_cuts_everybody_off_is_undone_after_the_session_is_gone() {
     let server = Server::new();
     let before = server.rules();
     server.lab.write_policy("policy.yaml", WITHOUT_SSH);
-    let mut command = server.command(&[], &["apply", "--confirm", "5s"]);
+    let mut command = server.command(&[], &["apply", "--force", "--confirm", "5s"]);
     let mut session = command.stdout(Stdio::null()).spawn().expect("ssh is installed");
     wait_until(|| server.rules() != before);
     session.kill().expect("it was started");

@@ -14,6 +14,7 @@ const PURE: &[&str] = &[
     "compile",
     "ruleset",
     "delta",
+    "guard",
     "transaction",
     "render",
     "simulate",

@@ -5,7 +5,10 @@ use super::{Desired, Report, loading, lock};
 use crate::changes::changes;
 use crate::delta::delta;
 use crate::error::Error;
+use crate::facts::ssh_sessions;
+use crate::guard::{Lockouts, check};
 use crate::netlink::Socket;
+use crate::netlink::route::{RouteKind, Routing};
 use crate::privileges::keep_net_admin_alone;
 use crate::render;
 use crate::ruleset::Table;
@@ -14,11 +17,23 @@ use serde_json::json;
 use std::path::Path;
 use std::time::Duration;
 
-pub(super) fn run(path: &Path, state: &State, dry_run: bool, confirm: Option<Duration>) -> Result<Report, Error> {
+pub(super) fn run(
+    path: &Path,
+    state: &State,
+    dry_run: bool,
+    force: bool,
+    confirm: Option<Duration>,
+) -> Result<Report, Error> {
     // Before the policy is read, so that of two applies at once the later one loads what is newest.
     let _lock = if dry_run { None } else { Some(lock(state, "apply")?) };
     let terms = confirm.map(|time| Terms::new(time, state));
     let desired = Desired::load(path)?;
+    match keep_sessions(&desired) {
+        Err(Lockouts(all)) if dry_run || force => {
+            all.iter().for_each(|lockout| tracing::warn!("{} could not connect again", lockout.session));
+        }
+        kept => kept?,
+    }
     keep_net_admin_alone("apply")?;
     let socket = Socket::open()?;
     if dry_run {
@@ -86,6 +101,22 @@ fn load_for_a_while(
         "confirm": { "id": change.id, "seconds": left.as_secs(), "undone_by": change.keeper },
     });
     Ok(Report::ok(text, json))
+}
+
+/// Refuses a policy under which an SSH session could not connect again.
+fn keep_sessions(desired: &Desired) -> Result<(), Lockouts> {
+    let mut sessions = ssh_sessions();
+    let routing = if sessions.is_empty() { None } else { Routing::open().ok() };
+    for session in &mut sessions {
+        // A session comes in where answers to it go out; one of this machine with itself never leaves it.
+        let route = routing.as_ref().and_then(|routing| routing.route_to(session.client).ok().flatten());
+        let by = route.and_then(|route| match route.kind {
+            RouteKind::Local => Some("lo".to_owned()),
+            _ => route.interface,
+        });
+        session.interface = session.interface.take().or(by);
+    }
+    check(&desired.id, &desired.table, &sessions)
 }
 
 /// Keeps what the kernel holds for the next boot. That it can't be kept is no reason to give up what is in force.

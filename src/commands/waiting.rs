@@ -3,7 +3,7 @@
 use super::loading;
 use crate::compile::compile;
 use crate::error::Error;
-use crate::facts::Session;
+use crate::facts::Caller;
 use crate::keeper;
 use crate::lockdown::{lockdown, ssh_ports};
 use crate::netlink::Socket;
@@ -16,13 +16,13 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Terms {
     pub time: Duration,
-    pub session: Session,
+    pub caller: Caller,
     pub systemd: bool,
 }
 
 impl Terms {
     pub fn new(time: Duration, state: &State) -> Self {
-        Self { time, session: Session::of_this_process(), systemd: keeper::systemd_can(state) }
+        Self { time, caller: Caller::of_this_process(), systemd: keeper::systemd_can(state) }
     }
 }
 
@@ -36,7 +36,7 @@ pub(super) fn begin(
     let live = socket.snapshot(&TableId::palisade())?.table;
     let previous = Stored::new(live.as_ref(), None)?;
     let desired = Stored::new(Some(desired), Some(policy))?;
-    let mut change = Change::new(terms.time, policy, terms.session);
+    let mut change = Change::new(terms.time, policy, terms.caller);
     let armed = state.begin(&change, &previous, &desired).map_err(Error::from).and_then(|()| {
         change.keeper = keeper::arm(state, &change, terms.time, terms.systemd)?;
         Ok(state.write_change(&change)?)

@@ -6,7 +6,7 @@ use crate::resolve::Action;
 use crate::ruleset::{Hook, Policy, Rule};
 
 /// The set of the interfaces that containers send by; the group `containers` is the same set.
-pub(super) const CONTAINERS: &str = "containers-if";
+pub(crate) const CONTAINERS: &str = "containers-if";
 
 impl Compiler<'_> {
     /// Never a blanket `policy drop`: frames between containers of one bridge pass here too, and an accept in another

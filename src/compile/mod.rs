@@ -26,6 +26,8 @@ mod revoked;
 mod service;
 mod statement;
 
+pub(crate) use forward::CONTAINERS;
+
 use crate::resolve::{Action, Resolved};
 use crate::ruleset::{BaseChain, Chain, Hook, MAX_COMMENT, Policy, Rule, Ruleset, Set, Table, TableId};
 use statement::{Origin, when};

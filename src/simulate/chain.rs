@@ -47,7 +47,8 @@ impl<'a, 'v, 's> Walk<'a, 'v, 's> {
     fn rules(&mut self, name: &'a str, chain: &'a Chain, depth: usize, mut certain: bool) -> Outcomes {
         let mut outcomes = Outcomes::default();
         for numbered in chain.rules.iter().enumerate() {
-            let RuleResult::Match { end, doubt } = self.machine.run(numbered.1) else { continue };
+            let result = self.run(numbered.1);
+            let RuleResult::Match { end, doubt } = result else { continue };
             let doubtful = doubt.is_some();
             let come = self.end(name, numbered, &end, depth, certain, doubt);
             let goes_on = doubtful || come.contain(Outcomes::RETURNS) && continues(&end);
@@ -58,6 +59,17 @@ impl<'a, 'v, 's> Walk<'a, 'v, 's> {
             certain &= come.is_one() && (!doubtful || come == Outcomes::RETURNS && continues(&end));
         }
         outcomes.or(Outcomes::RETURNS)
+    }
+
+    fn run(&mut self, rule: &'a Rule) -> RuleResult<'a> {
+        let changed = || self.machine.changed.borrow().len();
+        let before = changed();
+        let result = self.machine.run(rule);
+        if changed() != before {
+            // Another time a chain that asks the set may have another answer.
+            self.passed.retain(|_, passed| passed.is_none());
+        }
+        result
     }
 
     /// Notes what a rule does, and gives what comes of the packet by it.

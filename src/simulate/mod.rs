@@ -27,13 +27,14 @@ mod view;
 mod tests;
 
 pub use packet::{Interface, Packet, Path, State, Translation, Transport, protocol};
-pub use sets::{Answer, AsListed, Sets};
+pub use sets::{Answer, AsListed, JustLoaded, Sets};
 pub use trace::{Effect, Outcomes, Step, Trace, Verdict};
 pub use truth::Doubt;
 
 use crate::ruleset::{BaseChain, Chain, Family, Hook, Ruleset, Table, TableId};
 use chain::Walk;
 use rule::Machine;
+use std::cell::RefCell;
 use view::View;
 
 /// `NFT_TABLE_F_DORMANT`: the table's chains are attached to no hook.
@@ -48,6 +49,7 @@ pub fn simulate<'a>(
     packet: &Packet,
 ) -> Trace<'a> {
     let tables: Vec<_> = tables.into_iter().filter(|(_, table)| table.flags & DORMANT == 0).collect();
+    let changed = RefCell::default();
     let mut steps = Vec::new();
     let mut outcomes = Outcomes::ALLOW;
     for hook in packet.path.hooks() {
@@ -56,7 +58,7 @@ pub fn simulate<'a>(
                 break;
             }
             let view = View::new(packet, *hook, attached.base.priority);
-            let machine = Machine { id: attached.id, table: attached.table, sets, view: &view };
+            let machine = Machine { id: attached.id, table: attached.table, sets, view: &view, changed: &changed };
             let walk = Walk::new(machine, *hook, &mut steps);
             let come = walk.base(attached.name, attached.chain, attached.base, outcomes == Outcomes::ALLOW);
             outcomes = outcomes.without(Outcomes::ALLOW).or(come);
@@ -65,13 +67,13 @@ pub fn simulate<'a>(
     Trace { verdict: outcomes.verdict(), outcomes, steps }
 }
 
-/// What one table does with a packet, when nothing but that table is loaded.
+/// What one table does with a packet when it has just been loaded, and nothing else is.
 #[must_use]
 pub fn simulate_table<'a>(id: &'a TableId, table: &'a Table, packet: &Packet) -> Trace<'a> {
-    simulate([(id, table)], &AsListed, packet)
+    simulate([(id, table)], &JustLoaded, packet)
 }
 
-/// What a whole ruleset does with a packet.
+/// What a whole ruleset does with a packet, as it is listed.
 #[must_use]
 pub fn simulate_ruleset<'a>(ruleset: &'a Ruleset, packet: &Packet) -> Trace<'a> {
     simulate(&ruleset.tables, &AsListed, packet)

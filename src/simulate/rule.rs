@@ -9,6 +9,8 @@ use crate::ruleset::{
     DynsetOp, ElementValue, Expr, Limit, Register, Reject, Rule, SetFlags, SetRef, Table, TableId, Verdict,
 };
 use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 
 /// Expressions, and forms of those that are known, which give no verdict and leave the packet and its connection as they
 /// are: whatever they do, the rule goes on or it doesn't.
@@ -77,6 +79,8 @@ pub(super) struct Machine<'a, 'v> {
     pub(super) table: &'a Table,
     pub(super) sets: &'v dyn Sets,
     pub(super) view: &'v View<'v>,
+    /// The sets that this packet has added itself to.
+    pub(super) changed: &'v RefCell<BTreeSet<(&'a TableId, &'a str)>>,
 }
 
 impl<'a> Machine<'a, '_> {
@@ -156,14 +160,16 @@ impl<'a> Machine<'a, '_> {
                 None => return unknown(format!("there is no set {name}").into(), registers),
             },
         };
-        let empty = declared.elements.is_empty() && !declared.spec.flags.contains(SetFlags::DYNAMIC);
+        let changed = name.is_some_and(|name| self.changed.borrow().contains(&(self.id, name.as_str())));
+        let empty = || name.map_or(declared.elements.is_empty(), |name| self.sets.is_empty(self.id, name, declared));
         let len = usize::try_from(declared.spec.key.len).unwrap_or(usize::MAX);
         let key = registers.load(sreg, len);
         let answer = match (key.bytes(), name) {
             (Some(key), _) if key.len() != len => Answer::Unknown("a key longer than any register".into()),
+            (_, Some(name)) if changed => Answer::Unknown(format!("the packet itself has changed set {name}").into()),
             (Some(key), Some(name)) => self.sets.find(self.id, name, declared, key),
             (Some(key), None) => find(declared, key),
-            (None, None) if empty => Answer::Absent,
+            (None, _) if empty() => Answer::Absent,
             (None, _) => match registers.truth(None) {
                 Truth::Doubtful(why) => Answer::Unknown(why),
                 Truth::True | Truth::False => Answer::Unknown(Doubt::default()),
@@ -195,7 +201,8 @@ impl<'a> Machine<'a, '_> {
     }
 
     /// There is room in the set, and the element's expressions see their first packet.
-    fn dynset(&self, set: &str, op: DynsetOp, exprs: &[Expr]) -> Truth {
+    fn dynset(&self, set: &'a str, op: DynsetOp, exprs: &[Expr]) -> Truth {
+        self.changed.borrow_mut().insert((self.id, set));
         if op == DynsetOp::Delete {
             return Truth::True;
         }

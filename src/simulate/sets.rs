@@ -8,6 +8,9 @@ pub trait Sets {
     /// Asks the set or map `name` of a table for a key, which is as long as the set's keys are. `set` is what the table
     /// says of it, whose elements need not be complete.
     fn find(&self, table: &TableId, name: &str, set: &Set, key: &[u8]) -> Answer;
+
+    /// Whether the set is known to hold nothing, so that a key that is not known is not in it either.
+    fn is_empty(&self, table: &TableId, name: &str, set: &Set) -> bool;
 }
 
 /// What a set says of a key.
@@ -21,9 +24,24 @@ pub enum Answer {
     Unknown(Doubt),
 }
 
-/// The sets are as the table has them.
+/// The sets are as the table lists them. What the packet path has added to its dynamic ones is not listed, so that nobody
+/// can tell what is in those.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AsListed;
+
+/// The table has just been loaded: nothing has been added to its dynamic sets yet.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct JustLoaded;
+
+impl Sets for JustLoaded {
+    fn find(&self, _: &TableId, _: &str, set: &Set, key: &[u8]) -> Answer {
+        find(set, key)
+    }
+
+    fn is_empty(&self, _: &TableId, _: &str, set: &Set) -> bool {
+        set.elements.is_empty()
+    }
+}
 
 impl Sets for AsListed {
     fn find(&self, _: &TableId, name: &str, set: &Set, key: &[u8]) -> Answer {
@@ -31,6 +49,10 @@ impl Sets for AsListed {
             return Answer::Unknown(format!("what is in set {name} depends on the packets before").into());
         }
         find(set, key)
+    }
+
+    fn is_empty(&self, _: &TableId, _: &str, set: &Set) -> bool {
+        set.elements.is_empty() && !set.spec.flags.contains(SetFlags::DYNAMIC)
     }
 }
 
@@ -115,12 +137,13 @@ mod tests {
     }
 
     #[test]
-    fn what_the_packet_path_adds_is_not_known() {
+    fn what_the_packet_path_has_added_is_not_known_until_the_table_is_loaded_anew() {
         let spec = SetSpec::new(KeyType::INET_SERVICE, SetFlags::DYNAMIC);
         let set = Set { spec, elements: Vec::new() };
 
-        let answer = AsListed.find(&TableId::palisade(), "seen", &set, &[0, 22]);
+        let asked = |sets: &dyn Sets| sets.find(&TableId::palisade(), "seen", &set, &[0, 22]);
 
-        assert_eq!(answer, Answer::Unknown("what is in set seen depends on the packets before".into()));
+        assert_eq!(asked(&AsListed), Answer::Unknown("what is in set seen depends on the packets before".into()));
+        assert_eq!(asked(&JustLoaded), Answer::Absent);
     }
 }

@@ -3,7 +3,7 @@
 use super::clock::{boot_id, since_start};
 use super::stored::Stored;
 use super::{MAX_SMALL, State, StateError, files, read_json, to_json};
-use crate::facts::Session;
+use crate::facts::Caller;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -30,7 +30,7 @@ pub struct Change {
     /// The policy that it loads, by its path.
     pub policy: PathBuf,
     /// Where it was applied from.
-    pub session: Session,
+    pub caller: Caller,
     /// Who undoes it.
     pub keeper: Keeper,
 }
@@ -48,7 +48,7 @@ pub enum Keeper {
 impl Change {
     /// A change that begins now and has so long.
     #[must_use]
-    pub fn new(time: Duration, policy: &Path, session: Session) -> Self {
+    pub fn new(time: Duration, policy: &Path, caller: Caller) -> Self {
         let now = since_start();
         Self {
             id: format!("{:x}-{:x}", now.as_nanos(), std::process::id()),
@@ -56,7 +56,7 @@ impl Change {
             deadline_ms: milliseconds(now.saturating_add(time)),
             loaded_ms: None,
             policy: policy.to_owned(),
-            session,
+            caller,
             keeper: Keeper::Watcher,
         }
     }

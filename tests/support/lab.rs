@@ -14,6 +14,7 @@ use super::probe::{Outcome, PATIENCE, Target};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use tempfile::TempDir;
 
 /// The host's addresses towards the client.
@@ -118,12 +119,18 @@ impl Lab {
         path
     }
 
+    /// A program to be run on the host, for which what palisade keeps is of the lab and lasts as long.
+    pub fn in_its_own_state(&self, program: &str) -> Command {
+        let mut command = self.host.command("unshare");
+        command.args(["--mount", "--propagation", "private", "--", "/bin/sh", "-c", IN_ITS_OWN_STATE]);
+        command.arg(self.scratch.path()).arg(program);
+        command
+    }
+
     /// Runs palisade on the host, in a state of its own that lasts as long as the lab.
     #[track_caller]
     pub fn palisade(&self, policy: &str, arguments: &[&str]) -> Output {
-        let mut command = self.host.command("unshare");
-        command.args(["--mount", "--propagation", "private", "--", "/bin/sh", "-c", IN_ITS_OWN_STATE]);
-        command.arg(self.scratch.path()).arg(env!("CARGO_BIN_EXE_palisade"));
+        let mut command = self.in_its_own_state(env!("CARGO_BIN_EXE_palisade"));
         output(command.arg("--policy").arg(self.policy(policy)).args(arguments))
     }
 

@@ -181,3 +181,22 @@ fn the_steps_are_the_rules_that_match_with_what_they_do() {
     assert!(trace.steps.iter().all(|step| step.certain));
     assert_eq!((trace.verdict, trace.doubt()), (Verdict::Allow, None));
 }
+
+#[test]
+fn a_set_that_the_packet_has_changed_itself_is_not_known() {
+    let add = Expr::Dynset { set: "seen".to_owned(), op: DynsetOp::Add, sreg_key: R, timeout_ms: 0, exprs: vec![] };
+    let asks = Expr::Lookup { set: SetRef::Named("seen".to_owned()), sreg: R, dreg: None, inverted: false };
+    let spec = SetSpec::new(KeyType::INET_SERVICE, SetFlags::DYNAMIC);
+    let with = |rules: &[Rule]| Table {
+        sets: BTreeMap::from([("seen".to_owned(), Set { spec: spec.clone(), elements: Vec::new() })]),
+        ..table(vec![
+            ("base", base(Hook::Input, 0, Policy::Accept, rules)),
+            ("asks", chain(&[rule(&[dport(), asks.clone(), says(Says::Drop)])])),
+        ])
+    };
+    let (asks, adds) = (rule(&[jump("asks")]), rule(&[dport(), add]));
+
+    assert_eq!(verdict(&with(&[asks.clone(), adds.clone()]), &ssh()), Verdict::Allow);
+    assert_eq!(verdict(&with(&[adds.clone(), asks.clone()]), &ssh()), Verdict::Unknown);
+    assert_eq!(verdict(&with(&[asks.clone(), adds, asks]), &ssh()), Verdict::Unknown);
+}
