@@ -5,6 +5,7 @@ pub mod drift;
 pub mod echo;
 pub mod engine;
 pub mod lab;
+pub mod machine;
 pub mod matrix;
 pub mod namespace;
 pub mod policies;

@@ -5,7 +5,7 @@
 //! however the test ends.
 
 mod containers;
-mod image;
+pub mod image;
 pub mod names;
 pub mod report;
 pub mod scene;
