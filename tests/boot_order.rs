@@ -22,7 +22,7 @@ fn hammered_boot(machine: &mut Machine) -> Vec<Answers> {
     let hammer = Hammer::start(&machine.client, &HOST, EARLY);
     hammer.wait_for_tries(AFTERWARDS);
     let state = machine.boot(&[]);
-    assert_eq!(state, "running", "{}", machine.run("systemctl --failed"));
+    assert_eq!(state, "running", "{}\n{}", machine.run("systemctl --failed"), machine.journal());
     machine.assert_ssh_answers();
     let listens = machine.run(&format!("ss --no-header --listening --tcp 'sport = :{EARLY}'"));
     assert!(!listens.is_empty(), "there is nothing to get in to");
