@@ -16,7 +16,9 @@ use std::path::PathBuf;
     version,
     propagate_version = true,
     disable_help_subcommand = true,
-    after_long_help = "Files:\n  /etc/palisade/policy.yaml   the policy; refused when anyone but root could write it or a folder above it\n\n\
+    after_long_help = "Files:\n  /etc/palisade/policy.yaml   the policy; refused when anyone but root could write it or a folder above it\n  \
+        /var/lib/palisade/          the last five rulesets that were good, a change that waits for confirmation\n  \
+        /run/palisade/lock          one change at a time\n\n\
         Exit status: 0 is success, 1 an error; `diff` exits with 2 when the kernel differs, `status` with 3 when nothing \
         is loaded."
 )]
@@ -38,6 +40,12 @@ pub struct Common {
     /// since who can write it can open this machine.
     #[arg(long, global = true, value_name = "FILE", default_value = crate::load::DEFAULT_PATH)]
     pub policy: PathBuf,
+    /// Where palisade keeps what must outlive a reboot: the rulesets that were good, a change that waits.
+    #[arg(long, global = true, value_name = "DIR", default_value = crate::state::DEFAULT_STATE, hide_short_help = true)]
+    pub state_dir: PathBuf,
+    /// Where palisade keeps the lock that lets one change at a time through.
+    #[arg(long, global = true, value_name = "DIR", default_value = crate::state::DEFAULT_RUN, hide_short_help = true)]
+    pub run_dir: PathBuf,
     /// Print one JSON document on standard output, and nothing else there.
     #[arg(long, global = true)]
     pub json: bool,
@@ -115,6 +123,15 @@ pub enum Command {
         #[arg(long)]
         yes: bool,
     },
+    /// Load what protects this machine, whatever state it is in: what `palisade.service` runs at boot.
+    ///
+    /// Loads the policy. Where that is missing, not valid, refused by the kernel, or was undone because nobody confirmed
+    /// it: the last good ruleset. Where there is none: what is loaded stays, and on a machine without any rules of
+    /// palisade's a lockdown denies all that comes in but SSH. Says on standard error which of them it was; `status`
+    /// says it too.
+    ///
+    /// Exit status: 0 one of them is loaded, 1 none.
+    Boot,
     /// Print the JSON Schema of the policy, for editors.
     ///
     /// With `# yaml-language-server: $schema=FILE` as a policy's first line, editors complete and check as one types.

@@ -3,6 +3,7 @@
 use crate::enforce::EnforceError;
 use crate::netlink::NetlinkError;
 use crate::policy::Problems;
+use crate::state::{LockError, StateError};
 
 /// Why a command did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +33,12 @@ pub enum Error {
         /// Why it failed.
         source: std::io::Error,
     },
+    /// Another writer does not end, or nobody can be kept out.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// What palisade keeps can't be written or read, where it can't do without.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// The user was asked and did not agree.
     #[error("{0}")]
     Declined(&'static str),

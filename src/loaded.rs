@@ -11,7 +11,11 @@ const LOADED: &str = ", loaded ";
 pub fn stamp(comment: &str, now: SystemTime) -> String {
     let time = humantime::format_rfc3339_seconds(now);
     match split_origin(comment) {
-        Some((sentence, origin)) => format!("{sentence} ({origin}{LOADED}{time})"),
+        Some((sentence, origin)) => {
+            // A table that was loaded before is loaded anew.
+            let file = origin.split_once(LOADED).map_or(origin, |(file, _)| file);
+            format!("{sentence} ({file}{LOADED}{time})")
+        }
         None => comment.to_owned(),
     }
 }
@@ -38,6 +42,10 @@ mod tests {
     fn a_stamp_is_read_back() {
         let stamped = stamp("palisade: a table (policy.yaml)", SystemTime::UNIX_EPOCH + Duration::from_secs(86_400));
         assert_eq!(stamped, "palisade: a table (policy.yaml, loaded 1970-01-02T00:00:00Z)");
+        assert_eq!(
+            stamp(&stamped, SystemTime::UNIX_EPOCH),
+            "palisade: a table (policy.yaml, loaded 1970-01-01T00:00:00Z)"
+        );
         assert_eq!(read(&stamped), (Some("policy.yaml"), Some("1970-01-02T00:00:00Z")));
         assert_eq!(read("palisade: a table (policy.yaml)"), (Some("policy.yaml"), None));
         assert_eq!(read("something else"), (None, None));

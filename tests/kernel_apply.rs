@@ -262,7 +262,7 @@ fn applying_again_sends_nothing() {
         let planned = lab.palisade(policy, &["apply", "--dry-run"]).success();
 
         assert_eq!(said, "nothing to do: the kernel already holds this policy\n");
-        assert_eq!(json, "{\"applied\":true,\"attempts\":1,\"in_sync\":true,\"operations\":0}\n");
+        assert_eq!(json, "{\"applied\":true,\"attempts\":1,\"in_sync\":true,\"kept\":true,\"operations\":0}\n");
         assert_eq!(planned, "# nothing to do: the kernel already holds this policy\n");
         assert_eq!(generation(&lab.host), generation_before);
         assert_eq!(listing(&lab), before);

@@ -1,6 +1,6 @@
 //! `palisade apply`
 
-use super::{Desired, Report};
+use super::{Desired, Report, lock};
 use crate::changes::changes;
 use crate::delta::delta;
 use crate::enforce::enforce;
@@ -9,11 +9,15 @@ use crate::loaded;
 use crate::netlink::Socket;
 use crate::privileges::keep_net_admin_alone;
 use crate::render;
+use crate::ruleset::Table;
+use crate::state::State;
 use serde_json::json;
 use std::path::Path;
 use std::time::SystemTime;
 
-pub(super) fn run(path: &Path, dry_run: bool) -> Result<Report, Error> {
+pub(super) fn run(path: &Path, state: &State, dry_run: bool) -> Result<Report, Error> {
+    // Before the policy is read, so that of two applies at once the later one loads what is newest.
+    let _lock = if dry_run { None } else { Some(lock(state, "apply")?) };
     let mut desired = Desired::load(path)?;
     keep_net_admin_alone("apply")?;
     let socket = Socket::open()?;
@@ -22,6 +26,7 @@ pub(super) fn run(path: &Path, dry_run: bool) -> Result<Report, Error> {
         return plan(&socket, &desired);
     }
     let enforced = enforce(&socket, &desired.id, Some(&desired.table))?;
+    let kept = keep(state, &desired.table, path);
     let text = match enforced.operations {
         0 => "nothing to do: the kernel already holds this policy\n".to_owned(),
         1 => "applied: 1 operation, verified\n".to_owned(),
@@ -32,8 +37,20 @@ pub(super) fn run(path: &Path, dry_run: bool) -> Result<Report, Error> {
         "operations": enforced.operations,
         "attempts": enforced.attempts,
         "in_sync": true,
+        "kept": kept,
     });
     Ok(Report::ok(text, json))
+}
+
+/// Keeps what the kernel holds for the next boot. That it can't be kept is no reason to give up what is in force.
+fn keep(state: &State, table: &Table, policy: &Path) -> bool {
+    let kept = state.keep(table, policy).and_then(|()| state.forget_boot());
+    if let Err(error) = &kept {
+        tracing::error!(
+            "the rules are in force, but {error}: should the policy fail at the next boot, an older ruleset is loaded"
+        );
+    }
+    kept.is_ok()
 }
 
 fn plan(socket: &Socket, desired: &Desired) -> Result<Report, Error> {

@@ -1,15 +1,16 @@
 //! `palisade disable`
 
-use super::Report;
+use super::{Report, lock};
 use crate::enforce::enforce;
 use crate::error::Error;
 use crate::netlink::Socket;
 use crate::privileges::keep_net_admin_alone;
 use crate::ruleset::TableId;
+use crate::state::State;
 use serde_json::json;
 use std::io::{BufRead, IsTerminal, Write};
 
-pub(super) fn run(yes: bool) -> Result<Report, Error> {
+pub(super) fn run(state: &State, yes: bool) -> Result<Report, Error> {
     keep_net_admin_alone("disable")?;
     let socket = Socket::open()?;
     let id = TableId::palisade();
@@ -20,6 +21,8 @@ pub(super) fn run(yes: bool) -> Result<Report, Error> {
     if !yes {
         ask(&id)?;
     }
+    // Not while somebody is asked, who may take an hour.
+    let _lock = lock(state, "disable")?;
     enforce(&socket, &id, None)?;
     let text = format!("{id} is gone: palisade restricts nothing now\n");
     Ok(Report::ok(text, json!({ "disabled": true, "active": false })))

@@ -1,6 +1,7 @@
 //! The commands, one file each: a few lines of pipeline and the words for its result.
 
 mod apply;
+mod boot;
 mod check;
 mod diff;
 mod disable;
@@ -12,8 +13,10 @@ use crate::cli::{Cli, Command};
 use crate::compile::compile;
 use crate::error::Error;
 use crate::load::load;
+use crate::privileges::may_change_firewall;
 use crate::resolve::Resolved;
 use crate::ruleset::{Table, TableId};
+use crate::state::{Lock, State};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -40,13 +43,15 @@ impl Report {
 /// [`Error`], for which `main` exits with status 1.
 pub fn run(cli: &Cli) -> Result<Report, Error> {
     let policy = &cli.common.policy;
+    let state = State::new(cli.common.state_dir.clone(), cli.common.run_dir.clone());
     match &cli.command {
         Command::Check => check::run(policy),
         Command::Show { format } => show::run(policy, *format),
         Command::Diff => diff::run(policy),
-        Command::Apply { dry_run } => apply::run(policy, *dry_run),
-        Command::Status => status::run(policy),
-        Command::Disable { yes } => disable::run(*yes),
+        Command::Apply { dry_run } => apply::run(policy, &state, *dry_run),
+        Command::Status => status::run(policy, &state),
+        Command::Disable { yes } => disable::run(&state, *yes),
+        Command::Boot => boot::run(policy, &state),
         Command::Schema => generate::schema(),
         Command::Completions { shell } => generate::completions(*shell),
         Command::Man { dir } => generate::man(dir),
@@ -77,4 +82,12 @@ impl Desired {
         let table = compile(&policy).tables.remove(&id).unwrap_or_default();
         Ok(Self { policy, id, table })
     }
+}
+
+/// Begins a command that changes the firewall: nobody else does until the lock is dropped.
+fn lock(state: &State, command: &'static str) -> Result<Lock, Error> {
+    if !may_change_firewall() {
+        return Err(Error::Privilege { command });
+    }
+    Ok(state.lock(command)?)
 }

@@ -8,6 +8,7 @@ use crate::netlink::Socket;
 use crate::privileges::keep_net_admin_alone;
 use crate::resolve::Service;
 use crate::ruleset::{Expr, Rule, Table, TableId, Verdict};
+use crate::state::{Source, State};
 use serde::Serialize;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -33,7 +34,7 @@ struct ServiceStatus {
     line: Option<u32>,
 }
 
-pub(super) fn run(path: &Path) -> Result<Report, Error> {
+pub(super) fn run(path: &Path, state: &State) -> Result<Report, Error> {
     let desired = Desired::load(path);
     keep_net_admin_alone("status")?;
     let id = TableId::palisade();
@@ -55,6 +56,11 @@ pub(super) fn run(path: &Path) -> Result<Report, Error> {
         (Ok(_), true) => "; in sync with the policy\n",
         (Ok(_), false) => "; differs from the policy, see `palisade diff`\n",
     });
+    let booted = state.booted();
+    if let Some(booted) = booted.as_ref().filter(|booted| booted.from != Source::Policy) {
+        let _ =
+            writeln!(text, "loaded at boot: {}, since {}", booted.from, booted.why.as_deref().unwrap_or_default());
+    }
     text.push_str(&table_of(&services, &denied));
     let json = json!({
         "active": true,
@@ -62,6 +68,7 @@ pub(super) fn run(path: &Path) -> Result<Report, Error> {
         "policy_valid": desired.is_ok(),
         "file": file,
         "since": since,
+        "booted": booted,
         "services": services,
         "denied": denied,
     });

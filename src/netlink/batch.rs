@@ -12,6 +12,8 @@ pub struct Batch {
     /// The operation of each message; the first message has sequence number 1.
     ops: Vec<usize>,
     last: usize,
+    /// Where nftnl writes: all zeros between two messages.
+    scratch: Vec<u8>,
 }
 
 impl Batch {
@@ -20,7 +22,7 @@ impl Batch {
         let mut begin = Writer::raw(&mut bytes, control::BATCH_BEGIN, 0, 0, 0, SUBSYSTEM);
         begin.u32(NFNL_BATCH_GENID, genid);
         begin.finish();
-        Self { bytes, ops: Vec::new(), last: 0 }
+        Self { bytes, ops: Vec::new(), last: 0, scratch: Vec::new() }
     }
 
     /// The bytes to send.
@@ -64,16 +66,15 @@ impl Batch {
     pub(super) fn nftnl(&mut self, op: usize, message: &impl NlMsg, kind: MsgType) {
         let seq = self.next(op);
         let room = nftnl::nft_nlmsg_maxsize() as usize;
-        self.bytes.reserve(room);
-        let start = self.bytes.len();
-        // SAFETY: `write` needs room for `nft_nlmsg_maxsize` bytes, which were just reserved behind `start`. Lengths in
-        // this buffer are multiples of four and the allocator aligns its start, so the header is aligned. libmnl writes
-        // each byte up to `nlmsg_len`, padding too, so that those are initialized.
-        unsafe {
-            let place = self.bytes.as_mut_ptr().add(start);
-            message.write(place.cast(), seq, kind);
-            let len = place.cast::<u32>().read_unaligned() as usize;
-            self.bytes.set_len(start + len.min(room));
+        self.scratch.resize(room, 0);
+        // SAFETY: `write` needs room for `nft_nlmsg_maxsize` bytes, which the scratch has, and an aligned header, which
+        // the allocator sees to.
+        unsafe { message.write(self.scratch.as_mut_ptr().cast(), seq, kind) };
+        let len = self.scratch.first_chunk().map_or(0, |len| u32::from_ne_bytes(*len) as usize);
+        if let Some(written) = self.scratch.get_mut(..len) {
+            self.bytes.extend_from_slice(written);
+            // libmnl 1.0.4 leaves out padding: what stood there before would be sent, and stored, as if it meant something.
+            written.fill(0);
         }
         self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
         self.set_flags(flag::ACK, 0);
@@ -101,6 +102,7 @@ impl Batch {
         if !self.is_empty() {
             self.set_flags(0, flag::ACK);
         }
+        self.scratch = Vec::new();
         let end = self.last_seq().wrapping_add(1);
         Writer::raw(&mut self.bytes, control::BATCH_END, 0, 0, end, SUBSYSTEM).finish();
     }

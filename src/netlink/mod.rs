@@ -17,6 +17,7 @@ mod problem;
 mod set;
 mod snapshot;
 mod socket;
+mod stored;
 mod trial;
 mod uapi;
 mod verdict;
@@ -29,6 +30,7 @@ pub use handles::Handles;
 pub use problem::{EncodeError, Problem};
 pub use snapshot::Snapshot;
 pub use socket::Socket;
+pub use stored::{from_bytes, to_bytes};
 
 #[cfg(test)]
 mod tests;

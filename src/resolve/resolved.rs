@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub type Line = u32;
 
 /// A valid policy with all names replaced by values.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resolved {
     /// The policy's file name without its folder, as comments in the kernel name it.
     pub file: String,

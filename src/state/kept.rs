@@ -1,0 +1,203 @@
+//! The rulesets that were good, and those that were undone.
+
+use super::stored::{About, Identity, MAX_STORED, Stored};
+use super::{State, StateError, files, read_json, to_json};
+use crate::ruleset::Table;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// How many rulesets are kept.
+const KEPT: usize = 5;
+/// How many undone rulesets are remembered.
+const REMEMBERED: usize = 16;
+const LAST_GOOD: &str = "last-good";
+const UNDONE: &str = "undone";
+
+/// A kept ruleset in a list.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its number: the higher, the newer.
+    pub number: u32,
+    /// What is known of it, or why it can't be used.
+    pub about: Result<About, String>,
+    /// Whether it is the last good one.
+    pub last_good: bool,
+}
+
+impl State {
+    fn rulesets(&self) -> PathBuf {
+        self.folder.join("rulesets")
+    }
+
+    /// Keeps a table that the kernel holds and nobody has to confirm any more: as the last good one, which boot falls
+    /// back on, and as one that was not undone. Writes nothing when it is both already.
+    ///
+    /// # Errors
+    /// A file that can't be written, a table that can't be stored.
+    pub fn keep(&self, table: &Table, policy: &Path) -> Result<(), StateError> {
+        let mut stored = Stored::new(Some(table), Some(policy), now())?;
+        let identity = stored.about.identity.clone();
+        let last = self.last_good_number();
+        let is_last = last.and_then(|number| self.about(number).ok()).is_some_and(|about| about.identity == identity);
+        if !is_last {
+            stored.about.before = last;
+            let bytes = stored.to_bytes()?;
+            self.add(|folder, name| files::write(folder, name, &bytes), stored.about.before)?;
+        }
+        self.forgive(&identity)
+    }
+
+    /// Adds a file to those kept, as `write` writes it, makes it the last good one, and drops the oldest.
+    pub(super) fn add(
+        &self,
+        write: impl FnOnce(&Path, &str) -> Result<(), StateError>,
+        before: Option<u32>,
+    ) -> Result<(), StateError> {
+        let number = self.numbers().first().copied().unwrap_or_default().saturating_add(1);
+        self.make_folder()?;
+        write(&self.rulesets(), &file_name(number))?;
+        self.set_last_good(number)?;
+        let mut numbers = self.numbers();
+        // What a rollback goes to stays, however old it is.
+        numbers.retain(|&kept| kept != number && Some(kept) != before);
+        for old in numbers.into_iter().skip(KEPT - 1 - usize::from(before.is_some())) {
+            files::remove(&self.rulesets(), &file_name(old))?;
+        }
+        Ok(())
+    }
+
+    /// Makes a kept ruleset the last good one, and one that was not undone.
+    ///
+    /// # Errors
+    /// A file that can't be written.
+    pub fn keep_again(&self, number: u32, identity: &Identity) -> Result<(), StateError> {
+        self.set_last_good(number)?;
+        self.forgive(identity)
+    }
+
+    fn set_last_good(&self, number: u32) -> Result<(), StateError> {
+        files::write(&self.folder, LAST_GOOD, format!("{number}\n").as_bytes())
+    }
+
+    /// The numbers of the rulesets that are kept, newest first.
+    fn numbers(&self) -> Vec<u32> {
+        let names = std::fs::read_dir(self.rulesets()).into_iter().flatten().flatten();
+        let number = |name: &str| name.strip_suffix(".ruleset").and_then(|number| number.parse().ok());
+        let mut numbers: Vec<u32> = names.filter_map(|entry| number(&entry.file_name().to_string_lossy())).collect();
+        numbers.sort_unstable_by(|a, b| b.cmp(a));
+        numbers
+    }
+
+    /// The number of the last good ruleset: what the file says, else the newest.
+    #[must_use]
+    pub fn last_good_number(&self) -> Option<u32> {
+        let numbers = self.numbers();
+        let said = files::read(&self.folder.join(LAST_GOOD), super::MAX_SMALL).ok().flatten();
+        let said = said.and_then(|bytes| std::str::from_utf8(&bytes).ok()?.trim().parse().ok());
+        said.filter(|number| numbers.contains(number)).or_else(|| numbers.first().copied())
+    }
+
+    /// The last good ruleset that can be used, and its number; those that can't be are passed over with a warning.
+    #[must_use]
+    pub fn last_good(&self) -> Option<(u32, Stored)> {
+        let first = self.last_good_number()?;
+        let older = self.numbers().into_iter().filter(|&number| number != first);
+        std::iter::once(first).chain(older).find_map(|number| match self.kept(number) {
+            Ok(stored) => Some((number, stored)),
+            Err(error) => {
+                tracing::warn!("{error}");
+                None
+            }
+        })
+    }
+
+    /// A kept ruleset.
+    ///
+    /// # Errors
+    /// [`StateError::NoSuch`], or what is wrong with it.
+    pub fn kept(&self, number: u32) -> Result<Stored, StateError> {
+        self.stored(self.rulesets().join(file_name(number)))?.ok_or(StateError::NoSuch(number))
+    }
+
+    /// The number of the ruleset that a rollback goes to: what was the last good one before the one that is.
+    #[must_use]
+    pub fn before_last_good(&self) -> Option<u32> {
+        let last = self.last_good_number()?;
+        let numbers = self.numbers();
+        let said = self.about(last).ok().and_then(|about| about.before).filter(|number| numbers.contains(number));
+        said.or_else(|| numbers.into_iter().find(|&number| number < last))
+    }
+
+    /// All that are kept, newest first.
+    #[must_use]
+    pub fn list(&self) -> Vec<Entry> {
+        let last = self.last_good_number();
+        let entry = |number| Entry {
+            number,
+            about: self.about(number).map_err(|error| error.to_string()),
+            last_good: Some(number) == last,
+        };
+        self.numbers().into_iter().map(entry).collect()
+    }
+
+    fn about(&self, number: u32) -> Result<About, StateError> {
+        self.kept(number).map(|stored| stored.about)
+    }
+
+    /// Reads a stored ruleset; `None` when there is none.
+    pub(super) fn stored(&self, path: PathBuf) -> Result<Option<Stored>, StateError> {
+        let Some(bytes) = files::read(&path, MAX_STORED)? else { return Ok(None) };
+        Stored::from_bytes(&bytes).map(Some).map_err(|why| StateError::Damaged { path, why })
+    }
+
+    /// Whether the ruleset was undone, and not loaded on purpose since. What can't be read undid nothing.
+    #[must_use]
+    pub fn is_undone(&self, identity: &Identity) -> bool {
+        self.undone().contains(identity)
+    }
+
+    fn undone(&self) -> Vec<Identity> {
+        match read_json(self.folder.join(UNDONE)) {
+            Ok(undone) => undone.unwrap_or_default(),
+            Err(error) => {
+                tracing::warn!("{error}");
+                Vec::new()
+            }
+        }
+    }
+
+    /// Remembers that a ruleset was undone, so that boot does not load it though the policy still says so.
+    ///
+    /// # Errors
+    /// A file that can't be written.
+    pub fn remember_undone(&self, identity: &Identity) -> Result<(), StateError> {
+        let mut undone = self.undone();
+        if undone.contains(identity) {
+            return Ok(());
+        }
+        undone.push(identity.clone());
+        let surplus = undone.len().saturating_sub(REMEMBERED);
+        files::write(&self.folder, UNDONE, &to_json(&undone.split_off(surplus))?)
+    }
+
+    fn forgive(&self, identity: &Identity) -> Result<(), StateError> {
+        let mut undone = self.undone();
+        if !undone.contains(identity) {
+            return Ok(());
+        }
+        undone.retain(|other| other != identity);
+        if undone.is_empty() {
+            return files::remove(&self.folder, UNDONE);
+        }
+        files::write(&self.folder, UNDONE, &to_json(&undone)?)
+    }
+}
+
+/// The wall clock's time, for people.
+fn now() -> String {
+    humantime::format_rfc3339_seconds(SystemTime::now()).to_string()
+}
+
+fn file_name(number: u32) -> String {
+    format!("{number:06}.ruleset")
+}

@@ -1,0 +1,115 @@
+//! One writer at a time.
+
+use super::files::make_folder;
+use nix::fcntl::{Flock, FlockArg, OFlag};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::{Duration, Instant, SystemTime};
+
+/// How long a writer waits for the one before it. An apply takes a second at most, and ten while others keep changing the
+/// ruleset.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The right to write, until it is dropped or the process ends, however it ends.
+#[derive(Debug)]
+pub struct Lock {
+    _file: Flock<File>,
+}
+
+/// Why there is no lock.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// The lock's file can't be made or opened.
+    #[error("can't lock {}, without which two writers could meet: {source}", path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        source: io::Error,
+    },
+    /// Another writer does not end.
+    #[error("gave up after {seconds} s of waiting for {holder}: nothing was changed")]
+    Held {
+        /// How long was waited.
+        seconds: u64,
+        /// Who holds it, as far as the file tells.
+        holder: String,
+    },
+}
+
+impl Lock {
+    /// Takes the lock of a folder, waiting for whoever has it, and writes this process and its command into it.
+    ///
+    /// # Errors
+    /// [`LockError::Held`] after `patience`.
+    pub fn take(folder: &Path, command: &str, patience: Duration) -> Result<Self, LockError> {
+        let path = folder.join("lock");
+        let unusable = |source| LockError::Unusable { path: path.clone(), source };
+        make_folder(folder).map_err(unusable)?;
+        let begun = Instant::now();
+        loop {
+            let file = match Flock::lock(open(&path).map_err(unusable)?, FlockArg::LockExclusiveNonblock) {
+                Ok(file) => file,
+                Err((file, nix::errno::Errno::EWOULDBLOCK)) => {
+                    let holder = holder(&path);
+                    tracing::warn!("waiting for {holder}");
+                    let left = patience.saturating_sub(begun.elapsed());
+                    let held = || LockError::Held { seconds: patience.as_secs(), holder };
+                    wait(file, left).map_err(unusable)?.ok_or_else(held)?
+                }
+                Err((_, errno)) => return Err(unusable(errno.into())),
+            };
+            // Had somebody cleaned the folder up, the next writer would lock another file.
+            if is_at(&file, &path) {
+                let mut lock = Self { _file: file };
+                // For people alone: on a full tmpfs the lock is as good without.
+                let _ = lock.sign(command);
+                return Ok(lock);
+            }
+        }
+    }
+
+    fn sign(&mut self, command: &str) -> io::Result<()> {
+        let since = humantime::format_rfc3339_seconds(SystemTime::now());
+        let mut file: &File = &self._file;
+        file.set_len(0)?;
+        file.rewind()?;
+        writeln!(file, "{}, palisade {command}, since {since}", std::process::id())
+    }
+}
+
+/// Who could open it, even to read, could hold the lock for ever: so it is root's alone.
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    options.custom_flags(OFlag::O_NOFOLLOW.bits()).open(path)
+}
+
+/// Waits for the lock; `None` when it takes too long. The kernel wakes a thread that asked for it, without a limit, so
+/// that thread is left behind.
+fn wait(file: File, patience: Duration) -> io::Result<Option<Flock<File>>> {
+    let (sender, receiver) = mpsc::sync_channel(1);
+    std::thread::Builder::new().spawn(move || {
+        let locked = Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| io::Error::from(errno));
+        let _ = sender.send(locked);
+    })?;
+    receiver.recv_timeout(patience).ok().transpose()
+}
+
+fn holder(path: &Path) -> String {
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(200).read_to_string(&mut text));
+    let line = text.lines().next().unwrap_or_default().trim();
+    match read {
+        Ok(_) if !line.is_empty() && !line.contains(char::is_control) => format!("another palisade ({line})"),
+        _ => "another palisade".to_owned(),
+    }
+}
+
+fn is_at(file: &File, path: &Path) -> bool {
+    let identity = |found: io::Result<std::fs::Metadata>| found.ok().map(|found| (found.dev(), found.ino()));
+    identity(file.metadata()).is_some_and(|found| Some(found) == identity(std::fs::metadata(path)))
+}

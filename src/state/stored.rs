@@ -1,0 +1,124 @@
+//! A ruleset in a file: one line of JSON that says what it is, and behind it the messages that make the table.
+
+use super::StateError;
+use crate::netlink::{from_bytes, to_bytes};
+use crate::ruleset::{Table, TableId};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::path::Path;
+
+/// How many bytes a stored ruleset may have: five times what a million addresses take.
+pub const MAX_STORED: u64 = 512 << 20;
+/// The form that this version writes, and the only one that it reads.
+const FORMAT: u32 = 1;
+/// How many bytes the first line may have.
+const MAX_HEADER: usize = 16 << 10;
+
+/// What tells one ruleset from another: equal for tables that are the same in their canonical form, whatever has been
+/// counted, whenever they were loaded, and on whatever line of the policy their rules stand.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Identity(String);
+
+impl Identity {
+    /// The identity of a table; `None` is no table at all.
+    ///
+    /// # Errors
+    /// [`StateError::Unstorable`] when the table holds what palisade can't make.
+    pub fn of(table: Option<&Table>) -> Result<Self, StateError> {
+        let canonical = table.map(Table::canonical);
+        Ok(Self(digest(&messages(canonical.as_ref())?)))
+    }
+}
+
+/// A ruleset as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// What the first line says.
+    pub about: About,
+    /// The table; `None` is the state without one.
+    pub table: Option<Table>,
+}
+
+/// What is known of a stored ruleset.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct About {
+    /// The form of the file.
+    format: u32,
+    /// The version of palisade that wrote it.
+    pub palisade: String,
+    /// When it was written, by the wall clock: `2026-11-22T15:04:05Z`.
+    pub saved: String,
+    /// The policy that it comes from, by its path; `None` for what was found in the kernel.
+    pub policy: Option<String>,
+    /// The number of the ruleset that was the last good one until then.
+    pub before: Option<u32>,
+    /// Which ruleset it is.
+    pub identity: Identity,
+    /// SHA-256 of what follows the first line, in hexadecimal.
+    digest: String,
+}
+
+impl Stored {
+    /// A ruleset to be kept.
+    ///
+    /// # Errors
+    /// [`StateError::Unstorable`] when the table holds what palisade can't make.
+    pub fn new(table: Option<&Table>, policy: Option<&Path>, saved: String) -> Result<Self, StateError> {
+        let about = About {
+            format: FORMAT,
+            palisade: env!("CARGO_PKG_VERSION").to_owned(),
+            saved,
+            policy: policy.map(|path| path.display().to_string()),
+            before: None,
+            identity: Identity::of(table)?,
+            digest: String::new(),
+        };
+        Ok(Self { about, table: table.cloned() })
+    }
+
+    /// The file's bytes.
+    ///
+    /// # Errors
+    /// [`StateError::Unstorable`] when the table holds what palisade can't make.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, StateError> {
+        let messages = messages(self.table.as_ref())?;
+        let about = About { digest: digest(&messages), ..self.about.clone() };
+        let mut bytes = serde_json::to_vec(&about).map_err(|error| StateError::Unstorable(error.to_string()))?;
+        bytes.push(b'\n');
+        bytes.extend(messages);
+        Ok(bytes)
+    }
+
+    /// Reads a file's bytes.
+    ///
+    /// # Errors
+    /// In words, what is wrong with them.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, &'static str> {
+        let begin = bytes.get(..MAX_HEADER.min(bytes.len())).unwrap_or_default();
+        let end = begin.iter().position(|&byte| byte == b'\n').ok_or("its first line has no end")?;
+        let about: About = serde_json::from_slice(bytes.get(..end).unwrap_or_default())
+            .map_err(|_| "its first line is not what palisade writes")?;
+        if about.format != FORMAT {
+            return Err("another version of palisade has written it, in a form that this one does not know");
+        }
+        let messages = bytes.get(end + 1..).unwrap_or_default();
+        if digest(messages) != about.digest {
+            return Err("its digest is wrong: it was changed, or not written to the end");
+        }
+        let table = match messages {
+            [] => None,
+            messages => Some(from_bytes(&TableId::palisade(), messages).ok_or("it holds no table of palisade's")?),
+        };
+        Ok(Self { about, table })
+    }
+}
+
+fn messages(table: Option<&Table>) -> Result<Vec<u8>, StateError> {
+    let messages = table.map(|table| to_bytes(&TableId::palisade(), table)).transpose();
+    messages.map(Option::unwrap_or_default).map_err(|problem| StateError::Unstorable(problem.to_string()))
+}
+
+/// SHA-256 in hexadecimal.
+fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,287 @@
+//! Rulesets come back as they were kept, whatever becomes of the files in between.
+
+#[path = "../../tests/support/arbitrary.rs"]
+mod arbitrary;
+#[path = "../../tests/support/policies.rs"]
+mod policies;
+
+use super::*;
+use crate::compile::compile;
+use crate::facts::Facts;
+use crate::policy::parse;
+use crate::resolve::resolve;
+use crate::ruleset::{Expr, Table, TableId};
+use proptest::prelude::*;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+use tempfile::TempDir;
+
+const POLICY: &str = "/etc/palisade/policy.yaml";
+
+fn stored(table: Option<&Table>) -> Stored {
+    Stored::new(table, Some(Path::new(POLICY)), "2026-11-22T15:04:05Z".to_owned()).unwrap()
+}
+
+/// A state in a folder that vanishes with it.
+struct Scratch {
+    state: State,
+    folder: TempDir,
+}
+
+fn scratch() -> Scratch {
+    let folder = TempDir::new().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let state = State::new(folder.path().join("lib/palisade"), folder.path().join("run/palisade"));
+    Scratch { state, folder }
+}
+
+impl Scratch {
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join("lib/palisade").join(name)
+    }
+
+    fn keep(&self, table: &Table) {
+        self.state.keep(table, Path::new(POLICY)).unwrap();
+    }
+
+    fn numbers(&self) -> Vec<u32> {
+        self.state.list().into_iter().map(|entry| entry.number).collect()
+    }
+
+    fn last_good(&self) -> Option<(u32, Table)> {
+        self.state.last_good().map(|(number, stored)| (number, stored.table.unwrap()))
+    }
+}
+
+/// A table with one chain of that name, and so unlike one of another name.
+fn table(name: &str) -> Table {
+    Table { chains: [(name.to_owned(), Default::default())].into(), ..Table::default() }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_table_comes_back_from_its_file(table in arbitrary::table()) {
+        let bytes = stored(Some(&table)).to_bytes().unwrap();
+        let back = Stored::from_bytes(&bytes).unwrap();
+        prop_assert_eq!(back.table.as_ref(), Some(&table));
+        prop_assert_eq!(back.about.identity, Identity::of(Some(&table)).unwrap());
+        prop_assert_eq!(stored(Some(&table)).to_bytes().unwrap(), bytes, "nothing of what memory held before is in it");
+    }
+
+    #[test]
+    fn the_table_of_any_policy_comes_back_from_its_file(written in policies::policy()) {
+        let parsed = parse(&written.text, "policy.yaml");
+        if let Some(Ok(resolved)) = parsed.policy.map(|policy| resolve(&policy, &Facts::default())) {
+            let table = compile(&resolved).tables.remove(&TableId::palisade()).unwrap();
+            let back = Stored::from_bytes(&stored(Some(&table)).to_bytes().unwrap()).unwrap().table.unwrap();
+            prop_assert_eq!(back.canonical(), table.canonical());
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), at in any::<prop::sample::Index>()) {
+        let _ = Stored::from_bytes(&bytes);
+        let mut lines = stored(Some(&arbitrary::everything())).to_bytes().unwrap();
+        let at = at.index(lines.len());
+        lines.splice(at..(at + bytes.len()).min(lines.len()), bytes);
+        let _ = Stored::from_bytes(&lines);
+        // Behind the digest, which only a mistake of our own could let it pass.
+        let _ = crate::netlink::from_bytes(&TableId::palisade(), &lines[lines.iter().position(|b| *b == b'\n').unwrap_or(0)..]);
+    }
+}
+
+#[test]
+fn a_file_of_which_a_byte_was_lost_or_changed_is_not_taken_for_a_ruleset() {
+    let bytes = stored(Some(&arbitrary::everything())).to_bytes().unwrap();
+    let messages = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    for at in (messages..bytes.len()).step_by(31) {
+        let mut changed = bytes.clone();
+        changed[at] ^= 1;
+        assert!(Stored::from_bytes(&changed).is_err(), "byte {at}");
+        assert!(Stored::from_bytes(&bytes[..at]).is_err(), "{at} bytes");
+    }
+    let words = |bytes: &[u8]| Stored::from_bytes(bytes).unwrap_err();
+    assert_eq!(words(b""), "its first line has no end");
+    assert_eq!(words(b"{}\n"), "its first line is not what palisade writes");
+    assert_eq!(words(&bytes[..messages]), "its digest is wrong: it was changed, or not written to the end");
+    let newer = String::from_utf8_lossy(&bytes[..messages]).replace("\"format\":1", "\"format\":2");
+    assert_eq!(
+        words(newer.as_bytes()),
+        "another version of palisade has written it, in a form that this one does not know"
+    );
+}
+
+#[test]
+fn no_table_is_a_ruleset_too() {
+    let back = Stored::from_bytes(&stored(None).to_bytes().unwrap()).unwrap();
+    assert_eq!(back.table, None);
+    assert_ne!(back.about.identity, Identity::of(Some(&Table::default())).unwrap());
+}
+
+#[test]
+fn what_palisade_could_not_make_again_is_not_kept() {
+    let mut with_counter = table("a");
+    with_counter.others.insert("counter hits".to_owned());
+    let mut with_fib = arbitrary::everything();
+    let unknown = Expr::Unknown { name: "fib".to_owned(), attributes: Vec::new() };
+    with_fib.chains.get_mut("everything").unwrap().rules[0].exprs.push(unknown);
+    let said = |table: &Table| Identity::of(Some(table)).unwrap_err().to_string();
+    let of_a_form = "of a form that this version does not know";
+    assert_eq!(said(&with_counter), format!("the ruleset can't be kept: counter hits {of_a_form}"));
+    assert_eq!(said(&with_fib), format!("the ruleset can't be kept: expression `fib` {of_a_form}"));
+}
+
+#[test]
+fn counts_times_and_lines_of_the_policy_are_no_other_ruleset() {
+    let one = arbitrary::everything();
+    let mut other = one.clone();
+    other.comment = Some("palisade: another (policy.yaml, loaded 2026-11-22T15:04:05Z)".to_owned());
+    for expr in other.chains.values_mut().flat_map(|chain| &mut chain.rules).flat_map(|rule| &mut rule.exprs) {
+        if let Expr::Counter { packets, .. } = expr {
+            *packets += 1;
+        }
+    }
+    assert_ne!(other, one);
+    assert_eq!(Identity::of(Some(&other)).unwrap(), Identity::of(Some(&one)).unwrap());
+}
+
+#[test]
+fn the_last_five_are_kept_and_the_same_one_again_is_not_another() {
+    let scratch = scratch();
+    assert_eq!((scratch.last_good(), scratch.state.before_last_good()), (None, None));
+    for name in ["a", "b", "c", "d", "e", "f", "g"] {
+        scratch.keep(&table(name));
+        scratch.keep(&table(name));
+    }
+    assert_eq!(scratch.numbers(), [7, 6, 5, 4, 3]);
+    assert_eq!(scratch.last_good(), Some((7, table("g"))));
+    assert_eq!(scratch.state.before_last_good(), Some(6));
+    let entry = &scratch.state.list()[0];
+    assert_eq!((entry.last_good, entry.about.as_ref().unwrap().policy.as_deref()), (true, Some(POLICY)));
+}
+
+#[test]
+fn what_was_in_force_before_is_what_comes_before_however_old_it_is() {
+    let scratch = scratch();
+    for name in ["a", "b", "c", "d", "e"] {
+        scratch.keep(&table(name));
+    }
+    let first = scratch.state.kept(1).unwrap();
+    scratch.state.keep_again(1, &first.about.identity).unwrap();
+    assert_eq!(scratch.last_good(), Some((1, table("a"))));
+    assert_eq!(scratch.state.before_last_good(), None);
+    scratch.keep(&table("f"));
+    assert_eq!(scratch.numbers(), [6, 5, 4, 3, 1]);
+    assert_eq!(scratch.state.before_last_good(), Some(1));
+}
+
+#[test]
+fn the_folders_and_files_are_their_owners_alone_and_those_above_are_everyones() {
+    let scratch = scratch();
+    scratch.keep(&table("a"));
+    let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    let lib = scratch.folder.path().join("lib");
+    assert_eq!(mode(lib), 0o755);
+    let inside = ["", "rulesets", "rulesets/000001.ruleset", "last-good"];
+    assert_eq!(inside.map(|name| mode(scratch.path(name))), [0o700, 0o700, 0o600, 0o600]);
+}
+
+#[test]
+fn a_damaged_ruleset_is_passed_over_for_an_older_one() {
+    let scratch = scratch();
+    for name in ["a", "b", "c"] {
+        scratch.keep(&table(name));
+    }
+    fs::write(scratch.path("rulesets/000003.ruleset"), "not a ruleset").unwrap();
+    assert_eq!(scratch.last_good(), Some((2, table("b"))));
+    fs::write(scratch.path("last-good"), "x").unwrap();
+    assert_eq!(scratch.last_good(), Some((2, table("b"))));
+    fs::remove_file(scratch.path("rulesets/000002.ruleset")).unwrap();
+    assert_eq!(scratch.last_good(), Some((1, table("a"))));
+    // Kept as a new one, although the damaged one was of the same ruleset.
+    scratch.keep(&table("c"));
+    assert_eq!(scratch.last_good(), Some((4, table("c"))));
+}
+
+#[test]
+fn a_ruleset_that_others_could_have_written_is_not_used() {
+    let scratch = scratch();
+    scratch.keep(&table("a"));
+    fs::set_permissions(scratch.path("rulesets"), fs::Permissions::from_mode(0o777)).unwrap();
+    assert_eq!(scratch.last_good(), None);
+}
+
+#[test]
+fn what_a_killed_writer_left_is_in_nobodys_way() {
+    let scratch = scratch();
+    scratch.keep(&table("a"));
+    fs::write(scratch.path("rulesets/.000002.ruleset.new"), "half a rul").unwrap();
+    fs::write(scratch.path("rulesets/000009.ruleset.new"), "").unwrap();
+    assert_eq!(scratch.last_good(), Some((1, table("a"))));
+    scratch.keep(&table("b"));
+    assert_eq!(scratch.last_good(), Some((2, table("b"))));
+    assert!(!scratch.path("rulesets/.000002.ruleset.new").exists());
+}
+
+#[test]
+fn an_undone_ruleset_is_known_until_it_is_kept() {
+    let scratch = scratch();
+    let identity = |name: &str| Identity::of(Some(&table(name))).unwrap();
+    for name in ["a", "b", "a"] {
+        scratch.state.remember_undone(&identity(name)).unwrap();
+    }
+    let undone = |name: &str| scratch.state.is_undone(&identity(name));
+    assert_eq!([undone("a"), undone("b"), undone("c")], [true, true, false]);
+    scratch.keep(&table("a"));
+    assert_eq!([undone("a"), undone("b")], [false, true]);
+    scratch.keep(&table("b"));
+    assert!(!scratch.path("undone").exists());
+    for number in 0..100 {
+        scratch.state.remember_undone(&identity(&number.to_string())).unwrap();
+    }
+    assert_eq!([undone("0"), undone("84"), undone("99")], [false, true, true]);
+    fs::write(scratch.path("undone"), "garbage").unwrap();
+    assert!(!undone("99"));
+    scratch.state.remember_undone(&identity("a")).unwrap();
+    assert!(undone("a"));
+}
+
+#[test]
+fn a_second_writer_waits_for_the_first_or_says_for_whom_it_gave_up() {
+    let scratch = scratch();
+    let run = scratch.folder.path().join("run/palisade");
+    let first = Lock::take(&run, "apply", Duration::ZERO).unwrap();
+    let refused = Lock::take(&run, "disable", Duration::ZERO).unwrap_err().to_string();
+    let begin =
+        format!("gave up after 0 s of waiting for another palisade ({}, palisade apply, since ", std::process::id());
+    assert!(refused.starts_with(&begin) && refused.ends_with("Z): nothing was changed"), "{refused}");
+    std::thread::scope(|scope| {
+        let second = scope.spawn(|| Lock::take(&run, "disable", Duration::from_secs(60)).map(drop));
+        drop(first);
+        second.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn a_lock_whose_file_was_removed_is_taken_anew() {
+    let scratch = scratch();
+    let run = scratch.folder.path().join("run/palisade");
+    let _first = Lock::take(&run, "apply", Duration::ZERO).unwrap();
+    fs::remove_file(run.join("lock")).unwrap();
+    let _second = Lock::take(&run, "apply", Duration::ZERO).unwrap();
+    assert!(Lock::take(&run, "apply", Duration::ZERO).is_err());
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_an_error_that_names_it() {
+    let scratch = scratch();
+    fs::write(scratch.folder.path().join("run"), "").unwrap();
+    let refused = scratch.state.lock("apply").unwrap_err().to_string();
+    let path = scratch.folder.path().join("run/palisade/lock");
+    let why = "without which two writers could meet: File exists (os error 17)";
+    assert_eq!(refused, format!("can't lock {}, {why}", path.display()));
+}
