@@ -16,37 +16,52 @@ const LATE: &str = "sed -e '/^DefaultDependencies=/d; /^Wants=network-pre/d; /^B
     /usr/lib/systemd/system/palisade.service >/etc/systemd/system/palisade.service
     systemctl reenable palisade";
 
+/// What a client hears that nobody answers, over IPv4 and IPv6.
+const NOBODY: [Answers; 2] = [Answers { accepted: 0, refused: 0 }; 2];
+
+/// A hammered boot: how it ended, and what the client got.
+struct Boot {
+    state: String,
+    answers: Vec<Answers>,
+}
+
 /// Boots while the client hammers the early listener, from before the machine is switched on until it is up and longer.
 #[track_caller]
-fn hammered_boot(machine: &mut Machine) -> Vec<Answers> {
+fn hammered_boot(machine: &mut Machine) -> Boot {
     let hammer = Hammer::start(&machine.client, &HOST, EARLY);
     hammer.wait_for_tries(AFTERWARDS);
     let state = machine.boot(&[]);
-    assert_eq!(state, "running", "{}\n{}", machine.run("systemctl --failed"), machine.journal());
     machine.assert_ssh_answers();
     let listens = machine.run(&format!("ss --no-header --listening --tcp 'sport = :{EARLY}'"));
     assert!(!listens.is_empty(), "there is nothing to get in to");
     hammer.wait_for_tries(AFTERWARDS);
-    hammer.stop()
+    Boot { state, answers: hammer.stop() }
+}
+
+/// Fails unless the client's packets have arrived, and were denied.
+#[track_caller]
+fn assert_denied(machine: &Machine) {
+    let status: serde_json::Value = serde_json::from_str(&machine.run("palisade --json status")).expect("JSON");
+    let denied = status["denied"]["incoming"]["packets"].as_u64();
+    assert!(denied >= Some(AFTERWARDS), "{status}");
 }
 
 #[track_caller]
 fn nobody_gets_in(suite: Suite, boots: usize) {
     let mut machine = Machine::with_palisade(suite);
     for boot in 1..=boots {
-        let answers = hammered_boot(&mut machine);
+        let Boot { state, answers } = hammered_boot(&mut machine);
 
-        assert_eq!(answers, [Answers::default(); HOST.len()], "over IPv4 and IPv6, in boot {boot}");
-        let status: serde_json::Value = serde_json::from_str(&machine.run("palisade --json status")).expect("JSON");
-        let denied = status["denied"]["incoming"]["packets"].as_u64();
-        assert!(denied >= Some(AFTERWARDS), "the client's packets did arrive: {status}");
+        assert_eq!(answers, NOBODY, "over IPv4 and IPv6, in boot {boot}:\n{}", machine.journal());
+        assert_eq!(state, "running", "{}\n{}", machine.run("systemctl --failed"), machine.journal());
+        assert_denied(&machine);
         machine.power_off();
     }
 }
 
 #[track_caller]
 fn everybody_gets_in(machine: &mut Machine) {
-    let answers = hammered_boot(machine);
+    let Boot { answers, .. } = hammered_boot(machine);
 
     assert!(answers.iter().all(|address| address.accepted > 0), "over IPv4 and IPv6: {answers:?}");
 }
@@ -66,6 +81,20 @@ fn nobody_gets_in_during_twenty_boots_of_debian_12() {
 #[ignore = "long"]
 fn nobody_gets_in_during_twenty_boots_of_debian_13() {
     nobody_gets_in(Suite::Trixie, 20);
+}
+
+#[test]
+fn nobody_gets_in_where_the_unit_cannot_be_hardened() {
+    let mut machine = Machine::with_palisade(Suite::Bookworm);
+    let impossible = "[Service]\nReadWritePaths=/nowhere\n";
+    machine.write("/etc/systemd/system/palisade.service.d/impossible.conf", impossible);
+
+    let Boot { state, answers } = hammered_boot(&mut machine);
+
+    assert_eq!(answers, NOBODY, "{}", machine.journal());
+    assert_eq!(state, "degraded", "it is not hushed up");
+    machine.wait_for_console("loaded the policy, /etc/palisade/policy.yaml");
+    assert_denied(&machine);
 }
 
 #[test]

@@ -103,7 +103,8 @@ fn hammer(targets: &[SocketAddr], stop: &AtomicBool, tries: &AtomicU64) -> Vec<A
 
 /// Sends a connection's first packet; `None` where the client's own kernel sees no way.
 fn begin(target: SocketAddr) -> Option<Socket> {
-    let socket = Socket::new(Domain::for_address(target), Type::STREAM, Some(Protocol::TCP)).expect("sockets are left");
+    let socket =
+        Socket::new(Domain::for_address(target), Type::STREAM, Some(Protocol::TCP)).expect("sockets are left");
     socket.set_nonblocking(true).expect("every socket can");
     // Closed by a reset: no port stays taken.
     socket.set_linger(Some(Duration::ZERO)).expect("every socket can");

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 pub use tree::{Suite, package};
 
 /// How long a boot, a shutdown or a command may take.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How long to wait before looking again.
 const GLANCE: Duration = Duration::from_millis(20);
 /// The port that a listener opens as early in a boot as systemd starts anything, and that no policy here allows.
@@ -53,11 +53,16 @@ const INIT: &str = r#"set -e
 const BOOT: &str = r#"echo 0 >"/sys/fs/cgroup/$0/cgroup.procs"
     exec systemd-nspawn --quiet --boot --directory=/run/tree --machine=server --register=no --keep-unit \
         --network-interface=uplink --capability=CAP_NET_ADMIN,CAP_NET_RAW --resolv-conf=off --link-journal=no \
-        --console=passive "$@" >>/run/console 2>&1"#;
+        --console=read-only "$@" >>/run/console 2>&1"#;
 
 /// Commands inside see what a shell after a login would.
-const ENVIRONMENT: [&str; 5] =
-    ["-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8", "TERM=dumb"];
+const ENVIRONMENT: [&str; 5] = [
+    "-i",
+    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME=/root",
+    "LANG=C.UTF-8",
+    "TERM=dumb",
+];
 
 /// A Debian, running or not.
 pub struct Machine {
@@ -86,7 +91,18 @@ impl Machine {
         let cgroup = format!("palisade-boot-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let client = Namespace::new();
         let mut command = client.command("unshare");
-        command.args(["--mount", "--propagation", "private", "--pid", "--fork", "--", "/bin/sh", "-c", INIT, &cgroup]);
+        command.args([
+            "--mount",
+            "--propagation",
+            "private",
+            "--pid",
+            "--fork",
+            "--",
+            "/bin/sh",
+            "-c",
+            INIT,
+            &cgroup,
+        ]);
         command.arg(suite.folder()).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut init = command.spawn().expect("util-linux has nsenter and unshare");
         let mut line = String::new();
@@ -251,6 +267,16 @@ impl Machine {
     #[track_caller]
     pub fn journal(&self) -> String {
         self.run("journalctl --boot --unit palisade --output cat --no-pager")
+    }
+
+    /// Waits until the machine's console shows this; fails when it does not.
+    #[track_caller]
+    pub fn wait_for_console(&self, said: &str) {
+        let since = Instant::now();
+        while !self.console().contains(said) {
+            assert!(since.elapsed() < PATIENCE, "the console does not say {said:?}:\n{}", self.console());
+            thread::sleep(GLANCE);
+        }
     }
 
     /// What was printed on the machine's console, through all boots.
