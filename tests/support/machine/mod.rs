@@ -117,7 +117,7 @@ impl Machine {
     #[track_caller]
     pub fn with_palisade(suite: Suite) -> Self {
         let machine = Self::new(suite);
-        machine.copy(&package(env!("CARGO_PKG_VERSION")), "/root/palisade.deb");
+        machine.copy(&package(), "/root/palisade.deb");
         machine.chroot("dpkg --install /root/palisade.deb && systemctl enable palisade");
         machine
     }

@@ -31,11 +31,11 @@ impl fmt::Display for Suite {
     }
 }
 
-/// The package of this version.
-pub fn package(version: &str) -> PathBuf {
+/// The package.
+pub fn package() -> PathBuf {
     let architecture = Command::new("dpkg").arg("--print-architecture").output().expect("this is Debian or Ubuntu");
     let architecture = String::from_utf8_lossy(&architecture.stdout).trim().to_owned();
-    made(&format!("debian/palisade_{version}_{architecture}.deb"))
+    made(&format!("debian/palisade_{}_{architecture}.deb", env!("CARGO_PKG_VERSION")))
 }
 
 fn made(path: &str) -> PathBuf {
