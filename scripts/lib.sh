@@ -116,6 +116,29 @@ install_engines() {
     done
 }
 
+# Where this machine's apt has Debian from; nothing where it has none.
+debian_mirror() {
+    apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' | head -n 1
+}
+
+# Puts the trees of the machines that the tests boot into target/boot/SUITE: Debian 12 and 13, each with systemd and sshd,
+# with what the package depends on, and with nft to look at what is loaded.
+install_machines() {
+    install_packages systemd-container mmdebstrap debian-archive-keyring dpkg-dev
+    local suite mirror packages=systemd,systemd-sysv,dbus,openssh-server,iproute2,nftables,netbase,libmnl0,libgcc-s1
+    mirror=$(debian_mirror)
+    for suite in bookworm trixie; do
+        [ "$(cat "target/boot/$suite.packages" 2>/dev/null)" != "$packages" ] || continue
+        note "Unpacking a machine of $suite ..."
+        rm -rf "target/boot/$suite" "target/boot/$suite.packages"
+        mkdir -p target/boot
+        # Without a mirror named it takes Debian's own.
+        quietly mmdebstrap --mode=root --variant=minbase --aptopt='Acquire::Languages "none"' --include="$packages" \
+            "$suite" "target/boot/$suite" ${mirror:+"$mirror"}
+        echo "$packages" >"target/boot/$suite.packages"
+    done
+}
+
 # unpack SUITE PACKAGE...: packages of a Debian suite into target/engines/SUITE, unless they are there already. They come
 # from the mirror that this machine uses, with lists and a cache of their own: its apt does not notice.
 unpack() {
@@ -123,8 +146,7 @@ unpack() {
     shift
     [ "$(cat "$folder/.packages" 2>/dev/null)" = "$*" ] && return
     note "Unpacking $* of $suite ..."
-    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' |
-        head -n 1)
+    mirror=$(debian_mirror)
     [ -n "$mirror" ] || die "the engines are packages of Debian, and this machine's apt knows no mirror of it"
     scratch=$(mktemp -d)
     mkdir -p "$scratch"/{sources,lists/partial,cache/archives/partial,packages}
