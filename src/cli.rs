@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The firewall of a Linux server that runs containers.
 ///
@@ -110,6 +111,40 @@ pub enum Command {
         /// Print the transaction as nft commands, and send nothing.
         #[arg(long)]
         dry_run: bool,
+        /// Undo it after TIME (`90s`, `5m`) unless `palisade confirm` comes from a new connection.
+        ///
+        /// For a change that could cut you off. Whatever happens to the session, to palisade or to the machine, what was
+        /// loaded before is in force again when the time is over. TIME is 5 seconds at least and a day at most.
+        #[arg(long, value_name = "TIME", value_parser = confirmation_time, conflicts_with = "dry_run")]
+        confirm: Option<Duration>,
+    },
+    /// Keep what `apply --confirm` has loaded.
+    ///
+    /// What was applied over SSH is confirmed over a new SSH connection, which shows that one still gets in, or from the
+    /// console.
+    ///
+    /// Exit status: 0 it stays, 1 it does not, or nothing waits for confirmation.
+    Confirm,
+    /// Go back to what was loaded before.
+    ///
+    /// While a change waits for confirmation: to what it has replaced. Else to the last but one of the rulesets that are
+    /// kept, or to the one that is named. The policy stays as it is, and is not loaded at boot until it is applied or
+    /// changed.
+    ///
+    /// Exit status: 0 the kernel holds the older ruleset, 1 it does not.
+    Rollback {
+        /// List the last five rulesets that were loaded and kept, newest first, and change nothing.
+        #[arg(long, conflicts_with_all = ["to", "undo"])]
+        list: bool,
+        /// The ruleset's number in the list.
+        #[arg(long, value_name = "NUMBER")]
+        to: Option<u32>,
+        /// Undo that change, unless it is settled: for timers.
+        #[arg(long, value_name = "ID", hide = true, conflicts_with = "to")]
+        undo: Option<String>,
+        /// Wait until the change's time is over.
+        #[arg(long, hide = true, requires = "undo")]
+        watch: bool,
     },
     /// Say what is loaded, since when, whether it is in sync, and what it has let in and denied.
     ///
@@ -156,4 +191,14 @@ pub enum Format {
     Nft,
     /// One JSON document.
     Json,
+}
+
+/// The time that a change may wait for confirmation.
+fn confirmation_time(text: &str) -> Result<Duration, String> {
+    let bounds = Duration::from_secs(5)..=Duration::from_secs(24 * 60 * 60);
+    match humantime::parse_duration(text) {
+        Ok(time) if bounds.contains(&time) => Ok(time),
+        Ok(_) => Err("5 seconds at least, and a day at most".to_owned()),
+        Err(error) => Err(format!("{error}; a time is written as `90s` or `5m`")),
+    }
 }

@@ -39,7 +39,10 @@ pub enum Error {
     /// What palisade keeps can't be written or read, where it can't do without.
     #[error(transparent)]
     State(#[from] StateError),
-    /// The user was asked and did not agree.
+    /// Another change waits for confirmation; with how long it still does.
+    #[error("a change waits for confirmation for another {0}: `palisade confirm` or `palisade rollback` first")]
+    Waiting(String),
+    /// The user was asked and did not agree, or what was asked for is not to be had.
     #[error("{0}")]
-    Declined(&'static str),
+    Declined(String),
 }

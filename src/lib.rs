@@ -16,6 +16,7 @@ pub mod delta;
 pub mod enforce;
 pub mod error;
 pub mod facts;
+pub mod keeper;
 pub mod load;
 pub mod loaded;
 pub mod lockdown;

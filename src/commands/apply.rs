@@ -1,9 +1,10 @@
 //! `palisade apply`
 
+use super::waiting::{self, Terms};
 use super::{Desired, Report, lock};
 use crate::changes::changes;
 use crate::delta::delta;
-use crate::enforce::enforce;
+use crate::enforce::{Enforced, enforce};
 use crate::error::Error;
 use crate::loaded;
 use crate::netlink::Socket;
@@ -13,11 +14,12 @@ use crate::ruleset::Table;
 use crate::state::State;
 use serde_json::json;
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-pub(super) fn run(path: &Path, state: &State, dry_run: bool) -> Result<Report, Error> {
+pub(super) fn run(path: &Path, state: &State, dry_run: bool, confirm: Option<Duration>) -> Result<Report, Error> {
     // Before the policy is read, so that of two applies at once the later one loads what is newest.
     let _lock = if dry_run { None } else { Some(lock(state, "apply")?) };
+    let terms = confirm.map(|time| Terms::new(time, state));
     let mut desired = Desired::load(path)?;
     keep_net_admin_alone("apply")?;
     let socket = Socket::open()?;
@@ -25,13 +27,22 @@ pub(super) fn run(path: &Path, state: &State, dry_run: bool) -> Result<Report, E
     if dry_run {
         return plan(&socket, &desired);
     }
-    let enforced = enforce(&socket, &desired.id, Some(&desired.table))?;
+    waiting::settle(&socket, state)?;
+    waiting::none_waits(state)?;
+    match terms.filter(|_| differs(&socket, &desired).unwrap_or(true)) {
+        None => load_and_keep(&socket, state, &desired, path),
+        Some(terms) => load_for_a_while(&socket, state, &desired, path, terms),
+    }
+}
+
+fn differs(socket: &Socket, desired: &Desired) -> Result<bool, Error> {
+    let live = socket.snapshot(&desired.id)?.table;
+    Ok(!delta(&desired.id, live.as_ref(), Some(&desired.table)).ops.is_empty())
+}
+
+fn load_and_keep(socket: &Socket, state: &State, desired: &Desired, path: &Path) -> Result<Report, Error> {
+    let enforced = enforce(socket, &desired.id, Some(&desired.table))?;
     let kept = keep(state, &desired.table, path);
-    let text = match enforced.operations {
-        0 => "nothing to do: the kernel already holds this policy\n".to_owned(),
-        1 => "applied: 1 operation, verified\n".to_owned(),
-        operations => format!("applied: {operations} operations, verified\n"),
-    };
     let json = json!({
         "applied": true,
         "operations": enforced.operations,
@@ -39,7 +50,51 @@ pub(super) fn run(path: &Path, state: &State, dry_run: bool) -> Result<Report, E
         "in_sync": true,
         "kept": kept,
     });
+    Ok(Report::ok(in_words(enforced), json))
+}
+
+/// Loads what is undone unless it is confirmed.
+fn load_for_a_while(
+    socket: &Socket,
+    state: &State,
+    desired: &Desired,
+    path: &Path,
+    terms: Terms,
+) -> Result<Report, Error> {
+    let change = waiting::begin(socket, state, (&desired.table, path), terms)?;
+    let enforced = enforce(socket, &desired.id, Some(&desired.table)).map_err(Error::from);
+    let loaded = enforced.and_then(|enforced| Ok((enforced, state.note_loaded(&change)?)));
+    let enforced = match loaded {
+        Ok((enforced, ())) => enforced,
+        Err(error) => {
+            waiting::undo(socket, state, &change)?;
+            return Err(error);
+        }
+    };
+    let left = change.left().unwrap_or_default();
+    let mut text = in_words(enforced);
+    text.push_str(&format!(
+        "It is undone in {} unless you confirm it: open a NEW connection to this machine, and run `palisade confirm` \
+         there. `palisade rollback` undoes it now.\n",
+        waiting::in_words(left)
+    ));
+    let json = json!({
+        "applied": true,
+        "operations": enforced.operations,
+        "attempts": enforced.attempts,
+        "in_sync": true,
+        "kept": false,
+        "confirm": { "id": change.id, "seconds": left.as_secs(), "undone_by": change.keeper },
+    });
     Ok(Report::ok(text, json))
+}
+
+fn in_words(enforced: Enforced) -> String {
+    match enforced.operations {
+        0 => "nothing to do: the kernel already holds this policy\n".to_owned(),
+        1 => "applied: 1 operation, verified\n".to_owned(),
+        operations => format!("applied: {operations} operations, verified\n"),
+    }
 }
 
 /// Keeps what the kernel holds for the next boot. That it can't be kept is no reason to give up what is in force.

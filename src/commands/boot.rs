@@ -1,10 +1,8 @@
 //! `palisade boot`: the policy, or the best there is instead.
 
-use super::{Desired, Report};
+use super::{Desired, Report, waiting};
 use crate::compile::compile;
-use crate::enforce::enforce;
 use crate::error::Error;
-use crate::loaded;
 use crate::lockdown::{lockdown, ssh_ports};
 use crate::netlink::Socket;
 use crate::policy::Problems;
@@ -14,7 +12,7 @@ use crate::state::{Booted, Identity, Source, State};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::Duration;
 
 pub(super) fn run(path: &Path, state: &State) -> Result<Report, Error> {
     if !may_change_firewall() {
@@ -27,7 +25,13 @@ pub(super) fn run(path: &Path, state: &State) -> Result<Report, Error> {
     keep_net_admin_alone("boot")?;
     let boot = Boot { socket: Socket::open()?, id: TableId::palisade(), state };
 
-    let (booted, operations) = boot.best(policy.as_ref(), &ports)?;
+    let waits = boot.unconfirmed();
+    if let Unconfirmed::Waits(left) = waits {
+        let text =
+            format!("nothing to do: a change waits for confirmation for another {}\n", waiting::in_words(left));
+        return Ok(Report::ok(text, json!({ "booted_from": null, "why": "a change waits for confirmation" })));
+    }
+    let (booted, operations) = boot.best(&waits, policy.as_ref(), &ports)?;
     if let (Source::Policy, Ok(desired), Ok(_)) = (booted.from, &policy, &lock) {
         let kept = state.keep(&desired.table, path);
         let _ = kept.inspect_err(|error| tracing::error!("{error}: the ruleset to fall back on is an older one"));
@@ -44,6 +48,16 @@ pub(super) fn run(path: &Path, state: &State) -> Result<Report, Error> {
     Ok(Report::ok(text, json!({ "booted_from": booted.from, "why": booted.why, "operations": operations })))
 }
 
+/// What became of a change that waited for confirmation.
+enum Unconfirmed {
+    /// There is none.
+    None,
+    /// It still waits: this is no boot, the unit was started again.
+    Waits(Duration),
+    /// Nobody confirmed it in time; with why that matters, and what was loaded before it, if there was a table.
+    Over(String, Option<Table>),
+}
+
 struct Boot<'a> {
     socket: Socket,
     id: TableId,
@@ -51,9 +65,47 @@ struct Boot<'a> {
 }
 
 impl Boot<'_> {
+    /// Forgets a change that nobody confirmed before this machine was started, and remembers that it was undone.
+    fn unconfirmed(&self) -> Unconfirmed {
+        let complain = |error: &dyn std::fmt::Display| tracing::error!("{error}");
+        let _ = self.state.finish_confirmation().inspect_err(|error| complain(error));
+        let change = match self.state.pending() {
+            Ok(Some(change)) => change,
+            Ok(None) => return Unconfirmed::None,
+            Err(error) => {
+                complain(&error);
+                return Unconfirmed::None;
+            }
+        };
+        if let Some(left) = change.left() {
+            return Unconfirmed::Waits(left);
+        }
+        let why = format!("nobody has confirmed the change to {}", change.policy.display());
+        let previous = self.state.previous().inspect_err(|error| complain(error)).ok();
+        Unconfirmed::Over(why, previous.and_then(|previous| previous.table))
+    }
+
     /// Loads the best that can be loaded, and gives how many operations it took.
-    fn best(&self, policy: Result<&Desired, &String>, ports: &BTreeSet<u16>) -> Result<(Booted, usize), Error> {
+    fn best(
+        &self,
+        waits: &Unconfirmed,
+        policy: Result<&Desired, &String>,
+        ports: &BTreeSet<u16>,
+    ) -> Result<(Booted, usize), Error> {
         let mut reasons = Vec::new();
+        if let Unconfirmed::Over(why, previous) = waits {
+            reasons.push(why.clone());
+            let loaded = previous.as_ref().map(|table| self.load(table));
+            let forgotten = waiting::forget(self.state, self.state.previous().ok().as_ref());
+            let _ = forgotten.inspect_err(|error| tracing::error!("{error}: the next boot undoes the change again"));
+            match loaded {
+                Some(Ok(operations)) => {
+                    return Ok((Booted { from: Source::Previous, why: Some(why.clone()) }, operations));
+                }
+                Some(Err(error)) => reasons.push(format!("what it replaced could not be loaded: {error}")),
+                None => reasons.push("it replaced no ruleset".to_owned()),
+            }
+        }
         match self.policy(policy) {
             Ok(operations) => return Ok((Booted { from: Source::Policy, why: None }, operations)),
             Err(why) => reasons.push(why),
@@ -89,9 +141,7 @@ impl Boot<'_> {
     }
 
     fn load(&self, table: &Table) -> Result<usize, Error> {
-        let comment = table.comment.as_ref().map(|comment| loaded::stamp(comment, SystemTime::now()));
-        let table = Table { comment, ..table.clone() };
-        Ok(enforce(&self.socket, &self.id, Some(&table))?.operations)
+        waiting::load(&self.socket, Some(table))
     }
 }
 

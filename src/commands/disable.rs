@@ -1,6 +1,6 @@
 //! `palisade disable`
 
-use super::{Report, lock};
+use super::{Report, lock, waiting};
 use crate::enforce::enforce;
 use crate::error::Error;
 use crate::netlink::Socket;
@@ -14,7 +14,7 @@ pub(super) fn run(state: &State, yes: bool) -> Result<Report, Error> {
     keep_net_admin_alone("disable")?;
     let socket = Socket::open()?;
     let id = TableId::palisade();
-    if socket.snapshot(&id)?.table.is_none() {
+    if socket.snapshot(&id)?.table.is_none() && state.pending()?.is_none() {
         let json = json!({ "disabled": false, "active": false });
         return Ok(Report::ok(format!("{id} is not loaded: nothing to disable\n"), json));
     }
@@ -23,7 +23,12 @@ pub(super) fn run(state: &State, yes: bool) -> Result<Report, Error> {
     }
     // Not while somebody is asked, who may take an hour.
     let _lock = lock(state, "disable")?;
+    state.finish_confirmation()?;
     enforce(&socket, &id, None)?;
+    if let Some(change) = state.pending()? {
+        // What it would bring back is a table.
+        waiting::cancel(state, &change);
+    }
     let text = format!("{id} is gone: palisade restricts nothing now\n");
     Ok(Report::ok(text, json!({ "disabled": true, "active": false })))
 }
@@ -31,7 +36,7 @@ pub(super) fn run(state: &State, yes: bool) -> Result<Report, Error> {
 fn ask(id: &TableId) -> Result<(), Error> {
     let stdin = std::io::stdin();
     if !stdin.is_terminal() {
-        return Err(Error::Declined("not disabled: say --yes where nobody can be asked"));
+        return Err(Error::Declined("not disabled: say --yes where nobody can be asked".to_owned()));
     }
     let asked = |source| Error::Io { what: "can't ask".to_owned(), source };
     let mut terminal = std::io::stderr();
@@ -41,6 +46,6 @@ fn ask(id: &TableId) -> Result<(), Error> {
     stdin.lock().read_line(&mut answer).map_err(asked)?;
     match answer.trim() {
         "y" | "Y" | "yes" => Ok(()),
-        _ => Err(Error::Declined("not disabled")),
+        _ => Err(Error::Declined("not disabled".to_owned())),
     }
 }

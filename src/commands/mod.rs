@@ -3,11 +3,14 @@
 mod apply;
 mod boot;
 mod check;
+mod confirm;
 mod diff;
 mod disable;
 mod generate;
+mod rollback;
 mod show;
 mod status;
+mod waiting;
 
 use crate::cli::{Cli, Command};
 use crate::compile::compile;
@@ -48,7 +51,11 @@ pub fn run(cli: &Cli) -> Result<Report, Error> {
         Command::Check => check::run(policy),
         Command::Show { format } => show::run(policy, *format),
         Command::Diff => diff::run(policy),
-        Command::Apply { dry_run } => apply::run(policy, &state, *dry_run),
+        Command::Apply { dry_run, confirm } => apply::run(policy, &state, *dry_run, *confirm),
+        Command::Confirm => confirm::run(&state),
+        Command::Rollback { undo: Some(id), watch, .. } => rollback::undo(&state, id, *watch),
+        Command::Rollback { list: true, .. } => rollback::list(&state),
+        Command::Rollback { to, .. } => rollback::run(&state, *to),
         Command::Status => status::run(policy, &state),
         Command::Disable { yes } => disable::run(&state, *yes),
         Command::Boot => boot::run(policy, &state),

@@ -1,5 +1,6 @@
 //! `palisade status`
 
+use super::waiting::in_words;
 use super::{Desired, Report};
 use crate::changes::changes;
 use crate::error::Error;
@@ -61,6 +62,11 @@ pub(super) fn run(path: &Path, state: &State) -> Result<Report, Error> {
         let _ =
             writeln!(text, "loaded at boot: {}, since {}", booted.from, booted.why.as_deref().unwrap_or_default());
     }
+    let pending = state.pending().ok().flatten().and_then(|change| change.left());
+    if let Some(left) = pending {
+        let left = in_words(left);
+        let _ = writeln!(text, "undone in {left} unless `palisade confirm` comes from a new connection");
+    }
     text.push_str(&table_of(&services, &denied));
     let json = json!({
         "active": true,
@@ -69,6 +75,7 @@ pub(super) fn run(path: &Path, state: &State) -> Result<Report, Error> {
         "file": file,
         "since": since,
         "booted": booted,
+        "undone_in": pending.map(|left| left.as_secs()),
         "services": services,
         "denied": denied,
     });

@@ -1,9 +1,11 @@
 //! What has to be known about this machine to understand a policy: names of services and protocols, and the files that
 //! the policy names.
 
+mod ancestors;
 mod names;
 mod trusted;
 
+pub use ancestors::Session;
 pub use names::{ProtocolNames, ServiceNames};
 pub use trusted::{MAX_LIST, MAX_POLICY, Refusal, read_trusted};
 

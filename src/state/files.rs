@@ -71,6 +71,13 @@ pub fn rename(folder: &Path, from: &str, to: &str) -> Result<(), StateError> {
     renamed.map_err(|source| StateError::Write { path, source })
 }
 
+/// Moves a file into another folder, which takes no room on the disk.
+pub fn move_to(from: &Path, folder: &Path, name: &str) -> Result<(), StateError> {
+    let path = folder.join(name);
+    let moved = make_folder(folder).and_then(|()| std::fs::rename(from, &path)).and_then(|()| sync_folder(folder));
+    moved.map_err(|source| StateError::Write { path, source })
+}
+
 /// Has the folder's names survive a crash.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()

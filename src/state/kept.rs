@@ -4,7 +4,6 @@ use super::stored::{About, Identity, MAX_STORED, Stored};
 use super::{State, StateError, files, read_json, to_json};
 use crate::ruleset::Table;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 /// How many rulesets are kept.
 const KEPT: usize = 5;
@@ -35,14 +34,13 @@ impl State {
     /// # Errors
     /// A file that can't be written, a table that can't be stored.
     pub fn keep(&self, table: &Table, policy: &Path) -> Result<(), StateError> {
-        let mut stored = Stored::new(Some(table), Some(policy), now())?;
+        let stored = Stored::new(Some(table), Some(policy))?;
         let identity = stored.about.identity.clone();
         let last = self.last_good_number();
         let is_last = last.and_then(|number| self.about(number).ok()).is_some_and(|about| about.identity == identity);
         if !is_last {
-            stored.about.before = last;
-            let bytes = stored.to_bytes()?;
-            self.add(|folder, name| files::write(folder, name, &bytes), stored.about.before)?;
+            let bytes = Stored { about: stored.about.after(last), ..stored }.to_bytes()?;
+            self.add(|folder, name| files::write(folder, name, &bytes), last)?;
         }
         self.forgive(&identity)
     }
@@ -53,7 +51,7 @@ impl State {
         write: impl FnOnce(&Path, &str) -> Result<(), StateError>,
         before: Option<u32>,
     ) -> Result<(), StateError> {
-        let number = self.numbers().first().copied().unwrap_or_default().saturating_add(1);
+        let number = self.newest().unwrap_or_default().saturating_add(1);
         self.make_folder()?;
         write(&self.rulesets(), &file_name(number))?;
         self.set_last_good(number)?;
@@ -86,6 +84,11 @@ impl State {
         let mut numbers: Vec<u32> = names.filter_map(|entry| number(&entry.file_name().to_string_lossy())).collect();
         numbers.sort_unstable_by(|a, b| b.cmp(a));
         numbers
+    }
+
+    /// The number of the ruleset that was kept last.
+    pub(super) fn newest(&self) -> Option<u32> {
+        self.numbers().first().copied()
     }
 
     /// The number of the last good ruleset: what the file says, else the newest.
@@ -180,7 +183,7 @@ impl State {
         files::write(&self.folder, UNDONE, &to_json(&undone.split_off(surplus))?)
     }
 
-    fn forgive(&self, identity: &Identity) -> Result<(), StateError> {
+    pub(super) fn forgive(&self, identity: &Identity) -> Result<(), StateError> {
         let mut undone = self.undone();
         if !undone.contains(identity) {
             return Ok(());
@@ -191,11 +194,6 @@ impl State {
         }
         files::write(&self.folder, UNDONE, &to_json(&undone)?)
     }
-}
-
-/// The wall clock's time, for people.
-fn now() -> String {
-    humantime::format_rfc3339_seconds(SystemTime::now()).to_string()
 }
 
 fn file_name(number: u32) -> String {

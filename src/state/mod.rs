@@ -8,6 +8,7 @@
 //!   pending/change.json              a change that waits for confirmation, with
 //!   pending/previous.ruleset         what was there before, and
 //!   pending/desired.ruleset          what it loads
+//!   pending/confirmed.json           the change once it is confirmed, until desired.ruleset is among those kept
 //! /run/palisade/
 //!   lock                             one writer at a time
 //!   booted-from                      what was loaded at boot, and why
@@ -20,6 +21,7 @@ pub mod clock;
 mod files;
 mod kept;
 mod lock;
+mod pending;
 mod stored;
 #[cfg(test)]
 mod tests;
@@ -27,12 +29,13 @@ mod tests;
 pub use booted::{Booted, Source};
 pub use kept::Entry;
 pub use lock::{Lock, LockError, PATIENCE};
+pub use pending::{Change, Keeper};
 pub use stored::{About, Identity, MAX_STORED, Stored};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where the state is unless the user says otherwise.
 pub const DEFAULT_STATE: &str = "/var/lib/palisade";
@@ -84,7 +87,21 @@ impl State {
     /// The state in these folders, which need not be there.
     #[must_use]
     pub fn new(folder: PathBuf, run: PathBuf) -> Self {
-        Self { folder, run }
+        // Whoever undoes a change begins in another folder.
+        let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
+        Self { folder: absolute(folder), run: absolute(run) }
+    }
+
+    /// The folder of what outlives a reboot.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The folder of what does not.
+    #[must_use]
+    pub fn run_folder(&self) -> &Path {
+        &self.run
     }
 
     /// Takes the lock for a command.

@@ -6,6 +6,7 @@ use crate::ruleset::{Table, TableId};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::path::Path;
+use std::time::SystemTime;
 
 /// How many bytes a stored ruleset may have: five times what a million addresses take.
 pub const MAX_STORED: u64 = 512 << 20;
@@ -58,16 +59,24 @@ pub struct About {
     digest: String,
 }
 
+impl About {
+    /// The same, kept after the ruleset of that number.
+    #[must_use]
+    pub(super) fn after(self, before: Option<u32>) -> Self {
+        Self { before, ..self }
+    }
+}
+
 impl Stored {
     /// A ruleset to be kept.
     ///
     /// # Errors
     /// [`StateError::Unstorable`] when the table holds what palisade can't make.
-    pub fn new(table: Option<&Table>, policy: Option<&Path>, saved: String) -> Result<Self, StateError> {
+    pub fn new(table: Option<&Table>, policy: Option<&Path>) -> Result<Self, StateError> {
         let about = About {
             format: FORMAT,
             palisade: env!("CARGO_PKG_VERSION").to_owned(),
-            saved,
+            saved: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
             policy: policy.map(|path| path.display().to_string()),
             before: None,
             identity: Identity::of(table)?,

@@ -21,7 +21,9 @@ use tempfile::TempDir;
 const POLICY: &str = "/etc/palisade/policy.yaml";
 
 fn stored(table: Option<&Table>) -> Stored {
-    Stored::new(table, Some(Path::new(POLICY)), "2026-11-22T15:04:05Z".to_owned()).unwrap()
+    let mut stored = Stored::new(table, Some(Path::new(POLICY))).unwrap();
+    stored.about.saved = "2026-11-22T15:04:05Z".to_owned();
+    stored
 }
 
 /// A state in a folder that vanishes with it.

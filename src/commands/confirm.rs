@@ -1,0 +1,35 @@
+//! `palisade confirm`
+
+use super::{Report, lock, waiting};
+use crate::error::Error;
+use crate::facts::Session;
+use crate::keeper;
+use crate::netlink::Socket;
+use crate::privileges::keep_net_admin_alone;
+use crate::state::State;
+use serde_json::json;
+
+pub(super) fn run(state: &State) -> Result<Report, Error> {
+    let _lock = lock(state, "confirm")?;
+    let session = Session::of_this_process();
+    keep_net_admin_alone("confirm")?;
+    state.finish_confirmation()?;
+    let Some(change) = state.pending()? else {
+        return Err(Error::Declined("no change waits for confirmation".to_owned()));
+    };
+    if change.left().is_none() {
+        waiting::settle(&Socket::open()?, state)?;
+        return Err(Error::Declined("too late: the change is undone".to_owned()));
+    }
+    let Some(loaded) = change.loaded() else {
+        let sentence = "the apply that is to be confirmed did not end: `palisade rollback`, then apply again";
+        return Err(Error::Declined(sentence.to_owned()));
+    };
+    if let Some(why) = session.cannot_confirm(change.session, loaded) {
+        return Err(Error::Declined(format!("not confirmed: {why}")));
+    }
+    state.confirm()?;
+    keeper::disarm(&change.keeper);
+    let policy = change.policy.display();
+    Ok(Report::ok(format!("confirmed: {policy} stays\n"), json!({ "confirmed": true, "policy": policy.to_string() })))
+}

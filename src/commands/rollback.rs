@@ -1,0 +1,154 @@
+//! `palisade rollback`: back to what was loaded before.
+
+use super::waiting::{self, load};
+use super::{Report, lock};
+use crate::error::Error;
+use crate::keeper::READY;
+use crate::netlink::Socket;
+use crate::privileges::{keep_net_admin_alone, may_change_firewall};
+use crate::ruleset::TableId;
+use crate::state::{Change, Identity, State, clock};
+use serde_json::json;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::time::Duration;
+
+/// How long a watcher waits before it looks again.
+const BEAT: Duration = Duration::from_secs(1);
+/// How often a watcher tries to undo.
+const ATTEMPTS: u32 = 600;
+
+pub(super) fn run(state: &State, to: Option<u32>) -> Result<Report, Error> {
+    let _lock = lock(state, "rollback")?;
+    keep_net_admin_alone("rollback")?;
+    let socket = Socket::open()?;
+    state.finish_confirmation()?;
+    if let Some(change) = state.pending()? {
+        waiting::undo(&socket, state, &change)?;
+        if to.is_none() {
+            return Ok(undone(&change));
+        }
+    }
+    let before = || Error::Declined("no older ruleset is kept: see `palisade rollback --list`".to_owned());
+    let number = to.or_else(|| state.before_last_good()).ok_or_else(before)?;
+    let stored = state.kept(number)?;
+    let left = socket.snapshot(&TableId::palisade())?.table;
+    let operations = load(&socket, stored.table.as_ref())?;
+    let kept = remember(state, number, &stored.about.identity, Identity::of(left.as_ref()).ok());
+    let text = match operations {
+        0 => format!("nothing to do: the kernel already holds ruleset {number}\n"),
+        _ => format!("rolled back to ruleset {number}, loaded first at {}\n", stored.about.saved),
+    };
+    let json = json!({ "rolled_back": true, "to": number, "operations": operations, "kept": kept });
+    Ok(Report::ok(text, json))
+}
+
+/// Makes the ruleset the one to fall back on, and what it replaced one that boot does not load.
+fn remember(state: &State, number: u32, identity: &Identity, left: Option<Identity>) -> bool {
+    let last = state.last_good().map(|(_, stored)| stored.about.identity);
+    let undone = [left, last].into_iter().flatten().filter(|other| other != identity);
+    let kept = undone.into_iter().try_for_each(|other| state.remember_undone(&other));
+    let kept = kept.and_then(|()| state.keep_again(number, identity)).and_then(|()| state.forget_boot());
+    if let Err(error) = &kept {
+        tracing::error!("the rules are in force, but {error}: the next boot may load others");
+    }
+    kept.is_ok()
+}
+
+fn settled() -> Report {
+    Report::ok("nothing to undo: the change is settled\n", json!({ "rolled_back": false }))
+}
+
+fn undone(change: &Change) -> Report {
+    let text =
+        format!("undone: {} was not confirmed; what was loaded before it is in force\n", change.policy.display());
+    Report::ok(text, json!({ "rolled_back": true, "to": null }))
+}
+
+pub(super) fn list(state: &State) -> Result<Report, Error> {
+    let live = match may_change_firewall() {
+        true => Identity::of(Socket::open()?.snapshot(&TableId::palisade())?.table.as_ref()).ok(),
+        false => None,
+    };
+    let mut text = String::new();
+    let mut rulesets = Vec::new();
+    for entry in state.list() {
+        let about = match entry.about {
+            Ok(about) => about,
+            Err(error) => {
+                let _ = writeln!(text, "{:>6}  {error}", entry.number);
+                rulesets.push(json!({ "number": entry.number, "error": error }));
+                continue;
+            }
+        };
+        let is_live = live.as_ref() == Some(&about.identity);
+        let marks = [(is_live, "live"), (entry.last_good, "last good")];
+        let marks: Vec<_> = marks.into_iter().filter_map(|(is, mark)| is.then_some(mark)).collect();
+        let policy = about.policy.unwrap_or_default();
+        let line = format!("{:>6}  {}  {policy}  {}", entry.number, about.saved, marks.join(", "));
+        let _ = writeln!(text, "{}", line.trim_end());
+        let (number, last_good, saved) = (entry.number, entry.last_good, about.saved);
+        let ruleset =
+            json!({ "number": number, "saved": saved, "policy": policy, "live": is_live, "last_good": last_good });
+        rulesets.push(ruleset);
+    }
+    if text.is_empty() {
+        text.push_str("no ruleset is kept yet: `palisade apply` keeps the first\n");
+    }
+    Ok(Report::ok(text, json!({ "rulesets": rulesets })))
+}
+
+/// Undoes the change of that id, if it still waits: what a timer runs, and a watcher once the time is over.
+pub(super) fn undo(state: &State, id: &str, watch: bool) -> Result<Report, Error> {
+    if watch {
+        begin_watch().map_err(|source| Error::Io { what: "can't watch".to_owned(), source })?;
+        if !keep_watch(state, id) {
+            return Ok(settled());
+        }
+    }
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        match undo_now(state, id) {
+            Err(error) if watch && attempts < ATTEMPTS => tracing::error!("{error}"),
+            result => return result,
+        }
+        std::thread::sleep(BEAT);
+    }
+}
+
+fn undo_now(state: &State, id: &str) -> Result<Report, Error> {
+    let _lock = lock(state, "rollback")?;
+    match state.pending()?.filter(|change| change.id == id) {
+        None => Ok(settled()),
+        Some(change) => {
+            waiting::undo(&Socket::open()?, state, &change)?;
+            Ok(undone(&change))
+        }
+    }
+}
+
+/// Leaves the session, so that its end is not this process's, and says so.
+fn begin_watch() -> std::io::Result<()> {
+    nix::unistd::setsid()?;
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "{READY}")?;
+    stdout.flush()
+}
+
+/// Waits until the change's time is over; false when it waits no more.
+fn keep_watch(state: &State, id: &str) -> bool {
+    loop {
+        match state.pending() {
+            Ok(Some(change)) if change.id == id => {
+                if change.left().is_none() {
+                    return true;
+                }
+                clock::sleep_until(change.deadline().min(clock::since_start() + BEAT));
+            }
+            Ok(_) => return false,
+            // What can't be read has to be looked into.
+            Err(_) => return true,
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! A change that waits for confirmation, as the commands that write deal with it.
+
+use crate::compile::compile;
+use crate::enforce::enforce;
+use crate::error::Error;
+use crate::facts::Session;
+use crate::keeper;
+use crate::loaded;
+use crate::lockdown::{lockdown, ssh_ports};
+use crate::netlink::Socket;
+use crate::ruleset::{Table, TableId};
+use crate::state::{Change, State, Stored};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+/// How a change shall wait, found out while this process still may look around.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    pub time: Duration,
+    pub session: Session,
+    pub systemd: bool,
+}
+
+impl Terms {
+    pub fn new(time: Duration, state: &State) -> Self {
+        Self { time, session: Session::of_this_process(), systemd: keeper::systemd_can(state) }
+    }
+}
+
+/// Writes down what is loaded and what will be, and has the change undone in time: from here on it may begin.
+pub(super) fn begin(
+    socket: &Socket,
+    state: &State,
+    (desired, policy): (&Table, &Path),
+    terms: Terms,
+) -> Result<Change, Error> {
+    let live = socket.snapshot(&TableId::palisade())?.table;
+    let previous = Stored::new(live.as_ref(), None)?;
+    let desired = Stored::new(Some(desired), Some(policy))?;
+    let mut change = Change::new(terms.time, policy, terms.session);
+    let armed = state.begin(&change, &previous, &desired).map_err(Error::from).and_then(|()| {
+        change.keeper = keeper::arm(state, &change, terms.time, terms.systemd)?;
+        Ok(state.write_change(&change)?)
+    });
+    if let Err(error) = armed {
+        let _ = state.drop_pending();
+        return Err(error);
+    }
+    Ok(change)
+}
+
+/// Makes the kernel hold again what it held before a change.
+pub(super) fn undo(socket: &Socket, state: &State, change: &Change) -> Result<(), Error> {
+    let previous = state.previous();
+    let table = match &previous {
+        Ok(stored) => stored.table.clone(),
+        Err(error) => {
+            tracing::error!("{error}: what was loaded before can't be had");
+            Some(state.last_good().and_then(|(_, stored)| stored.table).unwrap_or_else(locked_down))
+        }
+    };
+    load(socket, table.as_ref())?;
+    if let Err(error) = forget(state, previous.ok().as_ref()) {
+        // The change stays written down, and a reboot undoes it again.
+        tracing::error!("the change is undone, but {error}");
+    }
+    keeper::disarm(&change.keeper);
+    Ok(())
+}
+
+/// Remembers what was undone, unless it was what there had been before, and forgets the change.
+pub(super) fn forget(state: &State, previous: Option<&Stored>) -> Result<(), Error> {
+    if let Ok(desired) = state.desired()
+        && previous.is_none_or(|previous| previous.about.identity != desired.about.identity)
+    {
+        state.remember_undone(&desired.about.identity)?;
+    }
+    Ok(state.drop_pending()?)
+}
+
+/// Settles what the command before left: a change that was confirmed is kept, one whose time is over is undone.
+pub(super) fn settle(socket: &Socket, state: &State) -> Result<(), Error> {
+    state.finish_confirmation()?;
+    if let Some(change) = state.pending()?.filter(|change| change.left().is_none()) {
+        tracing::error!("nobody has confirmed the change to {}: it is undone first", change.policy.display());
+        undo(socket, state, &change)?;
+    }
+    Ok(())
+}
+
+/// Forgets the change that waits, since what was asked for now replaces both it and what it had replaced.
+pub(super) fn cancel(state: &State, change: &Change) {
+    if let Err(error) = forget(state, state.previous().ok().as_ref()) {
+        tracing::error!("{error}: the change that waits for confirmation will still be undone");
+    }
+    keeper::disarm(&change.keeper);
+}
+
+/// Fails while a change waits.
+pub(super) fn none_waits(state: &State) -> Result<(), Error> {
+    match state.pending()?.and_then(|change| change.left()) {
+        None => Ok(()),
+        Some(left) => Err(Error::Waiting(in_words(left))),
+    }
+}
+
+/// A table as it is loaded now.
+pub(super) fn load(socket: &Socket, table: Option<&Table>) -> Result<usize, Error> {
+    let now = SystemTime::now();
+    let stamped = |table: &Table| Table {
+        comment: table.comment.as_ref().map(|comment| loaded::stamp(comment, now)),
+        ..table.clone()
+    };
+    Ok(enforce(socket, &TableId::palisade(), table.map(stamped).as_ref())?.operations)
+}
+
+/// The table of a lockdown.
+pub(super) fn locked_down() -> Table {
+    compile(&lockdown(&ssh_ports())).tables.remove(&TableId::palisade()).unwrap_or_default()
+}
+
+/// A time in words: `1m 30s`.
+pub(super) fn in_words(time: Duration) -> String {
+    humantime::format_duration(Duration::from_secs(time.as_secs_f64().ceil() as u64)).to_string()
+}

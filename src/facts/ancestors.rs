@@ -1,0 +1,134 @@
+//! Which connection this process serves, told by the processes that it descends from.
+
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// How deep processes are nested at most; more is a circle.
+const MAX_DEPTH: usize = 1000;
+
+/// Where a command comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Session {
+    /// An SSH connection, by the process of sshd that serves it.
+    Ssh {
+        /// The process.
+        pid: u32,
+        /// When it started, in milliseconds since the machine did: when the connection was made.
+        started_ms: u64,
+    },
+    /// An SSH connection once upon a time: in tmux, screen or mosh it can't be told which one it is now.
+    Detached,
+    /// No SSH connection: the console, a job.
+    Local,
+}
+
+/// A line of `/proc/PID/stat`, as far as it matters.
+#[derive(Debug, PartialEq, Eq)]
+struct Process {
+    name: String,
+    parent: u32,
+    /// When it started, in clock ticks since the machine did.
+    started: u64,
+}
+
+impl Session {
+    /// The session of this process. Takes the right to read other processes' environments, which root has.
+    #[must_use]
+    pub fn of_this_process() -> Self {
+        let (mut pid, mut over_ssh) = (std::process::id(), false);
+        for _ in 0..MAX_DEPTH {
+            let Some(process) = read(pid) else { break };
+            if is_sshd(&process.name) {
+                return Self::Ssh { pid, started_ms: milliseconds(process.started) };
+            }
+            over_ssh |= was_over_ssh(pid);
+            pid = process.parent;
+        }
+        if over_ssh { Self::Detached } else { Self::Local }
+    }
+
+    /// Why this session can't confirm what another one loaded at that time since the machine's start; `None` when it can.
+    ///
+    /// What has to be shown is that a new connection gets in. Whoever sits at the console has no need to.
+    #[must_use]
+    pub fn cannot_confirm(self, applied: Self, loaded: Duration) -> Option<&'static str> {
+        match (applied, self) {
+            (Self::Local, _) | (_, Self::Local) => None,
+            (_, Self::Ssh { started_ms, .. }) if u128::from(started_ms) > loaded.as_millis() => None,
+            (_, Self::Ssh { .. }) => Some(
+                "this connection was there before the change, and does not show that a new one gets in: open a new SSH \
+                 connection and run `palisade confirm` there",
+            ),
+            (_, Self::Detached) => Some(
+                "this shell has outlived the connection that it was opened by (tmux, screen or mosh), and does not show \
+                 that a new one gets in: open a new SSH connection and run `palisade confirm` there, outside of tmux",
+            ),
+        }
+    }
+}
+
+fn read(pid: u32) -> Option<Process> {
+    parse(&String::from_utf8_lossy(&std::fs::read(format!("/proc/{pid}/stat")).ok()?))
+}
+
+/// `PID (NAME) STATE PARENT ...`, where the name may hold anything, parentheses and blanks too.
+fn parse(stat: &str) -> Option<Process> {
+    let (begin, rest) = stat.rsplit_once(')')?;
+    let (_, name) = begin.split_once('(')?;
+    let mut fields = rest.split_ascii_whitespace();
+    let parent = fields.nth(1)?.parse().ok()?;
+    let started = fields.nth(17)?.parse().ok()?;
+    Some(Process { name: name.to_owned(), parent, started })
+}
+
+/// OpenSSH calls the process of a connection so, since 9.8 `sshd-session`.
+fn is_sshd(name: &str) -> bool {
+    ["sshd", "sshd-session", "dropbear"].contains(&name)
+}
+
+fn was_over_ssh(pid: u32) -> bool {
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    environment.split(|&byte| byte == 0).any(|variable| variable.starts_with(b"SSH_CONNECTION="))
+}
+
+fn milliseconds(ticks: u64) -> u64 {
+    let per_second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok().flatten();
+    let per_second = per_second.and_then(|ticks| u64::try_from(ticks).ok()).filter(|&ticks| ticks > 0).unwrap_or(100);
+    ticks.saturating_mul(1000) / per_second
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_read_whatever_its_name() {
+        let rest = "S 10 11 12 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 8675309 1 2";
+        for name in ["sshd", "a b", "x) S 1 (y", ""] {
+            let process = Process { name: name.to_owned(), parent: 10, started: 8_675_309 };
+            assert_eq!(parse(&format!("42 ({name}) {rest}")), Some(process));
+        }
+        for broken in ["", "42", "42 (a", "42 (a) S", "42 (a) S x 1", "42 (a) S 10 11"] {
+            assert_eq!(parse(broken), None, "{broken}");
+        }
+        assert_eq!(read(std::process::id()).map(|process| process.parent), Some(std::os::unix::process::parent_id()));
+    }
+
+    #[test]
+    fn a_new_connection_or_a_console_confirms_and_an_old_connection_does_not() {
+        let loaded = Duration::from_millis(5000);
+        let ssh = |started_ms| Session::Ssh { pid: 7, started_ms };
+        let can = |applied: Session, confirming: Session| confirming.cannot_confirm(applied, loaded).is_none();
+        for applied in [ssh(1000), Session::Detached] {
+            assert!(can(applied, ssh(5001)));
+            assert!(can(applied, Session::Local));
+            assert!(!can(applied, ssh(1000)));
+            assert!(!can(applied, ssh(5000)), "a tick is ten milliseconds: when in doubt, it is older");
+            assert!(!can(applied, Session::Detached));
+        }
+        for confirming in [ssh(1000), ssh(5001), Session::Detached, Session::Local] {
+            assert!(can(Session::Local, confirming));
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! A change that waits for confirmation.
+
+use super::clock::{boot_id, since_start};
+use super::stored::Stored;
+use super::{State, StateError, files, read_json, to_json};
+use crate::facts::Session;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const CHANGE: &str = "change.json";
+/// What [`CHANGE`] is called once it is confirmed and its ruleset is not yet among those kept.
+const CONFIRMED: &str = "confirmed.json";
+const PREVIOUS: &str = "previous.ruleset";
+const DESIRED: &str = "desired.ruleset";
+
+/// A change that is undone unless it is confirmed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// What tells it from every other change.
+    pub id: String,
+    /// Which start of the machine its times count from.
+    boot: String,
+    /// When it is undone, in milliseconds since the machine started.
+    deadline_ms: u64,
+    /// When the kernel held it, in milliseconds since the machine started; `None` while it is being loaded.
+    loaded_ms: Option<u64>,
+    /// The policy that it loads, by its path.
+    pub policy: PathBuf,
+    /// Where it was applied from.
+    pub session: Session,
+    /// Who undoes it.
+    pub keeper: Keeper,
+}
+
+/// Who undoes a change that nobody confirms.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Keeper {
+    /// A transient timer of systemd, by the name of its unit.
+    Systemd(String),
+    /// A process of palisade's own.
+    Watcher,
+}
+
+impl Change {
+    /// A change that begins now and has so long.
+    #[must_use]
+    pub fn new(time: Duration, policy: &Path, session: Session) -> Self {
+        let now = since_start();
+        Self {
+            id: format!("{:x}-{:x}", now.as_nanos(), std::process::id()),
+            boot: boot_id(),
+            deadline_ms: milliseconds(now.saturating_add(time)),
+            loaded_ms: None,
+            policy: policy.to_owned(),
+            session,
+            keeper: Keeper::Watcher,
+        }
+    }
+
+    /// Whether it was begun before the machine was started last.
+    #[must_use]
+    pub fn is_of_another_boot(&self) -> bool {
+        self.boot != boot_id()
+    }
+
+    /// When it is undone, in time since the machine started.
+    #[must_use]
+    pub fn deadline(&self) -> Duration {
+        Duration::from_millis(self.deadline_ms)
+    }
+
+    /// When the kernel held it, in time since the machine started; `None` while it is being loaded, or when that was
+    /// cut short.
+    #[must_use]
+    pub fn loaded(&self) -> Option<Duration> {
+        self.loaded_ms.map(Duration::from_millis)
+    }
+
+    /// How long it can still be confirmed; `None` when it can't any more.
+    #[must_use]
+    pub fn left(&self) -> Option<Duration> {
+        if self.is_of_another_boot() {
+            return None;
+        }
+        self.deadline().checked_sub(since_start()).filter(|left| !left.is_zero())
+    }
+}
+
+impl State {
+    fn pending_folder(&self) -> PathBuf {
+        self.folder.join("pending")
+    }
+
+    /// The change that waits for confirmation.
+    ///
+    /// # Errors
+    /// A file that can't be read.
+    pub fn pending(&self) -> Result<Option<Change>, StateError> {
+        read_json(self.pending_folder().join(CHANGE))
+    }
+
+    /// Writes down a change that is about to begin, with what it replaces and what it loads.
+    ///
+    /// # Errors
+    /// A file that can't be written, a table that can't be stored.
+    pub fn begin(&self, change: &Change, previous: &Stored, desired: &Stored) -> Result<(), StateError> {
+        let folder = self.pending_folder();
+        let desired = Stored { about: desired.about.clone().after(self.last_good_number()), ..desired.clone() };
+        self.make_folder()?;
+        files::write(&folder, PREVIOUS, &previous.to_bytes()?)?;
+        files::write(&folder, DESIRED, &desired.to_bytes()?)?;
+        // Last: with it the change is there.
+        self.write_change(change)
+    }
+
+    /// Writes down a change anew.
+    ///
+    /// # Errors
+    /// A file that can't be written.
+    pub fn write_change(&self, change: &Change) -> Result<(), StateError> {
+        files::write(&self.pending_folder(), CHANGE, &to_json(change)?)
+    }
+
+    /// Writes down that the kernel holds the change, from now on.
+    ///
+    /// # Errors
+    /// A file that can't be written.
+    pub fn note_loaded(&self, change: &Change) -> Result<(), StateError> {
+        self.write_change(&Change { loaded_ms: Some(milliseconds(since_start())), ..change.clone() })
+    }
+
+    /// What was in force before the change.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn previous(&self) -> Result<Stored, StateError> {
+        self.waiting(PREVIOUS)
+    }
+
+    /// What the change loads.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn desired(&self) -> Result<Stored, StateError> {
+        self.waiting(DESIRED)
+    }
+
+    fn waiting(&self, name: &str) -> Result<Stored, StateError> {
+        let path = self.pending_folder().join(name);
+        let missing = || StateError::Read(format!("{} does not exist", path.display()));
+        self.stored(path.clone())?.ok_or_else(missing)
+    }
+
+    /// Confirms the change: what it has loaded is the last good ruleset.
+    ///
+    /// # Errors
+    /// A file that can't be written; then the change is as it was, or is confirmed by the next command that writes.
+    pub fn confirm(&self) -> Result<(), StateError> {
+        // From here on nobody undoes it, wherever this process is killed.
+        files::rename(&self.pending_folder(), CHANGE, CONFIRMED)?;
+        self.finish_confirmation()
+    }
+
+    /// Keeps the ruleset of a change that was confirmed by a process that did not come further.
+    ///
+    /// # Errors
+    /// A file that can't be written.
+    pub fn finish_confirmation(&self) -> Result<(), StateError> {
+        let folder = self.pending_folder();
+        if !folder.join(CONFIRMED).exists() {
+            return Ok(());
+        }
+        let desired = folder.join(DESIRED);
+        let last = self.last_good_number();
+        if desired.exists() {
+            let stored = self.desired()?;
+            let identity = &stored.about.identity;
+            if last.and_then(|number| self.kept(number).ok()).is_none_or(|kept| kept.about.identity != *identity) {
+                self.add(|folder, name| files::move_to(&desired, folder, name), stored.about.before)?;
+            }
+            self.forgive(identity)?;
+        } else if let Some(newest) = self.newest() {
+            // Moved already.
+            self.keep_again(newest, &self.kept(newest)?.about.identity)?;
+        }
+        self.forget_boot()?;
+        files::remove(&folder, CONFIRMED)?;
+        self.drop_pending()
+    }
+
+    /// Forgets the change that waits.
+    ///
+    /// # Errors
+    /// A file that can't be removed.
+    pub fn drop_pending(&self) -> Result<(), StateError> {
+        let folder = self.pending_folder();
+        if !folder.exists() {
+            return Ok(());
+        }
+        [CHANGE, PREVIOUS, DESIRED].into_iter().try_for_each(|name| files::remove(&folder, name))
+    }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
