@@ -4,7 +4,7 @@
 mod support;
 
 use support::lab::{CLIENT, HOST};
-use support::machine::{EARLY, Machine, Suite};
+use support::nspawn::{EARLY, Machine, Suite};
 use support::probe::{Outcome, PATIENCE, SILENCE, Target};
 
 const POLICY: &str = "/etc/palisade/policy.yaml";

@@ -4,8 +4,8 @@
 mod support;
 
 use support::lab::HOST;
-use support::machine::hammer::{Answers, Hammer};
-use support::machine::{EARLY, Machine, Suite};
+use support::nspawn::hammer::{Answers, Hammer};
+use support::nspawn::{EARLY, Machine, Suite};
 
 /// Attempts at each address after the boot is done.
 const AFTERWARDS: u64 = 200;

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 use support::lab::{CLIENT, HOST};
-use support::machine::{EARLY, Machine, Suite, package};
 use support::namespace::output;
+use support::nspawn::{EARLY, Machine, Suite, package};
 use support::probe::{Outcome, SILENCE, Target};
 
 /// What Ubuntu 22.04 has, the oldest system that the package is for, of all that it depends on.

@@ -8,6 +8,7 @@ pub mod lab;
 pub mod machine;
 pub mod matrix;
 pub mod namespace;
+pub mod nspawn;
 pub mod policies;
 pub mod probe;
 pub mod proxy;
