@@ -7,6 +7,9 @@
 // Unit tests share their generators with the tests outside of the crate, which call it by its name.
 #[cfg(test)]
 extern crate self as palisade;
+#[cfg(test)]
+#[path = "../tests/support/arbitrary.rs"]
+mod arbitrary;
 
 pub mod changes;
 pub mod cli;

@@ -98,7 +98,8 @@ fn kill_a_confirmation(rules: &[String; 2], kills: [Option<Duration>; 2], confir
         None => machine.ssh(arguments).status == Some(0),
         Some(_) => kill_after(start(&mut machine.ssh_command(arguments)), after(kill)),
     };
-    let applied = run(&["apply", "--confirm", "5s"], killed_apply);
+    // Killed in its last instants it has loaded the change all the same, which may then be confirmed.
+    run(&["apply", "--confirm", "5s"], killed_apply);
     let begun = machine.waits();
     let confirmed = confirms && {
         thread::sleep(Duration::from_millis(30));
@@ -110,7 +111,7 @@ fn kill_a_confirmation(rules: &[String; 2], kills: [Option<Duration>; 2], confir
     assert!(rules.contains(&live), "neither of the two:\n{live}");
     let restored = live == rules[0];
     if confirmed {
-        assert!(applied && !restored, "what was confirmed stays");
+        assert!(!restored, "what was confirmed stays");
     } else if !confirms {
         assert!(restored, "what nobody confirmed is undone");
     }

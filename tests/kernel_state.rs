@@ -187,8 +187,8 @@ fn the_policy_at_boot_is_loaded_and_kept() {
 
 #[test]
 fn on_a_disk_that_is_full_or_read_only_the_rules_are_loaded_and_the_loss_is_told() {
+    let machine = Machine::new();
     with_own_mounts(|| {
-        let machine = Machine::new();
         let (full, read_only) = (machine.path("full"), machine.path("read-only"));
         mount_full(&full, 0);
         fs::create_dir(&read_only).expect("a folder");
@@ -236,8 +236,8 @@ fn on_a_disk_that_is_full_or_read_only_the_rules_are_loaded_and_the_loss_is_told
 
 #[test]
 fn without_a_place_for_the_lock_nothing_is_applied_and_boot_loads_all_the_same() {
+    let machine = Machine::new();
     with_own_mounts(|| {
-        let machine = Machine::new();
         machine.open(&[80]);
         let read_only = machine.path("read-only");
         fs::create_dir(&read_only).expect("a folder");

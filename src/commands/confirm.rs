@@ -13,8 +13,7 @@ pub(super) fn run(state: &State) -> Result<Report, Error> {
     let _lock = lock(state, "confirm")?;
     let session = Session::of_this_process();
     keep_net_admin_alone("confirm")?;
-    state.finish_confirmation()?;
-    let Some(change) = state.pending()? else {
+    let Some(change) = waiting::pending(state) else {
         return Err(Error::Declined("no change waits for confirmation".to_owned()));
     };
     if change.left().is_none() {

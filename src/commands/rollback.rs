@@ -22,8 +22,7 @@ pub(super) fn run(state: &State, to: Option<u32>) -> Result<Report, Error> {
     let _lock = lock(state, "rollback")?;
     keep_net_admin_alone("rollback")?;
     let socket = Socket::open()?;
-    state.finish_confirmation()?;
-    if let Some(change) = state.pending()? {
+    if let Some(change) = waiting::pending(state) {
         waiting::undo(&socket, state, &change)?;
         if to.is_none() {
             return Ok(undone(&change));
@@ -119,6 +118,7 @@ pub(super) fn undo(state: &State, id: &str, watch: bool) -> Result<Report, Error
 
 fn undo_now(state: &State, id: &str) -> Result<Report, Error> {
     let _lock = lock(state, "rollback")?;
+    keep_net_admin_alone("rollback")?;
     match state.pending()?.filter(|change| change.id == id) {
         None => Ok(settled()),
         Some(change) => {

@@ -63,6 +63,8 @@ pub(super) fn undo(socket: &Socket, state: &State, change: &Change) -> Result<()
     if let Err(error) = forget(state, previous.ok().as_ref()) {
         // The change stays written down, and a reboot undoes it again.
         tracing::error!("the change is undone, but {error}");
+        let noted = state.note_settled(change);
+        let _ = noted.inspect_err(|error| tracing::error!("{error}: the next command undoes it again"));
     }
     keeper::disarm(&change.keeper);
     Ok(())
@@ -78,10 +80,20 @@ pub(super) fn forget(state: &State, previous: Option<&Stored>) -> Result<(), Err
     Ok(state.drop_pending()?)
 }
 
+/// The change that waits for confirmation. A file that is damaged must not bar the way to what would mend it.
+pub(super) fn pending(state: &State) -> Option<Change> {
+    // One that was confirmed by a process that did not come further is kept first.
+    let finished = state.finish_confirmation();
+    let _ = finished.inspect_err(|error| tracing::error!("{error}: what was confirmed is not kept yet"));
+    state.pending().unwrap_or_else(|error| {
+        tracing::error!("{error}: should a change have waited for confirmation, it is not known which");
+        None
+    })
+}
+
 /// Settles what the command before left: a change that was confirmed is kept, one whose time is over is undone.
 pub(super) fn settle(socket: &Socket, state: &State) -> Result<(), Error> {
-    state.finish_confirmation()?;
-    if let Some(change) = state.pending()?.filter(|change| change.left().is_none()) {
+    if let Some(change) = pending(state).filter(|change| change.left().is_none()) {
         tracing::error!("nobody has confirmed the change to {}: it is undone first", change.policy.display());
         undo(socket, state, &change)?;
     }
@@ -98,7 +110,7 @@ pub(super) fn cancel(state: &State, change: &Change) {
 
 /// Fails while a change waits.
 pub(super) fn none_waits(state: &State) -> Result<(), Error> {
-    match state.pending()?.and_then(|change| change.left()) {
+    match pending(state).and_then(|change| change.left()) {
         None => Ok(()),
         Some(left) => Err(Error::Waiting(in_words(left))),
     }

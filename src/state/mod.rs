@@ -12,6 +12,7 @@
 //! /run/palisade/
 //!   lock                             one writer at a time
 //!   booted-from                      what was loaded at boot, and why
+//!   settled                          a change that was undone on a disk that takes nothing
 //! ```
 //!
 //! Each file is replaced as a whole. Everything is written under the lock.

@@ -2,7 +2,7 @@
 
 use super::clock::{boot_id, since_start};
 use super::stored::Stored;
-use super::{State, StateError, files, read_json, to_json};
+use super::{MAX_SMALL, State, StateError, files, read_json, to_json};
 use crate::facts::Session;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -11,6 +11,8 @@ use std::time::Duration;
 const CHANGE: &str = "change.json";
 /// What [`CHANGE`] is called once it is confirmed and its ruleset is not yet among those kept.
 const CONFIRMED: &str = "confirmed.json";
+/// In the folder that a reboot empties: the id of a change that was undone on a disk that takes nothing.
+const SETTLED: &str = "settled";
 const PREVIOUS: &str = "previous.ruleset";
 const DESIRED: &str = "desired.ruleset";
 
@@ -98,7 +100,17 @@ impl State {
     /// # Errors
     /// A file that can't be read.
     pub fn pending(&self) -> Result<Option<Change>, StateError> {
-        read_json(self.pending_folder().join(CHANGE))
+        let change: Option<Change> = read_json(self.pending_folder().join(CHANGE))?;
+        let settled = files::read(&self.run.join(SETTLED), MAX_SMALL).ok().flatten();
+        Ok(change.filter(|change| settled.as_deref() != Some(change.id.as_bytes())))
+    }
+
+    /// Notes that a change waits no more, although it can't be forgotten: until the machine is started again.
+    ///
+    /// # Errors
+    /// A file that can't be written.
+    pub fn note_settled(&self, change: &Change) -> Result<(), StateError> {
+        files::write(&self.run, SETTLED, change.id.as_bytes())
     }
 
     /// Writes down a change that is about to begin, with what it replaces and what it loads.
