@@ -356,3 +356,29 @@ fn of_eight_applies_at_once_beside_a_foreign_writer_the_last_one_wins_whole_and_
     let elements: Vec<_> = elements.split(',').map(str::trim).collect();
     assert_eq!(elements, numbers);
 }
+
+#[test]
+fn a_policy_that_replaces_a_lockdown_is_what_status_names() {
+    let machine = Machine::new();
+    assert_eq!(boot(&machine).0, "lockdown");
+    assert!(machine.run(&["status"]).success().starts_with("active, loaded from lockdown at "));
+    machine.open(&[80]);
+    machine.run(&["apply"]).success();
+    assert!(machine.run(&["status"]).success().starts_with("active, loaded from policy.yaml at "));
+}
+
+#[test]
+fn a_boot_before_the_disk_can_be_written_is_no_trouble_when_nothing_is_to_be_written() {
+    let machine = Machine::new();
+    machine.open(&[80]);
+    machine.run(&["apply", "--confirm", "1h"]).success();
+    machine.run(&["rollback"]).success();
+    machine.run(&["apply"]).success();
+    with_own_mounts(|| {
+        machine.reboot();
+        mount_read_only(&machine.path("lib"));
+        let done = machine.run(&["boot", "--json"]);
+        assert_eq!(done.stderr, "");
+        assert_eq!(booted(done), ("policy".to_owned(), None));
+    });
+}

@@ -67,7 +67,8 @@ fn load_for_a_while(
     let enforced = match loaded {
         Ok((enforced, ())) => enforced,
         Err(error) => {
-            waiting::undo(socket, state, &change)?;
+            let undone = waiting::undo(socket, state, &change);
+            let _ = undone.inspect_err(|error| tracing::error!("{error}; it is tried again when the time is over"));
             return Err(error);
         }
     };

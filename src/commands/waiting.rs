@@ -61,10 +61,8 @@ pub(super) fn undo(socket: &Socket, state: &State, change: &Change) -> Result<()
     };
     load(socket, table.as_ref())?;
     if let Err(error) = forget(state, previous.ok().as_ref()) {
-        // The change stays written down, and a reboot undoes it again.
         tracing::error!("the change is undone, but {error}");
-        let noted = state.note_settled(change);
-        let _ = noted.inspect_err(|error| tracing::error!("{error}: the next command undoes it again"));
+        note_settled(state, change);
     }
     keeper::disarm(&change.keeper);
     Ok(())
@@ -78,6 +76,12 @@ pub(super) fn forget(state: &State, previous: Option<&Stored>) -> Result<(), Err
         state.remember_undone(&desired.about.identity)?;
     }
     Ok(state.drop_pending()?)
+}
+
+/// On a disk that takes nothing a change stays written down: nobody undoes it now, and a reboot does.
+fn note_settled(state: &State, change: &Change) {
+    let noted = state.note_settled(change);
+    let _ = noted.inspect_err(|error| tracing::error!("{error}: the next command undoes it again"));
 }
 
 /// The change that waits for confirmation. A file that is damaged must not bar the way to what would mend it.
@@ -103,7 +107,8 @@ pub(super) fn settle(socket: &Socket, state: &State) -> Result<(), Error> {
 /// Forgets the change that waits, since what was asked for now replaces both it and what it had replaced.
 pub(super) fn cancel(state: &State, change: &Change) {
     if let Err(error) = forget(state, state.previous().ok().as_ref()) {
-        tracing::error!("{error}: the change that waits for confirmation will still be undone");
+        tracing::error!("the change waits no more, but {error}");
+        note_settled(state, change);
     }
     keeper::disarm(&change.keeper);
 }
