@@ -72,6 +72,10 @@ install_packages() {
         apt-get -qq install -y --no-install-recommends "$@" || status=$?
         [ -z "$asked" ] || rm -f "$asked"
         exit $status' sh "$asked" "${missing[@]}"
+    # Debian enables sshd for the next boot, which whoever tests palisade did not ask for.
+    case " ${missing[*]} " in
+        *" openssh-server "*) as_root systemctl --quiet disable ssh.service ssh.socket >/dev/null 2>&1 || true ;;
+    esac
 }
 
 # Whether there is a cargo, and it is new enough for this project.
@@ -128,6 +132,7 @@ install_engines() {
             ln -sf "/usr/sbin/${tool%%tables*}tables-$backend${tool#*tables}" "target/engines/iptables-$backend/$tool"
         done
     done
+    tell_engines
 }
 
 # The version of a program of a suite's unpacked packages.
@@ -171,6 +176,28 @@ persistently() {
         sleep $((try * 5))
     done
     quietly "$@"
+}
+
+# Puts the trees of the machines that the tests boot into target/boot/SUITE: Debian 12 and 13, each with systemd and sshd,
+# with what the package depends on, and with nft to look at what is loaded.
+install_machines() {
+    install_packages systemd-container mmdebstrap debian-archive-keyring dpkg-dev
+    local suite mirror packages=systemd,systemd-sysv,dbus,openssh-server,iproute2,nftables,netbase,libmnl0,libgcc-s1
+    mirror=$(debian_mirror) || exit
+    for suite in bookworm trixie; do
+        [ "$(cat "target/boot/$suite.packages" 2>/dev/null)" != "$packages" ] || continue
+        note "Unpacking a machine of $suite ..."
+        rm -f "target/boot/$suite.packages"
+        persistently unpack_machine "$suite" "$packages" "$mirror"
+        echo "$packages" >"target/boot/$suite.packages"
+    done
+}
+
+# unpack_machine SUITE PACKAGES MIRROR
+unpack_machine() {
+    rm -rf "target/boot/$1"
+    mkdir -p target/boot
+    mmdebstrap --mode=root --variant=minbase --aptopt='Acquire::Languages "none"' --include="$2" "$1" "target/boot/$1" "$3"
 }
 
 # unpack SUITE PACKAGE...: packages of a Debian suite into target/engines/SUITE, unless they are there already. They come

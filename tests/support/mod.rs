@@ -9,6 +9,7 @@ pub mod machine;
 pub mod matrix;
 pub mod names;
 pub mod namespace;
+pub mod nspawn;
 pub mod policies;
 pub mod probe;
 pub mod proxy;

@@ -1,4 +1,4 @@
-//! The image of all containers: one static program.
+//! The image of all containers: one static program, which also listens on machines that are booted.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,15 +12,20 @@ pub fn path() -> &'static Path {
     &IMAGE
 }
 
+/// Compiles the program.
+pub fn compile(to: &Path) {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/engine/server.rs");
+    let mut rustc = Command::new("rustc");
+    rustc.args(["--edition", "2024", "-C", "target-feature=+crt-static", "-C", "strip=symbols", "-o"]);
+    run(rustc.arg(to).arg(source));
+}
+
 fn build() -> PathBuf {
     let tests = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let folder = tempfile::tempdir_in(tests).expect("the folder for tests is writable");
     let (root, image) = (folder.path().join("root"), folder.path().join("image.tar"));
     fs::create_dir(&root).expect("a folder in a fresh one");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/engine/server.rs");
-    let mut rustc = Command::new("rustc");
-    rustc.args(["--edition", "2024", "-C", "target-feature=+crt-static", "-C", "strip=symbols", "-o"]);
-    run(rustc.arg(root.join("server")).arg(source));
+    compile(&root.join("server"));
     run(Command::new("tar").arg("-C").arg(&root).arg("-cf").arg(&image).arg("."));
     // Another process of tests may read the one that is there: it goes on with that.
     let built = tests.join("echo.tar");

@@ -5,7 +5,7 @@
 //! however the test ends.
 
 mod containers;
-mod image;
+pub mod image;
 pub mod places;
 pub mod scene;
 pub mod setting;
