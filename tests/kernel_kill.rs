@@ -105,8 +105,8 @@ fn kill_a_confirmation(rules: &[String; 2], kills: [Option<Duration>; 2], confir
         thread::sleep(Duration::from_millis(30));
         run(&["confirm"], killed_confirm)
     };
-    let ends = Instant::now() + Duration::from_secs(8);
-    wait_until(|| !machine.waits() && !machine.is_watched() || Instant::now() > ends);
+    // Without a watcher it is settled, or nobody had come so far as to change a rule.
+    wait_until(|| !machine.is_watched());
     let live = machine.rules();
     assert!(rules.contains(&live), "neither of the two:\n{live}");
     let restored = live == rules[0];

@@ -310,6 +310,15 @@ fn a_second_writer_waits_for_the_first_and_says_for_whom_and_who_reads_does_not_
     assert_eq!(machine.rules(), Machine::rules_of(&[81]));
 }
 
+/// Sets a flag when it goes.
+struct OnDrop<'a>(&'a AtomicBool);
+
+impl Drop for OnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn of_eight_applies_at_once_beside_a_foreign_writer_the_last_one_wins_whole_and_no_update_is_lost() {
     let machine = Machine::new();
@@ -320,6 +329,8 @@ fn of_eight_applies_at_once_beside_a_foreign_writer_the_last_one_wins_whole_and_
     }
     let done = AtomicBool::new(false);
     let written = std::thread::scope(|scope| {
+        // When this thread fails, too: the scope waits for the other one.
+        let stop = OnDrop(&done);
         let foreign = scope.spawn(|| {
             let mut written = 0_u16;
             while !done.load(Ordering::Relaxed) {
@@ -346,7 +357,7 @@ fn of_eight_applies_at_once_beside_a_foreign_writer_the_last_one_wins_whole_and_
             let name = names.iter().find(|name| last.ends_with(name.as_str())).expect("one of the eight");
             assert_eq!(output(&mut machine.command(name, &["diff"])).success(), "");
         }
-        done.store(true, Ordering::Relaxed);
+        drop(stop);
         foreign.join().expect("the foreign writer goes on")
     });
     let listed = machine.inside.nft_list();
