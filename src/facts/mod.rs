@@ -5,6 +5,7 @@ mod ancestors;
 mod names;
 mod sessions;
 mod trusted;
+mod users;
 
 pub use ancestors::Caller;
 pub use names::{ProtocolNames, ServiceNames};
