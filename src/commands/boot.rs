@@ -139,7 +139,7 @@ impl Boot<'_> {
 /// Says everything that is wrong with the policy, and gives it in short.
 fn say_problems(error: &Error) -> String {
     let Error::Policy(problems) = error else { return error.to_string() };
-    tracing::error!("{}", problems.render(false).trim_end());
+    problems.for_log().for_each(|problem| tracing::error!("{problem}"));
     in_short(problems)
 }
 

@@ -145,6 +145,12 @@ impl Problems {
         render(&self.diagnostics, &self.sources, color)
     }
 
+    /// Each problem as [`Problems::render`] shows it, without colour, for a log that says itself that it is an error.
+    pub fn for_log(&self) -> impl Iterator<Item = String> {
+        let rendered = rendered(&self.diagnostics, &self.sources, false);
+        rendered.map(|text| text.strip_prefix("error: ").unwrap_or(&text).to_owned())
+    }
+
     /// All problems for programs.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
@@ -181,18 +187,15 @@ impl std::error::Error for Problems {}
 /// more there are.
 #[must_use]
 pub fn render(diagnostics: &[Diagnostic], sources: &Sources, color: bool) -> String {
+    rendered(diagnostics, sources, color).map(|text| text + "\n").collect::<Vec<_>>().join("\n")
+}
+
+fn rendered(diagnostics: &[Diagnostic], sources: &Sources, color: bool) -> impl Iterator<Item = String> {
     let renderer = if color { Renderer::styled() } else { Renderer::plain() };
-    let mut out = String::new();
     let more = diagnostics.len().saturating_sub(MAX_SHOWN);
     let rest = (more > 0).then(|| Diagnostic::general(format!("{more} more problems are not shown")));
-    for (index, diagnostic) in diagnostics.iter().take(MAX_SHOWN).chain(&rest).enumerate() {
-        if index > 0 {
-            out.push('\n');
-        }
-        out.push_str(&render_one(diagnostic, sources, &renderer));
-        out.push('\n');
-    }
-    out
+    let shown = diagnostics.iter().take(MAX_SHOWN).cloned().chain(rest);
+    shown.map(move |diagnostic| render_one(&diagnostic, sources, &renderer))
 }
 
 fn render_one(diagnostic: &Diagnostic, sources: &Sources, renderer: &Renderer) -> String {
