@@ -21,3 +21,4 @@ pub mod rows;
 pub mod stream;
 pub mod verdict_table;
 pub mod verdicts;
+pub mod writer;
