@@ -8,7 +8,7 @@ mod trusted;
 
 pub use ancestors::Caller;
 pub use names::{ProtocolNames, ServiceNames};
-pub use sessions::ssh_sessions;
+pub use sessions::{Session, ssh_sessions};
 pub use trusted::{MAX_LIST, MAX_POLICY, Refusal, read_trusted};
 
 use crate::policy::{Policy, decode};

@@ -1,10 +1,10 @@
 //! The SSH sessions that this machine serves.
 
-use crate::guard::Session;
 use procfs::net::{TcpNetEntry, TcpState};
 use procfs::process::{FDTarget, Process, all_processes};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 /// The programs that serve SSH, by the names of their processes.
@@ -13,6 +13,28 @@ const SERVERS: [&str; 3] = ["sshd", "sshd-session", "dropbear"];
 const SSH: u16 = 22;
 /// How far up the process tree a session is looked for. What runs deeper in scripts is no operator's command.
 const MAX_ANCESTORS: usize = 64;
+
+/// An SSH session that this machine serves.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Session {
+    /// Where it comes from.
+    pub client: IpAddr,
+    /// The address and port of this machine that it is connected to.
+    pub server: SocketAddr,
+    /// Whether this process is run from it.
+    pub own: bool,
+    /// The interface that it comes in by; `None` when it is not known.
+    pub interface: Option<String>,
+}
+
+impl fmt::Display for Session {
+    /// `your SSH session from 203.0.113.9 to port 22 by eth0`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whose = if self.own { "your" } else { "the" };
+        write!(f, "{whose} SSH session from {} to port {}", self.client, self.server.port())?;
+        self.interface.iter().try_for_each(|interface| write!(f, " by {interface}"))
+    }
+}
 
 /// The SSH sessions in the network namespace of this process, those it is run from first. Empty where nothing can be
 /// found out.
