@@ -4,33 +4,12 @@
 //! was, must pass them.
 
 use crate::compile::CONTAINERS;
+use crate::facts::Session;
 use crate::ruleset::{Expr, Hook, KeyType, MetaKey, Set, SetRef, Table, TableId};
 use crate::simulate::{Answer, AsListed, Interface, Packet, Sets, Step, Trace, Transport, Verdict, simulate_table};
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
-
-/// An SSH session that this machine serves.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Session {
-    /// Where it comes from.
-    pub client: IpAddr,
-    /// The address and port of this machine that it is connected to.
-    pub server: SocketAddr,
-    /// Whether this process is run from it.
-    pub own: bool,
-    /// The interface that it comes in by; `None` when it is not known.
-    pub interface: Option<String>,
-}
-
-impl fmt::Display for Session {
-    /// `your SSH session from 203.0.113.9 to port 22 by eth0`
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let whose = if self.own { "your" } else { "the" };
-        write!(f, "{whose} SSH session from {} to port {}", self.client, self.server.port())?;
-        self.interface.iter().try_for_each(|interface| write!(f, " by {interface}"))
-    }
-}
+use std::net::IpAddr;
 
 /// A session that could not connect again.
 #[derive(Clone, Debug, PartialEq, Eq)]

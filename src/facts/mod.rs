@@ -9,7 +9,7 @@ mod users;
 
 pub use ancestors::Caller;
 pub use names::{ProtocolNames, ServiceNames};
-pub use sessions::ssh_sessions;
+pub use sessions::{Session, ssh_sessions};
 pub use trusted::{MAX_LIST, MAX_POLICY, Refusal, read_trusted};
 
 use crate::policy::{Policy, decode};
