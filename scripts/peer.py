@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 # An open path answers within a millisecond; TCP would send its first packet again after a second.
 SILENCE, PATIENCE = 0.5, 5.0
-LINE = re.compile(r"^\s*#?\s*-\s*\{\s*(allow|deny):\s*(\d+/(?:tcp|udp)),\s*from:\s*(\[.*\]|[^,}]+?)\s*\}")
+LINE = re.compile(r"^\s*#?\s*-\s*\{\s*(allow|deny):\s*(\d+/(?:tcp|udp)),\s*from:\s*(\[.*\]|[^,}]+?)\s*(?:,\s*on:\s*eth0\s*)?\}")
 
 
 def expectations(path):

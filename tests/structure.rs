@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// Modules that only compute: as files or as folders below `src`, by what their paths begin with.
 const PURE: &[&str] = &[
+    "access",
     "changes",
     "policy",
     "ports",

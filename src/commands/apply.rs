@@ -27,7 +27,7 @@ pub(super) fn run(
     // Before the policy is read, so that of two applies at once the later one loads what is newest.
     let _lock = if dry_run { None } else { Some(lock(state, "apply")?) };
     let terms = confirm.map(|time| Terms::new(time, state));
-    let desired = Desired::load(path)?;
+    let desired = Desired::load_as_expected(path)?;
     match keep_sessions(&desired) {
         Err(Lockouts(all)) if dry_run || force => {
             all.iter().for_each(|lockout| tracing::warn!("{} could not connect again", lockout.session));

@@ -20,7 +20,7 @@ pub(super) fn run(path: &Path, state: &State) -> Result<Report, Error> {
     }
     // Rules that meet another writer's are better than none.
     let lock = state.lock("boot").inspect_err(|error| tracing::error!("{error}; loading all the same"));
-    let policy = Desired::load(path).map_err(|error| say_problems(&error));
+    let policy = Desired::load_for_boot(path).map_err(|error| say_problems(&error));
     let ports = ssh_ports();
     keep_net_admin_alone("boot")?;
     let boot = Boot { socket: Socket::open()?, id: TableId::palisade(), state };

@@ -16,7 +16,7 @@ mod waiting;
 use crate::cli::{Cli, Command};
 use crate::compile::compile;
 use crate::error::Error;
-use crate::load::load;
+use crate::load::{Loaded, load, load_and_prove};
 use crate::privileges::may_change_firewall;
 use crate::resolve::Resolved;
 use crate::ruleset::{Table, TableId};
@@ -89,6 +89,26 @@ impl Desired {
         let id = TableId::palisade();
         let table = compile(&policy).tables.remove(&id).unwrap_or_default();
         Ok(Self { policy, id, table })
+    }
+
+    /// The same of a policy that has to be what it says is expected of it.
+    fn load_as_expected(path: &Path) -> Result<Self, Error> {
+        match load_and_prove(path).map_err(Error::Policy)? {
+            Loaded { unmet: Some(problems), .. } => Err(Error::Policy(problems)),
+            Loaded { policy, table, unmet: None } => Ok(Self { policy, id: TableId::palisade(), table }),
+        }
+    }
+
+    /// The same at boot, when there have to be rules: what is expected and not so is only said.
+    fn load_for_boot(path: &Path) -> Result<Self, Error> {
+        let Loaded { policy, table, unmet } = load_and_prove(path).map_err(Error::Policy)?;
+        if let Some(problems) = unmet {
+            tracing::warn!(
+                "loading the policy although it is not as expected\n{}",
+                problems.render(false).trim_end()
+            );
+        }
+        Ok(Self { policy, id: TableId::palisade(), table })
     }
 }
 

@@ -14,6 +14,7 @@
 //! alone; a drop or a reject is final. Translation of addresses is not simulated: a packet says where it is translated
 //! to, and chains after `dstnat` see it so.
 
+mod any_source;
 mod bits;
 mod chain;
 mod packet;
@@ -26,7 +27,9 @@ mod view;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use any_source::{Changed, Seen, attached_to, run_for_any_source};
 pub use packet::{Interface, Packet, Path, State, Translation, Transport, protocol};
+pub(crate) use rule::{End, RuleResult};
 pub use sets::{Answer, AsListed, JustLoaded, Sets};
 pub use trace::{Effect, Outcomes, Step, Trace, Verdict};
 pub use truth::Doubt;
@@ -35,7 +38,7 @@ use crate::ruleset::{BaseChain, Chain, Family, Hook, Ruleset, Table, TableId};
 use chain::Walk;
 use rule::Machine;
 use std::cell::RefCell;
-use view::View;
+use view::{Hidden, View};
 
 /// `NFT_TABLE_F_DORMANT`: the table's chains are attached to no hook.
 const DORMANT: u32 = 1;
@@ -57,7 +60,7 @@ pub fn simulate<'a>(
             if !outcomes.contain(Outcomes::ALLOW) {
                 break;
             }
-            let view = View::new(packet, *hook, attached.base.priority);
+            let view = View::new(packet, *hook, attached.base.priority, Hidden::Nothing);
             let machine = Machine { id: attached.id, table: attached.table, sets, view: &view, changed: &changed };
             let walk = Walk::new(machine, *hook, &mut steps);
             let come = walk.base(attached.name, attached.chain, attached.base, outcomes == Outcomes::ALLOW);
@@ -80,7 +83,7 @@ pub fn simulate_ruleset<'a>(ruleset: &'a Ruleset, packet: &Packet) -> Trace<'a> 
 }
 
 impl Path {
-    const fn hooks(self) -> &'static [Hook] {
+    pub(crate) const fn hooks(self) -> &'static [Hook] {
         match self {
             Self::ToMachine => &[Hook::Prerouting, Hook::Input],
             Self::Through => &[Hook::Prerouting, Hook::Forward, Hook::Postrouting],

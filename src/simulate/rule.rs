@@ -42,7 +42,7 @@ const ONLY_MATCH: [&str; 24] = [
 ];
 
 /// What a rule does with a packet.
-pub(super) enum RuleResult<'a> {
+pub(crate) enum RuleResult<'a> {
     /// It does not match.
     NoMatch,
     /// It matches, or may.
@@ -55,7 +55,7 @@ pub(super) enum RuleResult<'a> {
 }
 
 /// How a rule that matches ends.
-pub(super) enum End<'a> {
+pub(crate) enum End<'a> {
     /// Goes on with the next rule.
     Continue,
     /// A verdict.

@@ -1,0 +1,144 @@
+//! What is said of all sources is what the simulator says of each.
+
+use super::evaluate::Fate;
+use super::reading::{Asked, Reading};
+use super::region::Region;
+use super::space::{Prober, Space, from_number};
+use super::value::Version;
+use crate::compile::compile;
+use crate::facts::{Facts, ListFile, ProtocolNames, ServiceNames};
+use crate::policies::{Written, config, policy};
+use crate::policy::parse;
+use crate::resolve::resolve;
+use crate::ruleset::{Hook, Rule, Table, TableId};
+use crate::simulate::{Outcomes, Packet, simulate_table};
+use proptest::prelude::*;
+use proptest::sample::Index;
+use proptest::test_runner::TestCaseError;
+use std::sync::Arc;
+
+/// A policy's table, with the names that generated policies use.
+pub(super) fn compiled(written: &Written) -> Table {
+    let file = |(index, (name, text)): (usize, (&String, &String))| {
+        let text = Ok(Arc::from(text.as_str()));
+        (name.clone(), ListFile { source: index + 1, path: name.into(), text })
+    };
+    let facts = Facts {
+        services: Ok(ServiceNames::parse("ssh 22/tcp\ndomain 53/tcp\ndomain 53/udp\nhttps 443/tcp\nhttps 443/udp\n")),
+        protocols: Ok(ProtocolNames::parse("esp 50 ESP\nah 51 AH\n")),
+        files: written.files.iter().enumerate().map(file).collect(),
+    };
+    let parsed = parse(&written.text, "policy.yaml");
+    let resolved = resolve(&parsed.policy.expect("a policy"), &facts).unwrap_or_else(|all| panic!("{all:?}"));
+    compile(&resolved).tables.remove(&TableId::palisade()).expect("palisade's table")
+}
+
+/// Sources worth asking: both sides of every boundary of a region.
+fn boundaries(prober: &Prober<'_>, fate: &Fate<'_>) -> Vec<u128> {
+    let regions = [fate.allow, fate.deny, fate.reject, fate.anything];
+    let intervals = regions.iter().flat_map(|region| prober.regions.intervals(*region));
+    let ends =
+        intervals.flat_map(|&(first, last)| [first.checked_sub(1), Some(first), Some(last), last.checked_add(1)]);
+    ends.flatten().filter(|at| *at <= prober.version.last()).collect()
+}
+
+fn outcomes_are(
+    said: &Prober<'_>,
+    fate: &Fate<'_>,
+    packet: &Packet,
+    table: &Table,
+    source: u128,
+) -> Result<bool, TestCaseError> {
+    let Some(source_address) = from_number(said.version, source) else { return Ok(true) };
+    let asked = Packet { source: source_address, ..packet.clone() };
+    let id = TableId::palisade();
+    let trace = simulate_table(&id, table, &asked);
+    let within = |region: Region| said.regions.contains(region, source);
+    let one_by_one = [Outcomes::ALLOW, Outcomes::DENY, Outcomes::REJECT, Outcomes::ANYTHING]
+        .map(|one| trace.outcomes.contain(one));
+    let at_once = [fate.allow, fate.deny, fate.reject, fate.anything].map(within);
+    // What is hidden may leave more open, and never less.
+    let open = at_once[3] || one_by_one.iter().zip(at_once).all(|(one, all)| !one || all);
+    prop_assert!(open, "{asked:?}: {one_by_one:?} one by one, {at_once:?} at once: {:#?}", trace.steps);
+    Ok(one_by_one == at_once)
+}
+
+fn agrees(table: &Table, asked: &[(Index, Index, Vec<u128>)], exactly: bool) -> Result<(), TestCaseError> {
+    let id = TableId::palisade();
+    for version in Version::ALL {
+        let mut asks = Asked::default();
+        let reading = Reading::new(table, version, &mut asks);
+        let space = Space::new(&asks, &[table], []);
+        let mut prober = Prober::new(&id, version, [(table, &reading)]);
+        for (place, target, sources) in asked {
+            let (place, target) = (place.index(space.places.len()), target.get(&space.targets));
+            for (packet, fates) in prober.fates(&space, place, *target) {
+                let fate = &fates[0];
+                let mut points = boundaries(&prober, fate);
+                points.extend(
+                    sources.iter().map(|source| if version == Version::V4 { source & 0xffff_ffff } else { *source }),
+                );
+                for source in points {
+                    let same = outcomes_are(&prober, fate, &packet, table, source)?;
+                    prop_assert!(same || !exactly, "not exact at {source:x}: {packet:?} {fate:?}");
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Any table, whose rules the packets of every hook pass.
+fn any_table() -> impl Strategy<Value = Table> {
+    crate::arbitrary::table().prop_map(|mut table| {
+        let rules = table.chains.get("everything").map(|chain| chain.rules.clone()).unwrap_or_default();
+        let target = Rule { exprs: vec![crate::ruleset::Expr::Counter { packets: 0, bytes: 0 }], comment: None };
+        for (name, chain) in &mut table.chains {
+            match &mut chain.base {
+                Some(base) => {
+                    if name == "filter-forward" {
+                        base.hook = Hook::Prerouting;
+                    }
+                    chain.rules.clone_from(&rules);
+                }
+                None if name == "target" => chain.rules.push(target.clone()),
+                None => {}
+            }
+        }
+        table
+    })
+}
+
+proptest! {
+    #![proptest_config(config(100))]
+
+    #[test]
+    fn what_is_said_of_all_sources_of_a_policy_is_what_is_said_of_each(
+        written in policy(),
+        asked in prop::collection::vec((any::<Index>(), any::<Index>(), prop::collection::vec(any::<u128>(), 4)), 30),
+    ) {
+        agrees(&compiled(&written), &asked, true)?;
+    }
+
+    #[test]
+    fn nothing_is_guessed_of_any_table(
+        table in any_table(),
+        asked in prop::collection::vec((any::<Index>(), any::<Index>(), prop::collection::vec(any::<u128>(), 4)), 30),
+    ) {
+        agrees(&table, &asked, false)?;
+    }
+}
+
+#[test]
+fn every_rule_of_a_policy_is_understood() {
+    let written = Written { text: "version: 1\nservices: { a: { ports: [1-3/tcp, 50/proto], from: [10.0.0.0/8, { interface: eth* }], to: 10.0.0.1, limit: 1/hour } }".to_owned(), files: Default::default() };
+    let table = compiled(&written);
+    for version in Version::ALL {
+        let reading = Reading::new(&table, version, &mut Asked::default());
+        for (name, chain) in &reading.chains {
+            for (index, rule) in chain.rules.iter().enumerate() {
+                assert!(!rule.opaque, "{name} {index} {:?}", table.chains[*name].rules[index]);
+            }
+        }
+    }
+}
