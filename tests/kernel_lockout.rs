@@ -133,3 +133,64 @@ fn what_a_session_forwards_is_no_session() {
     assert!(talks(&mut onward, PATIENCE));
     drop(back);
 }
+
+/// What is said when going back to the ruleset of [`WITHOUT_SSH`], the first, would cut the neighbour's session.
+fn refusal_to_go_back() -> String {
+    format!(
+        "error: ruleset 1 would lock you out: nothing was changed, the present rules are in force
+
+the SSH session from {} to port 22 by eth1 could not connect again.
+Denied by: what else comes in is denied (policy.yaml, by default)
+
+To go back to it all the same: palisade rollback --to 1 --force
+",
+        LAN[0]
+    )
+}
+
+#[test]
+fn an_older_ruleset_that_would_cut_a_session_is_not_gone_back_to_unless_it_is_forced() {
+    let served = Sshd::new(22);
+    let lab = &served.lab;
+    for more in ["", "  ssh: { ports: 22/tcp, from: any }\n"] {
+        lab.write_policy("policy.yaml", &format!("{WITHOUT_SSH}{more}"));
+        lab.palisade("policy.yaml", &["apply"]).success();
+    }
+    let open = lab.host.nft_list();
+    let _session = Session::open(served.ssh(&lab.lan, HOST_ON_LAN[0], 22), "cat");
+
+    for arguments in [&["rollback"][..], &["rollback", "--to", "1"]] {
+        let refused = lab.palisade("policy.yaml", arguments);
+        assert_eq!((refused.status, refused.stderr), (Some(1), refusal_to_go_back()));
+        assert_eq!(lab.host.nft_list(), open);
+    }
+    lab.palisade("policy.yaml", &["rollback", "--to", "2"]).success();
+
+    let forced = lab.palisade("policy.yaml", &["rollback", "--force"]);
+    let session = format!("the SSH session from {} to port 22 by eth1", LAN[0]);
+    assert_eq!(forced.stderr, format!(" WARN {session} could not connect again\n"));
+    assert!(forced.success().starts_with("rolled back to ruleset 1, loaded first at "));
+    assert!(!lab.host.nft_list().contains("service-ssh"));
+}
+
+#[test]
+fn what_waits_for_confirmation_is_undone_whatever_becomes_of_a_session() {
+    let served = Sshd::new(22);
+    let lab = &served.lab;
+    lab.write_policy("policy.yaml", WITHOUT_SSH);
+    lab.palisade("policy.yaml", &["apply"]).success();
+    lab.write_policy("policy.yaml", &format!("{WITHOUT_SSH}  ssh: {{ ports: 22/tcp, from: any }}\n"));
+    lab.palisade("policy.yaml", &["apply", "--confirm", "1h"]).success();
+    let open = lab.host.nft_list();
+    let _session = Session::open(served.ssh(&lab.lan, HOST_ON_LAN[0], 22), "cat");
+
+    // Refused as a whole: the change waits on.
+    let refused = lab.palisade("policy.yaml", &["rollback", "--to", "1"]);
+    assert_eq!((refused.status, refused.stderr), (Some(1), refusal_to_go_back()));
+    assert_eq!(lab.host.nft_list(), open);
+
+    let undone = lab.palisade("policy.yaml", &["rollback"]);
+    assert_eq!(undone.stderr, "");
+    assert!(undone.success().starts_with("undone: "));
+    assert!(!lab.host.nft_list().contains("service-ssh"));
+}
