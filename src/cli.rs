@@ -145,6 +145,12 @@ pub enum Command {
         /// The ruleset's number in the list.
         #[arg(long, value_name = "NUMBER")]
         to: Option<u32>,
+        /// Go back to a ruleset under which an SSH session of this machine could not connect again.
+        ///
+        /// Without it such a ruleset is refused, as `apply` refuses such a policy. A change that waits for confirmation
+        /// is undone whatever becomes of sessions.
+        #[arg(long, conflicts_with_all = ["list", "undo"])]
+        force: bool,
         /// Undo that change, unless it is settled: for timers.
         #[arg(long, value_name = "ID", hide = true, conflicts_with = "to")]
         undo: Option<String>,

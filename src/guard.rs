@@ -49,6 +49,19 @@ impl fmt::Display for Lockouts {
     }
 }
 
+impl Lockouts {
+    /// Why a kept ruleset is not gone back to. No line of the policy would help: it is not the policy that is loaded.
+    #[must_use]
+    pub fn of_ruleset(&self, number: u32) -> String {
+        let mut text =
+            format!("ruleset {number} would lock you out: nothing was changed, the present rules are in force\n\n");
+        for Lockout { session, denied_by, .. } in &self.0 {
+            text.push_str(&format!("{session} could not connect again.\nDenied by: {denied_by}\n\n"));
+        }
+        text + &format!("To go back to it all the same: palisade rollback --to {number} --force")
+    }
+}
+
 /// Fails when one of the sessions could not connect again under a table.
 ///
 /// What can't be told is let through with a warning.

@@ -1,14 +1,12 @@
 //! `palisade apply`
 
 use super::waiting::{self, Terms};
-use super::{Desired, Report, loading, lock};
+use super::{Desired, Report, loading, lock, sessions};
 use crate::changes::changes;
 use crate::delta::delta;
 use crate::error::Error;
-use crate::facts::ssh_sessions;
-use crate::guard::{Lockouts, check};
+use crate::guard::check;
 use crate::netlink::Socket;
-use crate::netlink::route::{RouteKind, Routing};
 use crate::privileges::keep_net_admin_alone;
 use crate::render;
 use crate::ruleset::Table;
@@ -28,10 +26,8 @@ pub(super) fn run(
     let _lock = if dry_run { None } else { Some(lock(state, "apply")?) };
     let terms = confirm.map(|time| Terms::new(time, state));
     let desired = Desired::load_as_expected(path)?;
-    match keep_sessions(&desired) {
-        Err(Lockouts(all)) if dry_run || force => {
-            all.iter().for_each(|lockout| tracing::warn!("{} could not connect again", lockout.session));
-        }
+    match check(&desired.id, &desired.table, &sessions::present()) {
+        Err(lockouts) if dry_run || force => sessions::warn(&lockouts),
         kept => kept?,
     }
     keep_net_admin_alone("apply")?;
@@ -101,22 +97,6 @@ fn load_for_a_while(
         "confirm": { "id": change.id, "seconds": left.as_secs(), "undone_by": change.keeper },
     });
     Ok(Report::ok(text, json))
-}
-
-/// Refuses a policy under which an SSH session could not connect again.
-fn keep_sessions(desired: &Desired) -> Result<(), Lockouts> {
-    let mut sessions = ssh_sessions();
-    let routing = if sessions.is_empty() { None } else { Routing::open().ok() };
-    for session in &mut sessions {
-        // A session comes in where answers to it go out; one of this machine with itself never leaves it.
-        let route = routing.as_ref().and_then(|routing| routing.route_to(session.client).ok().flatten());
-        let by = route.and_then(|route| match route.kind {
-            RouteKind::Local => Some("lo".to_owned()),
-            _ => route.interface,
-        });
-        session.interface = session.interface.take().or(by);
-    }
-    check(&desired.id, &desired.table, &sessions)
 }
 
 /// Keeps what the kernel holds for the next boot. That it can't be kept is no reason to give up what is in force.

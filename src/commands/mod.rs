@@ -9,6 +9,7 @@ mod disable;
 mod generate;
 mod loading;
 mod rollback;
+mod sessions;
 mod show;
 mod status;
 mod waiting;
@@ -56,7 +57,7 @@ pub fn run(cli: &Cli) -> Result<Report, Error> {
         Command::Confirm => confirm::run(&state),
         Command::Rollback { undo: Some(id), watch, .. } => rollback::undo(&state, id, *watch),
         Command::Rollback { list: true, .. } => rollback::list(&state),
-        Command::Rollback { to, .. } => rollback::run(&state, *to),
+        Command::Rollback { to, force, .. } => rollback::run(&state, *to, *force),
         Command::Status => status::run(policy, &state),
         Command::Disable { yes } => disable::run(&state, *yes),
         Command::Boot => boot::run(policy, &state),
