@@ -79,11 +79,18 @@ fn undone(change: &Change) -> Report {
     Report::ok(text, json!({ "rolled_back": true, "to": null }))
 }
 
+/// What the kernel holds.
+fn live() -> Result<Identity, Error> {
+    let table = Socket::open()?.snapshot(&TableId::palisade())?.table;
+    Ok(Identity::of(table.as_ref())?)
+}
+
 pub(super) fn list(state: &State) -> Result<Report, Error> {
-    let live = match may_change_firewall() {
-        true => Identity::of(Socket::open()?.snapshot(&TableId::palisade())?.table.as_ref()).ok(),
-        false => None,
-    };
+    // What is kept is told whatever the kernel says: without it, or without the right to ask it, none is marked live.
+    let live = may_change_firewall().then(live).transpose().unwrap_or_else(|error| {
+        tracing::warn!("which of them is in force can't be told: {error}");
+        None
+    });
     let mut text = String::new();
     let mut rulesets = Vec::new();
     for entry in state.list() {
