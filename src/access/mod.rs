@@ -9,6 +9,7 @@
 //! tables ─ reading ─► what rules ask ─ space ─► classes ─ evaluate ─► regions of sources by what becomes of them
 //! ```
 
+mod diff;
 mod evaluate;
 mod expect;
 mod reader;
@@ -21,5 +22,6 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+pub use diff::{AccessChange, Port, access_changes, lines};
 pub use expect::unmet;
 pub use space::{InterfaceClass, Target};

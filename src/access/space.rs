@@ -276,6 +276,7 @@ impl<'a> Prober<'a> {
                     // A new rule tells apart what was one class.
                     asked.retain(|address| classes.iter().any(|(other, _)| other == address));
                     let cuts = self.destination_tests(&rules).into_iter().flat_map(|test| test.cuts(self.version));
+                    let cuts = cuts.chain(behind_unreachable(self.version));
                     waiting.extend(cuts.filter_map(|cut| from_number(self.version, cut)).filter(is_reachable));
                 }
                 asked.insert(address);
@@ -309,6 +310,14 @@ fn unspecified(version: Version) -> IpAddr {
     }
 }
 
+/// The addresses behind those that no packet from elsewhere is sent to: a class may begin there and go on behind.
+fn behind_unreachable(version: Version) -> Vec<u128> {
+    match version {
+        Version::V4 => vec![1, 0x8000_0000],
+        Version::V6 => vec![2],
+    }
+}
+
 /// Whether packets from elsewhere can have that destination.
 fn is_reachable(address: &IpAddr) -> bool {
     !address.is_loopback() && !address.is_unspecified()
@@ -329,37 +338,5 @@ fn octets(address: IpAddr) -> Vec<u8> {
     match address {
         IpAddr::V4(address) => address.octets().to_vec(),
         IpAddr::V6(address) => address.octets().to_vec(),
-    }
-}
-
-impl Target {
-    /// `9000/tcp`, `60000-61000/udp`, `ping`, `50/proto`.
-    fn words(self) -> (String, &'static str) {
-        match self {
-            Self::Ports { protocol, first, last } => {
-                let name = match protocol {
-                    protocol::TCP => "tcp",
-                    protocol::UDP => "udp",
-                    _ => "sctp",
-                };
-                (if first == last { first.to_string() } else { format!("{first}-{last}") }, name)
-            }
-            Self::Ping => ("echo".to_owned(), "icmp"),
-            Self::Protocol(number) => (number.to_string(), "proto"),
-            Self::OtherProtocols(_) => ("other".to_owned(), "proto"),
-        }
-    }
-}
-
-impl std::fmt::Display for Target {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Ping => f.write_str("ping"),
-            Self::OtherProtocols(_) => f.write_str("other protocols"),
-            _ => {
-                let (what, kind) = self.words();
-                write!(f, "{what}/{kind}")
-            }
-        }
     }
 }

@@ -37,6 +37,18 @@ pub(super) fn ranges(version: Version, regions: &Regions, region: Region) -> Vec
     regions.intervals(region).iter().map(|&one| interval(version, one)).collect()
 }
 
+/// All intervals outside of a region, in ascending order.
+pub(super) fn ranges_outside(version: Version, regions: &Regions, region: Region) -> Vec<String> {
+    let mut outside = Vec::new();
+    let mut begin = Some(0);
+    for &(first, last) in regions.intervals(region) {
+        outside.extend(begin.filter(|begin| *begin < first).map(|begin| (begin, first - 1)));
+        begin = last.checked_add(1).filter(|next| *next <= version.last());
+    }
+    outside.extend(begin.map(|begin| (begin, version.last())));
+    outside.into_iter().map(|one| interval(version, one)).collect()
+}
+
 /// Some of the words, and how many more there are.
 pub(super) fn in_short(words: &[String], shown: usize) -> String {
     match words.len().checked_sub(shown) {

@@ -2,6 +2,7 @@
 
 use super::waiting::{self, Terms};
 use super::{Desired, Report, loading, lock, sessions};
+use crate::access::{access_changes, lines};
 use crate::changes::changes;
 use crate::delta::delta;
 use crate::error::Error;
@@ -113,12 +114,23 @@ fn keep(state: &State, table: &Table, policy: &Path) -> bool {
 fn plan(socket: &Socket, desired: &Desired) -> Result<Report, Error> {
     let live = socket.snapshot(&desired.id)?.table;
     let transaction = delta(&desired.id, live.as_ref(), Some(&desired.table));
-    let text = match transaction.ops.is_empty() {
+    let changes = changes(&desired.id, live.as_ref(), Some(&desired.table));
+    let access = match changes.is_empty() {
+        true => Vec::new(),
+        false => access_changes(&desired.id, live.as_ref(), Some(&desired.table)),
+    };
+    let mut text = match transaction.ops.is_empty() {
         true => "# nothing to do: the kernel already holds this policy\n".to_owned(),
         false => render::transaction(&transaction),
     };
-    let changes = changes(&desired.id, live.as_ref(), Some(&desired.table));
+    text.extend(lines(&access).into_iter().map(|line| format!("# {line}\n")));
     let commands = render::commands(&transaction);
-    let json = json!({ "applied": false, "in_sync": changes.is_empty(), "changes": changes, "commands": commands });
+    let json = json!({
+        "applied": false,
+        "in_sync": changes.is_empty(),
+        "changes": changes,
+        "access": access,
+        "commands": commands,
+    });
     Ok(Report::ok(text, json))
 }
