@@ -6,6 +6,7 @@
 //! from the kernel gets through.
 
 mod field;
+mod foreign;
 pub mod json;
 mod set;
 mod statement;
@@ -19,7 +20,7 @@ pub use transaction::{commands, transaction};
 
 use crate::ruleset::{BaseChain, Chain, Family, Hook, Rule, Ruleset, Set, Table, TableId, Verdict};
 use std::fmt::Write;
-use text::{name, quoted};
+use text::{name, plain, quoted};
 
 /// All tables, a blank line between them. Empty for a ruleset without tables.
 #[must_use]
@@ -179,9 +180,4 @@ fn table_flags(flags: u32) -> String {
         names.push(format!("<unknown flags {:#x}>", flags & !7));
     }
     names.join(",")
-}
-
-/// Text without control characters.
-fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }

@@ -5,9 +5,9 @@ mod expressions;
 
 use super::*;
 use crate::ruleset::{
-    Cmp, CtKey, Direction, DynsetOp, Element, ElementKey, ElementValue, Expr, Hook, IcmpxCode, Key, KeyType, Limit,
-    LimitUnit, Log, MapValue, MetaKey, PayloadBase, Policy, Register, Reject, Rule, Set, SetFlags, SetRef, SetSpec,
-    Verdict as Says,
+    BaseChain, Chain, Cmp, CtKey, Direction, DynsetOp, Element, ElementKey, ElementValue, Expr, Family, Hook,
+    IcmpxCode, Key, KeyType, Limit, LimitUnit, Log, MapValue, MetaKey, PayloadBase, Policy, Register, Reject, Rule,
+    Set, SetFlags, SetRef, SetSpec, Verdict as Says,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
