@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 /// Modules that only compute: as files or as folders below `src`, by what their paths begin with.
 const PURE: &[&str] = &[
     "changes",
+    "explanation",
     "policy",
     "ports",
     "resolve",

@@ -92,6 +92,12 @@ pub fn verdict(verdict: &Verdict) -> String {
     }
 }
 
+/// `table inet palisade`.
+#[must_use]
+pub fn table_title(id: &TableId) -> String {
+    format!("table {}", table_name(id))
+}
+
 /// `inet palisade`.
 fn table_name(id: &TableId) -> String {
     format!("{} {}", id.family, name(&id.name))

@@ -200,9 +200,10 @@ impl Extension {
             ("ttl" | "hl", 0) => Some(Match::HopLimit { mode: info.u8(0)?, value: info.u8(1)? }),
             ("recent", 0 | 1) => {
                 let (check, inverted) = (info.u8(8)?, info.u8(9)? != 0);
-                let remembers = match check & !0x10 {
-                    1 => true,
-                    2 | 4 => false,
+                // `XT_RECENT_SET`, `CHECK` and `UPDATE`, each with or without a look at the TTL, or with old entries reaped.
+                let remembers = match check & !0x30 {
+                    2 => true,
+                    1 | 4 => false,
                     _ => return None,
                 };
                 Some(Match::Recent { remembers, hits: info.u32(4)?, inverted })

@@ -40,6 +40,10 @@ impl Effects {
         }
     }
 
+    pub(super) fn forget_ct_mark(&mut self) {
+        self.ct_mark = Bits::unknown(4);
+    }
+
     pub(super) fn set_ct_mark(&mut self, mark: Bits) {
         if self.ct_mark != mark {
             self.ct_mark = mark;

@@ -1,7 +1,7 @@
 //! A connection's first packet from end to end: which hooks it passes, and where it goes, as rules and routes have it.
 
 use super::course::{Course, INGRESS};
-use super::packet::{Interface, Packet, Path, Translation};
+use super::packet::{Interface, Packet, Path, State, Translation};
 use super::routes::{Asked, Routes, Way};
 use super::sets::Sets;
 use super::trace::{Outcomes, Trace, Verdict};
@@ -52,6 +52,10 @@ pub fn follow<'a>(
     let mut traveller =
         Traveller { course: Course::new(tables, sets, Some(routes)), routes, turns: Vec::new(), doubt: None };
     let packet = Packet { translated: None, ..packet.clone() };
+    if packet.state != State::New {
+        // The packets before may have given the connection any mark.
+        traveller.course.effects.borrow_mut().forget_ct_mark();
+    }
     match packet.path {
         Path::FromMachine => traveller.sent(packet),
         Path::ToMachine | Path::Through => traveller.received(packet),
