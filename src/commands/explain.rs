@@ -12,6 +12,8 @@ use crate::ruleset::{Table, TableId};
 use crate::simulate::{Interface, Journey, Packet, Path, Routes, State, Transport, Verdict, Way, follow, protocol};
 use std::net::IpAddr;
 
+/// The exit status that says so.
+const CANT_TELL: u8 = 3;
 /// How often the rules are read and followed before giving up, when others keep changing them meanwhile.
 const ATTEMPTS: u32 = 20;
 
@@ -32,7 +34,14 @@ pub(super) fn run(path: &std::path::Path, question: &Question<'_>, planned: bool
     for _ in 0..ATTEMPTS {
         let live = socket.live()?;
         let planned = desired.as_ref().map(|desired| (&desired.id, &desired.table));
-        let report = explained(&socket, &routing, &live, planned, &packet, &legacy);
+        let ask = |packet: &Packet| explained(&socket, &routing, &live, planned, packet, &legacy);
+        let report = match ask(&packet) {
+            // Rules that look at the port that the client sends from: most clients take one that nobody speaks of.
+            report if report.status == CANT_TELL => {
+                Some(ask(&from_a_port(&packet))).filter(|other| other.status != CANT_TELL).unwrap_or(report)
+            }
+            report => report,
+        };
         // What the sets were asked belongs to the rules that were read.
         if socket.generation()? == live.genid {
             return Ok(report);
@@ -115,8 +124,18 @@ fn answer(packet: &Packet, first: &Journey<'_>) -> Option<Packet> {
     (here && first.trace.verdict == Verdict::Allow && first.translated.is_none()).then_some(back)
 }
 
-/// Where an answer goes: a port that clients send from.
-const EPHEMERAL: u16 = 40_000;
+/// A port that clients send from, of those that Linux and others take by themselves.
+const EPHEMERAL: u16 = 50_123;
+
+fn from_a_port(packet: &Packet) -> Packet {
+    let transport = match packet.transport {
+        Transport::Ports { protocol, destination, .. } => {
+            Transport::Ports { protocol, source: Some(EPHEMERAL), destination }
+        }
+        other => other,
+    };
+    Packet { transport, ..packet.clone() }
+}
 
 fn in_words(packet: &Packet) -> String {
     let target = match packet.transport {
@@ -134,5 +153,9 @@ fn in_words(packet: &Packet) -> String {
         Interface::Named(name) => format!(", coming in by {name}"),
         _ => ", sent by this machine".to_owned(),
     };
-    format!("{target} from {} to {}{by}", packet.source, packet.destination)
+    let port = match packet.transport {
+        Transport::Ports { source: Some(port), .. } => format!(" port {port}"),
+        _ => String::new(),
+    };
+    format!("{target} from {}{port} to {}{by}", packet.source, packet.destination)
 }

@@ -1,6 +1,6 @@
 //! Expressions of other programs as nft statements, and iptables' matches and targets as nearly so as can be.
 
-use super::text::{name, plain, quoted};
+use super::text::{plain, quoted};
 use super::value::Kind;
 use crate::ruleset::Extension;
 use crate::ruleset::xt::{Conntrack, Match, Range, Target};
@@ -115,8 +115,61 @@ pub(super) fn target(extension: &Extension, ipv4: bool) -> String {
 }
 
 /// A log with a level or flags of its own.
-pub(super) fn log(prefix: &str) -> String {
-    if prefix.is_empty() { "log".to_owned() } else { format!("log prefix {}", quoted(prefix)) }
+pub(super) fn log(prefix: &str, level: Option<u32>, flags: Option<u32>) -> String {
+    const LEVELS: [&str; 9] = ["emerg", "alert", "crit", "err", "warn", "notice", "info", "debug", "audit"];
+    let mut text = "log".to_owned();
+    if !prefix.is_empty() {
+        text.push_str(&format!(" prefix {}", quoted(prefix)));
+    }
+    if let Some(level) = level {
+        let name = usize::try_from(level).ok().and_then(|level| LEVELS.get(level));
+        text.push_str(&name.map_or_else(|| format!(" level {level}"), |name| format!(" level {name}")));
+    }
+    if let Some(flags) = flags.filter(|flags| *flags != 0) {
+        text.push_str(&format!(" flags {flags:#x}"));
+    }
+    text
+}
+
+/// A refusal with an error of ICMP, or of ICMPv6.
+pub(super) fn reject(ipv6: bool, code: u8) -> String {
+    const V4: [(u8, &str); 7] = [
+        (0, "net-unreachable"),
+        (1, "host-unreachable"),
+        (2, "prot-unreachable"),
+        (3, "port-unreachable"),
+        (9, "net-prohibited"),
+        (10, "host-prohibited"),
+        (13, "admin-prohibited"),
+    ];
+    const V6: [(u8, &str); 6] = [
+        (0, "no-route"),
+        (1, "admin-prohibited"),
+        (3, "addr-unreachable"),
+        (4, "port-unreachable"),
+        (5, "policy-fail"),
+        (6, "reject-route"),
+    ];
+    let (protocol, names) = if ipv6 { ("icmpv6", &V6[..]) } else { ("icmp", &V4[..]) };
+    let name = names.iter().find(|(number, _)| *number == code);
+    name.map_or_else(
+        || format!("reject with {protocol} {code}"),
+        |(_, name)| format!("reject with {protocol} {name}"),
+    )
+}
+
+/// How a translation chooses among what it may, and what of `NF_NAT_RANGE_*` is not known.
+pub(super) fn choices(flags: u32) -> String {
+    // What is translated at all stands in the registers.
+    const FOLLOWS: u32 = 0x1 | 0x2;
+    const NAMES: [(u32, &str); 3] = [(0x4, "random"), (0x10, "fully-random"), (0x8, "persistent")];
+    let mut names: Vec<String> =
+        NAMES.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, name)| (*name).to_owned()).collect();
+    let rest = NAMES.iter().fold(flags & !FOLLOWS, |rest, (bit, _)| rest & !bit);
+    if rest != 0 {
+        names.push(format!("<unknown flags {rest:#x}>"));
+    }
+    if names.is_empty() { String::new() } else { format!(" {}", names.join(",")) }
 }
 
 /// A reference to a named object.
@@ -125,7 +178,7 @@ pub(super) fn object(kind: u32, object: &str) -> String {
         .get(usize::try_from(kind).unwrap_or_default())
         .copied()
         .unwrap_or("object");
-    format!("{kind} name {}", name(object))
+    format!("{kind} name {}", quoted(object))
 }
 
 fn unknown(kind: &str, extension: &Extension) -> String {

@@ -297,11 +297,14 @@ impl Reader<'_> {
                 self.load(*dreg, foreign::fib(*result, *flags), kind, 4);
             }
             Foreign::Nat(nat) => self.nat(nat),
-            Foreign::Masquerade { ports: [port, _], .. } => self.translate("masquerade", *port),
-            Foreign::Redirect { ports: [port, _], .. } => self.translate("redirect", *port),
+            Foreign::Masquerade { ports, flags } => self.translate("masquerade", *ports, *flags),
+            Foreign::Redirect { ports, flags } => self.translate("redirect", *ports, *flags),
             Foreign::Reject { kind: 1, .. } => self.words.push("reject with tcp reset".to_owned()),
-            Foreign::Reject { .. } => self.words.push("reject".to_owned()),
-            Foreign::Log { prefix, .. } => self.words.push(foreign::log(prefix)),
+            Foreign::Reject { code, .. } => {
+                let ipv6 = self.known.contains(&Context::Nfproto(10));
+                self.words.push(foreign::reject(ipv6, *code));
+            }
+            Foreign::Log { prefix, level, flags } => self.words.push(foreign::log(prefix, *level, *flags)),
             Foreign::Object { kind, name } => self.words.push(foreign::object(*kind, name)),
             Foreign::Notrack => self.words.push("notrack".to_owned()),
             Foreign::Match(extension) => self.words.push(foreign::matches(extension)),
@@ -313,27 +316,31 @@ impl Reader<'_> {
     }
 
     fn nat(&mut self, nat: &Nat) {
-        let kind = if nat.family == 2 { Kind::Ipv4 } else { Kind::Ipv6 };
-        let [address, port] = [(nat.addresses, kind), (nat.ports, Kind::Number)].map(|([first, last], kind)| {
-            let value = |register: Option<Register>, this: &mut Self| Some(this.constant(register?, kind));
-            let (first, last) = (value(first, self), value(last.filter(|_| first != last), self));
-            match last {
-                Some(last) => first.map(|first| format!("{first}-{last}")),
-                None => first,
-            }
-        });
+        let (kind, family) = if nat.family == 2 { (Kind::Ipv4, " ip") } else { (Kind::Ipv6, " ip6") };
+        let (address, port) = (self.span(nat.addresses, kind), self.span(nat.ports, Kind::Number));
         let to = match (address, port) {
             (Some(address), Some(port)) if kind == Kind::Ipv6 => format!(" to [{address}]:{port}"),
             (address, Some(port)) => format!(" to {}:{port}", address.unwrap_or_default()),
             (Some(address), None) => format!(" to {address}"),
             (None, None) => String::new(),
         };
-        self.words.push(format!("{}{to}", if nat.destination { "dnat" } else { "snat" }));
+        let family = if self.family == Family::Inet { family } else { "" };
+        let verb = if nat.destination { "dnat" } else { "snat" };
+        self.words.push(format!("{verb}{family}{to}{}", foreign::choices(nat.flags)));
     }
 
-    fn translate(&mut self, verb: &str, port: Option<Register>) {
-        let to = port.map(|port| format!(" to :{}", self.constant(port, Kind::Number)));
-        self.words.push(format!("{verb}{}", to.unwrap_or_default()));
+    fn translate(&mut self, verb: &str, ports: [Option<Register>; 2], flags: u32) {
+        let to = self.span(ports, Kind::Number).map(|ports| format!(" to :{ports}"));
+        self.words.push(format!("{verb}{}{}", to.unwrap_or_default(), foreign::choices(flags)));
+    }
+
+    /// From the first to the last, which may be in one register.
+    fn span(&mut self, [first, last]: [Option<Register>; 2], kind: Kind) -> Option<String> {
+        let text = self.constant(first?, kind);
+        match last.filter(|_| first != last) {
+            Some(last) => Some(format!("{text}-{}", self.constant(last, kind))),
+            None => Some(text),
+        }
     }
 
     /// A register's value where it is meant so.

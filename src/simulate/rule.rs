@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 
 /// Expressions, and forms of those that are known, which give no verdict and leave the packet and its connection as they
 /// are: whatever they do, the rule goes on or it doesn't.
-const ONLY_MATCH: [&str; 24] = [
+const ONLY_MATCH: [&str; 23] = [
     "bitwise",
     "byteorder",
     "cmp",
@@ -29,7 +29,6 @@ const ONLY_MATCH: [&str; 24] = [
     "hash",
     "last",
     "limit",
-    "log",
     "match",
     "meta",
     "numgen",
@@ -142,6 +141,8 @@ impl<'a> Machine<'a, '_> {
             }
             Expr::Reject(_) => Done::End(End::Reject, None),
             Expr::Foreign(expr) => self.foreign(expr, registers, certain),
+            // Whatever it writes, and wherever.
+            Expr::Unknown { name, .. } if name == "log" => Done::If(Truth::True),
             Expr::Unknown { name, .. } if name == "reject" => Done::End(End::Reject, None),
             Expr::Unknown { name, .. } => {
                 let why = Doubt::from(format!("what the expression `{name}` does is not known"));
