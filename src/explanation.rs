@@ -25,8 +25,11 @@ impl Explanation<'_> {
     /// What becomes of the connection.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
+        let answered = self.first.trace.verdict == Verdict::Allow;
         match self.decisive().trace.verdict {
             _ if self.beyond.is_some() => Verdict::Unknown,
+            // Of what becomes of the answer this machine alone is told.
+            Verdict::Reject if answered => Verdict::Deny,
             verdict => verdict,
         }
     }

@@ -243,3 +243,61 @@ fn what_can_not_be_asked_is_said_in_one_sentence() {
     );
     assert_eq!(ask(&["22/tcp", "--from", "203.0.113.9", "--on", "eth7"]), error("there is no interface eth7"));
 }
+
+#[test]
+fn explain_answers_at_once_beside_a_set_of_a_million_elements_and_is_right_at_the_edges_of_its_intervals() {
+    let lab = Lab::new();
+    let address = |number: u32| std::net::Ipv4Addr::from(number).to_string();
+    let single: Vec<String> = (0..1_000_000).map(|index| address(0x0b00_0000 + 2 * index)).collect();
+    let networks: Vec<String> = (0..50_000).map(|index| format!("{}/31", address(0x4000_0000 + 4 * index))).collect();
+    lab.host.nft_load(&format!(
+        "table ip big {{
+            set single {{ type ipv4_addr; size 1000000; elements = {{ {} }}; }}
+            set networks {{ type ipv4_addr; flags interval; elements = {{ {} }}; }}
+            set both {{ type ipv4_addr . inet_service; flags interval; elements = {{ 198.51.100.0/24 . 20-30 }}; }}
+            map verdicts {{ type ipv4_addr : verdict; flags interval; elements = {{ 192.0.2.0/25 : drop, * : accept }}; }}
+            chain in {{
+                type filter hook input priority 0; policy drop;
+                ip saddr @single drop
+                ip saddr @networks reject with tcp reset
+                ip saddr . tcp dport @both drop
+                ip saddr vmap @verdicts
+            }}
+        }}",
+        single.join(", "),
+        networks.join(", ")
+    ));
+    let ask = |from: &str, target: &str| {
+        let mut command = lab.host.command(env!("CARGO_BIN_EXE_palisade"));
+        command.args(["explain", target, "--from", from, "--to", "203.0.113.1", "--on", "eth0", "--json"]);
+        let begun = std::time::Instant::now();
+        let said: Value = serde_json::from_str(&output(&mut command).stdout).expect("JSON");
+        (said["verdict"].as_str().unwrap_or_default().to_owned(), begun.elapsed())
+    };
+    let cases = [
+        ("11.0.0.0", "22/tcp", "deny"),
+        ("11.0.0.1", "22/tcp", "allow"),
+        ("11.30.132.126", "22/tcp", "deny"),
+        ("11.30.132.127", "22/tcp", "allow"),
+        ("63.255.255.255", "22/tcp", "allow"),
+        ("64.0.0.0", "22/tcp", "reject"),
+        ("64.0.0.1", "22/tcp", "reject"),
+        ("64.0.0.2", "22/tcp", "allow"),
+        ("64.0.0.4", "22/tcp", "reject"),
+        ("198.51.100.7", "20/tcp", "deny"),
+        ("198.51.100.7", "30/tcp", "deny"),
+        ("198.51.100.7", "31/tcp", "allow"),
+        ("192.0.2.127", "22/tcp", "deny"),
+        ("192.0.2.128", "22/tcp", "allow"),
+    ];
+
+    let said: Vec<_> = cases.iter().map(|(from, target, _)| ask(from, target)).collect();
+
+    let verdicts: Vec<_> =
+        cases.iter().zip(&said).map(|((from, target, _), (verdict, _))| (*from, *target, verdict.as_str())).collect();
+    assert_eq!(verdicts, cases);
+    // The quickest of them, since the machine has other things to do.
+    let quickest = said.iter().map(|(_, time)| *time).min().unwrap_or_default();
+    eprintln!("beside a million elements: {quickest:?}");
+    assert!(quickest.as_millis() < 50, "{quickest:?}");
+}

@@ -2,6 +2,7 @@
 
 mod chains;
 mod expressions;
+mod journey;
 
 use super::*;
 use crate::ruleset::{
