@@ -48,6 +48,13 @@ impl<'a, 'v> Course<'a, 'v> {
         }
     }
 
+    /// Another packet at the beginning of its own.
+    pub(super) fn another(&self) -> Self {
+        let course = Self::new(self.tables.iter().copied(), self.sets, self.routes);
+        course.effects.borrow_mut().forget_ct_mark();
+        course
+    }
+
     /// Whether the packet may still be under way.
     pub(super) fn goes_on(&self) -> bool {
         self.outcomes.contain(Outcomes::ALLOW)

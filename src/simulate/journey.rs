@@ -1,7 +1,7 @@
 //! A connection's first packet from end to end: which hooks it passes, and where it goes, as rules and routes have it.
 
 use super::course::{Course, INGRESS};
-use super::packet::{Interface, Packet, Path, State, Translation};
+use super::packet::{Interface, Packet, Path, State, Translation, Transport, protocol};
 use super::routes::{Asked, Routes, Way};
 use super::sets::Sets;
 use super::trace::{Outcomes, Trace, Verdict};
@@ -66,6 +66,13 @@ pub fn follow<'a>(
     Journey { trace, turns, translated, doubt }
 }
 
+/// A port that clients send from.
+const EPHEMERAL: u16 = 50_123;
+
+const fn is_on_its_way(way: &Way) -> bool {
+    matches!(way, Way::Local | Way::Out(_))
+}
+
 struct Traveller<'a, 'v> {
     course: Course<'a, 'v>,
     routes: &'v dyn Routes,
@@ -81,12 +88,39 @@ impl Traveller<'_, '_> {
         match self.turn(&packet) {
             Some(Way::Local) => self.course.pass(Hook::Input, &packet),
             Some(Way::Out(interface)) => {
-                let packet = Packet { path: Path::Through, ..packet }.leaving_by(interface);
+                let packet = Packet { path: Path::Through, ..packet.clone() }.leaving_by(interface);
                 self.course.pass(Hook::Forward, &packet);
                 self.course.pass(Hook::Postrouting, &packet);
                 self.may_be_bridged(&packet);
             }
             _ => {}
+        }
+        if self.course.outcomes == Outcomes::REJECT && self.turns.iter().all(|turn| is_on_its_way(&turn.way)) {
+            self.refused(&packet);
+        }
+    }
+
+    /// The refusal is a packet of this machine, and passes the rules for those.
+    fn refused(&mut self, packet: &Packet) {
+        let transport = match packet.transport {
+            Transport::Ports { protocol: protocol::TCP, source, destination } => Transport::Ports {
+                protocol: protocol::TCP,
+                source: Some(destination),
+                destination: source.unwrap_or(EPHEMERAL),
+            },
+            _ if packet.source.is_ipv4() => Transport::Icmp { kind: 3, code: 3 },
+            _ => Transport::Icmp { kind: 1, code: 4 },
+        };
+        let refusal = Packet::from_machine(packet.destination, packet.source, transport).in_state(State::Related);
+        let refusal = Packet { outgoing: packet.incoming.clone(), ..refusal };
+        let mut course = self.course.another();
+        course.pass(Hook::Output, &refusal);
+        course.pass(Hook::Postrouting, &refusal);
+        if course.outcomes.never_pass() {
+            self.course.outcomes = Outcomes::DENY;
+        } else if course.outcomes != Outcomes::ALLOW {
+            self.doubt.get_or_insert("it is refused, and whether its sender is told so is not known".into());
+            self.course.outcomes = Outcomes::REJECT.or(Outcomes::DENY);
         }
     }
 
@@ -152,7 +186,12 @@ impl Traveller<'_, '_> {
 
     /// What goes from one guest of a bridge to another passes these hooks, or only the bridge.
     fn may_be_bridged(&mut self, packet: &Packet) {
-        let translated = self.course.effects.borrow().destination.is_some();
+        let (translated, source) =
+            (self.course.effects.borrow().destination.is_some(), self.course.effects.borrow().source);
+        // Whoever it reaches answers its neighbour itself, who knows nothing of the translation.
+        if packet.incoming == packet.outgoing && translated && !source && self.course.goes_on() {
+            self.lost("it is sent back to where it came from, and the answer may go around this machine".into());
+        }
         if packet.incoming == packet.outgoing && !translated && !self.course.goes_on() {
             self.doubt.get_or_insert("frames between guests of one bridge may pass it alone".into());
             self.course.outcomes = self.course.outcomes.or(Outcomes::ALLOW);
