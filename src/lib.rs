@@ -22,6 +22,7 @@ pub mod compile;
 pub mod delta;
 pub mod enforce;
 pub mod error;
+pub mod explanation;
 pub mod facts;
 pub mod guard;
 pub mod keeper;

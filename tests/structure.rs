@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 const PURE: &[&str] = &[
     "access",
     "changes",
+    "explanation",
     "policy",
     "ports",
     "resolve",

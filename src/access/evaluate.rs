@@ -118,10 +118,10 @@ impl<'a> Evaluator<'a> {
             return fate;
         }
         for hook in packet.path.hooks() {
-            for (name, base) in attached_to(self.id, self.table, *hook, packet) {
+            for (name, base, priority) in attached_to(self.id, self.table, *hook, packet) {
                 let next = u32::try_from(self.views.len()).unwrap_or(u32::MAX);
-                let view = *self.views.entry((place, *hook, base.priority)).or_insert(next);
-                let place = Place { view, seen: Seen::new(packet, *hook, base.priority), packet };
+                let view = *self.views.entry((place, *hook, priority)).or_insert(next);
+                let place = Place { view, seen: Seen::new(packet, *hook, priority), packet };
                 let come = self.base(regions, &place, name, base.policy);
                 let here = std::mem::take(&mut fate.allow);
                 fate.add(regions, here, &come);
@@ -212,7 +212,7 @@ impl<'a> Evaluator<'a> {
                 fate.reject = regions.or(fate.reject, may);
                 return stay;
             }
-            End::Anything(_) => {
+            End::Anything(_) | End::Translate(_) | End::TranslateSource => {
                 fate.anything = regions.or(fate.anything, may);
                 return here;
             }

@@ -317,6 +317,8 @@ fn step(step: &Step<'_>) -> String {
         Effect::Accept => "accepted".to_owned(),
         Effect::Drop => "dropped".to_owned(),
         Effect::Reject => "rejected".to_owned(),
+        Effect::Translate(_) => "its destination is translated".to_owned(),
+        Effect::TranslateSource => "its source is translated".to_owned(),
         Effect::Unknown => "unknown".to_owned(),
     };
     format!("{}: {sentence}: {effect}", step.chain)

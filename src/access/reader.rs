@@ -3,8 +3,8 @@
 use super::reading::{Asked, ReadRule};
 use super::value::{SourceTest, Test, Version, WITH_PORTS, bounds, is_prefix, names_are_understood, number};
 use crate::ruleset::{
-    Cmp, CtKey, Direction, ElementKey, Expr, MetaKey, PayloadBase, Register, Reject, Rule, SetFlags, SetRef, Table,
-    Verdict,
+    Cmp, CtKey, Direction, ElementKey, Expr, Foreign, MetaKey, PayloadBase, Register, Reject, Rule, SetFlags, SetRef,
+    Table, Verdict,
 };
 use std::collections::BTreeMap;
 
@@ -60,7 +60,7 @@ impl<'a, 't> Reader<'a, 't> {
             }
             if self.for_another
                 || matches!(expr, Expr::Verdict(verdict) if *verdict != Verdict::Continue)
-                || matches!(expr, Expr::Reject(_))
+                || matches!(expr, Expr::Reject(_) | Expr::Foreign(Foreign::Reject { .. }))
             {
                 break;
             }
@@ -114,6 +114,14 @@ impl<'a, 't> Reader<'a, 't> {
             Expr::Lookup { set, sreg, dreg, inverted } => return self.lookup(set, *sreg, *dreg, *inverted),
             Expr::Reject(Reject::TcpReset) => self.read.transport = true,
             Expr::Unknown { .. } => self.registers.clear(),
+            Expr::Foreign(Foreign::Log { .. }) => {}
+            // Whether it is answered by a reset depends on the protocol.
+            Expr::Foreign(Foreign::Reject { .. }) => self.read.transport = true,
+            // No rule of palisade has one: what such a rule asks is not looked into.
+            Expr::Foreign(_) => {
+                self.read.opaque = true;
+                self.registers.clear();
+            }
             Expr::Dynset { .. }
             | Expr::Verdict(_)
             | Expr::Counter { .. }

@@ -6,6 +6,7 @@ mod check;
 mod confirm;
 mod diff;
 mod disable;
+mod explain;
 mod generate;
 mod loading;
 mod rollback;
@@ -59,6 +60,10 @@ pub fn run(cli: &Cli) -> Result<Report, Error> {
         Command::Rollback { list: true, .. } => rollback::list(&state),
         Command::Rollback { to, force, .. } => rollback::run(&state, *to, *force),
         Command::Status => status::run(policy, &state),
+        Command::Explain { target, from, to, on, planned } => {
+            let question = explain::Question { target: *target, from: *from, to: *to, on: on.as_deref() };
+            explain::run(policy, &question, *planned)
+        }
         Command::Disable { yes } => disable::run(&state, *yes),
         Command::Boot => boot::run(policy, &state),
         Command::Schema => generate::schema(),

@@ -2,12 +2,14 @@
 //! the policy names.
 
 mod ancestors;
+mod legacy;
 mod names;
 mod sessions;
 mod trusted;
 mod users;
 
 pub use ancestors::Caller;
+pub use legacy::legacy_tables;
 pub use names::{ProtocolNames, ServiceNames};
 pub use sessions::{Session, ssh_sessions};
 pub use trusted::{MAX_LIST, MAX_POLICY, Refusal, read_trusted};

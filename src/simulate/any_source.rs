@@ -1,8 +1,10 @@
 //! One rule and a packet of which everything is known but where it comes from: for proofs about all sources at once.
 
+use super::course::attached;
+use super::effects::Effects;
 use super::rule::{Machine, RuleResult};
 use super::view::{Hidden, View};
-use super::{JustLoaded, Packet, attached};
+use super::{JustLoaded, Packet};
 use crate::ruleset::{BaseChain, Hook, Rule, Table, TableId};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -27,15 +29,18 @@ pub(crate) fn run_for_any_source<'a>(
     seen: &Seen<'_>,
     changed: &Changed<'a>,
 ) -> RuleResult<'a> {
-    Machine { id, table, sets: &JustLoaded, view: &seen.0, changed }.run(rule)
+    // Packets of other sources may have other marks.
+    let effects = &RefCell::new(Effects::unknown());
+    Machine { id, table, sets: &JustLoaded, view: &seen.0, changed, effects, routes: None }.run(rule, false)
 }
 
-/// The base chains of one table that a packet passes at a hook, in their order.
+/// The base chains of one table that a packet passes at a hook, in their order, and where among all they are asked.
 pub(crate) fn attached_to<'a>(
     id: &'a TableId,
     table: &'a Table,
     hook: Hook,
     packet: &Packet,
-) -> Vec<(&'a str, &'a BaseChain)> {
-    attached(&[(id, table)], hook, packet).into_iter().map(|attached| (attached.name, attached.base)).collect()
+) -> Vec<(&'a str, &'a BaseChain, i32)> {
+    let attached = attached(&[(id, table)], hook, packet).into_iter();
+    attached.map(|attached| (attached.name, attached.base, attached.priority(hook))).collect()
 }

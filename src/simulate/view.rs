@@ -81,8 +81,6 @@ impl<'a> View<'a> {
     pub(super) fn new(packet: &'a Packet, hook: Hook, priority: i32, hidden: Hidden) -> Self {
         let incoming = match (hook, packet.path) {
             (Hook::Output, _) | (Hook::Postrouting, Path::FromMachine) => &Interface::Absent,
-            // Named since kernel 5.7.
-            (Hook::Postrouting, _) => &Interface::Unknown,
             _ => &packet.incoming,
         };
         let outgoing = match hook {
@@ -98,9 +96,63 @@ impl<'a> View<'a> {
             Interface::Unknown if hook == Hook::Prerouting => Tracked::Unknown,
             _ => Tracked::NotYet,
         };
-        let translated = tracked == Tracked::Yes && (!first || priority > PRIORITY_DNAT);
+        // What this machine sends to itself was translated when it was sent, too.
+        let from_itself = hook == Hook::Prerouting && *incoming == Interface::Named("lo".to_owned());
+        let translated = tracked == Tracked::Yes && (!first || priority > PRIORITY_DNAT || from_itself);
         let (network_len, headers) = headers(packet, translated, hidden);
         Self { packet, incoming, outgoing, tracked, translated, hidden, network_len, headers }
+    }
+
+    pub(super) fn is_tracked(&self) -> bool {
+        self.tracked == Tracked::Yes && !matches!(self.packet.state, State::Invalid | State::Untracked)
+    }
+
+    /// Whether it is the first packet of its connection.
+    pub(super) fn is_first(&self) -> bool {
+        self.packet.state == State::New
+    }
+
+    pub(super) fn incoming(&self) -> &'a Interface {
+        self.incoming
+    }
+
+    pub(super) fn outgoing(&self) -> &'a Interface {
+        self.outgoing
+    }
+
+    pub(super) fn is_ipv4(&self) -> bool {
+        self.packet.source.is_ipv4()
+    }
+
+    /// `None` where it is hidden.
+    pub(super) fn source(&self) -> Option<IpAddr> {
+        (self.hidden == Hidden::Nothing).then_some(self.packet.source)
+    }
+
+    /// As it is at this place; `None` where that is hidden.
+    pub(super) fn destination(&self) -> Option<IpAddr> {
+        let hidden = is_hidden(self.packet, self.translated, self.hidden);
+        (!hidden).then(|| destination(self.packet, self.translated))
+    }
+
+    pub(super) fn source_port(&self) -> Option<u16> {
+        let Transport::Ports { source, .. } = self.packet.transport else { return None };
+        source
+    }
+
+    /// As it is at this place.
+    pub(super) fn destination_port(&self) -> Option<u16> {
+        destination_port(self.packet, self.translated, self.hidden)
+    }
+
+    /// Type and code.
+    pub(super) fn icmp(&self) -> Option<(u8, u8)> {
+        let Transport::Icmp { kind, code } = self.packet.transport else { return None };
+        Some((kind, code))
+    }
+
+    pub(super) fn hop_limit(&self) -> Option<u8> {
+        self.packet.hop_limit
     }
 
     pub(super) fn protocol(&self) -> u8 {
