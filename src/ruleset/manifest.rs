@@ -13,14 +13,14 @@ pub const MANIFEST: &str = "manifest";
 /// Sets with more elements than this are told of.
 const LARGE: usize = 65_536;
 /// How many bytes of the SHA-256 are written: what a comment has room for beside the longest name of a set.
-const WRITTEN: usize = 20;
+const WRITTEN: usize = 16;
 
 /// How many elements a set has, and which.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest {
     /// How many elements.
     pub count: usize,
-    /// The first 20 bytes of the SHA-256 of the addresses as [`Elements::packed`] has them, in hexadecimal.
+    /// The first 16 bytes of the SHA-256 of the addresses as [`Elements::packed`] has them, in hexadecimal.
     pub sum: String,
 }
 
