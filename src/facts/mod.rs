@@ -2,6 +2,7 @@
 //! the policy names.
 
 mod ancestors;
+mod engines;
 mod legacy;
 mod names;
 mod sessions;
@@ -9,6 +10,7 @@ mod trusted;
 mod users;
 
 pub use ancestors::Caller;
+pub use engines::{EngineError, EngineKind, get, running_engines};
 pub use legacy::legacy_tables;
 pub use names::{ProtocolNames, ServiceNames};
 pub use sessions::{Session, ssh_sessions};
