@@ -60,7 +60,11 @@ impl Routing {
                 },
             )?;
             for (index, everywhere) in routes {
-                if everywhere { ways_out.insert(index) } else { with_network.insert(index) };
+                if everywhere {
+                    ways_out.insert(index)
+                } else {
+                    with_network.insert(index)
+                };
             }
         }
         let name_of = |index: u32| read.get(&index).map(|(link, _): &(Link, _)| link.name.clone());
@@ -122,7 +126,10 @@ fn read_networks(message: &Message<'_>) -> Option<Vec<(u32, bool)>> {
     }
     let fields = Fields::<{ rt::ROUTE_DETAILS_END }>::read(message.payload.get(rt::ROUTE_HEAD..)?)?;
     // fe80::/10 and ff00::/8
-    if fields.get(rt::DST).is_some_and(|to| to.len() == 16 && (to[0] == 0xff || to[0] == 0xfe && to[1] & 0xc0 == 0x80)) {
+    if fields
+        .get(rt::DST)
+        .is_some_and(|to| to.len() == 16 && (to[0] == 0xff || to[0] == 0xfe && to[1] & 0xc0 == 0x80))
+    {
         return Some(Vec::new());
     }
     let mut indexes = Vec::from_iter(index);
