@@ -7,6 +7,8 @@ use std::collections::BTreeSet;
 
 /// The first version of Docker that drops what is sent to a container's own address, and what a wire brings to 127.0.0.1.
 const PROTECTING: u32 = 28;
+const KEEP_LOADED: &str = "keep palisade loaded, after the next boot too: `systemctl enable palisade`; Docker 28 and newer drop \
+                           these packets themselves";
 
 /// What an engine says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -75,8 +77,8 @@ fn without_rules(facts: &Facts<'_>) -> Option<Finding> {
         "docker-iptables-off",
         format!(
             "Docker may not load rules (`iptables: false` in {from}): containers have no way out unless something else \
-             masquerades, every published port is answered by docker-proxy, which hides who asks from the container, and networks \
-             are not kept apart"
+             masquerades, every published port is answered by docker-proxy, which hides who asks from the container, networks \
+             are not kept apart, and only palisade keeps others away from the addresses of containers"
         ),
         format!(
             "take `iptables` out of {from}, then `systemctl restart docker`: palisade guards what is published, whatever Docker loads"
@@ -180,23 +182,27 @@ fn direct_routing(facts: &Facts<'_>, leaks: &Leaks) -> Option<Finding> {
             (address, port) => std::net::SocketAddr::new(address, port).to_string(),
         })
         .collect();
-    let found = match (too_old, open.is_empty()) {
-        (None, true) => return None,
-        (Some(engine), true) => {
-            format!("{} does not keep others away from the addresses of its containers", engine.title())
-        }
-        (engine, false) => {
-            let who = engine.map_or_else(|| "the container engine".to_owned(), Engine::title);
-            format!("{who} does not keep others away from the addresses of its containers ({} is open)", some(open))
-        }
+    let found = match (too_old, open.len()) {
+        (None, 0) => return None,
+        (_, 0) => String::new(),
+        (_, 1) => format!(" ({} is open)", some(open)),
+        _ => format!(" ({} are open)", some(open)),
     };
+    let who = who(too_old, &leaks.direct);
     Some(warning(
         "direct-routing",
         format!(
-            "{found}: who routes packets there by this machine gets past what is published; palisade alone denies it"
+            "{who} does not keep others away from the addresses of its containers{found}: who routes packets there by this \
+             machine gets past what is published; palisade alone denies it"
         ),
-        "Docker 28 or newer drops them itself; until then keep palisade loaded: `systemctl enable palisade`",
+        KEEP_LOADED,
     ))
+}
+
+/// Who leaves something open: an engine by its version, else the owner of the rules that translate.
+fn who(engine: Option<&Engine>, open: &BTreeSet<Published>) -> String {
+    let owner = open.iter().find_map(|one| one.owner).unwrap_or("the container engine");
+    engine.map_or_else(|| owner.to_owned(), Engine::title)
 }
 
 fn loopback(facts: &Facts<'_>, leaks: &Leaks) -> Option<Finding> {
@@ -205,8 +211,7 @@ fn loopback(facts: &Facts<'_>, leaks: &Leaks) -> Option<Finding> {
     let unseen = facts.engines.iter().filter(|engine| engine.is_too_old() && !facts.legacy.is_empty());
     ports.extend(unseen.flat_map(|engine| engine.loopback_ports.iter().cloned()));
     (!ports.is_empty()).then(|| {
-        let engine = facts.engines.iter().find(|engine| engine.is_too_old());
-        let who = engine.map_or_else(|| "the container engine".to_owned(), Engine::title);
+        let who = who(facts.engines.iter().find(|engine| engine.is_too_old()), &leaks.loopback);
         warning(
             "loopback-ports-leak",
             format!(
@@ -217,7 +222,7 @@ fn loopback(facts: &Facts<'_>, leaks: &Leaks) -> Option<Finding> {
                     _ => format!("{} are", some(ports)),
                 }
             ),
-            "Docker 28 or newer drops them itself; until then keep palisade loaded: `systemctl enable palisade`",
+            KEEP_LOADED,
         )
     })
 }

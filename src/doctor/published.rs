@@ -1,9 +1,10 @@
 //! Ports that containers publish, as the kernel's rules have them, and who else gets to them.
 
 use super::Facts;
+use crate::owners::owner_of;
 use crate::resolve::Containers;
 use crate::ruleset::{
-    Cmp, CtKey, Expr, Family, Foreign, MetaKey, PayloadBase, Register, Rule, TableId,
+    Chain, Cmp, CtKey, Expr, Family, Foreign, MetaKey, PayloadBase, Register, Rule, TableId,
     xt::{Match, Target},
 };
 use crate::simulate::{Asked, Packet, Transport, Verdict, Way, follow, protocol};
@@ -25,6 +26,8 @@ pub(super) struct Published {
     pub on: Option<IpAddr>,
     /// The container's address and port.
     pub to: (IpAddr, u16),
+    /// Whose rule it is, as far as names tell.
+    pub owner: Option<&'static str>,
 }
 
 /// What of this the rules of others leave open. Palisade closes both, as long as it is loaded.
@@ -42,7 +45,12 @@ pub(super) fn published(facts: &Facts<'_>) -> BTreeSet<Published> {
     let bridges = facts.policy.valid().map_or(&default, |policy| &policy.containers.interfaces);
     let tables = facts.rules.tables.iter().filter(|(id, _)| **id != TableId::palisade());
     let rules = tables.flat_map(|(id, table)| {
-        table.chains.values().flat_map(|chain| &chain.rules).filter_map(|rule| translated(id.family, rule))
+        let of_chain = |(name, chain): (&String, &Chain)| {
+            let owner = owner_of(id, name, Some(table));
+            let ports = chain.rules.iter().filter_map(|rule| translated(id.family, rule));
+            ports.map(|one| Published { owner, ..one }).collect::<Vec<_>>()
+        };
+        table.chains.iter().flat_map(of_chain).collect::<Vec<_>>()
     });
     rules
         .filter(|one| match way_to(facts, one.to.0) {
@@ -127,7 +135,13 @@ fn translated(family: Family, rule: &Rule) -> Option<Published> {
             Expr::Foreign(Foreign::Target(extension)) => {
                 if let Some(Target::Dnat { address, port: to }) = extension.as_target(family != Family::Ip6) {
                     let port = port?;
-                    return Some(Published { protocol: protocol?, port, on, to: (address?, to.unwrap_or(port)) });
+                    return Some(Published {
+                        protocol: protocol?,
+                        port,
+                        on,
+                        to: (address?, to.unwrap_or(port)),
+                        owner: None,
+                    });
                 }
             }
             Expr::Foreign(Foreign::Nat(nat)) if nat.destination => {
@@ -142,6 +156,7 @@ fn translated(family: Family, rule: &Rule) -> Option<Published> {
                     port,
                     on,
                     to: (address(value(nat.addresses[0])?)?, to),
+                    owner: None,
                 });
             }
             expr => {
