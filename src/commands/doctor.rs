@@ -13,17 +13,20 @@ use crate::facts::{
 };
 use crate::load::{load_and_prove, missing};
 use crate::netlink::route::Routing;
-use crate::netlink::{Live, LiveSets, NetlinkError, Socket};
+use crate::netlink::{LiveSets, NetlinkError, Socket};
 use crate::policy::Problems;
 use crate::privileges::{keep_net_admin_alone, may_change_firewall};
 use crate::resolve::Resolved;
-use crate::ruleset::{Table, TableId};
+use crate::ruleset::{Ruleset, Table, TableId};
+use crate::simulate::AsListed;
 use crate::state::State;
 use anstyle::{AnsiColor, Style};
 use serde_json::json;
 use std::fs;
 use std::path::Path;
 
+/// How often the rules are read and looked at before giving up, when others keep changing them meanwhile.
+const ATTEMPTS: u32 = 20;
 const UFW: &str = "/etc/ufw/ufw.conf";
 /// Where ufw is, in one release or another.
 const UFW_PROGRAMS: [&str; 3] = ["/usr/sbin/ufw", "/usr/lib/ufw/ufw-init", "/lib/ufw/ufw-init"];
@@ -93,21 +96,15 @@ pub(super) fn run(path: &Path, state: &State) -> Result<Report, Error> {
     };
     let socket = Socket::open()?;
     let routing = Routing::open()?;
-    let live = match socket.live() {
-        Ok(live) => live,
-        Err(NetlinkError::NoNfTables) => Live::default(),
-        Err(error) => return Err(error.into()),
-    };
     let loaded = loaded(&socket, policy.table.as_ref())?;
-    let links = routing.links()?;
     let path = path.display().to_string();
     let facts = Facts {
         policy: policy.state(),
         path: &path,
-        rules: &live.ruleset,
-        sets: &LiveSets::new(&socket, &live, None),
+        rules: &Ruleset::default(),
+        sets: &AsListed,
         routes: &routing,
-        links,
+        links: routing.links()?,
         legacy,
         sysctls: sysctls(),
         boot,
@@ -120,7 +117,19 @@ pub(super) fn run(path: &Path, state: &State) -> Result<Report, Error> {
         waits,
         unexamined,
     };
-    Ok(report(&examine(&facts)))
+    for _ in 0..ATTEMPTS {
+        let live = match socket.live() {
+            Err(NetlinkError::NoNfTables) => return Ok(report(&examine(&facts))),
+            live => live?,
+        };
+        let sets = LiveSets::new(&socket, &live, None);
+        let findings = examine(&Facts { rules: &live.ruleset, sets: &sets, ..facts.clone() });
+        // What the sets were asked belongs to the rules that were read.
+        if socket.generation()? == live.genid {
+            return Ok(report(&findings));
+        }
+    }
+    Err(NetlinkError::Busy(ATTEMPTS).into())
 }
 
 const AS_ROOT: &str = "run palisade as root: `sudo palisade doctor`";

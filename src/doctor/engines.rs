@@ -118,7 +118,7 @@ fn macvlan(facts: &Facts<'_>) -> Option<Finding> {
 fn forwarding(facts: &Facts<'_>, published: &BTreeSet<Published>) -> Option<Finding> {
     let engines = here(facts);
     let v4 = !engines.is_empty() && facts.sysctls.forwards_v4 == Some(false);
-    let v6 = published.iter().any(|one| one.to.0.is_ipv6()) && facts.sysctls.forwards_v6 == Some(false);
+    let v6 = published.iter().any(|one| one.to.is_ipv6()) && facts.sysctls.forwards_v6 == Some(false);
     let sysctls: Vec<&str> = [(v4, "net.ipv4.ip_forward"), (v6, "net.ipv6.conf.all.forwarding")]
         .into_iter()
         .filter_map(|(off, name)| off.then_some(name))
@@ -175,13 +175,7 @@ fn bridge_netfilter(facts: &Facts<'_>) -> Option<Finding> {
 fn direct_routing(facts: &Facts<'_>, leaks: &Leaks) -> Option<Finding> {
     let loads = facts.docker.as_ref().is_none_or(|docker| docker.iptables);
     let too_old = facts.engines.iter().find(|engine| engine.is_too_old() && loads);
-    let open: BTreeSet<String> = leaks
-        .direct
-        .iter()
-        .map(|one| match one.to {
-            (address, port) => std::net::SocketAddr::new(address, port).to_string(),
-        })
-        .collect();
+    let open: BTreeSet<String> = leaks.direct.iter().map(|one| one.to.to_string()).collect();
     let found = match (too_old, open.len()) {
         (None, 0) => return None,
         (_, 0) => String::new(),

@@ -59,6 +59,7 @@ impl Severity {
 
 /// What is known of this machine. What could not be read stands in `unexamined`, and in its own place is as if nothing
 /// were there.
+#[derive(Clone)]
 pub struct Facts<'f> {
     /// The policy.
     pub policy: PolicyState<'f>,

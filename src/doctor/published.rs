@@ -9,7 +9,7 @@ use crate::ruleset::{
 };
 use crate::simulate::{Asked, Packet, Transport, Verdict, Way, follow, protocol};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Somebody far away, of each IP version, whose packets come in by the way out.
 const FAR_AWAY: [IpAddr; 2] =
@@ -25,7 +25,7 @@ pub(super) struct Published {
     /// The only address that is translated; `None` for all of this machine's.
     pub on: Option<IpAddr>,
     /// The container's address and port.
-    pub to: (IpAddr, u16),
+    pub to: SocketAddr,
     /// Whose rule it is, as far as names tell.
     pub owner: Option<&'static str>,
 }
@@ -53,7 +53,7 @@ pub(super) fn published(facts: &Facts<'_>) -> BTreeSet<Published> {
         table.chains.iter().flat_map(of_chain).collect::<Vec<_>>()
     });
     rules
-        .filter(|one| match way_to(facts, one.to.0) {
+        .filter(|one| match way_to(facts, one.to.ip()) {
             Some(interface) => bridges.iter().any(|bridge| bridge.covers(&interface)),
             None => false,
         })
@@ -67,12 +67,11 @@ pub(super) fn leaks(facts: &Facts<'_>, published: &BTreeSet<Published>) -> Leaks
         return leaks;
     };
     for one in published {
-        let (address, port) = one.to;
-        if gets_through(facts, way_out, one.protocol, address, port) {
+        if gets_through(facts, way_out, one.protocol, one.to) {
             leaks.direct.insert(*one);
         }
         if let Some(on) = one.on.filter(IpAddr::is_loopback)
-            && gets_through(facts, way_out, one.protocol, on, one.port)
+            && gets_through(facts, way_out, one.protocol, (on, one.port).into())
         {
             leaks.loopback.insert(*one);
         }
@@ -81,9 +80,9 @@ pub(super) fn leaks(facts: &Facts<'_>, published: &BTreeSet<Published>) -> Leaks
 }
 
 /// Whether somebody far away gets a packet through to a container, by the rules of all others than palisade.
-fn gets_through(facts: &Facts<'_>, way_out: &str, protocol: u8, to: IpAddr, port: u16) -> bool {
-    let transport = Transport::Ports { protocol, source: None, destination: port };
-    let packet = Packet::to_machine(far_away(to), to, transport).coming_in_by(way_out);
+fn gets_through(facts: &Facts<'_>, way_out: &str, protocol: u8, to: SocketAddr) -> bool {
+    let transport = Transport::Ports { protocol, source: None, destination: to.port() };
+    let packet = Packet::to_machine(far_away(to.ip()), to.ip(), transport).coming_in_by(way_out);
     let others = facts.rules.tables.iter().filter(|(id, _)| **id != TableId::palisade());
     let journey = follow(others, facts.sets, facts.routes, &packet);
     journey.trace.verdict == Verdict::Allow && matches!(journey.turns.last().map(|turn| &turn.way), Some(Way::Out(_)))
@@ -139,7 +138,7 @@ fn translated(family: Family, rule: &Rule) -> Option<Published> {
                         protocol: protocol?,
                         port,
                         on,
-                        to: (address?, to.unwrap_or(port)),
+                        to: (address?, to.unwrap_or(port)).into(),
                         owner: None,
                     });
                 }
@@ -155,7 +154,7 @@ fn translated(family: Family, rule: &Rule) -> Option<Published> {
                     protocol: protocol?,
                     port,
                     on,
-                    to: (address(value(nat.addresses[0])?)?, to),
+                    to: (address(value(nat.addresses[0])?)?, to).into(),
                     owner: None,
                 });
             }
