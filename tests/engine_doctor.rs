@@ -113,3 +113,14 @@ fn beside_podman_4_3() {
         ["Podman does not keep others away", "10.88.0.2:9000 and 10.88.0.3:9000 are open", "9200/tcp is published"];
     beside.doctor().are(&["direct-routing", "loopback-ports-leak"], &words);
 }
+
+#[test]
+fn beside_ufw_and_after_it_was_disabled() {
+    let beside = Beside::new(Setting::docker("sid", true).with_ufw());
+    beside.doctor().is_healthy();
+    beside.engine.enable_ufw();
+    beside.doctor().is_one("ufw-active", &["ufw is active"]);
+    // As its help says.
+    beside.engine.ufw(&["disable"]);
+    beside.doctor().is_healthy();
+}

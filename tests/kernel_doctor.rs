@@ -318,6 +318,14 @@ fn networks_that_the_host_never_sees() {
 }
 
 #[test]
+fn a_file_of_an_engine_that_makes_no_sense() {
+    let lab = Lab::new();
+    let planted = Planted::new(&lab);
+    planted.write("/etc/containers/networks/podman.json", "{");
+    planted.doctor().is_one("not-examined", &["the networks of Podman", "podman.json is not JSON"]);
+}
+
+#[test]
 fn an_engine_on_a_machine_that_does_not_forward() {
     let replay = Replay::new(Recording::read("docker-28.5-iptables"));
     let planted = Planted::new(&replay.lab);

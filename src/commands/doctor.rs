@@ -23,6 +23,7 @@ use crate::state::State;
 use anstyle::{AnsiColor, Style};
 use serde_json::json;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 /// How often the rules are read and looked at before giving up, when others keep changing them meanwhile.
@@ -46,8 +47,15 @@ pub(super) fn run(path: &Path, state: &State) -> Result<Report, Error> {
         said("the rules of the older iptables", why, AS_ROOT);
         Vec::new()
     });
-    let ufw = fs::read_to_string(UFW).is_ok_and(|text| is_enabled(&text))
-        && UFW_PROGRAMS.iter().any(|program| Path::new(program).exists());
+    let ufw = match fs::read_to_string(UFW) {
+        Ok(text) => is_enabled(&text) && UFW_PROGRAMS.iter().any(|program| Path::new(program).exists()),
+        Err(error) if error.kind() == ErrorKind::NotFound => false,
+        Err(error) => {
+            said("whether ufw comes at boot", format!("{UFW} can't be read: {error}"), "`ufw status`");
+            false
+        }
+    };
+    let sysctls = sysctls(&mut said);
     let firewalld = unit_state("firewalld.service") == UnitState::Enabled;
     let flush = flush().unwrap_or_else(|why| {
         said("what nftables.service loads at boot", why, "`systemctl cat nftables` names the file");
@@ -106,7 +114,7 @@ pub(super) fn run(path: &Path, state: &State) -> Result<Report, Error> {
         routes: &routing,
         links: routing.links()?,
         legacy,
-        sysctls: sysctls(),
+        sysctls,
         boot,
         enabled: Enabled { ufw, firewalld },
         flush,
@@ -205,15 +213,20 @@ fn flush() -> Result<Option<Flush>, String> {
     Ok(None)
 }
 
-fn sysctls() -> Sysctls {
-    let read = |name: &str| match fs::read_to_string(format!("/proc/sys/net/{name}")) {
+fn sysctls(said: &mut impl FnMut(&str, String, &str)) -> Sysctls {
+    let mut read = |name: &str| match fs::read_to_string(format!("/proc/sys/{}", name.replace('.', "/"))) {
         Ok(text) => Some(text.trim() != "0"),
-        Err(_) => None,
+        // Without IPv6, or while no bridge's frames meet iptables, there is no such file.
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => {
+            said(&format!("the sysctl {name}"), error.to_string(), &format!("`sysctl {name}`"));
+            None
+        }
     };
     Sysctls {
-        forwards_v4: read("ipv4/ip_forward"),
-        forwards_v6: read("ipv6/conf/all/forwarding"),
-        bridge_calls_iptables: read("bridge/bridge-nf-call-iptables"),
+        forwards_v4: read("net.ipv4.ip_forward"),
+        forwards_v6: read("net.ipv6.conf.all.forwarding"),
+        bridge_calls_iptables: read("net.bridge.bridge-nf-call-iptables"),
     }
 }
 

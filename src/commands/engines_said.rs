@@ -3,8 +3,10 @@
 use crate::doctor::{Engine, EngineNetwork};
 use crate::facts::{EngineKind, get, running_engines};
 use serde_json::Value;
+use std::ffi::OsStr;
 use std::fs;
-use std::path::Path;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 /// Where engines without a daemon keep their networks: Podman's netavark, and whoever uses CNI.
 const NETWORKS: [(&str, &str); 2] = [("Podman", "/etc/containers/networks"), ("CNI", "/etc/cni/net.d")];
@@ -33,7 +35,10 @@ pub(super) fn engines(docker: bool, said: &mut impl FnMut(&str, String, &str)) -
         said("the networks of Docker", why, "have dockerd listen there: `-H unix:///var/run/docker.sock`");
     }
     for (name, folder) in NETWORKS {
-        let networks = networks_in(folder);
+        let networks = networks_in(folder).unwrap_or_else(|why| {
+            said(&format!("the networks of {name}"), why, "mend that file, or take it away");
+            Vec::new()
+        });
         if !networks.is_empty() && !engines.iter().any(|engine| engine.name == name) {
             engines.push(Engine { name: name.to_owned(), networks, ..Engine::default() });
         }
@@ -82,12 +87,20 @@ fn list(value: &Value) -> impl Iterator<Item = &Value> {
 }
 
 /// The networks of a folder: netavark's files name the driver, those of CNI a plugin.
-fn networks_in(folder: &str) -> Vec<EngineNetwork> {
+fn networks_in(folder: &str) -> Result<Vec<EngineNetwork>, String> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(|error| format!("{folder} can't be read: {error}"))?,
+    };
+    let of_networks = |path: &PathBuf| {
+        let extension = path.extension().and_then(OsStr::to_str);
+        extension.is_some_and(|extension| ["json", "conf", "conflist"].contains(&extension))
+    };
     let mut networks = Vec::new();
-    for path in fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
-        let Some(file) = fs::read(&path).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok()) else {
-            continue;
-        };
+    for path in entries.flatten().map(|entry| entry.path()).filter(of_networks) {
+        let text = fs::read(&path).map_err(|error| format!("{} can't be read: {error}", path.display()))?;
+        let file: Value =
+            serde_json::from_slice(&text).map_err(|error| format!("{} is not JSON: {error}", path.display()))?;
         let plugins = file.get("plugins").into_iter().flat_map(list);
         let drivers = plugins.chain([&file]).flat_map(|part| ["driver", "type"].map(|key| part.get(key)));
         let name = file.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -95,5 +108,5 @@ fn networks_in(folder: &str) -> Vec<EngineNetwork> {
         networks.push(EngineNetwork { name, driver, talks: true });
     }
     networks.sort_by(|one, other| one.name.cmp(&other.name));
-    networks
+    Ok(networks)
 }

@@ -135,6 +135,7 @@ fn each_fact_that_is_wrong_is_one_finding() {
     ];
     for (id, change) in cases {
         assert_eq!(ids(change), [id]);
+        assert!(include_str!("../../docs/operations.md").contains(&format!("`{id}`")), "no row for {id}");
     }
 }
 

@@ -1,7 +1,10 @@
 //! How Docker's daemon was started: what it does not say over its socket.
 
+use procfs::ProcError;
 use procfs::process::{Process, all_processes};
 use serde_json::Value;
+use std::ffi::OsStr;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 /// Where its options are unless it is told otherwise.
@@ -24,30 +27,42 @@ pub struct DockerOptions {
 /// The options of the daemon in this network namespace; `None` where none runs. To be asked while this process is root.
 ///
 /// # Errors
-/// Its file can't be read: a clause that names it.
+/// Its file, or what the kernel says of its process, can't be read: a clause that says which.
 pub fn docker_options() -> Result<Option<DockerOptions>, String> {
-    let own = Process::myself().ok().and_then(|own| network(&own));
-    let daemon = all_processes().into_iter().flatten().flatten().find(|process| {
-        let named = process.stat().is_ok_and(|stat| stat.comm == "dockerd");
-        named && network(process) == own
-    });
-    let Some(arguments) = daemon.and_then(|daemon| daemon.cmdline().ok()) else { return Ok(None) };
-    let named = value(&arguments, "config-file");
-    let path = PathBuf::from(named.unwrap_or(CONFIGURATION));
+    let own = Process::myself().and_then(|own| network(&own));
+    let own = own.map_err(|error| format!("this process's namespaces can't be read: {error}"))?;
+    let daemons = all_processes().into_iter().flatten().flatten();
+    for daemon in daemons.filter(|process| process.stat().is_ok_and(|stat| stat.comm == "dockerd")) {
+        let process = |error| format!("process {}, dockerd, can't be looked at: {error}", daemon.pid());
+        match network(&daemon) {
+            // It has ended meanwhile.
+            Err(ProcError::NotFound(_)) => {}
+            Ok(network) if network != own => {}
+            Err(error) => return Err(process(error)),
+            Ok(_) => return options_of(&daemon.cmdline().map_err(process)?).map(Some),
+        }
+    }
+    Ok(None)
+}
+
+fn options_of(arguments: &[String]) -> Result<DockerOptions, String> {
+    let path = PathBuf::from(value(arguments, "config-file").unwrap_or(CONFIGURATION));
+    let shown = path.display().to_string();
     let file = match std::fs::metadata(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Value::Null,
-        Ok(found) if found.len() > MAX_CONFIGURATION => return Err(format!("{} is too long", path.display())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Value::Null,
+        Ok(found) if found.len() > MAX_CONFIGURATION => return Err(format!("{shown} is too long")),
         _ => {
-            let text = std::fs::read(&path).map_err(|error| format!("{} can't be read: {error}", path.display()))?;
-            serde_json::from_slice(&text).map_err(|error| format!("{} is not JSON: {error}", path.display()))?
+            let text = std::fs::read(&path).map_err(|error| format!("{shown} can't be read: {error}"))?;
+            serde_json::from_slice(&text).map_err(|error| format!("{shown} is not JSON: {error}"))?
         }
     };
-    Ok(Some(options(&arguments, &file, &path.display().to_string())))
+    Ok(options(arguments, &file, &shown))
 }
 
 /// The network namespace that a process is in.
-fn network(process: &Process) -> Option<u64> {
-    process.namespaces().ok()?.0.get(std::ffi::OsStr::new("net")).map(|namespace| namespace.identifier)
+fn network(process: &Process) -> Result<Option<u64>, ProcError> {
+    let namespaces = process.namespaces()?;
+    Ok(namespaces.0.get(OsStr::new("net")).map(|namespace| namespace.identifier))
 }
 
 fn options(arguments: &[String], file: &Value, path: &str) -> DockerOptions {

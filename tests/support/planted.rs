@@ -113,13 +113,13 @@ impl Said {
 impl Said {
     /// Fails unless there is one finding, of that kind, with these words in it.
     #[track_caller]
-    pub fn is_one(self, id: &str, words: &[&str]) {
+    pub fn is_one(&self, id: &str, words: &[&str]) {
         self.are(&[id], words);
     }
 
     /// Fails unless these are the findings, with these words in them.
     #[track_caller]
-    pub fn are(self, ids: &[&str], words: &[&str]) {
+    pub fn are(&self, ids: &[&str], words: &[&str]) {
         assert_eq!(self.findings.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), ids, "{}", self.text);
         assert_eq!(self.status, Some(2));
         for word in words {
@@ -129,7 +129,7 @@ impl Said {
     }
 
     #[track_caller]
-    pub fn is_healthy(self) {
+    pub fn is_healthy(&self) {
         assert_eq!(self.findings, [], "{}", self.text);
         assert_eq!(
             (self.status, self.text.as_str()),
