@@ -23,7 +23,8 @@ use std::time::Duration;
         /var/lib/palisade/          the last five rulesets that were good, a change that waits for confirmation\n  \
         /run/palisade/lock          one change at a time\n\n\
         Exit status: 0 is success, 1 an error; `diff` exits with 2 when the kernel differs, `status` with 3 when nothing \
-        is loaded; `explain` with 2 when the connection is denied, with 3 when it can't tell."
+        is loaded; `explain` with 2 when the connection is denied, with 3 when it can't tell; `doctor` with 2 when \
+        there are findings."
 )]
 pub struct Cli {
     /// Options of every command.
@@ -198,6 +199,14 @@ pub enum Command {
         #[arg(long)]
         planned: bool,
     },
+    /// Say what on this machine works against the policy, what each finding means, and what mends it.
+    ///
+    /// Looks at other firewalls and what they drop, at container engines and what they leave open, at sysctls and interfaces,
+    /// at the boot, and at the policy and whether it is loaded. Changes nothing, and runs no other program. What could not be
+    /// looked at is a finding, too.
+    ///
+    /// Exit status: 0 healthy, 2 findings, 1 error.
+    Doctor,
     /// Remove palisade's table, and with it every restriction that it enforces.
     ///
     /// Asks first. What other firewalls and container engines have loaded stays as it is.

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 const PURE: &[&str] = &[
     "access",
     "changes",
+    "doctor",
     "explanation",
+    "owners",
     "policy",
     "ports",
     "resolve",

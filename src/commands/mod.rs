@@ -6,6 +6,8 @@ mod check;
 mod confirm;
 mod diff;
 mod disable;
+mod doctor;
+mod engines_said;
 mod explain;
 mod generate;
 mod loading;
@@ -67,6 +69,7 @@ pub fn run(cli: &Cli) -> Result<Report, Error> {
             let question = explain::Question { target: *target, from: *from, to: *to, on: on.as_deref() };
             explain::run(policy, &question, *planned)
         }
+        Command::Doctor => doctor::run(policy, &state),
         Command::Disable { yes } => disable::run(&state, *yes),
         Command::Boot => boot::run(policy, &state),
         Command::Schema => generate::schema(),

@@ -5,7 +5,8 @@
 //! million elements as libnftnl objects cost 1.6 s and 319 MB. All reading is our own, safe and total: libnftnl fails a
 //! whole rule on one expression that it does not know.
 //!
-//! Beside it, the connections that the kernel tracks ([`conntrack`]) and the routes that it would take ([`route`]).
+//! Beside it, the connections that the kernel tracks ([`conntrack`]), the routes that it would take ([`route`]) and the
+//! interfaces that there are ([`link`]).
 
 mod attr;
 mod batch;
@@ -17,6 +18,7 @@ mod encode;
 mod error;
 mod expr;
 mod handles;
+pub mod link;
 mod live;
 mod lookup;
 mod problem;

@@ -243,6 +243,15 @@ pub mod rt {
     pub const LINK_INDEX: usize = 4;
     pub const IFNAME: u16 = 3;
     pub const LINK_END: usize = 4;
+    pub const MASTER: u16 = 10;
+    pub const LINKINFO: u16 = 18;
+    pub const LINK_DETAILS_END: usize = 19;
+    pub const INFO_KIND: u16 = 1;
+    pub const INFO_END: usize = 2;
+    /// Bytes of `struct rtnexthop`, whose first two are its length with its attributes.
+    pub const NEXT_HOP_HEAD: usize = 8;
+    pub const MULTIPATH: u16 = 9;
+    pub const ROUTE_DETAILS_END: usize = 10;
     pub const NETCONF_IFINDEX: u16 = 1;
     pub const NETCONF_FORWARDING: u16 = 2;
     pub const NETCONF_END: usize = 3;
