@@ -4,7 +4,9 @@
 mod ancestors;
 mod engines;
 mod legacy;
+mod listeners;
 mod names;
+mod published;
 mod sessions;
 mod trusted;
 mod users;
@@ -12,7 +14,9 @@ mod users;
 pub use ancestors::Caller;
 pub use engines::{EngineError, EngineKind, get, running_engines};
 pub use legacy::legacy_tables;
+pub use listeners::{Holder, Listener, listeners};
 pub use names::{ProtocolNames, ServiceNames};
+pub use published::{PublishedPort, published_ports};
 pub use sessions::{Session, ssh_sessions};
 pub use trusted::{MAX_LIST, MAX_POLICY, Refusal, read_trusted};
 
