@@ -23,6 +23,7 @@ pub mod delta;
 pub mod enforce;
 pub mod error;
 pub mod explanation;
+pub mod exposure;
 pub mod facts;
 pub mod guard;
 pub mod keeper;
