@@ -7,6 +7,7 @@ mod confirm;
 mod diff;
 mod disable;
 mod explain;
+mod exposure;
 mod generate;
 mod loading;
 mod rollback;
@@ -64,6 +65,7 @@ pub fn run(cli: &Cli) -> Result<Report, Error> {
             let question = explain::Question { target: *target, from: *from, to: *to, on: on.as_deref() };
             explain::run(policy, &question, *planned)
         }
+        Command::Exposure => exposure::run(),
         Command::Disable { yes } => disable::run(&state, *yes),
         Command::Boot => boot::run(policy, &state),
         Command::Schema => generate::schema(),

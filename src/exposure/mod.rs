@@ -20,7 +20,7 @@ mod zones;
 
 pub use reach::{Clause, Label, Reach};
 pub use rows::{Purpose, Row};
-pub use words::{Listing, Listings, json, lists, text};
+pub use words::{Listing, Listings, json, lists, range, text};
 
 use crate::facts::{Listener, PublishedPort};
 use crate::ruleset::{Table, TableId};

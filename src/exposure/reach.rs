@@ -83,6 +83,11 @@ impl Reach {
         self.who.contains(&Clause::default())
     }
 
+    /// Whether all of a clause reach it, as far as the formulas tell.
+    pub fn covers(&self, clause: &Clause) -> bool {
+        self.who.iter().any(|other| other.covers(clause))
+    }
+
     /// Whether it is nobody for certain.
     pub fn is_nobody(&self) -> bool {
         self.who.is_empty() && self.unknown.is_empty()
@@ -118,6 +123,7 @@ impl Reach {
     }
 
     /// All but those who are in `label`.
+    #[must_use]
     pub fn but(mut self, label: &Label) -> Self {
         self.who = self.who.into_iter().map(|clause| clause.without(label)).collect();
         self.unknown = self.unknown.into_iter().map(|(clause, why)| (clause.without(label), why)).collect();

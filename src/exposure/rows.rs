@@ -2,8 +2,9 @@
 
 use super::Machine;
 use super::forwarded::forwarded;
-use super::reach::Reach;
+use super::reach::{Label, Reach};
 use crate::facts::{EngineKind, Listener};
+use crate::ruleset::TableId;
 use crate::simulate::Translation;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -131,6 +132,7 @@ pub(super) fn rows(machine: &Machine<'_>) -> Vec<Row> {
 /// The rows with all that asking has found out, in the order of their ports.
 pub(super) fn finish(machine: &Machine<'_>, mut rows: Vec<Row>) -> Vec<Row> {
     rows.retain_mut(|row| !row.by_rules || is_forwarded(machine, row));
+    rows.iter_mut().for_each(|row| say_alike(machine, row));
     rows.sort_by(|a, b| (a.port, a.protocol, a.purpose, &a.owner).cmp(&(b.port, b.protocol, b.purpose, &b.owner)));
     rows
 }
@@ -160,4 +162,35 @@ fn is_forwarded(machine: &Machine<'_>, row: &mut Row) -> bool {
         row.container_port = Some(port);
     }
     true
+}
+
+/// Says of both IP versions alike what is so of one because nobody of the other is left out.
+fn say_alike(machine: &Machine<'_>, row: &mut Row) {
+    let [Some(v4), Some(v6)] = &row.reach else { return };
+    let alike = |reach: &Reach, other: &Reach, six: bool| {
+        let mut alike = reach.clone();
+        for clause in &mut alike.who {
+            let same = other.who.iter().filter(|other| other.within == clause.within);
+            let left_out: Vec<Label> = same.flat_map(|other| other.but.clone()).collect();
+            clause.but.extend(left_out.into_iter().filter(|label| is_nobody_of(machine, label, six)));
+        }
+        alike
+    };
+    row.reach = [Some(alike(v4, v6, false)), Some(alike(v6, v4, true))];
+}
+
+/// Whether nobody of an IP version has such a label.
+fn is_nobody_of(machine: &Machine<'_>, label: &Label, six: bool) -> bool {
+    match label {
+        Label::Group(name) | Label::List(name) => {
+            let set = format!("{name}-{}", if six { "v6" } else { "v4" });
+            let ours = machine.tables.iter().find(|(id, _)| **id == TableId::palisade());
+            ours.is_some_and(|(_, table)| !table.sets.contains_key(&set))
+        }
+        Label::Containers => {
+            let mut containers = machine.interfaces.iter().filter(|interface| interface.containers);
+            !containers.any(|interface| super::zones::networks(interface, six).next().is_some())
+        }
+        _ => false,
+    }
 }

@@ -177,22 +177,21 @@ impl<'m> Scout<'m> {
                 _ => Label::By(self.name(behind)),
             }
         });
-        // Containers are among everyone, unless it is said otherwise.
-        let unreached: Vec<&Behind> = containers
-            .iter()
-            .filter(|behind| !behind.reach.is_everyone() && behind.reach.unknown.is_empty())
-            .collect();
-        let left_out: Vec<Label> = match unreached.len() {
-            len if len == containers.len() && len > 0 => vec![Label::Containers],
-            _ => unreached.into_iter().map(|behind| Label::ContainersBy(self.name(behind))).collect(),
-        };
         let is_everyone = |clause: &Clause| clause.within.iter().all(|label| matches!(label, Label::FromPort(_)));
         let (everyone, others): (Vec<Clause>, Vec<Clause>) = plain.who.into_iter().partition(is_everyone);
-        let mut everyone = Reach { who: everyone, unknown: Vec::new() };
-        for label in &left_out {
-            everyone = everyone.but(label);
+        let mut reach = Reach { who: others, unknown: plain.unknown };
+        for clause in everyone {
+            // Containers are among everyone, unless it is said otherwise.
+            let is_among = |behind: &&Behind| behind.reach.covers(&clause) || !behind.reach.unknown.is_empty();
+            let left_out: Vec<&Behind> = containers.iter().filter(|behind| !is_among(behind)).collect();
+            let left_out: Vec<Label> = match left_out.len() == containers.len() && !left_out.is_empty() {
+                true => vec![Label::Containers],
+                false => left_out.into_iter().map(|behind| Label::ContainersBy(self.name(behind))).collect(),
+            };
+            let one = Reach { who: vec![clause], unknown: Vec::new() };
+            reach = reach.or(left_out.iter().fold(one, Reach::but));
         }
-        everyone.or(Reach { who: others, unknown: plain.unknown })
+        reach
     }
 
     fn containers(&self, containers: &[Behind]) -> Reach {
@@ -221,7 +220,7 @@ fn together(all: &[Behind], label: impl Fn(&Behind) -> Label) -> Reach {
     for behind in all {
         let label = label(behind);
         for clause in &behind.reach.who {
-            let everywhere = all.iter().all(|other| other.reach.who.contains(clause));
+            let everywhere = all.iter().all(|other| other.reach.covers(clause));
             let one = Reach { who: vec![clause.clone()], unknown: Vec::new() };
             reach = reach.or(if everywhere { one } else { one.within(&label) });
         }

@@ -25,6 +25,17 @@ pub struct Listing {
 /// What is in those that are spoken of.
 pub type Listings = BTreeMap<Label, Listing>;
 
+/// From the first address to the last in words, each as its bytes in network order; empty for what is none.
+#[must_use]
+pub fn range(first: &[u8], last: &[u8]) -> String {
+    let number = |bytes: &[u8]| bytes.iter().fold(0, |number, byte| number << 8 | u128::from(*byte));
+    match (first.len(), last.len()) {
+        (4, 4) => super::zones::words(false, (number(first), number(last))),
+        (16, 16) => super::zones::words(true, (number(first), number(last))),
+        _ => String::new(),
+    }
+}
+
 /// The groups and lists of the policy that rows speak of: what is in them is worth saying.
 #[must_use]
 pub fn lists(rows: &[Row]) -> BTreeSet<Label> {
@@ -205,7 +216,6 @@ fn short(label: &Label, listings: &Listings) -> String {
 
 /// For a line of the table.
 fn who(row: &Row, listings: &Listings) -> String {
-    let [v4, v6] = &row.reach;
     let reach = united(row);
     if reach.is_nobody() {
         return match (row.is_for_this_machine(), only_address(row)) {
@@ -214,40 +224,24 @@ fn who(row: &Row, listings: &Listings) -> String {
             (false, None) => "nobody".to_owned(),
         };
     }
-    let over = |clause: &Clause| {
-        let of_addresses = |label: &Label| {
-            !matches!(label, Label::By(_) | Label::FromPort(_) | Label::Containers | Label::ContainersBy(_))
-        };
-        let has = |of: &Option<Reach>| of.as_ref().map(|reach| reach.who.contains(clause));
-        match (has(v4), has(v6)) {
-            _ if clause.within.iter().any(of_addresses) => "",
-            (Some(true), Some(false)) => " over IPv4",
-            (Some(false), Some(true)) => " over IPv6",
-            _ => "",
+    // Those who fare alike over both IP versions first, then by who is left out.
+    let clauses: BTreeSet<&Clause> = row.reach.iter().flatten().flat_map(|reach| &reach.who).collect();
+    let clauses = clauses.into_iter().filter(|clause| reach.who.contains(clause) || !over(row, clause).is_empty());
+    let mut by_exception: Vec<(&BTreeSet<Label>, Vec<String>)> = Vec::new();
+    for clause in clauses {
+        let said = who_of(clause, listings) + over(row, clause);
+        match by_exception.iter_mut().find(|(but, _)| **but == clause.but) {
+            Some((_, said_before)) => said_before.push(said),
+            None => by_exception.push((&clause.but, vec![said])),
         }
-    };
+    }
     let mut parts: Vec<String> = Vec::new();
-    for clause in &reach.who {
-        let names = words(clause, listings);
-        let mut part = match clause.within.iter().next().filter(|_| clause.within.len() == 1) {
-            Some(label @ Label::Group(name)) => format!("{name}{}", size(listings.get(label))),
-            _ if names.len() > SHOWN => {
-                let shown = names.get(..SHOWN).unwrap_or_default().join(", ");
-                format!("{shown} and {} more", names.len() - SHOWN)
-            }
-            _ => names.join(", "),
-        };
-        part.push_str(over(clause));
-        if !clause.but.is_empty() {
-            let but: Vec<String> = clause.but.iter().flat_map(|label| label_words(label, listings)).collect();
-            let more = but.len().saturating_sub(SHOWN);
-            part.push_str(" but ");
-            part.push_str(&but.get(..but.len() - more).unwrap_or_default().join(", "));
-            if more > 0 {
-                let _ = write!(part, " and {more} more");
-            }
-        }
-        parts.push(part);
+    for (but, said) in by_exception {
+        let but: Vec<String> = but.iter().flat_map(|label| label_words(label, listings)).collect();
+        parts.push(match but.is_empty() {
+            true => said.join(", "),
+            false => format!("{} but {}", said.join(", "), some(&but)),
+        });
     }
     if !reach.unknown.is_empty() {
         let everyone = reach.unknown.iter().any(|(clause, _)| clause.within.is_empty() && clause.but.is_empty());
@@ -260,6 +254,36 @@ fn who(row: &Row, listings: &Listings) -> String {
     match only_address(row) {
         Some(address) => format!("{} (at {address})", parts.join("; ")),
         None => parts.join("; "),
+    }
+}
+
+/// A clause without its exceptions, in short.
+fn who_of(clause: &Clause, listings: &Listings) -> String {
+    match clause.within.iter().next().filter(|_| clause.within.len() == 1) {
+        Some(label @ Label::Group(name)) => format!("{name}{}", size(listings.get(label))),
+        _ => some(&words(clause, listings)),
+    }
+}
+
+/// The first of these, and how many more there are.
+fn some(names: &[String]) -> String {
+    match names.get(..SHOWN).filter(|_| names.len() > SHOWN + 1) {
+        Some(shown) => format!("{} and {} more", shown.join(", "), names.len() - SHOWN),
+        None => names.join(", "),
+    }
+}
+
+/// Over which IP version alone a clause holds, where its addresses do not tell.
+fn over(row: &Row, clause: &Clause) -> &'static str {
+    let [Some(v4), Some(v6)] = &row.reach else { return "" };
+    let tells = clause
+        .within
+        .iter()
+        .any(|label| matches!(label, Label::Group(_) | Label::List(_) | Label::Set(..) | Label::Network(_)));
+    match (v4.who.contains(clause), v6.who.contains(clause)) {
+        (true, false) if !tells || v6.covers(clause) => " over IPv4",
+        (false, true) if !tells || v4.covers(clause) => " over IPv6",
+        _ => "",
     }
 }
 
