@@ -9,8 +9,9 @@ use crate::simulate::Translation;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Programs that hold a published port for a container.
-const PROXIES: [&str; 6] = ["docker-proxy", "conmon", "rootlessport", "slirp4netns", "pasta", "pasta.avx2"];
+/// Programs that hold a published port for a container; Docker's daemon does so itself where it runs no proxies.
+const PROXIES: [&str; 7] =
+    ["docker-proxy", "dockerd", "conmon", "rootlessport", "slirp4netns", "pasta", "pasta.avx2"];
 /// Those of them that hold nothing else, so that a container is there whoever says so.
 const NOTHING_ELSE: [&str; 2] = ["docker-proxy", "rootlessport"];
 

@@ -116,7 +116,7 @@ impl<'m> Scout<'m> {
                     };
                     reach = reach.or(self.asker.ask(&question, &mut seen));
                 }
-                if near {
+                if near && !interface.containers {
                     reach = reach.within(&Label::Network(words(self.six, part.interval)));
                 }
                 found.push((part.interval, reach));
