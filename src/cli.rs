@@ -199,6 +199,15 @@ pub enum Command {
         #[arg(long)]
         planned: bool,
     },
+    /// Say which ports are listened on, whose they are, and who can reach them.
+    ///
+    /// Tells every TCP and UDP socket that takes what comes, with its process, and every port that a container publishes,
+    /// with its container; each with who reaches it by the live rules of all tables: everyone, groups of the policy,
+    /// addresses, containers, nobody. Containers are told by their engine, or else by the rules. Where it can't be told who
+    /// reaches a port, it says `unknown`, and why. No policy is read.
+    ///
+    /// Exit status: 0 it was told, 1 error.
+    Exposure,
     /// Say what on this machine works against the policy, what each finding means, and what mends it.
     ///
     /// Looks at other firewalls and what they drop, at container engines and what they leave open, at sysctls and interfaces,

@@ -24,6 +24,7 @@ pub mod doctor;
 pub mod enforce;
 pub mod error;
 pub mod explanation;
+pub mod exposure;
 pub mod facts;
 pub mod guard;
 pub mod keeper;

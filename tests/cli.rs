@@ -29,13 +29,14 @@ error: there is no group `anny`
   |
   = help: did you mean `any`?
 ";
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 15] = [
     "check",
     "show",
     "diff",
     "apply",
     "status",
     "explain",
+    "exposure",
     "doctor",
     "disable",
     "boot",

@@ -9,6 +9,7 @@ mod disable;
 mod doctor;
 mod engines_said;
 mod explain;
+mod exposure;
 mod generate;
 mod loading;
 mod rollback;
@@ -70,6 +71,7 @@ pub fn run(cli: &Cli) -> Result<Report, Error> {
             explain::run(policy, &question, *planned)
         }
         Command::Doctor => doctor::run(policy, &state),
+        Command::Exposure => exposure::run(),
         Command::Disable { yes } => disable::run(&state, *yes),
         Command::Boot => boot::run(policy, &state),
         Command::Schema => generate::schema(),

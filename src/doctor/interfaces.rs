@@ -1,7 +1,7 @@
 //! Interfaces that the policy does not know, or takes for others than they are.
 
 use super::{Facts, Finding, error, some, warning};
-use crate::netlink::link::Link;
+use crate::netlink::RoutedLink;
 use crate::resolve::{Action, Interface, Peers, Resolved};
 
 /// Kinds of interfaces that guests are behind, whatever they are called.
@@ -17,7 +17,7 @@ pub(super) fn examine(facts: &Facts<'_>, findings: &mut Vec<Finding>) {
 
 /// Who comes in by the interfaces of containers counts as a container, whoever it is.
 fn way_out(facts: &Facts<'_>, policy: &Resolved) -> Option<Finding> {
-    let taken = |link: &&Link| link.is_way_out && is_container(policy, &link.name);
+    let taken = |link: &&RoutedLink| link.is_way_out && is_container(policy, &link.name);
     let link = facts.links.iter().find(taken)?;
     let name = &link.name;
     let others: Vec<&str> = facts
@@ -46,8 +46,8 @@ fn guests(facts: &Facts<'_>, policy: &Resolved) -> Option<Finding> {
     }
     let forwards = facts.sysctls.forwards_v4 == Some(true) || facts.sysctls.forwards_v6 == Some(true);
     let ports =
-        |bridge: &Link| facts.links.iter().filter(|link| link.master.as_deref() == Some(&bridge.name)).count();
-    let stopped = |link: &&Link| {
+        |bridge: &RoutedLink| facts.links.iter().filter(|link| link.master.as_deref() == Some(&bridge.name)).count();
+    let stopped = |link: &&RoutedLink| {
         let routed = forwards && link.has_network && !link.is_way_out && link.master.is_none() && is_of_guests(link);
         // Frames from port to port pass the same hook where the kernel is told so.
         let bridged = link.kind.as_deref() == Some("bridge")
@@ -73,7 +73,7 @@ fn guests(facts: &Facts<'_>, policy: &Resolved) -> Option<Finding> {
     ))
 }
 
-fn is_of_guests(link: &Link) -> bool {
+fn is_of_guests(link: &RoutedLink) -> bool {
     let kind = link.kind.as_deref().unwrap_or_default();
     KINDS.contains(&kind) || kind == "veth" && WIRES.iter().any(|begin| link.name.starts_with(begin))
 }

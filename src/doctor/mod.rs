@@ -15,7 +15,7 @@ pub use firewalls::Enabled;
 pub use own::{Kernel, Loaded, PolicyState};
 
 use crate::facts::{DockerOptions, Flush, UnitState};
-use crate::netlink::link::Link;
+use crate::netlink::RoutedLink;
 use crate::ruleset::Ruleset;
 use crate::simulate::{Routes, Sets};
 use serde::Serialize;
@@ -72,7 +72,7 @@ pub struct Facts<'f> {
     /// Where packets go.
     pub routes: &'f dyn Routes,
     /// The interfaces.
-    pub links: Vec<Link>,
+    pub links: Vec<RoutedLink>,
     /// The tables of the older iptables that are loaded.
     pub legacy: Vec<String>,
     /// The sysctls.

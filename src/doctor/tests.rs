@@ -26,12 +26,12 @@ impl Routes for ToDocker {
     }
 }
 
-fn link(name: &str, kind: &str) -> Link {
-    Link {
+fn link(name: &str, kind: &str) -> RoutedLink {
+    RoutedLink {
         name: name.to_owned(),
         kind: (!kind.is_empty()).then(|| kind.to_owned()),
         has_network: true,
-        ..Link::default()
+        ..RoutedLink::default()
     }
 }
 
@@ -41,7 +41,7 @@ fn found(policy: &Resolved, rules: &Ruleset, change: impl Fn(&mut Facts<'_>)) ->
     let network = EngineNetwork { name: "bridge".to_owned(), driver: "bridge".to_owned(), talks: true };
     let version = Some("28.5.2".to_owned());
     let engine = Engine { name: "Docker".to_owned(), version, networks: vec![network], ..Engine::default() };
-    let eth0 = Link { is_way_out: true, ..link("eth0", "") };
+    let eth0 = RoutedLink { is_way_out: true, ..link("eth0", "") };
     let sysctls = Sysctls { forwards_v4: Some(true), forwards_v6: Some(false), bridge_calls_iptables: Some(false) };
     let mut facts = Facts {
         policy: PolicyState::Valid(policy),
@@ -123,7 +123,7 @@ fn each_fact_that_is_wrong_is_one_finding() {
         ("legacy-iptables", |facts| facts.legacy = vec!["filter".to_owned()]),
         ("docker-iptables-off", |facts| facts.docker.iter_mut().for_each(|docker| docker.iptables = false)),
         ("macvlan-network", |facts| facts.engines[0].networks[0].driver = "ipvlan".to_owned()),
-        ("macvlan-network", |facts| facts.links.push(Link { has_network: false, ..link("vm0", "macvtap") })),
+        ("macvlan-network", |facts| facts.links.push(RoutedLink { has_network: false, ..link("vm0", "macvtap") })),
         ("forwarding-off", |facts| facts.sysctls.forwards_v4 = Some(false)),
         ("bridge-netfilter-off", |facts| facts.docker.iter_mut().for_each(|docker| docker.userland_proxy = false)),
         ("bridge-netfilter-off", |facts| facts.engines[0].networks[0].talks = false),
@@ -153,8 +153,8 @@ fn the_worst_comes_first() {
 fn who_is_this_machine_itself_in_its_own_network_is_no_guest() {
     // An uplink of the kind that a container has, and a client of somebody else's VPN through which everything goes.
     let healthy = ids(|facts| {
-        facts.links.push(Link { is_way_out: true, ..link("mv-uplink", "macvlan") });
-        facts.links.push(Link { is_way_out: true, ..link("wg0", "wireguard") });
+        facts.links.push(RoutedLink { is_way_out: true, ..link("mv-uplink", "macvlan") });
+        facts.links.push(RoutedLink { is_way_out: true, ..link("wg0", "wireguard") });
         facts.links.push(link("veth7", "vlan"));
     });
     assert_eq!(healthy, Vec::<&str>::new());
@@ -185,7 +185,8 @@ fn guests_are_told_by_the_kind_of_their_interface_or_the_name_of_their_wire() {
 
 #[test]
 fn a_way_out_counts_as_containers_by_its_name_alone() {
-    let way_out = |facts: &mut Facts<'_>| facts.links.push(Link { is_way_out: true, ..link("br-lan", "bridge") });
+    let way_out =
+        |facts: &mut Facts<'_>| facts.links.push(RoutedLink { is_way_out: true, ..link("br-lan", "bridge") });
     assert_eq!(ids(way_out), ["way-out-is-containers"]);
     let interfaces = [Interface { name: "docker0".to_owned(), wildcard: false }].into();
     let policy = Resolved { containers: Containers { interfaces, ..Containers::default() }, ..Resolved::default() };

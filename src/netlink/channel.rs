@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::socket::{MsgFlags, setsockopt, sockopt};
 use std::cell::{Cell, RefCell};
+use std::ops::ControlFlow;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// Room for one datagram: the kernel's dumps come in at most 32 KiB.
@@ -120,13 +121,42 @@ impl Channel {
         write: impl FnOnce(&mut Vec<u8>, u32),
         mut read: impl FnMut(&Message<'_>) -> Option<()>,
     ) -> Result<End, NetlinkError> {
+        let mut whole = true;
+        let end = self.converse(doing, dump, write, |message| {
+            whole &= read(message).is_some();
+            ControlFlow::Continue(())
+        })?;
+        end.filter(|_| whole).ok_or(NetlinkError::Malformed(doing))
+    }
+
+    /// The same of a dump that `read` may break off, with whether it has seen enough or what is malformed; `None` where it
+    /// has seen enough. The socket is of no use from then on.
+    pub fn some(
+        &self,
+        doing: &'static str,
+        write: impl FnOnce(&mut Vec<u8>, u32),
+        mut read: impl FnMut(&Message<'_>) -> ControlFlow<bool>,
+    ) -> Result<Option<End>, NetlinkError> {
+        let mut enough = true;
+        let end = self.converse(doing, true, write, |message| read(message).map_break(|well| enough = well))?;
+        if enough { Ok(end) } else { Err(NetlinkError::Malformed(doing)) }
+    }
+
+    /// Sends a request and hands all that answers it to `read`; `None` when that broke it off.
+    fn converse(
+        &self,
+        doing: &'static str,
+        dump: bool,
+        write: impl FnOnce(&mut Vec<u8>, u32),
+        mut read: impl FnMut(&Message<'_>) -> ControlFlow<()>,
+    ) -> Result<Option<End>, NetlinkError> {
         let seq = self.next_seq();
         let mut bytes = Vec::with_capacity(64);
         write(&mut bytes, seq);
         self.send(&bytes).map_err(sending)?;
 
         let mut buffer = self.buffer.borrow_mut();
-        let (mut end, mut whole) = (End::Complete, true);
+        let mut end = End::Complete;
         loop {
             let datagram = match self.receive_now(&mut buffer) {
                 Ok(datagram) => datagram,
@@ -147,12 +177,14 @@ impl Channel {
                         None => return Err(NetlinkError::Malformed(doing)),
                     },
                     _ => {
-                        whole &= read(&message).is_some();
+                        if read(&message).is_break() {
+                            return Ok(None);
+                        }
                         !dump
                     }
                 };
                 if last {
-                    return if whole { Ok(end) } else { Err(NetlinkError::Malformed(doing)) };
+                    return Ok(Some(end));
                 }
             }
         }

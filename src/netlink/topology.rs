@@ -1,24 +1,21 @@
-//! The interfaces of this machine and the networks behind them (rtnetlink).
+//! The networks behind the interfaces of this machine (rtnetlink).
 
-use super::attr::{Fields, Message, string};
-use super::channel::End;
+use super::attr::{Fields, Message};
 use super::error::NetlinkError;
+use super::links::Link;
 use super::route::{RouteKind, Routing, read_route};
 use super::uapi::{flag, rt};
 use super::write::Writer;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-/// How often a list is read before it is taken as it comes, when interfaces come and go meanwhile.
-const ATTEMPTS: u32 = 5;
-
-/// An interface.
+/// An interface, and what is behind it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Link {
-    /// Its name.
+pub struct RoutedLink {
+    /// The interface's name.
     pub name: String,
-    /// What the kernel calls its kind, `bridge` or `macvlan` for two; `None` for hardware and the loopback.
+    /// As [`Link::kind`].
     pub kind: Option<String>,
-    /// The bridge or bond that it is a port of.
+    /// As [`Link::master`].
     pub master: Option<String>,
     /// Whether it has a network behind it, of IPv4 or IPv6, that is not one of its link alone.
     pub has_network: bool,
@@ -32,19 +29,7 @@ impl Routing {
     /// # Errors
     ///
     /// What the socket says.
-    pub fn links(&self) -> Result<Vec<Link>, NetlinkError> {
-        const DOING: &str = "the list of interfaces";
-        let mut read = BTreeMap::new();
-        self.list(
-            DOING,
-            |bytes, seq| Writer::message(bytes, rt::GETLINK, flag::DUMP, seq, &[0; rt::LINK_HEAD]).finish(),
-            &mut read,
-            |read, message| {
-                let (index, link) = read_link(message)?;
-                read.insert(index, link);
-                Some(())
-            },
-        )?;
+    pub fn topology(&self) -> Result<Vec<RoutedLink>, NetlinkError> {
         let (mut with_network, mut ways_out) = (BTreeSet::new(), BTreeSet::new());
         for family in [2, 10] {
             let mut routes: BTreeSet<(u32, bool)> = BTreeSet::new();
@@ -67,53 +52,20 @@ impl Routing {
                 };
             }
         }
-        let name_of = |index: u32| read.get(&index).map(|(link, _): &(Link, _)| link.name.clone());
-        let mut links: Vec<Link> = read
-            .iter()
-            .map(|(index, (link, master))| Link {
-                master: master.and_then(name_of),
-                has_network: with_network.contains(index),
-                is_way_out: ways_out.contains(index),
-                ..link.clone()
+        let mut links: Vec<RoutedLink> = self
+            .links()?
+            .into_iter()
+            .map(|Link { index, name, kind, master, .. }| RoutedLink {
+                has_network: with_network.contains(&index),
+                is_way_out: ways_out.contains(&index),
+                name,
+                kind,
+                master,
             })
             .collect();
         links.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(links)
     }
-
-    /// Reads a list into `into`, anew when it changed meanwhile.
-    fn list<T: Default>(
-        &self,
-        doing: &'static str,
-        write: impl Fn(&mut Vec<u8>, u32),
-        into: &mut T,
-        read: impl Fn(&mut T, &Message<'_>) -> Option<()>,
-    ) -> Result<(), NetlinkError> {
-        for _ in 0..ATTEMPTS {
-            *into = T::default();
-            if self.channel().request(doing, true, &write, |message| read(into, message))? == End::Complete {
-                break;
-            }
-        }
-        Ok(())
-    }
-}
-
-type Indexed = (u32, (Link, Option<u32>));
-
-/// An interface with its index and that of its master.
-fn read_link(message: &Message<'_>) -> Option<Indexed> {
-    if message.kind != rt::NEWLINK {
-        return None;
-    }
-    let index = u32::from_ne_bytes(message.payload.get(rt::LINK_INDEX..)?.first_chunk().copied()?);
-    let fields = Fields::<{ rt::LINK_DETAILS_END }>::read(message.payload.get(rt::LINK_HEAD..)?)?;
-    let kind = match fields.get(rt::LINKINFO) {
-        Some(info) => Fields::<{ rt::INFO_END }>::read(info)?.get(rt::INFO_KIND).map(string),
-        None => None,
-    };
-    let master = fields.get(rt::MASTER).and_then(|index| index.try_into().ok()).map(u32::from_ne_bytes);
-    Some((index, (Link { name: fields.string(rt::IFNAME)?, kind, ..Link::default() }, master)))
 }
 
 /// The interfaces that a route leaves by, each with whether it leads everywhere. None of a route to this machine itself, or
@@ -196,11 +148,11 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_the_reader_panic(
-            bytes in prop::collection::vec(any::<u8>(), 0..256), kind in prop_oneof![Just(rt::NEWROUTE), Just(rt::NEWLINK)]
+            bytes in prop::collection::vec(any::<u8>(), 0..256)
         ) {
-            let one = message(kind, &bytes, |_| {});
+            let one = message(rt::NEWROUTE, &bytes, |_| {});
             for message in Messages::new(&one) {
-                let _ = (read_networks(&message), read_link(&message));
+                let _ = read_networks(&message);
             }
         }
     }
