@@ -112,7 +112,7 @@ pub(super) fn run(path: &Path, state: &State) -> Result<Report, Error> {
         rules: &Ruleset::default(),
         sets: &AsListed,
         routes: &routing,
-        links: routing.links()?,
+        links: routing.topology()?,
         legacy,
         sysctls,
         boot,

@@ -1,7 +1,7 @@
 //! Interfaces that the policy does not know, or takes for others than they are.
 
 use super::{Facts, Finding, error, some, warning};
-use crate::netlink::link::Link;
+use crate::netlink::topology::Link;
 use crate::resolve::{Action, Interface, Peers, Resolved};
 
 /// Kinds of interfaces that guests are behind, whatever they are called.

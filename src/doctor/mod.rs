@@ -15,7 +15,7 @@ pub use firewalls::Enabled;
 pub use own::{Kernel, Loaded, PolicyState};
 
 use crate::facts::{DockerOptions, Flush, UnitState};
-use crate::netlink::link::Link;
+use crate::netlink::topology::Link;
 use crate::ruleset::Ruleset;
 use crate::simulate::{Routes, Sets};
 use serde::Serialize;

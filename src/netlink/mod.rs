@@ -6,7 +6,7 @@
 //! whole rule on one expression that it does not know.
 //!
 //! Beside it, the connections that the kernel tracks ([`conntrack`]), the routes that it would take ([`route`]) and the
-//! interfaces that there are ([`link`]).
+//! interfaces that there are ([`topology`]).
 
 mod attr;
 mod batch;
@@ -18,7 +18,6 @@ mod encode;
 mod error;
 mod expr;
 mod handles;
-pub mod link;
 mod live;
 mod problem;
 pub mod route;
@@ -26,6 +25,7 @@ mod set;
 mod snapshot;
 mod socket;
 mod stored;
+pub mod topology;
 mod trial;
 mod uapi;
 mod verdict;

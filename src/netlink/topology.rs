@@ -1,4 +1,4 @@
-//! The interfaces of this machine and the networks behind them (rtnetlink).
+//! Which interfaces there are, of what kind, and what is behind them (rtnetlink).
 
 use super::attr::{Fields, Message, string};
 use super::channel::End;
@@ -27,12 +27,12 @@ pub struct Link {
 }
 
 impl Routing {
-    /// All interfaces, by name.
+    /// All interfaces with what is behind them, by name.
     ///
     /// # Errors
     ///
     /// What the socket says.
-    pub fn links(&self) -> Result<Vec<Link>, NetlinkError> {
+    pub fn topology(&self) -> Result<Vec<Link>, NetlinkError> {
         const DOING: &str = "the list of interfaces";
         let mut read = BTreeMap::new();
         self.list(
