@@ -100,8 +100,15 @@ pub enum Command {
     /// Lines with `-` stand in the kernel and not in the policy, lines with `+` in the policy and not in the kernel:
     /// what `apply` would remove and add. Packet counts are no difference, nor are policy lines that merely moved.
     ///
+    /// A set of more than 65,536 addresses is compared by the digest that the table keeps beside it, and by how many
+    /// elements the kernel counts; with --deep each of its elements, too.
+    ///
     /// Exit status: 0 in sync, 2 differs, 1 error.
-    Diff,
+    Diff {
+        /// Look up each element of large sets.
+        #[arg(long)]
+        deep: bool,
+    },
     /// Make the kernel match the policy.
     ///
     /// Sends the least change as one transaction that is carried out whole or not at all, made against the ruleset it
@@ -126,6 +133,9 @@ pub enum Command {
         /// loaded before is in force again when the time is over. TIME is 5 seconds at least and a day at most.
         #[arg(long, value_name = "TIME", value_parser = confirmation_time, conflicts_with = "dry_run")]
         confirm: Option<Duration>,
+        /// Look up each element of large sets before, as `diff --deep` does.
+        #[arg(long)]
+        deep: bool,
     },
     /// Keep what `apply --confirm` has loaded.
     ///

@@ -55,8 +55,11 @@ pub fn run(cli: &Cli) -> Result<Report, Error> {
     match &cli.command {
         Command::Check => check::run(policy),
         Command::Show { format } => show::run(policy, *format),
-        Command::Diff => diff::run(policy),
-        Command::Apply { dry_run, force, confirm } => apply::run(policy, &state, *dry_run, *force, *confirm),
+        Command::Diff { deep } => diff::run(policy, &state, *deep),
+        Command::Apply { dry_run, force, confirm, deep } => {
+            let options = apply::Options { dry_run: *dry_run, force: *force, confirm: *confirm, deep: *deep };
+            apply::run(policy, &state, options)
+        }
         Command::Confirm => confirm::run(&state),
         Command::Rollback { undo: Some(id), watch, .. } => rollback::undo(&state, id, *watch),
         Command::Rollback { list: true, .. } => rollback::list(&state),

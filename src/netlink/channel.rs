@@ -14,6 +14,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 const DATAGRAM: usize = 64 * 1024;
 /// Room for unread answers: one acknowledgement of what was sent at once, or an error for each of its messages.
 const RECEIVE_BUFFER: usize = 1024 * 1024;
+/// What a socket has room to send from the start, and a little less: to ask for less would leave it with less.
+const SEND_BUFFER: usize = 128 * 1024;
 /// The kernel answers before the request's system call returns; more is a kernel at fault.
 const PATIENCE_S: u16 = 10;
 /// Requests count from here; the messages of a batch count from 1, so that no answer is taken for another's.
@@ -54,7 +56,7 @@ impl Channel {
         let inner =
             mnl::Socket::new(bus).map_err(|error| NetlinkError::Socket { doing: "open", errno: errno_of(&error) })?;
         let buffer = RefCell::new(vec![0; DATAGRAM]);
-        let channel = Self { inner, buffer, seq: Cell::new(FIRST_REQUEST), send_buffer: Cell::new(0) };
+        let channel = Self { inner, buffer, seq: Cell::new(FIRST_REQUEST), send_buffer: Cell::new(SEND_BUFFER) };
         channel.netlink_option(libc::NETLINK_EXT_ACK);
         channel.netlink_option(libc::NETLINK_CAP_ACK);
         let fd = channel.fd();

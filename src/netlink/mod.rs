@@ -19,6 +19,7 @@ mod error;
 mod expr;
 mod handles;
 mod live;
+mod lookup;
 mod problem;
 pub mod route;
 mod set;
@@ -39,7 +40,7 @@ pub use error::{CommitError, NetlinkError};
 pub use handles::Handles;
 pub use live::{Live, LiveSets};
 pub use problem::{EncodeError, Problem};
-pub use snapshot::Snapshot;
+pub use snapshot::{Known, Reading, Snapshot};
 pub use socket::Socket;
 pub use stored::{from_bytes, to_bytes};
 

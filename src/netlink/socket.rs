@@ -87,7 +87,9 @@ impl Socket {
         self.request(doing, (kind, flag::DUMP, family), attributes, read)
     }
 
-    fn request(
+    /// Sends a request, and hands all answers to `read`: up to the end of a dump, or up to the acknowledgement where one is
+    /// asked for.
+    pub(super) fn request(
         &self,
         doing: &'static str,
         (kind, flags, family): (u8, u16, u8),
@@ -99,7 +101,7 @@ impl Socket {
             attributes(&mut writer);
             writer.finish();
         };
-        self.0.request(doing, flags == flag::DUMP, write, read).map_err(absent)
+        self.0.request(doing, flags & (flag::DUMP | flag::ACK) != 0, write, read).map_err(absent)
     }
 }
 
