@@ -13,7 +13,7 @@ use crate::facts::{
 };
 use crate::load::{load_and_prove, missing};
 use crate::netlink::route::Routing;
-use crate::netlink::{LiveSets, NetlinkError, Socket};
+use crate::netlink::{LiveSets, NetlinkError, Reading, Socket};
 use crate::policy::Problems;
 use crate::privileges::{keep_net_admin_alone, may_change_firewall};
 use crate::resolve::Resolved;
@@ -85,7 +85,7 @@ pub(super) fn run(path: &Path, state: &State) -> Result<Report, Error> {
     keep_net_admin_alone("doctor")?;
     let kernel = match throw_away
         .map_err(EnforceError::from)
-        .and_then(|socket| enforce(&socket, &TableId::palisade(), Some(&table)))
+        .and_then(|socket| enforce(&socket, &TableId::palisade(), Some(&table), Reading::ByDigest(&table)))
     {
         Ok(_) => Kernel::Takes,
         Err(EnforceError::Refused { object, origin, why }) => {
@@ -104,7 +104,7 @@ pub(super) fn run(path: &Path, state: &State) -> Result<Report, Error> {
     };
     let socket = Socket::open()?;
     let routing = Routing::open()?;
-    let loaded = loaded(&socket, policy.table.as_ref())?;
+    let loaded = loaded(&socket, state, policy.table.as_ref())?;
     let path = path.display().to_string();
     let facts = Facts {
         policy: policy.state(),
@@ -230,9 +230,10 @@ fn sysctls(said: &mut impl FnMut(&str, String, &str)) -> Sysctls {
     }
 }
 
-fn loaded(socket: &Socket, desired: Option<&Table>) -> Result<Loaded, Error> {
+fn loaded(socket: &Socket, state: &State, desired: Option<&Table>) -> Result<Loaded, Error> {
     let id = TableId::palisade();
-    let live = match socket.snapshot(&id) {
+    let nothing = Table::default();
+    let live = match socket.snapshot_reading(&id, Reading::ByDigest(&(desired.unwrap_or(&nothing), state))) {
         Err(NetlinkError::NoNfTables) => None,
         snapshot => snapshot?.table,
     };

@@ -116,7 +116,7 @@ fn reachable<'r>(table: &'r Table, base: &'r str) -> BTreeMap<&'r str, &'r Chain
 /// The verdicts of an anonymous map.
 fn verdicts(expr: &Expr) -> impl Iterator<Item = &Verdict> {
     let elements = match expr {
-        Expr::Lookup { set: SetRef::Anonymous(set), dreg: Some(Register::Verdict), .. } => set.elements.as_slice(),
+        Expr::Lookup { set: SetRef::Anonymous(set), dreg: Some(Register::Verdict), .. } => set.elements.listed(),
         _ => &[],
     };
     elements.iter().filter_map(|element| match element.value.as_deref() {
