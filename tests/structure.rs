@@ -10,6 +10,7 @@ const PURE: &[&str] = &[
     "access",
     "changes",
     "explanation",
+    "exposure",
     "policy",
     "ports",
     "resolve",

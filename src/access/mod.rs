@@ -21,6 +21,8 @@ mod words;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_diff;
 
 pub use diff::{AccessChange, Port, access_changes, lines};
 pub use expect::unmet;
