@@ -19,7 +19,7 @@ use proptest::test_runner::TestCaseError;
 use std::sync::Arc;
 
 /// A policy's table, with the names that generated policies use.
-pub(super) fn compiled(written: &Written) -> Table {
+pub(crate) fn compiled(written: &Written) -> Table {
     let file = |(index, (name, text)): (usize, (&String, &String))| {
         let text = Ok(Arc::from(text.as_str()));
         (name.clone(), ListFile { source: index + 1, path: name.into(), text })
