@@ -235,6 +235,7 @@ fn help_tells_the_exit_statuses_of_every_command_whose_status_is_an_answer() {
         ),
         ("status", "Exit status: 0 active, 3 not active, 1 error"),
         ("explain", "Exit status: 0 allowed, 2 denied or rejected, 3 can't tell, 1 error"),
+        ("exposure", "Exit status: 0 it was told, 1 error"),
         ("doctor", "Exit status: 0 healthy, 2 findings, 1 error"),
     ];
     for (command, sentence) in statuses {

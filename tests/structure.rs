@@ -11,6 +11,7 @@ const PURE: &[&str] = &[
     "changes",
     "doctor",
     "explanation",
+    "exposure",
     "owners",
     "policy",
     "ports",

@@ -68,14 +68,14 @@ impl<'m> Asker<'m> {
 
     pub(super) fn ask(&self, question: &Question<'_>, seen: &mut Seen) -> Reach {
         let mut kinds = MOST_KINDS;
-        let reach = self.from_port(question, None, seen, &mut kinds);
+        let reach = self.sent_from(question, None, seen, &mut kinds);
         if reach.unknown.is_empty() {
             return reach;
         }
         // Most clients take a port that nobody speaks of; somebody who means it takes another.
-        let mut reach = self.from_port(question, Some(EPHEMERAL), seen, &mut kinds);
+        let mut reach = self.sent_from(question, Some(EPHEMERAL), seen, &mut kinds);
         for port in self.source_ports.iter().take(MOST_PORTS) {
-            let from_it = self.from_port(question, Some(*port), seen, &mut kinds);
+            let from_it = self.sent_from(question, Some(*port), seen, &mut kinds);
             if !from_it.who.iter().all(|clause| reach.who.contains(clause)) {
                 reach = reach.or(from_it.within(&Label::FromPort(*port)));
             }
@@ -86,7 +86,7 @@ impl<'m> Asker<'m> {
         reach
     }
 
-    fn from_port(&self, question: &Question<'_>, port: Option<u16>, seen: &mut Seen, kinds: &mut usize) -> Reach {
+    fn sent_from(&self, question: &Question<'_>, port: Option<u16>, seen: &mut Seen, kinds: &mut usize) -> Reach {
         self.explore(question, port, &BTreeMap::new(), seen, kinds)
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Each port is asked about as a packet would come: by each interface, for each of this machine's addresses, from each
 //! kind of sources. Which kinds there are the rules say themselves: they cut the addresses where a number stands in one
-//! ([`sources`]), and ask sets, of which each is a yes and a no ([`ask`]). What comes out is a formula ([`reach`]), in which
+//! (`sources`), and ask sets, of which each is a yes and a no (`ask`). What comes out is a formula (`reach`), in which
 //! a group of the policy has its name. What can't be told is said to be unknown.
 //!
 //! Sources come in where the routing lets them: whom the reverse path filter turns away can reach nothing.

@@ -36,6 +36,10 @@ enum At {
 struct Behind {
     interface: usize,
     reach: Reach,
+    /// The same, part by part.
+    parts: Vec<(Interval, Reach)>,
+    /// Whether it is asked at an address that neighbours alone can send to.
+    near: bool,
     by_group: BTreeSet<String>,
 }
 
@@ -46,9 +50,12 @@ impl<'m> Scout<'m> {
 
     /// Who reaches it over this IP version; `None` where nobody listens.
     pub(super) fn reach(&mut self, row: &mut Row) -> Option<Reach> {
+        if !row.bound.iter().any(|(address, both)| takes(*address, *both, self.six)) {
+            return None;
+        }
         let places = self.places(row);
         if places.is_empty() {
-            return None;
+            return Some(Reach::nobody());
         }
         let (mut outside, mut containers) = (Vec::new(), Vec::new());
         let machine = self.machine;
@@ -70,7 +77,7 @@ impl<'m> Scout<'m> {
     fn places(&self, row: &Row) -> Vec<At> {
         let mut places = Vec::new();
         for (address, both) in &row.bound {
-            if address.is_ipv6() != self.six && !(*both && !self.six) {
+            if !takes(*address, *both, self.six) {
                 continue;
             }
             places.push(match address {
@@ -80,11 +87,6 @@ impl<'m> Scout<'m> {
                 address if is_near(*address, self.machine) => At::Near(*address),
                 address => At::Address(*address),
             });
-        }
-        // Something that nobody comes to is listened on all the same.
-        let only_loopback = places.is_empty() && row.bound.iter().any(|(address, _)| address.is_ipv6() == self.six);
-        if only_loopback {
-            places.push(At::Near(IpAddr::V6(Ipv6Addr::LOCALHOST)));
         }
         places
     }
@@ -102,6 +104,11 @@ impl<'m> Scout<'m> {
             }
             for part in self.parts(index, near) {
                 let mut reach = Reach::nobody();
+                if found.len() >= MOST_PARTS {
+                    reach = Reach::unknown("rules name more networks than are asked about one by one".into());
+                    found.push((part.interval, reach));
+                    continue;
+                }
                 for destination in self.destinations(interface, part.source, &here) {
                     if reach.is_everyone() {
                         break;
@@ -126,7 +133,9 @@ impl<'m> Scout<'m> {
         if found.is_empty() || seen.sent_back {
             return None;
         }
-        Some(Behind { interface: index, reach: folded(self.six, found), by_group: seen.by_group })
+        let near = places.iter().any(|at| matches!(at, At::Near(_)));
+        let reach = folded(self.six, found.clone());
+        Some(Behind { interface: index, reach, parts: found, near, by_group: seen.by_group })
     }
 
     fn parts(&mut self, index: usize, near: bool) -> Vec<Part> {
@@ -135,7 +144,7 @@ impl<'m> Scout<'m> {
             let Some(interface) = machine.interfaces.get(index) else { return Vec::new() };
             parts(interface, &machine.interfaces, six, near, cuts, machine.routes)
         });
-        known.iter().copied().take(MOST_PARTS).collect()
+        known.clone()
     }
 
     /// The addresses that such a source would send to.
@@ -170,12 +179,15 @@ impl<'m> Scout<'m> {
 
     /// Everybody but containers: what is so by every interface, and what is so by some.
     fn outside(&self, outside: &[Behind], containers: &[Behind]) -> Reach {
-        let plain = together(outside, |behind| {
-            let mut groups = behind.by_group.iter().filter(|group| *group != "containers");
-            match (groups.next(), groups.next()) {
-                (Some(group), None) => Label::Group(group.clone()),
-                _ => Label::By(self.name(behind)),
-            }
+        let agreed = agreed(outside).map(|parts| folded(self.six, parts));
+        let plain = agreed.unwrap_or_else(|| {
+            together(outside, |behind| {
+                let mut groups = behind.by_group.iter().filter(|group| *group != "containers");
+                match (groups.next(), groups.next()) {
+                    (Some(group), None) => Label::Group(group.clone()),
+                    _ => Label::By(self.name(behind)),
+                }
+            })
         });
         let is_everyone = |clause: &Clause| clause.within.iter().all(|label| matches!(label, Label::FromPort(_)));
         let (everyone, others): (Vec<Clause>, Vec<Clause>) = plain.who.into_iter().partition(is_everyone);
@@ -212,6 +224,23 @@ impl<'m> Scout<'m> {
     fn name(&self, behind: &Behind) -> String {
         self.machine.interfaces.get(behind.interface).map(|interface| interface.name.clone()).unwrap_or_default()
     }
+}
+
+/// What is so of each part of the sources, where that does not depend on the interface that they come in by.
+fn agreed(all: &[Behind]) -> Option<Vec<(Interval, Reach)>> {
+    let mut parts: BTreeMap<Interval, &Reach> = BTreeMap::new();
+    for (interval, reach) in all.iter().flat_map(|behind| &behind.parts) {
+        if **parts.entry(*interval).or_insert(reach) != *reach {
+            return None;
+        }
+    }
+    let near = all.iter().any(|behind| behind.near);
+    (!near).then(|| parts.into_iter().map(|(interval, reach)| (interval, reach.clone())).collect())
+}
+
+/// Whether what is bound to an address takes what comes over an IP version.
+const fn takes(address: IpAddr, both: bool, six: bool) -> bool {
+    address.is_ipv6() == six || both && !six
 }
 
 /// What is so by all interfaces, and what is so by some of them, which is said.

@@ -169,10 +169,10 @@ impl Reader<'_> {
             },
             Expr::Foreign(Foreign::Immediate { dreg, data }) => self.store(*dreg, None, data.len()),
             Expr::Foreign(Foreign::Fib { dreg, .. }) => self.store(*dreg, None, 4),
-            Expr::Foreign(Foreign::SetMeta { sreg, .. } | Foreign::SetCt { sreg, .. }) => {
-                if self.load(*sreg, 4).is_some() {
-                    return Reads::Anything;
-                }
+            Expr::Foreign(Foreign::SetMeta { sreg, .. } | Foreign::SetCt { sreg, .. })
+                if self.load(*sreg, 4).is_some() =>
+            {
+                return Reads::Anything;
             }
             Expr::Foreign(Foreign::Nat(nat)) => {
                 let registers = nat.addresses.iter().chain(&nat.ports).flatten();
