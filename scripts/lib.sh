@@ -139,6 +139,37 @@ install_machines() {
     done
 }
 
+# Installs Vagrant, libvirt and an emulator, and what vagrant/box/build takes. No service of theirs is started.
+install_vagrant() {
+    local packages=(mmdebstrap debian-archive-keyring fdisk e2fsprogs grub-pc-bin openssh-client qemu-system-x86 qemu-utils
+        ipxe-qemu vagrant vagrant-libvirt libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients dnsmasq-base iptables)
+    local release sources=() policy=/usr/sbin/policy-rc.d
+    dpkg-query --show "${packages[@]}" >/dev/null 2>&1 && return
+    # Who has one part of qemu from backports can have the others from nowhere else.
+    if [[ $(dpkg-query --show --showformat='${Version}' qemu-utils 2>/dev/null) == *~bpo* ]]; then
+        release=$(. /etc/os-release && echo "$VERSION_CODENAME-backports")
+        cp -r /etc/apt/sources.list.d target/vm/sources
+        cat >target/vm/sources/backports.sources <<EOF
+Types: deb
+URIs: $(debian_mirror)
+Suites: $release
+Components: main
+Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+EOF
+        sources=(-o "Dir::Etc::sourceparts=$PWD/target/vm/sources")
+        packages+=({qemu-system-x86,qemu-system-common,qemu-system-data,qemu-utils,seabios}/"$release")
+    fi
+    note "Installing Vagrant, libvirt and qemu ..."
+    [ -e $policy ] || {
+        printf '#!/bin/sh\nexit 101\n' >$policy
+        chmod 755 $policy
+        trap "rm -f $policy" EXIT
+    }
+    quietly apt-get "${sources[@]}" -qq update
+    quietly env DEBIAN_FRONTEND=noninteractive apt-get "${sources[@]}" -qq install -y --no-install-recommends "${packages[@]}"
+    rm -rf target/vm/sources
+}
+
 # unpack SUITE PACKAGE...: packages of a Debian suite into target/engines/SUITE, unless they are there already. They come
 # from the mirror that this machine uses, with lists and a cache of their own: its apt does not notice.
 unpack() {
