@@ -4,7 +4,10 @@ set -euo pipefail
 export DEBIAN_FRONTEND=noninteractive
 name=$1
 shift
-hostnamectl set-hostname "$name"
+hostname "$name"
+echo "$name" >/etc/hostname
+sed -i "/^127.0.1.1 /d" /etc/hosts
+echo "127.0.1.1 $name" >>/etc/hosts
 
 # Those of the lab's own box are there already.
 mapfile -t packages </tmp/lab/packages

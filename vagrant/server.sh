@@ -44,24 +44,28 @@ EOF
 listen 4444
 listen 5432
 
-# An image of one static program, from no registry.
+# An image from no registry: empty but for links into the server's /usr, which its containers see.
 systemctl enable --quiet --now docker
 if ! docker image inspect lab >/dev/null 2>&1; then
     image=$(mktemp -d)
-    mkdir -p "$image"/{bin,etc,tmp}
-    cp "$(command -v busybox)" "$image/bin/busybox"
-    for applet in sh cat head nc tcpsvd udpsvd; do ln -s busybox "$image/bin/$applet"; done
+    mkdir "$image/usr" "$image/etc" "$image/tmp"
+    for folder in bin lib lib64; do ln -s "usr/$folder" "$image/$folder"; done
     tar -C "$image" -c . | docker import --change 'STOPSIGNAL SIGKILL' - lab >/dev/null
-    rm -rf "$image"
+    rm -r "$image"
 fi
-docker inspect web >/dev/null 2>&1 ||
-    docker run --detach --name web --restart always --publish 443:8443 lab tcpsvd :: 8443 cat >/dev/null
-docker inspect dashboard >/dev/null 2>&1 ||
-    docker run --detach --name dashboard --restart always --publish 9000:9000 --publish 9100:9000 --publish 9400:9400/udp \
-        lab sh -c 'udpsvd 0 9400 head -c 4 & exec tcpsvd :: 9000 cat' >/dev/null
+# container NAME PORT,... PUBLISHED...: it echoes on the ports.
+container() {
+    local name=$1 ports=${2//,/ }
+    shift 2
+    docker inspect "$name" >/dev/null 2>&1 ||
+        docker run --detach --name "$name" --restart always --volume /usr:/usr:ro "${@/#/--publish=}" \
+            lab sh -c "printf 'allow %s -\n' $ports | lab-peer listen 0.0.0.0" >/dev/null
+}
+container web 8443/tcp 443:8443
+container dashboard 9000/tcp,9400/udp 9000:9000 9100:9000 9400:9400/udp
 
 # Whoever runs the lab comes from the gateway of Vagrant's own network.
-apt-get -qq install -y --no-install-recommends /tmp/lab/palisade.deb
+apt-get -qq install -y --no-install-recommends /tmp/lab/palisade.deb >/dev/null
 gateway=$(ip -4 route show default | sed -n '1s/.* via \([^ ]*\).*/\1/p')
 sed "s/^services:/&\n  vagrant: { ports: 22\/tcp, from: $gateway }    # only in the lab/" /tmp/lab/policy.yaml \
     >/etc/palisade/policy.yaml
