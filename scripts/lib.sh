@@ -6,7 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # What building and testing takes on Debian and Ubuntu.
 PACKAGES=(netbase nftables iptables libnftnl-dev libmnl-dev pkg-config gcc libc6-dev make iproute2 iputils-ping conntrack
-    util-linux python3 git ca-certificates)
+    util-linux openssh-client openssh-server python3 git ca-certificates)
 
 if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then
     bold=$'\e[1m' green=$'\e[32m' red=$'\e[31m' plain=$'\e[0m'
@@ -60,7 +60,22 @@ install_packages() {
     [ ${#missing[@]} -gt 0 ] || return 0
     note "Installing ${missing[*]} ..."
     quietly as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq update
-    quietly as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${missing[@]}"
+    # What Debian asks before it starts a daemon that it installs: the tests start what they need, in namespaces.
+    local asked=/usr/sbin/policy-rc.d
+    if [ -e "$asked" ]; then
+        asked=
+    else
+        as_root sh -c "printf '#!/bin/sh\nexit 101\n' >$asked && chmod 755 $asked"
+    fi
+    quietly as_root env DEBIAN_FRONTEND=noninteractive sh -c '
+        asked=$1; shift; status=0
+        apt-get -qq install -y --no-install-recommends "$@" || status=$?
+        [ -z "$asked" ] || rm -f "$asked"
+        exit $status' sh "$asked" "${missing[@]}"
+    # Debian enables sshd for the next boot, which whoever tests palisade did not ask for.
+    case " ${missing[*]} " in
+        *" openssh-server "*) as_root systemctl --quiet disable ssh.service ssh.socket >/dev/null 2>&1 || true ;;
+    esac
 }
 
 # Whether there is a cargo, and it is new enough for this project.
@@ -99,26 +114,68 @@ install_component() {
     fi
 }
 
+# The newest Docker that the tests were written for, taken where a mirror still has it.
+NEWEST_DOCKER=28.5
+
 # Puts the container engines that the tests drive into target/engines/SUITE: unpacked, never installed, so that no
 # package starts a daemon on this machine, and the versions are the same whatever the machine runs.
 install_engines() {
+    local backend tool
     install_packages iptables conntrack debian-archive-keyring
     unpack bookworm docker.io containerd runc podman conmon netavark aardvark-dns golang-github-containers-common \
         golang-github-containers-image libgpgme11 libassuan0 libsubid4 libyajl2 libseccomp2 libdevmapper1.02.1 ufw
     unpack trixie docker.io docker-cli containerd
     unpack sid docker.io docker-cli containerd
-    local backend tool
     for backend in nft legacy; do
         mkdir -p "target/engines/iptables-$backend"
         for tool in {ip,ip6}tables{,-save,-restore}; do
             ln -sf "/usr/sbin/${tool%%tables*}tables-$backend${tool#*tables}" "target/engines/iptables-$backend/$tool"
         done
     done
+    tell_engines
 }
 
-# Where this machine's apt has Debian from; nothing where it has none.
+# The version of a program of a suite's unpacked packages.
+version_of() {
+    local libraries=target/engines/bookworm/usr/lib/$(uname -m)-linux-gnu
+    LD_LIBRARY_PATH=$libraries:${libraries/usr\/} "$(find "target/engines/$1" -path "*bin/$2")" --version |
+        sed -n 's/.*version \([0-9][0-9.]*[0-9]\).*/\1/p'
+}
+
+# Says which engines were unpacked.
+tell_engines() {
+    local newest
+    newest=$(version_of sid dockerd)
+    note "Docker $(version_of bookworm dockerd), $(version_of trixie dockerd) and $newest, Podman $(version_of bookworm podman)"
+    case $newest in
+        "$NEWEST_DOCKER".*) ;;
+        *) note "Debian's sid and testing have no Docker $NEWEST_DOCKER any more: $newest takes its place." ;;
+    esac
+}
+
+# The mirror of Debian that this machine uses, or else the one that debootstrap would; DEBIAN_MIRROR beats both.
 debian_mirror() {
-    apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' | head -n 1
+    local known=${DEBIAN_MIRROR:-}
+    [ -n "$known" ] ||
+        known=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' |
+            head -n 1)
+    if [ -z "$known" ]; then
+        install_packages debootstrap
+        known=$(sed -n 's/^DEF_MIRROR="\(.*\)"$/\1/p' /usr/sbin/debootstrap)
+    fi
+    [ -n "$known" ] || die "the engines are packages of Debian: set DEBIAN_MIRROR to the address of a mirror of it"
+    printf '%s\n' "$known"
+}
+
+# persistently COMMAND...: up to three times, since mirrors have bad moments.
+persistently() {
+    local try
+    for try in 1 2; do
+        "$@" >/dev/null 2>&1 </dev/null && return
+        note "Try $try of 3 failed: $*"
+        sleep $((try * 5))
+    done
+    quietly "$@"
 }
 
 # Puts the trees of the machines that the tests boot into target/boot/SUITE: Debian 12 and 13, each with systemd and sshd,
@@ -126,15 +183,12 @@ debian_mirror() {
 install_machines() {
     install_packages systemd-container mmdebstrap debian-archive-keyring dpkg-dev
     local suite mirror packages=systemd,systemd-sysv,dbus,openssh-server,iproute2,nftables,netbase,libmnl0,libgcc-s1
-    mirror=$(debian_mirror)
+    mirror=$(debian_mirror) || exit
     for suite in bookworm trixie; do
         [ "$(cat "target/boot/$suite.packages" 2>/dev/null)" != "$packages" ] || continue
         note "Unpacking a machine of $suite ..."
-        rm -rf "target/boot/$suite" "target/boot/$suite.packages"
-        mkdir -p target/boot
-        # Without a mirror named it takes Debian's own.
-        quietly mmdebstrap --mode=root --variant=minbase --aptopt='Acquire::Languages "none"' --include="$packages" \
-            "$suite" "target/boot/$suite" ${mirror:+"$mirror"}
+        rm -f "target/boot/$suite.packages"
+        persistently unpack_machine "$suite" "$packages" "$mirror"
         echo "$packages" >"target/boot/$suite.packages"
     done
 }
@@ -170,49 +224,97 @@ EOF
     rm -rf target/vm/sources
 }
 
+# unpack_machine SUITE PACKAGES MIRROR
+unpack_machine() {
+    rm -rf "target/boot/$1"
+    mkdir -p target/boot
+    mmdebstrap --mode=root --variant=minbase --aptopt='Acquire::Languages "none"' --include="$2" "$1" "target/boot/$1" "$3"
+}
+
 # unpack SUITE PACKAGE...: packages of a Debian suite into target/engines/SUITE, unless they are there already. They come
-# from the mirror that this machine uses, with lists and a cache of their own: its apt does not notice.
+# from a mirror, with lists and a cache of their own: the machine's apt does not notice. What sid has left behind may be in
+# testing for some time yet.
 unpack() {
-    local suite=$1 folder=target/engines/$1 mirror scratch package
+    local suite=$1 folder=target/engines/$1 suites=$1 mirror scratch package
     shift
-    [ "$(cat "$folder/.packages" 2>/dev/null)" = "$*" ] && return
+    [ "$(cat "$folder/.packages" 2>/dev/null)" != "$*" ] || return 0
     note "Unpacking $* of $suite ..."
-    mirror=$(debian_mirror)
-    [ -n "$mirror" ] || die "the engines are packages of Debian, and this machine's apt knows no mirror of it"
-    scratch=$(mktemp -d)
+    [ "$suite" != sid ] || suites="sid testing"
+    mirror=$(debian_mirror) || exit
+    # With what a run that was broken off has left.
+    rm -rf "$folder" "$folder.new"
+    scratch=$PWD/$folder.new/.apt
     mkdir -p "$scratch"/{sources,lists/partial,cache/archives/partial,packages}
     : >"$scratch/status"
     cat >"$scratch/sources/engines.sources" <<EOF
 Types: deb
 URIs: $mirror
-Suites: $suite
+Suites: $suites
 Components: main
 Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+EOF
+    cat >"$scratch/preferences" <<EOF
+Package: docker.io docker-cli
+Pin: version $NEWEST_DOCKER.*
+Pin-Priority: 1001
 EOF
     cat >"$scratch/apt.conf" <<EOF
 Dir::Etc::sourcelist "/dev/null";
 Dir::Etc::sourceparts "$scratch/sources";
+Dir::Etc::preferences "$scratch/preferences";
+Dir::Etc::preferencesparts "/dev/null";
 Dir::State::status "$scratch/status";
 Dir::State::lists "$scratch/lists";
 Dir::Cache "$scratch/cache";
 APT::Sandbox::User "root";
+APT::Update::Error-Mode "any";
+Acquire::Retries "3";
 EOF
-    quietly env APT_CONFIG="$scratch/apt.conf" apt-get -qq update
-    (cd "$scratch/packages" && quietly env APT_CONFIG="$scratch/apt.conf" apt-get -qq download "$@")
-    rm -rf "$folder"
-    mkdir -p "$folder"
+    persistently env APT_CONFIG="$scratch/apt.conf" apt-get -qq update
+    (cd "$scratch/packages" && persistently env APT_CONFIG="$scratch/apt.conf" apt-get -qq download "$@") || exit
     for package in "$scratch"/packages/*.deb; do
-        quietly dpkg-deb --extract "$package" "$folder"
+        quietly dpkg-deb --extract "$package" "$folder.new"
     done
-    printf '%s\n' "$*" >"$folder/.packages"
     rm -rf "$scratch"
+    printf '%s\n' "$*" >"$folder.new/.packages"
+    mv "$folder.new" "$folder"
+}
+
+# Puts the Docker that this machine's own apt knows into target/engines/own, unless it is there already: unpacked, never
+# installed, so that no daemon starts here.
+unpack_own() {
+    local folder=target/engines/own package packages=()
+    [ ! -e "$folder/.packages" ] || return 0
+    apt-cache show docker.io >/dev/null 2>&1 || quietly as_root apt-get -qq update
+    for package in docker.io docker-cli containerd runc libdevmapper1.02.1 libseccomp2; do
+        ! apt-cache show "$package" >/dev/null 2>&1 || packages+=("$package")
+    done
+    note "Unpacking ${packages[*]} ..."
+    rm -rf "$folder" "$folder.new"
+    mkdir -p "$folder.new/.apt"
+    (cd "$folder.new/.apt" && persistently apt-get -qq download "${packages[@]}") || exit
+    for package in "$folder.new/.apt"/*.deb; do
+        quietly dpkg-deb --extract "$package" "$folder.new"
+    done
+    rm -r "$folder.new/.apt"
+    printf '%s\n' "${packages[*]}" >"$folder.new/.packages"
+    mv "$folder.new" "$folder"
+}
+
+# Builds target/try/echo.tar, an image with one static program that echoes.
+build_image() {
+    mkdir -p target/try/root
+    quietly rustc --edition 2024 -C target-feature=+crt-static -C strip=symbols -o target/try/root/server \
+        tests/support/engine/server.rs
+    tar -C target/try/root -cf target/try/echo.tar .
 }
 
 # Goes on, as root, in a fresh network namespace that vanishes with the script, with a state of palisade's own: runs the
 # script again with PALISADE_OUTSIDE set. Neither the machine's rules nor what an installed palisade keeps is in reach.
 enter_namespace() {
     PALISADE_OUTSIDE=$(readlink /proc/self/ns/net)
-    as_root env PALISADE_OUTSIDE="$PALISADE_OUTSIDE" PALISADE="$PALISADE" TERM="${TERM:-dumb}" \
+    as_root env PALISADE_OUTSIDE="$PALISADE_OUTSIDE" PALISADE="$PALISADE" PALISADE_DOCKER="${PALISADE_DOCKER:-}" \
+        TERM="${TERM:-dumb}" \
         unshare --net --mount --propagation private -- "$PWD/scripts/$(basename "$0")" "$@"
 }
 
@@ -223,6 +325,15 @@ begin_in_namespace() {
     mount -t tmpfs tmpfs /var/lib/palisade
     mount -t tmpfs tmpfs /run/palisade
     ip link set lo up
+}
+
+# another_namespace VARIABLE: a further network namespace. The process that holds it goes into the variable, and into `started`.
+another_namespace() {
+    unshare --net sleep infinity &
+    started+=("$!")
+    while [ "$(readlink "/proc/$!/ns/net")" = "$(readlink /proc/self/ns/net)" ]; do sleep 0.01; done
+    nsenter --net="/proc/$!/ns/net" ip link set lo up
+    printf -v "$1" %s "$!"
 }
 
 # A folder that root alone can write to, as palisade wants it, with a policy in it and the files that this one names.

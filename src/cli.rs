@@ -103,7 +103,7 @@ pub enum Command {
     ///
     /// Sends the least change as one transaction that is carried out whole or not at all, made against the ruleset it
     /// was computed from, and reads it back to verify. What does not change keeps its counters; applying again changes
-    /// nothing. Connections that are established go on until they end, even where their source loses access.
+    /// nothing. Connections whose source or port loses its access end; all others go on.
     ///
     /// Exit status: 0 the kernel holds the policy, 1 it does not, and unless the error says otherwise the old rules are
     /// in force.
@@ -111,6 +111,12 @@ pub enum Command {
         /// Print the transaction as nft commands, and send nothing.
         #[arg(long)]
         dry_run: bool,
+        /// Apply a policy under which an SSH session of this machine could not connect again.
+        ///
+        /// Without it such a policy is refused: the connections to the SSH server are looked up, and the one that
+        /// palisade is run from, and a new connection like each of them is tried on the compiled rules.
+        #[arg(long)]
+        force: bool,
         /// Undo it after TIME (`90s`, `5m`) unless `palisade confirm` comes from a new connection.
         ///
         /// For a change that could cut you off. Whatever happens to the session, to palisade or to the machine, what was

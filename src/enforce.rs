@@ -19,12 +19,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const OWNER: u32 = 2;
 
 /// What enforcing did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Enforced {
     /// Operations sent, an element counting as one; 0 when the kernel already held the table.
     pub operations: usize,
     /// How often it was computed.
     pub attempts: u32,
+    /// What the kernel held before the first operation was sent: `None` for no such table.
+    pub before: Option<Table>,
 }
 
 /// Why the kernel does not hold the table.
@@ -64,12 +66,20 @@ pub enum EnforceError {
     Unverified(String),
 }
 
+impl EnforceError {
+    /// Whether rules may have been changed all the same.
+    #[must_use]
+    pub const fn has_changed_rules(&self) -> bool {
+        matches!(self, Self::Unverified(_) | Self::Contended { committed: true, .. })
+    }
+}
+
 /// Makes the kernel hold `desired` (`None`: no such table) and verifies that it does.
 ///
 /// # Errors
 /// [`EnforceError`]; unless it says otherwise the old rules are in force.
 pub fn enforce(socket: &Socket, id: &TableId, desired: Option<&Table>) -> Result<Enforced, EnforceError> {
-    let (mut operations, mut committed, mut whole) = (0, None, false);
+    let (mut operations, mut committed, mut whole, mut before) = (0, None, false, None);
     let (begun, mut attempts) = (Instant::now(), 0);
     while attempts == 0 || begun.elapsed() < PATIENCE {
         attempts += 1;
@@ -83,7 +93,7 @@ pub fn enforce(socket: &Socket, id: &TableId, desired: Option<&Table>) -> Result
         };
         let mut transaction = delta(id, snapshot.table.as_ref(), desired);
         if transaction.ops.is_empty() {
-            return Ok(Enforced { operations, attempts });
+            return Ok(Enforced { operations, attempts, before: before.unwrap_or(snapshot.table) });
         }
         if snapshot.table.as_ref().is_some_and(|table| table.flags & OWNER != 0) {
             return Err(EnforceError::Owned(id.clone()));
@@ -101,6 +111,7 @@ pub fn enforce(socket: &Socket, id: &TableId, desired: Option<&Table>) -> Result
             Ok(true) => {
                 operations += cost(&transaction.ops);
                 committed = Some(snapshot.genid);
+                before.get_or_insert(snapshot.table);
             }
             Ok(false) => tracing::info!("another program changed the firewall meanwhile: computing anew"),
             Err(error @ (EnforceError::Refused { .. } | EnforceError::Unverified(_)))

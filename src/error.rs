@@ -1,6 +1,7 @@
 //! What can end a command early.
 
 use crate::enforce::EnforceError;
+use crate::guard::Lockouts;
 use crate::netlink::NetlinkError;
 use crate::policy::Problems;
 use crate::state::{LockError, StateError};
@@ -17,6 +18,9 @@ pub enum Error {
     /// The kernel could be asked, and does not hold what it should.
     #[error(transparent)]
     Enforce(#[from] EnforceError),
+    /// An SSH session could not connect again.
+    #[error(transparent)]
+    Lockout(#[from] Lockouts),
     /// `apply`, `diff`, `status` or `disable` without the right to look or to change.
     #[error(
         "`palisade {command}` needs the capability CAP_NET_ADMIN, which this process does not have: run it as root"

@@ -106,12 +106,12 @@ fn watch(state: &State, change: &Change) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::Session;
+    use crate::facts::Caller;
 
     #[test]
     fn systemd_is_told_when_to_undo_what_and_to_try_again() {
         let state = State::new("/a b/lib".into(), "/run/x".into());
-        let change = Change::new(Duration::from_secs(60), Path::new("/p.yaml"), Session::Local);
+        let change = Change::new(Duration::from_secs(60), Path::new("/p.yaml"), Caller::Local);
         assert_eq!(
             timer("palisade-undo-7", Duration::from_secs(90)),
             [

@@ -7,6 +7,9 @@
 // Unit tests share their generators with the tests outside of the crate, which call it by its name.
 #[cfg(test)]
 extern crate self as palisade;
+#[cfg(test)]
+#[path = "../tests/support/arbitrary.rs"]
+mod arbitrary;
 
 pub mod changes;
 pub mod cli;
@@ -16,6 +19,7 @@ pub mod delta;
 pub mod enforce;
 pub mod error;
 pub mod facts;
+pub mod guard;
 pub mod keeper;
 pub mod load;
 pub mod loaded;
@@ -26,6 +30,8 @@ pub mod ports;
 pub mod privileges;
 pub mod render;
 pub mod resolve;
+pub mod revoke;
 pub mod ruleset;
+pub mod simulate;
 pub mod state;
 pub mod transaction;

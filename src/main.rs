@@ -1,6 +1,9 @@
 //! The command line of palisade: arguments in, a report out, an exit status.
 
+mod journal;
+
 use clap::Parser;
+use journal::Stderr;
 use palisade::cli::{Cli, Color};
 use palisade::commands::{Report, error_json, run};
 use palisade::error::Error;
@@ -56,16 +59,14 @@ fn log_to_stderr(cli: &Cli, color: bool) {
         (false, 1) => LevelFilter::INFO,
         (false, _) => LevelFilter::TRACE,
     };
-    let log = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_ansi(color);
+    let log = tracing_subscriber::fmt().with_max_level(level).with_writer(Stderr::new()).with_ansi(color);
     log.without_time().with_target(false).init();
 }
 
 /// Says what went wrong, causes and all, on standard error.
 fn complain(error: &Error, color: bool) {
-    let mut stderr = std::io::stderr().lock();
-    // Nothing can be done about a standard error that takes nothing.
-    let _ = match error {
-        Error::Policy(problems) => writeln!(stderr, "{}", problems.render(color).trim_end()),
+    let said = match error {
+        Error::Policy(problems) => problems.render(color).trim_end().to_owned(),
         error => {
             let mut line = format!("error: {error}");
             let mut cause = std::error::Error::source(error);
@@ -77,9 +78,11 @@ fn complain(error: &Error, color: bool) {
                 }
                 cause = inner.source();
             }
-            writeln!(stderr, "{line}")
+            line
         }
     };
+    // Nothing can be done about a standard error that takes nothing.
+    let _ = Stderr::new().at(tracing::Level::ERROR).write_all(format!("{said}\n").as_bytes());
 }
 
 /// Prints what a command says, without its styles where there are to be none.

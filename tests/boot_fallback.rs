@@ -33,6 +33,9 @@ fn assert_loaded(machine: &Machine, said: &str, early: bool) {
     let journal = machine.journal();
     assert!(journal.contains(said), "the journal does not say {said:?}:\n{journal}");
     machine.wait_for_console(said);
+    let errors = machine.run("journalctl --boot --unit palisade --priority err --output cat --no-pager");
+    let is_the_policy = said.starts_with("loaded the policy");
+    assert_eq!(errors.contains(said), !is_the_policy, "what is not the policy is an error: {errors}");
     machine.assert_ssh_answers();
     assert_eq!(early_answers(machine, if early { PATIENCE } else { SILENCE }), early, "{journal}");
 }

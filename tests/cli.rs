@@ -29,8 +29,20 @@ error: there is no group `anny`
   |
   = help: did you mean `any`?
 ";
-const COMMANDS: [&str; 10] =
-    ["check", "show", "diff", "apply", "status", "disable", "boot", "schema", "completions", "man"];
+const COMMANDS: [&str; 12] = [
+    "check",
+    "show",
+    "diff",
+    "apply",
+    "status",
+    "disable",
+    "boot",
+    "confirm",
+    "rollback",
+    "schema",
+    "completions",
+    "man",
+];
 
 /// A folder of this user's own, in which palisade accepts a policy: nobody else may write there, and in the one above
 /// nobody may rename what is another's.

@@ -9,7 +9,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
-use support::machine::{Machine, wait_until};
+use support::machine::{Machine, mount_read_only, wait_until, with_own_mounts};
 use support::namespace::{Output, output};
 
 /// Rules of SSH alone, and of SSH and HTTP.
@@ -292,5 +292,37 @@ fn a_change_that_the_kernel_already_holds_needs_no_confirmation() {
     machine.run(&["apply"]).success();
     let said = machine.ssh(&["apply", "--confirm", "5s"]).success();
     assert_eq!(said, "nothing to do: the kernel already holds this policy\n");
+    assert!(!machine.waits());
+}
+
+#[test]
+fn on_a_disk_that_has_become_read_only_a_change_is_undone_once_and_again_by_a_reboot() {
+    let (old, new) = both();
+    let machine = machine();
+    machine.ssh(&["apply", "--confirm", "1h"]).success();
+    with_own_mounts(|| {
+        mount_read_only(&machine.path("lib"));
+        let done = machine.ssh(&["rollback"]);
+        assert_eq!((done.status, machine.rules()), (Some(0), old.clone()));
+        assert!(done.stderr.starts_with("ERROR the change is undone, but can't write "), "{}", done.stderr);
+        machine.ssh(&["apply"]).success();
+        assert_eq!(machine.rules(), new);
+        assert_eq!(refused(machine.ssh(&["confirm"])), "error: no change waits for confirmation\n");
+        assert_eq!(machine.rules(), new, "what was undone once is not undone again");
+    });
+    machine.reboot();
+    machine.run(&["boot"]).success();
+    assert_eq!(machine.rules(), old);
+}
+
+#[test]
+fn a_damaged_note_of_a_change_does_not_bar_the_way() {
+    let machine = machine();
+    machine.ssh(&["apply", "--confirm", "1h"]).success();
+    fs::write(machine.kept("pending/change.json"), "garbage").expect("scratch is writable");
+    machine.open(&[81]);
+    let done = machine.ssh(&["apply"]);
+    assert!(done.stderr.contains("change.json can't be used: it is not what palisade writes"), "{}", done.stderr);
+    assert_eq!((done.status, machine.rules()), (Some(0), Machine::rules_of(&[81])));
     assert!(!machine.waits());
 }

@@ -98,19 +98,20 @@ fn kill_a_confirmation(rules: &[String; 2], kills: [Option<Duration>; 2], confir
         None => machine.ssh(arguments).status == Some(0),
         Some(_) => kill_after(start(&mut machine.ssh_command(arguments)), after(kill)),
     };
-    let applied = run(&["apply", "--confirm", "5s"], killed_apply);
+    // Killed in its last instants it has loaded the change all the same, which may then be confirmed.
+    run(&["apply", "--confirm", "5s"], killed_apply);
     let begun = machine.waits();
     let confirmed = confirms && {
         thread::sleep(Duration::from_millis(30));
         run(&["confirm"], killed_confirm)
     };
-    let ends = Instant::now() + Duration::from_secs(8);
-    wait_until(|| !machine.waits() && !machine.is_watched() || Instant::now() > ends);
+    // Without a watcher it is settled, or nobody had come so far as to change a rule.
+    wait_until(|| !machine.is_watched());
     let live = machine.rules();
     assert!(rules.contains(&live), "neither of the two:\n{live}");
     let restored = live == rules[0];
     if confirmed {
-        assert!(applied && !restored, "what was confirmed stays");
+        assert!(!restored, "what was confirmed stays");
     } else if !confirms {
         assert!(restored, "what nobody confirmed is undone");
     }

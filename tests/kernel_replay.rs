@@ -263,6 +263,7 @@ fn call_for_bridged(replay: &Replay, value: &str) {
 fn apply(replay: &Replay, policy: &str) {
     replay.lab.write_policy("policy.yaml", policy);
     replay.lab.palisade("policy.yaml", &["apply"]).success();
+    replay.lab.forget_datagrams();
 }
 
 /// One engine as it was recorded.

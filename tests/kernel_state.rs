@@ -187,8 +187,8 @@ fn the_policy_at_boot_is_loaded_and_kept() {
 
 #[test]
 fn on_a_disk_that_is_full_or_read_only_the_rules_are_loaded_and_the_loss_is_told() {
+    let machine = Machine::new();
     with_own_mounts(|| {
-        let machine = Machine::new();
         let (full, read_only) = (machine.path("full"), machine.path("read-only"));
         mount_full(&full, 0);
         fs::create_dir(&read_only).expect("a folder");
@@ -236,8 +236,8 @@ fn on_a_disk_that_is_full_or_read_only_the_rules_are_loaded_and_the_loss_is_told
 
 #[test]
 fn without_a_place_for_the_lock_nothing_is_applied_and_boot_loads_all_the_same() {
+    let machine = Machine::new();
     with_own_mounts(|| {
-        let machine = Machine::new();
         machine.open(&[80]);
         let read_only = machine.path("read-only");
         fs::create_dir(&read_only).expect("a folder");
@@ -310,6 +310,15 @@ fn a_second_writer_waits_for_the_first_and_says_for_whom_and_who_reads_does_not_
     assert_eq!(machine.rules(), Machine::rules_of(&[81]));
 }
 
+/// Sets a flag when it goes.
+struct OnDrop<'a>(&'a AtomicBool);
+
+impl Drop for OnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn of_eight_applies_at_once_beside_a_foreign_writer_the_last_one_wins_whole_and_no_update_is_lost() {
     let machine = Machine::new();
@@ -320,6 +329,8 @@ fn of_eight_applies_at_once_beside_a_foreign_writer_the_last_one_wins_whole_and_
     }
     let done = AtomicBool::new(false);
     let written = std::thread::scope(|scope| {
+        // When this thread fails, too: the scope waits for the other one.
+        let stop = OnDrop(&done);
         let foreign = scope.spawn(|| {
             let mut written = 0_u16;
             while !done.load(Ordering::Relaxed) {
@@ -346,7 +357,7 @@ fn of_eight_applies_at_once_beside_a_foreign_writer_the_last_one_wins_whole_and_
             let name = names.iter().find(|name| last.ends_with(name.as_str())).expect("one of the eight");
             assert_eq!(output(&mut machine.command(name, &["diff"])).success(), "");
         }
-        done.store(true, Ordering::Relaxed);
+        drop(stop);
         foreign.join().expect("the foreign writer goes on")
     });
     let listed = machine.inside.nft_list();
@@ -355,4 +366,30 @@ fn of_eight_applies_at_once_beside_a_foreign_writer_the_last_one_wins_whole_and_
         listed.split("elements = {").nth(1).expect("numbers").chars().take_while(|c| *c != '}').collect();
     let elements: Vec<_> = elements.split(',').map(str::trim).collect();
     assert_eq!(elements, numbers);
+}
+
+#[test]
+fn a_policy_that_replaces_a_lockdown_is_what_status_names() {
+    let machine = Machine::new();
+    assert_eq!(boot(&machine).0, "lockdown");
+    assert!(machine.run(&["status"]).success().starts_with("active, loaded from lockdown at "));
+    machine.open(&[80]);
+    machine.run(&["apply"]).success();
+    assert!(machine.run(&["status"]).success().starts_with("active, loaded from policy.yaml at "));
+}
+
+#[test]
+fn a_boot_before_the_disk_can_be_written_is_no_trouble_when_nothing_is_to_be_written() {
+    let machine = Machine::new();
+    machine.open(&[80]);
+    machine.run(&["apply", "--confirm", "1h"]).success();
+    machine.run(&["rollback"]).success();
+    machine.run(&["apply"]).success();
+    with_own_mounts(|| {
+        machine.reboot();
+        mount_read_only(&machine.path("lib"));
+        let done = machine.run(&["boot", "--json"]);
+        assert_eq!(done.stderr, "");
+        assert_eq!(booted(done), ("policy".to_owned(), None));
+    });
 }

@@ -1,29 +1,41 @@
 //! `palisade apply`
 
 use super::waiting::{self, Terms};
-use super::{Desired, Report, lock};
+use super::{Desired, Report, loading, lock};
 use crate::changes::changes;
 use crate::delta::delta;
-use crate::enforce::{Enforced, enforce};
 use crate::error::Error;
-use crate::loaded;
+use crate::facts::ssh_sessions;
+use crate::guard::{Lockouts, check};
 use crate::netlink::Socket;
+use crate::netlink::route::{RouteKind, Routing};
 use crate::privileges::keep_net_admin_alone;
 use crate::render;
 use crate::ruleset::Table;
 use crate::state::State;
 use serde_json::json;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-pub(super) fn run(path: &Path, state: &State, dry_run: bool, confirm: Option<Duration>) -> Result<Report, Error> {
+pub(super) fn run(
+    path: &Path,
+    state: &State,
+    dry_run: bool,
+    force: bool,
+    confirm: Option<Duration>,
+) -> Result<Report, Error> {
     // Before the policy is read, so that of two applies at once the later one loads what is newest.
     let _lock = if dry_run { None } else { Some(lock(state, "apply")?) };
     let terms = confirm.map(|time| Terms::new(time, state));
-    let mut desired = Desired::load(path)?;
+    let desired = Desired::load(path)?;
+    match keep_sessions(&desired) {
+        Err(Lockouts(all)) if dry_run || force => {
+            all.iter().for_each(|lockout| tracing::warn!("{} could not connect again", lockout.session));
+        }
+        kept => kept?,
+    }
     keep_net_admin_alone("apply")?;
     let socket = Socket::open()?;
-    desired.table.comment = desired.table.comment.map(|comment| loaded::stamp(&comment, SystemTime::now()));
     if dry_run {
         return plan(&socket, &desired);
     }
@@ -41,16 +53,17 @@ fn differs(socket: &Socket, desired: &Desired) -> Result<bool, Error> {
 }
 
 fn load_and_keep(socket: &Socket, state: &State, desired: &Desired, path: &Path) -> Result<Report, Error> {
-    let enforced = enforce(socket, &desired.id, Some(&desired.table))?;
+    let loaded = loading::load(socket, state, Some(&desired.table))?;
     let kept = keep(state, &desired.table, path);
     let json = json!({
         "applied": true,
-        "operations": enforced.operations,
-        "attempts": enforced.attempts,
+        "operations": loaded.operations,
+        "attempts": loaded.attempts,
+        "connections_ended": loaded.ended,
         "in_sync": true,
         "kept": kept,
     });
-    Ok(Report::ok(in_words(enforced), json))
+    Ok(Report::ok(loaded.in_words(), json))
 }
 
 /// Loads what is undone unless it is confirmed.
@@ -62,17 +75,17 @@ fn load_for_a_while(
     terms: Terms,
 ) -> Result<Report, Error> {
     let change = waiting::begin(socket, state, (&desired.table, path), terms)?;
-    let enforced = enforce(socket, &desired.id, Some(&desired.table)).map_err(Error::from);
-    let loaded = enforced.and_then(|enforced| Ok((enforced, state.note_loaded(&change)?)));
-    let enforced = match loaded {
-        Ok((enforced, ())) => enforced,
+    let loaded = loading::load(socket, state, Some(&desired.table));
+    let loaded = match loaded.and_then(|loaded| Ok((loaded, state.note_loaded(&change)?))) {
+        Ok((loaded, ())) => loaded,
         Err(error) => {
-            waiting::undo(socket, state, &change)?;
+            let undone = waiting::undo(socket, state, &change);
+            let _ = undone.inspect_err(|error| tracing::error!("{error}; it is tried again when the time is over"));
             return Err(error);
         }
     };
     let left = change.left().unwrap_or_default();
-    let mut text = in_words(enforced);
+    let mut text = loaded.in_words();
     text.push_str(&format!(
         "It is undone in {} unless you confirm it: open a NEW connection to this machine, and run `palisade confirm` \
          there. `palisade rollback` undoes it now.\n",
@@ -80,8 +93,9 @@ fn load_for_a_while(
     ));
     let json = json!({
         "applied": true,
-        "operations": enforced.operations,
-        "attempts": enforced.attempts,
+        "operations": loaded.operations,
+        "attempts": loaded.attempts,
+        "connections_ended": loaded.ended,
         "in_sync": true,
         "kept": false,
         "confirm": { "id": change.id, "seconds": left.as_secs(), "undone_by": change.keeper },
@@ -89,12 +103,20 @@ fn load_for_a_while(
     Ok(Report::ok(text, json))
 }
 
-fn in_words(enforced: Enforced) -> String {
-    match enforced.operations {
-        0 => "nothing to do: the kernel already holds this policy\n".to_owned(),
-        1 => "applied: 1 operation, verified\n".to_owned(),
-        operations => format!("applied: {operations} operations, verified\n"),
+/// Refuses a policy under which an SSH session could not connect again.
+fn keep_sessions(desired: &Desired) -> Result<(), Lockouts> {
+    let mut sessions = ssh_sessions();
+    let routing = if sessions.is_empty() { None } else { Routing::open().ok() };
+    for session in &mut sessions {
+        // A session comes in where answers to it go out; one of this machine with itself never leaves it.
+        let route = routing.as_ref().and_then(|routing| routing.route_to(session.client).ok().flatten());
+        let by = route.and_then(|route| match route.kind {
+            RouteKind::Local => Some("lo".to_owned()),
+            _ => route.interface,
+        });
+        session.interface = session.interface.take().or(by);
     }
+    check(&desired.id, &desired.table, &sessions)
 }
 
 /// Keeps what the kernel holds for the next boot. That it can't be kept is no reason to give up what is in force.

@@ -1,6 +1,6 @@
 //! `palisade boot`: the policy, or the best there is instead.
 
-use super::{Desired, Report, waiting};
+use super::{Desired, Report, loading, waiting};
 use crate::compile::compile;
 use crate::error::Error;
 use crate::lockdown::{lockdown, ssh_ports};
@@ -65,23 +65,14 @@ struct Boot<'a> {
 }
 
 impl Boot<'_> {
-    /// Forgets a change that nobody confirmed before this machine was started, and remembers that it was undone.
+    /// What became of the change that waited when this machine was stopped.
     fn unconfirmed(&self) -> Unconfirmed {
-        let complain = |error: &dyn std::fmt::Display| tracing::error!("{error}");
-        let _ = self.state.finish_confirmation().inspect_err(|error| complain(error));
-        let change = match self.state.pending() {
-            Ok(Some(change)) => change,
-            Ok(None) => return Unconfirmed::None,
-            Err(error) => {
-                complain(&error);
-                return Unconfirmed::None;
-            }
-        };
+        let Some(change) = waiting::pending(self.state) else { return Unconfirmed::None };
         if let Some(left) = change.left() {
             return Unconfirmed::Waits(left);
         }
         let why = format!("nobody has confirmed the change to {}", change.policy.display());
-        let previous = self.state.previous().inspect_err(|error| complain(error)).ok();
+        let previous = self.state.previous().inspect_err(|error| tracing::error!("{error}")).ok();
         Unconfirmed::Over(why, previous.and_then(|previous| previous.table))
     }
 
@@ -141,7 +132,7 @@ impl Boot<'_> {
     }
 
     fn load(&self, table: &Table) -> Result<usize, Error> {
-        waiting::load(&self.socket, Some(table))
+        Ok(loading::load(&self.socket, self.state, Some(table))?.operations)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Report, lock, waiting};
 use crate::error::Error;
-use crate::facts::Session;
+use crate::facts::Caller;
 use crate::keeper;
 use crate::netlink::Socket;
 use crate::privileges::keep_net_admin_alone;
@@ -11,10 +11,9 @@ use serde_json::json;
 
 pub(super) fn run(state: &State) -> Result<Report, Error> {
     let _lock = lock(state, "confirm")?;
-    let session = Session::of_this_process();
+    let caller = Caller::of_this_process();
     keep_net_admin_alone("confirm")?;
-    state.finish_confirmation()?;
-    let Some(change) = state.pending()? else {
+    let Some(change) = waiting::pending(state) else {
         return Err(Error::Declined("no change waits for confirmation".to_owned()));
     };
     if change.left().is_none() {
@@ -25,7 +24,7 @@ pub(super) fn run(state: &State) -> Result<Report, Error> {
         let sentence = "the apply that is to be confirmed did not end: `palisade rollback`, then apply again";
         return Err(Error::Declined(sentence.to_owned()));
     };
-    if let Some(why) = session.cannot_confirm(change.session, loaded) {
+    if let Some(why) = caller.cannot_confirm(change.caller, loaded) {
         return Err(Error::Declined(format!("not confirmed: {why}")));
     }
     state.confirm()?;

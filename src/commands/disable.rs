@@ -14,7 +14,7 @@ pub(super) fn run(state: &State, yes: bool) -> Result<Report, Error> {
     keep_net_admin_alone("disable")?;
     let socket = Socket::open()?;
     let id = TableId::palisade();
-    if socket.snapshot(&id)?.table.is_none() && state.pending()?.is_none() {
+    if socket.snapshot(&id)?.table.is_none() && state.pending().is_ok_and(|change| change.is_none()) {
         let json = json!({ "disabled": false, "active": false });
         return Ok(Report::ok(format!("{id} is not loaded: nothing to disable\n"), json));
     }
@@ -23,9 +23,8 @@ pub(super) fn run(state: &State, yes: bool) -> Result<Report, Error> {
     }
     // Not while somebody is asked, who may take an hour.
     let _lock = lock(state, "disable")?;
-    state.finish_confirmation()?;
     enforce(&socket, &id, None)?;
-    if let Some(change) = state.pending()? {
+    if let Some(change) = waiting::pending(state) {
         // What it would bring back is a table.
         waiting::cancel(state, &change);
     }

@@ -7,6 +7,7 @@ mod confirm;
 mod diff;
 mod disable;
 mod generate;
+mod loading;
 mod rollback;
 mod show;
 mod status;
@@ -51,7 +52,7 @@ pub fn run(cli: &Cli) -> Result<Report, Error> {
         Command::Check => check::run(policy),
         Command::Show { format } => show::run(policy, *format),
         Command::Diff => diff::run(policy),
-        Command::Apply { dry_run, confirm } => apply::run(policy, &state, *dry_run, *confirm),
+        Command::Apply { dry_run, force, confirm } => apply::run(policy, &state, *dry_run, *force, *confirm),
         Command::Confirm => confirm::run(&state),
         Command::Rollback { undo: Some(id), watch, .. } => rollback::undo(&state, id, *watch),
         Command::Rollback { list: true, .. } => rollback::list(&state),

@@ -1,7 +1,6 @@
 //! `palisade rollback`: back to what was loaded before.
 
-use super::waiting::{self, load};
-use super::{Report, lock};
+use super::{Report, loading, lock, waiting};
 use crate::error::Error;
 use crate::keeper::READY;
 use crate::netlink::Socket;
@@ -22,8 +21,7 @@ pub(super) fn run(state: &State, to: Option<u32>) -> Result<Report, Error> {
     let _lock = lock(state, "rollback")?;
     keep_net_admin_alone("rollback")?;
     let socket = Socket::open()?;
-    state.finish_confirmation()?;
-    if let Some(change) = state.pending()? {
+    if let Some(change) = waiting::pending(state) {
         waiting::undo(&socket, state, &change)?;
         if to.is_none() {
             return Ok(undone(&change));
@@ -33,13 +31,19 @@ pub(super) fn run(state: &State, to: Option<u32>) -> Result<Report, Error> {
     let number = to.or_else(|| state.before_last_good()).ok_or_else(before)?;
     let stored = state.kept(number)?;
     let left = socket.snapshot(&TableId::palisade())?.table;
-    let operations = load(&socket, stored.table.as_ref())?;
+    let loaded = loading::load(&socket, state, stored.table.as_ref())?;
     let kept = remember(state, number, &stored.about.identity, Identity::of(left.as_ref()).ok());
-    let text = match operations {
+    let text = match loaded.operations {
         0 => format!("nothing to do: the kernel already holds ruleset {number}\n"),
         _ => format!("rolled back to ruleset {number}, loaded first at {}\n", stored.about.saved),
     };
-    let json = json!({ "rolled_back": true, "to": number, "operations": operations, "kept": kept });
+    let json = json!({
+        "rolled_back": true,
+        "to": number,
+        "operations": loaded.operations,
+        "connections_ended": loaded.ended,
+        "kept": kept,
+    });
     Ok(Report::ok(text, json))
 }
 
@@ -119,6 +123,7 @@ pub(super) fn undo(state: &State, id: &str, watch: bool) -> Result<Report, Error
 
 fn undo_now(state: &State, id: &str) -> Result<Report, Error> {
     let _lock = lock(state, "rollback")?;
+    keep_net_admin_alone("rollback")?;
     match state.pending()?.filter(|change| change.id == id) {
         None => Ok(settled()),
         Some(change) => {

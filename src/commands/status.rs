@@ -5,11 +5,12 @@ use super::{Desired, Report};
 use crate::changes::changes;
 use crate::error::Error;
 use crate::loaded;
+use crate::lockdown;
 use crate::netlink::Socket;
 use crate::privileges::keep_net_admin_alone;
 use crate::resolve::Service;
 use crate::ruleset::{Expr, Rule, Table, TableId, Verdict};
-use crate::state::{Source, State};
+use crate::state::{Identity, Source, State};
 use serde::Serialize;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -48,6 +49,9 @@ pub(super) fn run(path: &Path, state: &State) -> Result<Report, Error> {
     let denied = denied(&live);
     let (file, since) = live.comment.as_deref().map_or((None, None), loaded::read);
 
+    // A policy that was applied to a lockdown has changed the rules that differ, and the table is the lockdown's still.
+    let policy = (file == Some(lockdown::FILE)).then(|| policy_of(&live, state)).flatten();
+    let file = policy.as_deref().or(file);
     let mut text = format!("active, loaded from {}", file.unwrap_or("an unknown policy"));
     if let Some(since) = since {
         let _ = write!(text, " at {since}");
@@ -80,6 +84,14 @@ pub(super) fn run(path: &Path, state: &State) -> Result<Report, Error> {
         "denied": denied,
     });
     Ok(Report::ok(text, json))
+}
+
+/// The file name of the policy that the live table is the last good ruleset of.
+fn policy_of(live: &Table, state: &State) -> Option<String> {
+    let (_, kept) = state.last_good()?;
+    let path =
+        kept.about.policy.filter(|_| Identity::of(Some(live)).is_ok_and(|live| live == kept.about.identity))?;
+    Some(Path::new(&path).file_name()?.to_string_lossy().into_owned())
 }
 
 fn services(live: &Table, desired: Option<&Desired>) -> Vec<ServiceStatus> {

@@ -1,29 +1,28 @@
 //! A change that waits for confirmation, as the commands that write deal with it.
 
+use super::loading;
 use crate::compile::compile;
-use crate::enforce::enforce;
 use crate::error::Error;
-use crate::facts::Session;
+use crate::facts::Caller;
 use crate::keeper;
-use crate::loaded;
 use crate::lockdown::{lockdown, ssh_ports};
 use crate::netlink::Socket;
 use crate::ruleset::{Table, TableId};
 use crate::state::{Change, State, Stored};
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// How a change shall wait, found out while this process still may look around.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Terms {
     pub time: Duration,
-    pub session: Session,
+    pub caller: Caller,
     pub systemd: bool,
 }
 
 impl Terms {
     pub fn new(time: Duration, state: &State) -> Self {
-        Self { time, session: Session::of_this_process(), systemd: keeper::systemd_can(state) }
+        Self { time, caller: Caller::of_this_process(), systemd: keeper::systemd_can(state) }
     }
 }
 
@@ -37,7 +36,7 @@ pub(super) fn begin(
     let live = socket.snapshot(&TableId::palisade())?.table;
     let previous = Stored::new(live.as_ref(), None)?;
     let desired = Stored::new(Some(desired), Some(policy))?;
-    let mut change = Change::new(terms.time, policy, terms.session);
+    let mut change = Change::new(terms.time, policy, terms.caller);
     let armed = state.begin(&change, &previous, &desired).map_err(Error::from).and_then(|()| {
         change.keeper = keeper::arm(state, &change, terms.time, terms.systemd)?;
         Ok(state.write_change(&change)?)
@@ -59,10 +58,10 @@ pub(super) fn undo(socket: &Socket, state: &State, change: &Change) -> Result<()
             Some(state.last_good().and_then(|(_, stored)| stored.table).unwrap_or_else(locked_down))
         }
     };
-    load(socket, table.as_ref())?;
+    loading::load(socket, state, table.as_ref())?;
     if let Err(error) = forget(state, previous.ok().as_ref()) {
-        // The change stays written down, and a reboot undoes it again.
         tracing::error!("the change is undone, but {error}");
+        note_settled(state, change);
     }
     keeper::disarm(&change.keeper);
     Ok(())
@@ -78,10 +77,26 @@ pub(super) fn forget(state: &State, previous: Option<&Stored>) -> Result<(), Err
     Ok(state.drop_pending()?)
 }
 
+/// On a disk that takes nothing a change stays written down: nobody undoes it now, and a reboot does.
+fn note_settled(state: &State, change: &Change) {
+    let noted = state.note_settled(change);
+    let _ = noted.inspect_err(|error| tracing::error!("{error}: the next command undoes it again"));
+}
+
+/// The change that waits for confirmation. A file that is damaged must not bar the way to what would mend it.
+pub(super) fn pending(state: &State) -> Option<Change> {
+    // One that was confirmed by a process that did not come further is kept first.
+    let finished = state.finish_confirmation();
+    let _ = finished.inspect_err(|error| tracing::error!("{error}: what was confirmed is not kept yet"));
+    state.pending().unwrap_or_else(|error| {
+        tracing::error!("{error}: should a change have waited for confirmation, it is not known which");
+        None
+    })
+}
+
 /// Settles what the command before left: a change that was confirmed is kept, one whose time is over is undone.
 pub(super) fn settle(socket: &Socket, state: &State) -> Result<(), Error> {
-    state.finish_confirmation()?;
-    if let Some(change) = state.pending()?.filter(|change| change.left().is_none()) {
+    if let Some(change) = pending(state).filter(|change| change.left().is_none()) {
         tracing::error!("nobody has confirmed the change to {}: it is undone first", change.policy.display());
         undo(socket, state, &change)?;
     }
@@ -91,27 +106,18 @@ pub(super) fn settle(socket: &Socket, state: &State) -> Result<(), Error> {
 /// Forgets the change that waits, since what was asked for now replaces both it and what it had replaced.
 pub(super) fn cancel(state: &State, change: &Change) {
     if let Err(error) = forget(state, state.previous().ok().as_ref()) {
-        tracing::error!("{error}: the change that waits for confirmation will still be undone");
+        tracing::error!("the change waits no more, but {error}");
+        note_settled(state, change);
     }
     keeper::disarm(&change.keeper);
 }
 
 /// Fails while a change waits.
 pub(super) fn none_waits(state: &State) -> Result<(), Error> {
-    match state.pending()?.and_then(|change| change.left()) {
+    match pending(state).and_then(|change| change.left()) {
         None => Ok(()),
         Some(left) => Err(Error::Waiting(in_words(left))),
     }
-}
-
-/// A table as it is loaded now.
-pub(super) fn load(socket: &Socket, table: Option<&Table>) -> Result<usize, Error> {
-    let now = SystemTime::now();
-    let stamped = |table: &Table| Table {
-        comment: table.comment.as_ref().map(|comment| loaded::stamp(comment, now)),
-        ..table.clone()
-    };
-    Ok(enforce(socket, &TableId::palisade(), table.map(stamped).as_ref())?.operations)
 }
 
 /// The table of a lockdown.

@@ -6,7 +6,7 @@ use crate::resolve::Action;
 use crate::ruleset::{Hook, Policy, Rule};
 
 /// The set of the interfaces that containers send by; the group `containers` is the same set.
-pub(super) const CONTAINERS: &str = "containers-if";
+pub(crate) const CONTAINERS: &str = "containers-if";
 
 impl Compiler<'_> {
     /// Never a blanket `policy drop`: frames between containers of one bridge pass here too, and an accept in another
@@ -56,7 +56,7 @@ impl Compiler<'_> {
     /// their engine lets it.
     fn containers_send(&mut self) {
         let containers = &self.policy.containers;
-        let mut rules = Vec::new();
+        let mut rules = vec![self.stay_shut()];
         if containers.host == Action::Deny {
             rules.push(self.translated_are_published());
         }

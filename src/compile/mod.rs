@@ -9,7 +9,9 @@
 //!                    ├─ from-containers ─┬─ published: the same service maps as input
 //!                    ├─ to-containers ───┘
 //!                    └─ default-forward
-//! filter-output ─────── only where the policy restricts what this machine sends
+//! filter-output ──────┬─ replies, loopback
+//!                    ├─ revoked: connections that lost their access stay shut
+//!                    └─ default-outgoing, where the policy restricts what this machine sends
 //! ```
 //!
 //! Services are looked up by the port that the outside sees (`ct original proto-dst`), so a host process and a port
@@ -20,8 +22,11 @@ mod dispatch;
 mod essentials;
 mod forward;
 mod peers;
+mod revoked;
 mod service;
 mod statement;
+
+pub(crate) use forward::CONTAINERS;
 
 use crate::resolve::{Action, Resolved};
 use crate::ruleset::{BaseChain, Chain, Hook, MAX_COMMENT, Policy, Rule, Ruleset, Set, Table, TableId};
@@ -42,6 +47,7 @@ pub fn compile(resolved: &Resolved) -> Ruleset {
     let mut compiler = Compiler::new(resolved);
     compiler.group_sets();
     compiler.container_set();
+    compiler.revoked();
     compiler.drop_blocked();
     compiler.services();
     compiler.input();
@@ -128,14 +134,13 @@ impl<'a> Compiler<'a> {
         self.base_chain("filter-input", Hook::Input, PRIORITY_BEFORE_FILTER, policy_of(incoming), comment, rules);
     }
 
-    /// Only a policy that restricts what this machine sends has this chain: elsewhere it would cost and do nothing.
+    /// What this machine sends begins connections as the policy's default says, and revives none that were ended.
     fn output(&mut self) {
         let outgoing = self.policy.defaults.outgoing;
-        if outgoing == Action::Allow {
-            return;
+        let mut rules = vec![self.accept_replies(), self.accept_loopback_out(), self.stay_shut()];
+        if outgoing != Action::Allow {
+            rules.extend(self.essentials_output());
         }
-        let mut rules = vec![self.accept_replies(), self.accept_loopback_out()];
-        rules.extend(self.essentials_output());
         rules.extend(self.goto_default("default-outgoing", outgoing));
         self.default_chain("default-outgoing", "goes out", outgoing, self.policy.default_lines.outgoing);
         let comment = "what this machine sends";

@@ -46,6 +46,14 @@ impl Version {
         }
     }
 
+    /// The type of a whole flow's key.
+    pub(super) const fn flow(self) -> KeyType {
+        match self {
+            Self::V4 => KeyType::FLOW_V4,
+            Self::V6 => KeyType::FLOW_V6,
+        }
+    }
+
     pub(super) const fn key(self) -> KeyType {
         match self {
             Self::V4 => KeyType::IPV4_ADDR,
@@ -208,6 +216,42 @@ impl Statement {
                 statement.lookup(anonymous(KeyType::INET_SERVICE, None, elements), None, false)
             }
         }
+    }
+
+    /// `ip saddr . ip daddr . meta l4proto . th sport . th dport @policy.revoked-v4`
+    pub(super) fn flow_in(self, version: Version, set: &str) -> Self {
+        let set = SetRef::Named(set.to_owned());
+        self.version(version).flow(version).add(Expr::Lookup {
+            set,
+            sreg: Register::ONE,
+            dreg: None,
+            inverted: false,
+        })
+    }
+
+    /// `update @policy.revoked-v4 { ip saddr . ip daddr . meta l4proto . th sport . th dport }`: the element's time begins anew.
+    pub(super) fn remember_flow(self, version: Version, set: &str) -> Self {
+        self.flow(version).add(Expr::Dynset {
+            set: set.to_owned(),
+            op: DynsetOp::Update,
+            sreg_key: Register::ONE,
+            timeout_ms: 0,
+            exprs: Vec::new(),
+        })
+    }
+
+    /// Where a packet comes from and goes to, as [`KeyType::FLOW_V4`] and [`KeyType::FLOW_V6`] lay it out.
+    fn flow(self, version: Version) -> Self {
+        let (source, destination, len, words) = match version {
+            Version::V4 => (12, 16, 4, 1),
+            Version::V6 => (8, 24, 16, 4),
+        };
+        let load = |base, offset, len, slot| Expr::Payload { base, offset, len, dreg: Register::Data(slot) };
+        self.add(load(PayloadBase::Network, source, len, 0))
+            .add(load(PayloadBase::Network, destination, len, words))
+            .add(Expr::Meta { key: MetaKey::L4proto, dreg: Register::Data(2 * words) })
+            .add(load(PayloadBase::Transport, 0, 2, 2 * words + 1))
+            .add(load(PayloadBase::Transport, 2, 2, 2 * words + 2))
     }
 
     /// `ct status dnat`

@@ -9,7 +9,7 @@ const MAX_DEPTH: usize = 1000;
 /// Where a command comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Session {
+pub enum Caller {
     /// An SSH connection, by the process of sshd that serves it.
     Ssh {
         /// The process.
@@ -32,7 +32,7 @@ struct Process {
     started: u64,
 }
 
-impl Session {
+impl Caller {
     /// The session of this process. Takes the right to read other processes' environments, which root has.
     #[must_use]
     pub fn of_this_process() -> Self {
@@ -118,17 +118,17 @@ mod tests {
     #[test]
     fn a_new_connection_or_a_console_confirms_and_an_old_connection_does_not() {
         let loaded = Duration::from_millis(5000);
-        let ssh = |started_ms| Session::Ssh { pid: 7, started_ms };
-        let can = |applied: Session, confirming: Session| confirming.cannot_confirm(applied, loaded).is_none();
-        for applied in [ssh(1000), Session::Detached] {
+        let ssh = |started_ms| Caller::Ssh { pid: 7, started_ms };
+        let can = |applied: Caller, confirming: Caller| confirming.cannot_confirm(applied, loaded).is_none();
+        for applied in [ssh(1000), Caller::Detached] {
             assert!(can(applied, ssh(5001)));
-            assert!(can(applied, Session::Local));
+            assert!(can(applied, Caller::Local));
             assert!(!can(applied, ssh(1000)));
             assert!(!can(applied, ssh(5000)), "a tick is ten milliseconds: when in doubt, it is older");
-            assert!(!can(applied, Session::Detached));
+            assert!(!can(applied, Caller::Detached));
         }
-        for confirming in [ssh(1000), ssh(5001), Session::Detached, Session::Local] {
-            assert!(can(Session::Local, confirming));
+        for confirming in [ssh(1000), ssh(5001), Caller::Detached, Caller::Local] {
+            assert!(can(Caller::Local, confirming));
         }
     }
 }

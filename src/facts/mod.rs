@@ -3,10 +3,12 @@
 
 mod ancestors;
 mod names;
+mod sessions;
 mod trusted;
 
-pub use ancestors::Session;
+pub use ancestors::Caller;
 pub use names::{ProtocolNames, ServiceNames};
+pub use sessions::ssh_sessions;
 pub use trusted::{MAX_LIST, MAX_POLICY, Refusal, read_trusted};
 
 use crate::policy::{Policy, decode};

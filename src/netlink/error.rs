@@ -11,6 +11,9 @@ pub enum NetlinkError {
     /// nf_tables is neither built in nor loadable.
     #[error("this kernel has no nf_tables: the module `nf_tables` is neither loaded nor can it be")]
     NoNfTables,
+    /// Connection tracking can't be asked: `nf_conntrack_netlink` is neither built in nor loadable.
+    #[error("this kernel can't list connections: the module `nf_conntrack_netlink` is neither loaded nor can it be")]
+    NoConntrack,
     /// The ruleset changed each time while it was read.
     #[error("other programs kept changing the firewall rules: {0} attempts to read them in one piece failed")]
     Busy(u32),

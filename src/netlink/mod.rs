@@ -4,9 +4,13 @@
 //! The `nftnl` crate writes tables, chains, rules and expressions; sets and elements have a direct writer, because a
 //! million elements as libnftnl objects cost 1.6 s and 319 MB. All reading is our own, safe and total: libnftnl fails a
 //! whole rule on one expression that it does not know.
+//!
+//! Beside it, the connections that the kernel tracks ([`conntrack`]) and the routes that it would take ([`route`]).
 
 mod attr;
 mod batch;
+mod channel;
+pub mod conntrack;
 mod decode;
 mod elements;
 mod encode;
@@ -14,6 +18,7 @@ mod error;
 mod expr;
 mod handles;
 mod problem;
+pub mod route;
 mod set;
 mod snapshot;
 mod socket;
@@ -24,6 +29,7 @@ mod verdict;
 mod write;
 
 pub use batch::Batch;
+pub use channel::End;
 pub use encode::encode;
 pub use error::{CommitError, NetlinkError};
 pub use handles::Handles;

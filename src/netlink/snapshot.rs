@@ -1,10 +1,11 @@
 //! Reading tables from the kernel, in one piece.
 
 use super::attr::Fields;
+use super::channel::End;
 use super::decode::{Assembler, table_id};
 use super::error::NetlinkError;
 use super::handles::Handles;
-use super::socket::{End, GENERATION, Socket};
+use super::socket::{GENERATION, Socket};
 use super::uapi::{self, NFTA_GEN_ID, msg};
 use crate::ruleset::{Table, TableId};
 use nix::errno::Errno;

@@ -1,14 +1,12 @@
 //! Pure tests: what is encoded decodes to itself, and nothing that is decoded panics.
 
-#[path = "../../tests/support/arbitrary.rs"]
-mod arbitrary;
-
 use super::attr::{self, Attributes, Message, Messages};
 use super::decode::Assembler;
 use super::elements::Collector;
 use super::uapi::{self, NESTED, control, elem, flag};
 use super::write::Writer;
 use super::*;
+use crate::arbitrary;
 use crate::ruleset::*;
 use crate::transaction::{Op, Transaction};
 use proptest::prelude::*;

@@ -5,11 +5,6 @@ use super::socket::Socket;
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 
-// SAFETY: libmnl's socket is a file descriptor and an address on the heap, without any tie to the thread that made it;
-// it is moved to one other thread and never shared.
-#[allow(unsafe_code)]
-unsafe impl Send for Socket {}
-
 impl Socket {
     /// A socket in a new, empty network namespace, which lives as long as the socket does.
     ///

@@ -173,3 +173,66 @@ pub mod udata {
     pub const ORDER_HOST: u32 = 1;
     pub const ORDER_BIG: u32 = 2;
 }
+
+/// Connection tracking (`nfnetlink_conntrack.h`).
+pub mod ct {
+    /// `NFNL_SUBSYS_CTNETLINK`.
+    pub const SUBSYSTEM: u16 = 1;
+    pub const GET: u8 = 1;
+    pub const DELETE: u8 = 2;
+    pub const GET_STATS: u8 = 5;
+    pub const STATS_ENTRIES: u16 = 1;
+
+    pub const ORIGINAL: u16 = 1;
+    pub const REPLY: u16 = 2;
+    pub const STATUS: u16 = 3;
+    pub const PROTOINFO: u16 = 4;
+    pub const TIMEOUT: u16 = 7;
+    pub const MARK: u16 = 8;
+    pub const ID: u16 = 12;
+    pub const ZONE: u16 = 18;
+    pub const END: usize = 19;
+
+    pub const TUPLE_IP: u16 = 1;
+    pub const TUPLE_PROTO: u16 = 2;
+    pub const TUPLE_ZONE: u16 = 3;
+    pub const TUPLE_END: usize = 4;
+
+    /// Of IPv4 and of IPv6.
+    pub const IP_SOURCE: [u16; 2] = [1, 3];
+    pub const IP_DESTINATION: [u16; 2] = [2, 4];
+    pub const IP_END: usize = 5;
+
+    pub const PROTO_NUM: u16 = 1;
+    pub const PROTO_PORTS: [u16; 2] = [2, 3];
+    /// Type, code and identifier.
+    pub const PROTO_ICMP: [u16; 3] = [5, 6, 4];
+    pub const PROTO_ICMPV6: [u16; 3] = [8, 9, 7];
+    pub const PROTO_END: usize = 10;
+
+    pub const PROTOINFO_TCP: u16 = 1;
+    pub const PROTOINFO_END: usize = 2;
+    pub const TCP_STATE: u16 = 1;
+    pub const TCP_END: usize = 2;
+}
+
+/// Routes and links (`rtnetlink.h`), whose numbers are in the machine's own byte order.
+pub mod rt {
+    pub const NEWLINK: u16 = 16;
+    pub const GETLINK: u16 = 18;
+    pub const NEWROUTE: u16 = 24;
+    pub const GETROUTE: u16 = 26;
+    /// Bytes of `struct rtmsg`, which a route's attributes follow.
+    pub const ROUTE_HEAD: usize = 12;
+    /// Where the type stands in it.
+    pub const ROUTE_TYPE: usize = 7;
+    pub const DST: u16 = 1;
+    pub const OIF: u16 = 4;
+    pub const ROUTE_END: usize = 5;
+    /// Bytes of `struct ifinfomsg`.
+    pub const LINK_HEAD: usize = 16;
+    /// Where the index stands in it.
+    pub const LINK_INDEX: usize = 4;
+    pub const IFNAME: u16 = 3;
+    pub const LINK_END: usize = 4;
+}

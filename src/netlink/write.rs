@@ -22,13 +22,19 @@ impl<'a> Writer<'a> {
 
     /// Begins any message of nfnetlink.
     pub fn raw(buffer: &'a mut Vec<u8>, kind: u16, flags: u16, family: u8, seq: u32, resource: u16) -> Self {
+        let [high, low] = resource.to_be_bytes();
+        Self::message(buffer, kind, flags, seq, &[family, 0, high, low])
+    }
+
+    /// Begins any message of netlink; `head` is what its subsystem puts before the attributes.
+    pub fn message(buffer: &'a mut Vec<u8>, kind: u16, flags: u16, seq: u32, head: &[u8]) -> Self {
         let start = buffer.len();
         buffer.extend_from_slice(&[0; 4]);
         buffer.extend_from_slice(&kind.to_ne_bytes());
         buffer.extend_from_slice(&(flags | flag::REQUEST).to_ne_bytes());
         buffer.extend_from_slice(&seq.to_ne_bytes());
-        buffer.extend_from_slice(&[0, 0, 0, 0, family, 0]);
-        buffer.extend_from_slice(&resource.to_be_bytes());
+        buffer.extend_from_slice(&[0; 4]);
+        buffer.extend_from_slice(head);
         Self { buffer, start }
     }
 

@@ -233,6 +233,10 @@ pub mod ct_state {
     pub const ESTABLISHED: u32 = 2;
     /// Begins a connection, or carries an error, that belongs to another connection.
     pub const RELATED: u32 = 4;
+    /// Begins a connection.
+    pub const NEW: u32 = 8;
+    /// Is not tracked.
+    pub const UNTRACKED: u32 = 64;
 }
 
 /// A direction of a conntrack tuple.

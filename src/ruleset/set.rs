@@ -73,6 +73,19 @@ impl KeyType {
     /// `ifname`, zero-padded; a string, which nft calls host byte order.
     pub const IFNAME: Self = Self { number: 41, len: 16 };
 
+    /// `ipv4_addr . ipv4_addr . inet_proto . inet_service . inet_service`: where a packet comes from and goes to, each
+    /// field in words of 32 bits of its own.
+    pub const FLOW_V4: Self = Self::flow(Self::IPV4_ADDR);
+    /// `ipv6_addr . ipv6_addr . inet_proto . inet_service . inet_service`
+    pub const FLOW_V6: Self = Self::flow(Self::IPV6_ADDR);
+
+    /// nft numbers a concatenation by its parts, six bits each, the first in the highest.
+    const fn flow(address: Self) -> Self {
+        let addresses = address.number << 6 | address.number;
+        let number = ((addresses << 6 | Self::INET_PROTO.number) << 6 | Self::INET_SERVICE.number) << 6;
+        Self { number: number | Self::INET_SERVICE.number, len: 2 * address.len + 3 * 4 }
+    }
+
     /// nft's name of the type, for those that palisade writes.
     #[must_use]
     pub fn name(self) -> Option<&'static str> {
@@ -85,6 +98,8 @@ impl KeyType {
             Self::CT_STATE => "ct_state",
             Self::ICMPV6_TYPE => "icmpv6_type",
             Self::IFNAME => "ifname",
+            Self::FLOW_V4 => "ipv4_addr . ipv4_addr . inet_proto . inet_service . inet_service",
+            Self::FLOW_V6 => "ipv6_addr . ipv6_addr . inet_proto . inet_service . inet_service",
             _ => return None,
         })
     }

@@ -57,10 +57,11 @@ pub fn read(path: &Path, max_bytes: u64) -> Result<Option<Vec<u8>>, StateError> 
 /// Removes a file, or finds it gone.
 pub fn remove(folder: &Path, name: &str) -> Result<(), StateError> {
     let path = folder.join(name);
-    let removed = match std::fs::remove_file(&path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        result => result.and_then(|()| sync_folder(folder)),
-    };
+    // Asked for first: a read-only disk refuses to remove even what is not there.
+    if std::fs::symlink_metadata(&path).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+        return Ok(());
+    }
+    let removed = std::fs::remove_file(&path).and_then(|()| sync_folder(folder));
     removed.map_err(|source| StateError::Write { path, source })
 }
 

@@ -29,7 +29,7 @@ impl State {
     }
 
     /// Keeps a table that the kernel holds and nobody has to confirm any more: as the last good one, which boot falls
-    /// back on, and as one that was not undone. Writes nothing when it is both already.
+    /// back on, and as one that was not undone. No change waits then. Writes nothing when it is both already.
     ///
     /// # Errors
     /// A file that can't be written, a table that can't be stored.
@@ -42,7 +42,9 @@ impl State {
             let bytes = Stored { about: stored.about.after(last), ..stored }.to_bytes()?;
             self.add(|folder, name| files::write(folder, name, &bytes), last)?;
         }
-        self.forgive(&identity)
+        self.forgive(&identity)?;
+        // One that was undone and could not be forgotten would be undone again after a reboot.
+        self.drop_pending()
     }
 
     /// Adds a file to those kept, as `write` writes it, makes it the last good one, and drops the oldest.

@@ -12,6 +12,8 @@
 //! /run/palisade/
 //!   lock                             one writer at a time
 //!   booted-from                      what was loaded at boot, and why
+//!   revoking                         rules are being loaded whose connections have not been looked at yet
+//!   settled                          a change that was undone on a disk that takes nothing
 //! ```
 //!
 //! Each file is replaced as a whole. Everything is written under the lock.
@@ -22,6 +24,7 @@ mod files;
 mod kept;
 mod lock;
 mod pending;
+mod revocation;
 mod stored;
 #[cfg(test)]
 mod tests;

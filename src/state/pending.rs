@@ -2,8 +2,8 @@
 
 use super::clock::{boot_id, since_start};
 use super::stored::Stored;
-use super::{State, StateError, files, read_json, to_json};
-use crate::facts::Session;
+use super::{MAX_SMALL, State, StateError, files, read_json, to_json};
+use crate::facts::Caller;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,6 +11,8 @@ use std::time::Duration;
 const CHANGE: &str = "change.json";
 /// What [`CHANGE`] is called once it is confirmed and its ruleset is not yet among those kept.
 const CONFIRMED: &str = "confirmed.json";
+/// In the folder that a reboot empties: the id of a change that was undone on a disk that takes nothing.
+const SETTLED: &str = "settled";
 const PREVIOUS: &str = "previous.ruleset";
 const DESIRED: &str = "desired.ruleset";
 
@@ -28,7 +30,7 @@ pub struct Change {
     /// The policy that it loads, by its path.
     pub policy: PathBuf,
     /// Where it was applied from.
-    pub session: Session,
+    pub caller: Caller,
     /// Who undoes it.
     pub keeper: Keeper,
 }
@@ -46,7 +48,7 @@ pub enum Keeper {
 impl Change {
     /// A change that begins now and has so long.
     #[must_use]
-    pub fn new(time: Duration, policy: &Path, session: Session) -> Self {
+    pub fn new(time: Duration, policy: &Path, caller: Caller) -> Self {
         let now = since_start();
         Self {
             id: format!("{:x}-{:x}", now.as_nanos(), std::process::id()),
@@ -54,7 +56,7 @@ impl Change {
             deadline_ms: milliseconds(now.saturating_add(time)),
             loaded_ms: None,
             policy: policy.to_owned(),
-            session,
+            caller,
             keeper: Keeper::Watcher,
         }
     }
@@ -98,7 +100,17 @@ impl State {
     /// # Errors
     /// A file that can't be read.
     pub fn pending(&self) -> Result<Option<Change>, StateError> {
-        read_json(self.pending_folder().join(CHANGE))
+        let change: Option<Change> = read_json(self.pending_folder().join(CHANGE))?;
+        let settled = files::read(&self.run.join(SETTLED), MAX_SMALL).ok().flatten();
+        Ok(change.filter(|change| settled.as_deref() != Some(change.id.as_bytes())))
+    }
+
+    /// Notes that a change waits no more, although it can't be forgotten: until the machine is started again.
+    ///
+    /// # Errors
+    /// A file that can't be written.
+    pub fn note_settled(&self, change: &Change) -> Result<(), StateError> {
+        files::write(&self.run, SETTLED, change.id.as_bytes())
     }
 
     /// Writes down a change that is about to begin, with what it replaces and what it loads.

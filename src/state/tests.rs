@@ -1,11 +1,10 @@
 //! Rulesets come back as they were kept, whatever becomes of the files in between.
 
-#[path = "../../tests/support/arbitrary.rs"]
-mod arbitrary;
 #[path = "../../tests/support/policies.rs"]
 mod policies;
 
 use super::*;
+use crate::arbitrary;
 use crate::compile::compile;
 use crate::facts::Facts;
 use crate::policy::parse;

@@ -14,6 +14,7 @@ use super::probe::{Outcome, PATIENCE, Target};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use tempfile::TempDir;
 
 /// The host's addresses towards the client.
@@ -28,6 +29,11 @@ pub const HOST_ON_LAN: [IpAddr; 2] =
 /// The addresses of the machine on the local network.
 pub const LAN: [IpAddr; 2] =
     [IpAddr::V4(Ipv4Addr::new(10, 77, 0, 2)), IpAddr::V6(Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 2))];
+/// Somebody outside, for policies that do not name this address.
+pub const OUT: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(203, 0, 113, 66)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x66))];
+pub const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+pub const ANY: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
 
 /// Mounts a lab's own state over the machine's, which no test may see or change, then becomes palisade.
 const IN_ITS_OWN_STATE: &str = "set -e; mkdir -p /var/lib/palisade /run/palisade
@@ -76,6 +82,15 @@ impl Lab {
         self.host.sysctl("net/ipv6/conf/all/forwarding", "1");
     }
 
+    /// Has the neighbour send what is for 127.0.0.1 to the host, over the wire.
+    pub fn send_loopback_over_the_wire(&self) {
+        self.lan.sysctl("net/ipv4/conf/all/route_localnet", "1");
+        self.lan.ip("rule add priority 1 from all lookup local");
+        self.lan.ip("rule add priority 0 to 127.0.0.1 lookup 100");
+        self.lan.ip("rule delete priority 0 lookup local");
+        self.lan.ip(&format!("route add 127.0.0.1 via {} table 100", HOST_ON_LAN[0]));
+    }
+
     /// Which machine has this address, and the address of the host that it would try.
     pub fn peer(&self, address: IpAddr) -> (&Namespace, IpAddr) {
         let family = usize::from(address.is_ipv6());
@@ -104,12 +119,18 @@ impl Lab {
         path
     }
 
+    /// A program to be run on the host, for which what palisade keeps is of the lab and lasts as long.
+    pub fn in_its_own_state(&self, program: &str) -> Command {
+        let mut command = self.host.command("unshare");
+        command.args(["--mount", "--propagation", "private", "--", "/bin/sh", "-c", IN_ITS_OWN_STATE]);
+        command.arg(self.scratch.path()).arg(program);
+        command
+    }
+
     /// Runs palisade on the host, in a state of its own that lasts as long as the lab.
     #[track_caller]
     pub fn palisade(&self, policy: &str, arguments: &[&str]) -> Output {
-        let mut command = self.host.command("unshare");
-        command.args(["--mount", "--propagation", "private", "--", "/bin/sh", "-c", IN_ITS_OWN_STATE]);
-        command.arg(self.scratch.path()).arg(env!("CARGO_BIN_EXE_palisade"));
+        let mut command = self.in_its_own_state(env!("CARGO_BIN_EXE_palisade"));
         output(command.arg("--policy").arg(self.policy(policy)).args(arguments))
     }
 
@@ -124,6 +145,13 @@ impl Lab {
                 assert_eq!(outcome, Outcome::Connected, "the host's own {target} to {to}");
             }
         }
+    }
+
+    /// Has the host forget every exchange of datagrams: a probe that happens to be sent from the port of an earlier one, which
+    /// was answered, would count as its continuation.
+    pub fn forget_datagrams(&self) {
+        // Its status tells whether there was any.
+        output(self.host.command("conntrack").args(["--delete", "--proto", "udp"]));
     }
 
     /// Has everyone forget the link addresses of the others, so that the next packet asks for them first.
@@ -179,4 +207,21 @@ pub fn without_time(listing: &str) -> String {
         None => format!("{line}\n"),
     };
     listing.lines().map(line).collect()
+}
+
+/// A listing without the connections that lost their access, which are no part of a policy.
+pub fn without_revoked(listing: &str) -> String {
+    let (mut of_revoked, mut inside) = (false, false);
+    let mut rest = String::new();
+    for line in listing.lines() {
+        let text = line.trim_start();
+        of_revoked = text.starts_with("set policy.revoked-") || of_revoked && text != "}";
+        inside |= of_revoked && text.starts_with("elements = {");
+        if !inside {
+            rest.push_str(line);
+            rest.push('\n');
+        }
+        inside &= !line.ends_with('}');
+    }
+    rest
 }

@@ -4,10 +4,11 @@ use super::namespace::Namespace;
 use super::probe::{PATIENCE, Target};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{Domain, Protocol, Socket, Type};
-use std::io::{PipeReader, PipeWriter, copy, pipe};
+use std::io::{ErrorKind, PipeReader, PipeWriter, copy, pipe};
 use std::net::{Ipv6Addr, Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 /// Where it listens, with what transport, and whom it asks.
 pub struct Route {
@@ -63,7 +64,17 @@ fn bound(route: &Route) -> Socket {
         }
         std::io::Result::Ok(socket)
     };
-    try_open().unwrap_or_else(|error| panic!("the proxy can't listen on {}: {error}", route.listen))
+    let since = Instant::now();
+    loop {
+        match try_open() {
+            Ok(socket) => return socket,
+            // A program that another test starts holds what was open here from its fork to its exec.
+            Err(error) if error.kind() == ErrorKind::AddrInUse && since.elapsed() < PATIENCE => {
+                thread::sleep(Duration::from_millis(5));
+            }
+            Err(error) => panic!("the proxy can't listen on {}: {error}", route.listen),
+        }
+    }
 }
 
 fn serve(stopped: &PipeReader, sockets: &[(Socket, SocketAddr)]) {

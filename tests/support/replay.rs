@@ -1,7 +1,7 @@
 //! A host with the rules that a real engine loaded, and network namespaces in the place of its containers.
 //!
 //! ```text
-//! client ─── eth0 host ─┬─ docker0   172.17.0.1 ─── w1, map, w2, lo, rng, udp, hip, exp
+//! client ─── eth0 host ─┬─ docker0   172.17.0.1 ─── w1, map, w2, lo, rng, udp, hip, exp, w0 (which publishes nothing)
 //!                       ├─ br-...    172.18.0.1 ─── u1, u2 (which publishes nothing)
 //!                       ├─ br-...    172.19.0.1 ─── six, seven (which publishes nothing), fd00:6::/64
 //!                       └─ br-...    172.20.0.1 ─── int (its network is internal)
@@ -15,6 +15,7 @@ use super::namespace::{Namespace, output};
 use super::probe::{Outcome, PATIENCE, SILENCE, Target, probe_here};
 use super::proxy::{Proxy, Route};
 use super::recording::{Published, Recording};
+use super::stream::Downloads;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::thread;
@@ -51,6 +52,7 @@ pub struct Replay {
 struct Container {
     inside: Namespace,
     addresses: Vec<IpAddr>,
+    echoes: Vec<Echo>,
 }
 
 impl Replay {
@@ -59,6 +61,7 @@ impl Replay {
         let lab = Lab::new();
         lab.forward();
         lab.add_addresses(["203.0.113.66", "2001:db8::66"].map(|address| address.parse().expect("an address")));
+        lab.send_loopback_over_the_wire();
         // So that it can send to 127.0.0.1 over the wire, as a neighbour with ill intent does.
         lab.client.ip("address del 127.0.0.1/8 dev lo");
         lab.client.sysctl("net/ipv4/conf/eth0/route_localnet", "1");
@@ -75,6 +78,7 @@ impl Replay {
         let (user, with_v6) = (of(9500).bridge.clone(), of(9600).bridge.clone());
         replay.lab.host.ip(&format!("address add fd00:6::1/64 dev {with_v6} nodad"));
         for (name, bridge, address) in [
+            ("w0", "docker0".to_owned(), "172.17.0.200"),
             ("u2", user, "172.18.0.3"),
             ("seven", with_v6.clone(), "172.19.0.3"),
             ("int", recording.internal_bridge(), "172.20.0.2"),
@@ -94,7 +98,7 @@ impl Replay {
             let container = &replay.containers[name];
             container.inside.ip("-6 route add default via fd00:6::1");
             let echo = container.inside.listen(&[format!("[{address}]:9000").parse().expect("an address")], &[]);
-            replay.echoes.push(echo);
+            replay.containers.get_mut(name).expect("it was added").echoes.push(echo);
         }
         let any =
             |port| [IpAddr::V4(Ipv4Addr::UNSPECIFIED), Ipv6Addr::UNSPECIFIED.into()].map(|ip| (ip, port).into());
@@ -152,15 +156,16 @@ impl Replay {
             host.ip(&format!("link add v-{name} type veth peer name eth0 netns {}", inside.path()));
             host.ip(&format!("link set v-{name} master {bridge} up"));
             inside.ip("link set eth0 up");
-            self.containers.insert(name.to_owned(), Container { inside, addresses: Vec::new() });
+            self.containers.insert(name.to_owned(), Container { inside, addresses: Vec::new(), echoes: Vec::new() });
             self.add_address(name, address, 16);
             self.route(name);
         }
         let socket = [SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port_of(listens))];
         let (tcp, udp): (&[_], &[_]) =
             if matches!(listens, Target::Udp(_)) { (&[], &socket) } else { (&socket, &[]) };
-        let echo = self.containers[name].inside.listen(tcp, udp);
-        self.echoes.push(echo);
+        let container = self.containers.get_mut(name).expect("it was added");
+        let echo = container.inside.listen(tcp, udp);
+        container.echoes.push(echo);
     }
 
     fn add_address(&mut self, name: &str, address: IpAddr, bits: u8) {
@@ -176,6 +181,13 @@ impl Replay {
             let [a, b, _, _] = address.octets();
             container.inside.ip(&format!("-4 route replace default via {a}.{b}.0.1"));
         }
+    }
+
+    /// Has the container send without end to whoever connects to that port, instead of echoing on its ports.
+    pub fn offer_downloads(&mut self, name: &str, port: u16) -> Downloads {
+        let container = self.containers.get_mut(name).expect("it is there");
+        container.echoes.clear();
+        container.inside.offer_downloads(&[SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port)], &[])
     }
 
     /// The container is made anew and gets another address; its engine changes its own rules, and nobody else does
@@ -234,6 +246,13 @@ impl Replay {
         }
     }
 
+    /// A container and its address, when it is there and has one of that family.
+    pub fn stand_in(&self, name: &str, six: bool) -> Option<(&Namespace, IpAddr)> {
+        let container = self.containers.get(name)?;
+        let address = container.addresses.iter().find(|address| address.is_ipv6() == six)?;
+        Some((&container.inside, *address))
+    }
+
     /// A connection that is open, as it must be.
     #[track_caller]
     pub fn connect(&self, from: &str, to: &str, port: u16) -> TcpStream {
@@ -270,7 +289,7 @@ impl Replay {
                 .map(|row| {
                     let expected = expected(row.cell);
                     let ((inside, from), (_, to)) = (self.place(row.from), self.place(row.to));
-                    let wait = if expected == '+' { PATIENCE } else { SILENCE };
+                    let wait = if expected == '-' { SILENCE } else { PATIENCE };
                     let probe = move || {
                         inside.enter();
                         probe_here(inside, row.target, from, to, wait)

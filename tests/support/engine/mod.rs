@@ -6,12 +6,10 @@
 
 mod containers;
 pub mod image;
-pub mod names;
-pub mod report;
+pub mod places;
 pub mod scene;
 pub mod setting;
 mod ufw;
-pub mod verdicts;
 
 use super::lab::Lab;
 use super::namespace::{Namespace, Output, output};
@@ -30,27 +28,8 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The first process of an engine's namespaces: it waits for the end of its input, which comes with the end of the test,
-/// and leaves nothing behind. The new sysfs is that of the network namespace, and covers the cgroups.
-const INIT: &str = r#"set -e
-    read -r pid _ </proc/self/stat
-    mount -t proc proc /proc
-    mount -t tmpfs -o mode=755 tmpfs /run
-    mkdir /run/cgroup
-    mount --rbind /sys/fs/cgroup /run/cgroup
-    mount -t sysfs sysfs /sys
-    mount --rbind /run/cgroup /sys/fs/cgroup
-    for folder in etc opt var; do
-        mkdir "/run/$folder" "/run/$folder-work"
-        mount -t overlay -o "lowerdir=/$folder,upperdir=/run/$folder,workdir=/run/$folder-work" overlay "/$folder"
-    done
-    echo "$pid"
-    cat >/dev/null
-    kill -9 -1 || true
-    for try in 1 2 3 4 5 6 7 8 9 10; do
-        find /run/cgroup -depth -type d -path "*/$0*" -exec rmdir {} + 2>/dev/null || true
-        [ -n "$(find /run/cgroup -type d -name "$0")" ] || exit 0
-        sleep 0.1
-    done"#;
+/// and leaves nothing behind.
+const INIT: &str = include_str!("../../../scripts/engine-init.sh");
 
 /// A container that runs.
 pub struct Container {
@@ -96,7 +75,8 @@ pub struct Engine {
     /// The process of [`INIT`] as this process sees it.
     pid: u32,
     cgroup: String,
-    daemon: Option<Child>,
+    /// Docker's, and since when.
+    daemon: Option<(Child, Instant)>,
 }
 
 impl Engine {
@@ -206,6 +186,8 @@ impl Engine {
         for (path, text) in self.setting.files() {
             let path = format!("/proc/{}/root{path}", self.pid);
             fs::create_dir_all(path.rsplit_once('/').expect("it is absolute").0).expect("/etc is the engine's own");
+            // A link would lead out of it.
+            fs::remove_file(&path).ok();
             fs::write(path, text).expect("/etc is the engine's own");
         }
     }
@@ -213,6 +195,12 @@ impl Engine {
     /// Starts Docker's daemon with these options besides the setting's; Podman has none.
     #[track_caller]
     pub fn start_daemon(&mut self, options: &[&str]) {
+        self.spawn_daemon(options);
+        self.await_daemon();
+    }
+
+    /// Has Docker's daemon begin to start.
+    pub fn spawn_daemon(&mut self, options: &[&str]) {
         if self.setting.podman {
             return;
         }
@@ -224,20 +212,25 @@ impl Engine {
             "--data-root=/run/docker-data",
         ]);
         command.arg(format!("--cgroup-parent=/{}", self.cgroup)).args(self.setting.options()).args(options);
-        let mut daemon = command.spawn().expect("nsenter is there");
-        let since = Instant::now();
+        self.daemon = Some((command.spawn().expect("nsenter is there"), Instant::now()));
+    }
+
+    /// Waits until the daemon that was spawned answers.
+    #[track_caller]
+    pub fn await_daemon(&mut self) {
+        let Some((mut daemon, since)) = self.daemon.take() else { return };
         while output(self.command("docker").arg("version")).status != Some(0) {
             let ended = daemon.try_wait().expect("a child can be waited for").is_some();
             assert!(!ended && since.elapsed() < PATIENCE, "dockerd does not start:\n{}", self.log());
             thread::sleep(Duration::from_millis(50));
         }
-        self.daemon = Some(daemon);
+        self.daemon = Some((daemon, since));
     }
 
     /// Stops Docker's daemon in good order.
     #[track_caller]
     pub fn stop_daemon(&mut self) {
-        let Some(mut daemon) = self.daemon.take() else { return };
+        let Some((mut daemon, _)) = self.daemon.take() else { return };
         self.shell("kill $(cat /run/docker.pid)").success();
         let since = Instant::now();
         while daemon.try_wait().expect("a child can be waited for").is_none() {
@@ -256,7 +249,7 @@ impl Drop for Engine {
     fn drop(&mut self) {
         drop(self.init.stdin.take());
         self.init.wait().ok();
-        if let Some(mut daemon) = self.daemon.take() {
+        if let Some((mut daemon, _)) = self.daemon.take() {
             daemon.wait().ok();
         }
     }

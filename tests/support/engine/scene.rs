@@ -1,14 +1,17 @@
 //! An engine with all its containers, before and under palisade, and all that is not as it must be.
 
-use super::names::resolve;
-use super::report::Verdict;
+use super::places::EnginePlaces;
 use super::setting::Setting;
-use super::verdicts::{OUT, Outcomes, Places, Rows};
 use super::{CONTAINERS, Engine};
 use crate::support::echo::Echo;
-use crate::support::lab::{CLIENT, Lab};
+use crate::support::lab::{CLIENT, Lab, OUT};
+use crate::support::names::NameServer;
+use crate::support::rows::{Outcomes, Rows};
+use crate::support::verdict_table::{Column, Kind};
+use crate::support::verdicts::Section;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::thread;
 use std::time::Duration;
 
 /// A lab with an engine and all containers, and what its outcomes are without palisade.
@@ -16,10 +19,10 @@ pub struct Scene {
     // Before the lab: its namespaces hold the lab's.
     pub engine: Engine,
     pub lab: Lab,
-    _listeners: [Echo; 2],
+    _listeners: ([Echo; 2], NameServer),
     pub broken: Vec<String>,
-    pub table: Vec<Verdict>,
-    pub without: Outcomes,
+    column: Column,
+    without: Outcomes,
 }
 
 /// The containers that have a network namespace of their own.
@@ -33,6 +36,7 @@ impl Scene {
         // Containers' own engines see to it otherwise, some of them with a default drop that covers what others leave open.
         lab.forward();
         lab.add_addresses(OUT);
+        lab.send_loopback_over_the_wire();
         let listening = |ports: &[u16]| -> Vec<SocketAddr> {
             let everywhere: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
             ports.iter().flat_map(|port| everywhere.map(|address| SocketAddr::new(address, *port))).collect()
@@ -41,20 +45,15 @@ impl Scene {
         // On an address each: an answer to a datagram comes from the one that was asked.
         let outside = CLIENT.map(|address| SocketAddr::new(address, 4242));
         let outside = lab.client.listen(&outside, &outside);
-        // The neighbour sends what is for 127.0.0.1 to the host.
-        lab.lan.sysctl("net/ipv4/conf/all/route_localnet", "1");
-        lab.lan.ip("rule add priority 1 from all lookup local");
-        lab.lan.ip("rule add priority 0 to 127.0.0.1 lookup 100");
-        lab.lan.ip("rule delete priority 0 lookup local");
-        lab.lan.ip("route add 127.0.0.1 via 10.77.0.1 table 100");
+        let names = NameServer::start(&lab.client);
         let engine = Engine::start(&lab, setting);
         engine.run_all();
         Self {
             engine,
             lab,
-            _listeners: [of_host, outside],
+            _listeners: ([of_host, outside], names),
             broken: Vec::new(),
-            table: Vec::new(),
+            column: Column::default(),
             without: Outcomes::new(),
         }
     }
@@ -63,30 +62,41 @@ impl Scene {
         self.broken.extend(sentences.into_iter().map(|sentence| format!("{when}: {sentence}")));
     }
 
-    /// Without palisade, all rows of the whole test at once.
-    pub fn baseline(&mut self, rows: &[&str]) {
-        let rows = Rows::new(&rows.join("\n"));
-        let places = Places::of_engine(&self.lab, &self.engine, &names());
-        self.without = rows.without(&places);
-        let closed = rows.not_as_expected_without(&self.engine, &self.without);
+    /// Without palisade: all rows at once, those of containers that are there.
+    pub fn baseline(&mut self, sections: &[Section], containers: &[&'static str]) {
+        let rows: String = sections.iter().map(|section| section.rows).collect();
+        let rows = Rows::new(&rows);
+        let places = EnginePlaces::new(&self.lab, &self.engine, containers);
+        let without = rows.without(&places);
         drop(places);
-        self.says("at first", closed);
+        let closed = rows.not_as_expected_without(self.engine.setting.proxy, &without);
+        self.without.extend(without);
+        self.says("without palisade", closed);
     }
 
     /// Under palisade.
-    pub fn holds(&mut self, when: &'static str, rows: &[&str], containers: &[&'static str]) {
-        let rows = Rows::new(&rows.join("\n"));
-        let places = Places::of_engine(&self.lab, &self.engine, containers);
+    pub fn holds(&mut self, when: &str, sections: &[Section], containers: &[&'static str]) {
+        let rows: String = sections.iter().map(|section| section.rows).collect();
+        let rows = Rows::new(&rows);
+        let places = EnginePlaces::new(&self.lab, &self.engine, containers);
+        self.lab.forget_datagrams();
         let with = rows.with(&places);
-        let broken = rows.broken(&self.without, &with);
         drop(places);
-        self.says(when, broken);
-        for (probe, line) in rows.lines() {
-            let (without, with) = (self.without.get(probe).copied(), with.get(probe).copied());
-            if let Some(both) = without.zip(with) {
-                self.table.push(Verdict { line: line.to_owned(), when, probe: probe.to_string(), both });
-            }
+        self.says(when, rows.broken(&self.without, &with));
+        for section in sections {
+            self.column.add(section, &self.without, &with);
         }
+    }
+
+    /// Compares all that was seen with a table of `docs/containers.md`, and fails with all that was not as it must be.
+    #[track_caller]
+    pub fn end(mut self, kind: Kind) {
+        let version = self.engine.version();
+        let setting = self.engine.setting;
+        let differing = kind.compare(&setting.column(&version), &self.column);
+        self.says("docs/containers.md, which UPDATE_GOLDEN=1 writes", differing);
+        let broken = self.broken;
+        assert!(broken.is_empty(), "{} beside {setting} {version}:\n{}", broken.len(), broken.join("\n"));
     }
 
     /// Runs palisade, which must leave the rules of others as they are.
@@ -101,12 +111,36 @@ impl Scene {
         }
     }
 
-    /// Which address someone outside sees a container come from.
-    pub fn seen_from(&self, container: &'static str) -> Option<IpAddr> {
+    /// Applies these policies in turn, again and again, while the daemon starts; the first is in force at the end.
+    pub fn palisade_while_the_daemon_starts(&mut self, policies: [&str; 2]) {
+        if self.engine.setting.podman {
+            return;
+        }
+        let Self { engine, lab, .. } = self;
+        engine.spawn_daemon(&["--live-restore"]);
+        thread::scope(|scope| {
+            let starting = scope.spawn(|| engine.await_daemon());
+            while !starting.is_finished() {
+                // Both, so that there is something to change each time.
+                for policy in [policies[1], policies[0]] {
+                    lab.write_policy("policy.yaml", policy);
+                    lab.palisade("policy.yaml", &["apply"]).success();
+                }
+            }
+        });
+        self.palisade(policies[0], &["diff"]);
+    }
+
+    /// Which addresses someone outside sees containers of two networks come from.
+    pub fn seen_from_outside(&self) -> [Option<IpAddr>; 2] {
+        ["same", "user"].map(|container| self.seen_from(container))
+    }
+
+    fn seen_from(&self, container: &'static str) -> Option<IpAddr> {
         let to = SocketAddr::new(CLIENT[0], 4343);
         let listener = self.lab.client.run(|| TcpListener::bind(to).expect("the port is free"));
         let inside = self.engine.container(container).inside;
-        let seen = std::thread::spawn(move || {
+        let seen = thread::spawn(move || {
             let (mut stream, peer) = listener.accept().ok()?;
             stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
             let mut echo = [0; 4];
@@ -118,10 +152,5 @@ impl Scene {
         // So that the thread ends when the container's own packet never came.
         let _last = self.lab.client.connect(CLIENT[0], to, Duration::from_millis(500));
         seen.join().expect("the thread does not panic")
-    }
-
-    pub fn names_resolve(&self) -> Option<Ipv4Addr> {
-        let container = self.engine.container("user");
-        resolve(&container.inside, container.name_server?, "user-unpublished")
     }
 }

@@ -1,5 +1,7 @@
 //! Which engine, and how it is set.
 
+use crate::support::lab::CLIENT;
+use std::env::consts::ARCH;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -15,20 +17,27 @@ pub struct Setting {
     pub iptables: &'static str,
     /// Whether Docker may load rules at all.
     pub rules: bool,
+    /// Whether ufw is enabled beside it.
+    pub ufw: bool,
 }
 
 impl Setting {
     pub const fn docker(suite: &'static str, proxy: bool) -> Self {
-        Self { suite, podman: false, proxy, iptables: "nft", rules: true }
+        Self { suite, podman: false, proxy, iptables: "nft", rules: true, ufw: false }
     }
 
     pub const fn podman() -> Self {
-        Self { suite: "bookworm", podman: true, proxy: false, iptables: "nft", rules: true }
+        Self { suite: "bookworm", podman: true, proxy: false, iptables: "nft", rules: true, ufw: false }
     }
 
     /// With rules that no listing of nf_tables shows.
     pub const fn legacy(self) -> Self {
         Self { iptables: "legacy", ..self }
+    }
+
+    /// On a host that ufw guards too.
+    pub const fn with_ufw(self) -> Self {
+        Self { ufw: true, ..self }
     }
 
     /// Told to leave the rules alone: everything goes through the proxy.
@@ -54,8 +63,22 @@ impl Setting {
                 "PATH={iptables}:{own}/usr/sbin:{own}/usr/bin:{bookworm}/usr/sbin:{bookworm}/usr/bin:/usr/sbin:/usr/bin:/sbin:/bin"
             ),
             // The newer suites' libraries are not for this machine's C library: they have none unpacked.
-            format!("LD_LIBRARY_PATH={bookworm}/usr/lib/x86_64-linux-gnu:{bookworm}/lib/x86_64-linux-gnu"),
+            format!("LD_LIBRARY_PATH={bookworm}/usr/lib/{ARCH}-linux-gnu:{bookworm}/lib/{ARCH}-linux-gnu"),
         ]
+    }
+
+    /// The column of `docs/containers.md` that a version of it has. Sid moves on: of its version only the first number counts.
+    pub fn column(&self, version: &str) -> String {
+        let numbers: Vec<&str> = version.splitn(3, '.').take(if self.suite == "sid" { 1 } else { 2 }).collect();
+        let numbers = numbers.join(".");
+        match (self.podman, self.ufw, self.rules, self.iptables, self.proxy) {
+            (true, ..) => format!("Podman {numbers}"),
+            (_, true, ..) => format!("{numbers} ufw"),
+            (_, _, false, ..) => format!("{numbers} no-rules"),
+            (.., "legacy", _) => format!("{numbers} legacy"),
+            (.., true) => format!("{numbers} proxy"),
+            (.., false) => format!("{numbers} direct"),
+        }
     }
 
     /// The options of Docker's daemon.
@@ -65,8 +88,9 @@ impl Setting {
 
     /// The engine's files below `/etc`.
     pub fn files(&self) -> Vec<(&'static str, String)> {
+        let names = ("/etc/resolv.conf", format!("nameserver {}\n", CLIENT[0]));
         if !self.podman {
-            return vec![("/etc/docker/daemon.json", "{}\n".to_owned())];
+            return vec![names, ("/etc/docker/daemon.json", "{}\n".to_owned())];
         }
         let bookworm = Self::folder("bookworm");
         let bookworm = bookworm.display();
@@ -79,6 +103,7 @@ impl Setting {
         );
         let storage = "[storage]\ndriver = \"overlay\"\ngraphroot = \"/run/containers/graph\"\nrunroot = \"/run/containers/run\"\n";
         vec![
+            names,
             ("/etc/containers/containers.conf", containers),
             ("/etc/containers/storage.conf", storage.to_owned()),
             ("/etc/containers/policy.json", "{\"default\": [{\"type\": \"insecureAcceptAnything\"}]}\n".to_owned()),

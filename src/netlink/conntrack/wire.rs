@@ -1,0 +1,125 @@
+//! Entries of connection tracking to and from netlink.
+
+use super::entry::{Entry, Layer4, Tuple, Zones};
+use crate::netlink::attr::{Fields, Message};
+use crate::netlink::uapi::ct;
+use crate::netlink::write::Writer;
+use std::net::IpAddr;
+
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
+const IPPROTO_ICMPV6: u8 = 58;
+
+/// Begins a message of connection tracking; `kind` is without the subsystem.
+pub fn begin(buffer: &mut Vec<u8>, kind: u8, flags: u16, family: u8, seq: u32) -> Writer<'_> {
+    Writer::raw(buffer, ct::SUBSYSTEM << 8 | u16::from(kind), flags, family, seq, 0)
+}
+
+/// Reads one entry of a dump; `None` when it lacks what each entry has, or is malformed.
+pub fn read(message: &Message<'_>) -> Option<Entry> {
+    let fields = Fields::<{ ct::END }>::read(message.attributes()?)?;
+    let (original, original_zone) = read_tuple(fields.get(ct::ORIGINAL)?)?;
+    let (reply, reply_zone) = read_tuple(fields.get(ct::REPLY)?)?;
+    // One attribute stands for both directions, one inside a tuple for that direction alone.
+    let both = fields.u16(ct::ZONE);
+    let zone = |one: Option<u16>| both.or(one).unwrap_or_default();
+    Some(Entry {
+        original,
+        reply,
+        zones: Zones { original: zone(original_zone), reply: zone(reply_zone) },
+        status: fields.u32(ct::STATUS)?,
+        id: fields.u32(ct::ID),
+        mark: fields.u32(ct::MARK).unwrap_or_default(),
+        tcp_state: fields.get(ct::PROTOINFO).and_then(read_tcp_state),
+        timeout: fields.u32(ct::TIMEOUT),
+    })
+}
+
+fn read_tcp_state(protoinfo: &[u8]) -> Option<u8> {
+    let tcp = Fields::<{ ct::PROTOINFO_END }>::read(protoinfo)?.get(ct::PROTOINFO_TCP)?;
+    Fields::<{ ct::TCP_END }>::read(tcp)?.u8(ct::TCP_STATE)
+}
+
+/// Reads one direction, and the zone of it alone.
+pub fn read_tuple(bytes: &[u8]) -> Option<(Tuple, Option<u16>)> {
+    let fields = Fields::<{ ct::TUPLE_END }>::read(bytes)?;
+    let [source, destination] = read_addresses(fields.get(ct::TUPLE_IP)?)?;
+    let proto = Fields::<{ ct::PROTO_END }>::read(fields.get(ct::TUPLE_PROTO)?)?;
+    let protocol = proto.u8(ct::PROTO_NUM)?;
+    Some((Tuple { source, destination, protocol, layer4: read_layer4(&proto) }, fields.u16(ct::TUPLE_ZONE)))
+}
+
+fn read_addresses(bytes: &[u8]) -> Option<[IpAddr; 2]> {
+    let fields = Fields::<{ ct::IP_END }>::read(bytes)?;
+    let read = |[v4, v6]: [u16; 2]| match (fields.get(v4), fields.get(v6)) {
+        (Some(octets), _) => <[u8; 4]>::try_from(octets).ok().map(IpAddr::from),
+        (None, octets) => <[u8; 16]>::try_from(octets?).ok().map(IpAddr::from),
+    };
+    let [source, destination] = [read(ct::IP_SOURCE)?, read(ct::IP_DESTINATION)?];
+    (source.is_ipv4() == destination.is_ipv4()).then_some([source, destination])
+}
+
+fn read_layer4(proto: &Fields<'_, { ct::PROTO_END }>) -> Layer4 {
+    if let [Some(source), Some(destination)] = ct::PROTO_PORTS.map(|kind| proto.u16(kind)) {
+        return Layer4::Ports { source, destination };
+    }
+    for [kind, code, id] in [ct::PROTO_ICMP, ct::PROTO_ICMPV6] {
+        if let (Some(kind), Some(code), Some(id)) = (proto.u8(kind), proto.u8(code), proto.u16(id)) {
+            return Layer4::Icmp { kind, code, id };
+        }
+    }
+    Layer4::None
+}
+
+/// Writes the request that deletes this entry and none else.
+///
+/// The tuple is always written: without one, the kernel takes the request for one to delete all that it knows.
+pub fn write_delete(buffer: &mut Vec<u8>, flags: u16, seq: u32, entry: &Entry) {
+    let family = if entry.original.source.is_ipv4() { AF_INET } else { AF_INET6 };
+    let mut writer = begin(buffer, ct::DELETE, flags, family, seq);
+    // The original tuple is looked up in the zone of its own direction; a zone of replies only plays no part in that.
+    let Zones { original: zone, reply } = entry.zones;
+    let directional = (zone != reply && zone != 0).then_some(zone);
+    write_tuple(&mut writer, &entry.original, directional);
+    if zone == reply && zone != 0 {
+        writer.bytes(ct::ZONE, &zone.to_be_bytes());
+    }
+    if let Some(id) = entry.id {
+        writer.u32(ct::ID, id);
+    }
+    writer.finish();
+}
+
+fn write_tuple(writer: &mut Writer<'_>, tuple: &Tuple, zone: Option<u16>) {
+    let nest = writer.open(ct::ORIGINAL);
+    let ip = writer.open(ct::TUPLE_IP);
+    for (address, [v4, v6]) in [(tuple.source, ct::IP_SOURCE), (tuple.destination, ct::IP_DESTINATION)] {
+        match address {
+            IpAddr::V4(address) => writer.bytes(v4, &address.octets()),
+            IpAddr::V6(address) => writer.bytes(v6, &address.octets()),
+        }
+    }
+    writer.close(&ip);
+    let proto = writer.open(ct::TUPLE_PROTO);
+    writer.bytes(ct::PROTO_NUM, &[tuple.protocol]);
+    match tuple.layer4 {
+        Layer4::Ports { source, destination } => {
+            for (kind, port) in ct::PROTO_PORTS.into_iter().zip([source, destination]) {
+                writer.bytes(kind, &port.to_be_bytes());
+            }
+        }
+        Layer4::Icmp { kind, code, id } => {
+            let [of_kind, of_code, of_id] =
+                if tuple.protocol == IPPROTO_ICMPV6 { ct::PROTO_ICMPV6 } else { ct::PROTO_ICMP };
+            writer.bytes(of_kind, &[kind]);
+            writer.bytes(of_code, &[code]);
+            writer.bytes(of_id, &id.to_be_bytes());
+        }
+        Layer4::None => {}
+    }
+    writer.close(&proto);
+    if let Some(zone) = zone {
+        writer.bytes(ct::TUPLE_ZONE, &zone.to_be_bytes());
+    }
+    writer.close(&nest);
+}

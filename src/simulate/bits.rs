@@ -1,0 +1,243 @@
+//! Bytes of which each bit is known or not, and the registers that hold them.
+
+use super::truth::{Doubt, Truth};
+use crate::ruleset::{Cmp, Register};
+use smallvec::SmallVec;
+use std::cmp::Ordering;
+
+/// Bytes, each with a mask of its bits that are known. What is not known is zero in `value`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Bits {
+    value: SmallVec<[u8; 16]>,
+    known: SmallVec<[u8; 16]>,
+}
+
+impl Bits {
+    pub(super) fn known(bytes: &[u8]) -> Self {
+        Self { value: SmallVec::from_slice(bytes), known: SmallVec::from_elem(u8::MAX, bytes.len()) }
+    }
+
+    pub(super) fn unknown(len: usize) -> Self {
+        Self { value: SmallVec::from_elem(0, len), known: SmallVec::from_elem(0, len) }
+    }
+
+    /// One byte, of which the bits of `known` are known.
+    pub(super) fn byte(value: u8, known: u8) -> Self {
+        Self { value: SmallVec::from_slice(&[value & known]), known: SmallVec::from_slice(&[known]) }
+    }
+
+    /// A number in host byte order, of which the bits of `known` are known.
+    pub(super) fn host_u32(value: u32, known: u32) -> Self {
+        Self {
+            value: SmallVec::from_slice(&(value & known).to_ne_bytes()),
+            known: SmallVec::from_slice(&known.to_ne_bytes()),
+        }
+    }
+
+    /// A port in network byte order.
+    pub(super) fn port(port: Option<u16>) -> Self {
+        port.map_or_else(|| Self::unknown(2), |port| Self::known(&port.to_be_bytes()))
+    }
+
+    pub(super) fn push(&mut self, other: &Self) {
+        self.value.extend_from_slice(&other.value);
+        self.known.extend_from_slice(&other.known);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.value.len()
+    }
+
+    /// `len` of the bytes from `offset` on; `None` where there are not so many.
+    pub(super) fn slice(&self, offset: usize, len: usize) -> Option<Self> {
+        let range = offset..offset.checked_add(len)?;
+        Some(Self {
+            value: SmallVec::from_slice(self.value.get(range.clone())?),
+            known: SmallVec::from_slice(self.known.get(range)?),
+        })
+    }
+
+    /// The bytes, when every bit of them is known.
+    pub(super) fn bytes(&self) -> Option<&[u8]> {
+        self.known.iter().all(|known| *known == u8::MAX).then_some(&self.value)
+    }
+
+    /// `(self & mask) ^ xor`, which is as long as the shortest of the three. What the mask clears is known to be clear.
+    pub(super) fn masked(&self, mask: &[u8], xor: &[u8]) -> Self {
+        let mut result = Self::default();
+        for (((value, known), mask), xor) in self.value.iter().zip(&self.known).zip(mask).zip(xor) {
+            let known = known | !mask;
+            result.value.push(((value & mask) ^ xor) & known);
+            result.known.push(known);
+        }
+        result
+    }
+
+    /// Compares with bytes of the same length; `None` when it depends on what is not known.
+    pub(super) fn compare(&self, op: Cmp, data: &[u8]) -> Option<bool> {
+        let bytes = || self.value.iter().zip(&self.known).zip(data);
+        if matches!(op, Cmp::Eq | Cmp::Neq) {
+            let differs = bytes().any(|((value, known), data)| value & known != data & known);
+            return match differs {
+                true => Some(op == Cmp::Neq),
+                false => self.bytes().map(|_| op == Cmp::Eq),
+            };
+        }
+        let mut order = Ordering::Equal;
+        for ((value, known), data) in bytes() {
+            if *known != u8::MAX {
+                return None;
+            }
+            order = order.then(value.cmp(data));
+            if order.is_ne() {
+                break;
+            }
+        }
+        Some(match op {
+            Cmp::Eq | Cmp::Neq => return None,
+            Cmp::Lt => order.is_lt(),
+            Cmp::Lte => order.is_le(),
+            Cmp::Gt => order.is_gt(),
+            Cmp::Gte => order.is_ge(),
+        })
+    }
+}
+
+/// Bytes in all data registers of the virtual machine (`NFT_REG32_00` to `NFT_REG32_15`).
+const LEN: usize = 64;
+/// Bytes of a slot.
+const SLOT: usize = 4;
+
+/// The data registers, as a rule finds them: nothing in them is known until it is loaded. The kernel hands a rule what
+/// the one before has left, which no program relies on.
+#[derive(Clone, Debug)]
+pub(super) struct Registers {
+    value: [u8; LEN],
+    known: [u8; LEN],
+    /// Why the last load left something unknown.
+    why: Doubt,
+}
+
+impl Registers {
+    pub(super) fn new() -> Self {
+        let why = Doubt::from("the rule reads a register that it has not loaded");
+        Self { value: [0; LEN], known: [0; LEN], why }
+    }
+
+    /// Loads, filled with zeros to a whole slot as the kernel does. What goes past the last register is lost, and what
+    /// is meant for the verdict register is not a value.
+    pub(super) fn store(&mut self, register: Register, bits: &Bits) {
+        let Register::Data(slot) = register else { return };
+        let begin = usize::from(slot) * SLOT;
+        let padded = bits.len().next_multiple_of(SLOT);
+        for index in 0..padded {
+            let (Some(value), Some(known)) = (self.value.get_mut(begin + index), self.known.get_mut(begin + index))
+            else {
+                return;
+            };
+            *value = bits.value.get(index).copied().unwrap_or(0);
+            *known = bits.known.get(index).copied().unwrap_or(u8::MAX);
+        }
+    }
+
+    /// Says why what is unknown in the registers is.
+    pub(super) fn because(&mut self, why: Doubt) {
+        self.why = why;
+    }
+
+    /// Nothing is known any more of what stands in that register and behind it.
+    pub(super) fn forget_from(&mut self, register: Register, why: Doubt) {
+        if let Register::Data(slot) = register {
+            let begin = (usize::from(slot) * SLOT).min(LEN);
+            self.known[begin..].fill(0);
+        }
+        self.why = why;
+    }
+
+    /// So many bytes from the beginning of a register; unknown ones where there are none.
+    pub(super) fn load(&self, register: Register, len: usize) -> Bits {
+        let stored = match register {
+            Register::Data(slot) => {
+                let begin = usize::from(slot) * SLOT;
+                let range = begin..begin.saturating_add(len);
+                self.value.get(range.clone()).zip(self.known.get(range))
+            }
+            Register::Verdict => None,
+        };
+        match stored {
+            Some((value, known)) => Bits { value: SmallVec::from_slice(value), known: SmallVec::from_slice(known) },
+            // No longer than a register is, however long an operand says it is.
+            None => Bits::unknown(len.min(LEN)),
+        }
+    }
+
+    /// The truth of something asked of these registers, which is in doubt for the reason that the load gave.
+    pub(super) fn truth(&self, answer: Option<bool>) -> Truth {
+        match answer {
+            Some(true) => Truth::True,
+            Some(false) => Truth::False,
+            None => Truth::Doubtful(self.why.clone()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_loaded_fills_its_slot_with_zeros() {
+        let mut registers = Registers::new();
+        registers.store(Register::Data(1), &Bits::known(&[0xab; 8]));
+        registers.store(Register::Data(1), &Bits::known(&[6]));
+
+        let loaded = registers.load(Register::Data(1), 8);
+
+        assert_eq!(loaded.bytes(), Some(&[6, 0, 0, 0, 0xab, 0xab, 0xab, 0xab][..]));
+    }
+
+    #[test]
+    fn nothing_is_known_past_the_last_register() {
+        let mut registers = Registers::new();
+        registers.store(Register::Data(15), &Bits::known(&[1; 16]));
+
+        assert_eq!(registers.load(Register::Data(15), 4).bytes(), Some(&[1; 4][..]));
+        assert_eq!(registers.load(Register::Data(15), 5), Bits::unknown(5));
+        assert_eq!(registers.load(Register::Data(200), 4), Bits::unknown(4));
+        assert_eq!(registers.load(Register::ONE, usize::MAX), Bits::unknown(64));
+    }
+
+    #[test]
+    fn one_known_byte_that_differs_is_enough_to_differ() {
+        let mut bits = Bits::unknown(2);
+        bits.push(&Bits::known(&[0, 22]));
+
+        assert_eq!(bits.compare(Cmp::Eq, &[0, 67, 0, 68]), Some(false));
+        assert_eq!(bits.compare(Cmp::Neq, &[0, 67, 0, 68]), Some(true));
+        assert_eq!(bits.compare(Cmp::Eq, &[0, 67, 0, 22]), None);
+        assert_eq!(bits.compare(Cmp::Lt, &[0, 67, 0, 22]), None);
+    }
+
+    #[test]
+    fn comparisons_are_those_of_big_endian_numbers() {
+        let bits = Bits::known(&[1, 0]);
+        let all = |data: &[u8]| {
+            [Cmp::Eq, Cmp::Neq, Cmp::Lt, Cmp::Lte, Cmp::Gt, Cmp::Gte].map(|op| bits.compare(op, data) == Some(true))
+        };
+
+        assert_eq!(all(&[0, 255]), [false, true, false, false, true, true]);
+        assert_eq!(all(&[1, 0]), [true, false, false, true, false, true]);
+        assert_eq!(all(&[1, 1]), [false, true, true, true, false, false]);
+    }
+
+    #[test]
+    fn a_mask_makes_known_what_it_clears() {
+        let status = Bits::host_u32(0x20, 0x20);
+
+        let dnat = status.masked(&0x20_u32.to_ne_bytes(), &[0; 4]);
+        let other = status.masked(&0x100_u32.to_ne_bytes(), &[0; 4]);
+
+        assert_eq!(dnat.compare(Cmp::Neq, &[0; 4]), Some(true));
+        assert_eq!(other.compare(Cmp::Neq, &[0; 4]), None);
+    }
+}

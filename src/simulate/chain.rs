@@ -1,0 +1,193 @@
+//! Chains: jumps, returns, and what comes of a packet at the end.
+
+use super::rule::{End, Machine, RuleResult};
+use super::trace::{Effect, Outcomes, Step};
+use super::truth::Doubt;
+use crate::ruleset::{BaseChain, Chain, Hook, Policy, Rule, Verdict};
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// `NFT_JUMP_STACK_SIZE`: the kernel takes no table in which chains call each other deeper, jumps and gotos counted.
+const MAX_DEPTH: usize = 16;
+/// How many steps are told. Chains that call the same chain twice, and this one another twice, and so on, make more than
+/// anybody reads.
+const MAX_STEPS: usize = 10_000;
+
+/// A packet in one base chain.
+pub(super) struct Walk<'a, 'v, 's> {
+    machine: Machine<'a, 'v>,
+    hook: Hook,
+    steps: &'s mut Vec<Step<'a>>,
+    /// What comes of the packet in a chain that it has passed, and the steps there: it fares alike whenever it comes.
+    /// `None` while it is inside.
+    passed: BTreeMap<&'a str, Option<(Outcomes, Range<usize>)>>,
+}
+
+impl<'a, 'v, 's> Walk<'a, 'v, 's> {
+    pub(super) fn new(machine: Machine<'a, 'v>, hook: Hook, steps: &'s mut Vec<Step<'a>>) -> Self {
+        Self { machine, hook, steps, passed: BTreeMap::new() }
+    }
+
+    /// What comes of the packet in a base chain.
+    pub(super) fn base(mut self, name: &'a str, chain: &'a Chain, base: &BaseChain, certain: bool) -> Outcomes {
+        self.passed.insert(name, None);
+        let outcomes = self.rules(name, chain, 0, certain);
+        if !outcomes.contain(Outcomes::RETURNS) {
+            return outcomes;
+        }
+        let certain = certain && outcomes.is_one();
+        let (effect, end) = match base.policy {
+            Policy::Accept => (Effect::Accept, Outcomes::ALLOW),
+            Policy::Drop => (Effect::Drop, Outcomes::DENY),
+        };
+        self.note(name, None, effect, certain, None);
+        outcomes.without(Outcomes::RETURNS).or(end)
+    }
+
+    fn rules(&mut self, name: &'a str, chain: &'a Chain, depth: usize, mut certain: bool) -> Outcomes {
+        let mut outcomes = Outcomes::default();
+        for numbered in chain.rules.iter().enumerate() {
+            let result = self.run(numbered.1);
+            let RuleResult::Match { end, doubt } = result else { continue };
+            let doubtful = doubt.is_some();
+            let come = self.end(name, numbered, &end, depth, certain, doubt);
+            let goes_on = doubtful || come.contain(Outcomes::RETURNS) && continues(&end);
+            outcomes = outcomes.or(if continues(&end) { come.without(Outcomes::RETURNS) } else { come });
+            if !goes_on {
+                return outcomes;
+            }
+            certain &= come.is_one() && (!doubtful || come == Outcomes::RETURNS && continues(&end));
+        }
+        outcomes.or(Outcomes::RETURNS)
+    }
+
+    fn run(&mut self, rule: &'a Rule) -> RuleResult<'a> {
+        let changed = || self.machine.changed.borrow().len();
+        let before = changed();
+        let result = self.machine.run(rule);
+        if changed() != before {
+            // Another time a chain that asks the set may have another answer.
+            self.passed.retain(|_, passed| passed.is_none());
+        }
+        result
+    }
+
+    /// Notes what a rule does, and gives what comes of the packet by it.
+    fn end(
+        &mut self,
+        chain: &'a str,
+        rule: (usize, &'a Rule),
+        end: &End<'a>,
+        depth: usize,
+        certain: bool,
+        doubt: Option<Doubt>,
+    ) -> Outcomes {
+        let inside = certain && doubt.is_none();
+        let rule = Some(rule);
+        let verdict = match end {
+            End::Continue => {
+                self.note(chain, rule, Effect::Continue, certain, doubt);
+                return Outcomes::RETURNS;
+            }
+            End::Reject => {
+                self.note(chain, rule, Effect::Reject, certain, doubt);
+                return Outcomes::REJECT;
+            }
+            End::Anything(why) => {
+                self.note(chain, rule, Effect::Unknown, certain, Some(doubt.unwrap_or_else(|| why.clone())));
+                return Outcomes::ANYTHING.or(Outcomes::RETURNS);
+            }
+            End::Verdict(verdict) => &**verdict,
+        };
+        match verdict {
+            Verdict::Accept => {
+                self.note(chain, rule, Effect::Accept, certain, doubt);
+                Outcomes::ALLOW
+            }
+            Verdict::Drop => {
+                self.note(chain, rule, Effect::Drop, certain, doubt);
+                Outcomes::DENY
+            }
+            Verdict::Continue => {
+                self.note(chain, rule, Effect::Continue, certain, doubt);
+                Outcomes::RETURNS
+            }
+            Verdict::Return => {
+                self.note(chain, rule, Effect::Return, certain, doubt);
+                Outcomes::RETURNS
+            }
+            Verdict::Jump(target) | Verdict::Goto(target) => match self.machine.table.chains.get_key_value(target) {
+                Some((target, _)) => {
+                    let jump = matches!(verdict, Verdict::Jump(_));
+                    let effect = if jump { Effect::Jump(target) } else { Effect::Goto(target) };
+                    self.note(chain, rule, effect, certain, doubt);
+                    self.enter(target, depth + 1, inside)
+                }
+                None => self.unknown(chain, rule, certain, format!("there is no chain {target}").into()),
+            },
+            Verdict::Other(code) => {
+                self.unknown(chain, rule, certain, format!("what verdict {code} leads to is not known").into())
+            }
+        }
+    }
+
+    /// What comes of the packet in a chain that it is sent to.
+    fn enter(&mut self, name: &'a str, depth: usize, certain: bool) -> Outcomes {
+        match self.passed.get(name) {
+            Some(Some((outcomes, steps))) => {
+                let (outcomes, steps) = (*outcomes, steps.clone());
+                if self.steps.len() + steps.len() <= MAX_STEPS {
+                    let again: Vec<_> = self.steps.get(steps).unwrap_or_default().to_vec();
+                    self.steps
+                        .extend(again.into_iter().map(|step| Step { certain: step.certain && certain, ..step }));
+                }
+                return outcomes;
+            }
+            Some(None) => return self.unknown(name, None, certain, "chains call each other in a circle".into()),
+            None => {}
+        }
+        let Some(chain) = self.machine.table.chains.get(name).filter(|_| depth < MAX_DEPTH) else {
+            return self.unknown(
+                name,
+                None,
+                certain,
+                "chains call each other deeper than the kernel lets them".into(),
+            );
+        };
+        self.passed.insert(name, None);
+        let begin = self.steps.len();
+        let outcomes = self.rules(name, chain, depth, certain);
+        self.passed.insert(name, Some((outcomes, begin..self.steps.len())));
+        outcomes
+    }
+
+    fn unknown(&mut self, chain: &'a str, rule: Option<(usize, &'a Rule)>, certain: bool, why: Doubt) -> Outcomes {
+        self.note(chain, rule, Effect::Unknown, certain, Some(why));
+        Outcomes::ANYTHING.or(Outcomes::RETURNS)
+    }
+
+    fn note(
+        &mut self,
+        chain: &'a str,
+        rule: Option<(usize, &'a Rule)>,
+        effect: Effect<'a>,
+        certain: bool,
+        doubt: Option<Doubt>,
+    ) {
+        if self.steps.len() < MAX_STEPS {
+            let table = self.machine.id;
+            self.steps.push(Step { hook: self.hook, table, chain, rule, effect, certain, doubt });
+        }
+    }
+}
+
+/// Whether a packet that comes back from what the rule does goes on with the next rule.
+fn continues(end: &End<'_>) -> bool {
+    match end {
+        End::Continue | End::Anything(_) => true,
+        End::Reject => false,
+        End::Verdict(verdict) => {
+            matches!(**verdict, Verdict::Continue | Verdict::Jump(_) | Verdict::Other(_))
+        }
+    }
+}

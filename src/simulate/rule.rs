@@ -1,0 +1,255 @@
+//! Whether a rule matches, and its verdict: its expressions on a virtual machine as the kernel's.
+
+use super::bits::{Bits, Registers};
+use super::packet::protocol;
+use super::sets::{Answer, Sets, find, has_catch_all, value_len};
+use super::truth::{Doubt, Truth};
+use super::view::{Load, View};
+use crate::ruleset::{
+    DynsetOp, ElementValue, Expr, Limit, Register, Reject, Rule, SetFlags, SetRef, Table, TableId, Verdict,
+};
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+/// Expressions, and forms of those that are known, which give no verdict and leave the packet and its connection as they
+/// are: whatever they do, the rule goes on or it doesn't.
+const ONLY_MATCH: [&str; 24] = [
+    "bitwise",
+    "byteorder",
+    "cmp",
+    "connlimit",
+    "counter",
+    "dynset",
+    "exthdr",
+    "fib",
+    "hash",
+    "last",
+    "limit",
+    "log",
+    "match",
+    "meta",
+    "numgen",
+    "objref",
+    "osf",
+    "quota",
+    "range",
+    "rt",
+    "secmark",
+    "socket",
+    "tunnel",
+    "xfrm",
+];
+
+/// What a rule does with a packet.
+pub(super) enum RuleResult<'a> {
+    /// It does not match.
+    NoMatch,
+    /// It matches, or may.
+    Match {
+        /// Its verdict.
+        end: End<'a>,
+        /// Why it may not match.
+        doubt: Option<Doubt>,
+    },
+}
+
+/// How a rule that matches ends.
+pub(super) enum End<'a> {
+    /// Goes on with the next rule.
+    Continue,
+    /// A verdict.
+    Verdict(Cow<'a, Verdict>),
+    /// A refusal.
+    Reject,
+    /// Nobody can tell: it may have any verdict, or none.
+    Anything(Doubt),
+}
+
+/// What one expression does.
+enum Done<'a> {
+    If(Truth),
+    End(End<'a>, Option<Doubt>),
+}
+
+/// Rules of one table at one place of a packet's way.
+#[derive(Clone, Copy)]
+pub(super) struct Machine<'a, 'v> {
+    pub(super) id: &'a TableId,
+    pub(super) table: &'a Table,
+    pub(super) sets: &'v dyn Sets,
+    pub(super) view: &'v View<'v>,
+    /// The sets that this packet has added itself to.
+    pub(super) changed: &'v RefCell<BTreeSet<(&'a TableId, &'a str)>>,
+}
+
+impl<'a> Machine<'a, '_> {
+    pub(super) fn run(&self, rule: &'a Rule) -> RuleResult<'a> {
+        let mut registers = Registers::new();
+        let mut doubt: Option<Doubt> = None;
+        for expr in &rule.exprs {
+            match self.step(expr, &mut registers) {
+                Done::If(Truth::True) => {}
+                Done::If(Truth::False) => return RuleResult::NoMatch,
+                Done::If(Truth::Doubtful(why)) => doubt = doubt.or(Some(why)),
+                Done::End(End::Continue, why) => doubt = doubt.or(why),
+                Done::End(end, why) => return RuleResult::Match { end, doubt: doubt.or(why) },
+            }
+        }
+        RuleResult::Match { end: End::Continue, doubt }
+    }
+
+    fn step(&self, expr: &'a Expr, registers: &mut Registers) -> Done<'a> {
+        match expr {
+            Expr::Meta { key, dreg } => load(self.view.meta(*key), *dreg, registers),
+            Expr::Ct { key, direction, dreg } => load(self.view.ct(*key, *direction), *dreg, registers),
+            Expr::Payload { base, offset, len, dreg } => {
+                load(self.view.payload(*base, *offset, *len), *dreg, registers)
+            }
+            Expr::Cmp { op, sreg, data } => {
+                let answer = registers.load(*sreg, data.len()).compare(*op, data);
+                Done::If(registers.truth(answer))
+            }
+            Expr::Bitwise { sreg, dreg, mask, xor } => {
+                let result = registers.load(*sreg, mask.len()).masked(mask, xor);
+                registers.store(*dreg, &result);
+                Done::If(Truth::True)
+            }
+            Expr::Lookup { set, sreg, dreg, inverted } => self.lookup(set, *sreg, *dreg, *inverted, registers),
+            Expr::Dynset { set, op, exprs, .. } => Done::If(self.dynset(set, *op, exprs)),
+            Expr::Verdict(Verdict::Continue) | Expr::Counter { .. } | Expr::Log(_) => Done::If(Truth::True),
+            Expr::Verdict(verdict) => Done::End(End::Verdict(Cow::Borrowed(verdict)), None),
+            Expr::Limit(limit) => Done::If(unhurried(*limit)),
+            // Nothing but TCP knows a reset, so that the sender of anything else hears nothing.
+            Expr::Reject(Reject::TcpReset) if self.view.protocol() != protocol::TCP => {
+                Done::End(End::Verdict(Cow::Owned(Verdict::Drop)), None)
+            }
+            Expr::Reject(_) => Done::End(End::Reject, None),
+            Expr::Unknown { name, .. } if name == "reject" => Done::End(End::Reject, None),
+            Expr::Unknown { name, .. } => {
+                let why = Doubt::from(format!("what the expression `{name}` does is not known"));
+                if !ONLY_MATCH.contains(&name.as_str()) {
+                    return Done::End(End::Anything(why), None);
+                }
+                registers.forget_from(Register::Data(0), why.clone());
+                Done::If(Truth::Doubtful(why))
+            }
+        }
+    }
+
+    fn lookup(
+        &self,
+        set: &'a SetRef,
+        sreg: Register,
+        dreg: Option<Register>,
+        inverted: bool,
+        registers: &mut Registers,
+    ) -> Done<'a> {
+        let verdict_wanted = dreg == Some(Register::Verdict);
+        let unknown = |why: Doubt, registers: &mut Registers| match verdict_wanted {
+            true => Done::End(End::Anything(why), None),
+            false => {
+                dreg.into_iter().for_each(|dreg| registers.forget_from(dreg, why.clone()));
+                Done::If(Truth::Doubtful(why))
+            }
+        };
+        let (declared, name) = match set {
+            SetRef::Anonymous(set) => (&**set, None),
+            SetRef::Named(name) => match self.table.sets.get(name) {
+                Some(set) => (set, Some(name)),
+                None => return unknown(format!("there is no set {name}").into(), registers),
+            },
+        };
+        let changed = name.is_some_and(|name| self.changed.borrow().contains(&(self.id, name.as_str())));
+        let empty = || name.map_or(declared.elements.is_empty(), |name| self.sets.is_empty(self.id, name, declared));
+        let len = usize::try_from(declared.spec.key.len).unwrap_or(usize::MAX);
+        let key = registers.load(sreg, len);
+        let answer = match (key.bytes(), name) {
+            (Some(key), _) if key.len() != len => Answer::Unknown("a key longer than any register".into()),
+            (_, Some(name)) if changed => Answer::Unknown(format!("the packet itself has changed set {name}").into()),
+            (Some(key), Some(name)) => self.sets.find(self.id, name, declared, key),
+            (Some(key), None) => find(declared, key),
+            (None, _) if empty() => Answer::Absent,
+            (None, _) => match registers.truth(None) {
+                Truth::Doubtful(why) => Answer::Unknown(why),
+                Truth::True | Truth::False => Answer::Unknown(Doubt::default()),
+            },
+        };
+        if inverted && (dreg.is_some() || has_catch_all(declared)) {
+            return unknown("an inverted lookup that kernels differ about".into(), registers);
+        }
+        match (answer, dreg) {
+            (Answer::Unknown(why), _) => unknown(why, registers),
+            (Answer::Absent, _) => Done::If(truth(inverted)),
+            (Answer::Present(_), None) => Done::If(truth(!inverted)),
+            (Answer::Present(Some(ElementValue::Verdict(Verdict::Continue))), Some(Register::Verdict)) => {
+                Done::If(Truth::True)
+            }
+            (Answer::Present(Some(ElementValue::Verdict(verdict))), Some(Register::Verdict)) => {
+                Done::End(End::Verdict(Cow::Owned(verdict)), None)
+            }
+            (Answer::Present(Some(ElementValue::Data(value))), Some(dreg @ Register::Data(_)))
+                if value.len() == value_len(declared) =>
+            {
+                registers.store(dreg, &Bits::known(&value));
+                Done::If(Truth::True)
+            }
+            (Answer::Present(_), Some(_)) => {
+                unknown("a map's value of another kind than the map's".into(), registers)
+            }
+        }
+    }
+
+    /// There is room in the set, and the element's expressions see their first packet.
+    fn dynset(&self, set: &'a str, op: DynsetOp, exprs: &[Expr]) -> Truth {
+        self.changed.borrow_mut().insert((self.id, set));
+        if op == DynsetOp::Delete {
+            return Truth::True;
+        }
+        let of_set = self.table.sets.get(set).map(|set| &set.spec);
+        let mut result = match of_set {
+            // Where the set says which expressions its elements have, the rule need not repeat them.
+            Some(spec) if exprs.is_empty() && spec.flags.contains(SetFlags::EXPR) => {
+                Truth::Doubtful(format!("what the elements of set {set} do is not known").into())
+            }
+            _ => Truth::True,
+        };
+        for expr in exprs {
+            let truth = match expr {
+                Expr::Limit(limit) => unhurried(*limit),
+                Expr::Counter { .. } => Truth::True,
+                _ => Truth::Doubtful(format!("what the elements of set {set} do is not known").into()),
+            };
+            match truth {
+                Truth::False => return Truth::False,
+                Truth::Doubtful(_) if result == Truth::True => result = truth,
+                Truth::True | Truth::Doubtful(_) => {}
+            }
+        }
+        result
+    }
+}
+
+/// A limit as one packet finds it that comes alone.
+const fn unhurried(limit: Limit) -> Truth {
+    truth(!limit.over)
+}
+
+const fn truth(truth: bool) -> Truth {
+    if truth { Truth::True } else { Truth::False }
+}
+
+fn load<'a>(load: Load, dreg: Register, registers: &mut Registers) -> Done<'a> {
+    match load {
+        Load::Breaks => Done::If(Truth::False),
+        Load::Value(bits, why) => {
+            registers.store(dreg, &bits);
+            registers.because(why);
+            Done::If(Truth::True)
+        }
+        Load::Unknown(why) => {
+            registers.forget_from(dreg, why.clone());
+            Done::If(Truth::Doubtful(why))
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! What is in a set.
+
+use super::truth::Doubt;
+use crate::ruleset::{ElementKey, ElementValue, MapValue, Set, SetFlags, TableId};
+
+/// Who knows what is in the sets: a table as plain data, or the kernel.
+pub trait Sets {
+    /// Asks the set or map `name` of a table for a key, which is as long as the set's keys are. `set` is what the table
+    /// says of it, whose elements need not be complete.
+    fn find(&self, table: &TableId, name: &str, set: &Set, key: &[u8]) -> Answer;
+
+    /// Whether the set is known to hold nothing, so that a key that is not known is not in it either.
+    fn is_empty(&self, table: &TableId, name: &str, set: &Set) -> bool;
+}
+
+/// What a set says of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// No element matches it.
+    Absent,
+    /// An element matches it, and maps to that value; `None` in a set.
+    Present(Option<ElementValue>),
+    /// It can't be told, and why.
+    Unknown(Doubt),
+}
+
+/// The sets are as the table lists them. What the packet path has added to its dynamic ones is not listed, so that nobody
+/// can tell what is in those.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AsListed;
+
+/// The table has just been loaded: nothing has been added to its dynamic sets yet.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct JustLoaded;
+
+impl Sets for JustLoaded {
+    fn find(&self, _: &TableId, _: &str, set: &Set, key: &[u8]) -> Answer {
+        find(set, key)
+    }
+
+    fn is_empty(&self, _: &TableId, _: &str, set: &Set) -> bool {
+        set.elements.is_empty()
+    }
+}
+
+impl Sets for AsListed {
+    fn find(&self, _: &TableId, name: &str, set: &Set, key: &[u8]) -> Answer {
+        if set.spec.flags.contains(SetFlags::DYNAMIC) {
+            return Answer::Unknown(format!("what is in set {name} depends on the packets before").into());
+        }
+        find(set, key)
+    }
+
+    fn is_empty(&self, _: &TableId, _: &str, set: &Set) -> bool {
+        set.elements.is_empty() && !set.spec.flags.contains(SetFlags::DYNAMIC)
+    }
+}
+
+/// Asks a set for a key by its elements, of which there must be all, sorted.
+pub(super) fn find(set: &Set, key: &[u8]) -> Answer {
+    let spec = &set.spec;
+    if spec.flags.contains(SetFlags::CONCAT) {
+        return Answer::Unknown("intervals of several fields are not understood".into());
+    }
+    if spec.flags.contains(SetFlags::EXPR) || !spec.unknown.is_empty() {
+        return Answer::Unknown("a set with properties that are not understood".into());
+    }
+    // Sorted by the first value of each, and the catch-all last.
+    let above = set.elements.partition_point(|element| match &element.key {
+        ElementKey::Single(first) | ElementKey::Range(first, _) => first.as_slice() <= key,
+        ElementKey::CatchAll => false,
+    });
+    let nearest = above.checked_sub(1).and_then(|index| set.elements.get(index));
+    let found = nearest
+        .filter(|element| element.key.bounds().is_some_and(|(_, last)| key <= last.as_slice()))
+        .or_else(|| set.elements.last().filter(|element| element.key == ElementKey::CatchAll));
+    match found {
+        None => Answer::Absent,
+        Some(element) => match (element.value.as_deref(), spec.value) {
+            (Some(ElementValue::Unknown(_)), _) => {
+                Answer::Unknown("an element with expressions that are not understood".into())
+            }
+            (value, _) => Answer::Present(value.cloned()),
+        },
+    }
+}
+
+/// Whether every value matches in a way that kernels differ about: until 6.17 an inverted lookup in a set with a
+/// catch-all always matched.
+pub(super) fn has_catch_all(set: &Set) -> bool {
+    set.elements.last().is_some_and(|element| element.key == ElementKey::CatchAll)
+}
+
+/// How many bytes a value of the map has in a register; 0 for verdicts and objects.
+pub(super) fn value_len(set: &Set) -> usize {
+    match set.spec.value {
+        Some(MapValue::Data(kind)) => usize::try_from(kind.len).unwrap_or(usize::MAX),
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ruleset::{Element, KeyType, SetSpec, Verdict};
+
+    fn ports(elements: Vec<Element>) -> Set {
+        Set { spec: SetSpec::new(KeyType::INET_SERVICE, SetFlags::INTERVAL), elements }
+    }
+
+    fn holds(set: &Set, port: u16) -> bool {
+        find(set, &port.to_be_bytes()) != Answer::Absent
+    }
+
+    #[test]
+    fn an_interval_holds_both_its_ends_and_nothing_beside() {
+        let set = ports(vec![
+            Element::single(&[0, 22]),
+            Element::range(&[0, 80], &[0, 90]),
+            Element::range(&[0xff, 0], &[0xff, 0xff]),
+        ]);
+
+        let held: Vec<u16> = (0..=u16::MAX).filter(|port| holds(&set, *port)).collect();
+
+        assert_eq!(held, [vec![22], (80..=90).collect(), (0xff00..=0xffff).collect()].concat());
+    }
+
+    #[test]
+    fn the_catch_all_answers_for_what_no_other_element_matches() {
+        let catch_all = Element { key: ElementKey::CatchAll, value: None }.with_verdict(Verdict::Drop);
+        let set = ports(vec![Element::single(&[0, 22]).with_verdict(Verdict::Accept), catch_all]);
+
+        let verdict = |verdict| Answer::Present(Some(ElementValue::Verdict(verdict)));
+        assert_eq!(find(&set, &[0, 22]), verdict(Verdict::Accept));
+        assert_eq!(find(&set, &[0, 23]), verdict(Verdict::Drop));
+        assert_eq!(find(&ports(Vec::new()), &[0, 23]), Answer::Absent);
+    }
+
+    #[test]
+    fn what_the_packet_path_has_added_is_not_known_until_the_table_is_loaded_anew() {
+        let spec = SetSpec::new(KeyType::INET_SERVICE, SetFlags::DYNAMIC);
+        let set = Set { spec, elements: Vec::new() };
+
+        let asked = |sets: &dyn Sets| sets.find(&TableId::palisade(), "seen", &set, &[0, 22]);
+
+        assert_eq!(asked(&AsListed), Answer::Unknown("what is in set seen depends on the packets before".into()));
+        assert_eq!(asked(&JustLoaded), Answer::Absent);
+    }
+}

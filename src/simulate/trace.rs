@@ -1,0 +1,170 @@
+//! What became of a packet, and how.
+
+use super::truth::Doubt;
+use crate::render;
+use crate::ruleset::{Hook, Policy, Rule, TableId};
+
+/// What becomes of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Verdict {
+    /// It passes every hook of its way.
+    Allow,
+    /// It is dropped without an answer.
+    Deny,
+    /// It is dropped, and its sender is told.
+    Reject,
+    /// It can't be told: see [`Trace::doubt`].
+    Unknown,
+}
+
+impl Verdict {
+    /// The word for it, as `--json` has it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+            Self::Reject => "reject",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// What may become of a packet: more than one where something is not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Outcomes(u8);
+
+impl Outcomes {
+    /// It goes back to the caller of its chain.
+    pub(super) const RETURNS: Self = Self(1);
+    /// It passes.
+    pub const ALLOW: Self = Self(2);
+    /// It is dropped.
+    pub const DENY: Self = Self(4);
+    /// It is refused.
+    pub const REJECT: Self = Self(8);
+    /// Anything may become of it.
+    pub const ANYTHING: Self = Self(16);
+
+    /// Whether all of `other` are among these.
+    #[must_use]
+    pub const fn contain(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    pub(super) const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    pub(super) const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Whether there is but one.
+    pub(super) const fn is_one(self) -> bool {
+        self.0.is_power_of_two()
+    }
+
+    /// The verdict that they come to.
+    #[must_use]
+    pub const fn verdict(self) -> Verdict {
+        match self {
+            Self::ALLOW => Verdict::Allow,
+            Self::DENY => Verdict::Deny,
+            Self::REJECT => Verdict::Reject,
+            _ => Verdict::Unknown,
+        }
+    }
+
+    /// Whether the packet passes in no case.
+    #[must_use]
+    pub const fn never_pass(self) -> bool {
+        self.0 & (Self::ALLOW.0 | Self::ANYTHING.0 | Self::RETURNS.0) == 0
+    }
+}
+
+/// What became of a packet, and the rules that saw to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trace<'a> {
+    /// What becomes of it.
+    pub verdict: Verdict,
+    /// What may become of it: one for a verdict other than [`Verdict::Unknown`].
+    pub outcomes: Outcomes,
+    /// The rules that match it, or may, in the order in which it meets them, and the policies of base chains. Where the
+    /// verdict is unknown, ways that exclude each other stand one after the other.
+    pub steps: Vec<Step<'a>>,
+}
+
+impl<'a> Trace<'a> {
+    /// Why the verdict is unknown: the first thing that could not be told. `None` when it is known.
+    #[must_use]
+    pub fn doubt(&self) -> Option<&Doubt> {
+        let mut doubts = self.steps.iter().filter_map(|step| step.doubt.as_ref());
+        doubts.next().filter(|_| self.verdict == Verdict::Unknown)
+    }
+
+    /// The step that denied or rejected the packet, where it is certain that one did.
+    #[must_use]
+    pub fn denied_by(&self) -> Option<&Step<'a>> {
+        let denies = |step: &&Step<'a>| matches!(step.effect, Effect::Drop | Effect::Reject);
+        self.steps.iter().rev().find(denies).filter(|_| self.outcomes.never_pass())
+    }
+}
+
+/// One rule that matches, or a base chain's policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step<'a> {
+    /// The hook.
+    pub hook: Hook,
+    /// The table.
+    pub table: &'a TableId,
+    /// The chain.
+    pub chain: &'a str,
+    /// The rule and its index in the chain, from 0; `None` for the chain's policy.
+    pub rule: Option<(usize, &'a Rule)>,
+    /// What it does.
+    pub effect: Effect<'a>,
+    /// Whether the packet certainly comes here.
+    pub certain: bool,
+    /// Why it is not known whether the rule matches, or what it does; `None` when it is.
+    pub doubt: Option<Doubt>,
+}
+
+impl Step<'_> {
+    /// The rule as stock nft prints it, without its comment; a chain's policy as `policy drop`.
+    #[must_use]
+    pub fn text(&self) -> String {
+        match (self.rule, &self.effect) {
+            (Some((_, rule)), _) => render::expressions(self.table.family, &rule.exprs),
+            (None, Effect::Accept) => format!("policy {}", Policy::Accept),
+            (None, _) => format!("policy {}", Policy::Drop),
+        }
+    }
+
+    /// The rule's comment.
+    #[must_use]
+    pub fn comment(&self) -> Option<&str> {
+        self.rule.and_then(|(_, rule)| rule.comment.as_deref())
+    }
+}
+
+/// What a step does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect<'a> {
+    /// Goes on with the next rule.
+    Continue,
+    /// Goes on in that chain, and comes back.
+    Jump(&'a str),
+    /// Goes on in that chain, and does not come back.
+    Goto(&'a str),
+    /// Goes back to the chain that it came from; in a base chain to its policy.
+    Return,
+    /// Ends the base chain: the packet goes on to the next.
+    Accept,
+    /// Ends the packet.
+    Drop,
+    /// Ends the packet and tells its sender.
+    Reject,
+    /// Nobody can tell.
+    Unknown,
+}

@@ -1,0 +1,321 @@
+//! What the chains of one hook see of a packet: its headers, interfaces and connection at that place.
+
+use super::bits::Bits;
+use super::packet::{Interface, Packet, Path, State, Transport, protocol};
+use super::truth::Doubt;
+use crate::ruleset::{CtKey, Direction, Hook, MetaKey, PayloadBase, ct_state};
+use std::net::IpAddr;
+
+/// `NF_IP_PRI_CONNTRACK`: chains of lower priority see a packet before its connection is looked up.
+const PRIORITY_CONNTRACK: i32 = -200;
+/// `NF_IP_PRI_NAT_DST`: chains of higher priority see a translated destination.
+const PRIORITY_DNAT: i32 = -100;
+
+/// `NFT_CT_*` keys that no rule of palisade asks for.
+const CT_DIRECTION: u32 = 1;
+const CT_L3PROTOCOL: u32 = 7;
+const CT_SRC: u32 = 8;
+const CT_DST: u32 = 9;
+const CT_PROTOCOL: u32 = 10;
+const CT_PROTO_SRC: u32 = 11;
+const CT_SRC_IP: u32 = 19;
+const CT_SRC_IP6: u32 = 21;
+/// `NFT_META_*` keys that no rule of palisade asks for.
+const META_PROTOCOL: u32 = 1;
+const META_IIF: u32 = 4;
+const META_OIF: u32 = 5;
+
+/// `IPS_*` bits of a connection.
+const SEEN_REPLY: u32 = 0x2;
+const CONFIRMED: u32 = 0x8;
+const SRC_NAT: u32 = 0x10;
+const DST_NAT: u32 = 0x20;
+const SYN: u8 = 0x02;
+/// All TCP flags but the two of congestion control, which a first packet may carry.
+const PLAIN_FLAGS: u8 = 0x3f;
+
+/// What a load gives.
+pub(super) enum Load {
+    /// A value, with why some of it is not known.
+    Value(Bits, Doubt),
+    /// Nothing: the rule does not match.
+    Breaks,
+    /// Nobody can tell whether there is a value, how long it is or what it is.
+    Unknown(Doubt),
+}
+
+/// A packet at one place of its way.
+pub(super) struct View<'a> {
+    packet: &'a Packet,
+    incoming: &'a Interface,
+    outgoing: &'a Interface,
+    /// Whether the connection has been looked up.
+    tracked: Tracked,
+    /// Whether the destination has been translated, where it is at all.
+    translated: bool,
+    network_len: usize,
+    /// Network and transport header, as far as the shortest of their kind goes.
+    headers: Bits,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tracked {
+    Yes,
+    NotYet,
+    Unknown,
+}
+
+impl<'a> View<'a> {
+    /// At a hook, for a chain of such a priority.
+    pub(super) fn new(packet: &'a Packet, hook: Hook, priority: i32) -> Self {
+        let incoming = match (hook, packet.path) {
+            (Hook::Output, _) | (Hook::Postrouting, Path::FromMachine) => &Interface::Absent,
+            // Named since kernel 5.7.
+            (Hook::Postrouting, _) => &Interface::Unknown,
+            _ => &packet.incoming,
+        };
+        let outgoing = match hook {
+            Hook::Forward | Hook::Output | Hook::Postrouting => &packet.outgoing,
+            _ => &Interface::Absent,
+        };
+        let first = matches!(hook, Hook::Prerouting | Hook::Output);
+        let tracked = match &packet.incoming {
+            _ if matches!(hook, Hook::Other(_)) => Tracked::NotYet,
+            _ if !first || priority > PRIORITY_CONNTRACK => Tracked::Yes,
+            // What this machine sends to itself was looked up when it was sent.
+            Interface::Named(name) if hook == Hook::Prerouting && name == "lo" => Tracked::Yes,
+            Interface::Unknown if hook == Hook::Prerouting => Tracked::Unknown,
+            _ => Tracked::NotYet,
+        };
+        let translated = tracked == Tracked::Yes && (!first || priority > PRIORITY_DNAT);
+        let (network_len, headers) = headers(packet, translated);
+        Self { packet, incoming, outgoing, tracked, translated, network_len, headers }
+    }
+
+    pub(super) fn protocol(&self) -> u8 {
+        self.packet.transport.protocol(self.packet.source)
+    }
+
+    pub(super) fn meta(&self, key: MetaKey) -> Load {
+        let ipv4 = self.packet.source.is_ipv4();
+        let value = match key {
+            MetaKey::Iifname => return interface(self.incoming, "the incoming interface is not known"),
+            MetaKey::Oifname => return interface(self.outgoing, "the outgoing interface is not known"),
+            MetaKey::Nfproto => Bits::known(&[if ipv4 { 2 } else { 10 }]),
+            MetaKey::L4proto => Bits::known(&[self.protocol()]),
+            MetaKey::Other(META_PROTOCOL) => Bits::known(if ipv4 { &[0x08, 0x00] } else { &[0x86, 0xdd] }),
+            MetaKey::Other(META_IIF) if *self.incoming == Interface::Absent => Bits::known(&[0; 4]),
+            MetaKey::Other(META_OIF) if *self.outgoing == Interface::Absent => Bits::known(&[0; 4]),
+            MetaKey::Other(number) => {
+                return Load::Unknown(format!("`meta` key {number} of the packet is not known").into());
+            }
+        };
+        Load::Value(value, Doubt::default())
+    }
+
+    pub(super) fn payload(&self, base: PayloadBase, offset: u32, len: u32) -> Load {
+        let begin = match base {
+            PayloadBase::Network => 0,
+            PayloadBase::Transport => self.network_len,
+            PayloadBase::Link | PayloadBase::Other(_) => {
+                return Load::Unknown("the packet is known from its network header on".into());
+            }
+        };
+        let (Ok(offset), Ok(len)) = (usize::try_from(offset), usize::try_from(len)) else { return Load::Breaks };
+        match begin.checked_add(offset).and_then(|begin| self.headers.slice(begin, len)) {
+            Some(bits) => Load::Value(bits, "that field of the packet's headers is not known".into()),
+            None => Load::Unknown("what stands behind the packet's headers is not known".into()),
+        }
+    }
+
+    pub(super) fn ct(&self, key: CtKey, direction: Option<Direction>) -> Load {
+        let state = match (self.tracked, self.packet.state) {
+            (Tracked::Unknown, _) => {
+                return Load::Unknown("whether the connection is known already depends on the interface".into());
+            }
+            (Tracked::NotYet, _) | (_, State::Invalid) => ct_state::INVALID,
+            (_, State::Untracked) => ct_state::UNTRACKED,
+            (_, State::New) => ct_state::NEW,
+            (_, State::Established | State::Reply) => ct_state::ESTABLISHED,
+            (_, State::Related) => ct_state::RELATED,
+        };
+        if key == CtKey::State {
+            return Load::Value(Bits::host_u32(state, u32::MAX), Doubt::default());
+        }
+        if matches!(state, ct_state::INVALID | ct_state::UNTRACKED) {
+            return Load::Breaks;
+        }
+        let of_another = "it is the connection of another packet, which is not known";
+        if self.packet.state == State::Related {
+            return Load::Unknown(of_another.into());
+        }
+        let ipv4 = self.packet.source.is_ipv4();
+        let tuple = self.tuple(direction.unwrap_or(Direction::Original));
+        let value = match key {
+            CtKey::Status => self.status(),
+            CtKey::ProtoDst => tuple.destination_port,
+            CtKey::Other(CT_PROTO_SRC) => tuple.source_port,
+            CtKey::DstIp | CtKey::Other(CT_SRC_IP) if !ipv4 => return Load::Breaks,
+            CtKey::DstIp6 | CtKey::Other(CT_SRC_IP6) if ipv4 => return Load::Breaks,
+            CtKey::DstIp | CtKey::DstIp6 | CtKey::Other(CT_DST) => tuple.destination,
+            CtKey::Other(CT_SRC_IP | CT_SRC_IP6 | CT_SRC) => tuple.source,
+            CtKey::Other(CT_DIRECTION) => Bits::known(&[u8::from(self.packet.state == State::Reply)]),
+            CtKey::Other(CT_L3PROTOCOL) => Bits::known(&[if ipv4 { 2 } else { 10 }]),
+            CtKey::Other(CT_PROTOCOL) => Bits::known(&[self.protocol()]),
+            CtKey::State | CtKey::Other(_) => {
+                return Load::Unknown(format!("`ct` key {} of the connection is not known", key.number()).into());
+            }
+        };
+        Load::Value(value, "that property of the connection is not known".into())
+    }
+
+    fn status(&self) -> Bits {
+        let dnat = if self.translated && self.packet.translated.is_some() { DST_NAT } else { 0 };
+        match self.packet.state {
+            // Before its first packet is let out, nothing has been answered, confirmed or given another source.
+            State::New => Bits::host_u32(dnat, DST_NAT | SRC_NAT | SEEN_REPLY | CONFIRMED),
+            _ => Bits::host_u32(dnat | SEEN_REPLY | CONFIRMED, DST_NAT | SEEN_REPLY | CONFIRMED),
+        }
+    }
+
+    /// The connection in one direction: as its first packet was written, or as an answer to where that was translated.
+    fn tuple(&self, direction: Direction) -> Tuple {
+        let packet = self.packet;
+        let as_sent = Tuple::new(packet, false);
+        match (direction, packet.state == State::Reply) {
+            (Direction::Original, false) | (Direction::Reply, true) => as_sent,
+            (Direction::Original, true) => as_sent.inverted(packet.transport),
+            (Direction::Reply, false) => Tuple::new(packet, self.translated).inverted(packet.transport),
+        }
+    }
+}
+
+/// One direction of a connection as conntrack keeps it.
+struct Tuple {
+    source: Bits,
+    destination: Bits,
+    source_port: Bits,
+    destination_port: Bits,
+}
+
+impl Tuple {
+    fn new(packet: &Packet, translated: bool) -> Self {
+        let (source_port, destination_port) = match packet.transport {
+            Transport::Ports { source, .. } => (Bits::port(source), Bits::port(destination_port(packet, translated))),
+            // In the place of ports there are the identifier, and type and code.
+            Transport::Icmp { kind, code } => (Bits::unknown(2), Bits::known(&[kind, code])),
+            Transport::Other(_) => (Bits::unknown(2), Bits::unknown(2)),
+        };
+        let destination = address(destination(packet, translated), packet.source);
+        Self { source: address(packet.source, packet.source), destination, source_port, destination_port }
+    }
+
+    fn inverted(self, transport: Transport) -> Self {
+        let (source_port, destination_port) = match transport {
+            // An answer is of another type.
+            Transport::Icmp { .. } => (self.source_port, Bits::unknown(2)),
+            _ => (self.destination_port, self.source_port),
+        };
+        Self { source: self.destination, destination: self.source, source_port, destination_port }
+    }
+}
+
+fn interface(interface: &Interface, why: &'static str) -> Load {
+    let mut name = [0; 16];
+    match interface {
+        Interface::Absent => {}
+        Interface::Unknown => return Load::Value(Bits::unknown(name.len()), why.into()),
+        Interface::Named(interface) => {
+            for (to, from) in name.iter_mut().zip(interface.bytes()) {
+                *to = from;
+            }
+        }
+    }
+    Load::Value(Bits::known(&name), Doubt::default())
+}
+
+fn destination(packet: &Packet, translated: bool) -> IpAddr {
+    packet.translated.filter(|_| translated).map_or(packet.destination, |to| to.address)
+}
+
+fn destination_port(packet: &Packet, translated: bool) -> Option<u16> {
+    let Transport::Ports { destination, .. } = packet.transport else { return None };
+    Some(packet.translated.filter(|_| translated).and_then(|to| to.port).unwrap_or(destination))
+}
+
+/// An address in network order; unknown when it is not of the packet's family.
+fn address(address: IpAddr, family: IpAddr) -> Bits {
+    match (address, family) {
+        (IpAddr::V4(address), IpAddr::V4(_)) => Bits::known(&address.octets()),
+        (IpAddr::V6(address), IpAddr::V6(_)) => Bits::known(&address.octets()),
+        (_, IpAddr::V4(_)) => Bits::unknown(4),
+        (_, IpAddr::V6(_)) => Bits::unknown(16),
+    }
+}
+
+/// The network header, without options, of a packet that is no fragment, and its length; behind it the transport header.
+fn headers(packet: &Packet, translated: bool) -> (usize, Bits) {
+    let protocol = packet.transport.protocol(packet.source);
+    let hop_limit = packet.hop_limit.map_or_else(|| Bits::unknown(1), |limit| Bits::known(&[limit]));
+    let source = address(packet.source, packet.source);
+    let destination = address(destination(packet, translated), packet.source);
+    let parts = match packet.source {
+        IpAddr::V4(_) => vec![
+            Bits::known(&[0x45]),
+            // Type of service, length, identification.
+            Bits::unknown(5),
+            // All but "don't fragment" is clear.
+            Bits::byte(0, 0xbf),
+            Bits::known(&[0]),
+            hop_limit,
+            Bits::known(&[protocol]),
+            // Checksum.
+            Bits::unknown(2),
+            source,
+            destination,
+        ],
+        IpAddr::V6(_) => vec![
+            Bits::byte(0x60, 0xf0),
+            // Flow label, length.
+            Bits::unknown(5),
+            Bits::known(&[protocol]),
+            hop_limit,
+            source,
+            destination,
+        ],
+    };
+    let mut headers = Bits::default();
+    parts.iter().for_each(|part| headers.push(part));
+    let network_len = headers.len();
+    headers.push(&transport_header(packet, translated));
+    (network_len, headers)
+}
+
+fn transport_header(packet: &Packet, translated: bool) -> Bits {
+    let mut header = Bits::default();
+    match packet.transport {
+        Transport::Ports { protocol, source, .. } => {
+            header.push(&Bits::port(source));
+            header.push(&Bits::port(destination_port(packet, translated)));
+            match protocol {
+                protocol::TCP => {
+                    // Sequence, acknowledgement, length of the header.
+                    header.push(&Bits::unknown(9));
+                    let known = if packet.state == State::New { PLAIN_FLAGS } else { 0 };
+                    header.push(&Bits::byte(SYN, known));
+                    // Window, checksum, urgent pointer.
+                    header.push(&Bits::unknown(6));
+                }
+                protocol::UDP => header.push(&Bits::unknown(4)),
+                protocol::SCTP => header.push(&Bits::unknown(8)),
+                _ => {}
+            }
+        }
+        Transport::Icmp { kind, code } => {
+            header.push(&Bits::known(&[kind, code]));
+            header.push(&Bits::unknown(6));
+        }
+        Transport::Other(_) => {}
+    }
+    header
+}

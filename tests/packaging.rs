@@ -1,0 +1,73 @@
+//! What the package brings besides the program.
+#![allow(missing_docs)]
+
+use palisade::facts::{Facts, ListFile, ProtocolNames, ServiceNames};
+use palisade::policy::parse;
+use palisade::resolve::{Resolved, resolve};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+const POLICY: &str = include_str!("../packaging/policy.yaml");
+
+#[track_caller]
+fn resolved(text: &str) -> Resolved {
+    let list = ListFile { source: 1, path: "blocklist.txt".into(), text: Ok(Arc::from("192.0.2.7\n")) };
+    let facts = Facts {
+        services: Ok(ServiceNames::parse("")),
+        protocols: Ok(ProtocolNames::parse("")),
+        files: BTreeMap::from([("blocklist.txt".to_owned(), list)]),
+    };
+    let parsed = parse(text, "policy.yaml");
+    assert_eq!(parsed.problems, [], "{text}");
+    resolve(&parsed.policy.expect("a policy"), &facts).unwrap_or_else(|problems| panic!("{problems:?}\n{text}"))
+}
+
+/// A line of which the comment is an example: a key, and a value or nothing.
+fn uncommented(line: &str) -> String {
+    let example = line.split_once("# ").filter(|(before, rest)| {
+        let key = rest.trim_start().split_once(':').map(|(key, _)| key).unwrap_or_default();
+        before.trim().is_empty() && !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_lowercase())
+    });
+    example.map_or_else(|| line.to_owned(), |(before, rest)| format!("{before}{rest}"))
+}
+
+/// What a policy's services are, without the lines that they stand in.
+fn services(policy: &Resolved) -> Vec<String> {
+    let services = policy.services.iter();
+    services.map(|(name, service)| format!("{name}: {} from any: {}", ports(service), service.from.any)).collect()
+}
+
+fn ports(service: &palisade::resolve::Service) -> String {
+    service.ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn the_packaged_policy_admits_ssh_from_everywhere_and_nothing_else() {
+    let policy = resolved(POLICY);
+
+    assert_eq!(services(&policy), ["ssh: 22/tcp from any: true"]);
+    assert_eq!(policy.defaults, resolved("version: 1\n").defaults);
+}
+
+#[test]
+fn what_is_commented_out_in_the_packaged_policy_is_valid_and_says_the_defaults() {
+    let text: String = POLICY.lines().map(|line| uncommented(line) + "\n").collect();
+
+    let policy = resolved(&text);
+
+    assert_eq!(
+        services(&policy),
+        [
+            "dashboard: 9000/tcp from any: false",
+            "ssh: 22/tcp from any: true",
+            "web: 80/tcp 443/tcp 443/udp from any: true"
+        ]
+    );
+    assert_eq!(policy.groups.keys().collect::<Vec<_>>(), ["scanners", "trusted"], "those that are used");
+    let defaults = resolved("version: 1\n");
+    assert_eq!(policy.defaults, defaults.defaults);
+    assert_eq!(
+        policy.log_denied.map(|rate| (rate.count, rate.unit)),
+        defaults.log_denied.map(|rate| (rate.count, rate.unit))
+    );
+}
