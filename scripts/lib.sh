@@ -198,7 +198,7 @@ install_vagrant() {
     local packages=(mmdebstrap debian-archive-keyring fdisk e2fsprogs grub-pc-bin openssh-client qemu-system-x86 qemu-utils
         ipxe-qemu vagrant vagrant-libvirt libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients dnsmasq-base iptables)
     local release sources=() policy=/usr/sbin/policy-rc.d
-    dpkg-query --show "${packages[@]}" >/dev/null 2>&1 && return
+    dpkg-query --show --showformat='${db:Status-Status}\n' "${packages[@]}" 2>&1 | grep -qvx installed || return 0
     # Who has one part of qemu from backports can have the others from nowhere else.
     if [[ $(dpkg-query --show --showformat='${Version}' qemu-utils 2>/dev/null) == *~bpo* ]]; then
         release=$(. /etc/os-release && echo "$VERSION_CODENAME-backports")
@@ -214,13 +214,16 @@ EOF
         packages+=({qemu-system-x86,qemu-system-common,qemu-system-data,qemu-utils,seabios}/"$release")
     fi
     note "Installing Vagrant, libvirt and qemu ..."
-    [ -e $policy ] || {
-        printf '#!/bin/sh\nexit 101\n' >$policy
-        chmod 755 $policy
-        trap "rm -f $policy" EXIT
-    }
-    quietly apt-get "${sources[@]}" -qq update
-    quietly env DEBIAN_FRONTEND=noninteractive apt-get "${sources[@]}" -qq install -y --no-install-recommends "${packages[@]}"
+    (
+        [ -e $policy ] || {
+            trap 'rm -f $policy' EXIT
+            printf '#!/bin/sh\nexit 101\n' >$policy
+            chmod 755 $policy
+        }
+        quietly apt-get "${sources[@]}" -qq update
+        quietly env DEBIAN_FRONTEND=noninteractive \
+            apt-get "${sources[@]}" -qq install -y --no-install-recommends "${packages[@]}"
+    ) || exit
     rm -rf target/vm/sources
 }
 
