@@ -20,7 +20,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 # An open path answers within a millisecond; TCP would send its first packet again after a second.
-SILENCE, PATIENCE = float(os.environ.get("SILENCE", "0.5")), 5.0
+SILENCE = float(os.environ.get("SILENCE", "0.5"))
+PATIENCE = 10 * SILENCE
 # Who echoes sends it back, and a web server answers it.
 QUESTION = b"GET / HTTP/1.0\r\n\r\n"
 LINE = re.compile(r"^\s*#?\s*-\s*\{\s*(allow|deny):\s*(\d+/(?:tcp|udp)),\s*from:\s*(\[.*\]|[^,}]+?)\s*\}")
@@ -54,6 +55,8 @@ def listen(addresses, wanted):
         for address in addresses:
             made = socket.socket(family(address), how)
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family(address) == socket.AF_INET6:
+                made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             made.bind((address, number))
             if how == socket.SOCK_STREAM:
                 made.listen(1024)
@@ -119,7 +122,7 @@ def hammer(address, ports):
                 waiting.append((now + 1, attempt))
             else:
                 attempt.close()
-        for key, _ in selector.select(0.02):
+        for key, _ in selector.select(0.05):
             if key.data is None:
                 print(tries, "tries,", *(f"{port}: {count}" for port, count in answered.items()))
                 return 0
@@ -131,7 +134,7 @@ def hammer(address, ports):
             if late.fileno() >= 0:
                 selector.unregister(late)
                 late.close()
-        time.sleep(max(0, now + 0.02 - time.monotonic()))
+        time.sleep(max(0, now + 0.05 - time.monotonic()))
 
 
 def main(command, *arguments):

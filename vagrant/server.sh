@@ -22,27 +22,22 @@ EOF
 systemctl enable --quiet nginx
 systemctl restart nginx
 
-# listen PORT: systemd itself listens, before any network is there.
-listen() {
-    cat >"/etc/systemd/system/lab-$1.socket" <<EOF
+# They listen before any network is there.
+cat >/etc/systemd/system/lab-listen.service <<'EOF'
 [Unit]
 DefaultDependencies=no
-[Socket]
-ListenStream=[::]:$1
-BindIPv6Only=both
-Accept=yes
-MaxConnections=1000
-TriggerLimitIntervalSec=0
+Conflicts=shutdown.target
+Before=shutdown.target
+[Service]
+ExecStart=/usr/local/bin/lab-peer listen 0.0.0.0 ::
+StandardInput=data
+StandardInputText=allow 4444/tcp -
+StandardInputText=allow 5432/tcp -
 [Install]
 WantedBy=sysinit.target
 EOF
-    printf '[Unit]\nDefaultDependencies=no\n[Service]\nExecStart=/bin/cat\nStandardInput=socket\n' \
-        >"/etc/systemd/system/lab-$1@.service"
-    systemctl enable --quiet "lab-$1.socket"
-    systemctl restart "lab-$1.socket"
-}
-listen 4444
-listen 5432
+systemctl enable --quiet lab-listen
+systemctl restart lab-listen
 
 # An image from no registry: empty but for links into the server's /usr, which its containers see.
 systemctl enable --quiet --now docker
