@@ -1,6 +1,8 @@
 //! The command line as it is typed. The help texts are the manual: `palisade man` prints them as manual pages.
 
+use crate::ports;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,7 +23,7 @@ use std::time::Duration;
         /var/lib/palisade/          the last five rulesets that were good, a change that waits for confirmation\n  \
         /run/palisade/lock          one change at a time\n\n\
         Exit status: 0 is success, 1 an error; `diff` exits with 2 when the kernel differs, `status` with 3 when nothing \
-        is loaded."
+        is loaded; `explain` with 2 when the connection is denied, with 3 when it can't tell."
 )]
 pub struct Cli {
     /// Options of every command.
@@ -145,6 +147,12 @@ pub enum Command {
         /// The ruleset's number in the list.
         #[arg(long, value_name = "NUMBER")]
         to: Option<u32>,
+        /// Go back to a ruleset under which an SSH session of this machine could not connect again.
+        ///
+        /// Without it such a ruleset is refused, as `apply` refuses such a policy. A change that waits for confirmation
+        /// is undone whatever becomes of sessions.
+        #[arg(long, conflicts_with_all = ["list", "undo"])]
+        force: bool,
         /// Undo that change, unless it is settled: for timers.
         #[arg(long, value_name = "ID", hide = true, conflicts_with = "to")]
         undo: Option<String>,
@@ -156,6 +164,30 @@ pub enum Command {
     ///
     /// Exit status: 0 active, 3 not active, 1 error.
     Status,
+    /// Say what would happen to a connection, and each rule that it meets.
+    ///
+    /// Asks the live kernel: the rules of all tables, whoever loaded them, what is in their sets, and the routes. Of a port
+    /// that a container publishes name the port that the outside sees. Where something can't be told, what and why is
+    /// said instead of a verdict.
+    ///
+    /// Exit status: 0 allowed, 2 denied or rejected, 3 can't tell, 1 error.
+    Explain {
+        /// What is asked for: a port as `22/tcp`, `53/udp` or `5060/sctp`, or `ping`.
+        #[arg(value_name = "PORT/PROTO", value_parser = target)]
+        target: Target,
+        /// Who asks.
+        #[arg(long, value_name = "ADDR")]
+        from: IpAddr,
+        /// Which address is asked for: this machine's own towards the asking one unless it is said.
+        #[arg(long, value_name = "ADDR")]
+        to: Option<IpAddr>,
+        /// The interface that it comes in by: the one that the route back leaves by unless it is said.
+        #[arg(long, value_name = "IFACE")]
+        on: Option<String>,
+        /// As it would be with the policy applied.
+        #[arg(long)]
+        planned: bool,
+    },
     /// Remove palisade's table, and with it every restriction that it enforces.
     ///
     /// Asks first. What other firewalls and container engines have loaded stays as it is.
@@ -197,6 +229,34 @@ pub enum Format {
     Nft,
     /// One JSON document.
     Json,
+}
+
+/// What a connection asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A port.
+    Port {
+        /// The IP protocol number.
+        protocol: u8,
+        /// The port.
+        port: u16,
+    },
+    /// An echo.
+    Ping,
+}
+
+/// What `explain` is asked about.
+fn target(text: &str) -> Result<Target, String> {
+    const FORM: &str = "a port is written as `22/tcp`, `53/udp` or `5060/sctp`, an echo request as `ping`";
+    if text == "ping" {
+        return Ok(Target::Ping);
+    }
+    let (port, name) = text.split_once('/').ok_or(FORM)?;
+    let transport = ports::Transport::ALL.into_iter().find(|transport| transport.name() == name).ok_or(FORM)?;
+    match port.parse() {
+        Ok(port @ 1..) => Ok(Target::Port { protocol: transport.number(), port }),
+        _ => Err("a port is a number from 1 to 65535".to_owned()),
+    }
 }
 
 /// The time that a change may wait for confirmation.

@@ -83,13 +83,9 @@ pub fn enforce(socket: &Socket, id: &TableId, desired: Option<&Table>) -> Result
     let (begun, mut attempts) = (Instant::now(), 0);
     while attempts == 0 || begun.elapsed() < PATIENCE {
         attempts += 1;
-        let snapshot = match socket.snapshot(id) {
-            // A race lost like one of the commit: to give up here would not say whether a commit of ours went before.
-            Err(NetlinkError::Busy(reads)) => {
-                tracing::info!(reads, "another program keeps changing the firewall: reading anew");
-                continue;
-            }
-            snapshot => snapshot?,
+        let Some(snapshot) = socket.try_snapshot(id)? else {
+            tracing::debug!("another program changed the firewall while it was read: reading anew");
+            continue;
         };
         let mut transaction = delta(id, snapshot.table.as_ref(), desired);
         if transaction.ops.is_empty() {

@@ -4,33 +4,12 @@
 //! was, must pass them.
 
 use crate::compile::CONTAINERS;
+use crate::facts::Session;
 use crate::ruleset::{Expr, Hook, KeyType, MetaKey, Set, SetRef, Table, TableId};
 use crate::simulate::{Answer, AsListed, Interface, Packet, Sets, Step, Trace, Transport, Verdict, simulate_table};
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
-
-/// An SSH session that this machine serves.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Session {
-    /// Where it comes from.
-    pub client: IpAddr,
-    /// The address and port of this machine that it is connected to.
-    pub server: SocketAddr,
-    /// Whether this process is run from it.
-    pub own: bool,
-    /// The interface that it comes in by; `None` when it is not known.
-    pub interface: Option<String>,
-}
-
-impl fmt::Display for Session {
-    /// `your SSH session from 203.0.113.9 to port 22 by eth0`
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let whose = if self.own { "your" } else { "the" };
-        write!(f, "{whose} SSH session from {} to port {}", self.client, self.server.port())?;
-        self.interface.iter().try_for_each(|interface| write!(f, " by {interface}"))
-    }
-}
+use std::net::IpAddr;
 
 /// A session that could not connect again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +46,19 @@ impl fmt::Display for Lockouts {
         f.write_str("this policy would lock you out: nothing was changed, the old rules are in force\n\n")?;
         self.0.iter().try_for_each(|lockout| writeln!(f, "{lockout}"))?;
         f.write_str("To load it all the same: palisade apply --force")
+    }
+}
+
+impl Lockouts {
+    /// Why a kept ruleset is not gone back to. No line of the policy would help: it is not the policy that is loaded.
+    #[must_use]
+    pub fn of_ruleset(&self, number: u32) -> String {
+        let mut text =
+            format!("ruleset {number} would lock you out: nothing was changed, the present rules are in force\n\n");
+        for Lockout { session, denied_by, .. } in &self.0 {
+            text.push_str(&format!("{session} could not connect again.\nDenied by: {denied_by}\n\n"));
+        }
+        text + &format!("To go back to it all the same: palisade rollback --to {number} --force")
     }
 }
 

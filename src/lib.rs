@@ -10,7 +10,11 @@ extern crate self as palisade;
 #[cfg(test)]
 #[path = "../tests/support/arbitrary.rs"]
 mod arbitrary;
+#[cfg(test)]
+#[path = "../tests/support/policies.rs"]
+mod policies;
 
+pub mod access;
 pub mod changes;
 pub mod cli;
 pub mod commands;
@@ -18,6 +22,7 @@ pub mod compile;
 pub mod delta;
 pub mod enforce;
 pub mod error;
+pub mod explanation;
 pub mod facts;
 pub mod guard;
 pub mod keeper;

@@ -1,19 +1,50 @@
-//! From a policy's path to what it means: read, parse, gather facts, resolve.
+//! From a policy's path to what it means: read, parse, gather facts, resolve; compile, and prove what it expects.
 
+use crate::access::unmet;
+use crate::compile::compile;
 use crate::facts::{MAX_POLICY, gather, read_trusted};
 use crate::policy::{Diagnostic, Problems, Source, Sources, decode, parse};
 use crate::resolve::{Resolved, resolve};
+use crate::ruleset::{Table, TableId};
 use std::path::Path;
 use std::sync::Arc;
 
 /// Where the policy is unless the user says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/palisade/policy.yaml";
 
+/// A policy, the table that it means, and the expectations that the table does not meet.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The policy.
+    pub policy: Resolved,
+    /// Its table.
+    pub table: Table,
+    /// What is expected and not so: a problem for each, where there is any.
+    pub unmet: Option<Problems>,
+}
+
+/// Loads a policy, compiles it, and proves what it expects.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_and_prove(path: &Path) -> Result<Loaded, Problems> {
+    let (policy, sources) = read(path)?;
+    let id = TableId::palisade();
+    let table = compile(&policy).tables.remove(&id).unwrap_or_default();
+    let unmet = unmet(&id, &table, &policy.expectations);
+    let unmet = (!unmet.is_empty()).then(|| Problems::new(unmet, sources));
+    Ok(Loaded { policy, table, unmet })
+}
+
 /// Loads a policy.
 ///
 /// # Errors
 /// All problems of the policy and of the files that it names, at once.
 pub fn load(path: &Path) -> Result<Resolved, Problems> {
+    read(path).map(|(policy, _)| policy)
+}
+
+fn read(path: &Path) -> Result<(Resolved, Sources), Problems> {
     let name = path.display().to_string();
     let source = |text: &str| Source { name: name.clone(), text: Arc::from(text) };
     let bytes = read_trusted(path, MAX_POLICY).map_err(|refusal| {
@@ -38,7 +69,7 @@ pub fn load(path: &Path) -> Result<Resolved, Problems> {
     let facts = gather(&policy, path.parent().unwrap_or(Path::new("")));
     // What could be read is resolved although something else could not, so that everything is reported at once.
     match (resolve(&policy, &facts), parsed.problems) {
-        (Ok(resolved), problems) if problems.is_empty() => Ok(resolved),
+        (Ok(resolved), problems) if problems.is_empty() => Ok((resolved, facts.sources(source(text)))),
         (resolved, mut problems) => {
             problems.extend(resolved.err().unwrap_or_default());
             Err(Problems::new(problems, facts.sources(source(text))))

@@ -100,6 +100,7 @@ fn a_version_alone_denies_what_comes_in_and_allows_what_goes_out() {
             groups: BTreeMap::new(),
             services: BTreeMap::new(),
             block: Peers::default(),
+            expectations: Vec::new(),
             log_denied: Some(Rate { count: 10, unit: LimitUnit::Minute, line: None }),
         }
     );
@@ -213,6 +214,7 @@ log: { denied: off }
                 addresses: addresses(["192.0.2.66"]),
                 interfaces: BTreeSet::new(),
             },
+            expectations: Vec::new(),
             log_denied: None,
         }
     );
@@ -305,6 +307,7 @@ fn a_problem_is_told_to_programs_with_its_place_and_its_remedy() {
         line: Some(3),
         column: Some(32),
         help: Some("write `22/tcp` or `22/udp`, or both as two items".to_owned()),
+        path: Vec::new(),
     };
     assert_eq!(found, [expected]);
     assert_eq!(

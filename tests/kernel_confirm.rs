@@ -326,3 +326,29 @@ fn a_damaged_note_of_a_change_does_not_bar_the_way() {
     assert_eq!((done.status, machine.rules()), (Some(0), Machine::rules_of(&[81])));
     assert!(!machine.waits());
 }
+
+/// A time namespace moves the clocks that count from the machine's start. The wall clock has none, and is not asked:
+/// `structure.rs` holds that.
+#[test]
+fn the_time_that_a_machine_sleeps_counts_as_time_to_confirm_in() {
+    let machine = Machine::new();
+    machine.open(&[80]);
+    machine.run(&["apply"]).success();
+    let before = machine.rules();
+    let later = |clock: &str, arguments: &[&str]| {
+        let mut command = machine.inside.command("unshare");
+        command.args(["--time", clock, "7200", "--fork", "--", env!("CARGO_BIN_EXE_palisade"), "--state-dir"]);
+        output(command.arg(machine.path("lib")).arg("--run-dir").arg(machine.path("run")).args(arguments))
+    };
+    machine.open(&[81]);
+    machine.run(&["apply", "--confirm", "1h"]).success();
+
+    // As after two hours of sleep, of which the monotonic clock knows nothing.
+    let nobody = format!("ERROR nobody has confirmed the change to {}", machine.path("policy.yaml").display());
+    let said = refused(later("--boottime", &["confirm"]));
+    assert_eq!(said, format!("{nobody}: it is undone first\nerror: too late: the change is undone\n"));
+    assert_eq!(machine.rules(), before);
+    machine.run(&["apply", "--confirm", "1h"]).success();
+    assert!(later("--monotonic", &["confirm"]).success().starts_with("confirmed: "));
+    assert_eq!(machine.rules(), Machine::rules_of(&[81]));
+}

@@ -5,16 +5,17 @@ mod support;
 
 use palisade::enforce::EnforceError;
 use palisade::netlink::{CommitError, Handles, Socket, encode};
-use palisade::ruleset::{Element, ElementKey, Family, KeyType, SetFlags, SetSpec, TableId};
+use palisade::ruleset::{Element, KeyType, SetFlags, SetSpec, TableId};
 use palisade::transaction::{Op, Transaction};
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::Stdio;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 use support::lab::Lab;
-use support::namespace::{Namespace, Output, output};
+use support::namespace::{Output, output};
+use support::writer::{Writer, during, written};
 
 /// What palisade says when somebody else was always faster.
 const CONTENDED: &str = "error: another program keeps changing the firewall: gave up after ";
@@ -23,67 +24,6 @@ const BOUND: Duration = Duration::from_secs(30);
 
 /// A policy that differs from `jesse.yaml` in groups, services and chains.
 const OTHER: &str = "bastion.yaml";
-
-fn writer() -> TableId {
-    TableId { family: Family::Inet, name: "writer".to_owned() }
-}
-
-fn numbers() -> SetSpec {
-    SetSpec::new(KeyType::IPV4_ADDR, SetFlags::default())
-}
-
-/// Adds and removes elements of a set, each in a transaction of its own.
-struct Writer {
-    socket: Socket,
-    table: TableId,
-    set: &'static str,
-    spec: SetSpec,
-}
-
-impl Writer {
-    /// To be called in the namespace.
-    fn new() -> Self {
-        let writer =
-            Self { socket: Socket::open().expect("a socket"), table: writer(), set: "numbers", spec: numbers() };
-        let ops = vec![
-            Op::AddTable { flags: 0, comment: None },
-            Op::AddSet { name: writer.set.to_owned(), spec: numbers() },
-        ];
-        writer.commit(ops).expect("a table of its own");
-        writer
-    }
-
-    /// Generation 0 is any: who does not ask which it is can't be told that it is stale.
-    fn commit(&self, ops: Vec<Op>) -> Result<(), CommitError> {
-        let transaction = Transaction { table: self.table.clone(), ops };
-        self.socket.commit(&encode(&transaction, &Handles::default(), 0).expect("it can be written"))
-    }
-
-    fn elements(&self, number: u32) -> (String, SetSpec, Vec<Element>) {
-        (self.set.to_owned(), self.spec.clone(), vec![Element::single(&number.to_be_bytes())])
-    }
-
-    fn add(&self, number: u32) -> Result<(), CommitError> {
-        let (set, spec, elements) = self.elements(number);
-        self.commit(vec![Op::AddElements { set, spec, elements }])
-    }
-
-    fn delete(&self, number: u32) -> Result<(), CommitError> {
-        let (set, spec, elements) = self.elements(number);
-        self.commit(vec![Op::DeleteElements { set, spec, elements }])
-    }
-}
-
-/// What is in the writer's set.
-fn written(inside: &Namespace) -> BTreeSet<u32> {
-    let snapshot = inside.run(|| Socket::open().expect("a socket").snapshot(&writer())).expect("a snapshot");
-    let table = snapshot.table.expect("the writer's table");
-    let number = |element: &Element| match &element.key {
-        ElementKey::Single(key) => u32::from_be_bytes(key.as_slice().try_into().expect("four bytes")),
-        other => panic!("not an element of the writer: {other:?}"),
-    };
-    table.sets["numbers"].elements.iter().map(number).collect()
-}
 
 /// How commands fared against a writer.
 #[derive(Debug, Default)]
@@ -122,18 +62,6 @@ fn gave_up(done: &Output) -> bool {
 
 fn could_not_read(done: &Output) -> bool {
     done.status == Some(1) && done.stderr.starts_with("error: other programs kept changing the firewall rules: ")
-}
-
-/// Tells `work` to stop once `meanwhile` is done.
-fn during<T, U: Send>(meanwhile: impl FnOnce() -> T, work: impl FnOnce(&AtomicBool) -> U + Send) -> (T, U) {
-    let stop = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let worker = scope.spawn(|| work(&stop));
-        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(meanwhile));
-        stop.store(true, Ordering::Relaxed);
-        let worked = worker.join().expect("the worker does not panic");
-        (done.unwrap_or_else(|panic| std::panic::resume_unwind(panic)), worked)
-    })
 }
 
 #[test]

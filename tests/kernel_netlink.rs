@@ -341,24 +341,7 @@ fn what_others_write_is_read_without_failing() {
             }
         }
         assert_eq!(tables.len(), 3);
-        let expected = [
-            "bitwise",
-            "connlimit",
-            "ct",
-            "exthdr",
-            "fib",
-            "immediate",
-            "limit",
-            "log",
-            "masq",
-            "meta",
-            "nat",
-            "objref",
-            "quota",
-            "range",
-            "redir",
-            "reject",
-        ];
+        let expected = ["bitwise", "connlimit", "exthdr", "limit", "log", "objref", "quota"];
         assert_eq!(unknown.iter().map(String::as_str).collect::<Vec<_>>(), expected);
         let expected = ["counter hits", "limit slow", "quota much"];
         assert_eq!(others.iter().map(String::as_str).collect::<Vec<_>>(), expected);
@@ -423,15 +406,11 @@ fn a_snapshot_is_never_a_mixture_of_two_rulesets() {
             let _stop = Stop(&done);
             let socket = socket();
             let mut seen = 0;
-            for _ in 0..40 {
-                match socket.snapshot(&TableId::palisade()) {
-                    Ok(snapshot) => {
-                        let table = snapshot.table.unwrap();
-                        assert!(states.contains(&table), "a mixture");
-                        seen += 1;
-                    }
-                    Err(NetlinkError::Busy(_)) => {}
-                    Err(error) => panic!("{error}"),
+            for _ in 0..2_000 {
+                if let Some(snapshot) = socket.try_snapshot(&TableId::palisade()).unwrap() {
+                    let table = snapshot.table.unwrap();
+                    assert!(states.contains(&table), "a mixture");
+                    seen += 1;
                 }
             }
             assert!(seen > 0, "no snapshot succeeded");

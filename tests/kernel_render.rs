@@ -139,7 +139,7 @@ fn trace_one(expr: &Expr) -> String {
         }
         Expr::Reject(Reject::TcpReset) => "reject type 1 code 0".to_owned(),
         Expr::Reject(Reject::Icmpx(code)) => format!("reject type 2 code {}", *code as u8),
-        Expr::Unknown { .. } => panic!("palisade compiles no unknown expression"),
+        Expr::Foreign(_) | Expr::Unknown { .. } => panic!("palisade compiles no such expression"),
     }
 }
 

@@ -6,8 +6,9 @@ mod arbitrary;
 mod policies;
 
 use palisade::compile::compile;
+use palisade::facts::Session;
 use palisade::facts::{Facts, ListFile, ProtocolNames, ServiceNames};
-use palisade::guard::{Lockouts, Session, check};
+use palisade::guard::{Lockouts, check};
 use palisade::policy::parse;
 use palisade::resolve::{Action, Peers, Resolved, Service, Transport as Name, resolve};
 use palisade::ruleset::{Hook, Rule, Table, TableId};

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 /// Modules that only compute: as files or as folders below `src`, by what their paths begin with.
 const PURE: &[&str] = &[
+    "access",
     "changes",
+    "explanation",
     "policy",
     "ports",
     "resolve",
@@ -146,6 +148,37 @@ fn unsafe_code_stands_in_netlink_alone() {
     let found: Vec<String> = sources().into_iter().filter(elsewhere).map(|source| source.path).collect();
 
     assert_eq!(found, Vec::<String>::new());
+}
+
+/// A directory server may be asked, or a name server, over a network that is not up when the rules are loaded at boot.
+#[test]
+fn nothing_asks_the_c_library_for_a_name() {
+    let asking = ["User::from_", "Group::from_", "to_socket_addrs", "ToSocketAddrs", "getpw", "getgr", "getaddrinfo"];
+    let mut found = Vec::new();
+    for Source { path, text } in sources() {
+        let code = code(&text);
+        found.extend(asking.iter().filter(|name| code.contains(**name)).map(|name| format!("src/{path}: {name}")));
+    }
+
+    assert_eq!(found, Vec::<String>::new());
+}
+
+/// The wall clock is set by people and by servers: what waits, waits by a clock that nobody sets. `humantime` is how the
+/// wall clock is written for people, in files that say when they were made.
+#[test]
+fn no_deadline_is_told_by_the_wall_clock() {
+    let waiting = ["state/pending.rs", "state/clock.rs", "keeper.rs", "commands/waiting.rs", "commands/rollback.rs"];
+    let wall =
+        ["SystemTime", "CLOCK_REALTIME", "on-calendar", "humantime::parse_rfc3339", "humantime::format_rfc3339"];
+    let (mut found, mut read) = (Vec::new(), Vec::new());
+    for Source { path, text } in sources().into_iter().filter(|source| waiting.contains(&source.path.as_str())) {
+        let code = code(&text);
+        found.extend(wall.iter().filter(|name| code.contains(**name)).map(|name| format!("src/{path}: {name}")));
+        read.push(path);
+    }
+
+    assert_eq!(found, Vec::<String>::new());
+    assert_eq!(read.len(), waiting.len(), "only {read:?} are there");
 }
 
 #[test]

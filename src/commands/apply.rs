@@ -1,14 +1,13 @@
 //! `palisade apply`
 
 use super::waiting::{self, Terms};
-use super::{Desired, Report, loading, lock};
+use super::{Desired, Report, loading, lock, sessions};
+use crate::access::{access_changes, lines};
 use crate::changes::changes;
 use crate::delta::delta;
 use crate::error::Error;
-use crate::facts::ssh_sessions;
-use crate::guard::{Lockouts, check};
+use crate::guard::check;
 use crate::netlink::Socket;
-use crate::netlink::route::{RouteKind, Routing};
 use crate::privileges::keep_net_admin_alone;
 use crate::render;
 use crate::ruleset::Table;
@@ -27,11 +26,9 @@ pub(super) fn run(
     // Before the policy is read, so that of two applies at once the later one loads what is newest.
     let _lock = if dry_run { None } else { Some(lock(state, "apply")?) };
     let terms = confirm.map(|time| Terms::new(time, state));
-    let desired = Desired::load(path)?;
-    match keep_sessions(&desired) {
-        Err(Lockouts(all)) if dry_run || force => {
-            all.iter().for_each(|lockout| tracing::warn!("{} could not connect again", lockout.session));
-        }
+    let desired = Desired::load_as_expected(path)?;
+    match check(&desired.id, &desired.table, &sessions::present()) {
+        Err(lockouts) if dry_run || force => sessions::warn(&lockouts),
         kept => kept?,
     }
     keep_net_admin_alone("apply")?;
@@ -103,22 +100,6 @@ fn load_for_a_while(
     Ok(Report::ok(text, json))
 }
 
-/// Refuses a policy under which an SSH session could not connect again.
-fn keep_sessions(desired: &Desired) -> Result<(), Lockouts> {
-    let mut sessions = ssh_sessions();
-    let routing = if sessions.is_empty() { None } else { Routing::open().ok() };
-    for session in &mut sessions {
-        // A session comes in where answers to it go out; one of this machine with itself never leaves it.
-        let route = routing.as_ref().and_then(|routing| routing.route_to(session.client).ok().flatten());
-        let by = route.and_then(|route| match route.kind {
-            RouteKind::Local => Some("lo".to_owned()),
-            _ => route.interface,
-        });
-        session.interface = session.interface.take().or(by);
-    }
-    check(&desired.id, &desired.table, &sessions)
-}
-
 /// Keeps what the kernel holds for the next boot. That it can't be kept is no reason to give up what is in force.
 fn keep(state: &State, table: &Table, policy: &Path) -> bool {
     let kept = state.keep(table, policy).and_then(|()| state.forget_boot());
@@ -133,12 +114,23 @@ fn keep(state: &State, table: &Table, policy: &Path) -> bool {
 fn plan(socket: &Socket, desired: &Desired) -> Result<Report, Error> {
     let live = socket.snapshot(&desired.id)?.table;
     let transaction = delta(&desired.id, live.as_ref(), Some(&desired.table));
-    let text = match transaction.ops.is_empty() {
+    let changes = changes(&desired.id, live.as_ref(), Some(&desired.table));
+    let access = match changes.is_empty() {
+        true => Vec::new(),
+        false => access_changes(&desired.id, live.as_ref(), Some(&desired.table)),
+    };
+    let mut text = match transaction.ops.is_empty() {
         true => "# nothing to do: the kernel already holds this policy\n".to_owned(),
         false => render::transaction(&transaction),
     };
-    let changes = changes(&desired.id, live.as_ref(), Some(&desired.table));
+    text.extend(lines(&access).into_iter().map(|line| format!("# {line}\n")));
     let commands = render::commands(&transaction);
-    let json = json!({ "applied": false, "in_sync": changes.is_empty(), "changes": changes, "commands": commands });
+    let json = json!({
+        "applied": false,
+        "in_sync": changes.is_empty(),
+        "changes": changes,
+        "access": access,
+        "commands": commands,
+    });
     Ok(Report::ok(text, json))
 }

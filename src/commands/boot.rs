@@ -20,7 +20,7 @@ pub(super) fn run(path: &Path, state: &State) -> Result<Report, Error> {
     }
     // Rules that meet another writer's are better than none.
     let lock = state.lock("boot").inspect_err(|error| tracing::error!("{error}; loading all the same"));
-    let policy = Desired::load(path).map_err(|error| say_problems(&error));
+    let policy = Desired::load_for_boot(path).map_err(|error| say_problems(&error));
     let ports = ssh_ports();
     keep_net_admin_alone("boot")?;
     let boot = Boot { socket: Socket::open()?, id: TableId::palisade(), state };
@@ -139,7 +139,7 @@ impl Boot<'_> {
 /// Says everything that is wrong with the policy, and gives it in short.
 fn say_problems(error: &Error) -> String {
     let Error::Policy(problems) = error else { return error.to_string() };
-    tracing::error!("{}", problems.render(false).trim_end());
+    problems.for_log().for_each(|problem| tracing::error!("{problem}"));
     in_short(problems)
 }
 

@@ -9,7 +9,7 @@ use serde_json::json;
 use std::path::Path;
 
 pub(super) fn run(path: &Path) -> Result<Report, Error> {
-    let desired = Desired::load(path)?;
+    let desired = Desired::load_as_expected(path)?;
     let file = path.display();
     if !may_change_firewall() || !may_make_namespaces() {
         let text = format!("{file} is valid; the kernel was not asked, which needs root\n");

@@ -1,6 +1,7 @@
 //! `palisade diff`
 
 use super::{Desired, Report};
+use crate::access::{access_changes, lines};
 use crate::changes::{changes, unified};
 use crate::error::Error;
 use crate::netlink::Socket;
@@ -14,12 +15,18 @@ pub(super) fn run(path: &Path) -> Result<Report, Error> {
     keep_net_admin_alone("diff")?;
     let live = Socket::open()?.snapshot(&desired.id)?.table;
     let changes = changes(&desired.id, live.as_ref(), Some(&desired.table));
-    let text = match live {
+    let access = match changes.is_empty() {
+        true => Vec::new(),
+        false => access_changes(&desired.id, live.as_ref(), Some(&desired.table)),
+    };
+    let mut text = match live {
         None => format!("{} is not loaded: `palisade apply` loads it\n", desired.id),
         Some(_) => styled(&unified(&changes, &desired.id, &desired.table, &desired.policy.file)),
     };
+    text.extend(lines(&access).into_iter().map(|line| line + "\n"));
     let status = if changes.is_empty() { 0 } else { 2 };
-    Ok(Report { status, text, json: json!({ "in_sync": changes.is_empty(), "changes": changes }) })
+    let json = json!({ "in_sync": changes.is_empty(), "changes": changes, "access": access });
+    Ok(Report { status, text, json })
 }
 
 /// The lines of a unified diff in its usual colours, which `main` takes out where there are to be none.

@@ -6,9 +6,11 @@ mod check;
 mod confirm;
 mod diff;
 mod disable;
+mod explain;
 mod generate;
 mod loading;
 mod rollback;
+mod sessions;
 mod show;
 mod status;
 mod waiting;
@@ -16,7 +18,7 @@ mod waiting;
 use crate::cli::{Cli, Command};
 use crate::compile::compile;
 use crate::error::Error;
-use crate::load::load;
+use crate::load::{Loaded, load, load_and_prove};
 use crate::privileges::may_change_firewall;
 use crate::resolve::Resolved;
 use crate::ruleset::{Table, TableId};
@@ -56,8 +58,12 @@ pub fn run(cli: &Cli) -> Result<Report, Error> {
         Command::Confirm => confirm::run(&state),
         Command::Rollback { undo: Some(id), watch, .. } => rollback::undo(&state, id, *watch),
         Command::Rollback { list: true, .. } => rollback::list(&state),
-        Command::Rollback { to, .. } => rollback::run(&state, *to),
+        Command::Rollback { to, force, .. } => rollback::run(&state, *to, *force),
         Command::Status => status::run(policy, &state),
+        Command::Explain { target, from, to, on, planned } => {
+            let question = explain::Question { target: *target, from: *from, to: *to, on: on.as_deref() };
+            explain::run(policy, &question, *planned)
+        }
         Command::Disable { yes } => disable::run(&state, *yes),
         Command::Boot => boot::run(policy, &state),
         Command::Schema => generate::schema(),
@@ -89,6 +95,26 @@ impl Desired {
         let id = TableId::palisade();
         let table = compile(&policy).tables.remove(&id).unwrap_or_default();
         Ok(Self { policy, id, table })
+    }
+
+    /// The same of a policy that has to be what it says is expected of it.
+    fn load_as_expected(path: &Path) -> Result<Self, Error> {
+        match load_and_prove(path).map_err(Error::Policy)? {
+            Loaded { unmet: Some(problems), .. } => Err(Error::Policy(problems)),
+            Loaded { policy, table, unmet: None } => Ok(Self { policy, id: TableId::palisade(), table }),
+        }
+    }
+
+    /// The same at boot, when there have to be rules: what is expected and not so is only said.
+    fn load_for_boot(path: &Path) -> Result<Self, Error> {
+        let Loaded { policy, table, unmet } = load_and_prove(path).map_err(Error::Policy)?;
+        if let Some(problems) = unmet {
+            tracing::warn!(
+                "loading the policy although it is not as expected\n{}",
+                problems.render(false).trim_end()
+            );
+        }
+        Ok(Self { policy, id: TableId::palisade(), table })
     }
 }
 

@@ -1,7 +1,8 @@
 //! `palisade rollback`: back to what was loaded before.
 
-use super::{Report, loading, lock, waiting};
+use super::{Report, loading, lock, sessions, waiting};
 use crate::error::Error;
+use crate::guard::check;
 use crate::keeper::READY;
 use crate::netlink::Socket;
 use crate::privileges::{keep_net_admin_alone, may_change_firewall};
@@ -17,20 +18,29 @@ const BEAT: Duration = Duration::from_secs(1);
 /// How often a watcher tries to undo.
 const ATTEMPTS: u32 = 600;
 
-pub(super) fn run(state: &State, to: Option<u32>) -> Result<Report, Error> {
+pub(super) fn run(state: &State, to: Option<u32>, force: bool) -> Result<Report, Error> {
     let _lock = lock(state, "rollback")?;
+    let sessions = sessions::present();
     keep_net_admin_alone("rollback")?;
     let socket = Socket::open()?;
-    if let Some(change) = waiting::pending(state) {
-        waiting::undo(&socket, state, &change)?;
-        if to.is_none() {
-            return Ok(undone(&change));
-        }
+    let waits = waiting::pending(state);
+    // What was promised when the change was made: nothing stands in the way of it.
+    if let (Some(change), None) = (&waits, to) {
+        waiting::undo(&socket, state, change)?;
+        return Ok(undone(change));
     }
     let before = || Error::Declined("no older ruleset is kept: see `palisade rollback --list`".to_owned());
     let number = to.or_else(|| state.before_last_good()).ok_or_else(before)?;
     let stored = state.kept(number)?;
-    let left = socket.snapshot(&TableId::palisade())?.table;
+    let id = TableId::palisade();
+    match stored.table.as_ref().map_or(Ok(()), |table| check(&id, table, &sessions)) {
+        Err(lockouts) if force => sessions::warn(&lockouts),
+        kept => kept.map_err(|lockouts| Error::Declined(lockouts.of_ruleset(number)))?,
+    }
+    if let Some(change) = waits {
+        waiting::undo(&socket, state, &change)?;
+    }
+    let left = socket.snapshot(&id)?.table;
     let loaded = loading::load(&socket, state, stored.table.as_ref())?;
     let kept = remember(state, number, &stored.about.identity, Identity::of(left.as_ref()).ok());
     let text = match loaded.operations {
@@ -69,11 +79,18 @@ fn undone(change: &Change) -> Report {
     Report::ok(text, json!({ "rolled_back": true, "to": null }))
 }
 
+/// What the kernel holds.
+fn live() -> Result<Identity, Error> {
+    let table = Socket::open()?.snapshot(&TableId::palisade())?.table;
+    Ok(Identity::of(table.as_ref())?)
+}
+
 pub(super) fn list(state: &State) -> Result<Report, Error> {
-    let live = match may_change_firewall() {
-        true => Identity::of(Socket::open()?.snapshot(&TableId::palisade())?.table.as_ref()).ok(),
-        false => None,
-    };
+    // What is kept is told whatever the kernel says: without it, or without the right to ask it, none is marked live.
+    let live = may_change_firewall().then(live).transpose().unwrap_or_else(|error| {
+        tracing::warn!("which of them is in force can't be told: {error}");
+        None
+    });
     let mut text = String::new();
     let mut rulesets = Vec::new();
     for entry in state.list() {

@@ -2,13 +2,16 @@
 //! the policy names.
 
 mod ancestors;
+mod legacy;
 mod names;
 mod sessions;
 mod trusted;
+mod users;
 
 pub use ancestors::Caller;
+pub use legacy::legacy_tables;
 pub use names::{ProtocolNames, ServiceNames};
-pub use sessions::ssh_sessions;
+pub use sessions::{Session, ssh_sessions};
 pub use trusted::{MAX_LIST, MAX_POLICY, Refusal, read_trusted};
 
 use crate::policy::{Policy, decode};

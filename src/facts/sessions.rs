@@ -1,10 +1,10 @@
 //! The SSH sessions that this machine serves.
 
-use crate::guard::Session;
 use procfs::net::{TcpNetEntry, TcpState};
 use procfs::process::{FDTarget, Process, all_processes};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 /// The programs that serve SSH, by the names of their processes.
@@ -13,6 +13,28 @@ const SERVERS: [&str; 3] = ["sshd", "sshd-session", "dropbear"];
 const SSH: u16 = 22;
 /// How far up the process tree a session is looked for. What runs deeper in scripts is no operator's command.
 const MAX_ANCESTORS: usize = 64;
+
+/// An SSH session that this machine serves.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Session {
+    /// Where it comes from.
+    pub client: IpAddr,
+    /// The address and port of this machine that it is connected to.
+    pub server: SocketAddr,
+    /// Whether this process is run from it.
+    pub own: bool,
+    /// The interface that it comes in by; `None` when it is not known.
+    pub interface: Option<String>,
+}
+
+impl fmt::Display for Session {
+    /// `your SSH session from 203.0.113.9 to port 22 by eth0`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whose = if self.own { "your" } else { "the" };
+        write!(f, "{whose} SSH session from {} to port {}", self.client, self.server.port())?;
+        self.interface.iter().try_for_each(|interface| write!(f, " by {interface}"))
+    }
+}
 
 /// The SSH sessions in the network namespace of this process, those it is run from first. Empty where nothing can be
 /// found out.
@@ -24,15 +46,19 @@ const MAX_ANCESTORS: usize = 64;
 /// Sees other processes' environments and files, so it is to be asked while this process is still root.
 #[must_use]
 pub fn ssh_sessions() -> Vec<Session> {
-    let Ancestry { mut own, sockets: served_by } = ancestry();
     let (v4, v6) = (procfs::net::tcp(), procfs::net::tcp6());
     if let (Err(error), _) | (_, Err(error)) = (&v4, &v6) {
         tracing::info!("could not read all TCP connections: {error}");
     }
     if v4.is_err() && v6.is_err() {
-        return sessions(&own, None, &BTreeSet::new());
+        return sessions(&ancestry().own, None, &BTreeSet::new());
     }
     let sockets: Vec<TcpNetEntry> = v4.into_iter().flatten().chain(v6.into_iter().flatten()).collect();
+    // Looking through all processes takes longer than all else that apply does.
+    if !sockets.iter().any(|socket| socket.state == TcpState::Established) {
+        return Vec::new();
+    }
+    let Ancestry { mut own, sockets: served_by } = ancestry();
     let mut ports = listening(&sockets);
     ports.insert(SSH);
     let established = || sockets.iter().filter(|socket| socket.state == TcpState::Established);

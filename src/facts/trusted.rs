@@ -3,6 +3,7 @@
 //! Whoever can write the policy, or replace a folder on the way to it, rules the firewall. Each step of the path is
 //! opened by hand and checked on the open descriptor, so that nothing can be exchanged between the check and the use.
 
+use super::users::user_name;
 use crate::policy::Diagnostic;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, readlinkat};
@@ -204,7 +205,7 @@ fn check_owner(step: &Step, stat: &FileStat) -> Result<(), Refusal> {
     if owner.is_root() || owner == user {
         return Ok(());
     }
-    let owner = nix::unistd::User::from_uid(owner).ok().flatten().map_or_else(|| owner.to_string(), |user| user.name);
+    let owner = user_name(stat.st_uid);
     let change = if matches!(kind(stat), SFlag::S_IFLNK) { "chown -h" } else { "chown" };
     Err(Refusal::new(format!("{} belongs to {owner}, who could change the firewall with it", step.path.display()))
         .help(format!("`{change} root {}`", step.path.display())))

@@ -52,6 +52,12 @@ impl Assembler {
         policy.map(|(name, _)| name.clone()).collect()
     }
 
+    /// The anonymous sets read so far.
+    pub fn anonymous_sets(&self) -> Vec<String> {
+        let anonymous = self.sets.iter().filter(|(_, (spec, _))| spec.flags.contains(SetFlags::ANONYMOUS));
+        anonymous.map(|(name, _)| name.clone()).collect()
+    }
+
     /// The table, if there was one, and the handles of its rules.
     pub fn finish(self) -> (Option<Table>, Handles) {
         let Some(mut table) = self.table else { return (None, Handles::default()) };

@@ -5,11 +5,13 @@
 
 use super::attr::{Attributes, Fields, string};
 use super::batch::Batch;
+use super::expr;
 use super::problem::{Problem, is_name};
 use super::uapi::{NFTA_LIST_ELEM, data, elem, msg};
 use super::verdict;
 use super::write::Writer;
-use crate::ruleset::{Element, ElementKey, ElementValue, Key, MapValue, SetFlags, SetSpec, TableId};
+use crate::ruleset::{Element, ElementKey, ElementValue, Expr, Key, MapValue, SetFlags, SetSpec, TableId};
+use crate::simulate::Answer;
 
 /// The length at which a message gets no more elements: an attribute's length has 16 bits, and the longest element
 /// (64 bytes of key, a verdict with a chain's name of 255 bytes, and its end) takes less than the rest.
@@ -247,6 +249,23 @@ impl Collector {
 
 fn range(first: Key, last: Key) -> ElementKey {
     if first == last { ElementKey::Single(first) } else { ElementKey::Range(first, last) }
+}
+
+/// What the first element of a list says of the key that it was asked for; `None` when it is malformed.
+///
+/// An element with a counter is one like any other; what other expressions in it say is not known.
+pub fn found(list: &[u8]) -> Option<Answer> {
+    let (_, element) = Attributes::new(list).next()?.ok()?;
+    let fields = Fields::<{ elem::END }>::read(element)?;
+    let expressions: Vec<Expr> = match (fields.get(elem::EXPR), fields.get(elem::EXPRESSIONS)) {
+        (Some(one), _) => vec![expr::decode(one)],
+        (None, Some(several)) => expr::decode_list(several),
+        (None, None) => Vec::new(),
+    };
+    if expressions.iter().any(|expr| !matches!(expr, Expr::Counter { .. })) {
+        return Some(Answer::Unknown("an element with expressions that are not understood".into()));
+    }
+    Some(Answer::Present(read_value(&fields)?.map(|value| *value)))
 }
 
 fn read_key(bytes: &[u8]) -> Option<Key> {

@@ -85,6 +85,29 @@ impl Routing {
         Ok(Some(Route { kind, interface }))
     }
 
+    /// The address that this machine would send from to another; `None` where it has no route there.
+    ///
+    /// # Errors
+    ///
+    /// As [`Routing::route_to`].
+    pub fn source_towards(&self, address: IpAddr) -> Result<Option<IpAddr>, NetlinkError> {
+        let mut source = None;
+        let write = |bytes: &mut Vec<u8>, seq| match address {
+            IpAddr::V4(address) => write_route(bytes, seq, AF_INET, &address.octets()),
+            IpAddr::V6(address) => write_route(bytes, seq, AF_INET6, &address.octets()),
+        };
+        let asked = self.0.request("the route to an address", false, write, |message| {
+            let fields = Fields::<{ rt::ROUTE_END }>::read(message.payload.get(rt::ROUTE_HEAD..)?)?;
+            source = fields.get(rt::PREFSRC).and_then(to_address);
+            Some(())
+        });
+        match asked {
+            Ok(_) => Ok(source),
+            Err(NetlinkError::Refused { .. }) => Ok(None),
+            Err(other) => Err(other),
+        }
+    }
+
     /// The names of all interfaces.
     ///
     /// # Errors
@@ -100,8 +123,33 @@ impl Routing {
         Ok(names)
     }
 
+    pub(super) fn channel(&self) -> &Channel {
+        &self.0
+    }
+
+    /// The index of an interface; `None` when there is none of that name.
+    pub(super) fn interface_index(&self, name: &str) -> Result<Option<u32>, NetlinkError> {
+        let mut index = None;
+        let write = |bytes: &mut Vec<u8>, seq| {
+            let mut writer = Writer::message(bytes, rt::GETLINK, 0, seq, &[0; rt::LINK_HEAD]);
+            writer.text(rt::IFNAME, name);
+            writer.finish();
+        };
+        let asked = self.0.request("the index of an interface", false, write, |message| {
+            let bytes = message.payload.get(rt::LINK_INDEX..)?.first_chunk().copied()?;
+            index = Some(u32::from_ne_bytes(bytes));
+            Some(())
+        });
+        match asked {
+            Ok(_) => Ok(index),
+            // A name that is longer than any interface's is none.
+            Err(NetlinkError::Refused { errno: Errno::ENODEV | Errno::ERANGE | Errno::EINVAL, .. }) => Ok(None),
+            Err(other) => Err(other),
+        }
+    }
+
     /// The name of an interface; `None` when it is gone.
-    fn interface_name(&self, index: u32) -> Result<Option<String>, NetlinkError> {
+    pub(super) fn interface_name(&self, index: u32) -> Result<Option<String>, NetlinkError> {
         let mut name = None;
         let write = |bytes: &mut Vec<u8>, seq| write_link(bytes, seq, 0, index);
         let asked = self.0.request("the name of an interface", false, write, |message| {
@@ -127,8 +175,13 @@ fn write_route(bytes: &mut Vec<u8>, seq: u32, family: u8, address: &[u8]) {
     writer.finish();
 }
 
+fn to_address(bytes: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
+}
+
 /// The kind of a route and the index of its interface.
-fn read_route(message: &Message<'_>) -> Option<(RouteKind, Option<u32>)> {
+pub(super) fn read_route(message: &Message<'_>) -> Option<(RouteKind, Option<u32>)> {
     if message.kind != rt::NEWROUTE {
         return None;
     }

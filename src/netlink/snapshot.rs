@@ -9,9 +9,13 @@ use super::socket::{GENERATION, Socket};
 use super::uapi::{self, NFTA_GEN_ID, msg};
 use crate::ruleset::{Table, TableId};
 use nix::errno::Errno;
+use std::time::{Duration, Instant};
 
-/// How often a table is read before giving up, when others keep changing the ruleset meanwhile.
-const ATTEMPTS: u32 = 50;
+/// How long is read anew when others keep changing the ruleset meanwhile.
+///
+/// An attempt takes a millisecond for most policies. Beside a program that commits once a millisecond a few of a hundred
+/// succeed, so a count would have to be large; who waits for the answer counts seconds.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A table as it was at one generation of the ruleset.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,36 +55,35 @@ impl Socket {
     ///
     /// As [`Socket::snapshot`].
     pub fn list_tables(&self) -> Result<Vec<TableId>, NetlinkError> {
-        for _ in 0..ATTEMPTS {
+        patiently(|| {
             let mut tables = Vec::new();
             let read = |message: &super::attr::Message<'_>| {
                 tables.push(table_id(message)?);
                 Some(())
             };
-            if self.dump("the list of tables", (msg::GETTABLE, 0), |_| {}, read).map_err(first)? == End::Complete {
-                return Ok(tables);
-            }
-        }
-        Err(NetlinkError::Busy(ATTEMPTS))
+            let end = self.dump("the list of tables", (msg::GETTABLE, 0), |_| {}, read).map_err(first)?;
+            Ok((end == End::Complete).then_some(tables))
+        })
     }
 
     /// Reads a table with all that it holds, as it was at one moment.
     ///
     /// # Errors
     ///
-    /// [`NetlinkError::Busy`] when the ruleset changed during each of 50 attempts.
+    /// [`NetlinkError::Busy`] when the ruleset changed during each attempt of ten seconds.
     pub fn snapshot(&self, table: &TableId) -> Result<Snapshot, NetlinkError> {
-        for _ in 0..ATTEMPTS {
-            let genid = self.generation()?;
-            if let Some(snapshot) = self.attempt(table, genid)? {
-                return Ok(snapshot);
-            }
-        }
-        Err(NetlinkError::Busy(ATTEMPTS))
+        patiently(|| self.try_snapshot(table))
     }
 
     /// Reads a table once; `None` when the ruleset changed meanwhile.
     ///
+    /// # Errors
+    ///
+    /// As [`Socket::generation`], and what the kernel says of the table.
+    pub fn try_snapshot(&self, table: &TableId) -> Result<Option<Snapshot>, NetlinkError> {
+        self.attempt(table, self.generation()?)
+    }
+
     /// The kernel marks a dump of rules that was interrupted, but not one of set elements. So each message must also
     /// bear the lower half of the generation, and the generation must be the same at the end.
     fn attempt(&self, id: &TableId, genid: u32) -> Result<Option<Snapshot>, NetlinkError> {
@@ -102,6 +105,18 @@ impl Socket {
         let (table, handles) = reader.assembler.finish();
         Ok(Some(Snapshot { genid, table, handles }))
     }
+}
+
+/// Tries until there is an answer, for as long as [`PATIENCE`] goes.
+fn patiently<T>(mut attempt: impl FnMut() -> Result<Option<T>, NetlinkError>) -> Result<T, NetlinkError> {
+    let (begun, mut attempts) = (Instant::now(), 0);
+    while attempts == 0 || begun.elapsed() < PATIENCE {
+        attempts += 1;
+        if let Some(answer) = attempt()? {
+            return Ok(answer);
+        }
+    }
+    Err(NetlinkError::Busy(attempts))
 }
 
 /// Without the right or the subsystem the very first request fails; `EINVAL` there means the latter.

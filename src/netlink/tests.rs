@@ -347,19 +347,46 @@ fn what_the_kernel_adds_by_itself_is_not_a_difference() {
 #[test]
 fn a_form_that_is_not_understood_to_the_last_attribute_is_unknown() {
     let one: &[u8] = &[0, 0, 0, 1];
-    let cases: [(&str, Dumped); 9] = [
-        ("meta", &[(2, &[0, 0, 0, 3]), (3, one)]),                // meta mark set
-        ("log", &[(2, b"x\0"), (5, &[0, 0, 0, 7])]),              // level debug
-        ("log", &[(1, &[0, 2]), (3, &[0, 0, 0, 100])]),           // group 2 snaplen 100
+    let cases: [(&str, Dumped); 6] = [
+        ("log", &[(1, &[0, 2]), (3, &[0, 0, 0, 100])]), // group 2 snaplen 100
         ("lookup", &[(1, b"s\0"), (2, one), (5, &[0, 0, 0, 2])]), // a flag of the future
-        ("lookup", &[(1, b"s\0"), (2, one), (9, one)]),           // an attribute of the future
+        ("lookup", &[(1, b"s\0"), (2, one), (9, one)]), // an attribute of the future
         ("limit", &[(1, &[0, 0, 0, 0, 0, 0, 0, 5]), (2, &[0, 0, 0, 0, 0, 0, 0, 2]), (3, one)]), // per two seconds
-        ("reject", &[(1, &[0; 4]), (2, &[3])]),                   // icmp port-unreachable
-        ("counter", &[(1, one)]),                                 // malformed
+        ("counter", &[(1, one)]),                       // malformed
         ("quota", &[(1, one)]),
     ];
     for (name, attributes) in cases {
         let (expr, attributes) = dumped(name, attributes);
         assert_eq!(expr, Expr::Unknown { name: name.to_owned(), attributes });
     }
+}
+
+#[test]
+fn what_only_other_programs_write_is_kept_whole() {
+    let one: &[u8] = &[0, 0, 0, 1];
+    let two: &[u8] = &[0, 0, 0, 2];
+    let is = |name: &str, attributes: Dumped, expected: Foreign| {
+        assert_eq!(dumped(name, attributes).0, Expr::Foreign(expected), "{name}");
+    };
+    // meta mark set
+    is("meta", &[(2, &[0, 0, 0, 3]), (3, one)], Foreign::SetMeta { key: MetaKey::Other(3), sreg: Register::ONE });
+    // log level debug
+    let log = Foreign::Log { prefix: "x".to_owned(), level: Some(7), flags: None };
+    is("log", &[(2, b"x\0"), (5, &[0, 0, 0, 7])], log);
+    // reject with icmp port-unreachable
+    is("reject", &[(1, &[0; 4]), (2, &[3])], Foreign::Reject { kind: 0, code: 3 });
+    // dnat ip to reg 1 : reg 2
+    let nat = Nat {
+        destination: true,
+        family: 2,
+        addresses: [Some(Register::ONE), None],
+        ports: [Some(Register::Data(4)), None],
+        flags: 2,
+    };
+    is("nat", &[(1, one), (2, two), (3, one), (5, two), (7, two)], Foreign::Nat(nat));
+    // fib daddr type
+    let fib = Foreign::Fib { result: 3, flags: 2, dreg: Register::ONE };
+    is("fib", &[(1, one), (2, &[0, 0, 0, 3]), (3, two)], fib);
+    let comment = Extension { name: "comment".to_owned(), revision: 0, info: vec![7; 3] };
+    is("match", &[(1, b"comment\0"), (2, &[0; 4]), (3, &[7; 3])], Foreign::Match(comment));
 }

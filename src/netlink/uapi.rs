@@ -115,6 +115,8 @@ pub mod set {
     pub const EXPR: u16 = 17;
     pub const EXPRESSIONS: u16 = 18;
     pub const END: usize = 19;
+    /// Of kernels of late.
+    pub const COUNT: u16 = 20;
     pub const DESC_SIZE: u16 = 1;
     pub const DESC_CONCAT: u16 = 2;
 }
@@ -222,17 +224,26 @@ pub mod rt {
     pub const GETLINK: u16 = 18;
     pub const NEWROUTE: u16 = 24;
     pub const GETROUTE: u16 = 26;
+    pub const NEWNETCONF: u16 = 80;
+    pub const GETNETCONF: u16 = 82;
     /// Bytes of `struct rtmsg`, which a route's attributes follow.
     pub const ROUTE_HEAD: usize = 12;
     /// Where the type stands in it.
     pub const ROUTE_TYPE: usize = 7;
     pub const DST: u16 = 1;
+    pub const SRC: u16 = 2;
+    pub const IIF: u16 = 3;
     pub const OIF: u16 = 4;
-    pub const ROUTE_END: usize = 5;
+    pub const PREFSRC: u16 = 7;
+    pub const MARK: u16 = 16;
+    pub const ROUTE_END: usize = 8;
     /// Bytes of `struct ifinfomsg`.
     pub const LINK_HEAD: usize = 16;
     /// Where the index stands in it.
     pub const LINK_INDEX: usize = 4;
     pub const IFNAME: u16 = 3;
     pub const LINK_END: usize = 4;
+    pub const NETCONF_IFINDEX: u16 = 1;
+    pub const NETCONF_FORWARDING: u16 = 2;
+    pub const NETCONF_END: usize = 3;
 }

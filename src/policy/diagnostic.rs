@@ -36,19 +36,28 @@ pub struct Diagnostic {
     pub note: Option<(Span, String)>,
     /// What to write or do instead.
     pub help: Option<String>,
+    /// The steps of a packet that show the problem, in words.
+    pub path: Vec<String>,
 }
 
 impl Diagnostic {
     /// A problem with a place.
     #[must_use]
     pub fn at(span: Span, message: impl Into<String>) -> Self {
-        Self { message: printable(message.into()), span: Some(span), label: None, note: None, help: None }
+        Self {
+            message: printable(message.into()),
+            span: Some(span),
+            label: None,
+            note: None,
+            help: None,
+            path: Vec::new(),
+        }
     }
 
     /// A problem of a whole file or of the machine.
     #[must_use]
     pub fn general(message: impl Into<String>) -> Self {
-        Self { message: printable(message.into()), span: None, label: None, note: None, help: None }
+        Self { message: printable(message.into()), span: None, label: None, note: None, help: None, path: Vec::new() }
     }
 
     /// Adds words beside the underlined text.
@@ -62,6 +71,13 @@ impl Diagnostic {
     #[must_use]
     pub fn note(mut self, span: Span, note: impl Into<String>) -> Self {
         self.note = Some((span, printable(note.into())));
+        self
+    }
+
+    /// Adds the steps of a packet that shows the problem.
+    #[must_use]
+    pub fn path(mut self, steps: impl IntoIterator<Item = String>) -> Self {
+        self.path = steps.into_iter().map(printable).collect();
         self
     }
 
@@ -119,6 +135,9 @@ pub struct Problem {
     pub column: Option<usize>,
     /// What to write instead.
     pub help: Option<String>,
+    /// The steps of a packet that show the problem, where there is one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub path: Vec<String>,
 }
 
 /// What is wrong with a policy, with the texts that it is about.
@@ -145,6 +164,12 @@ impl Problems {
         render(&self.diagnostics, &self.sources, color)
     }
 
+    /// Each problem as [`Problems::render`] shows it, without colour, for a log that says itself that it is an error.
+    pub fn for_log(&self) -> impl Iterator<Item = String> {
+        let rendered = rendered(&self.diagnostics, &self.sources, false);
+        rendered.map(|text| text.strip_prefix("error: ").unwrap_or(&text).to_owned())
+    }
+
     /// All problems for programs.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
@@ -164,6 +189,7 @@ impl Problems {
             line: d.span.map(|span| span.line),
             column: d.span.map(&mut column),
             help: d.help.clone(),
+            path: d.path.clone(),
         };
         self.diagnostics.iter().map(problem).collect()
     }
@@ -181,18 +207,15 @@ impl std::error::Error for Problems {}
 /// more there are.
 #[must_use]
 pub fn render(diagnostics: &[Diagnostic], sources: &Sources, color: bool) -> String {
+    rendered(diagnostics, sources, color).map(|text| text + "\n").collect::<Vec<_>>().join("\n")
+}
+
+fn rendered(diagnostics: &[Diagnostic], sources: &Sources, color: bool) -> impl Iterator<Item = String> {
     let renderer = if color { Renderer::styled() } else { Renderer::plain() };
-    let mut out = String::new();
     let more = diagnostics.len().saturating_sub(MAX_SHOWN);
     let rest = (more > 0).then(|| Diagnostic::general(format!("{more} more problems are not shown")));
-    for (index, diagnostic) in diagnostics.iter().take(MAX_SHOWN).chain(&rest).enumerate() {
-        if index > 0 {
-            out.push('\n');
-        }
-        out.push_str(&render_one(diagnostic, sources, &renderer));
-        out.push('\n');
-    }
-    out
+    let shown = diagnostics.iter().take(MAX_SHOWN).cloned().chain(rest);
+    shown.map(move |diagnostic| render_one(&diagnostic, sources, &renderer))
 }
 
 fn render_one(diagnostic: &Diagnostic, sources: &Sources, renderer: &Renderer) -> String {
@@ -206,6 +229,10 @@ fn render_one(diagnostic: &Diagnostic, sources: &Sources, renderer: &Renderer) -
     {
         let context = AnnotationKind::Context.span(excerpt.range.clone()).label(text.as_str());
         group = with_snippet(group, span, excerpt, context, sources);
+    }
+    let path = diagnostic.path.iter().map(|step| format!("\n{step}")).collect::<String>();
+    if !path.is_empty() {
+        group = group.element(Level::NOTE.message(format!("the packet's path{path}")));
     }
     if let Some(help) = &diagnostic.help {
         group = group.element(Level::HELP.message(help.as_str()));

@@ -55,6 +55,8 @@ pub struct Policy {
     pub containers: Containers,
     /// How often denied connections are logged.
     pub log_denied: Given<Text>,
+    /// `expect`, in the order of the file.
+    pub expectations: Vec<Expectation>,
 }
 
 /// `defaults`, each a word.
@@ -145,21 +147,43 @@ pub struct Service {
     pub comment: Given<Text>,
 }
 
+/// An item of `expect`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expectation {
+    /// The whole item.
+    pub span: Span,
+    /// Ports that have to be open.
+    pub allow: Given<List<Text>>,
+    /// Ports that have to be shut.
+    pub deny: Given<List<Text>>,
+    /// To whom.
+    pub from: Given<List<Peer>>,
+    /// Incoming interfaces.
+    pub on: Given<List<Peer>>,
+}
+
 impl Policy {
     /// The paths of all `{ file: PATH }`, with repetitions.
     pub fn files(&self) -> impl Iterator<Item = &Text> {
         let services = self.services.iter().flat_map(|service| [&service.from, &service.except]);
         let groups = self.groups.iter().map(|group| &group.peers);
-        services.chain(groups).chain([&self.block]).filter_map(Given::here).flat_map(|list| &list.items).filter_map(
-            |peer| match peer {
+        let expectations = self.expectations.iter().map(|expectation| &expectation.from);
+        services
+            .chain(groups)
+            .chain(expectations)
+            .chain([&self.block])
+            .filter_map(Given::here)
+            .flat_map(|list| &list.items)
+            .filter_map(|peer| match peer {
                 Peer::File(path) => Some(path),
                 Peer::Word(_) | Peer::Interface(_) => None,
-            },
-        )
+            })
     }
 
-    /// The items of all `ports`.
+    /// The items of all `ports`, and of what `expect` speaks of.
     pub fn ports(&self) -> impl Iterator<Item = &Text> {
-        self.services.iter().filter_map(|service| service.ports.here()).flat_map(|list| &list.items)
+        let services = self.services.iter().map(|service| &service.ports);
+        let expectations = self.expectations.iter().flat_map(|expectation| [&expectation.allow, &expectation.deny]);
+        services.chain(expectations).filter_map(Given::here).flat_map(|list| &list.items)
     }
 }

@@ -1,7 +1,7 @@
 //! From the tree of nodes to a [`Policy`], with every problem of its shape.
 
 use super::diagnostic::{Diagnostic, list, nearest, quote};
-use super::model::{Containers, Defaults, Given, Group, List, Peer, Policy, Service, Spanned, Text};
+use super::model::{Containers, Defaults, Expectation, Given, Group, List, Peer, Policy, Service, Spanned, Text};
 use super::yaml::{Node, Value, key, repeated};
 use std::collections::BTreeMap;
 
@@ -18,8 +18,8 @@ pub const LOG_KEYS: &[&str] = &["denied"];
 pub const PEER_KEYS: &[&str] = &["interface", "file"];
 /// The keys of `containers`.
 pub const CONTAINERS_KEYS: &[&str] = &["interfaces", "outgoing", "host"];
-/// The keys of an expectation, which this version reads past.
-pub const EXPECT_KEYS: &[&str] = &["allow", "deny", "from"];
+/// The keys of an expectation.
+pub const EXPECT_KEYS: &[&str] = &["allow", "deny", "from", "on"];
 
 /// What one item of a list is decoded with.
 type ReadItem<T> = fn(&mut Reader, &Node, &str) -> Option<T>;
@@ -71,8 +71,9 @@ impl Reader {
         if let Some(node) = fields.remove("containers") {
             self.containers(node, &mut policy.containers);
         }
-        if let Some(node) = fields.remove("expect") {
-            self.problems.push(unsupported(node, root));
+        let expectations = fields.remove("expect").filter(|node| node.value != Value::Empty);
+        if let Given::Here(list) = self.list(expectations, "`expect`", Self::expectation) {
+            policy.expectations = list.items;
         }
     }
 
@@ -158,6 +159,18 @@ impl Reader {
         service.log = self.text(field("log"), "`log`");
         service.comment = self.text(field("comment"), "`comment`");
         service
+    }
+
+    fn expectation(&mut self, node: &Node, _: &str) -> Option<Expectation> {
+        let fields = self.fields(node, "an expectation", EXPECT_KEYS)?;
+        let field = |name: &str| fields.get(name).copied();
+        Some(Expectation {
+            span: node.span,
+            allow: self.list(field("allow"), "`allow`", Self::port),
+            deny: self.list(field("deny"), "`deny`", Self::port),
+            from: self.list(field("from"), "`from`", Self::peer),
+            on: self.list(field("on"), "`on`", Self::peer),
+        })
     }
 
     /// The entries of `groups` or `services`, whose keys the author chooses.
@@ -356,15 +369,4 @@ fn first_key(node: &Node) -> super::Span {
         Value::Mapping(entries) => entries.first().map_or(node.span, |(key, _)| key.span),
         _ => node.span,
     }
-}
-
-fn unsupported(node: &Node, root: &Node) -> Diagnostic {
-    let span = match &root.value {
-        Value::Mapping(entries) => {
-            entries.iter().find(|(_, value)| std::ptr::eq(value, node)).map_or(node.span, |(key, _)| key.span)
-        }
-        _ => node.span,
-    };
-    Diagnostic::at(span, "this version of palisade does not support the section `expect` yet")
-        .help("remove it or comment it out; until it is supported nothing it says would hold")
 }

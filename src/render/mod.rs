@@ -6,6 +6,7 @@
 //! from the kernel gets through.
 
 mod field;
+mod foreign;
 pub mod json;
 mod set;
 mod statement;
@@ -19,7 +20,7 @@ pub use transaction::{commands, transaction};
 
 use crate::ruleset::{BaseChain, Chain, Family, Hook, Rule, Ruleset, Set, Table, TableId, Verdict};
 use std::fmt::Write;
-use text::{name, quoted};
+use text::{name, plain, quoted};
 
 /// All tables, a blank line between them. Empty for a ruleset without tables.
 #[must_use]
@@ -89,6 +90,12 @@ pub fn verdict(verdict: &Verdict) -> String {
         Verdict::Goto(chain) => format!("goto {}", name(chain)),
         Verdict::Other(code) => format!("<unknown verdict {code}>"),
     }
+}
+
+/// `table inet palisade`.
+#[must_use]
+pub fn table_title(id: &TableId) -> String {
+    format!("table {}", table_name(id))
 }
 
 /// `inet palisade`.
@@ -179,9 +186,4 @@ fn table_flags(flags: u32) -> String {
         names.push(format!("<unknown flags {:#x}>", flags & !7));
     }
     names.join(",")
-}
-
-/// Text without control characters.
-fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }

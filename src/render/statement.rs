@@ -5,12 +5,13 @@
 //! in the same place, and written where it would not, so that the text gives the same expressions again.
 
 use super::field::{self, Context, Header};
+use super::foreign;
 use super::set::anonymous;
 use super::text::{duration, name, quoted};
 use super::value::{Kind, prefix_len, rate};
 use super::verdict;
 use crate::ruleset::{
-    Cmp, DynsetOp, Expr, Family, IcmpxCode, Limit, Log, MetaKey, PayloadBase, Register, Reject, SetRef,
+    Cmp, DynsetOp, Expr, Family, Foreign, IcmpxCode, Limit, Log, MetaKey, Nat, PayloadBase, Register, Reject, SetRef,
 };
 
 /// Expressions as nft statements on one line, in a rule of that family.
@@ -23,7 +24,8 @@ pub fn expressions(family: Family, exprs: &[Expr]) -> String {
         Family::Ip6 => vec![Context::Nfproto(10)],
         _ => Vec::new(),
     };
-    let mut reader = Reader { rest: exprs, known, conditions: Vec::new(), loaded: Vec::new(), words: Vec::new() };
+    let mut reader =
+        Reader { family, rest: exprs, known, conditions: Vec::new(), loaded: Vec::new(), words: Vec::new() };
     while let Some((expr, rest)) = reader.rest.split_first() {
         reader.rest = rest;
         reader.read(expr);
@@ -47,11 +49,13 @@ struct Operand {
     used: bool,
     /// The header field that it is, if it is one.
     field: Option<(&'static Header, field::Field)>,
+    /// The bytes that it is, if it is a constant.
+    data: Option<Vec<u8>>,
 }
 
 impl Operand {
     fn new(slot: u8, text: String, kind: Kind, len: u32) -> Self {
-        Self { slot, text, kind, len, mask: None, used: false, field: None }
+        Self { slot, text, kind, len, mask: None, used: false, field: None, data: None }
     }
 
     fn text(&self) -> String {
@@ -65,6 +69,7 @@ impl Operand {
 
 /// Walks a rule's expressions.
 struct Reader<'a> {
+    family: Family,
     rest: &'a [Expr],
     /// What nft will know of the packet at this place of the text.
     known: Vec<Context>,
@@ -121,6 +126,7 @@ impl Reader<'_> {
             Expr::Limit(value) => self.words.push(limit(*value)),
             Expr::Log(value) => self.words.push(log(value)),
             Expr::Reject(value) => self.words.push(reject(*value).to_owned()),
+            Expr::Foreign(other) => self.foreign(other),
             Expr::Unknown { name, .. } => {
                 self.words.push(format!("<unknown expression {}>", quoted(name)));
                 // It may have written any register.
@@ -260,6 +266,87 @@ impl Reader<'_> {
             kind = Kind::Bytes;
         }
         (text, kind)
+    }
+
+    fn foreign(&mut self, expr: &Foreign) {
+        match expr {
+            Foreign::Immediate { dreg, data } => {
+                let len = u32::try_from(data.len()).unwrap_or(u32::MAX);
+                self.load(*dreg, Kind::Bytes.value(data), Kind::Bytes, len);
+                if let (Register::Data(_), Some(loaded)) = (dreg, self.loaded.last_mut()) {
+                    loaded.data = Some(data.clone());
+                }
+            }
+            Foreign::SetMeta { key, sreg } => {
+                let (text, kind, _) = field::meta(*key);
+                let value = self.constant(*sreg, kind);
+                self.words.push(format!("{text} set {value}"));
+            }
+            Foreign::SetCt { key, direction, sreg } => {
+                let (text, kind, _) = field::ct(*key, *direction);
+                let value = self.constant(*sreg, kind);
+                self.words.push(format!("{text} set {value}"));
+            }
+            Foreign::Range { inverted, sreg, first, last } => {
+                let operand = self.operand(*sreg);
+                let not = if *inverted { "!= " } else { "" };
+                self.words.push(format!("{} {not}{}", operand.text(), operand.kind.range(first, last)));
+            }
+            Foreign::Fib { result, flags, dreg } => {
+                let kind = if *result == 3 { Kind::AddressType } else { Kind::HostNumber };
+                self.load(*dreg, foreign::fib(*result, *flags), kind, 4);
+            }
+            Foreign::Nat(nat) => self.nat(nat),
+            Foreign::Masquerade { ports, flags } => self.translate("masquerade", *ports, *flags),
+            Foreign::Redirect { ports, flags } => self.translate("redirect", *ports, *flags),
+            Foreign::Reject { kind: 1, .. } => self.words.push("reject with tcp reset".to_owned()),
+            Foreign::Reject { code, .. } => {
+                let ipv6 = self.known.contains(&Context::Nfproto(10));
+                self.words.push(foreign::reject(ipv6, *code));
+            }
+            Foreign::Log { prefix, level, flags } => self.words.push(foreign::log(prefix, *level, *flags)),
+            Foreign::Object { kind, name } => self.words.push(foreign::object(*kind, name)),
+            Foreign::Notrack => self.words.push("notrack".to_owned()),
+            Foreign::Match(extension) => self.words.push(foreign::matches(extension)),
+            Foreign::Target(extension) => {
+                self.words.push(foreign::target(extension, self.family == Family::Ip));
+            }
+        }
+        self.words.retain(|word| !word.is_empty());
+    }
+
+    fn nat(&mut self, nat: &Nat) {
+        let (kind, family) = if nat.family == 2 { (Kind::Ipv4, " ip") } else { (Kind::Ipv6, " ip6") };
+        let (address, port) = (self.span(nat.addresses, kind), self.span(nat.ports, Kind::Number));
+        let to = match (address, port) {
+            (Some(address), Some(port)) if kind == Kind::Ipv6 => format!(" to [{address}]:{port}"),
+            (address, Some(port)) => format!(" to {}:{port}", address.unwrap_or_default()),
+            (Some(address), None) => format!(" to {address}"),
+            (None, None) => String::new(),
+        };
+        let family = if self.family == Family::Inet { family } else { "" };
+        let verb = if nat.destination { "dnat" } else { "snat" };
+        self.words.push(format!("{verb}{family}{to}{}", foreign::choices(nat.flags)));
+    }
+
+    fn translate(&mut self, verb: &str, ports: [Option<Register>; 2], flags: u32) {
+        let to = self.span(ports, Kind::Number).map(|ports| format!(" to :{ports}"));
+        self.words.push(format!("{verb}{}{}", to.unwrap_or_default(), foreign::choices(flags)));
+    }
+
+    /// From the first to the last, which may be in one register.
+    fn span(&mut self, [first, last]: [Option<Register>; 2], kind: Kind) -> Option<String> {
+        let text = self.constant(first?, kind);
+        match last.filter(|_| first != last) {
+            Some(last) => Some(format!("{text}-{}", self.constant(last, kind))),
+            None => Some(text),
+        }
+    }
+
+    /// A register's value where it is meant so.
+    fn constant(&mut self, register: Register, kind: Kind) -> String {
+        let operand = self.operand(register);
+        operand.data.as_ref().map_or_else(|| operand.text(), |data| kind.value(data))
     }
 
     fn cmp(&mut self, op: Cmp, sreg: Register, data: &[u8]) {

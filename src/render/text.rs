@@ -38,3 +38,8 @@ pub(super) fn duration(milliseconds: u64) -> String {
     }
     if out.is_empty() { "0s".to_owned() } else { out }
 }
+
+/// Text without control characters.
+pub(super) fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}

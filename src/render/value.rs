@@ -17,6 +17,8 @@ pub(super) enum Kind {
     CtState,
     CtStatus,
     Ifname,
+    /// What an address is to this machine, `RTN_*` in host order.
+    AddressType,
     /// A number in network order.
     Number,
     /// A number in host order.
@@ -136,6 +138,7 @@ impl Kind {
             Self::Ifname => Some(ifname(bytes)),
             Self::Number => (bytes.len() <= 8).then(|| big_endian(bytes).to_string()),
             Self::HostNumber => host_word(bytes).map(|word| word.to_string()),
+            Self::AddressType => host_word(bytes).map(super::foreign::address_type),
             Self::HostHex => host_word(bytes).map(|word| format!("{word:#x}")),
             Self::Bytes => None,
         }

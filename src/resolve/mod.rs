@@ -3,6 +3,7 @@
 //! Every semantic error is raised here, all at once, and each has a remedy.
 
 mod address;
+mod expectations;
 mod peers;
 mod ports;
 mod resolved;
@@ -10,8 +11,8 @@ mod values;
 
 pub use crate::ports::{Ports, Transport};
 pub use resolved::{
-    Action, ContainerLines, Containers, DefaultLines, Defaults, Group, Interface, Line, Peers, Rate, Resolved,
-    Service,
+    Action, ContainerLines, Containers, DefaultLines, Defaults, Expectation, Group, Interface, Line, Peers, Rate,
+    Resolved, Service,
 };
 
 use crate::facts::Facts;
@@ -62,6 +63,7 @@ pub fn resolve(policy: &Policy, facts: &Facts) -> Result<Resolved, Vec<Diagnosti
     }
     let block = resolver.peers(&policy.block, Role::Block, &mut problems);
     let defaults = resolve_defaults(&policy.defaults, &mut problems);
+    let expectations = expectations::resolve(policy, facts, &mut resolver, &mut problems);
     let log_denied = value(&policy.log_denied, &mut problems, values::rate_or_off).unwrap_or(Some(LOG_DENIED));
     if !problems.is_empty() {
         return Err(problems);
@@ -76,6 +78,7 @@ pub fn resolve(policy: &Policy, facts: &Facts) -> Result<Resolved, Vec<Diagnosti
         block,
         containers,
         log_denied,
+        expectations,
     })
 }
 
@@ -211,7 +214,7 @@ fn not_empty<T>(given: &Given<List<T>>, key: &str, problems: &mut Vec<Diagnostic
     {
         problems.push(
             Diagnostic::at(list.span, format!("the list `{key}` is empty"))
-                .help(format!("leave `{key}` out: the service then holds for all")),
+                .help(format!("leave `{key}` out: all are meant then")),
         );
     }
 }

@@ -3,7 +3,7 @@
 use super::{Fault, Group, Interface, Peers, address, values};
 use crate::facts::Facts;
 use crate::policy::{self, Diagnostic, Given, List, Peer, Policy, Span, Text, list, nearest, quote};
-use crate::ruleset::AddressRange;
+use crate::ruleset::{AddressRange, Addresses};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
@@ -109,6 +109,17 @@ impl<'a> Resolver<'a> {
             addresses: members.ranges().collect(),
             interfaces: members.interfaces,
         }
+    }
+
+    /// Resolves `from` of an expectation, of which no rule is made: everyone, or whom its items name, groups included.
+    pub(super) fn sources(&mut self, given: &'a Given<List<Peer>>, problems: &mut Vec<Diagnostic>) -> (bool, Group) {
+        let members = self.members(given, Role::From, problems);
+        let groups: Vec<Group> = members.groups.iter().map(|name| self.flatten(&name.value)).collect();
+        let own = members.ranges().collect();
+        let addresses =
+            groups.iter().map(|group| &group.addresses).chain([&own]).flat_map(Addresses::ranges).collect();
+        let interfaces = groups.iter().flat_map(|group| group.interfaces.iter().cloned()).chain(members.interfaces);
+        (members.any, Group { line: None, addresses, interfaces: interfaces.collect() })
     }
 
     /// The groups that were named, with everything that is in them.

@@ -1,5 +1,6 @@
 //! What a policy means once every name has become a value: the input of [`compile`](crate::compile).
 
+use crate::policy::Span;
 use crate::ports::Ports;
 use crate::ruleset::{Addresses, LimitUnit};
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +27,8 @@ pub struct Resolved {
     pub containers: Containers,
     /// How often denied connections are logged; `None` is never.
     pub log_denied: Option<Rate>,
+    /// What has to be true of all this; no rule is made of it.
+    pub expectations: Vec<Expectation>,
 }
 
 /// What happens to new connections that no line speaks of.
@@ -194,4 +197,25 @@ impl std::fmt::Display for Interface {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}{}", self.name, if self.wildcard { "*" } else { "" })
     }
+}
+
+/// Ports that have to be open, or shut, for some sources.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expectation {
+    /// Where the ports stand in the policy.
+    pub span: Span,
+    /// Whether they have to be open: else they have to be shut.
+    pub allow: bool,
+    /// The ports, all of which are meant.
+    pub ports: BTreeSet<Ports>,
+    /// Other IP protocols by number.
+    pub protocols: BTreeSet<u8>,
+    /// Everyone, wherever they come in.
+    pub any: bool,
+    /// The addresses, groups and files included.
+    pub addresses: Addresses,
+    /// Whoever comes in by these.
+    pub interfaces: BTreeSet<Interface>,
+    /// The incoming interfaces that it speaks of; empty is all.
+    pub on: BTreeSet<Interface>,
 }

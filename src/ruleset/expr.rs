@@ -1,6 +1,6 @@
 //! The nf_tables expressions, in the kernel's own terms.
 
-use super::Set;
+use super::{Foreign, Set};
 
 /// One nf_tables expression.
 ///
@@ -93,6 +93,8 @@ pub enum Expr {
     Log(Log),
     /// `reject`.
     Reject(Reject),
+    /// What palisade never writes, and understands.
+    Foreign(Foreign),
     /// An expression, or a form of one, that this version does not know.
     Unknown {
         /// The kernel's name for it.

@@ -78,6 +78,12 @@ impl Addresses {
         }
     }
 
+    /// All of them as ranges, the IPv4 ones first.
+    pub fn ranges(&self) -> impl Iterator<Item = AddressRange> + '_ {
+        let v4 = self.v4.as_slice().iter().map(|&(first, last)| AddressRange::V4(first, last));
+        v4.chain(self.v6.as_slice().iter().map(|&(first, last)| AddressRange::V6(first, last)))
+    }
+
     /// The IPv4 ones as elements of an `ipv4_addr` set.
     #[must_use]
     pub fn v4_elements(&self) -> Vec<Element> {

@@ -10,14 +10,17 @@
 
 mod canonical;
 mod expr;
+mod foreign;
 mod intervals;
 mod set;
+pub mod xt;
 
 pub use canonical::split_origin;
 pub use expr::{
     Cmp, CtKey, Direction, DynsetOp, Expr, IcmpxCode, Limit, LimitUnit, Log, MetaKey, PayloadBase, Register, Reject,
     SetRef, Verdict, ct_state,
 };
+pub use foreign::{Extension, Foreign, Nat};
 pub use intervals::{AddressRange, Addresses, Intervals};
 pub use set::{Element, ElementKey, ElementValue, Key, KeyType, MapValue, Set, SetFlags, SetSpec};
 

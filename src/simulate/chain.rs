@@ -47,7 +47,7 @@ impl<'a, 'v, 's> Walk<'a, 'v, 's> {
     fn rules(&mut self, name: &'a str, chain: &'a Chain, depth: usize, mut certain: bool) -> Outcomes {
         let mut outcomes = Outcomes::default();
         for numbered in chain.rules.iter().enumerate() {
-            let result = self.run(numbered.1);
+            let result = self.run(numbered.1, certain);
             let RuleResult::Match { end, doubt } = result else { continue };
             let doubtful = doubt.is_some();
             let come = self.end(name, numbered, &end, depth, certain, doubt);
@@ -61,12 +61,12 @@ impl<'a, 'v, 's> Walk<'a, 'v, 's> {
         outcomes.or(Outcomes::RETURNS)
     }
 
-    fn run(&mut self, rule: &'a Rule) -> RuleResult<'a> {
-        let changed = || self.machine.changed.borrow().len();
+    fn run(&mut self, rule: &'a Rule, certain: bool) -> RuleResult<'a> {
+        let changed = || self.machine.changed.borrow().len() + self.machine.effects.borrow().changes;
         let before = changed();
-        let result = self.machine.run(rule);
+        let result = self.machine.run(rule, certain);
         if changed() != before {
-            // Another time a chain that asks the set may have another answer.
+            // Another time a chain that asks the set, or the mark, may have another answer.
             self.passed.retain(|_, passed| passed.is_none());
         }
         result
@@ -92,6 +92,21 @@ impl<'a, 'v, 's> Walk<'a, 'v, 's> {
             End::Reject => {
                 self.note(chain, rule, Effect::Reject, certain, doubt);
                 return Outcomes::REJECT;
+            }
+            End::Translate(to) if inside => {
+                self.note(chain, rule, Effect::Translate(*to), certain, doubt);
+                self.machine.effects.borrow_mut().destination = Some(*to);
+                return Outcomes::ALLOW;
+            }
+            End::Translate(_) => {
+                let why = doubt.unwrap_or_else(|| "whether the destination is translated is not known".into());
+                return self.unknown(chain, rule, certain, why);
+            }
+            // Whose address it then bears matters to nobody but chains that come after the translation.
+            End::TranslateSource => {
+                self.note(chain, rule, Effect::TranslateSource, certain, doubt);
+                self.machine.effects.borrow_mut().source = true;
+                return Outcomes::ALLOW;
             }
             End::Anything(why) => {
                 self.note(chain, rule, Effect::Unknown, certain, Some(doubt.unwrap_or_else(|| why.clone())));
@@ -185,7 +200,7 @@ impl<'a, 'v, 's> Walk<'a, 'v, 's> {
 fn continues(end: &End<'_>) -> bool {
     match end {
         End::Continue | End::Anything(_) => true,
-        End::Reject => false,
+        End::Reject | End::Translate(_) | End::TranslateSource => false,
         End::Verdict(verdict) => {
             matches!(**verdict, Verdict::Continue | Verdict::Jump(_) | Verdict::Other(_))
         }

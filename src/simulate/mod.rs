@@ -11,12 +11,18 @@
 //! ```
 //!
 //! At each hook the base chains of all tables are asked in the order of their priorities. An accept ends its base chain
-//! alone; a drop or a reject is final. Translation of addresses is not simulated: a packet says where it is translated
-//! to, and chains after `dstnat` see it so.
+//! alone; a drop or a reject is final. [`simulate`] takes a packet that says which way it goes and where it is translated
+//! to; [`follow`] takes one as it comes in, has the rules translate it, and asks the routing.
 
+mod any_source;
 mod bits;
 mod chain;
+mod course;
+mod effects;
+mod foreign;
+mod journey;
 mod packet;
+mod routes;
 mod rule;
 mod sets;
 mod trace;
@@ -26,19 +32,17 @@ mod view;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use any_source::{Changed, Seen, attached_to, run_for_any_source};
+pub use journey::{Journey, Turn, follow};
 pub use packet::{Interface, Packet, Path, State, Translation, Transport, protocol};
+pub use routes::{Asked, Routes, Way};
+pub(crate) use rule::{End, RuleResult};
 pub use sets::{Answer, AsListed, JustLoaded, Sets};
 pub use trace::{Effect, Outcomes, Step, Trace, Verdict};
 pub use truth::Doubt;
 
-use crate::ruleset::{BaseChain, Chain, Family, Hook, Ruleset, Table, TableId};
-use chain::Walk;
-use rule::Machine;
-use std::cell::RefCell;
-use view::View;
-
-/// `NFT_TABLE_F_DORMANT`: the table's chains are attached to no hook.
-const DORMANT: u32 = 1;
+use crate::ruleset::{Ruleset, Table, TableId};
+use course::Course;
 
 /// What some tables do with a packet.
 ///
@@ -48,23 +52,11 @@ pub fn simulate<'a>(
     sets: &dyn Sets,
     packet: &Packet,
 ) -> Trace<'a> {
-    let tables: Vec<_> = tables.into_iter().filter(|(_, table)| table.flags & DORMANT == 0).collect();
-    let changed = RefCell::default();
-    let mut steps = Vec::new();
-    let mut outcomes = Outcomes::ALLOW;
+    let mut course = Course::new(tables, sets, None);
     for hook in packet.path.hooks() {
-        for attached in attached(&tables, *hook, packet) {
-            if !outcomes.contain(Outcomes::ALLOW) {
-                break;
-            }
-            let view = View::new(packet, *hook, attached.base.priority);
-            let machine = Machine { id: attached.id, table: attached.table, sets, view: &view, changed: &changed };
-            let walk = Walk::new(machine, *hook, &mut steps);
-            let come = walk.base(attached.name, attached.chain, attached.base, outcomes == Outcomes::ALLOW);
-            outcomes = outcomes.without(Outcomes::ALLOW).or(come);
-        }
+        course.pass(*hook, packet);
     }
-    Trace { verdict: outcomes.verdict(), outcomes, steps }
+    Trace { verdict: course.outcomes.verdict(), outcomes: course.outcomes, steps: course.steps }
 }
 
 /// What one table does with a packet when it has just been loaded, and nothing else is.
@@ -77,46 +69,4 @@ pub fn simulate_table<'a>(id: &'a TableId, table: &'a Table, packet: &Packet) ->
 #[must_use]
 pub fn simulate_ruleset<'a>(ruleset: &'a Ruleset, packet: &Packet) -> Trace<'a> {
     simulate(&ruleset.tables, &AsListed, packet)
-}
-
-impl Path {
-    const fn hooks(self) -> &'static [Hook] {
-        match self {
-            Self::ToMachine => &[Hook::Prerouting, Hook::Input],
-            Self::Through => &[Hook::Prerouting, Hook::Forward, Hook::Postrouting],
-            Self::FromMachine => &[Hook::Output, Hook::Postrouting],
-        }
-    }
-}
-
-/// A base chain and its table.
-struct Attached<'a> {
-    id: &'a TableId,
-    table: &'a Table,
-    name: &'a str,
-    chain: &'a Chain,
-    base: &'a BaseChain,
-}
-
-/// The base chains of a hook that see the packet, in the order in which it passes them.
-fn attached<'a>(tables: &[(&'a TableId, &'a Table)], hook: Hook, packet: &Packet) -> Vec<Attached<'a>> {
-    let ipv4 = packet.source.is_ipv4();
-    let sees = |family| match family {
-        Family::Inet => true,
-        Family::Ip => ipv4,
-        Family::Ip6 => !ipv4,
-        Family::Arp | Family::Bridge | Family::Netdev | Family::Other(_) => false,
-    };
-    let mut all: Vec<_> = tables
-        .iter()
-        .filter(|(id, _)| sees(id.family))
-        .flat_map(|&(id, table)| {
-            table.chains.iter().filter_map(move |(name, chain)| {
-                let base = chain.base.as_ref().filter(|base| base.hook == hook)?;
-                Some(Attached { id, table, name, chain, base })
-            })
-        })
-        .collect();
-    all.sort_by_key(|attached| attached.base.priority);
-    all
 }

@@ -1,12 +1,15 @@
 //! Whether a rule matches, and its verdict: its expressions on a virtual machine as the kernel's.
 
 use super::bits::{Bits, Registers};
-use super::packet::protocol;
+use super::effects::Effects;
+use super::foreign::{CT_MARK, META_MARK};
+use super::packet::{Interface, Translation, protocol};
+use super::routes::Routes;
 use super::sets::{Answer, Sets, find, has_catch_all, value_len};
 use super::truth::{Doubt, Truth};
 use super::view::{Load, View};
 use crate::ruleset::{
-    DynsetOp, ElementValue, Expr, Limit, Register, Reject, Rule, SetFlags, SetRef, Table, TableId, Verdict,
+    DynsetOp, ElementValue, Expr, Limit, MetaKey, Register, Reject, Rule, SetFlags, SetRef, Table, TableId, Verdict,
 };
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -14,7 +17,7 @@ use std::collections::BTreeSet;
 
 /// Expressions, and forms of those that are known, which give no verdict and leave the packet and its connection as they
 /// are: whatever they do, the rule goes on or it doesn't.
-const ONLY_MATCH: [&str; 24] = [
+const ONLY_MATCH: [&str; 23] = [
     "bitwise",
     "byteorder",
     "cmp",
@@ -26,7 +29,6 @@ const ONLY_MATCH: [&str; 24] = [
     "hash",
     "last",
     "limit",
-    "log",
     "match",
     "meta",
     "numgen",
@@ -42,7 +44,7 @@ const ONLY_MATCH: [&str; 24] = [
 ];
 
 /// What a rule does with a packet.
-pub(super) enum RuleResult<'a> {
+pub(crate) enum RuleResult<'a> {
     /// It does not match.
     NoMatch,
     /// It matches, or may.
@@ -55,19 +57,23 @@ pub(super) enum RuleResult<'a> {
 }
 
 /// How a rule that matches ends.
-pub(super) enum End<'a> {
+pub(crate) enum End<'a> {
     /// Goes on with the next rule.
     Continue,
     /// A verdict.
     Verdict(Cow<'a, Verdict>),
     /// A refusal.
     Reject,
+    /// Translates the destination, and accepts.
+    Translate(Translation),
+    /// Translates the source, and accepts.
+    TranslateSource,
     /// Nobody can tell: it may have any verdict, or none.
     Anything(Doubt),
 }
 
 /// What one expression does.
-enum Done<'a> {
+pub(super) enum Done<'a> {
     If(Truth),
     End(End<'a>, Option<Doubt>),
 }
@@ -81,14 +87,19 @@ pub(super) struct Machine<'a, 'v> {
     pub(super) view: &'v View<'v>,
     /// The sets that this packet has added itself to.
     pub(super) changed: &'v RefCell<BTreeSet<(&'a TableId, &'a str)>>,
+    /// What the rules so far have left behind.
+    pub(super) effects: &'v RefCell<Effects>,
+    /// The routing, where translations are followed.
+    pub(super) routes: Option<&'v dyn Routes>,
 }
 
 impl<'a> Machine<'a, '_> {
-    pub(super) fn run(&self, rule: &'a Rule) -> RuleResult<'a> {
+    /// `certain` when the packet surely comes to the rule.
+    pub(super) fn run(&self, rule: &'a Rule, certain: bool) -> RuleResult<'a> {
         let mut registers = Registers::new();
         let mut doubt: Option<Doubt> = None;
         for expr in &rule.exprs {
-            match self.step(expr, &mut registers) {
+            match self.step(expr, &mut registers, certain && doubt.is_none()) {
                 Done::If(Truth::True) => {}
                 Done::If(Truth::False) => return RuleResult::NoMatch,
                 Done::If(Truth::Doubtful(why)) => doubt = doubt.or(Some(why)),
@@ -99,9 +110,13 @@ impl<'a> Machine<'a, '_> {
         RuleResult::Match { end: End::Continue, doubt }
     }
 
-    fn step(&self, expr: &'a Expr, registers: &mut Registers) -> Done<'a> {
+    fn step(&self, expr: &'a Expr, registers: &mut Registers, certain: bool) -> Done<'a> {
         match expr {
-            Expr::Meta { key, dreg } => load(self.view.meta(*key), *dreg, registers),
+            Expr::Meta { key, dreg } => load(self.meta(*key), *dreg, registers),
+            Expr::Ct { key: CT_MARK, dreg, .. } if self.view.is_tracked() => {
+                let mark = self.effects.borrow().ct_mark.clone();
+                load(Load::Value(mark, "`ct` key 3 of the connection is not known".into()), *dreg, registers)
+            }
             Expr::Ct { key, direction, dreg } => load(self.view.ct(*key, *direction), *dreg, registers),
             Expr::Payload { base, offset, len, dreg } => {
                 load(self.view.payload(*base, *offset, *len), *dreg, registers)
@@ -125,6 +140,9 @@ impl<'a> Machine<'a, '_> {
                 Done::End(End::Verdict(Cow::Owned(Verdict::Drop)), None)
             }
             Expr::Reject(_) => Done::End(End::Reject, None),
+            Expr::Foreign(expr) => self.foreign(expr, registers, certain),
+            // Whatever it writes, and wherever.
+            Expr::Unknown { name, .. } if name == "log" => Done::If(Truth::True),
             Expr::Unknown { name, .. } if name == "reject" => Done::End(End::Reject, None),
             Expr::Unknown { name, .. } => {
                 let why = Doubt::from(format!("what the expression `{name}` does is not known"));
@@ -134,6 +152,27 @@ impl<'a> Machine<'a, '_> {
                 registers.forget_from(Register::Data(0), why.clone());
                 Done::If(Truth::Doubtful(why))
             }
+        }
+    }
+
+    fn meta(&self, key: MetaKey) -> Load {
+        const IIF: MetaKey = MetaKey::Other(4);
+        const OIF: MetaKey = MetaKey::Other(5);
+        let interface = match key {
+            META_MARK => {
+                let mark = self.effects.borrow().mark.clone();
+                return Load::Value(mark, "`meta` key 3 of the packet is not known".into());
+            }
+            IIF => self.view.incoming(),
+            OIF => self.view.outgoing(),
+            _ => return self.view.meta(key),
+        };
+        match (interface, self.routes) {
+            (Interface::Named(name), Some(routes)) => match routes.index(name) {
+                Ok(index) => Load::Value(Bits::host_u32(index, u32::MAX), Doubt::default()),
+                Err(why) => Load::Unknown(why),
+            },
+            _ => self.view.meta(key),
         }
     }
 
@@ -235,7 +274,7 @@ const fn unhurried(limit: Limit) -> Truth {
     truth(!limit.over)
 }
 
-const fn truth(truth: bool) -> Truth {
+pub(super) const fn truth(truth: bool) -> Truth {
     if truth { Truth::True } else { Truth::False }
 }
 

@@ -1,5 +1,6 @@
 //! What became of a packet, and how.
 
+use super::packet::Translation;
 use super::truth::Doubt;
 use crate::render;
 use crate::ruleset::{Hook, Policy, Rule, TableId};
@@ -165,6 +166,10 @@ pub enum Effect<'a> {
     Drop,
     /// Ends the packet and tells its sender.
     Reject,
+    /// Ends the base chain, and has the packet go on to another destination.
+    Translate(Translation),
+    /// Ends the base chain, and has the packet go on as if this machine, or another, had sent it.
+    TranslateSource,
     /// Nobody can tell.
     Unknown,
 }

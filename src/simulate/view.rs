@@ -53,9 +53,20 @@ pub(super) struct View<'a> {
     tracked: Tracked,
     /// Whether the destination has been translated, where it is at all.
     translated: bool,
+    /// What of the packet is kept from the rules.
+    hidden: Hidden,
     network_len: usize,
     /// Network and transport header, as far as the shortest of their kind goes.
     headers: Bits,
+}
+
+/// What of a packet is not known, whatever the packet says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hidden {
+    /// All is as the packet says.
+    Nothing,
+    /// Where the packet comes from, and what its destination is translated to.
+    Source,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -67,11 +78,9 @@ enum Tracked {
 
 impl<'a> View<'a> {
     /// At a hook, for a chain of such a priority.
-    pub(super) fn new(packet: &'a Packet, hook: Hook, priority: i32) -> Self {
+    pub(super) fn new(packet: &'a Packet, hook: Hook, priority: i32, hidden: Hidden) -> Self {
         let incoming = match (hook, packet.path) {
             (Hook::Output, _) | (Hook::Postrouting, Path::FromMachine) => &Interface::Absent,
-            // Named since kernel 5.7.
-            (Hook::Postrouting, _) => &Interface::Unknown,
             _ => &packet.incoming,
         };
         let outgoing = match hook {
@@ -87,9 +96,63 @@ impl<'a> View<'a> {
             Interface::Unknown if hook == Hook::Prerouting => Tracked::Unknown,
             _ => Tracked::NotYet,
         };
-        let translated = tracked == Tracked::Yes && (!first || priority > PRIORITY_DNAT);
-        let (network_len, headers) = headers(packet, translated);
-        Self { packet, incoming, outgoing, tracked, translated, network_len, headers }
+        // What this machine sends to itself was translated when it was sent, too.
+        let from_itself = hook == Hook::Prerouting && *incoming == Interface::Named("lo".to_owned());
+        let translated = tracked == Tracked::Yes && (!first || priority > PRIORITY_DNAT || from_itself);
+        let (network_len, headers) = headers(packet, translated, hidden);
+        Self { packet, incoming, outgoing, tracked, translated, hidden, network_len, headers }
+    }
+
+    pub(super) fn is_tracked(&self) -> bool {
+        self.tracked == Tracked::Yes && !matches!(self.packet.state, State::Invalid | State::Untracked)
+    }
+
+    /// Whether it is the first packet of its connection.
+    pub(super) fn is_first(&self) -> bool {
+        self.packet.state == State::New
+    }
+
+    pub(super) fn incoming(&self) -> &'a Interface {
+        self.incoming
+    }
+
+    pub(super) fn outgoing(&self) -> &'a Interface {
+        self.outgoing
+    }
+
+    pub(super) fn is_ipv4(&self) -> bool {
+        self.packet.source.is_ipv4()
+    }
+
+    /// `None` where it is hidden.
+    pub(super) fn source(&self) -> Option<IpAddr> {
+        (self.hidden == Hidden::Nothing).then_some(self.packet.source)
+    }
+
+    /// As it is at this place; `None` where that is hidden.
+    pub(super) fn destination(&self) -> Option<IpAddr> {
+        let hidden = is_hidden(self.packet, self.translated, self.hidden);
+        (!hidden).then(|| destination(self.packet, self.translated))
+    }
+
+    pub(super) fn source_port(&self) -> Option<u16> {
+        let Transport::Ports { source, .. } = self.packet.transport else { return None };
+        source
+    }
+
+    /// As it is at this place.
+    pub(super) fn destination_port(&self) -> Option<u16> {
+        destination_port(self.packet, self.translated, self.hidden)
+    }
+
+    /// Type and code.
+    pub(super) fn icmp(&self) -> Option<(u8, u8)> {
+        let Transport::Icmp { kind, code } = self.packet.transport else { return None };
+        Some((kind, code))
+    }
+
+    pub(super) fn hop_limit(&self) -> Option<u8> {
+        self.packet.hop_limit
     }
 
     pub(super) fn protocol(&self) -> u8 {
@@ -181,11 +244,11 @@ impl<'a> View<'a> {
     /// The connection in one direction: as its first packet was written, or as an answer to where that was translated.
     fn tuple(&self, direction: Direction) -> Tuple {
         let packet = self.packet;
-        let as_sent = Tuple::new(packet, false);
+        let as_sent = Tuple::new(packet, false, self.hidden);
         match (direction, packet.state == State::Reply) {
             (Direction::Original, false) | (Direction::Reply, true) => as_sent,
             (Direction::Original, true) => as_sent.inverted(packet.transport),
-            (Direction::Reply, false) => Tuple::new(packet, self.translated).inverted(packet.transport),
+            (Direction::Reply, false) => Tuple::new(packet, self.translated, self.hidden).inverted(packet.transport),
         }
     }
 }
@@ -199,15 +262,17 @@ struct Tuple {
 }
 
 impl Tuple {
-    fn new(packet: &Packet, translated: bool) -> Self {
+    fn new(packet: &Packet, translated: bool, hidden: Hidden) -> Self {
         let (source_port, destination_port) = match packet.transport {
-            Transport::Ports { source, .. } => (Bits::port(source), Bits::port(destination_port(packet, translated))),
+            Transport::Ports { source, .. } => {
+                (Bits::port(source), Bits::port(destination_port(packet, translated, hidden)))
+            }
             // In the place of ports there are the identifier, and type and code.
             Transport::Icmp { kind, code } => (Bits::unknown(2), Bits::known(&[kind, code])),
             Transport::Other(_) => (Bits::unknown(2), Bits::unknown(2)),
         };
-        let destination = address(destination(packet, translated), packet.source);
-        Self { source: address(packet.source, packet.source), destination, source_port, destination_port }
+        let destination = destination_bits(packet, translated, hidden);
+        Self { source: source_bits(packet, hidden), destination, source_port, destination_port }
     }
 
     fn inverted(self, transport: Transport) -> Self {
@@ -238,9 +303,35 @@ fn destination(packet: &Packet, translated: bool) -> IpAddr {
     packet.translated.filter(|_| translated).map_or(packet.destination, |to| to.address)
 }
 
-fn destination_port(packet: &Packet, translated: bool) -> Option<u16> {
+/// Whether the packet is at a place where what is hidden of its translation would be seen.
+fn is_hidden(packet: &Packet, translated: bool, hidden: Hidden) -> bool {
+    hidden == Hidden::Source && translated && packet.translated.is_some()
+}
+
+fn destination_port(packet: &Packet, translated: bool, hidden: Hidden) -> Option<u16> {
     let Transport::Ports { destination, .. } = packet.transport else { return None };
+    if is_hidden(packet, translated, hidden) {
+        return None;
+    }
     Some(packet.translated.filter(|_| translated).and_then(|to| to.port).unwrap_or(destination))
+}
+
+fn source_bits(packet: &Packet, hidden: Hidden) -> Bits {
+    match hidden {
+        Hidden::Nothing => address(packet.source, packet.source),
+        Hidden::Source => Bits::unknown(address_len(packet.source)),
+    }
+}
+
+fn destination_bits(packet: &Packet, translated: bool, hidden: Hidden) -> Bits {
+    if is_hidden(packet, translated, hidden) {
+        return Bits::unknown(address_len(packet.source));
+    }
+    address(destination(packet, translated), packet.source)
+}
+
+const fn address_len(address: IpAddr) -> usize {
+    if address.is_ipv4() { 4 } else { 16 }
 }
 
 /// An address in network order; unknown when it is not of the packet's family.
@@ -248,17 +339,16 @@ fn address(address: IpAddr, family: IpAddr) -> Bits {
     match (address, family) {
         (IpAddr::V4(address), IpAddr::V4(_)) => Bits::known(&address.octets()),
         (IpAddr::V6(address), IpAddr::V6(_)) => Bits::known(&address.octets()),
-        (_, IpAddr::V4(_)) => Bits::unknown(4),
-        (_, IpAddr::V6(_)) => Bits::unknown(16),
+        (_, family) => Bits::unknown(address_len(family)),
     }
 }
 
 /// The network header, without options, of a packet that is no fragment, and its length; behind it the transport header.
-fn headers(packet: &Packet, translated: bool) -> (usize, Bits) {
+fn headers(packet: &Packet, translated: bool, hidden: Hidden) -> (usize, Bits) {
     let protocol = packet.transport.protocol(packet.source);
     let hop_limit = packet.hop_limit.map_or_else(|| Bits::unknown(1), |limit| Bits::known(&[limit]));
-    let source = address(packet.source, packet.source);
-    let destination = address(destination(packet, translated), packet.source);
+    let source = source_bits(packet, hidden);
+    let destination = destination_bits(packet, translated, hidden);
     let parts = match packet.source {
         IpAddr::V4(_) => vec![
             Bits::known(&[0x45]),
@@ -287,16 +377,16 @@ fn headers(packet: &Packet, translated: bool) -> (usize, Bits) {
     let mut headers = Bits::default();
     parts.iter().for_each(|part| headers.push(part));
     let network_len = headers.len();
-    headers.push(&transport_header(packet, translated));
+    headers.push(&transport_header(packet, translated, hidden));
     (network_len, headers)
 }
 
-fn transport_header(packet: &Packet, translated: bool) -> Bits {
+fn transport_header(packet: &Packet, translated: bool, hidden: Hidden) -> Bits {
     let mut header = Bits::default();
     match packet.transport {
         Transport::Ports { protocol, source, .. } => {
             header.push(&Bits::port(source));
-            header.push(&Bits::port(destination_port(packet, translated)));
+            header.push(&Bits::port(destination_port(packet, translated, hidden)));
             match protocol {
                 protocol::TCP => {
                     // Sequence, acknowledgement, length of the header.

@@ -1,8 +1,5 @@
 //! Rulesets come back as they were kept, whatever becomes of the files in between.
 
-#[path = "../../tests/support/policies.rs"]
-mod policies;
-
 use super::*;
 use crate::arbitrary;
 use crate::compile::compile;
@@ -74,7 +71,7 @@ proptest! {
     }
 
     #[test]
-    fn the_table_of_any_policy_comes_back_from_its_file(written in policies::policy()) {
+    fn the_table_of_any_policy_comes_back_from_its_file(written in crate::policies::policy()) {
         let parsed = parse(&written.text, "policy.yaml");
         if let Some(Ok(resolved)) = parsed.policy.map(|policy| resolve(&policy, &Facts::default())) {
             let table = compile(&resolved).tables.remove(&TableId::palisade()).unwrap();

@@ -18,6 +18,8 @@ pub mod recording;
 pub mod replay;
 pub mod replay_places;
 pub mod rows;
+pub mod sshd;
 pub mod stream;
 pub mod verdict_table;
 pub mod verdicts;
+pub mod writer;

@@ -10,6 +10,7 @@ mod cmp;
 mod counter;
 mod ct;
 mod dynset;
+mod foreign;
 mod immediate;
 mod limit;
 mod log;
@@ -43,6 +44,7 @@ pub(super) fn draft<'a>(expr: &'a Expr, set_ids: &mut impl Iterator<Item = u32>)
         Expr::Limit(limit) => Ok(limit::draft(*limit)),
         Expr::Log(log) => log::draft(log),
         Expr::Reject(reject) => Ok(reject::draft(*reject)),
+        Expr::Foreign(_) => Err(Problem::Unknown("expression that is not palisade's".to_owned())),
         Expr::Unknown { name, .. } => Err(Problem::Unknown(format!("expression `{name}`"))),
     }
 }
@@ -69,6 +71,7 @@ pub(super) fn decode(bytes: &[u8]) -> Expr {
         "reject" => reject::decode(data),
         _ => None,
     };
+    let known = known.or_else(|| foreign::decode(&name, data).map(Expr::Foreign));
     known.unwrap_or_else(|| Expr::Unknown { name, attributes: data.to_vec() })
 }
 

@@ -2,12 +2,13 @@
 
 mod chains;
 mod expressions;
+mod journey;
 
 use super::*;
 use crate::ruleset::{
-    Cmp, CtKey, Direction, DynsetOp, Element, ElementKey, ElementValue, Expr, Hook, IcmpxCode, Key, KeyType, Limit,
-    LimitUnit, Log, MapValue, MetaKey, PayloadBase, Policy, Register, Reject, Rule, Set, SetFlags, SetRef, SetSpec,
-    Verdict as Says,
+    BaseChain, Chain, Cmp, CtKey, Direction, DynsetOp, Element, ElementKey, ElementValue, Expr, Family, Hook,
+    IcmpxCode, Key, KeyType, Limit, LimitUnit, Log, MapValue, MetaKey, PayloadBase, Policy, Register, Reject, Rule,
+    Set, SetFlags, SetRef, SetSpec, Verdict as Says,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

@@ -1,0 +1,325 @@
+//! Whether a table does what its policy expects, proved for every source that is meant.
+//!
+//! Addresses come in by every interface but the containers': to a policy an address is not one of a container. `any` is
+//! every source by every interface but the loopback, and so are those whom an interface stands for, by that one. What is
+//! expected of a port has to be true of this machine's own and of one that a container publishes. Where services tell
+//! addresses of this machine apart (`to`), a port is open when it is at one of them, and shut when it is at all.
+
+use super::reading::{Asked, Reading};
+use super::region::{Interval, Region, Regions};
+use super::space::{InterfaceClass, Prober, Space, Target, example, from_number, to_number};
+use super::value::Version;
+use super::words;
+use crate::policy::Diagnostic;
+use crate::resolve::{Expectation, Interface};
+use crate::ruleset::{AddressRange, Table, TableId, split_origin};
+use crate::simulate::{Effect, Packet, Step, Trace, Verdict, simulate_table};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// How many ranges are named beside a broken expectation.
+const SHOWN: usize = 3;
+/// Examples to take where they are among the sources: what the documentation is full of, so that nobody is meant.
+const EXAMPLES: [IpAddr; 3] = [
+    IpAddr::V4(Ipv4Addr::new(203, 0, 113, 66)),
+    IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7)),
+    IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x66)),
+];
+
+/// The problems of the expectations that are not met, or can't be proved: one for each, with an example and its path.
+#[must_use]
+pub fn unmet(id: &TableId, table: &Table, expectations: &[Expectation]) -> Vec<Diagnostic> {
+    if expectations.is_empty() {
+        return Vec::new();
+    }
+    let mut asked = Asked::default();
+    let [v4, v6] = Version::ALL.map(|version| Reading::new(table, version, &mut asked));
+    let named = expectations.iter().flat_map(|expectation| expectation.interfaces.iter().chain(&expectation.on));
+    let ports = expectations.iter().flat_map(|expectation| &expectation.ports);
+    for ports in ports {
+        let cuts = [u32::from(ports.first), u32::from(ports.last) + 1];
+        asked.ports.entry(Some(ports.transport.number())).or_default().extend(cuts);
+    }
+    asked.protocols.extend(expectations.iter().flat_map(|expectation| &expectation.protocols));
+    let space = Space::new(&asked, &[table], named);
+    let mut probers = [Prober::new(id, Version::V4, [(table, &v4)]), Prober::new(id, Version::V6, [(table, &v6)])];
+    let mut problems = Vec::new();
+    for expectation in expectations {
+        let mut court = Court { id, table, space: &space, expectation };
+        problems.extend(court.problem(&mut probers));
+    }
+    problems
+}
+
+/// One expectation before the table.
+struct Court<'a> {
+    id: &'a TableId,
+    table: &'a Table,
+    space: &'a Space,
+    expectation: &'a Expectation,
+}
+
+/// Sources that do not fare as expected, with a packet that stands for theirs.
+struct Breach {
+    packet: Packet,
+    target: Target,
+    sources: Region,
+}
+
+impl Court<'_> {
+    fn problem(&mut self, probers: &mut [Prober<'_>; 2]) -> Option<Diagnostic> {
+        if let Some(nobody) = self.nobody() {
+            return Some(nobody);
+        }
+        let targets: Vec<Target> =
+            self.space.targets.iter().copied().filter(|target| self.is_meant(*target)).collect();
+        for target in targets {
+            let mut breaches = Vec::new();
+            for place in 0..self.space.places.len() {
+                for prober in &mut *probers {
+                    let breach = self.breach(prober, place, target);
+                    breaches.extend(breach.map(|breach| (prober.version, place, breach)));
+                }
+            }
+            // The sources of the first way that breaks it: at another way they may be others.
+            let Some((_, first, _)) = breaches.first() else { continue };
+            let first = *first;
+            breaches.retain(|(_, place, _)| *place == first);
+            return self.diagnostic(probers, first, breaches);
+        }
+        None
+    }
+
+    fn is_meant(&self, target: Target) -> bool {
+        match target {
+            Target::Ports { protocol, first, .. } => self
+                .expectation
+                .ports
+                .iter()
+                .any(|ports| ports.transport.number() == protocol && (ports.first..=ports.last).contains(&first)),
+            Target::Protocol(number) => self.expectation.protocols.contains(&number),
+            Target::Ping | Target::OtherProtocols(_) => false,
+        }
+    }
+
+    /// A name of the class that the expectation is about, if it is: by addresses, and by interfaces.
+    fn by(&self, class: &InterfaceClass) -> [Option<String>; 2] {
+        let one_of =
+            |named: &BTreeSet<Interface>| named.iter().find_map(|named| class.one_of(named)).map(str::to_owned);
+        let expectation = self.expectation;
+        let on = match expectation.on.is_empty() {
+            true => Some(class.example.clone()),
+            false => one_of(&expectation.on),
+        };
+        let outside = !class.containers || !expectation.on.is_empty() || expectation.any;
+        let both: BTreeSet<Interface> = match expectation.on.is_empty() {
+            true => expectation.interfaces.clone(),
+            false => {
+                let pairs =
+                    expectation.interfaces.iter().flat_map(|from| expectation.on.iter().map(move |on| (from, on)));
+                pairs.filter_map(|(from, on)| narrower(from, on)).cloned().collect()
+            }
+        };
+        [on.filter(|_| outside), one_of(&both)]
+    }
+
+    /// An expectation about no interface at all would be met by anything.
+    fn nobody(&self) -> Option<Diagnostic> {
+        let classes = || self.space.places.iter().map(|place| self.by(&place.incoming));
+        let expectation = self.expectation;
+        let lacking = !expectation.interfaces.is_empty() && !classes().any(|[_, by]| by.is_some())
+            || (expectation.any || !expectation.addresses.is_empty()) && !classes().any(|[by, _]| by.is_some());
+        lacking.then(|| {
+            let on: Vec<String> = expectation.on.iter().chain(&expectation.interfaces).map(example).collect();
+            let message = match on.iter().any(|name| name == "lo") {
+                true => "nothing can be expected of the interface `lo`: this machine always reaches itself",
+                false => "nobody is meant by this expectation: what `from` names is on no interface of `on`",
+            };
+            Diagnostic::at(expectation.span, message).help("correct `on`, or leave it out")
+        })
+    }
+
+    /// The sources that are meant, at a place.
+    fn wanted(&self, regions: &mut Regions, version: Version, by: &[Option<String>; 2]) -> Region {
+        let expectation = self.expectation;
+        let everyone = Region::ALL;
+        let loopback = regions.of(vec![loopback(version)]);
+        if by[1].is_some() || expectation.any && by[0].is_some() {
+            return regions.minus(everyone, loopback);
+        }
+        if by[0].is_none() {
+            return Region::NONE;
+        }
+        let intervals = expectation.addresses.ranges().filter_map(|range| interval(version, range));
+        regions.of(intervals.collect())
+    }
+
+    fn breach(&self, prober: &mut Prober<'_>, place: usize, target: Target) -> Option<Breach> {
+        let by = self.by(&self.space.places.get(place)?.incoming);
+        let wanted = self.wanted(&mut prober.regions, prober.version, &by);
+        if wanted == Region::NONE {
+            return None;
+        }
+        let fates = prober.fates(self.space, place, target);
+        let regions = &mut prober.regions;
+        let name = by.into_iter().flatten().next_back()?;
+        let with = |packet: &Packet| packet.clone().coming_in_by(name.as_str());
+        if !self.expectation.allow {
+            return fates.iter().find_map(|(packet, fates)| {
+                let pass = fates.first()?.may_pass(regions);
+                let sources = regions.and(wanted, pass);
+                (sources != Region::NONE).then(|| Breach { packet: with(packet), target, sources })
+            });
+        }
+        // From each source port it has to be open at one of the addresses.
+        for of_port in fates.chunk_by(|(a, _), (b, _)| a.transport == b.transport) {
+            let mut denied = wanted;
+            for (_, fates) in of_port {
+                let pass = fates.first()?.passes(regions);
+                denied = regions.minus(denied, pass);
+            }
+            if denied != Region::NONE {
+                let (packet, _) = of_port.first()?;
+                return Some(Breach { packet: with(packet), target, sources: denied });
+            }
+        }
+        None
+    }
+
+    fn diagnostic(
+        &self,
+        probers: &mut [Prober<'_>; 2],
+        place: usize,
+        breaches: Vec<(Version, usize, Breach)>,
+    ) -> Option<Diagnostic> {
+        let mut ranges = Vec::new();
+        for (version, _, breach) in &breaches {
+            let prober = probers.iter_mut().find(|prober| prober.version == *version)?;
+            let regions = &mut prober.regions;
+            // The loopback was left out of everyone, and is not worth a gap.
+            let (first, last) = loopback(*version);
+            let between = |sources| regions.contains(sources, first - 1) && regions.contains(sources, last + 1);
+            let gap = if between(breach.sources) { regions.of(vec![(first, last)]) } else { Region::NONE };
+            let sources = regions.or(breach.sources, gap);
+            ranges.extend(words::ranges(*version, regions, sources));
+        }
+        let everyone = ranges == ["0.0.0.0/0", "::/0"];
+        let (version, _, breach) = breaches.into_iter().next()?;
+        let prober = probers.iter().find(|prober| prober.version == version)?;
+        let source = an_example(version, &prober.regions, breach.sources)?;
+        let packet = Packet { source, ..breach.packet };
+        let trace = simulate_table(self.id, self.table, &packet);
+        let way = self.way(place, &packet);
+        let port = breach.target;
+        let is = match trace.verdict {
+            Verdict::Allow => "is allowed",
+            Verdict::Deny => "is denied",
+            Verdict::Reject => "is rejected",
+            Verdict::Unknown => "may be either",
+        };
+        let message = match (self.expectation.allow, trace.verdict) {
+            (_, Verdict::Unknown) => {
+                let doubt = trace.doubt().map_or("the rules can't be followed", |doubt| doubt.as_ref());
+                format!("it can't be proved what becomes of {source}{way} at {port}: {doubt}")
+            }
+            (true, _) => format!("{source}{way} is expected to reach {port}, and {is}"),
+            (false, _) => format!("{source}{way} is expected not to reach {port}, and {is}"),
+        };
+        let label = match everyone {
+            true => "whatever the address".to_owned(),
+            false if ranges.len() == 1 && ranges.first() == Some(&source.to_string()) => is.to_owned(),
+            false => format!("not as expected: {}", words::in_short(&ranges, SHOWN)),
+        };
+        let path = path(&trace);
+        let problem = Diagnostic::at(self.expectation.span, message).label(label).path(path);
+        let named = self.space.places.get(place).is_some_and(|place| !place.incoming.names.is_empty());
+        Some(match named && self.expectation.on.is_empty() && self.expectation.interfaces.is_empty() {
+            true => problem.help("to speak of what comes in by one interface only, name it: `on: eth0`"),
+            false => problem,
+        })
+    }
+
+    /// How the packet comes in, where that matters.
+    fn way(&self, place: usize, packet: &Packet) -> String {
+        let Some(place) = self.space.places.get(place) else { return String::new() };
+        let name = match &packet.incoming {
+            crate::simulate::Interface::Named(name) => name.as_str(),
+            _ => "",
+        };
+        let name = name.strip_suffix('/').map_or_else(|| name.to_owned(), |begin| format!("{begin}*"));
+        let outside =
+            self.space.places.iter().filter(|place| !place.incoming.containers && place.published.is_none());
+        let by = match place.incoming.containers {
+            true => format!(" from a container ({name})"),
+            false if name == "*" && outside.count() > 1 => " by an interface that no rule names".to_owned(),
+            false if name == "*" => String::new(),
+            false => format!(" by {name}"),
+        };
+        if place.published.is_some() { format!("{by}, where a container publishes the port,") } else { by }
+    }
+}
+
+/// The loopback's addresses, with which nobody comes in.
+const fn loopback(version: Version) -> Interval {
+    match version {
+        Version::V4 => (0x7f00_0000, 0x7fff_ffff),
+        Version::V6 => (1, 1),
+    }
+}
+
+/// The interfaces that both name.
+fn narrower<'a>(a: &'a Interface, b: &'a Interface) -> Option<&'a Interface> {
+    let within = |one: &Interface, other: &Interface| match other.wildcard {
+        true => one.name.starts_with(&other.name),
+        false => one == other,
+    };
+    if within(a, b) { Some(a) } else { within(b, a).then_some(b) }
+}
+
+fn interval(version: Version, range: AddressRange) -> Option<Interval> {
+    let (first, last): (IpAddr, IpAddr) = match range {
+        AddressRange::V4(first, last) if version == Version::V4 => (first.into(), last.into()),
+        AddressRange::V6(first, last) if version == Version::V6 => (first.into(), last.into()),
+        _ => return None,
+    };
+    Some((to_number(first), to_number(last)))
+}
+
+/// One of the sources: a documentation address, or the first that could be a host's.
+fn an_example(version: Version, regions: &Regions, sources: Region) -> Option<IpAddr> {
+    let known = EXAMPLES.into_iter().filter(|address| address.is_ipv4() == (version == Version::V4));
+    let mut known = known.filter(|address| regions.contains(sources, to_number(*address)));
+    // 0.0.0.0/8 is no place to come from.
+    let ordinary = regions.intervals(sources).iter().find(|(_, last)| *last > 0x00ff_ffff);
+    let ordinary = ordinary.map(|&(first, _)| if version == Version::V4 { first.max(0x0100_0000) } else { first });
+    let first = ordinary.or_else(|| regions.intervals(sources).first().map(|&(first, _)| first));
+    known.next().or_else(|| from_number(version, first?))
+}
+
+/// The steps of a packet in words, one a line.
+fn path(trace: &Trace<'_>) -> Vec<String> {
+    trace.steps.iter().map(step).collect()
+}
+
+fn step(step: &Step<'_>) -> String {
+    let sentence = match step.comment() {
+        Some(comment) => comment.strip_prefix("palisade: ").unwrap_or(comment).to_owned(),
+        None => step.text(),
+    };
+    let sentence = match split_origin(&sentence) {
+        Some((words, origin)) => format!("{words} ({origin})"),
+        None => sentence,
+    };
+    let effect = match step.effect {
+        Effect::Continue => "goes on".to_owned(),
+        Effect::Jump(chain) | Effect::Goto(chain) => format!("to {chain}"),
+        Effect::Return => "back".to_owned(),
+        Effect::Accept => "accepted".to_owned(),
+        Effect::Drop => "dropped".to_owned(),
+        Effect::Reject => "rejected".to_owned(),
+        Effect::Translate(_) => "its destination is translated".to_owned(),
+        Effect::TranslateSource => "its source is translated".to_owned(),
+        Effect::Unknown => "unknown".to_owned(),
+    };
+    format!("{}: {sentence}: {effect}", step.chain)
+}

@@ -1,0 +1,27 @@
+//! Who may open connections to this machine: proved for all sources, ports and interfaces at once, and not sampled.
+//!
+//! The compiled rules are followed with the set of all sources instead of one source (see [`simulate`](crate::simulate),
+//! whose evaluation of expressions this is). Ports, interfaces and addresses of this machine that no rule tells apart are
+//! one class and are asked once. What comes out is exact: a set of intervals for each class, of those who pass, and of
+//! those of whom it can't be told.
+//!
+//! ```text
+//! tables ─ reading ─► what rules ask ─ space ─► classes ─ evaluate ─► regions of sources by what becomes of them
+//! ```
+
+mod diff;
+mod evaluate;
+mod expect;
+mod reader;
+mod reading;
+mod region;
+mod space;
+mod value;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+pub use diff::{AccessChange, Port, access_changes, lines};
+pub use expect::unmet;
+pub use space::{InterfaceClass, Target};

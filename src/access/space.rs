@@ -1,0 +1,342 @@
+//! The classes of packets that no rule tells apart, each with one packet that stands for it.
+
+use super::evaluate::{Evaluator, Fate};
+use super::reading::{Asked, Reading};
+use super::region::Regions;
+use super::value::{Test, Version, WITH_PORTS, begins_alike, bounds, number};
+use crate::compile::CONTAINERS;
+use crate::resolve::Interface;
+use crate::ruleset::{Table, TableId};
+use crate::simulate::{Answer, AsListed, Packet, Sets, Translation, Transport, protocol};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Behind the beginning of a name this makes one that no interface has, and alone one that no rule names.
+const NO_NAME: &str = "/";
+/// The longest name of an interface.
+const MAX_NAME: usize = 15;
+/// An address of this machine, until a rule asks for another.
+const MACHINE_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+const MACHINE_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
+/// An address of a container, which is hidden from the rules.
+const CONTAINER_V4: Ipv4Addr = Ipv4Addr::new(172, 17, 0, 2);
+const CONTAINER_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2);
+
+/// Interfaces that no rule tells apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InterfaceClass {
+    /// The name of one of them, or one that stands for them all.
+    pub example: String,
+    /// What the rules call them, a `*` behind what names begin with; empty for those that no rule names.
+    pub names: Vec<String>,
+    /// All names that were asked for and are of this class; one that ends with `/` stands for all that begin so.
+    members: Vec<String>,
+    /// Whether containers are behind them.
+    pub containers: bool,
+}
+
+/// A way into this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The interfaces that packets come in by.
+    pub(super) incoming: InterfaceClass,
+    /// The interfaces of the containers that publish the port; `None` where this machine answers itself.
+    pub(super) published: Option<InterfaceClass>,
+}
+
+/// What connections are opened to: ports or protocols that no rule tells apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Target {
+    /// Ports of a protocol that has them, first and last included.
+    Ports {
+        /// The IP protocol number: TCP, UDP or SCTP.
+        protocol: u8,
+        /// The first port.
+        first: u16,
+        /// The last port.
+        last: u16,
+    },
+    /// Echo requests.
+    Ping,
+    /// Another IP protocol.
+    Protocol(u8),
+    /// All IP protocols that have no ports and that no rule names; with one of them.
+    OtherProtocols(u8),
+}
+
+/// The classes.
+pub(super) struct Space {
+    pub(super) places: Vec<Place>,
+    pub(super) targets: Vec<Target>,
+    pairs: BTreeSet<(u16, u16)>,
+}
+
+impl Space {
+    /// The classes of what was asked, those of the interfaces `named` told apart as far as rules do.
+    pub(super) fn new<'n>(
+        asked: &Asked<'_>,
+        tables: &[&Table],
+        named: impl IntoIterator<Item = &'n Interface>,
+    ) -> Self {
+        let incoming = interfaces(&asked.incoming, tables, named);
+        let outgoing = interfaces(&asked.outgoing, tables, []).into_iter().filter(|class| class.containers);
+        let outgoing: Vec<_> = outgoing.collect();
+        let mut places = Vec::new();
+        for published in std::iter::once(None).chain(outgoing.into_iter().map(Some)) {
+            let place =
+                |incoming: &InterfaceClass| Place { incoming: incoming.clone(), published: published.clone() };
+            places.extend(incoming.iter().map(place));
+        }
+        Self { places, targets: targets(asked), pairs: asked.pairs.clone() }
+    }
+
+    /// The source ports to ask with: one for each class.
+    fn source_ports(&self, target: Target) -> Vec<Option<u16>> {
+        let Target::Ports { first, last, .. } = target else { return vec![None] };
+        let named: BTreeSet<u16> =
+            self.pairs.iter().filter(|(_, port)| (first..=last).contains(port)).map(|(source, _)| *source).collect();
+        if named.is_empty() {
+            return vec![None];
+        }
+        let ordinary = (1024..=u16::MAX).rev().find(|port| !named.contains(port));
+        ordinary.into_iter().chain(named).map(Some).collect()
+    }
+}
+
+fn targets(asked: &Asked<'_>) -> Vec<Target> {
+    let nothing = BTreeSet::new();
+    let mut targets = Vec::new();
+    for protocol in WITH_PORTS {
+        let of = |protocol| asked.ports.get(&protocol).unwrap_or(&nothing).iter().copied();
+        let cuts = of(None).chain(of(Some(protocol))).chain([1, 65_536]);
+        let cuts: BTreeSet<u32> = cuts.filter(|cut| (1..=65_536).contains(cut)).collect();
+        for (first, next) in cuts.iter().zip(cuts.iter().skip(1)) {
+            if let (Ok(first), Ok(last)) = (u16::try_from(*first), u16::try_from(next - 1)) {
+                targets.push(Target::Ports { protocol, first, last });
+            }
+        }
+    }
+    targets.push(Target::Ping);
+    let has_its_own =
+        |number: &u8| !WITH_PORTS.contains(number) && ![protocol::ICMP, protocol::ICMPV6].contains(number);
+    targets.extend(asked.protocols.iter().copied().filter(has_its_own).map(Target::Protocol));
+    let other = (1..=u8::MAX).rev().filter(has_its_own).find(|number| !asked.protocols.contains(number));
+    targets.extend(other.map(Target::OtherProtocols));
+    targets
+}
+
+fn interfaces<'n>(
+    tests: &[Test<'_>],
+    tables: &[&Table],
+    named: impl IntoIterator<Item = &'n Interface>,
+) -> Vec<InterfaceClass> {
+    let name = |bytes: &[u8], begins: bool| {
+        let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+        let name = String::from_utf8_lossy(bytes.get(..end).unwrap_or_default()).into_owned();
+        if begins && name.len() < MAX_NAME { name + NO_NAME } else { name }
+    };
+    let mut candidates = BTreeSet::new();
+    for test in tests {
+        match test {
+            Test::Begins(_, data) => {
+                candidates.insert(name(data, data.len() < 16 && !data.contains(&0)));
+            }
+            Test::In(set) => {
+                candidates.extend(
+                    bounds(set)
+                        .map(|(first, last)| name(first, begins_alike(first, last).is_some() && first != last)),
+                );
+            }
+        }
+    }
+    let mut classes: BTreeMap<Vec<usize>, InterfaceClass> = BTreeMap::new();
+    let mut order = Vec::new();
+    let first = std::iter::once((NO_NAME.to_owned(), false));
+    let asked = named.into_iter().map(|named| (example(named), false));
+    for (candidate, by_rules) in first.chain(candidates.into_iter().map(|name| (name, true))).chain(asked) {
+        if candidate == "lo" {
+            continue;
+        }
+        let mut bytes = candidate.clone().into_bytes();
+        bytes.resize(16, 0);
+        let answers: Vec<usize> = tests.iter().map(|test| test.answer(&bytes)).collect();
+        let class = classes.entry(answers.clone()).or_insert_with(|| {
+            order.push(answers);
+            let containers = tables.iter().any(|table| is_container(table, &bytes));
+            InterfaceClass { example: candidate.clone(), names: Vec::new(), members: Vec::new(), containers }
+        });
+        match candidate.strip_suffix(NO_NAME) {
+            _ if !by_rules => {}
+            Some(begin) => class.names.push(format!("{begin}*")),
+            None => class.names.push(candidate.clone()),
+        }
+        class.members.push(candidate);
+    }
+    order.iter().filter_map(|answers| classes.remove(answers)).collect()
+}
+
+/// A name that stands for the interfaces that a policy names.
+pub(super) fn example(named: &Interface) -> String {
+    if named.wildcard && named.name.len() < MAX_NAME { named.name.clone() + NO_NAME } else { named.name.clone() }
+}
+
+impl InterfaceClass {
+    /// One of those that a policy names in this class.
+    pub(super) fn one_of(&self, named: &Interface) -> Option<&str> {
+        let is = |member: &&String| match named.wildcard {
+            true => member.starts_with(&named.name),
+            false => **member == named.name,
+        };
+        self.members.iter().find(is).map(String::as_str)
+    }
+}
+
+fn is_container(table: &Table, name: &[u8]) -> bool {
+    table
+        .sets
+        .get(CONTAINERS)
+        .is_some_and(|set| AsListed.find(&TableId::palisade(), CONTAINERS, set, name) != Answer::Absent)
+}
+
+impl Place {
+    /// The packet that stands for all that come this way from a source to a target. Those to ports come from that
+    /// source port.
+    pub(super) fn packet(&self, source: IpAddr, machine: IpAddr, target: Target, source_port: Option<u16>) -> Packet {
+        let transport = match target {
+            Target::Ports { protocol, first, .. } => {
+                Transport::Ports { protocol, source: source_port, destination: first }
+            }
+            Target::Ping => Transport::echo_request(source),
+            Target::Protocol(number) | Target::OtherProtocols(number) => Transport::Other(number),
+        };
+        let packet = match &self.published {
+            None => Packet::to_machine(source, machine, transport),
+            Some(outgoing) => {
+                let address = if source.is_ipv4() { IpAddr::V4(CONTAINER_V4) } else { IpAddr::V6(CONTAINER_V6) };
+                Packet::published(source, machine, transport, Translation { address, port: None })
+                    .leaving_by(outgoing.example.as_str())
+            }
+        };
+        packet.coming_in_by(self.incoming.example.as_str())
+    }
+}
+
+/// Tables and packets of one version.
+pub(super) struct Prober<'a> {
+    pub(super) version: Version,
+    pub(super) regions: Regions,
+    evaluators: Vec<Evaluator<'a>>,
+}
+
+impl<'a> Prober<'a> {
+    pub(super) fn new(
+        id: &'a TableId,
+        version: Version,
+        tables: impl IntoIterator<Item = (&'a Table, &'a Reading<'a>)>,
+    ) -> Self {
+        let evaluators =
+            tables.into_iter().map(|(table, reading)| Evaluator::new(id, table, reading, version)).collect();
+        Self { version, regions: Regions::new(version.last()), evaluators }
+    }
+
+    /// What becomes of all packets that come to a target by a way, in each table: a fate for each table, for each class
+    /// of source ports and of this machine's addresses; with a packet that stands for the class.
+    pub(super) fn fates(&mut self, space: &Space, place: usize, target: Target) -> Vec<(Packet, Vec<Fate<'a>>)> {
+        let Some(way) = space.places.get(place) else { return Vec::new() };
+        // A port that a container publishes is one of a protocol with ports.
+        if way.published.is_some() && !matches!(target, Target::Ports { .. }) {
+            return Vec::new();
+        }
+        let mut all = Vec::new();
+        for source_port in space.source_ports(target) {
+            let mut rules = BTreeSet::new();
+            let mut waiting = vec![machine(self.version)];
+            let mut asked: BTreeSet<IpAddr> = BTreeSet::new();
+            let mut classes: Vec<(IpAddr, Vec<Fate<'a>>)> = Vec::new();
+            while let Some(address) = waiting.pop() {
+                if !asked.insert(address) {
+                    continue;
+                }
+                let tests = self.destination_tests(&rules);
+                let answers =
+                    |address| -> Vec<usize> { tests.iter().map(|test| test.answer(&octets(address))).collect() };
+                let here = answers(address);
+                if classes.iter().any(|(other, _)| answers(*other) == here) && asked.len() > 1 {
+                    continue;
+                }
+                let packet = way.packet(unspecified(self.version), address, target, source_port);
+                let regions = &mut self.regions;
+                let fates: Vec<_> =
+                    self.evaluators.iter_mut().map(|evaluator| evaluator.fate(regions, place, &packet)).collect();
+                let known = rules.len();
+                for (table, fate) in fates.iter().enumerate() {
+                    rules.extend(fate.destinations.iter().map(|rule| (table, *rule)));
+                }
+                if rules.len() > known {
+                    // A new rule tells apart what was one class.
+                    asked.retain(|address| classes.iter().any(|(other, _)| other == address));
+                    let cuts = self.destination_tests(&rules).into_iter().flat_map(|test| test.cuts(self.version));
+                    let cuts = cuts.chain(behind_unreachable(self.version));
+                    waiting.extend(cuts.filter_map(|cut| from_number(self.version, cut)).filter(is_reachable));
+                }
+                asked.insert(address);
+                classes.push((address, fates));
+            }
+            let packet = |address| way.packet(unspecified(self.version), address, target, source_port);
+            all.extend(classes.into_iter().map(|(address, fates)| (packet(address), fates)));
+        }
+        all
+    }
+
+    fn destination_tests(&self, rules: &BTreeSet<(usize, (&'a str, usize))>) -> Vec<Test<'a>> {
+        let rule = |(table, at): &(usize, (&'a str, usize))| self.evaluators.get(*table)?.rule(*at);
+        rules.iter().filter_map(rule).flat_map(|rule| rule.destinations.iter().copied()).collect()
+    }
+}
+
+/// An address of this machine that no policy is expected to name.
+fn machine(version: Version) -> IpAddr {
+    match version {
+        Version::V4 => IpAddr::V4(MACHINE_V4),
+        Version::V6 => IpAddr::V6(MACHINE_V6),
+    }
+}
+
+/// In the place of a source that is hidden.
+fn unspecified(version: Version) -> IpAddr {
+    match version {
+        Version::V4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        Version::V6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    }
+}
+
+/// The addresses behind those that no packet from elsewhere is sent to: a class may begin there and go on behind.
+fn behind_unreachable(version: Version) -> Vec<u128> {
+    match version {
+        Version::V4 => vec![1, 0x8000_0000],
+        Version::V6 => vec![2],
+    }
+}
+
+/// Whether packets from elsewhere can have that destination.
+fn is_reachable(address: &IpAddr) -> bool {
+    !address.is_loopback() && !address.is_unspecified()
+}
+
+pub(super) fn from_number(version: Version, number: u128) -> Option<IpAddr> {
+    match version {
+        Version::V4 => u32::try_from(number).ok().map(|number| IpAddr::V4(number.into())),
+        Version::V6 => Some(IpAddr::V6(number.into())),
+    }
+}
+
+pub(super) fn to_number(address: IpAddr) -> u128 {
+    number(&octets(address))
+}
+
+fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
+}

@@ -1,0 +1,306 @@
+//! What is said of all sources is what the simulator says of each.
+
+use super::diff::{Comparison, access_changes, lines};
+use super::evaluate::Fate;
+use super::reading::{Asked, Reading};
+use super::region::Region;
+use super::space::{Prober, Space, Target, from_number};
+use super::value::Version;
+use crate::compile::compile;
+use crate::facts::{Facts, ListFile, ProtocolNames, ServiceNames};
+use crate::policies::{Written, config, policy};
+use crate::policy::parse;
+use crate::resolve::resolve;
+use crate::ruleset::{Hook, Rule, Table, TableId};
+use crate::simulate::{Outcomes, Packet, Verdict, simulate_table};
+use proptest::prelude::*;
+use proptest::sample::Index;
+use proptest::test_runner::{RngAlgorithm, TestCaseError, TestRng};
+use std::sync::Arc;
+
+/// A policy's table, with the names that generated policies use.
+pub(super) fn compiled(written: &Written) -> Table {
+    let file = |(index, (name, text)): (usize, (&String, &String))| {
+        let text = Ok(Arc::from(text.as_str()));
+        (name.clone(), ListFile { source: index + 1, path: name.into(), text })
+    };
+    let facts = Facts {
+        services: Ok(ServiceNames::parse("ssh 22/tcp\ndomain 53/tcp\ndomain 53/udp\nhttps 443/tcp\nhttps 443/udp\n")),
+        protocols: Ok(ProtocolNames::parse("esp 50 ESP\nah 51 AH\n")),
+        files: written.files.iter().enumerate().map(file).collect(),
+    };
+    let parsed = parse(&written.text, "policy.yaml");
+    let resolved = resolve(&parsed.policy.expect("a policy"), &facts).unwrap_or_else(|all| panic!("{all:?}"));
+    compile(&resolved).tables.remove(&TableId::palisade()).expect("palisade's table")
+}
+
+/// Sources worth asking: both sides of every boundary of a region.
+fn boundaries(prober: &Prober<'_>, fate: &Fate<'_>) -> Vec<u128> {
+    let regions = [fate.allow, fate.deny, fate.reject, fate.anything];
+    let intervals = regions.iter().flat_map(|region| prober.regions.intervals(*region));
+    let ends =
+        intervals.flat_map(|&(first, last)| [first.checked_sub(1), Some(first), Some(last), last.checked_add(1)]);
+    ends.flatten().filter(|at| *at <= prober.version.last()).collect()
+}
+
+fn outcomes_are(
+    said: &Prober<'_>,
+    fate: &Fate<'_>,
+    packet: &Packet,
+    table: &Table,
+    source: u128,
+) -> Result<bool, TestCaseError> {
+    let Some(source_address) = from_number(said.version, source) else { return Ok(true) };
+    let asked = Packet { source: source_address, ..packet.clone() };
+    let id = TableId::palisade();
+    let trace = simulate_table(&id, table, &asked);
+    let within = |region: Region| said.regions.contains(region, source);
+    let one_by_one = [Outcomes::ALLOW, Outcomes::DENY, Outcomes::REJECT, Outcomes::ANYTHING]
+        .map(|one| trace.outcomes.contain(one));
+    let at_once = [fate.allow, fate.deny, fate.reject, fate.anything].map(within);
+    // What is hidden may leave more open, and never less.
+    let open = at_once[3] || one_by_one.iter().zip(at_once).all(|(one, all)| !one || all);
+    prop_assert!(open, "{asked:?}: {one_by_one:?} one by one, {at_once:?} at once: {:#?}", trace.steps);
+    Ok(one_by_one == at_once)
+}
+
+fn agrees(table: &Table, asked: &[(Index, Index, Vec<u128>)], exactly: bool) -> Result<(), TestCaseError> {
+    let id = TableId::palisade();
+    for version in Version::ALL {
+        let mut asks = Asked::default();
+        let reading = Reading::new(table, version, &mut asks);
+        let space = Space::new(&asks, &[table], []);
+        let mut prober = Prober::new(&id, version, [(table, &reading)]);
+        for (place, target, sources) in asked {
+            let (place, target) = (place.index(space.places.len()), target.get(&space.targets));
+            for (packet, fates) in prober.fates(&space, place, *target) {
+                let fate = &fates[0];
+                let mut points = boundaries(&prober, fate);
+                points.extend(
+                    sources.iter().map(|source| if version == Version::V4 { source & 0xffff_ffff } else { *source }),
+                );
+                for source in points {
+                    let same = outcomes_are(&prober, fate, &packet, table, source)?;
+                    prop_assert!(same || !exactly, "not exact at {source:x}: {packet:?} {fate:?}");
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Any table, whose rules the packets of every hook pass.
+fn any_table() -> impl Strategy<Value = Table> {
+    crate::arbitrary::table().prop_map(|mut table| {
+        let rules = table.chains.get("everything").map(|chain| chain.rules.clone()).unwrap_or_default();
+        let target = Rule { exprs: vec![crate::ruleset::Expr::Counter { packets: 0, bytes: 0 }], comment: None };
+        for (name, chain) in &mut table.chains {
+            match &mut chain.base {
+                Some(base) => {
+                    if name == "filter-forward" {
+                        base.hook = Hook::Prerouting;
+                    }
+                    chain.rules.clone_from(&rules);
+                }
+                None if name == "target" => chain.rules.push(target.clone()),
+                None => {}
+            }
+        }
+        table
+    })
+}
+
+proptest! {
+    #![proptest_config(config(100))]
+
+    #[test]
+    fn what_is_said_of_all_sources_of_a_policy_is_what_is_said_of_each(
+        written in policy(),
+        asked in prop::collection::vec((any::<Index>(), any::<Index>(), prop::collection::vec(any::<u128>(), 4)), 30),
+    ) {
+        agrees(&compiled(&written), &asked, true)?;
+    }
+
+    #[test]
+    fn nothing_is_guessed_of_any_table(
+        table in any_table(),
+        asked in prop::collection::vec((any::<Index>(), any::<Index>(), prop::collection::vec(any::<u128>(), 4)), 30),
+    ) {
+        agrees(&table, &asked, false)?;
+    }
+}
+
+#[test]
+fn every_rule_of_a_policy_is_understood() {
+    let written = Written { text: "version: 1\nservices: { a: { ports: [1-3/tcp, 50/proto], from: [10.0.0.0/8, { interface: eth* }], to: 10.0.0.1, limit: 1/hour } }".to_owned(), files: Default::default() };
+    let table = compiled(&written);
+    for version in Version::ALL {
+        let reading = Reading::new(&table, version, &mut Asked::default());
+        for (name, chain) in &reading.chains {
+            for (index, rule) in chain.rules.iter().enumerate() {
+                assert!(!rule.opaque, "{name} {index} {:?}", table.chains[*name].rules[index]);
+            }
+        }
+    }
+}
+
+/// What a table does with a packet: it passes, it does not, or it can't be told.
+fn passes(table: &Table, packet: &Packet) -> Option<bool> {
+    let id = TableId::palisade();
+    let trace = simulate_table(&id, table, packet);
+    match trace.verdict {
+        Verdict::Allow => Some(true),
+        _ => trace.outcomes.never_pass().then_some(false),
+    }
+}
+
+proptest! {
+    #![proptest_config(config(8))]
+
+    #[test]
+    fn who_gains_and_loses_is_what_the_simulator_says_one_by_one(
+        before in policy(),
+        after in policy(),
+        seed in any::<u64>(),
+    ) {
+        let (before, after) = (compiled(&before), compiled(&after));
+        let id = TableId::palisade();
+        let compared = Comparison::new(&id, [&before, &after]);
+        let mut random = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed.to_le_bytes(); 4].concat());
+        for _ in 0..10_000 {
+            let place = random.random_range(0..compared.space.places.len());
+            let number = random.random_range(0..compared.space.targets.len());
+            let (way, target) = (&compared.space.places[place], compared.space.targets[number]);
+            if way.published.is_some() && !matches!(target, Target::Ports { .. }) {
+                continue;
+            }
+            let family = random.random_range(0..2_usize);
+            let (version, regions) = (Version::ALL[family], &compared.regions[family]);
+            let cell = compared.cells[place][number][family];
+            // Any address, or one beside the edge of something.
+            let edges: Vec<u128> = [cell.gains, cell.loses].iter().flat_map(|region| regions.intervals(*region))
+                .flat_map(|&(first, last)| [first.saturating_sub(1), first, last, last.saturating_add(1)]).collect();
+            let anywhere = random.random::<u128>() & version.last();
+            let source = match edges.len() {
+                0 => anywhere,
+                len if random.random() => edges[random.random_range(0..len)].min(version.last()),
+                _ => anywhere,
+            };
+            // Any port of the class, to any address that a policy may name.
+            let target = match target {
+                Target::Ports { protocol, first, last } => {
+                    let port = random.random_range(first..=last);
+                    Target::Ports { protocol, first: port, last: port }
+                }
+                other => other,
+            };
+            let near = [0x0a00_0000_u128, 0xc000_0200, 0x2001_0db8 << 96, 5];
+            let machine = (near[random.random_range(0..4_usize)] + random.random_range(0..20_u128)) & version.last();
+            let machine = from_number(version, machine).expect("an address");
+            let source_port = random.random_range(1024..=u16::MAX - 1);
+            let packet = way.packet(from_number(version, source).expect("an address"), machine, target, Some(source_port));
+            let said = [cell.gains, cell.loses, cell.unknown].map(|region| regions.contains(region, source));
+            match (passes(&before, &packet), passes(&after, &packet)) {
+                (Some(false), Some(true)) => prop_assert!(said[0], "gains: {packet:?}"),
+                (Some(true), Some(false)) => prop_assert!(said[1], "loses: {packet:?}"),
+                // At another of this machine's addresses, or from another port, it may be otherwise.
+                (Some(_), Some(_)) => {}
+                _ => prop_assert!(said[2], "unknown: {packet:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn no_range_is_wider_or_narrower_than_what_changes(before in policy(), after in policy()) {
+        let tables = [compiled(&before), compiled(&after)];
+        let id = TableId::palisade();
+        let compared = Comparison::new(&id, [&tables[0], &tables[1]]);
+        for (family, version) in Version::ALL.into_iter().enumerate() {
+            let mut asks = Asked::default();
+            let readings = tables.each_ref().map(|table| Reading::new(table, version, &mut asks));
+            let mut prober = Prober::new(&id, version, tables.iter().zip(&readings));
+            for (place, cells) in compared.cells.iter().enumerate() {
+                for (target, cell) in compared.space.targets.iter().zip(cells) {
+                    let cell = cell[family];
+                    if cell == super::diff::Cell::default() {
+                        continue;
+                    }
+                    let packets: Vec<Packet> =
+                        prober.fates(&compared.space, place, *target).into_iter().map(|(packet, _)| packet).collect();
+                    let changes = |source: u128, gained: bool| {
+                        packets.iter().any(|packet| {
+                            let packet = Packet { source: from_number(version, source).expect("an address"), ..packet.clone() };
+                            let [was, is] = tables.each_ref().map(|table| passes(table, &packet));
+                            (was, is) == (Some(!gained), Some(gained))
+                        })
+                    };
+                    for (region, gained) in [(cell.gains, true), (cell.loses, false)] {
+                        for &(first, last) in compared.regions[family].intervals(region) {
+                            prop_assert!(changes(first, gained) && changes(last, gained));
+                            let outside = [first.checked_sub(1), last.checked_add(1).filter(|next| *next <= version.last())];
+                            for neighbour in outside.into_iter().flatten() {
+                                prop_assert!(!changes(neighbour, gained), "{target:?} {neighbour:x} changes too");
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn said(before: Option<&str>, after: Option<&str>) -> Vec<String> {
+    let table = |text: &str| compiled(&Written { text: format!("version: 1\n{text}"), files: Default::default() });
+    let (before, after) = (before.map(table), after.map(table));
+    lines(&access_changes(&TableId::palisade(), before.as_ref(), after.as_ref()))
+}
+
+#[test]
+fn who_gains_and_who_loses_is_said_in_ranges() {
+    let dashboard = |from: &str| format!("services: {{ dashboard: {{ ports: 9000/tcp, from: [{from}] }} }}\n");
+
+    let lines =
+        said(Some(&dashboard("1.1.1.1, 1.1.1.2, 1.1.1.3")), Some(&dashboard("1.1.1.1, 1.1.1.2, 203.0.113.0/24")));
+
+    assert_eq!(lines, ["access: 9000/tcp: 203.0.113.0/24 gains, 1.1.1.3 loses"]);
+}
+
+#[test]
+fn interfaces_and_containers_are_named_where_it_matters() {
+    let before = "services: { a: { ports: 80/tcp, from: any } }\n";
+    let after = "services: { b: { ports: 8000-8010/tcp, from: { interface: eth1 } }, c: { ports: 5432/tcp, from: containers } }\nblock: 192.0.2.0/24\n";
+
+    assert_eq!(
+        said(Some(before), Some(after)),
+        [
+            "access: 80/tcp: any loses",
+            "access: 68/udp: 192.0.2.0/24 loses",
+            "access: ping: 192.0.2.0/24 loses",
+            "access: 53/tcp from containers: 192.0.2.0/24 loses",
+            "access: 5432/tcp from containers: any but 192.0.2.0/24 gains",
+            "access: 53/udp from containers: 192.0.2.0/24 loses",
+            "access: 67/udp from containers: 192.0.2.0/24 loses",
+            "access: 547/udp from containers: 192.0.2.0/24 loses",
+            "access: 8000-8010/tcp by eth1: any but 192.0.2.0/24 gains",
+        ]
+    );
+}
+
+#[test]
+fn without_a_table_nobody_was_restricted() {
+    let one = "containers: { interfaces: [] }\ndefaults: { ping: deny }\nservices: { a: { ports: 22/tcp, from: any }, b: { ports: 9000/tcp, from: 1.1.1.1-1.1.1.3 } }\n";
+
+    assert_eq!(
+        said(None, Some(one)),
+        [
+            "access: 1-21/tcp: any loses",
+            "access: 23-8999/tcp: any loses",
+            "access: 9000/tcp: any but 1.1.1.1-1.1.1.3 loses",
+            "access: 9001-65535/tcp: any loses",
+            "access: 1-65535/udp: any loses",
+            "access: 1-65535/sctp: any loses",
+            "access: ping: any loses",
+            "access: other protocols: any loses",
+        ]
+    );
+}

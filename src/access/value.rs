@@ -1,0 +1,204 @@
+//! Addresses, names and ports as the bytes that rules compare.
+
+use super::region::Interval;
+use crate::ruleset::{Cmp, ElementKey, Set};
+use crate::simulate::protocol;
+
+/// IPv4 or IPv6: where the fields stand, and how long an address is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Version {
+    V4,
+    V6,
+}
+
+impl Version {
+    pub(super) const ALL: [Self; 2] = [Self::V4, Self::V6];
+
+    /// Bytes of an address.
+    pub(super) const fn len(self) -> usize {
+        match self {
+            Self::V4 => 4,
+            Self::V6 => 16,
+        }
+    }
+
+    /// The highest address as a number.
+    pub(super) const fn last(self) -> u128 {
+        match self {
+            Self::V4 => 0xffff_ffff,
+            Self::V6 => u128::MAX,
+        }
+    }
+
+    /// `NFPROTO_IPV4`, `NFPROTO_IPV6`.
+    pub(super) const fn nfproto(self) -> u8 {
+        match self {
+            Self::V4 => 2,
+            Self::V6 => 10,
+        }
+    }
+
+    pub(super) const fn source(self) -> u32 {
+        match self {
+            Self::V4 => 12,
+            Self::V6 => 8,
+        }
+    }
+
+    pub(super) const fn destination(self) -> u32 {
+        match self {
+            Self::V4 => 16,
+            Self::V6 => 24,
+        }
+    }
+
+    /// Where the protocol's number stands.
+    pub(super) const fn protocol(self) -> u32 {
+        match self {
+            Self::V4 => 9,
+            Self::V6 => 6,
+        }
+    }
+
+    /// The addresses that begin with the bytes of `begin`, filled up: first and last.
+    fn range(self, begin: &[u8]) -> Interval {
+        let filled = |fill: u8| {
+            let bytes = begin.iter().copied().chain(std::iter::repeat(fill)).take(self.len());
+            bytes.fold(0, |number, byte| number << 8 | u128::from(byte))
+        };
+        (filled(0), filled(u8::MAX))
+    }
+}
+
+/// What a value is compared with.
+#[derive(Clone, Copy)]
+pub(super) enum Test<'a> {
+    /// So, with the beginning of it.
+    Begins(Cmp, &'a [u8]),
+    /// With the elements of a set.
+    In(&'a Set),
+}
+
+impl Test<'_> {
+    /// A number that is the same for two values exactly when the test can't tell them apart, as far as it goes.
+    pub(super) fn answer(self, value: &[u8]) -> usize {
+        match self {
+            Self::Begins(op, data) => {
+                let order = value.get(..data.len()).unwrap_or(value).cmp(data);
+                usize::from(match op {
+                    Cmp::Eq | Cmp::Neq => order.is_eq(),
+                    Cmp::Lt | Cmp::Gte => order.is_lt(),
+                    Cmp::Lte | Cmp::Gt => order.is_le(),
+                })
+            }
+            Self::In(set) => {
+                let above = set.elements.partition_point(|element| {
+                    element.key.bounds().is_some_and(|(first, _)| first.as_slice() <= value)
+                });
+                let nearest = above.checked_sub(1).and_then(|index| set.elements.get(index));
+                let within = nearest
+                    .and_then(|element| element.key.bounds())
+                    .is_some_and(|(_, last)| value <= last.as_slice());
+                match set.spec.value {
+                    _ if !within => 0,
+                    None => 1,
+                    Some(_) => above,
+                }
+            }
+        }
+    }
+
+    /// The values at which its answer may change.
+    pub(super) fn cuts(self, version: Version) -> Vec<u128> {
+        let around = |(first, last): Interval| [Some(first), last.checked_add(1)].into_iter().flatten();
+        match self {
+            Self::Begins(_, data) => around(version.range(data)).collect(),
+            Self::In(set) => bounds(set).flat_map(|(first, last)| around((number(first), number(last)))).collect(),
+        }
+    }
+}
+
+/// A condition on the source alone.
+pub(super) enum SourceTest<'a> {
+    /// The source, masked where there is a mask, compares so in its first bytes.
+    Begins { op: Cmp, data: &'a [u8], mask: Option<&'a [u8]> },
+    /// The first bytes of it are in a set, or not.
+    In { set: &'a Set, name: Option<&'a str>, inverted: bool },
+}
+
+/// The bounds of all elements but the catch-all.
+pub(super) fn bounds(set: &Set) -> impl Iterator<Item = (&[u8], &[u8])> {
+    set.elements
+        .iter()
+        .filter_map(|element| element.key.bounds())
+        .map(|(first, last)| (first.as_slice(), last.as_slice()))
+}
+
+/// Big-endian bytes, 16 at most, as a number.
+pub(super) fn number(bytes: &[u8]) -> u128 {
+    bytes.iter().fold(0, |number, byte| number << 8 | u128::from(*byte))
+}
+
+/// Whether a mask is that of a network.
+pub(super) fn is_prefix(mask: Option<&[u8]>) -> bool {
+    mask.is_none_or(|mask| {
+        let bits = mask.iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1));
+        bits.is_sorted_by(|a, b| a >= b)
+    })
+}
+
+/// Whether each element is a name, or all names that begin alike.
+pub(super) fn names_are_understood(set: &Set) -> bool {
+    bounds(set).all(|(first, last)| first == last || begins_alike(first, last).is_some())
+}
+
+/// What the names of a range begin with, when they are all that do.
+pub(super) fn begins_alike<'a>(first: &'a [u8], last: &[u8]) -> Option<&'a [u8]> {
+    let end = first.iter().position(|byte| *byte == 0)?;
+    let whole = first.get(end..)?.iter().all(|byte| *byte == 0)
+        && last.get(..end) == first.get(..end)
+        && last.get(end..)?.iter().all(|byte| *byte == u8::MAX);
+    whole.then(|| first.get(..end)).flatten()
+}
+
+/// The sources that meet a condition.
+pub(super) fn sources(test: &SourceTest<'_>, version: Version) -> Vec<Interval> {
+    let last = version.last();
+    let outside = |(first, end): Interval| {
+        let below = first.checked_sub(1).map(|before| (0, before));
+        below.into_iter().chain(end.checked_add(1).filter(|next| *next <= last).map(|next| (next, last))).collect()
+    };
+    match test {
+        SourceTest::Begins { op, data, mask } => {
+            let (first, end) = version.range(data);
+            let (fits, end) = match mask {
+                None => (true, end),
+                Some(mask) => {
+                    let (mask, _) = version.range(mask);
+                    (first & !mask == 0, first | (last & !mask))
+                }
+            };
+            match op {
+                Cmp::Eq if fits => vec![(first, end)],
+                Cmp::Eq => Vec::new(),
+                Cmp::Neq if fits => outside((first, end)),
+                Cmp::Neq => vec![(0, last)],
+                Cmp::Lt => first.checked_sub(1).map(|before| (0, before)).into_iter().collect(),
+                Cmp::Lte => vec![(0, end)],
+                Cmp::Gt => {
+                    end.checked_add(1).filter(|next| *next <= last).map(|next| (next, last)).into_iter().collect()
+                }
+                Cmp::Gte => vec![(first, last)],
+            }
+        }
+        SourceTest::In { set, .. } if set.elements.iter().any(|element| element.key == ElementKey::CatchAll) => {
+            vec![(0, last)]
+        }
+        SourceTest::In { set, .. } => {
+            bounds(set).map(|(first, end)| (version.range(first).0, version.range(end).1)).collect()
+        }
+    }
+}
+
+/// The protocols whose headers begin with ports.
+pub(super) const WITH_PORTS: [u8; 3] = [protocol::TCP, protocol::UDP, protocol::SCTP];

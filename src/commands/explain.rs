@@ -1,0 +1,161 @@
+//! `palisade explain`
+
+use super::{Desired, Report};
+use crate::cli::Target;
+use crate::error::Error;
+use crate::explanation::{Explanation, beyond};
+use crate::facts::legacy_tables;
+use crate::netlink::route::{RouteKind, Routing};
+use crate::netlink::{Live, LiveSets, Socket};
+use crate::privileges::keep_net_admin_alone;
+use crate::ruleset::{Table, TableId};
+use crate::simulate::{Interface, Journey, Packet, Path, Routes, State, Transport, Verdict, Way, follow, protocol};
+use std::net::IpAddr;
+
+/// The exit status that says so.
+const CANT_TELL: u8 = 3;
+/// How often the rules are read and followed before giving up, when others keep changing them meanwhile.
+const ATTEMPTS: u32 = 20;
+
+/// What is asked.
+pub(super) struct Question<'q> {
+    pub(super) target: Target,
+    pub(super) from: IpAddr,
+    pub(super) to: Option<IpAddr>,
+    pub(super) on: Option<&'q str>,
+}
+
+pub(super) fn run(path: &std::path::Path, question: &Question<'_>, planned: bool) -> Result<Report, Error> {
+    let desired = planned.then(|| Desired::load(path)).transpose()?;
+    let legacy = legacy_tables();
+    keep_net_admin_alone("explain")?;
+    let (socket, routing) = (Socket::open()?, Routing::open()?);
+    let packet = packet(question, &routing)?;
+    for _ in 0..ATTEMPTS {
+        let live = socket.live()?;
+        let planned = desired.as_ref().map(|desired| (&desired.id, &desired.table));
+        let ask = |packet: &Packet| explained(&socket, &routing, &live, planned, packet, &legacy);
+        let report = match ask(&packet) {
+            // Rules that look at the port that the client sends from: most clients take one that nobody speaks of.
+            report if report.status == CANT_TELL => {
+                Some(ask(&from_a_port(&packet))).filter(|other| other.status != CANT_TELL).unwrap_or(report)
+            }
+            report => report,
+        };
+        // What the sets were asked belongs to the rules that were read.
+        if socket.generation()? == live.genid {
+            return Ok(report);
+        }
+    }
+    Err(crate::netlink::NetlinkError::Busy(ATTEMPTS).into())
+}
+
+fn explained(
+    socket: &Socket,
+    routing: &Routing,
+    live: &Live,
+    planned: Option<(&TableId, &Table)>,
+    packet: &Packet,
+    legacy: &[String],
+) -> Report {
+    let others = live.ruleset.tables.iter().filter(|(id, _)| planned.is_none_or(|(ours, _)| ours != *id));
+    let tables: Vec<(&TableId, &Table)> = others.chain(planned).collect();
+    let sets = LiveSets::new(socket, live, planned);
+    let first = follow(tables.iter().copied(), &sets, routing, packet);
+    let answer = answer(packet, &first).map(|packet| follow(tables.iter().copied(), &sets, routing, &packet));
+    let of_legacy = (!legacy.is_empty()).then(|| {
+        format!("rules of the older iptables are loaded (table {}), which nf_tables does not show", legacy.join(", "))
+    });
+    let explanation = Explanation {
+        connection: in_words(packet),
+        first,
+        answer,
+        beyond: of_legacy.map(Into::into).or_else(|| beyond(tables.iter().copied())),
+        tables,
+    };
+    let mut text = explanation.text();
+    if explanation.tables.iter().all(|(id, _)| **id != TableId::palisade()) {
+        text.push_str("\npalisade itself is not loaded: `palisade apply` loads the policy\n");
+    }
+    Report { status: explanation.status(), text, json: explanation.json() }
+}
+
+/// The first packet of the connection that is asked about, with what was not said taken from the routes.
+fn packet(question: &Question<'_>, routing: &Routing) -> Result<Packet, Error> {
+    let Question { target, from, to, on } = question;
+    let unsaid = |what: &str| Error::Declined(what.to_owned());
+    let route = routing.route_to(*from)?;
+    let own = route.as_ref().is_some_and(|route| route.kind == RouteKind::Local);
+    let to = match to {
+        Some(to) if to.is_ipv4() != from.is_ipv4() => {
+            return Err(Error::Declined(format!("{from} and {to} are of different IP versions")));
+        }
+        Some(to) => *to,
+        None if own => *from,
+        None => routing.source_towards(*from)?.ok_or_else(|| {
+            Error::Declined(format!("no route leads back to {from}: say with --to which address it asks for"))
+        })?,
+    };
+    let transport = match target {
+        Target::Port { protocol, port } => Transport::Ports { protocol: *protocol, source: None, destination: *port },
+        Target::Ping => Transport::echo_request(to),
+    };
+    let packet = Packet::to_machine(*from, to, transport);
+    match on {
+        Some(name) => {
+            routing.index(name).map_err(|why| Error::Declined(why.into_owned()))?;
+            Ok(packet.coming_in_by(*name))
+        }
+        None if own => Ok(Packet { path: Path::FromMachine, incoming: Interface::Absent, ..packet }),
+        None => {
+            let interface = route.and_then(|route| route.interface);
+            let interface = interface.ok_or_else(|| unsaid("say with --on by which interface it comes in"))?;
+            Ok(packet.coming_in_by(interface))
+        }
+    }
+}
+
+/// The answer of this machine to a packet that came through as it was sent, which has to come through as well.
+fn answer(packet: &Packet, first: &Journey<'_>) -> Option<Packet> {
+    let Transport::Ports { protocol, destination, .. } = packet.transport else { return None };
+    let here = packet.path != Path::FromMachine && first.turns.last().is_some_and(|turn| turn.way == Way::Local);
+    let transport = Transport::Ports { protocol, source: Some(destination), destination: EPHEMERAL };
+    let back = Packet::from_machine(packet.destination, packet.source, transport).in_state(State::Reply);
+    (here && first.trace.verdict == Verdict::Allow && first.translated.is_none()).then_some(back)
+}
+
+/// A port that clients send from, of those that Linux and others take by themselves.
+const EPHEMERAL: u16 = 50_123;
+
+fn from_a_port(packet: &Packet) -> Packet {
+    let transport = match packet.transport {
+        Transport::Ports { protocol, destination, .. } => {
+            Transport::Ports { protocol, source: Some(EPHEMERAL), destination }
+        }
+        other => other,
+    };
+    Packet { transport, ..packet.clone() }
+}
+
+fn in_words(packet: &Packet) -> String {
+    let target = match packet.transport {
+        Transport::Ports { protocol, destination, .. } => {
+            let name = match protocol {
+                protocol::TCP => "tcp",
+                protocol::UDP => "udp",
+                _ => "sctp",
+            };
+            format!("{destination}/{name}")
+        }
+        _ => "ping".to_owned(),
+    };
+    let by = match &packet.incoming {
+        Interface::Named(name) => format!(", coming in by {name}"),
+        _ => ", sent by this machine".to_owned(),
+    };
+    let port = match packet.transport {
+        Transport::Ports { source: Some(port), .. } => format!(" port {port}"),
+        _ => String::new(),
+    };
+    format!("{target} from {}{port} to {}{by}", packet.source, packet.destination)
+}

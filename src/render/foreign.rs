@@ -1,0 +1,225 @@
+//! Expressions of other programs as nft statements, and iptables' matches and targets as nearly so as can be.
+
+use super::text::{plain, quoted};
+use super::value::Kind;
+use crate::ruleset::Extension;
+use crate::ruleset::xt::{Conntrack, Match, Range, Target};
+
+/// Bits of `1 << RTN_*`, and nft's names for them.
+const ADDRESS_TYPES: [&str; 9] =
+    ["unspec", "unicast", "local", "broadcast", "anycast", "multicast", "blackhole", "unreachable", "prohibit"];
+/// `XT_CONNTRACK_STATE_*`.
+const STATES: [(u16, &str); 7] =
+    [(1, "invalid"), (2, "established"), (4, "related"), (8, "new"), (64, "snat"), (128, "dnat"), (256, "untracked")];
+
+/// nft's name of an address type by its `RTN_*` number.
+pub(super) fn address_type(number: u32) -> String {
+    usize::try_from(number)
+        .ok()
+        .and_then(|number| ADDRESS_TYPES.get(number))
+        .map_or_else(|| number.to_string(), |name| (*name).to_owned())
+}
+
+/// What `fib` is asked: `fib daddr type`.
+pub(super) fn fib(result: u32, flags: u32) -> String {
+    const FIELDS: [(u32, &str); 5] = [(1, "saddr"), (2, "daddr"), (4, "mark"), (8, "iif"), (16, "oif")];
+    let fields: Vec<_> = FIELDS.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, name)| *name).collect();
+    let result = match result {
+        1 => "oif",
+        2 => "oifname",
+        3 => "type",
+        _ => "<unknown result>",
+    };
+    format!("fib {} {result}", fields.join(" . "))
+}
+
+/// A match of iptables.
+pub(super) fn matches(extension: &Extension) -> String {
+    let Some(known) = extension.as_match() else { return unknown("match", extension) };
+    let not = |inverted: bool| if inverted { "!= " } else { "" };
+    let of_protocol = match extension.name.as_str() {
+        "udp" => "udp",
+        "tcp" => "tcp",
+        _ => "th",
+    };
+    match known {
+        Match::Comment => String::new(),
+        Match::Limit => "limit".to_owned(),
+        Match::Conntrack(asked) => conntrack(&asked),
+        Match::AddressType { source, destination, flags } => {
+            let one = |field, mask: u16, inverted: bool| {
+                (mask != 0).then(|| format!("fib {field} type {}{}", not(inverted), bits(mask)))
+            };
+            let both = [one("saddr", source, flags & 1 != 0), one("daddr", destination, flags & 2 != 0)];
+            join(both.into_iter().flatten())
+        }
+        Match::Ports { source, destination, flags } => {
+            let flags = flags.map(|(mask, set, inverted)| {
+                let sign = if inverted { "!=" } else { "==" };
+                format!("tcp flags & {mask:#x} {sign} {set:#x}")
+            });
+            join(
+                [range(of_protocol, "sport", source), range(of_protocol, "dport", destination), flags]
+                    .into_iter()
+                    .flatten(),
+            )
+        }
+        Match::Multiport { which, ranges, inverted } => {
+            let field = ["sport", "dport", "sport or dport"].get(usize::from(which)).copied().unwrap_or_default();
+            let ranges: Vec<String> = ranges.into_iter().map(|(first, last)| span(first, last)).collect();
+            format!("{of_protocol} {field} {}{{ {} }}", not(inverted), ranges.join(", "))
+        }
+        Match::Icmp { kind: None, .. } => String::new(),
+        Match::Icmp { kind: Some(kind), codes, inverted } => {
+            let (protocol, kinds) =
+                if extension.name == "icmp" { ("icmp", Kind::IcmpType) } else { ("icmpv6", Kind::Icmpv6Type) };
+            let code = (codes != (0, u8::MAX)).then(|| format!(" {protocol} code {}-{}", codes.0, codes.1));
+            format!("{protocol} type {}{}{}", not(inverted), kinds.value(&[kind]), code.unwrap_or_default())
+        }
+        Match::Mark { mark, mask, inverted } => {
+            let mask = if mask == u32::MAX { String::new() } else { format!("& {mask:#x} ") };
+            format!("meta mark {mask}{}{mark:#x}", not(inverted))
+        }
+        Match::HopLimit { mode, value } => {
+            let sign = ["", "!= ", "< ", "> "].get(usize::from(mode)).copied().unwrap_or("? ");
+            let field = if extension.name == "ttl" { "ip ttl" } else { "ip6 hoplimit" };
+            format!("{field} {sign}{value}")
+        }
+        Match::Recent { remembers: true, .. } => "remember source".to_owned(),
+        Match::Recent { hits, inverted, .. } => {
+            format!("source {}seen {hits} times of late", if inverted { "not " } else { "" })
+        }
+        Match::RoutingHeader => "exthdr rt exists".to_owned(),
+    }
+}
+
+/// A target of iptables, in a table of IPv4 or IPv6.
+pub(super) fn target(extension: &Extension, ipv4: bool) -> String {
+    match extension.as_target(ipv4) {
+        None => unknown("target", extension),
+        Some(Target::Continue) => extension.name.to_lowercase(),
+        Some(Target::Mark { clears: u32::MAX, flips }) => format!("meta mark set {flips:#x}"),
+        Some(Target::Mark { clears, flips }) => format!("meta mark set mark & {:#x} ^ {flips:#x}", !clears),
+        Some(Target::Dnat { address, port }) => {
+            let address = address.map_or_else(String::new, |address| address.to_string());
+            match port {
+                None => format!("dnat to {address}"),
+                Some(port) if address.contains(':') => format!("dnat to [{address}]:{port}"),
+                Some(port) => format!("dnat to {address}:{port}"),
+            }
+        }
+        Some(Target::Snat) => if extension.name == "SNAT" { "snat" } else { "masquerade" }.to_owned(),
+        Some(Target::Reject { reset: true }) => "reject with tcp reset".to_owned(),
+        Some(Target::Reject { reset: false }) => "reject".to_owned(),
+    }
+}
+
+/// A log with a level or flags of its own.
+pub(super) fn log(prefix: &str, level: Option<u32>, flags: Option<u32>) -> String {
+    const LEVELS: [&str; 9] = ["emerg", "alert", "crit", "err", "warn", "notice", "info", "debug", "audit"];
+    let mut text = "log".to_owned();
+    if !prefix.is_empty() {
+        text.push_str(&format!(" prefix {}", quoted(prefix)));
+    }
+    if let Some(level) = level {
+        let name = usize::try_from(level).ok().and_then(|level| LEVELS.get(level));
+        text.push_str(&name.map_or_else(|| format!(" level {level}"), |name| format!(" level {name}")));
+    }
+    if let Some(flags) = flags.filter(|flags| *flags != 0) {
+        text.push_str(&format!(" flags {flags:#x}"));
+    }
+    text
+}
+
+/// A refusal with an error of ICMP, or of ICMPv6.
+pub(super) fn reject(ipv6: bool, code: u8) -> String {
+    const V4: [(u8, &str); 7] = [
+        (0, "net-unreachable"),
+        (1, "host-unreachable"),
+        (2, "prot-unreachable"),
+        (3, "port-unreachable"),
+        (9, "net-prohibited"),
+        (10, "host-prohibited"),
+        (13, "admin-prohibited"),
+    ];
+    const V6: [(u8, &str); 6] = [
+        (0, "no-route"),
+        (1, "admin-prohibited"),
+        (3, "addr-unreachable"),
+        (4, "port-unreachable"),
+        (5, "policy-fail"),
+        (6, "reject-route"),
+    ];
+    let (protocol, names) = if ipv6 { ("icmpv6", &V6[..]) } else { ("icmp", &V4[..]) };
+    let name = names.iter().find(|(number, _)| *number == code);
+    name.map_or_else(
+        || format!("reject with {protocol} {code}"),
+        |(_, name)| format!("reject with {protocol} {name}"),
+    )
+}
+
+/// How a translation chooses among what it may, and what of `NF_NAT_RANGE_*` is not known.
+pub(super) fn choices(flags: u32) -> String {
+    // What is translated at all stands in the registers.
+    const FOLLOWS: u32 = 0x1 | 0x2;
+    const NAMES: [(u32, &str); 3] = [(0x4, "random"), (0x10, "fully-random"), (0x8, "persistent")];
+    let mut names: Vec<String> =
+        NAMES.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, name)| (*name).to_owned()).collect();
+    let rest = NAMES.iter().fold(flags & !FOLLOWS, |rest, (bit, _)| rest & !bit);
+    if rest != 0 {
+        names.push(format!("<unknown flags {rest:#x}>"));
+    }
+    if names.is_empty() { String::new() } else { format!(" {}", names.join(",")) }
+}
+
+/// A reference to a named object.
+pub(super) fn object(kind: u32, object: &str) -> String {
+    let kind = ["object", "counter", "quota", "ct helper", "limit", "connlimit", "tunnel", "ct timeout", "secmark"]
+        .get(usize::try_from(kind).unwrap_or_default())
+        .copied()
+        .unwrap_or("object");
+    format!("{kind} name {}", quoted(object))
+}
+
+fn unknown(kind: &str, extension: &Extension) -> String {
+    format!("<unknown iptables {kind} {}>", quoted(&plain(&extension.name)))
+}
+
+fn conntrack(asked: &Conntrack) -> String {
+    let not = |inverted: bool| if inverted { "!= " } else { "" };
+    let state = asked.state.map(|(mask, inverted)| {
+        let names: Vec<_> = STATES.iter().filter(|(bit, _)| mask & bit != 0).map(|(_, name)| *name).collect();
+        format!("ct state {}{}", not(inverted), names.join(","))
+    });
+    let status = asked.status.map(|(mask, inverted)| {
+        let text = Kind::CtStatus.flags(&u32::from(mask).to_ne_bytes()).unwrap_or_else(|| format!("{mask:#x}"));
+        format!("ct status {}{text}", not(inverted))
+    });
+    let direction = asked.reply.map(|reply| format!("ct direction {}", if reply { "reply" } else { "original" }));
+    let protocol = asked.protocol.map(|(number, inverted)| {
+        let number = u8::try_from(number).unwrap_or_default();
+        format!("ct protocol {}{}", not(inverted), Kind::Protocol.value(&[number]))
+    });
+    let port =
+        asked.port.map(|port| format!("ct original proto-dst {}{}", not(port.inverted), span(port.first, port.last)));
+    join([state, status, direction, protocol, port].into_iter().flatten())
+}
+
+fn range(protocol: &str, field: &str, range: Range) -> Option<String> {
+    let asked = (range.first, range.last) != (0, u16::MAX) || range.inverted;
+    let not = if range.inverted { "!= " } else { "" };
+    asked.then(|| format!("{protocol} {field} {not}{}", span(range.first, range.last)))
+}
+
+fn span(first: u16, last: u16) -> String {
+    if first == last { first.to_string() } else { format!("{first}-{last}") }
+}
+
+fn bits(mask: u16) -> String {
+    let names: Vec<String> = (0..16).filter(|bit| mask & (1 << bit) != 0).map(address_type).collect();
+    names.join(",")
+}
+
+fn join(parts: impl Iterator<Item = String>) -> String {
+    parts.collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,81 @@
+//! What `expect` says has to be true.
+
+use super::peers::{self, Resolver};
+use super::{Expectation, not_empty, ports};
+use crate::facts::Facts;
+use crate::policy::{self, Diagnostic, Given, List, Peer, Policy};
+use std::collections::BTreeSet;
+
+/// One for each item of `allow` or `deny`, so that each has a place of its own.
+pub(super) fn resolve<'a>(
+    policy: &'a Policy,
+    facts: &Facts,
+    resolver: &mut Resolver<'a>,
+    problems: &mut Vec<Diagnostic>,
+) -> Vec<Expectation> {
+    let mut all = Vec::new();
+    for typed in &policy.expectations {
+        let (any, group) = resolver.sources(&typed.from, problems);
+        sources_are_named(&typed.from, typed, problems);
+        let on = typed.on.here().map(|list| peers::interfaces(list, "on", problems)).unwrap_or_default();
+        not_empty(&typed.on, "on", problems);
+        let Some((allow, key, list)) = verdict(typed, problems) else { continue };
+        if list.empty {
+            let message = format!("the list `{key}` of the expectation is empty");
+            problems.push(Diagnostic::at(list.span, message).help(format!("write which, such as `{key}: 22/tcp`")));
+        }
+        for item in &list.items {
+            let (ports, protocols) = match ports::item(&item.value, facts) {
+                Ok(ports::Item::Ports(ports)) => (ports, BTreeSet::new()),
+                Ok(ports::Item::Protocol(number)) => (BTreeSet::new(), BTreeSet::from([number])),
+                Err(fault) => {
+                    problems.push(fault.at(item.span));
+                    continue;
+                }
+            };
+            all.push(Expectation {
+                span: item.span,
+                allow,
+                ports,
+                protocols,
+                any,
+                addresses: group.addresses.clone(),
+                interfaces: group.interfaces.clone(),
+                on: on.clone(),
+            });
+        }
+    }
+    all
+}
+
+/// Whether it is about ports that are open, and which.
+fn verdict<'a>(
+    typed: &'a policy::Expectation,
+    problems: &mut Vec<Diagnostic>,
+) -> Option<(bool, &'static str, &'a List<policy::Text>)> {
+    match (&typed.allow, &typed.deny) {
+        (Given::Here(list), Given::Absent) => return Some((true, "allow", list)),
+        (Given::Absent, Given::Here(list)) => return Some((false, "deny", list)),
+        (Given::Absent, Given::Absent) => problems.push(
+            Diagnostic::at(typed.span, "the expectation says neither `allow` nor `deny`")
+                .help("write which ports have to be open or shut, such as `{ deny: 9000/tcp, from: any }`"),
+        ),
+        (Given::Here(_), Given::Here(_)) => problems.push(
+            Diagnostic::at(typed.span, "the expectation says both `allow` and `deny`")
+                .help("write two expectations, one for each"),
+        ),
+        _ => {}
+    }
+    None
+}
+
+fn sources_are_named(from: &Given<List<Peer>>, typed: &policy::Expectation, problems: &mut Vec<Diagnostic>) {
+    let help = "write of whom it is expected; `from: any` is everyone, and is proved for all of them";
+    match from {
+        Given::Absent => problems.push(Diagnostic::at(typed.span, "the expectation does not say `from`").help(help)),
+        Given::Here(list) if list.empty => {
+            problems.push(Diagnostic::at(list.span, "the list `from` of the expectation is empty").help(help));
+        }
+        Given::Here(_) | Given::Unreadable => {}
+    }
+}

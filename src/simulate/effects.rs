@@ -1,0 +1,53 @@
+//! What rules leave behind for those that come later: marks, and how addresses are translated.
+
+use super::bits::Bits;
+use super::packet::Translation;
+
+/// The state of one packet between its rules.
+#[derive(Debug)]
+pub(super) struct Effects {
+    /// `meta mark`, 4 bytes in host order.
+    pub(super) mark: Bits,
+    /// `ct mark`, 4 bytes in host order.
+    pub(super) ct_mark: Bits,
+    /// Where the destination is translated to.
+    pub(super) destination: Option<Translation>,
+    /// Whether the source is translated.
+    pub(super) source: bool,
+    /// Whether its connection is not to be tracked.
+    pub(super) untracked: bool,
+    /// How often something of it has changed.
+    pub(super) changes: usize,
+}
+
+impl Effects {
+    /// Nothing is known of the marks.
+    pub(super) fn unknown() -> Self {
+        let mark = Bits::unknown(4);
+        Self { ct_mark: mark.clone(), mark, destination: None, source: false, untracked: false, changes: 0 }
+    }
+
+    /// A packet that has met no rule yet, and begins a connection.
+    pub(super) fn none() -> Self {
+        let mark = Bits::host_u32(0, u32::MAX);
+        Self { ct_mark: mark.clone(), mark, ..Self::unknown() }
+    }
+
+    pub(super) fn set_mark(&mut self, mark: Bits) {
+        if self.mark != mark {
+            self.mark = mark;
+            self.changes += 1;
+        }
+    }
+
+    pub(super) fn forget_ct_mark(&mut self) {
+        self.ct_mark = Bits::unknown(4);
+    }
+
+    pub(super) fn set_ct_mark(&mut self, mark: Bits) {
+        if self.ct_mark != mark {
+            self.ct_mark = mark;
+            self.changes += 1;
+        }
+    }
+}

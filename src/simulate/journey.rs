@@ -1,0 +1,200 @@
+//! A connection's first packet from end to end: which hooks it passes, and where it goes, as rules and routes have it.
+
+use super::course::{Course, INGRESS};
+use super::packet::{Interface, Packet, Path, State, Translation, Transport, protocol};
+use super::routes::{Asked, Routes, Way};
+use super::sets::Sets;
+use super::trace::{Outcomes, Trace, Verdict};
+use super::truth::Doubt;
+use crate::ruleset::{Hook, Table, TableId};
+
+/// What became of a packet, and where it went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Journey<'a> {
+    /// The rules that it met, at all hooks.
+    pub trace: Trace<'a>,
+    /// Where the routing sent it, in order.
+    pub turns: Vec<Turn>,
+    /// Where its destination was translated to, if it was.
+    pub translated: Option<Translation>,
+    /// Why the verdict is unknown although the rules say it.
+    doubt: Option<Doubt>,
+}
+
+/// What the routing did with a packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// How many of the trace's steps come before it.
+    pub after: usize,
+    /// Where it went.
+    pub way: Way,
+}
+
+impl Journey<'_> {
+    /// Why the verdict is unknown; `None` when it is known.
+    #[must_use]
+    pub fn doubt(&self) -> Option<&Doubt> {
+        (self.trace.verdict == Verdict::Unknown).then(|| self.trace.doubt().or(self.doubt.as_ref())).flatten()
+    }
+}
+
+/// Follows the first packet of a connection through these tables: prerouting, then where the routing sends it, with the
+/// destination that `nat` chains give it; what this machine sends, from output on.
+///
+/// Of the packet count its source, destination, transport and state, the interface that it comes in by, and whether this
+/// machine sends it ([`Path::FromMachine`]).
+pub fn follow<'a>(
+    tables: impl IntoIterator<Item = (&'a TableId, &'a Table)>,
+    sets: &dyn Sets,
+    routes: &dyn Routes,
+    packet: &Packet,
+) -> Journey<'a> {
+    let mut traveller =
+        Traveller { course: Course::new(tables, sets, Some(routes)), routes, turns: Vec::new(), doubt: None };
+    let packet = Packet { translated: None, ..packet.clone() };
+    if packet.state != State::New {
+        // The packets before may have given the connection any mark.
+        traveller.course.effects.borrow_mut().forget_ct_mark();
+    }
+    match packet.path {
+        Path::FromMachine => traveller.sent(packet),
+        Path::ToMachine | Path::Through => traveller.received(packet),
+    }
+    let Traveller { course, turns, doubt, .. } = traveller;
+    let translated = course.effects.borrow().destination;
+    let trace = Trace { verdict: course.outcomes.verdict(), outcomes: course.outcomes, steps: course.steps };
+    Journey { trace, turns, translated, doubt }
+}
+
+/// A port that clients send from.
+const EPHEMERAL: u16 = 50_123;
+
+const fn is_on_its_way(way: &Way) -> bool {
+    matches!(way, Way::Local | Way::Out(_))
+}
+
+struct Traveller<'a, 'v> {
+    course: Course<'a, 'v>,
+    routes: &'v dyn Routes,
+    turns: Vec<Turn>,
+    doubt: Option<Doubt>,
+}
+
+impl Traveller<'_, '_> {
+    fn received(&mut self, packet: Packet) {
+        let packet = Packet { path: Path::ToMachine, outgoing: Interface::Absent, ..packet };
+        self.course.pass(INGRESS, &packet);
+        self.course.pass(Hook::Prerouting, &packet);
+        match self.turn(&packet) {
+            Some(Way::Local) => self.course.pass(Hook::Input, &packet),
+            Some(Way::Out(interface)) => {
+                let packet = Packet { path: Path::Through, ..packet.clone() }.leaving_by(interface);
+                self.course.pass(Hook::Forward, &packet);
+                self.course.pass(Hook::Postrouting, &packet);
+                self.may_be_bridged(&packet);
+            }
+            _ => {}
+        }
+        if self.course.outcomes == Outcomes::REJECT && self.turns.iter().all(|turn| is_on_its_way(&turn.way)) {
+            self.refused(&packet);
+        }
+    }
+
+    /// The refusal is a packet of this machine, and passes the rules for those.
+    fn refused(&mut self, packet: &Packet) {
+        let transport = match packet.transport {
+            Transport::Ports { protocol: protocol::TCP, source, destination } => Transport::Ports {
+                protocol: protocol::TCP,
+                source: Some(destination),
+                destination: source.unwrap_or(EPHEMERAL),
+            },
+            _ if packet.source.is_ipv4() => Transport::Icmp { kind: 3, code: 3 },
+            _ => Transport::Icmp { kind: 1, code: 4 },
+        };
+        let refusal = Packet::from_machine(packet.destination, packet.source, transport).in_state(State::Related);
+        let refusal = Packet { outgoing: packet.incoming.clone(), ..refusal };
+        let mut course = self.course.another();
+        course.pass(Hook::Output, &refusal);
+        course.pass(Hook::Postrouting, &refusal);
+        if course.outcomes.never_pass() {
+            self.course.outcomes = Outcomes::DENY;
+        } else if course.outcomes != Outcomes::ALLOW {
+            self.doubt.get_or_insert("it is refused, and whether its sender is told so is not known".into());
+            self.course.outcomes = Outcomes::REJECT.or(Outcomes::DENY);
+        }
+    }
+
+    fn sent(&mut self, packet: Packet) {
+        let packet = Packet { path: Path::FromMachine, incoming: Interface::Absent, ..packet };
+        let Some(way) = self.turn(&packet) else { return };
+        let leaving = |way: &Way| match way {
+            Way::Out(interface) => interface.clone(),
+            _ => "lo".to_owned(),
+        };
+        self.course.pass(Hook::Output, &packet.clone().leaving_by(leaving(&way)));
+        // What is translated is routed once more.
+        let translated = self.course.effects.borrow().destination.is_some();
+        let way = match translated && self.course.goes_on() {
+            true => self.turn(&packet),
+            false => Some(way),
+        };
+        let Some(way) = way else { return };
+        self.course.pass(Hook::Postrouting, &packet.clone().leaving_by(leaving(&way)));
+        if way == Way::Local && self.course.goes_on() {
+            let packet = Packet { path: Path::ToMachine, outgoing: Interface::Absent, ..packet }.coming_in_by("lo");
+            self.course.pass(Hook::Prerouting, &packet);
+            self.course.pass(Hook::Input, &packet);
+        }
+    }
+
+    /// Asks where the packet goes; `None` where it goes no further, or nobody can tell.
+    fn turn(&mut self, packet: &Packet) -> Option<Way> {
+        if !self.course.goes_on() {
+            return None;
+        }
+        let packet = self.course.as_translated(packet);
+        let incoming = match &packet.incoming {
+            Interface::Named(name) => Some(name.as_str()),
+            Interface::Absent => None,
+            Interface::Unknown => return self.lost("the incoming interface is not known".into()),
+        };
+        let mark = self.course.effects.borrow().mark.bytes().and_then(|bytes| <[u8; 4]>::try_from(bytes).ok());
+        let Some(mark) = mark else {
+            return self.lost("the packet's mark, which may choose its route, is not known".into());
+        };
+        let destination = packet.translated.map_or(packet.destination, |to| to.address);
+        let asked = Asked { source: packet.source, destination, incoming, mark: u32::from_ne_bytes(mark) };
+        let way = match self.routes.way(&asked) {
+            Ok(way) => way,
+            Err(why) => return self.lost(why),
+        };
+        self.turns.push(Turn { after: self.course.steps.len(), way: way.clone() });
+        let end = match way {
+            Way::Local | Way::Out(_) => return Some(way),
+            Way::Lost(_) => Outcomes::DENY,
+            Way::Refused(_) => Outcomes::REJECT,
+        };
+        self.course.outcomes = self.course.outcomes.without(Outcomes::ALLOW).or(end);
+        None
+    }
+
+    fn lost(&mut self, why: Doubt) -> Option<Way> {
+        self.doubt.get_or_insert(why);
+        self.course.outcomes = self.course.outcomes.without(Outcomes::ALLOW).or(Outcomes::ANYTHING);
+        None
+    }
+
+    /// What goes from one guest of a bridge to another passes these hooks, or only the bridge.
+    fn may_be_bridged(&mut self, packet: &Packet) {
+        let (translated, source) =
+            (self.course.effects.borrow().destination.is_some(), self.course.effects.borrow().source);
+        // Whoever it reaches answers its neighbour itself, who knows nothing of the translation.
+        if packet.incoming == packet.outgoing && translated && !source && self.course.goes_on() {
+            self.lost("it is sent back to where it came from, and the answer may go around this machine".into());
+        }
+        if packet.incoming == packet.outgoing && !translated && !self.course.goes_on() {
+            self.doubt.get_or_insert("frames between guests of one bridge may pass it alone".into());
+            self.course.outcomes = self.course.outcomes.or(Outcomes::ALLOW);
+        }
+    }
+}

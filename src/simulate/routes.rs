@@ -1,0 +1,54 @@
+//! Where packets go: the routing, as the simulator asks for it.
+
+use super::truth::Doubt;
+use std::net::IpAddr;
+
+/// Who knows the routes: the kernel, or a table in a test.
+pub trait Routes {
+    /// Where a packet goes.
+    ///
+    /// # Errors
+    ///
+    /// Why it can't be told.
+    fn way(&self, asked: &Asked<'_>) -> Result<Way, Doubt>;
+
+    /// What an address is to this machine, as an `RTN_*` number: 1 is another's, 2 this machine's own, 3 broadcast.
+    ///
+    /// # Errors
+    ///
+    /// Why it can't be told.
+    fn address_type(&self, address: IpAddr) -> Result<u32, Doubt>;
+
+    /// The index of an interface.
+    ///
+    /// # Errors
+    ///
+    /// Why it can't be told.
+    fn index(&self, interface: &str) -> Result<u32, Doubt>;
+}
+
+/// A packet whose way is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked<'p> {
+    /// Its source.
+    pub source: IpAddr,
+    /// Its destination, translated where it is.
+    pub destination: IpAddr,
+    /// The interface that it came in by; `None` for what this machine sends.
+    pub incoming: Option<&'p str>,
+    /// Its mark.
+    pub mark: u32,
+}
+
+/// Where a packet goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// To this machine.
+    Local,
+    /// Out by that interface.
+    Out(String),
+    /// Nowhere, and its sender hears nothing: the reason as a clause, "this machine does not forward".
+    Lost(Doubt),
+    /// Nowhere, and its sender is told: the reason as a clause.
+    Refused(Doubt),
+}

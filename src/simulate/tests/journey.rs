@@ -1,0 +1,180 @@
+//! Packets that rules translate and routes lead.
+
+use super::*;
+use crate::ruleset::{Extension, Foreign, Nat};
+
+/// eth0 to the world, docker0 to 172.17.0.0/16, and 203.0.113.1 this machine's own.
+struct Table;
+
+impl Routes for Table {
+    fn way(&self, asked: &Asked<'_>) -> Result<Way, Doubt> {
+        match asked.destination {
+            own if own == ip("203.0.113.1") => Ok(Way::Local),
+            IpAddr::V4(guest) if guest.octets()[..2] == [172, 17] => Ok(Way::Out("docker0".to_owned())),
+            nowhere if nowhere == ip("192.0.2.1") => Ok(Way::Lost("this machine does not forward".into())),
+            unknown if unknown == ip("192.0.2.2") => Err("the routing can't be asked".into()),
+            _ => Ok(Way::Out("eth0".to_owned())),
+        }
+    }
+
+    fn address_type(&self, address: IpAddr) -> Result<u32, Doubt> {
+        Ok(if address == ip("203.0.113.1") { 2 } else { 1 })
+    }
+
+    fn index(&self, interface: &str) -> Result<u32, Doubt> {
+        Ok(if interface == "lo" { 1 } else { 7 })
+    }
+}
+
+fn nat_chain(hook: Hook, rules: &[Rule]) -> Chain {
+    let mut chain = base(hook, -100, Policy::Accept, rules);
+    chain.base.iter_mut().for_each(|base| base.kind = "nat".to_owned());
+    chain
+}
+
+fn local() -> [Expr; 2] {
+    let fib = Expr::Foreign(Foreign::Fib { result: 3, flags: 2, dreg: R });
+    [fib, Expr::Cmp { op: Cmp::Eq, sreg: R, data: 2_u32.to_ne_bytes().to_vec() }]
+}
+
+/// `dnat to 172.17.0.2:80`, as nft writes it.
+fn dnat() -> Vec<Expr> {
+    let port = Register::Data(4);
+    vec![
+        Expr::Foreign(Foreign::Immediate { dreg: R, data: vec![172, 17, 0, 2] }),
+        Expr::Foreign(Foreign::Immediate { dreg: port, data: vec![0, 80] }),
+        Expr::Foreign(Foreign::Nat(Nat {
+            destination: true,
+            family: 2,
+            addresses: [Some(R), None],
+            ports: [Some(port), None],
+            flags: 2,
+        })),
+    ]
+}
+
+fn tables(chains: &[(&str, Chain)]) -> (TableId, crate::ruleset::Table) {
+    let chains = chains.iter().map(|(name, chain)| ((*name).to_owned(), chain.clone())).collect();
+    (TableId { family: Family::Ip, name: "t".to_owned() }, crate::ruleset::Table { chains, ..Default::default() })
+}
+
+fn drops_port(port: u16) -> Rule {
+    rule(&[
+        Expr::Payload { base: PayloadBase::Transport, offset: 2, len: 2, dreg: R },
+        Expr::Cmp { op: Cmp::Eq, sreg: R, data: port.to_be_bytes().to_vec() },
+        says(Says::Drop),
+    ])
+}
+
+#[test]
+fn a_translated_packet_is_forwarded_and_seen_there_as_translated() {
+    let publish = rule(&[&local()[..], &dnat()].concat());
+    let (id, table) = tables(&[
+        ("a", nat_chain(Hook::Prerouting, &[publish])),
+        ("b", base(Hook::Input, 0, Policy::Drop, &[])),
+        ("c", base(Hook::Forward, 0, Policy::Accept, &[drops_port(80)])),
+    ]);
+
+    let journey = follow([(&id, &table)], &AsListed, &Table, &ssh());
+    let elsewhere = Packet { destination: ip("198.51.100.7"), ..ssh() };
+    let routed = follow([(&id, &table)], &AsListed, &Table, &elsewhere);
+
+    assert_eq!(journey.trace.verdict, Verdict::Deny);
+    assert_eq!(journey.trace.denied_by().map(|step| step.hook), Some(Hook::Forward));
+    assert_eq!(journey.translated, Some(Translation { address: ip("172.17.0.2"), port: Some(80) }));
+    assert_eq!(journey.turns, [Turn { after: 1, way: Way::Out("docker0".to_owned()) }]);
+    assert_eq!((routed.trace.verdict, routed.translated), (Verdict::Allow, None));
+}
+
+#[test]
+fn the_first_chain_to_translate_has_the_say() {
+    let (id, table) = tables(&[
+        ("a", nat_chain(Hook::Prerouting, &[rule(&dnat())])),
+        ("b", nat_chain(Hook::Prerouting, &[rule(&[says(Says::Drop)])])),
+    ]);
+
+    let journey = follow([(&id, &table)], &AsListed, &Table, &ssh());
+
+    assert_eq!(journey.trace.verdict, Verdict::Allow);
+}
+
+#[test]
+fn a_translation_in_doubt_leaves_all_in_doubt() {
+    let (id, table) =
+        tables(&[("a", nat_chain(Hook::Prerouting, &[rule(&[vec![unknown("quota")], dnat()].concat())]))]);
+
+    let journey = follow([(&id, &table)], &AsListed, &Table, &ssh());
+
+    assert_eq!(journey.trace.verdict, Verdict::Unknown);
+    assert_eq!(journey.doubt().map(|why| &**why), Some("what the expression `quota` does is not known"));
+}
+
+#[test]
+fn where_the_routing_loses_a_packet_no_rule_is_asked_and_where_it_can_not_be_asked_nobody_can_tell() {
+    let (id, table) = tables(&[("a", base(Hook::Forward, 0, Policy::Accept, &[]))]);
+    let to = |address: &str| {
+        let packet = Packet { destination: ip(address), ..ssh() };
+        follow([(&id, &table)], &AsListed, &Table, &packet)
+    };
+
+    assert_eq!((to("192.0.2.1").trace.verdict, to("192.0.2.1").trace.steps.len()), (Verdict::Deny, 0));
+    assert_eq!(to("192.0.2.2").trace.verdict, Verdict::Unknown);
+    assert_eq!(to("192.0.2.2").doubt().map(|why| &**why), Some("the routing can't be asked"));
+}
+
+#[test]
+fn what_this_machine_sends_to_itself_passes_output_and_input() {
+    let packet = Packet::from_machine(ip("203.0.113.1"), ip("203.0.113.1"), Transport::tcp(22));
+    let (id, table) = tables(&[
+        ("a", base(Hook::Output, 0, Policy::Accept, &[])),
+        ("b", base(Hook::Input, 0, Policy::Drop, &[])),
+        ("c", base(Hook::Forward, 0, Policy::Drop, &[])),
+    ]);
+
+    let journey = follow([(&id, &table)], &AsListed, &Table, &packet);
+
+    let hooks: Vec<Hook> = journey.trace.steps.iter().map(|step| step.hook).collect();
+    assert_eq!((journey.trace.verdict, hooks), (Verdict::Deny, vec![Hook::Output, Hook::Input]));
+}
+
+#[test]
+fn a_mark_is_seen_by_later_rules_and_is_in_doubt_after_a_rule_in_doubt() {
+    let set = |value: u32| {
+        vec![
+            Expr::Foreign(Foreign::Immediate { dreg: R, data: value.to_ne_bytes().to_vec() }),
+            Expr::Foreign(Foreign::SetMeta { key: MetaKey::Other(3), sreg: R }),
+        ]
+    };
+    let drop_marked = rule(&[
+        Expr::Meta { key: MetaKey::Other(3), dreg: R },
+        Expr::Cmp { op: Cmp::Eq, sreg: R, data: 7_u32.to_ne_bytes().to_vec() },
+        says(Says::Drop),
+    ]);
+    let verdict = |first: &[Expr]| {
+        let (id, table) = tables(&[
+            ("a", base(Hook::Prerouting, -300, Policy::Accept, &[rule(first)])),
+            ("b", base(Hook::Input, 0, Policy::Accept, std::slice::from_ref(&drop_marked))),
+        ]);
+        follow([(&id, &table)], &AsListed, &Table, &ssh()).trace.verdict
+    };
+
+    assert_eq!(verdict(&set(7)), Verdict::Deny);
+    assert_eq!(verdict(&set(8)), Verdict::Allow);
+    assert_eq!(verdict(&[]), Verdict::Allow);
+    assert_eq!(verdict(&[vec![unknown("quota")], set(8)].concat()), Verdict::Unknown);
+}
+
+#[test]
+fn a_match_of_iptables_that_is_not_known_leads_both_ways_and_a_target_anywhere() {
+    let extension = |name: &str| Extension { name: name.to_owned(), revision: 0, info: vec![0; 64] };
+    let verdict = |exprs: &[Expr]| {
+        let (id, table) = tables(&[("b", base(Hook::Input, 0, Policy::Accept, &[rule(exprs)]))]);
+        follow([(&id, &table)], &AsListed, &Table, &ssh()).trace.verdict
+    };
+
+    assert_eq!(verdict(&[Expr::Foreign(Foreign::Match(extension("owner"))), says(Says::Drop)]), Verdict::Unknown);
+    assert_eq!(verdict(&[Expr::Foreign(Foreign::Match(extension("owner"))), says(Says::Accept)]), Verdict::Allow);
+    assert_eq!(verdict(&[Expr::Foreign(Foreign::Match(extension("comment"))), says(Says::Drop)]), Verdict::Deny);
+    assert_eq!(verdict(&[Expr::Foreign(Foreign::Target(extension("TPROXY")))]), Verdict::Unknown);
+    assert_eq!(verdict(&[Expr::Foreign(Foreign::Target(extension("LOG")))]), Verdict::Allow);
+}
