@@ -6,7 +6,7 @@
 use crate::delta::common_rules;
 use crate::render;
 use crate::ruleset::{
-    Chain, Element, ElementValue, Family, Rule, Set, SetSpec, Table, TableId, Verdict, split_origin,
+    Chain, Element, ElementValue, Elements, Family, Rule, Set, SetSpec, Table, TableId, Verdict, split_origin,
 };
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -233,7 +233,7 @@ impl Comparison<'_> {
                 let comment = spec.comment.clone().filter(|_| comment);
                 render::set_header(name, &SetSpec { comment, ..spec.clone() })
             };
-            let empty = |set: &Set| Set { elements: Vec::new(), ..set.clone() };
+            let empty = |set: &Set| Set { spec: set.spec.clone(), elements: Elements::none() };
             match (self.live.sets.get(name), self.desired.sets.get(name)) {
                 (Some(live), None) => {
                     changes.push(change(ChangeOp::Remove, header(&live.spec, true), None, &live.spec));
@@ -261,11 +261,15 @@ impl Comparison<'_> {
 
     /// A key on one side only was added or removed; one with another value was redirected. First what goes.
     fn elements(&self, name: &str, live: &Set, desired: &Set, changes: &mut Vec<Change>) {
-        let by_key = |set: &Set| -> BTreeMap<_, _> {
-            set.elements.iter().map(|element| (element.key.clone(), element.clone())).collect()
-        };
         let comparable = (live.spec.key, live.spec.value) == (desired.spec.key, desired.spec.value);
-        let (is, wanted) = (by_key(live), by_key(desired));
+        let alone = |these: &Set, others: &Set| -> BTreeMap<_, _> {
+            let alone = match comparable {
+                true => these.elements.without(&others.elements),
+                false => these.elements.clone().into_list(),
+            };
+            alone.into_iter().map(|element| (element.key.clone(), element)).collect()
+        };
+        let (is, wanted) = (alone(live, desired), alone(desired, live));
         let change = |op, spec: &SetSpec, element: &Element, was| Change {
             op,
             object: Object::Element,
@@ -279,11 +283,10 @@ impl Comparison<'_> {
         for (key, element) in &wanted {
             match is.get(key).filter(|_| comparable) {
                 None => changes.push(change(ChangeOp::Add, &desired.spec, element, None)),
-                Some(was) if was != element => {
+                Some(was) => {
                     let was = render::element(&live.spec, was);
                     changes.push(change(ChangeOp::Change, &desired.spec, element, Some(was)));
                 }
-                Some(_) => {}
             }
         }
     }

@@ -23,7 +23,8 @@ use std::time::Duration;
         /var/lib/palisade/          the last five rulesets that were good, a change that waits for confirmation\n  \
         /run/palisade/lock          one change at a time\n\n\
         Exit status: 0 is success, 1 an error; `diff` exits with 2 when the kernel differs, `status` with 3 when nothing \
-        is loaded; `explain` with 2 when the connection is denied, with 3 when it can't tell."
+        is loaded; `explain` with 2 when the connection is denied, with 3 when it can't tell; `doctor` with 2 when \
+        there are findings."
 )]
 pub struct Cli {
     /// Options of every command.
@@ -99,8 +100,15 @@ pub enum Command {
     /// Lines with `-` stand in the kernel and not in the policy, lines with `+` in the policy and not in the kernel:
     /// what `apply` would remove and add. Packet counts are no difference, nor are policy lines that merely moved.
     ///
+    /// A set of more than 65,536 addresses is compared by the digest that the table keeps beside it, and by how many
+    /// elements the kernel counts; with --deep each of its elements, too.
+    ///
     /// Exit status: 0 in sync, 2 differs, 1 error.
-    Diff,
+    Diff {
+        /// Look up each element of large sets.
+        #[arg(long)]
+        deep: bool,
+    },
     /// Make the kernel match the policy.
     ///
     /// Sends the least change as one transaction that is carried out whole or not at all, made against the ruleset it
@@ -125,6 +133,9 @@ pub enum Command {
         /// loaded before is in force again when the time is over. TIME is 5 seconds at least and a day at most.
         #[arg(long, value_name = "TIME", value_parser = confirmation_time, conflicts_with = "dry_run")]
         confirm: Option<Duration>,
+        /// Look up each element of large sets before, as `diff --deep` does.
+        #[arg(long)]
+        deep: bool,
     },
     /// Keep what `apply --confirm` has loaded.
     ///
@@ -188,6 +199,23 @@ pub enum Command {
         #[arg(long)]
         planned: bool,
     },
+    /// Say which ports are listened on, whose they are, and who can reach them.
+    ///
+    /// Tells every TCP and UDP socket that takes what comes, with its process, and every port that a container publishes,
+    /// with its container; each with who reaches it by the live rules of all tables: everyone, groups of the policy,
+    /// addresses, containers, nobody. Containers are told by their engine, or else by the rules. Where it can't be told who
+    /// reaches a port, it says `unknown`, and why. No policy is read.
+    ///
+    /// Exit status: 0 it was told, 1 error.
+    Exposure,
+    /// Say what on this machine works against the policy, what each finding means, and what mends it.
+    ///
+    /// Looks at other firewalls and what they drop, at container engines and what they leave open, at sysctls and interfaces,
+    /// at the boot, and at the policy and whether it is loaded. Changes nothing, and runs no other program. What could not be
+    /// looked at is a finding, too.
+    ///
+    /// Exit status: 0 healthy, 2 findings, 1 error.
+    Doctor,
     /// Remove palisade's table, and with it every restriction that it enforces.
     ///
     /// Asks first. What other firewalls and container engines have loaded stays as it is.

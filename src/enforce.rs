@@ -2,7 +2,7 @@
 
 use crate::changes::changes;
 use crate::delta::{cost, delta, replacement};
-use crate::netlink::{CommitError, NetlinkError, Snapshot, Socket, encode};
+use crate::netlink::{CommitError, NetlinkError, Reading, Snapshot, Socket, encode};
 use crate::render;
 use crate::ruleset::{Table, TableId, split_origin};
 use crate::transaction::{Op, Transaction};
@@ -74,16 +74,21 @@ impl EnforceError {
     }
 }
 
-/// Makes the kernel hold `desired` (`None`: no such table) and verifies that it does.
+/// Makes the kernel hold `desired` (`None`: no such table) and verifies that it does. `reading` is how large sets are read.
 ///
 /// # Errors
 /// [`EnforceError`]; unless it says otherwise the old rules are in force.
-pub fn enforce(socket: &Socket, id: &TableId, desired: Option<&Table>) -> Result<Enforced, EnforceError> {
+pub fn enforce(
+    socket: &Socket,
+    id: &TableId,
+    desired: Option<&Table>,
+    reading: Reading<'_>,
+) -> Result<Enforced, EnforceError> {
     let (mut operations, mut committed, mut whole, mut before) = (0, None, false, None);
     let (begun, mut attempts) = (Instant::now(), 0);
     while attempts == 0 || begun.elapsed() < PATIENCE {
         attempts += 1;
-        let Some(snapshot) = socket.try_snapshot(id)? else {
+        let Some(snapshot) = socket.try_snapshot(id, reading)? else {
             tracing::debug!("another program changed the firewall while it was read: reading anew");
             continue;
         };

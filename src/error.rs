@@ -21,7 +21,7 @@ pub enum Error {
     /// An SSH session could not connect again.
     #[error(transparent)]
     Lockout(#[from] Lockouts),
-    /// `apply`, `diff`, `status`, `explain` or `disable` without the right to look or to change.
+    /// `apply`, `diff`, `status`, `explain`, `exposure`, `doctor` or `disable` without the right to look or to change.
     #[error(
         "`palisade {command}` needs the capability CAP_NET_ADMIN, which this process does not have: run it as root"
     )]

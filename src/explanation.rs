@@ -1,8 +1,9 @@
 //! What became of a connection, in words for whoever is asked at night why a port does not answer, and as JSON.
 
+use crate::owners::owner_of;
 use crate::render;
-use crate::ruleset::{Chain, Expr, Hook, Table, TableId, split_origin};
-use crate::simulate::{Doubt, Effect, Journey, Step, Translation, Verdict, Way};
+use crate::ruleset::{Expr, Hook, Table, TableId, split_origin};
+use crate::simulate::{Doubt, Effect, Journey, Packet, Path, State, Step, Translation, Transport, Verdict, Way};
 use serde_json::{Value, json};
 use std::fmt::Write;
 
@@ -228,42 +229,9 @@ fn sentence(comment: &str) -> &str {
     comment.strip_prefix("palisade: ").unwrap_or(comment)
 }
 
-/// How the chains, or the tables, of programs begin that are known for what they load.
-const OWNERS: [(&str, &str); 12] = [
-    ("ufw6-", "ufw"),
-    ("ufw-", "ufw"),
-    ("DOCKER", "Docker"),
-    ("docker-bridges", "Docker"),
-    ("firewalld", "firewalld"),
-    ("NETAVARK", "Podman"),
-    ("netavark", "Podman"),
-    ("CNI-", "Podman"),
-    ("LIBVIRT", "libvirt"),
-    ("KUBE-", "Kubernetes"),
-    ("f2b-", "fail2ban"),
-    ("cali-", "Calico"),
-];
-
-/// Which program a step is of, as far as names tell. iptables' own chains are whose chains they call.
+/// Which program a step is of, as far as names tell.
 fn owner(step: &Step<'_>, table: Option<&Table>) -> Option<&'static str> {
-    if is_ours(step) {
-        return Some("palisade");
-    }
-    let named = |name: &str| OWNERS.iter().find(|(prefix, _)| name.starts_with(prefix)).map(|(_, owner)| *owner);
-    let of_name = named(step.chain).or_else(|| named(&step.table.name));
-    of_name.or_else(|| {
-        let builtin = ["INPUT", "FORWARD", "OUTPUT"].contains(&step.chain);
-        let chain: &Chain = table.filter(|_| builtin)?.chains.get(step.chain)?;
-        let called = chain.rules.iter().filter_map(|rule| match rule.exprs.last()? {
-            Expr::Verdict(crate::ruleset::Verdict::Jump(chain) | crate::ruleset::Verdict::Goto(chain)) => {
-                named(chain)
-            }
-            _ => None,
-        });
-        // ufw says what the policies are wherever it is; an engine sets one of them where nobody else did.
-        let called: Vec<_> = called.collect();
-        called.iter().find(|owner| **owner == "ufw").or(called.first()).copied()
-    })
+    owner_of(step.table, step.chain, table)
 }
 
 fn hook(hook: Hook) -> String {
@@ -301,6 +269,20 @@ fn effect_words(done: &Effect<'_>) -> String {
         Effect::Translate(to) => format!("translated to {}", translation(to)),
         other => effect(other).to_owned(),
     }
+}
+
+/// A port that clients send from, of those that Linux and others take by themselves.
+const EPHEMERAL: u16 = 50_123;
+
+/// The answer of this machine to a packet that came through as it was sent, which has to come through as well.
+#[must_use]
+pub fn answer(packet: &Packet, first: &Journey<'_>) -> Option<Packet> {
+    let Transport::Ports { protocol, source, destination } = packet.transport else { return None };
+    let here = packet.path != Path::FromMachine && first.turns.last().is_some_and(|turn| turn.way == Way::Local);
+    let transport =
+        Transport::Ports { protocol, source: Some(destination), destination: source.unwrap_or(EPHEMERAL) };
+    let back = Packet::from_machine(packet.destination, packet.source, transport).in_state(State::Reply);
+    (here && first.trace.verdict == Verdict::Allow && first.translated.is_none()).then_some(back)
 }
 
 /// Why a ruleset alone does not tell: chains of bridges, which frames may pass or not.

@@ -118,8 +118,7 @@ fn telling_apart(table: &Table) -> Vec<String> {
         String::from_utf8_lossy(bytes.get(..end).unwrap_or_default()).into_owned()
     };
     let of_set = |set: &Set| -> Vec<String> {
-        let bounds = set.elements.iter().filter_map(|element| element.key.bounds());
-        let names = bounds.map(|(first, _)| name(first));
+        let names = set.elements.bounds().map(|(first, _)| name(first));
         if set.spec.key == KeyType::IFNAME { names.collect() } else { Vec::new() }
     };
     named.extend(table.sets.values().flat_map(of_set));

@@ -79,7 +79,7 @@ fn remember(socket: &Socket, id: &TableId, table: &Table, lost: &[Entry]) -> Res
         elements.sort_unstable();
         elements.dedup();
         if let (Some(found), false) = (table.sets.get(set), elements.is_empty()) {
-            ops.push(Op::AddElements { set: set.to_owned(), spec: found.spec.clone(), elements });
+            ops.push(Op::AddElements { set: set.to_owned(), spec: found.spec.clone(), elements: elements.into() });
         }
     }
     // Whatever generation: it takes nothing back that anybody has done.

@@ -1,6 +1,6 @@
 //! A change of one table, as an ordered list of operations.
 
-use crate::ruleset::{BaseChain, Element, Rule, SetSpec, TableId};
+use crate::ruleset::{BaseChain, Elements, Rule, SetSpec, TableId};
 
 /// Operations that the kernel carries out all together or not at all, in the order that they stand in.
 ///
@@ -65,7 +65,7 @@ pub enum Op {
         /// What the set is.
         spec: SetSpec,
         /// The elements, sorted.
-        elements: Vec<Element>,
+        elements: Elements,
     },
     /// Deletes elements.
     DeleteElements {
@@ -74,7 +74,7 @@ pub enum Op {
         /// What the set is.
         spec: SetSpec,
         /// The elements, sorted.
-        elements: Vec<Element>,
+        elements: Elements,
     },
     /// Adds a rule.
     AddRule {

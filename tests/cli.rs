@@ -29,13 +29,15 @@ error: there is no group `anny`
   |
   = help: did you mean `any`?
 ";
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 15] = [
     "check",
     "show",
     "diff",
     "apply",
     "status",
     "explain",
+    "exposure",
+    "doctor",
     "disable",
     "boot",
     "confirm",
@@ -233,6 +235,8 @@ fn help_tells_the_exit_statuses_of_every_command_whose_status_is_an_answer() {
         ),
         ("status", "Exit status: 0 active, 3 not active, 1 error"),
         ("explain", "Exit status: 0 allowed, 2 denied or rejected, 3 can't tell, 1 error"),
+        ("exposure", "Exit status: 0 it was told, 1 error"),
+        ("doctor", "Exit status: 0 healthy, 2 findings, 1 error"),
     ];
     for (command, sentence) in statuses {
         let help = run(&folder, &[command, "--help"]).stdout;
@@ -242,7 +246,8 @@ fn help_tells_the_exit_statuses_of_every_command_whose_status_is_an_answer() {
     let help = run(&folder, &["--help"]).stdout;
     let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
     let all = "Exit status: 0 is success, 1 an error; `diff` exits with 2 when the kernel differs, `status` with 3 \
-               when nothing is loaded; `explain` with 2 when the connection is denied, with 3 when it can't tell.";
+               when nothing is loaded; `explain` with 2 when the connection is denied, with 3 when it can't tell; \
+               `doctor` with 2 when there are findings.";
     assert!(words.contains(all), "{help}");
 }
 

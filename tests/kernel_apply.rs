@@ -5,7 +5,7 @@ mod support;
 use palisade::compile::compile;
 use palisade::enforce::enforce;
 use palisade::load::load;
-use palisade::netlink::Socket;
+use palisade::netlink::{Reading, Socket};
 use palisade::ruleset::{Expr, Rule, Table, TableId, Verdict};
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -403,7 +403,9 @@ fn a_rule_that_the_kernel_refuses_is_named_with_its_policy_line_and_nothing_chan
     };
     chain.rules.insert(1, refused);
 
-    let done = lab.host.run(|| enforce(&Socket::open().expect("a socket"), &TableId::palisade(), Some(&table)));
+    let done = lab.host.run(|| {
+        enforce(&Socket::open().expect("a socket"), &TableId::palisade(), Some(&table), Reading::ByDigest(&()))
+    });
 
     assert_eq!(
         done.expect_err("no chain is called so").to_string(),

@@ -114,7 +114,7 @@ fn a_program_that_asks_before_it_writes_gets_its_turns_and_so_does_palisade() {
                 while !stop.load(Ordering::Relaxed) {
                     let genid = writer.socket.generation().expect("a generation");
                     let (set, spec, elements) = writer.elements(number);
-                    let ops = vec![Op::AddElements { set, spec, elements }];
+                    let ops = vec![Op::AddElements { set, spec, elements: elements.into() }];
                     let transaction = Transaction { table: writer.table.clone(), ops };
                     let batch = encode(&transaction, &Handles::default(), genid).expect("it can be written");
                     match writer.socket.commit(&batch) {
@@ -180,7 +180,11 @@ fn a_program_that_keeps_changing_our_table_ends_in_a_sentence_and_in_time() {
                 while !stop.load(Ordering::Relaxed) {
                     // Nothing at all unless palisade has taken it away.
                     let elements = vec![Element::single(&[203, 0, 113, 66])];
-                    let op = Op::AddElements { set: "trusted-v4".to_owned(), spec: spec.clone(), elements };
+                    let op = Op::AddElements {
+                        set: "trusted-v4".to_owned(),
+                        spec: spec.clone(),
+                        elements: elements.into(),
+                    };
                     let transaction = Transaction { table: TableId::palisade(), ops: vec![op] };
                     let batch = encode(&transaction, &Handles::default(), 0).expect("it can be written");
                     commits += u32::from(socket.commit(&batch).is_ok());

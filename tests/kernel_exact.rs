@@ -11,7 +11,7 @@ use palisade::compile::compile;
 use palisade::delta::delta;
 use palisade::enforce::enforce;
 use palisade::load::load;
-use palisade::netlink::Socket;
+use palisade::netlink::{Reading, Socket};
 use palisade::render;
 use palisade::ruleset::{Table, TableId};
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
@@ -61,7 +61,7 @@ impl Kernel {
     }
 
     fn enforce(&self, table: Option<&Table>) -> Result<usize, TestCaseError> {
-        let done = enforce(&self.socket, &TableId::palisade(), table);
+        let done = enforce(&self.socket, &TableId::palisade(), table, Reading::ByDigest(&()));
         done.map(|done| done.operations).map_err(|error| TestCaseError::fail(error.to_string()))
     }
 

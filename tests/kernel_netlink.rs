@@ -7,7 +7,7 @@ mod netns;
 
 use netns::in_fresh_netns;
 use nix::errno::Errno;
-use palisade::netlink::{Batch, CommitError, Handles, NetlinkError, Snapshot, Socket, encode};
+use palisade::netlink::{Batch, CommitError, Handles, NetlinkError, Reading, Snapshot, Socket, encode};
 use palisade::ruleset::*;
 use palisade::transaction::{Op, Transaction};
 use proptest::prelude::*;
@@ -92,7 +92,7 @@ fn creation(table: &Table) -> Vec<Op> {
 /// Everything but what nft prints with the time of day, or can't print.
 fn printable() -> Table {
     let mut table = arbitrary::everything();
-    table.sets.get_mut("remembered").unwrap().elements.clear();
+    table.sets.get_mut("remembered").unwrap().elements = Elements::none();
     for chain in table.chains.values_mut() {
         chain.rules.retain(|rule| !rule.exprs.is_empty());
     }
@@ -151,11 +151,14 @@ fn all_operations_do_what_they_say() {
         let rule = rules.remove(1);
         ops.push(Op::DeleteRule { chain: "everything".to_owned(), index: 1, rule });
         for (name, set) in &mut table.sets {
-            let (kept, gone): (Vec<_>, Vec<_>) =
-                set.elements.drain(..).enumerate().partition(|(index, _)| index % 2 == 0);
+            let (kept, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut set.elements)
+                .into_list()
+                .into_iter()
+                .enumerate()
+                .partition(|(index, _)| index % 2 == 0);
             set.elements = kept.into_iter().map(|(_, element)| element).collect();
             let elements: Vec<_> = gone.into_iter().map(|(_, element)| element).collect();
-            ops.push(Op::DeleteElements { set: name.clone(), spec: set.spec.clone(), elements });
+            ops.push(Op::DeleteElements { set: name.clone(), spec: set.spec.clone(), elements: elements.into() });
         }
         socket.commit(&batch(&socket, ops, &handles)).unwrap();
         assert_eq!(live(&socket), table);
@@ -190,27 +193,27 @@ fn elements_are_added_and_deleted_between_neighbouring_intervals() {
             vec![
                 add_table(),
                 Op::AddSet { name: name.clone(), spec: spec.clone() },
-                Op::AddElements { set: name.clone(), spec: spec.clone(), elements: neighbours.clone() },
+                Op::AddElements { set: name.clone(), spec: spec.clone(), elements: neighbours.clone().into() },
             ],
         );
-        assert_eq!(live(&socket).sets["ports"].elements, neighbours);
+        assert_eq!(live(&socket).sets["ports"].elements, neighbours.into());
         commit(
             &socket,
             vec![
                 Op::DeleteElements {
                     set: name.clone(),
                     spec: spec.clone(),
-                    elements: vec![port(10, 10), port(65_535, 65_535)],
+                    elements: vec![port(10, 10), port(65_535, 65_535)].into(),
                 },
                 Op::AddElements {
                     set: name.clone(),
                     spec: spec.clone(),
-                    elements: vec![port(21, 29), port(40, 65_535)],
+                    elements: vec![port(21, 29), port(40, 65_535)].into(),
                 },
             ],
         );
         let expected = vec![port(0, 9), port(11, 20), port(21, 29), port(30, 39), port(40, 65_535)];
-        assert_eq!(live(&socket).sets["ports"].elements, expected);
+        assert_eq!(live(&socket).sets["ports"].elements, expected.into());
     });
 }
 
@@ -226,10 +229,10 @@ fn a_set_of_many_elements_takes_several_messages() {
             vec![
                 add_table(),
                 Op::AddSet { name: name.clone(), spec: spec.clone() },
-                Op::AddElements { set: name.clone(), spec: spec.clone(), elements: elements.clone() },
+                Op::AddElements { set: name.clone(), spec: spec.clone(), elements: elements.clone().into() },
             ],
         );
-        assert_eq!(live(&socket).sets["addresses"], Set { spec, elements });
+        assert_eq!(live(&socket).sets["addresses"], Set { spec, elements: elements.into() });
     });
 }
 
@@ -407,7 +410,7 @@ fn a_snapshot_is_never_a_mixture_of_two_rulesets() {
             let socket = socket();
             let mut seen = 0;
             for _ in 0..2_000 {
-                if let Some(snapshot) = socket.try_snapshot(&TableId::palisade()).unwrap() {
+                if let Some(snapshot) = socket.try_snapshot(&TableId::palisade(), Reading::ByDigest(&())).unwrap() {
                     let table = snapshot.table.unwrap();
                     assert!(states.contains(&table), "a mixture");
                     seen += 1;
@@ -440,7 +443,7 @@ fn a_batch_that_does_not_fit_the_send_buffer_says_so() {
         let ops = vec![
             add_table(),
             Op::AddSet { name: "s".to_owned(), spec: spec.clone() },
-            Op::AddElements { set: "s".to_owned(), spec, elements },
+            Op::AddElements { set: "s".to_owned(), spec, elements: elements.into() },
         ];
         let batch = batch(&socket(), ops, &Handles::default());
         // As in a user namespace: SO_SNDBUFFORCE is refused, and net.core.wmem_max holds.

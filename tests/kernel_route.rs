@@ -92,3 +92,41 @@ fn a_socket_speaks_of_the_namespace_that_it_was_opened_in() {
 
     assert_eq!(found, route(RouteKind::Unicast, "eth1"));
 }
+
+#[test]
+fn interfaces_are_told_with_their_kind_their_bridge_and_what_is_behind_them() {
+    let lab = Lab::new();
+    for command in [
+        "link add br0 type bridge",
+        "link add far type veth peer name port",
+        "link set port master br0",
+        "tuntap add dev tun0 mode tun",
+        "address add 10.8.0.1/24 dev tun0",
+        "link set tun0 up",
+        "route replace default nexthop via 203.0.113.9 dev eth0 nexthop via 10.77.0.2 dev eth1",
+    ] {
+        lab.host.ip(command);
+    }
+
+    let links = lab.host.run(|| Routing::open().expect("rtnetlink").topology().expect("the kernel tells"));
+
+    let told: Vec<_> = links
+        .iter()
+        .map(|link| {
+            (link.name.as_str(), link.kind.as_deref(), link.master.as_deref(), link.has_network, link.is_way_out)
+        })
+        .collect();
+    let veth = Some("veth");
+    assert_eq!(
+        told,
+        [
+            ("br0", Some("bridge"), None, false, false),
+            ("eth0", veth, None, true, true),
+            ("eth1", veth, None, true, true),
+            ("far", veth, None, false, false),
+            ("lo", None, None, false, false),
+            ("port", veth, Some("br0"), false, false),
+            ("tun0", Some("tun"), None, true, false),
+        ]
+    );
+}

@@ -7,7 +7,7 @@ mod support;
 use palisade::compile::compile;
 use palisade::enforce::enforce;
 use palisade::load::load;
-use palisade::netlink::Socket;
+use palisade::netlink::{Reading, Socket};
 use palisade::ruleset::{Table, TableId};
 use palisade::simulate::{Packet, State, Translation, Transport, Verdict, simulate_table};
 use proptest::prelude::*;
@@ -278,7 +278,8 @@ impl Range {
         let resolved = load(&path).map_err(|problems| fail(problems.render(false)))?;
         let id = TableId::palisade();
         let table = compile(&resolved).tables.remove(&id);
-        enforce(&self.socket, &id, table.as_ref()).map_err(|error| fail(error.to_string()))?;
+        enforce(&self.socket, &id, table.as_ref(), Reading::ByDigest(&()))
+            .map_err(|error| fail(error.to_string()))?;
         // What one policy let in is no connection to the next.
         output(self.lab.host.command("conntrack").arg("-F")).success();
         let snapshot = self.socket.snapshot(&id).map_err(|error| fail(error.to_string()))?;

@@ -9,7 +9,10 @@ use std::path::{Path, PathBuf};
 const PURE: &[&str] = &[
     "access",
     "changes",
+    "doctor",
     "explanation",
+    "exposure",
+    "owners",
     "policy",
     "ports",
     "resolve",

@@ -21,6 +21,11 @@ mod words;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_diff;
+
+#[cfg(test)]
+pub(crate) use tests::compiled as compiled_for_tests;
 
 pub use diff::{AccessChange, Port, access_changes, lines};
 pub use expect::unmet;

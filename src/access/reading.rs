@@ -116,7 +116,7 @@ fn targets<'a>(table: &'a Table, rule: &'a Rule) -> Vec<&'a str> {
         _ => None,
     };
     let of_set = |set: &'a Set| {
-        set.elements.iter().filter_map(move |element| match element.value.as_deref() {
+        set.elements.listed().iter().filter_map(move |element| match element.value.as_deref() {
             Some(ElementValue::Verdict(verdict)) => of(verdict),
             _ => None,
         })

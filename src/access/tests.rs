@@ -1,10 +1,10 @@
 //! What is said of all sources is what the simulator says of each.
 
-use super::diff::{Comparison, access_changes, lines};
+use super::diff::{access_changes, lines};
 use super::evaluate::Fate;
 use super::reading::{Asked, Reading};
 use super::region::Region;
-use super::space::{Prober, Space, Target, from_number};
+use super::space::{Prober, Space, from_number};
 use super::value::Version;
 use crate::compile::compile;
 use crate::facts::{Facts, ListFile, ProtocolNames, ServiceNames};
@@ -12,14 +12,14 @@ use crate::policies::{Written, config, policy};
 use crate::policy::parse;
 use crate::resolve::resolve;
 use crate::ruleset::{Hook, Rule, Table, TableId};
-use crate::simulate::{Outcomes, Packet, Verdict, simulate_table};
+use crate::simulate::{Outcomes, Packet, simulate_table};
 use proptest::prelude::*;
 use proptest::sample::Index;
-use proptest::test_runner::{RngAlgorithm, TestCaseError, TestRng};
+use proptest::test_runner::TestCaseError;
 use std::sync::Arc;
 
 /// A policy's table, with the names that generated policies use.
-pub(super) fn compiled(written: &Written) -> Table {
+pub(crate) fn compiled(written: &Written) -> Table {
     let file = |(index, (name, text)): (usize, (&String, &String))| {
         let text = Ok(Arc::from(text.as_str()));
         (name.clone(), ListFile { source: index + 1, path: name.into(), text })
@@ -139,111 +139,6 @@ fn every_rule_of_a_policy_is_understood() {
         for (name, chain) in &reading.chains {
             for (index, rule) in chain.rules.iter().enumerate() {
                 assert!(!rule.opaque, "{name} {index} {:?}", table.chains[*name].rules[index]);
-            }
-        }
-    }
-}
-
-/// What a table does with a packet: it passes, it does not, or it can't be told.
-fn passes(table: &Table, packet: &Packet) -> Option<bool> {
-    let id = TableId::palisade();
-    let trace = simulate_table(&id, table, packet);
-    match trace.verdict {
-        Verdict::Allow => Some(true),
-        _ => trace.outcomes.never_pass().then_some(false),
-    }
-}
-
-proptest! {
-    #![proptest_config(config(8))]
-
-    #[test]
-    fn who_gains_and_loses_is_what_the_simulator_says_one_by_one(
-        before in policy(),
-        after in policy(),
-        seed in any::<u64>(),
-    ) {
-        let (before, after) = (compiled(&before), compiled(&after));
-        let id = TableId::palisade();
-        let compared = Comparison::new(&id, [&before, &after]);
-        let mut random = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed.to_le_bytes(); 4].concat());
-        for _ in 0..10_000 {
-            let place = random.random_range(0..compared.space.places.len());
-            let number = random.random_range(0..compared.space.targets.len());
-            let (way, target) = (&compared.space.places[place], compared.space.targets[number]);
-            if way.published.is_some() && !matches!(target, Target::Ports { .. }) {
-                continue;
-            }
-            let family = random.random_range(0..2_usize);
-            let (version, regions) = (Version::ALL[family], &compared.regions[family]);
-            let cell = compared.cells[place][number][family];
-            // Any address, or one beside the edge of something.
-            let edges: Vec<u128> = [cell.gains, cell.loses].iter().flat_map(|region| regions.intervals(*region))
-                .flat_map(|&(first, last)| [first.saturating_sub(1), first, last, last.saturating_add(1)]).collect();
-            let anywhere = random.random::<u128>() & version.last();
-            let source = match edges.len() {
-                0 => anywhere,
-                len if random.random() => edges[random.random_range(0..len)].min(version.last()),
-                _ => anywhere,
-            };
-            // Any port of the class, to any address that a policy may name.
-            let target = match target {
-                Target::Ports { protocol, first, last } => {
-                    let port = random.random_range(first..=last);
-                    Target::Ports { protocol, first: port, last: port }
-                }
-                other => other,
-            };
-            let near = [0x0a00_0000_u128, 0xc000_0200, 0x2001_0db8 << 96, 5];
-            let machine = (near[random.random_range(0..4_usize)] + random.random_range(0..20_u128)) & version.last();
-            let machine = from_number(version, machine).expect("an address");
-            let source_port = random.random_range(1024..=u16::MAX - 1);
-            let packet = way.packet(from_number(version, source).expect("an address"), machine, target, Some(source_port));
-            let said = [cell.gains, cell.loses, cell.unknown].map(|region| regions.contains(region, source));
-            match (passes(&before, &packet), passes(&after, &packet)) {
-                (Some(false), Some(true)) => prop_assert!(said[0], "gains: {packet:?}"),
-                (Some(true), Some(false)) => prop_assert!(said[1], "loses: {packet:?}"),
-                // At another of this machine's addresses, or from another port, it may be otherwise.
-                (Some(_), Some(_)) => {}
-                _ => prop_assert!(said[2], "unknown: {packet:?}"),
-            }
-        }
-    }
-
-    #[test]
-    fn no_range_is_wider_or_narrower_than_what_changes(before in policy(), after in policy()) {
-        let tables = [compiled(&before), compiled(&after)];
-        let id = TableId::palisade();
-        let compared = Comparison::new(&id, [&tables[0], &tables[1]]);
-        for (family, version) in Version::ALL.into_iter().enumerate() {
-            let mut asks = Asked::default();
-            let readings = tables.each_ref().map(|table| Reading::new(table, version, &mut asks));
-            let mut prober = Prober::new(&id, version, tables.iter().zip(&readings));
-            for (place, cells) in compared.cells.iter().enumerate() {
-                for (target, cell) in compared.space.targets.iter().zip(cells) {
-                    let cell = cell[family];
-                    if cell == super::diff::Cell::default() {
-                        continue;
-                    }
-                    let packets: Vec<Packet> =
-                        prober.fates(&compared.space, place, *target).into_iter().map(|(packet, _)| packet).collect();
-                    let changes = |source: u128, gained: bool| {
-                        packets.iter().any(|packet| {
-                            let packet = Packet { source: from_number(version, source).expect("an address"), ..packet.clone() };
-                            let [was, is] = tables.each_ref().map(|table| passes(table, &packet));
-                            (was, is) == (Some(!gained), Some(gained))
-                        })
-                    };
-                    for (region, gained) in [(cell.gains, true), (cell.loses, false)] {
-                        for &(first, last) in compared.regions[family].intervals(region) {
-                            prop_assert!(changes(first, gained) && changes(last, gained));
-                            let outside = [first.checked_sub(1), last.checked_add(1).filter(|next| *next <= version.last())];
-                            for neighbour in outside.into_iter().flatten() {
-                                prop_assert!(!changes(neighbour, gained), "{target:?} {neighbour:x} changes too");
-                            }
-                        }
-                    }
-                }
             }
         }
     }

@@ -97,8 +97,7 @@ impl Test<'_> {
                 });
                 let nearest = above.checked_sub(1).and_then(|index| set.elements.get(index));
                 let within = nearest
-                    .and_then(|element| element.key.bounds())
-                    .is_some_and(|(_, last)| value <= last.as_slice());
+                    .is_some_and(|element| element.key.bounds().is_some_and(|(_, last)| value <= last.as_slice()));
                 match set.spec.value {
                     _ if !within => 0,
                     None => 1,
@@ -128,10 +127,7 @@ pub(super) enum SourceTest<'a> {
 
 /// The bounds of all elements but the catch-all.
 pub(super) fn bounds(set: &Set) -> impl Iterator<Item = (&[u8], &[u8])> {
-    set.elements
-        .iter()
-        .filter_map(|element| element.key.bounds())
-        .map(|(first, last)| (first.as_slice(), last.as_slice()))
+    set.elements.bounds()
 }
 
 /// Big-endian bytes, 16 at most, as a number.

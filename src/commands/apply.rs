@@ -7,7 +7,7 @@ use crate::changes::changes;
 use crate::delta::delta;
 use crate::error::Error;
 use crate::guard::check;
-use crate::netlink::Socket;
+use crate::netlink::{Reading, Socket};
 use crate::privileges::keep_net_admin_alone;
 use crate::render;
 use crate::ruleset::Table;
@@ -16,13 +16,17 @@ use serde_json::json;
 use std::path::Path;
 use std::time::Duration;
 
-pub(super) fn run(
-    path: &Path,
-    state: &State,
-    dry_run: bool,
-    force: bool,
-    confirm: Option<Duration>,
-) -> Result<Report, Error> {
+/// What was asked for beside the policy.
+#[derive(Clone, Copy)]
+pub(super) struct Options {
+    pub(super) dry_run: bool,
+    pub(super) force: bool,
+    pub(super) confirm: Option<Duration>,
+    pub(super) deep: bool,
+}
+
+pub(super) fn run(path: &Path, state: &State, options: Options) -> Result<Report, Error> {
+    let Options { dry_run, force, confirm, deep } = options;
     // Before the policy is read, so that of two applies at once the later one loads what is newest.
     let _lock = if dry_run { None } else { Some(lock(state, "apply")?) };
     let terms = confirm.map(|time| Terms::new(time, state));
@@ -34,23 +38,29 @@ pub(super) fn run(
     keep_net_admin_alone("apply")?;
     let socket = Socket::open()?;
     if dry_run {
-        return plan(&socket, &desired);
+        return plan(&socket, state, &desired, deep);
     }
     waiting::settle(&socket, state)?;
     waiting::none_waits(state)?;
-    match terms.filter(|_| differs(&socket, &desired).unwrap_or(true)) {
-        None => load_and_keep(&socket, state, &desired, path),
-        Some(terms) => load_for_a_while(&socket, state, &desired, path, terms),
+    match terms.filter(|_| differs(&socket, state, &desired, deep).unwrap_or(true)) {
+        None => load_and_keep(&socket, state, &desired, path, deep),
+        Some(terms) => load_for_a_while(&socket, state, &desired, path, (terms, deep)),
     }
 }
 
-fn differs(socket: &Socket, desired: &Desired) -> Result<bool, Error> {
-    let live = socket.snapshot(&desired.id)?.table;
+fn differs(socket: &Socket, state: &State, desired: &Desired, deep: bool) -> Result<bool, Error> {
+    let live = socket.snapshot_reading(&desired.id, Reading::new(&(&desired.table, state), deep))?.table;
     Ok(!delta(&desired.id, live.as_ref(), Some(&desired.table)).ops.is_empty())
 }
 
-fn load_and_keep(socket: &Socket, state: &State, desired: &Desired, path: &Path) -> Result<Report, Error> {
-    let loaded = loading::load(socket, state, Some(&desired.table))?;
+fn load_and_keep(
+    socket: &Socket,
+    state: &State,
+    desired: &Desired,
+    path: &Path,
+    deep: bool,
+) -> Result<Report, Error> {
+    let loaded = loading::load(socket, state, Some(&desired.table), deep)?;
     let kept = keep(state, &desired.table, path);
     let json = json!({
         "applied": true,
@@ -69,10 +79,10 @@ fn load_for_a_while(
     state: &State,
     desired: &Desired,
     path: &Path,
-    terms: Terms,
+    (terms, deep): (Terms, bool),
 ) -> Result<Report, Error> {
     let change = waiting::begin(socket, state, (&desired.table, path), terms)?;
-    let loaded = loading::load(socket, state, Some(&desired.table));
+    let loaded = loading::load(socket, state, Some(&desired.table), deep);
     let loaded = match loaded.and_then(|loaded| Ok((loaded, state.note_loaded(&change)?))) {
         Ok((loaded, ())) => loaded,
         Err(error) => {
@@ -111,8 +121,8 @@ fn keep(state: &State, table: &Table, policy: &Path) -> bool {
     kept.is_ok()
 }
 
-fn plan(socket: &Socket, desired: &Desired) -> Result<Report, Error> {
-    let live = socket.snapshot(&desired.id)?.table;
+fn plan(socket: &Socket, state: &State, desired: &Desired, deep: bool) -> Result<Report, Error> {
+    let live = socket.snapshot_reading(&desired.id, Reading::new(&(&desired.table, state), deep))?.table;
     let transaction = delta(&desired.id, live.as_ref(), Some(&desired.table));
     let changes = changes(&desired.id, live.as_ref(), Some(&desired.table));
     let access = match changes.is_empty() {

@@ -4,7 +4,7 @@ use super::{Desired, Report, loading, waiting};
 use crate::compile::compile;
 use crate::error::Error;
 use crate::lockdown::{lockdown, ssh_ports};
-use crate::netlink::Socket;
+use crate::netlink::{Reading, Socket};
 use crate::policy::Problems;
 use crate::privileges::{keep_net_admin_alone, may_change_firewall};
 use crate::ruleset::{Table, TableId};
@@ -106,7 +106,11 @@ impl Boot<'_> {
             Ok(operations) => return Ok((booted(Source::LastGood, &reasons), operations)),
             Err(why) => reasons.push(why),
         }
-        if self.socket.snapshot(&self.id).is_ok_and(|snapshot| snapshot.table.is_some()) {
+        if self
+            .socket
+            .snapshot_reading(&self.id, Reading::ByDigest(self.state))
+            .is_ok_and(|snapshot| snapshot.table.is_some())
+        {
             return Ok((booted(Source::Live, &reasons), 0));
         }
         let table = compile(&lockdown(ports)).tables.remove(&self.id).unwrap_or_default();
@@ -132,7 +136,7 @@ impl Boot<'_> {
     }
 
     fn load(&self, table: &Table) -> Result<usize, Error> {
-        Ok(loading::load(&self.socket, self.state, Some(table))?.operations)
+        Ok(loading::load(&self.socket, self.state, Some(table), false)?.operations)
     }
 }
 

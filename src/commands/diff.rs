@@ -4,16 +4,18 @@ use super::{Desired, Report};
 use crate::access::{access_changes, lines};
 use crate::changes::{changes, unified};
 use crate::error::Error;
-use crate::netlink::Socket;
+use crate::netlink::{Reading, Socket};
 use crate::privileges::keep_net_admin_alone;
+use crate::state::State;
 use anstyle::{AnsiColor, Style};
 use serde_json::json;
 use std::path::Path;
 
-pub(super) fn run(path: &Path) -> Result<Report, Error> {
+pub(super) fn run(path: &Path, state: &State, deep: bool) -> Result<Report, Error> {
     let desired = Desired::load(path)?;
     keep_net_admin_alone("diff")?;
-    let live = Socket::open()?.snapshot(&desired.id)?.table;
+    let known = (&desired.table, state);
+    let live = Socket::open()?.snapshot_reading(&desired.id, Reading::new(&known, deep))?.table;
     let changes = changes(&desired.id, live.as_ref(), Some(&desired.table));
     let access = match changes.is_empty() {
         true => Vec::new(),

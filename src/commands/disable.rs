@@ -3,7 +3,7 @@
 use super::{Report, lock, waiting};
 use crate::enforce::enforce;
 use crate::error::Error;
-use crate::netlink::Socket;
+use crate::netlink::{Reading, Socket};
 use crate::privileges::keep_net_admin_alone;
 use crate::ruleset::TableId;
 use crate::state::State;
@@ -14,7 +14,9 @@ pub(super) fn run(state: &State, yes: bool) -> Result<Report, Error> {
     keep_net_admin_alone("disable")?;
     let socket = Socket::open()?;
     let id = TableId::palisade();
-    if socket.snapshot(&id)?.table.is_none() && state.pending().is_ok_and(|change| change.is_none()) {
+    if socket.snapshot_reading(&id, Reading::ByDigest(state))?.table.is_none()
+        && state.pending().is_ok_and(|change| change.is_none())
+    {
         let json = json!({ "disabled": false, "active": false });
         return Ok(Report::ok(format!("{id} is not loaded: nothing to disable\n"), json));
     }
@@ -23,7 +25,7 @@ pub(super) fn run(state: &State, yes: bool) -> Result<Report, Error> {
     }
     // Not while somebody is asked, who may take an hour.
     let _lock = lock(state, "disable")?;
-    enforce(&socket, &id, None)?;
+    enforce(&socket, &id, None, Reading::ByDigest(state))?;
     if let Some(change) = waiting::pending(state) {
         // What it would bring back is a table.
         waiting::cancel(state, &change);

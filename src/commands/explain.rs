@@ -3,13 +3,13 @@
 use super::{Desired, Report};
 use crate::cli::Target;
 use crate::error::Error;
-use crate::explanation::{Explanation, beyond};
+use crate::explanation::{Explanation, answer, beyond};
 use crate::facts::legacy_tables;
 use crate::netlink::route::{RouteKind, Routing};
 use crate::netlink::{Live, LiveSets, Socket};
 use crate::privileges::keep_net_admin_alone;
 use crate::ruleset::{Table, TableId};
-use crate::simulate::{Interface, Journey, Packet, Path, Routes, State, Transport, Verdict, Way, follow, protocol};
+use crate::simulate::{Interface, Packet, Path, Routes, Transport, follow, protocol};
 use std::net::IpAddr;
 
 /// The exit status that says so.
@@ -113,15 +113,6 @@ fn packet(question: &Question<'_>, routing: &Routing) -> Result<Packet, Error> {
             Ok(packet.coming_in_by(interface))
         }
     }
-}
-
-/// The answer of this machine to a packet that came through as it was sent, which has to come through as well.
-fn answer(packet: &Packet, first: &Journey<'_>) -> Option<Packet> {
-    let Transport::Ports { protocol, destination, .. } = packet.transport else { return None };
-    let here = packet.path != Path::FromMachine && first.turns.last().is_some_and(|turn| turn.way == Way::Local);
-    let transport = Transport::Ports { protocol, source: Some(destination), destination: EPHEMERAL };
-    let back = Packet::from_machine(packet.destination, packet.source, transport).in_state(State::Reply);
-    (here && first.trace.verdict == Verdict::Allow && first.translated.is_none()).then_some(back)
 }
 
 /// A port that clients send from, of those that Linux and others take by themselves.

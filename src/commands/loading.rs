@@ -3,7 +3,7 @@
 use crate::enforce::enforce;
 use crate::error::Error;
 use crate::loaded;
-use crate::netlink::Socket;
+use crate::netlink::{Known, Reading, Socket};
 use crate::revoke::revoke;
 use crate::ruleset::{Table, TableId};
 use crate::state::State;
@@ -36,18 +36,27 @@ impl Loaded {
     }
 }
 
-/// Makes the kernel hold a table, `None` for none, stamped with the time.
+/// Makes the kernel hold a table, `None` for none, stamped with the time. With `deep` each element of large sets is looked up
+/// before.
 ///
 /// A process that is killed between the rules and the connections leaves a note, and the next one ends what was left.
-pub(super) fn load(socket: &Socket, state: &State, table: Option<&Table>) -> Result<Loaded, Error> {
+pub(super) fn load(socket: &Socket, state: &State, table: Option<&Table>, deep: bool) -> Result<Loaded, Error> {
     let id = TableId::palisade();
     let now = SystemTime::now();
     let stamped = table.map(|table| Table {
         comment: table.comment.as_ref().map(|comment| loaded::stamp(comment, now)),
         ..table.clone()
     });
+    let both;
+    let known: &dyn Known = match table {
+        Some(table) => {
+            both = (table, state);
+            &both
+        }
+        None => state,
+    };
     let interrupted = state.begin_revocation();
-    let enforced = enforce(socket, &id, stamped.as_ref()).inspect_err(|error| {
+    let enforced = enforce(socket, &id, stamped.as_ref(), Reading::new(known, deep)).inspect_err(|error| {
         if !interrupted && !error.has_changed_rules() {
             state.end_revocation();
         }

@@ -6,7 +6,10 @@ mod check;
 mod confirm;
 mod diff;
 mod disable;
+mod doctor;
+mod engines_said;
 mod explain;
+mod exposure;
 mod generate;
 mod loading;
 mod rollback;
@@ -53,8 +56,11 @@ pub fn run(cli: &Cli) -> Result<Report, Error> {
     match &cli.command {
         Command::Check => check::run(policy),
         Command::Show { format } => show::run(policy, *format),
-        Command::Diff => diff::run(policy),
-        Command::Apply { dry_run, force, confirm } => apply::run(policy, &state, *dry_run, *force, *confirm),
+        Command::Diff { deep } => diff::run(policy, &state, *deep),
+        Command::Apply { dry_run, force, confirm, deep } => {
+            let options = apply::Options { dry_run: *dry_run, force: *force, confirm: *confirm, deep: *deep };
+            apply::run(policy, &state, options)
+        }
         Command::Confirm => confirm::run(&state),
         Command::Rollback { undo: Some(id), watch, .. } => rollback::undo(&state, id, *watch),
         Command::Rollback { list: true, .. } => rollback::list(&state),
@@ -64,6 +70,8 @@ pub fn run(cli: &Cli) -> Result<Report, Error> {
             let question = explain::Question { target: *target, from: *from, to: *to, on: on.as_deref() };
             explain::run(policy, &question, *planned)
         }
+        Command::Doctor => doctor::run(policy, &state),
+        Command::Exposure => exposure::run(),
         Command::Disable { yes } => disable::run(&state, *yes),
         Command::Boot => boot::run(policy, &state),
         Command::Schema => generate::schema(),

@@ -4,7 +4,7 @@ use super::{Report, loading, lock, sessions, waiting};
 use crate::error::Error;
 use crate::guard::check;
 use crate::keeper::READY;
-use crate::netlink::Socket;
+use crate::netlink::{Reading, Socket};
 use crate::privileges::{keep_net_admin_alone, may_change_firewall};
 use crate::ruleset::TableId;
 use crate::state::{Change, Identity, State, clock};
@@ -40,8 +40,8 @@ pub(super) fn run(state: &State, to: Option<u32>, force: bool) -> Result<Report,
     if let Some(change) = waits {
         waiting::undo(&socket, state, &change)?;
     }
-    let left = socket.snapshot(&id)?.table;
-    let loaded = loading::load(&socket, state, stored.table.as_ref())?;
+    let left = socket.snapshot_reading(&id, Reading::ByDigest(state))?.table;
+    let loaded = loading::load(&socket, state, stored.table.as_ref(), false)?;
     let kept = remember(state, number, &stored.about.identity, Identity::of(left.as_ref()).ok());
     let text = match loaded.operations {
         0 => format!("nothing to do: the kernel already holds ruleset {number}\n"),
@@ -80,14 +80,14 @@ fn undone(change: &Change) -> Report {
 }
 
 /// What the kernel holds.
-fn live() -> Result<Identity, Error> {
-    let table = Socket::open()?.snapshot(&TableId::palisade())?.table;
+fn live(state: &State) -> Result<Identity, Error> {
+    let table = Socket::open()?.snapshot_reading(&TableId::palisade(), Reading::ByDigest(state))?.table;
     Ok(Identity::of(table.as_ref())?)
 }
 
 pub(super) fn list(state: &State) -> Result<Report, Error> {
     // What is kept is told whatever the kernel says: without it, or without the right to ask it, none is marked live.
-    let live = may_change_firewall().then(live).transpose().unwrap_or_else(|error| {
+    let live = may_change_firewall().then(|| live(state)).transpose().unwrap_or_else(|error| {
         tracing::warn!("which of them is in force can't be told: {error}");
         None
     });

@@ -6,7 +6,7 @@ use crate::changes::changes;
 use crate::error::Error;
 use crate::loaded;
 use crate::lockdown;
-use crate::netlink::Socket;
+use crate::netlink::{Reading, Socket};
 use crate::privileges::keep_net_admin_alone;
 use crate::resolve::Service;
 use crate::ruleset::{Expr, Rule, Table, TableId, Verdict};
@@ -40,7 +40,9 @@ pub(super) fn run(path: &Path, state: &State) -> Result<Report, Error> {
     let desired = Desired::load(path);
     keep_net_admin_alone("status")?;
     let id = TableId::palisade();
-    let Some(live) = Socket::open()?.snapshot(&id)?.table else {
+    let nothing = Table::default();
+    let known = (desired.as_ref().map_or(&nothing, |desired| &desired.table), state);
+    let Some(live) = Socket::open()?.snapshot_reading(&id, Reading::ByDigest(&known))?.table else {
         let json = json!({ "active": false, "in_sync": false, "services": [], "denied": {} });
         return Ok(Report { status: 3, text: "not active: `palisade apply` loads the policy\n".to_owned(), json });
     };

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::facts::Caller;
 use crate::keeper;
 use crate::lockdown::{lockdown, ssh_ports};
-use crate::netlink::Socket;
+use crate::netlink::{Reading, Socket};
 use crate::ruleset::{Table, TableId};
 use crate::state::{Change, State, Stored};
 use std::path::Path;
@@ -33,7 +33,7 @@ pub(super) fn begin(
     (desired, policy): (&Table, &Path),
     terms: Terms,
 ) -> Result<Change, Error> {
-    let live = socket.snapshot(&TableId::palisade())?.table;
+    let live = socket.snapshot_reading(&TableId::palisade(), Reading::ByDigest(&(desired, state)))?.table;
     let previous = Stored::new(live.as_ref(), None)?;
     let desired = Stored::new(Some(desired), Some(policy))?;
     let mut change = Change::new(terms.time, policy, terms.caller);
@@ -58,7 +58,7 @@ pub(super) fn undo(socket: &Socket, state: &State, change: &Change) -> Result<()
             Some(state.last_good().and_then(|(_, stored)| stored.table).unwrap_or_else(locked_down))
         }
     };
-    loading::load(socket, state, table.as_ref())?;
+    loading::load(socket, state, table.as_ref(), false)?;
     if let Err(error) = forget(state, previous.ok().as_ref()) {
         tracing::error!("the change is undone, but {error}");
         note_settled(state, change);

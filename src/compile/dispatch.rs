@@ -57,7 +57,7 @@ impl<'a> Compiler<'a> {
         }
         let comment = Some(self.says(comment, Origin::File));
         let spec = SetSpec { value: Some(MapValue::Verdict), comment, ..SetSpec::new(key, flags) };
-        self.set(name, Set { spec, elements });
+        self.set(name, Set { spec, elements: elements.into() });
     }
 
     /// The rules that ask those maps; input and forward share them, and so every service.

@@ -16,7 +16,8 @@
 //!
 //! Services are looked up by the port that the outside sees (`ct original proto-dst`), so a host process and a port
 //! published by a container are admitted by the same rule. The cost of a packet does not grow with the number of
-//! services or sources: ports are keys of a verdict map, sources are elements of sets.
+//! services or sources: ports are keys of a verdict map, sources are elements of sets. A chain that nothing leads to,
+//! `manifest`, tells what large sets hold.
 
 mod dispatch;
 mod essentials;
@@ -53,6 +54,7 @@ pub fn compile(resolved: &Resolved) -> Ruleset {
     compiler.input();
     compiler.forward();
     compiler.output();
+    compiler.table.add_manifest();
     Ruleset { tables: BTreeMap::from([(TableId::palisade(), compiler.table)]) }
 }
 

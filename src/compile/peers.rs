@@ -3,8 +3,24 @@
 use super::Compiler;
 use super::statement::{Origin, Statement, Version, interface_elements, when};
 use crate::resolve::{Interface, Line, Peers};
-use crate::ruleset::{Addresses, KeyType, Set, SetFlags, SetSpec};
+use crate::ruleset::{Address, Addresses, Elements, KeyType, Set, SetFlags, SetSpec};
 use std::collections::BTreeSet;
+
+/// From so many intervals on, single addresses have a set of their own.
+const MANY: usize = 1_024;
+
+/// The set of an owner's single addresses. The dot keeps it apart from a group's, whose name has none.
+fn hosts_name(owner: &str, version: Version) -> String {
+    format!("{owner}.hosts-{}", version.suffix())
+}
+
+/// The size to declare for so many elements: the kernel makes its hash that large at once. With some room, and in steps of an
+/// eighth, so that a few elements more do not make another set of it.
+fn room(count: usize) -> u32 {
+    let wanted = u32::try_from(count.saturating_add(count / 16)).unwrap_or(u32::MAX);
+    let step = (wanted.checked_next_power_of_two().unwrap_or(u32::MAX) / 16).max(1);
+    wanted.div_ceil(step).saturating_mul(step)
+}
 
 impl Compiler<'_> {
     /// `GROUP-v4`, `GROUP-v6` and `GROUP-if` of every group that is used: one change of a group is one change of a set.
@@ -12,7 +28,7 @@ impl Compiler<'_> {
         for (name, group) in &self.policy.groups {
             let origin = group.line.map_or(Origin::BuiltIn, |line| Origin::Line(Some(line)));
             let comment = self.says(&format!("group {name}"), origin);
-            self.address_sets(&format!("{name}-"), &group.addresses, &comment);
+            self.source_sets(name, &group.addresses, &comment);
             self.interface_set(format!("{name}-if"), &group.interfaces, comment);
         }
     }
@@ -21,22 +37,45 @@ impl Compiler<'_> {
     /// groups, whose names have none.
     pub(super) fn literal_sets(&mut self, owner: &str, list: &str, what: &str, peers: &Peers) {
         let comment = self.says(what, Origin::Line(peers.line));
-        self.address_sets(&format!("{owner}.{list}-"), &peers.addresses, &comment);
+        self.source_sets(&format!("{owner}.{list}"), &peers.addresses, &comment);
         self.interface_set(format!("{owner}.{list}-if"), &peers.interfaces, comment);
     }
 
-    /// The sets `PREFIXv4` and `PREFIXv6`, each only when it has an element.
+    /// The sets of sources that [`alternatives`](Self::alternatives) asks: `OWNER-v4` and `OWNER-v6`; and where there are
+    /// many, `OWNER.hosts-v4` and `OWNER.hosts-v6` for single addresses. Each only when it has an element.
+    fn source_sets(&mut self, owner: &str, addresses: &Addresses, comment: &str) {
+        self.sources(owner, Version::V4, addresses.v4.as_slice(), comment);
+        self.sources(owner, Version::V6, addresses.v6.as_slice(), comment);
+    }
+
+    /// The kernel takes seven times as long to load an interval as a single address, which a hash holds.
+    fn sources<A: Address>(&mut self, owner: &str, version: Version, intervals: &[(A, A)], comment: &str) {
+        if intervals.len() < MANY {
+            return self.address_set(format!("{owner}-{}", version.suffix()), version, intervals, comment);
+        }
+        let (hosts, networks): (Vec<_>, Vec<_>) = intervals.iter().copied().partition(|(first, last)| first == last);
+        self.address_set(format!("{owner}-{}", version.suffix()), version, &networks, comment);
+        if !hosts.is_empty() {
+            let mut spec = SetSpec::new(version.key(), SetFlags::default());
+            spec.comment = Some(comment.to_owned());
+            spec.size = Some(room(hosts.len()));
+            let elements = Elements::of_addresses(&hosts);
+            self.set(hosts_name(owner, version), Set { spec, elements });
+        }
+    }
+
+    /// The sets `PREFIX-v4` and `PREFIX-v6`, each only when it has an element.
     pub(super) fn address_sets(&mut self, prefix: &str, addresses: &Addresses, comment: &str) {
-        for version in Version::ALL {
-            let elements = match version {
-                Version::V4 => addresses.v4_elements(),
-                Version::V6 => addresses.v6_elements(),
-            };
-            if !elements.is_empty() {
-                let mut spec = SetSpec::new(version.key(), SetFlags::INTERVAL);
-                spec.comment = Some(comment.to_owned());
-                self.set(format!("{prefix}{}", version.suffix()), Set { spec, elements });
-            }
+        let name = |version: Version| format!("{prefix}-{}", version.suffix());
+        self.address_set(name(Version::V4), Version::V4, addresses.v4.as_slice(), comment);
+        self.address_set(name(Version::V6), Version::V6, addresses.v6.as_slice(), comment);
+    }
+
+    fn address_set<A: Address>(&mut self, name: String, version: Version, intervals: &[(A, A)], comment: &str) {
+        if !intervals.is_empty() {
+            let mut spec = SetSpec::new(version.key(), SetFlags::INTERVAL);
+            spec.comment = Some(comment.to_owned());
+            self.set(name, Set { spec, elements: Elements::of_addresses(intervals) });
         }
     }
 
@@ -46,7 +85,7 @@ impl Compiler<'_> {
         let elements = interface_elements(interfaces);
         if !elements.is_empty() {
             let spec = SetSpec { comment: Some(comment), ..SetSpec::new(KeyType::IFNAME, SetFlags::INTERVAL) };
-            self.set(name, Set { spec, elements });
+            self.set(name, Set { spec, elements: elements.into() });
         }
     }
 
@@ -60,12 +99,25 @@ impl Compiler<'_> {
         for (name, line) in &peers.groups {
             if let Some(group) = self.policy.groups.get(name) {
                 let words = format!("from {name}");
-                all.add(&format!("{name}-"), &group.addresses, !group.interfaces.is_empty(), &words, Some(*line));
+                self.matches(&mut all, name, !group.interfaces.is_empty(), &words, Some(*line));
             }
         }
-        let prefix = format!("{owner}.{list}-");
-        all.add(&prefix, &peers.addresses, !peers.interfaces.is_empty(), "from those listed", peers.line);
+        let owner = format!("{owner}.{list}");
+        self.matches(&mut all, &owner, !peers.interfaces.is_empty(), "from those listed", peers.line);
         all
+    }
+
+    /// Adds a match for each of the sets of that owner that exists.
+    fn matches(&self, all: &mut Alternatives, owner: &str, interfaces: bool, words: &str, line: Option<Line>) {
+        if interfaces {
+            all.by_interface.push((when().iifname_in(&format!("{owner}-if")), words.to_owned(), line));
+        }
+        for version in Version::ALL {
+            let names = [format!("{owner}-{}", version.suffix()), hosts_name(owner, version)];
+            for name in names.into_iter().filter(|name| self.table.sets.contains_key(name)) {
+                all.by_address.push((when().source_in(version, &name), words.to_owned(), line));
+            }
+        }
     }
 }
 
@@ -81,21 +133,6 @@ pub(super) struct Alternatives {
     pub(super) by_interface: Vec<Match>,
     /// By its source address.
     pub(super) by_address: Vec<Match>,
-}
-
-impl Alternatives {
-    /// Adds a match for each of the sets `PREFIXv4`, `PREFIXv6` and `PREFIXif` that exists.
-    fn add(&mut self, prefix: &str, addresses: &Addresses, interfaces: bool, words: &str, line: Option<Line>) {
-        if interfaces {
-            self.by_interface.push((when().iifname_in(&format!("{prefix}if")), words.to_owned(), line));
-        }
-        for (version, none) in [(Version::V4, addresses.v4.is_empty()), (Version::V6, addresses.v6.is_empty())] {
-            if !none {
-                let source = when().source_in(version, &format!("{prefix}{}", version.suffix()));
-                self.by_address.push((source, words.to_owned(), line));
-            }
-        }
-    }
 }
 
 impl IntoIterator for Alternatives {

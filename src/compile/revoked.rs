@@ -7,7 +7,7 @@
 
 use super::Compiler;
 use super::statement::{Origin, Version, when};
-use crate::ruleset::{REVOKED_V4, REVOKED_V6, Rule, Set, SetFlags, SetSpec};
+use crate::ruleset::{Elements, REVOKED_V4, REVOKED_V6, Rule, Set, SetFlags, SetSpec};
 
 /// How many ended connections are remembered. When the sets are full the oldest are not forgotten for it: the ones that
 /// do not fit end as far as deleting their entries ends them.
@@ -31,7 +31,7 @@ impl Compiler<'_> {
                 comment: Some(comment),
                 ..SetSpec::new(version.flow(), SetFlags::DYNAMIC.with(SetFlags::TIMEOUT))
             };
-            self.set(set, Set { spec, elements: Vec::new() });
+            self.set(set, Set { spec, elements: Elements::none() });
             let comment = self.says("a connection that lost its access stays shut", Origin::BuiltIn);
             rules.push(when().flow_in(version, set).remember_flow(version, set).counter().drop().because(comment));
         }

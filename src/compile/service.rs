@@ -5,7 +5,7 @@ use super::forward::CONTAINERS;
 use super::peers::{Alternatives, Match};
 use super::statement::{Origin, Version, when};
 use crate::resolve::{Action, Line, Rate, Service};
-use crate::ruleset::{Rule, Set, SetFlags, SetSpec};
+use crate::ruleset::{Elements, Rule, Set, SetFlags, SetSpec};
 
 /// How many source addresses a limit remembers. When it is full further sources are not limited: whoever can send
 /// from more addresses than this must not be able to shut out the rest.
@@ -29,7 +29,7 @@ impl Compiler<'_> {
         self.literal_sets(name, "except", &format!("{name}: who may not, all the same"), &service.except);
         let origin = Origin::Line(Some(service.line));
         let comment = self.says(&format!("{name}: the addresses it holds for"), origin);
-        self.address_sets(&format!("{name}.to-"), &service.to, &comment);
+        self.address_sets(&format!("{name}.to"), &service.to, &comment);
         let comment = self.says(&format!("{name}: the interfaces it holds for"), origin);
         self.interface_set(format!("{name}.on"), &service.on, comment);
         if let Some(rate) = service.limit {
@@ -42,7 +42,7 @@ impl Compiler<'_> {
                     comment: Some(comment),
                     ..SetSpec::new(version.key(), SetFlags::DYNAMIC.with(SetFlags::TIMEOUT))
                 };
-                self.set(limit_set(name, version), Set { spec, elements: Vec::new() });
+                self.set(limit_set(name, version), Set { spec, elements: Elements::none() });
             }
         }
     }

@@ -358,7 +358,7 @@ impl Statement {
 fn anonymous(key: KeyType, value: Option<MapValue>, mut elements: Vec<Element>) -> SetRef {
     elements.sort_unstable();
     let spec = SetSpec { value, ..SetSpec::new(key, SetFlags::CONSTANT) };
-    SetRef::Anonymous(Box::new(Set { spec, elements }))
+    SetRef::Anonymous(Box::new(Set { spec, elements: elements.into() }))
 }
 
 /// An interface's name as the kernel's registers hold it: 16 bytes, the rest filled.

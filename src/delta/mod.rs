@@ -14,9 +14,10 @@ mod model;
 mod tests;
 
 use crate::ruleset::{
-    BaseChain, Chain, Element, ElementValue, Expr, Rule, Set, SetFlags, SetRef, Table, TableId, Verdict,
+    BaseChain, Chain, Element, ElementValue, Elements, Expr, Rule, Set, SetFlags, SetRef, Table, TableId, Verdict,
 };
 use crate::transaction::{Op, Transaction};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 /// `NFT_TABLE_F_DORMANT`, the one flag that can be changed in place.
@@ -222,7 +223,7 @@ impl<'a> Difference<'a> {
         match expr {
             Expr::Lookup { set: SetRef::Named(name), .. } => self.stale_sets.contains(name),
             Expr::Lookup { set: SetRef::Anonymous(set), .. } => {
-                set.elements.iter().any(|element| self.leads_to_stale(element))
+                set.elements.iter().any(|element| self.leads_to_stale(&element))
             }
             Expr::Dynset { set, exprs, .. } => {
                 self.stale_sets.contains(set) || exprs.iter().any(|expr| self.names_stale(expr))
@@ -294,16 +295,20 @@ fn can_become(live: &Chain, desired: &Chain) -> bool {
 }
 
 /// The elements of `these` that `others` has not, or that `anyway` names. Both are sorted.
-fn difference(these: &[Element], others: &[Element], anyway: impl Fn(&Element) -> bool) -> Vec<Element> {
-    let is_new = |element: &&Element| others.binary_search(element).is_err() || anyway(element);
-    these.iter().filter(is_new).cloned().collect()
+fn difference(these: &Elements, others: &Elements, anyway: impl Fn(&Element) -> bool) -> Elements {
+    // What is packed maps to nothing.
+    if these.packed().is_some() {
+        return these.without(others).into();
+    }
+    let is_new = |element: &Cow<'_, Element>| !others.contains(element) || anyway(element);
+    these.iter().filter(is_new).map(Cow::into_owned).collect()
 }
 
 fn add_set(name: &str, set: &Set) -> Op {
     Op::AddSet { name: name.to_owned(), spec: set.spec.clone() }
 }
 
-fn add_elements(name: &str, set: &Set, elements: Vec<Element>) -> Option<Op> {
+fn add_elements(name: &str, set: &Set, elements: Elements) -> Option<Op> {
     (!elements.is_empty()).then(|| Op::AddElements { set: name.to_owned(), spec: set.spec.clone(), elements })
 }
 

@@ -67,7 +67,7 @@ impl Model {
                 }
             }
             Op::AddSet { name, spec } => {
-                let set = Set { spec: spec.clone(), elements: Vec::new() };
+                let set = Set { spec: spec.clone(), elements: Vec::new().into() };
                 if table.sets.insert(name.clone(), set).is_some() {
                     return Err("the set exists".to_owned());
                 }
@@ -80,23 +80,27 @@ impl Model {
             }
             Op::AddElements { set, elements, .. } => {
                 let set = table.sets.get_mut(set).ok_or("no such set")?;
+                let mut list = std::mem::take(&mut set.elements).into_list();
                 for element in elements {
-                    if set.elements.iter().any(|other| other.key == element.key) {
+                    if list.iter().any(|other| other.key == element.key) {
                         return Err("the element exists".to_owned());
                     }
-                    set.elements.push(element.clone());
+                    list.push(element.into_owned());
                 }
-                set.elements.sort();
+                list.sort();
+                set.elements = list.into();
             }
             Op::DeleteElements { set, elements, .. } => {
                 let set = table.sets.get_mut(set).ok_or("no such set")?;
+                let mut list = std::mem::take(&mut set.elements).into_list();
                 for element in elements {
-                    let before = set.elements.len();
-                    set.elements.retain(|other| other.key != element.key);
-                    if set.elements.len() == before {
+                    let before = list.len();
+                    list.retain(|other| other.key != element.key);
+                    if list.len() == before {
                         return Err("no such element".to_owned());
                     }
                 }
+                set.elements = list.into();
             }
             Op::AddRule { chain, rule, before } => {
                 let positions = self.positions.get_mut(chain).ok_or("no such chain")?;
@@ -121,7 +125,7 @@ impl Model {
         let missing = match op {
             Op::AddRule { rule, .. } => rule_names(rule).find(|name| !exists(table, name)),
             Op::AddElements { elements, .. } => {
-                elements.iter().filter_map(element_names).find(|name| !exists(table, name))
+                elements.listed().iter().filter_map(element_names).find(|name| !exists(table, name))
             }
             _ => None,
         };
@@ -145,13 +149,15 @@ fn exists(table: &Table, name: &Name<'_>) -> bool {
 /// All that rules and elements of the table refer to.
 fn names(table: &Table) -> impl Iterator<Item = Name<'_>> {
     let rules = table.chains.values().flat_map(|chain| &chain.rules).flat_map(rule_names);
-    rules.chain(table.sets.values().flat_map(|set| &set.elements).filter_map(element_names))
+    rules.chain(table.sets.values().flat_map(|set| set.elements.listed()).filter_map(element_names))
 }
 
 fn rule_names(rule: &Rule) -> impl Iterator<Item = Name<'_>> {
     rule.exprs.iter().flat_map(|expr| match expr {
         Expr::Lookup { set: SetRef::Named(name), .. } | Expr::Dynset { set: name, .. } => vec![Name::Set(name)],
-        Expr::Lookup { set: SetRef::Anonymous(set), .. } => set.elements.iter().filter_map(element_names).collect(),
+        Expr::Lookup { set: SetRef::Anonymous(set), .. } => {
+            set.elements.listed().iter().filter_map(element_names).collect()
+        }
         Expr::Verdict(verdict) => verdict_name(verdict).into_iter().collect(),
         _ => Vec::new(),
     })

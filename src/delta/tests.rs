@@ -75,7 +75,7 @@ prop_compose! {
                     set: SetRef::Anonymous(Box::new(Set {
                         spec: SetSpec { value: Some(MapValue::Verdict), ..SetSpec::new(KeyType::CT_STATE, SetFlags::CONSTANT) },
                         elements: vec![Element::single(&[0, 0, 0, 1])
-                            .with_verdict(target(*index).map_or(Verdict::Drop, Verdict::Goto))],
+                            .with_verdict(target(*index).map_or(Verdict::Drop, Verdict::Goto))].into(),
                     })),
                     sreg: Register::ONE,
                     dreg: Some(Register::Verdict),
@@ -202,7 +202,7 @@ fn one_address_more_in_a_group_is_one_element_more_in_its_set() {
     let expected = vec![Op::AddElements {
         set: "trusted-v4".to_owned(),
         spec: SetSpec::new(KeyType::IPV4_ADDR, SetFlags::INTERVAL),
-        elements: vec![Element::single(&[1, 1, 1, 2])],
+        elements: vec![Element::single(&[1, 1, 1, 2])].into(),
     }];
     assert_eq!(transaction.ops, expected);
 }
@@ -225,7 +225,7 @@ fn what_the_kernel_deletes_with_a_rule_is_not_deleted_by_name() {
     let (second, third) = (rules[1].clone(), rules[2].clone());
     live.chains.insert("__chain7".to_owned(), Chain { rules: vec![rule("x")], ..Chain::default() });
     let spec = SetSpec::new(KeyType::IPV4_ADDR, SetFlags::ANONYMOUS.with(SetFlags::DYNAMIC));
-    live.sets.insert("flood".to_owned(), Set { spec, elements: Vec::new() });
+    live.sets.insert("flood".to_owned(), Set { spec, elements: Vec::new().into() });
 
     let gone = |index, rule| Op::DeleteRule { chain: "a".to_owned(), index, rule };
     let transaction = delta(&TableId::palisade(), Some(&live), Some(&desired));

@@ -2,17 +2,29 @@
 //! the policy names.
 
 mod ancestors;
+mod dockerd;
+mod engines;
 mod legacy;
+mod listeners;
 mod names;
+mod nft_files;
+mod published;
 mod sessions;
 mod trusted;
+mod units;
 mod users;
 
 pub use ancestors::Caller;
-pub use legacy::legacy_tables;
+pub use dockerd::{DockerOptions, docker_options};
+pub use engines::{EngineError, EngineKind, get, running_engines};
+pub use legacy::{legacy_tables, loaded_legacy_tables};
+pub use listeners::{Holder, Listener, listeners};
 pub use names::{ProtocolNames, ServiceNames};
+pub use nft_files::{Flush, flushes};
+pub use published::{PublishedPort, published_ports};
 pub use sessions::{Session, ssh_sessions};
 pub use trusted::{MAX_LIST, MAX_POLICY, Refusal, read_trusted};
+pub use units::{UnitState, systemd_runs, unit_commands, unit_state};
 
 use crate::policy::{Policy, decode};
 use crate::policy::{Source, Sources};
@@ -117,5 +129,6 @@ fn read_text(path: &Path, max_bytes: u64) -> Result<Arc<str>, Refusal> {
         },
         help: problem.help,
         missing: false,
+        writable: false,
     })
 }

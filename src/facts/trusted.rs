@@ -34,6 +34,8 @@ pub struct Refusal {
     pub help: Option<String>,
     /// Whether the file simply is not there, in a folder that is.
     pub missing: bool,
+    /// Whether someone else could have written it.
+    pub writable: bool,
 }
 
 impl From<Refusal> for Diagnostic {
@@ -48,11 +50,15 @@ impl From<Refusal> for Diagnostic {
 
 impl Refusal {
     fn new(message: String) -> Self {
-        Self { message, help: None, missing: false }
+        Self { message, help: None, missing: false, writable: false }
     }
 
     fn help(self, help: impl Into<String>) -> Self {
         Self { help: Some(help.into()), ..self }
+    }
+
+    fn of_a_writer(self) -> Self {
+        Self { writable: true, ..self }
     }
 }
 
@@ -208,7 +214,8 @@ fn check_owner(step: &Step, stat: &FileStat) -> Result<(), Refusal> {
     let owner = user_name(stat.st_uid);
     let change = if matches!(kind(stat), SFlag::S_IFLNK) { "chown -h" } else { "chown" };
     Err(Refusal::new(format!("{} belongs to {owner}, who could change the firewall with it", step.path.display()))
-        .help(format!("`{change} root {}`", step.path.display())))
+        .help(format!("`{change} root {}`", step.path.display()))
+        .of_a_writer())
 }
 
 fn check_mode(step: &Step, stat: &FileStat) -> Result<(), Refusal> {
@@ -225,7 +232,8 @@ fn check_mode(step: &Step, stat: &FileStat) -> Result<(), Refusal> {
     let path = step.path.display();
     let what = if matches!(kind(stat), SFlag::S_IFDIR) { "the folder " } else { "" };
     Err(Refusal::new(format!("{what}{path} can be written by {who}, who could change the firewall with it"))
-        .help(format!("`chmod {mend} {path}`")))
+        .help(format!("`chmod {mend} {path}`"))
+        .of_a_writer())
 }
 
 /// Whether it is the file itself, and not a folder or a link's target on the way to it.

@@ -56,6 +56,11 @@ impl Batch {
         self.last_seq()
     }
 
+    /// Makes room for so many bytes more, at once.
+    pub(super) fn reserve(&mut self, bytes: usize) {
+        self.bytes.reserve(bytes);
+    }
+
     /// Begins a message that we write ourselves.
     pub(super) fn begin(&mut self, op: usize, kind: u8, flags: u16, family: u8) -> Writer<'_> {
         let seq = self.next(op);

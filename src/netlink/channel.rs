@@ -8,12 +8,15 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::socket::{MsgFlags, setsockopt, sockopt};
 use std::cell::{Cell, RefCell};
+use std::ops::ControlFlow;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// Room for one datagram: the kernel's dumps come in at most 32 KiB.
 const DATAGRAM: usize = 64 * 1024;
 /// Room for unread answers: one acknowledgement of what was sent at once, or an error for each of its messages.
 const RECEIVE_BUFFER: usize = 1024 * 1024;
+/// What a socket has room to send from the start, and a little less: to ask for less would leave it with less.
+const SEND_BUFFER: usize = 128 * 1024;
 /// The kernel answers before the request's system call returns; more is a kernel at fault.
 const PATIENCE_S: u16 = 10;
 /// Requests count from here; the messages of a batch count from 1, so that no answer is taken for another's.
@@ -54,7 +57,7 @@ impl Channel {
         let inner =
             mnl::Socket::new(bus).map_err(|error| NetlinkError::Socket { doing: "open", errno: errno_of(&error) })?;
         let buffer = RefCell::new(vec![0; DATAGRAM]);
-        let channel = Self { inner, buffer, seq: Cell::new(FIRST_REQUEST), send_buffer: Cell::new(0) };
+        let channel = Self { inner, buffer, seq: Cell::new(FIRST_REQUEST), send_buffer: Cell::new(SEND_BUFFER) };
         channel.netlink_option(libc::NETLINK_EXT_ACK);
         channel.netlink_option(libc::NETLINK_CAP_ACK);
         let fd = channel.fd();
@@ -118,13 +121,42 @@ impl Channel {
         write: impl FnOnce(&mut Vec<u8>, u32),
         mut read: impl FnMut(&Message<'_>) -> Option<()>,
     ) -> Result<End, NetlinkError> {
+        let mut whole = true;
+        let end = self.converse(doing, dump, write, |message| {
+            whole &= read(message).is_some();
+            ControlFlow::Continue(())
+        })?;
+        end.filter(|_| whole).ok_or(NetlinkError::Malformed(doing))
+    }
+
+    /// The same of a dump that `read` may break off, with whether it has seen enough or what is malformed; `None` where it
+    /// has seen enough. The socket is of no use from then on.
+    pub fn some(
+        &self,
+        doing: &'static str,
+        write: impl FnOnce(&mut Vec<u8>, u32),
+        mut read: impl FnMut(&Message<'_>) -> ControlFlow<bool>,
+    ) -> Result<Option<End>, NetlinkError> {
+        let mut enough = true;
+        let end = self.converse(doing, true, write, |message| read(message).map_break(|well| enough = well))?;
+        if enough { Ok(end) } else { Err(NetlinkError::Malformed(doing)) }
+    }
+
+    /// Sends a request and hands all that answers it to `read`; `None` when that broke it off.
+    fn converse(
+        &self,
+        doing: &'static str,
+        dump: bool,
+        write: impl FnOnce(&mut Vec<u8>, u32),
+        mut read: impl FnMut(&Message<'_>) -> ControlFlow<()>,
+    ) -> Result<Option<End>, NetlinkError> {
         let seq = self.next_seq();
         let mut bytes = Vec::with_capacity(64);
         write(&mut bytes, seq);
         self.send(&bytes).map_err(sending)?;
 
         let mut buffer = self.buffer.borrow_mut();
-        let (mut end, mut whole) = (End::Complete, true);
+        let mut end = End::Complete;
         loop {
             let datagram = match self.receive_now(&mut buffer) {
                 Ok(datagram) => datagram,
@@ -145,12 +177,14 @@ impl Channel {
                         None => return Err(NetlinkError::Malformed(doing)),
                     },
                     _ => {
-                        whole &= read(&message).is_some();
+                        if read(&message).is_break() {
+                            return Ok(None);
+                        }
                         !dump
                     }
                 };
                 if last {
-                    return if whole { Ok(end) } else { Err(NetlinkError::Malformed(doing)) };
+                    return Ok(Some(end));
                 }
             }
         }

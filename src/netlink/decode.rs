@@ -4,12 +4,13 @@
 //! [`SetSpec::unknown`] or one of [`Table::others`].
 
 use super::attr::{self, Attributes, Fields, Message, string};
-use super::elements::Collector;
+use super::elements::{self, Collector};
 use super::handles::Handles;
 use super::uapi::{self, SUBSYSTEM, msg, udata};
 use super::{expr, set};
 use crate::ruleset::{
-    BaseChain, Chain, Expr, Family, Hook, Policy, Rule, Set, SetFlags, SetRef, SetSpec, Table, TableId,
+    BaseChain, Chain, Digest, Elements, Expr, Family, Hook, Policy, Rule, Set, SetFlags, SetRef, SetSpec, Table,
+    TableId,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,12 +21,23 @@ pub struct Assembler {
     table: Option<Table>,
     handles: Handles,
     sets: BTreeMap<String, (SetSpec, Collector)>,
+    /// How many elements the kernel counts in a set, where it says so.
+    counts: BTreeMap<String, u32>,
+    /// What sets hold that are not dumped.
+    filled: BTreeMap<String, Elements>,
 }
 
 impl Assembler {
     /// Nothing read yet; messages of other tables will be passed over.
     pub fn new(id: TableId) -> Self {
-        Self { id, table: None, handles: Handles::default(), sets: BTreeMap::new() }
+        Self {
+            id,
+            table: None,
+            handles: Handles::default(),
+            sets: BTreeMap::new(),
+            counts: BTreeMap::new(),
+            filled: BTreeMap::new(),
+        }
     }
 
     /// Reads a message; `None` when it is malformed.
@@ -52,6 +64,31 @@ impl Assembler {
         policy.map(|(name, _)| name.clone()).collect()
     }
 
+    /// What the table says that a set holds, as far as its rules have been read.
+    pub fn digest(&self, set: &str) -> Option<Digest> {
+        self.table.as_ref()?.manifest().remove(set)
+    }
+
+    /// Whether a set that was read can have these elements, by its kind and by how many the kernel counts.
+    pub fn may_hold(&self, set: &str, elements: &Elements) -> bool {
+        let Some((spec, _)) = self.sets.get(set) else { return false };
+        let fits = elements.packed().is_some_and(|packed| packed.width == spec.key.len as usize);
+        let made = elements::count(spec, elements);
+        // Of intervals, whose ends are elements too, kernels of late count half as many.
+        let half = spec.flags.contains(SetFlags::INTERVAL).then_some(made / 2);
+        fits && self.counts.get(set).is_none_or(|count| *count == made || Some(*count) == half)
+    }
+
+    /// What a set is that was read.
+    pub fn spec(&self, set: &str) -> Option<&SetSpec> {
+        self.sets.get(set).map(|(spec, _)| spec)
+    }
+
+    /// Takes a set to have these elements.
+    pub fn fill(&mut self, set: &str, elements: Elements) {
+        self.filled.insert(set.to_owned(), elements);
+    }
+
     /// The anonymous sets read so far.
     pub fn anonymous_sets(&self) -> Vec<String> {
         let anonymous = self.sets.iter().filter(|(_, (spec, _))| spec.flags.contains(SetFlags::ANONYMOUS));
@@ -59,11 +96,12 @@ impl Assembler {
     }
 
     /// The table, if there was one, and the handles of its rules.
-    pub fn finish(self) -> (Option<Table>, Handles) {
+    pub fn finish(mut self) -> (Option<Table>, Handles) {
         let Some(mut table) = self.table else { return (None, Handles::default()) };
         let mut anonymous = BTreeMap::new();
         for (name, (spec, collector)) in self.sets {
-            let set = Set { elements: collector.finish(), spec };
+            let elements = self.filled.remove(&name).unwrap_or_else(|| collector.finish().into());
+            let set = Set { elements, spec };
             if set.spec.flags.contains(SetFlags::ANONYMOUS) {
                 anonymous.insert(name, set);
             } else {
@@ -132,6 +170,9 @@ impl Assembler {
             return Some(());
         }
         let spec = set::decode(attributes)?;
+        if let Some(count) = set::count(attributes) {
+            self.counts.insert(fields.string(uapi::set::NAME)?, count);
+        }
         let collector = Collector::new(&spec);
         self.sets.insert(fields.string(uapi::set::NAME)?, (spec, collector));
         Some(())

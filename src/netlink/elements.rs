@@ -9,8 +9,10 @@ use super::expr;
 use super::problem::{Problem, is_name};
 use super::uapi::{NFTA_LIST_ELEM, data, elem, msg};
 use super::verdict;
-use super::write::Writer;
-use crate::ruleset::{Element, ElementKey, ElementValue, Expr, Key, MapValue, SetFlags, SetSpec, TableId};
+use super::write::{Nest, Writer};
+use crate::ruleset::{
+    Element, ElementKey, ElementValue, Elements, Expr, Key, MapValue, PackedView, SetFlags, SetSpec, TableId,
+};
 use crate::simulate::Answer;
 
 /// The length at which a message gets no more elements: an attribute's length has 16 bits, and the longest element
@@ -35,16 +37,14 @@ pub struct Destination<'a> {
 }
 
 /// Writes as many messages as the elements need.
-pub fn write(batch: &mut Batch, op: usize, to: Destination<'_>, elements: &[Element]) -> Result<(), Problem> {
+pub fn write(batch: &mut Batch, op: usize, to: Destination<'_>, elements: &Elements) -> Result<(), Problem> {
+    if let Some(packed) = elements.packed() {
+        return write_packed(batch, op, to, packed);
+    }
     let mut rest = elements.iter().peekable();
     while rest.peek().is_some() {
         let mut writer = batch.begin(op, to.kind, to.flags, to.table.family.number());
-        writer.text(elem::LIST_TABLE, &to.table.name);
-        writer.text(elem::LIST_SET, to.set);
-        if let Some(id) = to.id {
-            writer.u32(elem::LIST_SET_ID, id);
-        }
-        let list = writer.open(elem::LIST_ELEMENTS);
+        let list = open_list(&mut writer, to);
         while writer.len() < FULL
             && let Some(element) = rest.next()
         {
@@ -58,13 +58,79 @@ pub fn write(batch: &mut Batch, op: usize, to: Destination<'_>, elements: &[Elem
     Ok(())
 }
 
+fn open_list(writer: &mut Writer<'_>, to: Destination<'_>) -> Nest {
+    writer.text(elem::LIST_TABLE, &to.table.name);
+    writer.text(elem::LIST_SET, to.set);
+    if let Some(id) = to.id {
+        writer.u32(elem::LIST_SET_ID, id);
+    }
+    writer.open(elem::LIST_ELEMENTS)
+}
+
+/// As [`write`], from the addresses as they lie in memory: a million take 10 ms.
+fn write_packed(batch: &mut Batch, op: usize, to: Destination<'_>, packed: PackedView<'_>) -> Result<(), Problem> {
+    let interval = to.spec.flags.contains(SetFlags::INTERVAL);
+    if packed.width != to.spec.key.len as usize || to.spec.value.is_some() || packed.ranges && !interval {
+        return Err(Problem::Element);
+    }
+    let (start, end) = (Template::new(packed.width, 0), Template::new(packed.width, elem::INTERVAL_END));
+    let each = start.bytes.len() + if interval { end.bytes.len() } else { 0 };
+    let mut rest = packed.intervals().peekable();
+    batch.reserve(packed.intervals().count().saturating_mul(each + 1));
+    while rest.peek().is_some() {
+        let mut writer = batch.begin(op, to.kind, to.flags, to.table.family.number());
+        let list = open_list(&mut writer, to);
+        while writer.len() < FULL
+            && let Some((first, last)) = rest.next()
+        {
+            start.write(&mut writer, first);
+            if interval && let Some(after) = successor(last) {
+                end.write(&mut writer, &after);
+            }
+        }
+        writer.close(&list);
+        writer.finish();
+    }
+    Ok(())
+}
+
+/// An element without a value, but for its key at the end.
+struct Template {
+    bytes: Vec<u8>,
+    width: usize,
+}
+
+impl Template {
+    fn new(width: usize, flags: u32) -> Self {
+        let mut bytes = Vec::new();
+        let mut writer = Writer::reopen(&mut bytes, 0);
+        write_key(&mut writer, &vec![0; width], flags);
+        Self { bytes, width }
+    }
+
+    /// Addresses need no padding.
+    fn write(&self, writer: &mut Writer<'_>, key: &[u8]) {
+        writer.ready_made(self.bytes.get(..self.bytes.len() - self.width).unwrap_or_default());
+        writer.ready_made(key);
+    }
+}
+
+/// An element without a value.
+pub fn write_key(writer: &mut Writer<'_>, key: &[u8], flags: u32) {
+    let element = writer.open(NFTA_LIST_ELEM);
+    if flags != 0 {
+        writer.u32(elem::FLAGS, flags);
+    }
+    let nest = writer.open(elem::KEY);
+    writer.bytes(data::VALUE, key);
+    writer.close(&nest);
+    writer.close(&element);
+}
+
 /// How many elements the kernel makes of these.
-pub fn count(spec: &SetSpec, elements: &[Element]) -> u32 {
+pub fn count(spec: &SetSpec, elements: &Elements) -> u32 {
     let ends = if spec.flags.contains(SetFlags::INTERVAL) {
-        elements
-            .iter()
-            .filter(|element| element.key.bounds().is_some_and(|(_, last)| successor(last).is_some()))
-            .count()
+        elements.bounds().filter(|(_, last)| last.iter().any(|&byte| byte != u8::MAX)).count()
     } else {
         0
     };
@@ -139,16 +205,16 @@ fn write_one(
 }
 
 /// The next value as big-endian bytes; `None` after the greatest.
-fn successor(key: &Key) -> Option<Key> {
+pub fn successor(key: &[u8]) -> Option<Key> {
     step(key, u8::MAX, 0, |byte| byte.wrapping_add(1))
 }
 
 /// The value before as big-endian bytes; `None` before zero.
-fn predecessor(key: &Key) -> Option<Key> {
+fn predecessor(key: &[u8]) -> Option<Key> {
     step(key, 0, u8::MAX, |byte| byte.wrapping_sub(1))
 }
 
-fn step(key: &Key, limit: u8, wrapped: u8, change: impl Fn(u8) -> u8) -> Option<Key> {
+fn step(key: &[u8], limit: u8, wrapped: u8, change: impl Fn(u8) -> u8) -> Option<Key> {
     let at = key.iter().rposition(|&byte| byte != limit)?;
     Some(
         key.iter()

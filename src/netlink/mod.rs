@@ -5,7 +5,8 @@
 //! million elements as libnftnl objects cost 1.6 s and 319 MB. All reading is our own, safe and total: libnftnl fails a
 //! whole rule on one expression that it does not know.
 //!
-//! Beside it, the connections that the kernel tracks ([`conntrack`]) and the routes that it would take ([`route`]).
+//! Beside it, the connections that the kernel tracks ([`conntrack`]), the routes that it would take ([`route`]) and the
+//! interfaces that there are ([`link`]).
 
 mod attr;
 mod batch;
@@ -17,13 +18,18 @@ mod encode;
 mod error;
 mod expr;
 mod handles;
+mod links;
 mod live;
+mod lookup;
+mod members;
 mod problem;
 pub mod route;
 mod set;
 mod snapshot;
 mod socket;
+mod sockets;
 mod stored;
+mod topology;
 mod trial;
 mod uapi;
 mod verdict;
@@ -35,11 +41,15 @@ pub use channel::End;
 pub use encode::encode;
 pub use error::{CommitError, NetlinkError};
 pub use handles::Handles;
+pub use links::Link;
 pub use live::{Live, LiveSets};
+pub use members::{Members, members};
 pub use problem::{EncodeError, Problem};
-pub use snapshot::Snapshot;
+pub use snapshot::{Known, Reading, Snapshot};
 pub use socket::Socket;
+pub use sockets::{ListeningSocket, listening_sockets};
 pub use stored::{from_bytes, to_bytes};
+pub use topology::RoutedLink;
 
 #[cfg(test)]
 mod tests;

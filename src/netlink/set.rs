@@ -118,6 +118,11 @@ pub fn decode(bytes: &[u8]) -> Option<SetSpec> {
     })
 }
 
+/// How many elements the kernel counts in a set; `None` where it does not say, as those before 6.16 don't.
+pub fn count(bytes: &[u8]) -> Option<u32> {
+    Fields::<{ set::COUNT as usize + 1 }>::read(bytes)?.u32(set::COUNT)
+}
+
 /// The anonymous set as a rule holds it: without what follows from its being anonymous.
 pub fn anonymous(set: Set) -> Set {
     let flags = set.spec.flags.without(SetFlags::ANONYMOUS);

@@ -7,7 +7,7 @@ use super::error::NetlinkError;
 use super::handles::Handles;
 use super::socket::{GENERATION, Socket};
 use super::uapi::{self, NFTA_GEN_ID, msg};
-use crate::ruleset::{Table, TableId};
+use crate::ruleset::{Digest, Elements, Table, TableId};
 use nix::errno::Errno;
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,62 @@ pub struct Snapshot {
     pub table: Option<Table>,
     /// The handles of its rules.
     pub handles: Handles,
+}
+
+/// Who knows the elements of a digest without asking the kernel for them.
+pub trait Known {
+    /// The elements; `None` where they are not known.
+    fn elements(&self, digest: &Digest) -> Option<Elements>;
+}
+
+/// A table knows its own.
+impl Known for Table {
+    fn elements(&self, digest: &Digest) -> Option<Elements> {
+        let name = self.manifest().into_iter().find(|(_, known)| known == digest)?.0;
+        self.sets.get(name).map(|set| set.elements.clone())
+    }
+}
+
+/// The first that knows has the say.
+impl<A: Known + ?Sized, B: Known + ?Sized> Known for (&A, &B) {
+    fn elements(&self, digest: &Digest) -> Option<Elements> {
+        self.0.elements(digest).or_else(|| self.1.elements(digest))
+    }
+}
+
+/// Nobody knows any.
+impl Known for () {
+    fn elements(&self, _: &Digest) -> Option<Elements> {
+        None
+    }
+}
+
+/// How the elements of large sets are read: those of which the table tells a digest.
+///
+/// The kernel begins each part of a dump anew, so that a dump of a million elements takes a minute.
+#[derive(Clone, Copy)]
+pub enum Reading<'a> {
+    /// Their digest is believed where it is known, and where the kernel counts as many elements; else they are dumped.
+    ByDigest(&'a dyn Known),
+    /// The same, but each element is looked up, too.
+    LookedUp(&'a dyn Known),
+}
+
+impl<'a> Reading<'a> {
+    /// With each element looked up, or not.
+    #[must_use]
+    pub fn new(known: &'a dyn Known, deep: bool) -> Self {
+        if deep { Self::LookedUp(known) } else { Self::ByDigest(known) }
+    }
+}
+
+impl std::fmt::Debug for Reading<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::ByDigest(_) => "ByDigest",
+            Self::LookedUp(_) => "LookedUp",
+        })
+    }
 }
 
 impl Socket {
@@ -72,7 +128,16 @@ impl Socket {
     ///
     /// [`NetlinkError::Busy`] when the ruleset changed during each attempt of ten seconds.
     pub fn snapshot(&self, table: &TableId) -> Result<Snapshot, NetlinkError> {
-        patiently(|| self.try_snapshot(table))
+        self.snapshot_reading(table, Reading::ByDigest(&()))
+    }
+
+    /// The same, with large sets read that way.
+    ///
+    /// # Errors
+    ///
+    /// As [`Socket::snapshot`].
+    pub fn snapshot_reading(&self, table: &TableId, reading: Reading<'_>) -> Result<Snapshot, NetlinkError> {
+        patiently(|| self.try_snapshot(table, reading))
     }
 
     /// Reads a table once; `None` when the ruleset changed meanwhile.
@@ -80,14 +145,15 @@ impl Socket {
     /// # Errors
     ///
     /// As [`Socket::generation`], and what the kernel says of the table.
-    pub fn try_snapshot(&self, table: &TableId) -> Result<Option<Snapshot>, NetlinkError> {
-        self.attempt(table, self.generation()?)
+    pub fn try_snapshot(&self, table: &TableId, reading: Reading<'_>) -> Result<Option<Snapshot>, NetlinkError> {
+        self.attempt(table, self.generation()?, reading)
     }
 
     /// The kernel marks a dump of rules that was interrupted, but not one of set elements. So each message must also
     /// bear the lower half of the generation, and the generation must be the same at the end.
-    fn attempt(&self, id: &TableId, genid: u32) -> Result<Option<Snapshot>, NetlinkError> {
-        let mut reader = Reader { socket: self, id, genid, assembler: Assembler::new(id.clone()), changed: false };
+    fn attempt(&self, id: &TableId, genid: u32, reading: Reading<'_>) -> Result<Option<Snapshot>, NetlinkError> {
+        let mut reader =
+            Reader { socket: self, id, genid, reading, assembler: Assembler::new(id.clone()), changed: false };
         match reader.table() {
             Err(NetlinkError::Refused { errno: Errno::ENOENT, .. }) => {
                 return Ok(Some(Snapshot { genid, ..Snapshot::default() }));
@@ -131,13 +197,14 @@ struct Reader<'a> {
     socket: &'a Socket,
     id: &'a TableId,
     genid: u32,
+    reading: Reading<'a>,
     assembler: Assembler,
     changed: bool,
 }
 
 impl Reader<'_> {
     fn table(&mut self) -> Result<(), NetlinkError> {
-        let Self { socket, id, genid, assembler, changed } = self;
+        let Self { socket, id, genid, assembler, changed, .. } = self;
         socket.get(
             "the table",
             (msg::GETTABLE, id.family.number()),
@@ -154,10 +221,34 @@ impl Reader<'_> {
         self.dump("the rules", msg::GETRULE, uapi::rule::TABLE, None)?;
         self.dump("the sets", msg::GETSET, uapi::set::TABLE, None)?;
         for set in self.assembler.sets_with_elements() {
+            if self.is_known(&set)? {
+                continue;
+            }
             self.dump("the elements of a set", msg::GETSETELEM, uapi::elem::LIST_TABLE, Some(&set))?;
         }
         self.dump("the objects", msg::GETOBJ, uapi::object::TABLE, None)?;
         self.dump("the flowtables", msg::GETFLOWTABLE, uapi::object::TABLE, None)
+    }
+
+    /// Whether the elements of a set are known without a dump of them.
+    fn is_known(&mut self, set: &str) -> Result<bool, NetlinkError> {
+        let (Reading::ByDigest(known) | Reading::LookedUp(known)) = self.reading;
+        let Some(digest) = self.assembler.digest(set).filter(|_| !self.changed) else { return Ok(false) };
+        let known = known.elements(&digest).filter(|elements| elements.len() == digest.count);
+        let Some(elements) = known.filter(|elements| self.assembler.may_hold(set, elements)) else {
+            tracing::warn!(count = digest.count, "reading set {set}, which takes its time");
+            return Ok(false);
+        };
+        if matches!(self.reading, Reading::LookedUp(_)) && !self.holds_all(set, &elements)? {
+            return Ok(false);
+        }
+        self.assembler.fill(set, elements);
+        Ok(true)
+    }
+
+    fn holds_all(&self, set: &str, elements: &Elements) -> Result<bool, NetlinkError> {
+        let Some(spec) = self.assembler.spec(set) else { return Ok(false) };
+        self.socket.holds_all(self.id, (set, spec), elements)
     }
 
     /// Dumps one kind of object; not once more when the ruleset is known to have changed.
@@ -165,7 +256,7 @@ impl Reader<'_> {
         if self.changed {
             return Ok(());
         }
-        let Self { socket, id, genid, assembler, changed } = self;
+        let Self { socket, id, genid, assembler, changed, .. } = self;
         let end = socket.dump(
             doing,
             (kind, id.family.number()),

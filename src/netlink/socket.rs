@@ -7,6 +7,7 @@ use super::error::{CommitError, NetlinkError};
 use super::uapi::flag;
 use super::write::Writer;
 use nix::errno::Errno;
+use std::ops::ControlFlow;
 
 /// What the request for the generation is called in errors; it is the first that a socket sends.
 pub(super) const GENERATION: &str = "the number of the current ruleset";
@@ -87,19 +88,39 @@ impl Socket {
         self.request(doing, (kind, flag::DUMP, family), attributes, read)
     }
 
-    fn request(
+    /// Asks for objects of a kind until `read` breaks it off, and the socket is of no use any more.
+    pub(super) fn some(
+        &self,
+        doing: &'static str,
+        (kind, family): (u8, u8),
+        attributes: impl FnOnce(&mut Writer<'_>),
+        read: impl FnMut(&Message<'_>) -> ControlFlow<bool>,
+    ) -> Result<Option<End>, NetlinkError> {
+        self.0.some(doing, writing((kind, flag::DUMP, family), attributes), read).map_err(absent)
+    }
+
+    /// Sends a request, and hands all answers to `read`: up to the end of a dump, or up to the acknowledgement where one is
+    /// asked for.
+    pub(super) fn request(
         &self,
         doing: &'static str,
         (kind, flags, family): (u8, u16, u8),
         attributes: impl FnOnce(&mut Writer<'_>),
         read: impl FnMut(&Message<'_>) -> Option<()>,
     ) -> Result<End, NetlinkError> {
-        let write = |bytes: &mut Vec<u8>, seq| {
-            let mut writer = Writer::begin(bytes, kind, flags, family, seq);
-            attributes(&mut writer);
-            writer.finish();
-        };
-        self.0.request(doing, flags == flag::DUMP, write, read).map_err(absent)
+        let write = writing((kind, flags, family), attributes);
+        self.0.request(doing, flags & (flag::DUMP | flag::ACK) != 0, write, read).map_err(absent)
+    }
+}
+
+fn writing(
+    (kind, flags, family): (u8, u16, u8),
+    attributes: impl FnOnce(&mut Writer<'_>),
+) -> impl FnOnce(&mut Vec<u8>, u32) {
+    move |bytes, seq| {
+        let mut writer = Writer::begin(bytes, kind, flags, family, seq);
+        attributes(&mut writer);
+        writer.finish();
     }
 }
 

@@ -157,7 +157,7 @@ fn a_real_dump_decodes_to_what_was_loaded() {
     let mut table = arbitrary::everything();
     // What nft can't write: a rule without expressions, and an element's age.
     table.chains.get_mut("everything").unwrap().rules.retain(|rule| !rule.exprs.is_empty());
-    table.sets.get_mut("remembered").unwrap().elements.clear();
+    table.sets.get_mut("remembered").unwrap().elements = Elements::none();
     assert_eq!(assemble(DUMP), table);
 }
 
@@ -244,7 +244,7 @@ fn each_element_list_keeps_below_what_its_length_can_say() {
         .map(|n| Element::single(&(n * 2).to_be_bytes()).with_verdict(Verdict::Jump(name.clone())))
         .collect();
     let spec = SetSpec { value: Some(MapValue::Verdict), ..arbitrary::interval_ports() };
-    let op = Op::AddElements { set: "s".to_owned(), spec, elements };
+    let op = Op::AddElements { set: "s".to_owned(), spec, elements: elements.into() };
     let batch = ops(vec![op]).unwrap();
     let lists: Vec<_> = Messages::new(batch.as_bytes()).filter(|message| message.kind == 10 << 8 | 12).collect();
     assert!(lists.len() > 5);
@@ -282,7 +282,7 @@ fn what_cannot_be_written_is_an_error_that_names_the_operation() {
     let elements = |key: &[u8]| Op::AddElements {
         set: "s".to_owned(),
         spec: spec.clone(),
-        elements: vec![Element::single(key)],
+        elements: vec![Element::single(key)].into(),
     };
     let comment = |text: &str| add_rule(Rule { exprs: Vec::new(), comment: Some(text.to_owned()) });
     let no_such_rule = Problem::NoSuchRule { chain: "c".to_owned(), index: 3 };

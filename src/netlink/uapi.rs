@@ -243,7 +243,47 @@ pub mod rt {
     pub const LINK_INDEX: usize = 4;
     pub const IFNAME: u16 = 3;
     pub const LINK_END: usize = 4;
+    pub const MASTER: u16 = 10;
+    pub const LINKINFO: u16 = 18;
+    pub const LINK_DETAILS_END: usize = 19;
+    pub const INFO_KIND: u16 = 1;
+    pub const INFO_END: usize = 2;
+    /// Bytes of `struct rtnexthop`, whose first two are its length with its attributes.
+    pub const NEXT_HOP_HEAD: usize = 8;
+    pub const MULTIPATH: u16 = 9;
+    pub const ROUTE_DETAILS_END: usize = 10;
     pub const NETCONF_IFINDEX: u16 = 1;
     pub const NETCONF_FORWARDING: u16 = 2;
     pub const NETCONF_END: usize = 3;
+    pub const NEWADDR: u16 = 20;
+    pub const GETADDR: u16 = 22;
+    /// Bytes of `struct ifaddrmsg`, and where the prefix's length and the index stand in it.
+    pub const ADDRESS_HEAD: usize = 8;
+    pub const ADDRESS_PREFIX: usize = 1;
+    pub const ADDRESS_INDEX: usize = 4;
+    pub const ADDRESS: u16 = 1;
+    pub const LOCAL: u16 = 2;
+    pub const ADDRESS_END: usize = 3;
+}
+
+/// Sockets (`sock_diag.h`, `inet_diag.h`), whose ports and addresses alone are in network order.
+pub mod diag {
+    /// `SOCK_DIAG_BY_FAMILY`: of a request and of each answer.
+    pub const BY_FAMILY: u16 = 20;
+    pub const AF_INET: u8 = 2;
+    pub const AF_INET6: u8 = 10;
+    /// Bytes of `struct inet_diag_req_v2`.
+    pub const REQUEST: usize = 56;
+    /// Bytes of `struct inet_diag_msg`, and where its fields stand.
+    pub const ANSWER: usize = 72;
+    pub const PORT: usize = 4;
+    pub const ADDRESS: usize = 8;
+    pub const INTERFACE: usize = 40;
+    pub const INODE: usize = 68;
+    /// `TCP_CLOSE`, `TCP_LISTEN`.
+    pub const CLOSE: u32 = 7;
+    pub const LISTEN: u32 = 10;
+    /// `INET_DIAG_SKV6ONLY`.
+    pub const ONLY_SIX: u16 = 11;
+    pub const END: usize = 12;
 }

@@ -57,6 +57,11 @@ impl<'a> Writer<'a> {
         self.buffer.resize(self.buffer.len().next_multiple_of(4), 0);
     }
 
+    /// Puts attributes that are written already, padding and all.
+    pub fn ready_made(&mut self, attributes: &[u8]) {
+        self.buffer.extend_from_slice(attributes);
+    }
+
     /// Puts a number of four bytes.
     pub fn u32(&mut self, kind: u16, number: u32) {
         self.bytes(kind, &number.to_be_bytes());

@@ -120,7 +120,7 @@ impl<'a> JsonSet<'a> {
             size: set.spec.size,
             timeout_ms: set.spec.timeout_ms,
             comment: set.spec.comment.as_deref(),
-            elements: set.elements.iter().map(|one| element(&set.spec, one)).collect(),
+            elements: set.elements.iter().map(|one| element(&set.spec, &one)).collect(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::text::{duration, name, quoted};
 use super::value::{Kind, type_name};
 use super::verdict;
-use crate::ruleset::{Element, ElementKey, ElementValue, KeyType, MapValue, Set, SetFlags, SetSpec};
+use crate::ruleset::{Element, ElementKey, ElementValue, Elements, KeyType, MapValue, Set, SetFlags, SetSpec};
 
 /// nft's word for what has that form: `set` or `map`.
 pub(super) fn noun(spec: &SetSpec) -> &'static str {
@@ -51,7 +51,7 @@ pub(super) fn anonymous(set: &Set, operand: Kind) -> String {
         Kind::Bytes => operand,
         own => own,
     };
-    let elements: Vec<String> = set.elements.iter().map(|one| element_as(kind, &set.spec, one)).collect();
+    let elements: Vec<String> = set.elements.iter().map(|one| element_as(kind, &set.spec, &one)).collect();
     if elements.is_empty() { "{ }".to_owned() } else { format!("{{ {} }}", elements.join(", ")) }
 }
 
@@ -122,9 +122,9 @@ pub(super) fn flags(flags: SetFlags) -> Vec<String> {
 }
 
 /// Elements between braces: on one line while they fit it, else one a line, indented by `indent`.
-pub(super) fn braced(spec: &SetSpec, elements: &[Element], indent: &str) -> String {
+pub(super) fn braced(spec: &SetSpec, elements: &Elements, indent: &str) -> String {
     const WIDTH: usize = 90;
-    let texts: Vec<String> = elements.iter().map(|one| element(spec, one)).collect();
+    let texts: Vec<String> = elements.iter().map(|one| element(spec, &one)).collect();
     if texts.iter().map(|text| text.len() + 2).sum::<usize>() <= WIDTH {
         format!("{{ {} }}", texts.join(", "))
     } else {

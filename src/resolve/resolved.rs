@@ -193,6 +193,14 @@ pub struct Interface {
     pub wildcard: bool,
 }
 
+impl Interface {
+    /// Whether an interface of that name is meant.
+    #[must_use]
+    pub fn covers(&self, name: &str) -> bool {
+        if self.wildcard { name.starts_with(&self.name) } else { name == self.name }
+    }
+}
+
 impl std::fmt::Display for Interface {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}{}", self.name, if self.wildcard { "*" } else { "" })

@@ -10,7 +10,7 @@
 //! | the size of an anonymous set | follows from its elements, and nft counts them otherwise |
 //! | the order of elements, and two spellings of one value | sets have no order |
 
-use super::{Chain, ElementKey, Expr, Rule, Set, SetFlags, SetRef, Table};
+use super::{Chain, Elements, Expr, Rule, Set, SetFlags, SetRef, Table};
 
 impl Table {
     /// This table with every don't-care field blanked.
@@ -77,19 +77,9 @@ impl Set {
         let mut spec = self.spec.clone();
         spec.comment = without_origin(spec.comment.as_deref());
         if spec.flags.contains(SetFlags::DYNAMIC) {
-            return Self { spec, elements: Vec::new() };
+            return Self { spec, elements: Elements::none() };
         }
-        let mut elements = self.elements.clone();
-        for element in &mut elements {
-            if let ElementKey::Range(first, last) = &element.key
-                && first == last
-            {
-                element.key = ElementKey::Single(first.clone());
-            }
-        }
-        elements.sort_unstable();
-        elements.dedup();
-        Self { spec, elements }
+        Self { spec, elements: self.elements.canonical() }
     }
 }
 
@@ -110,7 +100,7 @@ pub fn split_origin(comment: &str) -> Option<(&str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ruleset::{Element, KeyType, SetSpec};
+    use crate::ruleset::{Element, ElementKey, Key, KeyType, SetSpec};
 
     #[test]
     fn counters_and_origins_do_not_count_and_sentences_do() {
@@ -125,11 +115,12 @@ mod tests {
 
     #[test]
     fn elements_have_no_order_and_a_range_of_one_value_is_that_value() {
-        let set = |elements| Set { spec: SetSpec::new(KeyType::INET_SERVICE, SetFlags::INTERVAL), elements };
+        let spec = SetSpec::new(KeyType::INET_SERVICE, SetFlags::INTERVAL);
+        let set = |elements: Vec<Element>| Set { spec: spec.clone(), elements: elements.into() };
         let ab = set(vec![Element::single(&[0, 22]), Element::range(&[0, 80], &[0, 90])]);
-        let mut ba = set(vec![Element::range(&[0, 80], &[0, 90]), Element::single(&[0, 22])]);
-        ba.elements[1].key =
-            ElementKey::Range(crate::ruleset::Key::from_slice(&[0, 22]), crate::ruleset::Key::from_slice(&[0, 22]));
+        let port = Key::from_slice(&[0, 22]);
+        let port = Element { key: ElementKey::Range(port.clone(), port), value: None };
+        let ba = set(vec![Element::range(&[0, 80], &[0, 90]), port]);
         assert_eq!(ab.canonical(), ba.canonical());
     }
 

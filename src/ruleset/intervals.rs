@@ -1,6 +1,6 @@
 //! Sets of IPv4 and IPv6 addresses as sorted intervals.
 
-use super::Element;
+use super::Elements;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Sorted, disjoint, closed intervals of addresses or ports.
@@ -86,14 +86,14 @@ impl Addresses {
 
     /// The IPv4 ones as elements of an `ipv4_addr` set.
     #[must_use]
-    pub fn v4_elements(&self) -> Vec<Element> {
-        self.v4.as_slice().iter().map(|(a, b)| Element::range(&a.octets(), &b.octets())).collect()
+    pub fn v4_elements(&self) -> Elements {
+        Elements::of_addresses(self.v4.as_slice())
     }
 
     /// The IPv6 ones as elements of an `ipv6_addr` set.
     #[must_use]
-    pub fn v6_elements(&self) -> Vec<Element> {
-        self.v6.as_slice().iter().map(|(a, b)| Element::range(&a.octets(), &b.octets())).collect()
+    pub fn v6_elements(&self) -> Elements {
+        Elements::of_addresses(self.v6.as_slice())
     }
 }
 

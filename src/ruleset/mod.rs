@@ -9,19 +9,23 @@
 //! status). Names follow `include/uapi/linux/netfilter/nf_tables.h`.
 
 mod canonical;
+mod elements;
 mod expr;
 mod foreign;
 mod intervals;
+mod manifest;
 mod set;
 pub mod xt;
 
 pub use canonical::split_origin;
+pub use elements::{Address, Elements, PackedView};
 pub use expr::{
     Cmp, CtKey, Direction, DynsetOp, Expr, IcmpxCode, Limit, LimitUnit, Log, MetaKey, PayloadBase, Register, Reject,
     SetRef, Verdict, ct_state,
 };
 pub use foreign::{Extension, Foreign, Nat};
 pub use intervals::{AddressRange, Addresses, Intervals};
+pub use manifest::{Digest, MANIFEST, is_large};
 pub use set::{Element, ElementKey, ElementValue, Key, KeyType, MapValue, Set, SetFlags, SetSpec};
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,6 +1,6 @@
 //! Sets and maps, and their elements.
 
-use super::Verdict;
+use super::{Elements, Verdict};
 use smallvec::SmallVec;
 use std::cmp::Ordering;
 
@@ -14,7 +14,7 @@ pub struct Set {
     pub spec: SetSpec,
     /// The elements: sorted, without duplicates, and those of an interval set without overlaps. Empty for a set whose
     /// elements the packet path makes ([`SetFlags::DYNAMIC`]): those are live state, not policy.
-    pub elements: Vec<Element>,
+    pub elements: Elements,
 }
 
 /// What a set or map is, apart from its elements.

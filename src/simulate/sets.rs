@@ -105,7 +105,7 @@ mod tests {
     use crate::ruleset::{Element, KeyType, SetSpec, Verdict};
 
     fn ports(elements: Vec<Element>) -> Set {
-        Set { spec: SetSpec::new(KeyType::INET_SERVICE, SetFlags::INTERVAL), elements }
+        Set { spec: SetSpec::new(KeyType::INET_SERVICE, SetFlags::INTERVAL), elements: elements.into() }
     }
 
     fn holds(set: &Set, port: u16) -> bool {
@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn what_the_packet_path_has_added_is_not_known_until_the_table_is_loaded_anew() {
         let spec = SetSpec::new(KeyType::INET_SERVICE, SetFlags::DYNAMIC);
-        let set = Set { spec, elements: Vec::new() };
+        let set = Set { spec, elements: Vec::new().into() };
 
         let asked = |sets: &dyn Sets| sets.find(&TableId::palisade(), "seen", &set, &[0, 22]);
 

@@ -39,6 +39,7 @@ impl State {
         let last = self.last_good_number();
         let is_last = last.and_then(|number| self.about(number).ok()).is_some_and(|about| about.identity == identity);
         if !is_last {
+            self.write_sets(table)?;
             let bytes = Stored { about: stored.about.after(last), ..stored }.to_bytes()?;
             self.add(|folder, name| files::write(folder, name, &bytes), last)?;
         }
@@ -63,7 +64,13 @@ impl State {
         for old in numbers.into_iter().skip(KEPT - 1 - usize::from(before.is_some())) {
             files::remove(&self.rulesets(), &file_name(old))?;
         }
-        Ok(())
+        self.drop_unused_sets()
+    }
+
+    /// The files of all that are kept or wait.
+    pub(super) fn all_rulesets(&self) -> Vec<PathBuf> {
+        let kept = self.numbers().into_iter().map(|number| self.rulesets().join(file_name(number)));
+        kept.chain(self.pending_rulesets()).collect()
     }
 
     /// Makes a kept ruleset the last good one, and one that was not undone.
@@ -146,11 +153,21 @@ impl State {
     }
 
     fn about(&self, number: u32) -> Result<About, StateError> {
-        self.kept(number).map(|stored| stored.about)
+        let stored = self.stored_without_sets(self.rulesets().join(file_name(number)))?;
+        stored.map(|stored| stored.about).ok_or(StateError::NoSuch(number))
     }
 
     /// Reads a stored ruleset; `None` when there is none.
     pub(super) fn stored(&self, path: PathBuf) -> Result<Option<Stored>, StateError> {
+        let mut stored = self.stored_without_sets(path)?;
+        if let Some(table) = stored.as_mut().and_then(|stored| stored.table.as_mut()) {
+            self.read_sets(table)?;
+        }
+        Ok(stored)
+    }
+
+    /// The same, with nothing in its large sets.
+    pub(super) fn stored_without_sets(&self, path: PathBuf) -> Result<Option<Stored>, StateError> {
         let Some(bytes) = files::read(&path, MAX_STORED)? else { return Ok(None) };
         Stored::from_bytes(&bytes).map(Some).map_err(|why| StateError::Damaged { path, why })
     }

@@ -3,6 +3,7 @@
 //! ```text
 //! /var/lib/palisade/                 root's alone, like all that is in it
 //!   rulesets/000017.ruleset          the newest five that were loaded and kept
+//!   sets/4d3b...                     the large sets of any of these rulesets, by their digests
 //!   last-good                        the number of the one to fall back on
 //!   undone                           which rulesets were undone, and are not loaded at boot though the policy says so
 //!   pending/change.json              a change that waits for confirmation, with
@@ -22,6 +23,7 @@ mod booted;
 pub mod clock;
 mod files;
 mod kept;
+mod large;
 mod lock;
 mod pending;
 mod revocation;

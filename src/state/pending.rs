@@ -121,6 +121,10 @@ impl State {
         let folder = self.pending_folder();
         let desired = Stored { about: desired.about.clone().after(self.last_good_number()), ..desired.clone() };
         self.make_folder()?;
+        [previous, &desired]
+            .into_iter()
+            .filter_map(|stored| stored.table.as_ref())
+            .try_for_each(|t| self.write_sets(t))?;
         files::write(&folder, PREVIOUS, &previous.to_bytes()?)?;
         files::write(&folder, DESIRED, &desired.to_bytes()?)?;
         // Last: with it the change is there.
@@ -157,6 +161,12 @@ impl State {
     /// What is wrong with it.
     pub fn desired(&self) -> Result<Stored, StateError> {
         self.waiting(DESIRED)
+    }
+
+    /// The files of the rulesets of the change that waits.
+    pub(super) fn pending_rulesets(&self) -> impl Iterator<Item = PathBuf> + use<> {
+        let folder = self.pending_folder();
+        [PREVIOUS, DESIRED].into_iter().map(move |name| folder.join(name)).filter(|path| path.exists())
     }
 
     fn waiting(&self, name: &str) -> Result<Stored, StateError> {

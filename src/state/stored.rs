@@ -122,8 +122,9 @@ impl Stored {
     }
 }
 
+/// Large sets are kept elsewhere; their digests are among the rules.
 fn messages(table: Option<&Table>) -> Result<Vec<u8>, StateError> {
-    let messages = table.map(|table| to_bytes(&TableId::palisade(), table)).transpose();
+    let messages = table.map(|table| to_bytes(&TableId::palisade(), &table.without_large())).transpose();
     messages.map(Option::unwrap_or_default).map_err(|problem| StateError::Unstorable(problem.to_string()))
 }
 

@@ -56,7 +56,7 @@ pub fn vmap(name: &str) -> Expr {
 }
 
 pub fn in_these(key: KeyType, flags: SetFlags, elements: Vec<Element>) -> Expr {
-    let set = Set { spec: SetSpec { flags: SetFlags::CONSTANT.with(flags), ..spec(key) }, elements };
+    let set = Set { spec: SetSpec { flags: SetFlags::CONSTANT.with(flags), ..spec(key) }, elements: elements.into() };
     let dreg = set.elements.iter().any(|element| element.value.is_some()).then_some(Register::Verdict);
     let value = dreg.map(|_| MapValue::Verdict);
     let set = Set { spec: SetSpec { value, ..set.spec }, ..set };
@@ -182,7 +182,7 @@ pub fn statements() -> Vec<(&'static str, Vec<Expr>)> {
 
 /// `table inet palisade` with all that the statements name, and the statements as the rules of `filter-input`.
 pub fn table() -> Table {
-    let set = |spec: SetSpec, elements| Set { spec, elements };
+    let set = |spec: SetSpec, elements: Vec<Element>| Set { spec, elements: elements.into() };
     let interval = |key| SetSpec { flags: SetFlags::INTERVAL, ..spec(key) };
     let map = |key| SetSpec { value: Some(MapValue::Verdict), ..spec(key) };
     let goto = |chain: &str| Verdict::Goto(chain.to_owned());

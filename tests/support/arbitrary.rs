@@ -19,7 +19,7 @@ pub fn interval_ports() -> SetSpec {
 
 fn anonymous(spec: SetSpec, elements: Vec<Element>) -> SetRef {
     let flags = spec.flags.with(SetFlags::CONSTANT);
-    SetRef::Anonymous(Box::new(Set { spec: SetSpec { flags, ..spec }, elements }))
+    SetRef::Anonymous(Box::new(Set { spec: SetSpec { flags, ..spec }, elements: elements.into() }))
 }
 
 fn port(number: u16) -> Element {
@@ -183,12 +183,12 @@ pub fn everything() -> Table {
     rules.push(Rule { exprs: verdict(Verdict::Accept), comment: Some("é".repeat(62) + "!") });
 
     let sets = [
-        ("empty", Set { spec: addresses(), elements: Vec::new() }),
+        ("empty", Set { spec: addresses(), elements: Vec::new().into() }),
         (
             "trusted-v4",
             Set {
                 spec: SetSpec { size: Some(100), comment: Some("who is trusted".to_owned()), ..addresses() },
-                elements: vec![v4(0), v4(0x0102_0304), v4(0xffff_ffff)],
+                elements: vec![v4(0), v4(0x0102_0304), v4(0xffff_ffff)].into(),
             },
         ),
         (
@@ -199,10 +199,14 @@ pub fn everything() -> Table {
                     Element::range(&[0; 16], &[&[0; 15][..], &[7]].concat()),
                     Element::range(&[&[0; 15][..], &[8]].concat(), &[&[0; 15][..], &[9]].concat()),
                     Element::range(&[&[0xfe][..], &[0; 15]].concat(), &[0xff; 16]),
-                ],
+                ]
+                .into(),
             },
         ),
-        ("port-ranges", Set { spec: interval_ports(), elements: vec![port(22), ports(1_024, 2_047), port(65_535)] }),
+        (
+            "port-ranges",
+            Set { spec: interval_ports(), elements: vec![port(22), ports(1_024, 2_047), port(65_535)].into() },
+        ),
         (
             "interfaces",
             Set {
@@ -210,14 +214,15 @@ pub fn everything() -> Table {
                 elements: vec![
                     Element::range(&name16("br-"), &[&b"br-"[..], &[0xff; 13]].concat()),
                     Element::single(&name16("lo")),
-                ],
+                ]
+                .into(),
             },
         ),
         (
             "remembered",
             Set {
                 spec: SetSpec { flags: SetFlags::TIMEOUT, timeout_ms: Some(86_400_000), ..addresses() },
-                elements: vec![v4(1), v4(2)],
+                elements: vec![v4(1), v4(2)].into(),
             },
         ),
         (
@@ -229,7 +234,7 @@ pub fn everything() -> Table {
                     timeout_ms: Some(60_000),
                     ..addresses()
                 },
-                elements: Vec::new(),
+                elements: Vec::new().into(),
             },
         ),
         (
@@ -246,14 +251,15 @@ pub fn everything() -> Table {
                     port(53).with_verdict(Verdict::Accept),
                     port(80).with_verdict(Verdict::Goto("target".to_owned())),
                     Element { key: ElementKey::CatchAll, value: None }.with_verdict(Verdict::Drop),
-                ],
+                ]
+                .into(),
             },
         ),
         (
             "service-ranges",
             Set {
                 spec: SetSpec { value: Some(MapValue::Verdict), ..interval_ports() },
-                elements: vec![ports(0, 5).with_verdict(jump()), ports(6, 7).with_verdict(Verdict::Return)],
+                elements: vec![ports(0, 5).with_verdict(jump()), ports(6, 7).with_verdict(Verdict::Return)].into(),
             },
         ),
         (
@@ -263,7 +269,8 @@ pub fn everything() -> Table {
                 elements: vec![Element {
                     value: Some(Box::new(ElementValue::Data(Key::from_slice(&[0, 80])))),
                     ..v4(0x0a00_0001)
-                }],
+                }]
+                .into(),
             },
         ),
     ];
@@ -356,7 +363,7 @@ pub fn set(anonymous: bool) -> impl Strategy<Value = Set> {
             }
         }
         let spec = SetSpec { flags, ..spec };
-        elements(&spec).prop_map(move |elements| Set { spec: spec.clone(), elements })
+        elements(&spec).prop_map(move |elements| Set { spec: spec.clone(), elements: elements.into() })
     })
 }
 

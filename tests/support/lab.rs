@@ -119,6 +119,11 @@ impl Lab {
         path
     }
 
+    /// How many large sets palisade keeps.
+    pub fn kept_sets(&self) -> usize {
+        fs::read_dir(self.scratch.path().join("lib/sets")).map_or(0, Iterator::count)
+    }
+
     /// A program to be run on the host, for which what palisade keeps is of the lab and lasts as long.
     pub fn in_its_own_state(&self, program: &str) -> Command {
         let mut command = self.host.command("unshare");

@@ -10,6 +10,7 @@ pub mod matrix;
 pub mod names;
 pub mod namespace;
 pub mod nspawn;
+pub mod planted;
 pub mod policies;
 pub mod probe;
 pub mod proxy;

@@ -50,12 +50,12 @@ impl Writer {
 
     pub fn add(&self, number: u32) -> Result<(), CommitError> {
         let (set, spec, elements) = self.elements(number);
-        self.commit(vec![Op::AddElements { set, spec, elements }])
+        self.commit(vec![Op::AddElements { set, spec, elements: elements.into() }])
     }
 
     pub fn delete(&self, number: u32) -> Result<(), CommitError> {
         let (set, spec, elements) = self.elements(number);
-        self.commit(vec![Op::DeleteElements { set, spec, elements }])
+        self.commit(vec![Op::DeleteElements { set, spec, elements: elements.into() }])
     }
 }
 
@@ -67,7 +67,7 @@ pub fn written(inside: &Namespace) -> BTreeSet<u32> {
         ElementKey::Single(key) => u32::from_be_bytes(key.as_slice().try_into().expect("four bytes")),
         other => panic!("not an element of the writer: {other:?}"),
     };
-    table.sets["numbers"].elements.iter().map(number).collect()
+    table.sets["numbers"].elements.listed().iter().map(number).collect()
 }
 
 /// Tells `work` to stop once `meanwhile` is done.

@@ -188,7 +188,7 @@ fn a_set_that_the_packet_has_changed_itself_is_not_known() {
     let asks = Expr::Lookup { set: SetRef::Named("seen".to_owned()), sreg: R, dreg: None, inverted: false };
     let spec = SetSpec::new(KeyType::INET_SERVICE, SetFlags::DYNAMIC);
     let with = |rules: &[Rule]| Table {
-        sets: BTreeMap::from([("seen".to_owned(), Set { spec: spec.clone(), elements: Vec::new() })]),
+        sets: BTreeMap::from([("seen".to_owned(), Set { spec: spec.clone(), elements: Vec::new().into() })]),
         ..table(vec![
             ("base", base(Hook::Input, 0, Policy::Accept, rules)),
             ("asks", chain(&[rule(&[dport(), asks.clone(), says(Says::Drop)])])),

@@ -161,9 +161,9 @@ fn a_key_that_is_not_known_is_in_no_empty_set() {
 
 #[test]
 fn a_map_gives_a_value_to_a_register_or_a_verdict() {
-    let mut data = ports(vec![Element::single(&[0, 22])]);
+    let value = Some(Box::new(ElementValue::Data(Key::from_slice(&[7]))));
+    let mut data = ports(vec![Element { value, ..Element::single(&[0, 22]) }]);
     data.spec.value = Some(MapValue::Data(KeyType::INET_PROTO));
-    data.elements[0].value = Some(Box::new(ElementValue::Data(Key::from_slice(&[7]))));
     let mut verdicts = ports(vec![
         Element::single(&[0, 22]).with_verdict(Says::Return),
         Element::single(&[0, 23]).with_verdict(Says::Continue),
@@ -204,7 +204,7 @@ fn one_unhurried_packet_keeps_to_every_rate() {
             exprs: vec![limit(over)],
         };
         let drops = rule(&[dport(), dynset, says(Says::Drop)]);
-        let set = Set { spec: spec.clone(), elements: Vec::new() };
+        let set = Set { spec: spec.clone(), elements: Vec::new().into() };
         Table {
             sets: BTreeMap::from([("seen".to_owned(), set)]),
             ..table(vec![("base", base(Hook::Input, 0, Policy::Accept, &[drops]))])

@@ -116,7 +116,7 @@ fn lookup(set: Set, dreg: Option<Register>, inverted: bool) -> Expr {
 }
 
 fn ports(elements: Vec<Element>) -> Set {
-    Set { spec: SetSpec::new(KeyType::INET_SERVICE, SetFlags::INTERVAL), elements }
+    Set { spec: SetSpec::new(KeyType::INET_SERVICE, SetFlags::INTERVAL), elements: elements.into() }
 }
 
 fn dport() -> Expr {

@@ -1,0 +1,247 @@
+//! What the access diff prints is what the simulator says of each source and port, and no range is wider or narrower.
+
+use super::diff::{AccessChange, Comparison, Port};
+use super::reading::{Asked, Reading};
+use super::space::{Place, Prober, Target, from_number, to_number};
+use super::tests::compiled;
+use super::value::Version;
+use crate::policies::{config, policy};
+use crate::ruleset::{Table, TableId};
+use crate::simulate::{Packet, Transport, Verdict, simulate_table};
+use ipnet::IpNet;
+use proptest::prelude::*;
+use proptest::test_runner::{RngAlgorithm, TestRng};
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+/// How many sources and ports are asked one by one of each pair of policies.
+const SAMPLES: usize = 10_000;
+
+/// From the first to the last source, of one version.
+type Printed = (Version, u128, u128);
+
+/// Reads what is printed: `192.0.2.1`, `192.0.2.0/24`, `192.0.2.1-192.0.2.9`, `any`.
+fn read(text: &str) -> Vec<Printed> {
+    let version = |address: IpAddr| if address.is_ipv4() { Version::V4 } else { Version::V6 };
+    let range = |first: IpAddr, last: IpAddr| vec![(version(first), to_number(first), to_number(last))];
+    if text == "any" {
+        return Version::ALL.into_iter().map(|version| (version, 0, version.last())).collect();
+    }
+    if let Ok(network) = text.parse::<IpNet>() {
+        return range(network.network(), network.broadcast());
+    }
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    range(first.parse().expect("an address"), last.parse().expect("an address"))
+}
+
+fn holds(printed: &[Printed], version: Version, source: u128) -> bool {
+    printed.iter().any(|(of, first, last)| *of == version && (*first..=*last).contains(&source))
+}
+
+/// Whether a change is printed of that way into the machine.
+fn is_of(change: &AccessChange, place: &Place) -> bool {
+    let by = change.by.as_deref().unwrap_or_default();
+    let names = place.incoming.names.join(", ");
+    let same = names == by && !(by.is_empty() && place.incoming.containers)
+        || by == "containers" && place.incoming.containers;
+    same && change.published == place.published.is_some()
+}
+
+/// Whether a change is printed of that port or protocol.
+fn speaks_of(change: &AccessChange, target: Target) -> bool {
+    match (target, &change.port) {
+        (Target::Ports { protocol, first, last }, Some(port)) => {
+            let name = [(6, "tcp"), (17, "udp"), (132, "sctp")].into_iter().find(|(number, _)| *number == protocol);
+            let (from, to) = match port {
+                Port::One(port) => (*port, *port),
+                Port::Range(range) => {
+                    let (from, to) = range.split_once('-').expect("a range");
+                    (from.parse().expect("a port"), to.parse().expect("a port"))
+                }
+            };
+            name.is_some_and(|(_, name)| name == change.proto) && from <= first && last <= to
+        }
+        (Target::Ping, None) => change.proto == "icmp",
+        (Target::Protocol(number), None) => change.proto == number.to_string(),
+        (Target::OtherProtocols(_), None) => change.proto == "other",
+        _ => false,
+    }
+}
+
+/// What a table does with a packet: it passes, it does not, or it can't be told.
+fn passes(table: &Table, packet: &Packet) -> Option<bool> {
+    let id = TableId::palisade();
+    let trace = simulate_table(&id, table, packet);
+    match trace.verdict {
+        Verdict::Allow => Some(true),
+        _ => trace.outcomes.never_pass().then_some(false),
+    }
+}
+
+/// Two tables, what is printed of their difference, and the simulator to ask about it.
+struct Pair<'t> {
+    tables: [&'t Table; 2],
+    compared: Comparison,
+    /// With who gains, who loses, and of whom it can't be told.
+    printed: Vec<(AccessChange, [Vec<Printed>; 3])>,
+    /// One packet for each class of source ports and of this machine's addresses, by place, target and version.
+    packets: HashMap<(usize, usize, usize), Vec<Packet>>,
+}
+
+impl<'t> Pair<'t> {
+    fn new(tables: [&'t Table; 2]) -> Self {
+        let id = TableId::palisade();
+        let compared = Comparison::new(&id, tables);
+        let mut packets = HashMap::new();
+        for (family, version) in Version::ALL.into_iter().enumerate() {
+            let mut asks = Asked::default();
+            let readings = tables.map(|table| Reading::new(table, version, &mut asks));
+            let mut prober = Prober::new(&id, version, tables.into_iter().zip(&readings));
+            for place in 0..compared.space.places.len() {
+                for (number, target) in compared.space.targets.iter().enumerate() {
+                    let fates = prober.fates(&compared.space, place, *target).into_iter();
+                    packets.insert((place, number, family), fates.map(|(packet, _)| packet).collect());
+                }
+            }
+        }
+        let read_all = |texts: &[String]| texts.iter().flat_map(|text| read(text)).collect();
+        let with_ranges = |change: AccessChange| {
+            let ranges = [&change.gains, &change.loses, &change.unknown].map(|texts| read_all(texts));
+            (change, ranges)
+        };
+        let printed = compared.changes().into_iter().map(with_ranges).collect();
+        Self { tables, printed, compared, packets }
+    }
+
+    /// Whether a source gains or loses, at one of this machine's addresses or from one port.
+    fn changes(&self, at: (usize, usize, usize), port: Option<u16>, source: u128, gained: bool) -> bool {
+        let source = from_number(Version::ALL[at.2], source).expect("an address");
+        self.packets[&at].iter().any(|packet| {
+            let mut packet = Packet { source, ..packet.clone() };
+            if let (Transport::Ports { destination, .. }, Some(port)) = (&mut packet.transport, port) {
+                *destination = port;
+            }
+            let [was, is] = self.tables.map(|table| passes(table, &packet));
+            (was, is) == (Some(!gained), Some(gained))
+        })
+    }
+
+    /// What is printed of a way and a target: gained, lost, not to be told. What is said of no way is as it usually is;
+    /// of containers and of ports that they publish it is only said where something changes.
+    fn printed(&self, place: &Place, target: Target) -> [&[Printed]; 3] {
+        let of =
+            |place: &Place| self.printed.iter().find(|(change, _)| speaks_of(change, target) && is_of(change, place));
+        let usual = || of(self.compared.space.places.first().filter(|_| place.published.is_none())?);
+        match of(place).or_else(usual) {
+            Some((_, ranges)) => ranges.each_ref().map(Vec::as_slice),
+            None => [&[]; 3],
+        }
+    }
+}
+
+/// A pair takes a second to be asked about, so that few smaller ones are tried when one fails.
+fn pairs() -> ProptestConfig {
+    ProptestConfig { max_shrink_iters: 20, ..config(4) }
+}
+
+proptest! {
+    #![proptest_config(pairs())]
+
+    #[test]
+    fn who_gains_and_loses_is_what_the_simulator_says_one_by_one(
+        before in policy(),
+        after in policy(),
+        seed in any::<u64>(),
+    ) {
+        let (before, after) = (compiled(&before), compiled(&after));
+        let pair = Pair::new([&before, &after]);
+        let space = &pair.compared.space;
+        let mut random = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed.to_le_bytes(); 4].concat());
+        let (mut asked, mut changed) = (0, 0);
+        while asked < SAMPLES {
+            let place = random.random_range(0..space.places.len());
+            let number = random.random_range(0..space.targets.len());
+            let (way, class) = (&space.places[place], space.targets[number]);
+            if way.published.is_some() && !matches!(class, Target::Ports { .. }) {
+                continue;
+            }
+            asked += 1;
+            let family = random.random_range(0..2_usize);
+            let (version, regions) = (Version::ALL[family], &pair.compared.regions[family]);
+            let cell = pair.compared.cells[place][number][family];
+            // Any address, or one beside the edge of something.
+            let edges: Vec<u128> = [cell.gains, cell.loses].iter().flat_map(|region| regions.intervals(*region))
+                .flat_map(|&(first, last)| [first.saturating_sub(1), first, last, last.saturating_add(1)]).collect();
+            let anywhere = random.random::<u128>() & version.last();
+            let source = match edges.len() {
+                0 => anywhere,
+                len if random.random() => edges[random.random_range(0..len)].min(version.last()),
+                _ => anywhere,
+            };
+            // Any port of the class, to any address that a policy may name.
+            let (target, port) = match class {
+                Target::Ports { protocol, first, last } => {
+                    let port = random.random_range(first..=last);
+                    (Target::Ports { protocol, first: port, last: port }, Some(port))
+                }
+                other => (other, None),
+            };
+            let near = [0x0a00_0000_u128, 0xc000_0200, 0x2001_0db8 << 96, 5];
+            let machine = (near[random.random_range(0..4_usize)] + random.random_range(0..20_u128)) & version.last();
+            let machine = from_number(version, machine).expect("an address");
+            let source_port = random.random_range(1024..=u16::MAX - 1);
+            let packet = way.packet(from_number(version, source).expect("an address"), machine, target, Some(source_port));
+            // What is said of containers, and of published ports, may be said by what is said of others.
+            let outside = way.published.is_none() && !way.incoming.containers;
+            let regions_say = [cell.gains, cell.loses, cell.unknown].map(|region| regions.contains(region, source));
+            let said = match outside {
+                true => pair.printed(way, target).map(|printed| holds(printed, version, source)),
+                false => regions_say,
+            };
+            prop_assert_eq!(said, regions_say, "printed otherwise than found: {:?}", packet);
+            match (passes(&before, &packet), passes(&after, &packet)) {
+                (Some(false), Some(true)) => prop_assert!(said[0], "gains: {packet:?}"),
+                (Some(true), Some(false)) => prop_assert!(said[1], "loses: {packet:?}"),
+                (Some(_), Some(_)) => {}
+                _ => prop_assert!(said[2], "unknown: {packet:?}"),
+            }
+            // At another of this machine's addresses, or from another port, it may be otherwise: but at one it is so.
+            for (says, gained) in [(said[0], true), (said[1], false)] {
+                changed += usize::from(says);
+                let does = says && pair.changes((place, number, family), port, source, gained);
+                prop_assert!(does == says, "said to change, and does not: {packet:?}");
+            }
+        }
+        eprintln!("{asked} asked, {changed} of them gain or lose");
+    }
+
+    #[test]
+    fn no_range_is_printed_wider_or_narrower_than_what_changes(before in policy(), after in policy()) {
+        let tables = [compiled(&before), compiled(&after)];
+        let pair = Pair::new([&tables[0], &tables[1]]);
+        let space = &pair.compared.space;
+        let mut ranges = 0;
+        for (change, _) in &pair.printed {
+            let places: Vec<usize> = (0..space.places.len()).filter(|place| is_of(change, &space.places[*place])).collect();
+            let targets: Vec<usize> = (0..space.targets.len()).filter(|at| speaks_of(change, space.targets[*at])).collect();
+            prop_assert!(places.len() == 1 && !targets.is_empty(), "{change}: {places:?} {targets:?}");
+            let printed = [(&change.gains, true), (&change.loses, false)];
+            for (text, gained) in printed.into_iter().flat_map(|(texts, gained)| texts.iter().map(move |text| (text, gained))) {
+                for (version, first, last) in read(text) {
+                    let family = usize::from(version == Version::V6);
+                    // The first and the last of a run of ports.
+                    for target in [targets[0], targets[targets.len() - 1]] {
+                        let changes = |source| pair.changes((places[0], target, family), None, source, gained);
+                        prop_assert!(changes(first) && changes(last), "{change}: {text} does not change");
+                        let outside = [first.checked_sub(1), last.checked_add(1).filter(|next| *next <= version.last())];
+                        for neighbour in outside.into_iter().flatten() {
+                            prop_assert!(!changes(neighbour), "{change}: beside {text}, {neighbour:x} changes too");
+                        }
+                    }
+                    ranges += 1;
+                }
+            }
+        }
+        eprintln!("{ranges} ranges are tight");
+    }
+}

@@ -1,0 +1,135 @@
+//! `palisade exposure`
+
+use super::Report;
+use crate::compile::CONTAINERS;
+use crate::error::Error;
+use crate::explanation::beyond;
+use crate::exposure::{Interface, Label, Listing, Listings, Machine, exposure, json, lists, range, text};
+use crate::facts::{
+    EngineError, Listener, PublishedPort, legacy_tables, listeners, published_ports, running_engines,
+};
+use crate::netlink::route::Routing;
+use crate::netlink::{Link, Live, LiveSets, NetlinkError, Socket, members};
+use crate::privileges::keep_net_admin_alone;
+use crate::resolve::Containers;
+use crate::ruleset::TableId;
+use crate::simulate::{Answer, Doubt, Sets};
+
+/// How often the rules are read and followed before giving up, when others keep changing them meanwhile.
+const ATTEMPTS: u32 = 10;
+/// How much of a set is read, in messages of the kernel's; each has some hundred elements.
+const MOST_MESSAGES: usize = 8;
+
+pub(super) fn run() -> Result<Report, Error> {
+    let legacy = legacy_tables();
+    let listeners = listeners()?;
+    let published = published();
+    keep_net_admin_alone("exposure")?;
+    let (socket, routing) = (Socket::open()?, Routing::open()?);
+    for _ in 0..ATTEMPTS {
+        let live = socket.live()?;
+        let report = report(&socket, &routing, &live, &listeners, &published, &legacy)?;
+        // What the sets were asked belongs to the rules that were read.
+        if socket.generation()? == live.genid {
+            return Ok(report);
+        }
+    }
+    Err(NetlinkError::Busy(ATTEMPTS).into())
+}
+
+/// What the engines that run say they publish. One that can't be asked is no reason to say nothing: what it has in the
+/// rules is seen there.
+fn published() -> Vec<PublishedPort> {
+    let mut published = Vec::new();
+    for (kind, path) in running_engines() {
+        match published_ports(kind, &path) {
+            Ok(ports) => published.extend(ports),
+            Err(EngineError::Absent(_)) => {}
+            Err(error) => tracing::warn!(
+                "{} can't be asked which containers publish ports, which are told by the rules instead: {error}",
+                kind.name()
+            ),
+        }
+    }
+    published
+}
+
+fn report(
+    socket: &Socket,
+    routing: &Routing,
+    live: &Live,
+    listeners: &[Listener],
+    published: &[PublishedPort],
+    legacy: &[String],
+) -> Result<Report, Error> {
+    let sets = LiveSets::new(socket, live, None);
+    let links = routing.links()?;
+    let tables: Vec<_> = live.ruleset.tables.iter().collect();
+    let of_legacy: Option<Doubt> = (!legacy.is_empty()).then(|| {
+        format!("rules of the older iptables are loaded (table {}), which nf_tables does not show", legacy.join(", "))
+            .into()
+    });
+    let machine = Machine {
+        beyond: of_legacy.or_else(|| beyond(tables.iter().copied())),
+        tables,
+        sets: &sets,
+        routes: routing,
+        interfaces: links.into_iter().filter_map(|link| interface(link, live, &sets)).collect(),
+        listeners: listeners.to_vec(),
+        published: published.to_vec(),
+    };
+    let rows = exposure(&machine);
+    let listings: Listings = lists(&rows).into_iter().map(|label| (label.clone(), listing(&label, live))).collect();
+    let mut text = text(&rows, &listings);
+    if !live.ruleset.tables.contains_key(&TableId::palisade()) {
+        text.push_str("\npalisade is not loaded: `palisade apply` loads the policy\n");
+    }
+    Ok(Report::ok(text, json(&rows, &listings)))
+}
+
+/// An interface that packets come in by: not the loopback, nor a port of a bridge.
+fn interface(link: Link, live: &Live, sets: &dyn Sets) -> Option<Interface> {
+    let Link { name, master, addresses, .. } = link;
+    if name == "lo" || master.is_some() || addresses.is_empty() {
+        return None;
+    }
+    let id = TableId::palisade();
+    let declared = live.ruleset.tables.get(&id).and_then(|table| table.sets.get(CONTAINERS));
+    let containers = match declared {
+        Some(set) => {
+            let mut key = name.clone().into_bytes();
+            key.resize(16, 0);
+            sets.find(&id, CONTAINERS, set, &key) != Answer::Absent
+        }
+        // As a policy has it that does not say.
+        None => Containers::default().interfaces.iter().any(|of| match of.wildcard {
+            true => name.starts_with(&of.name),
+            false => name == of.name,
+        }),
+    };
+    Some(Interface { name, containers, addresses })
+}
+
+/// What is in a group or a list of palisade's own table; nothing where that can't be told.
+fn listing(label: &Label, live: &Live) -> Listing {
+    let id = TableId::palisade();
+    let (Label::Group(name) | Label::List(name)) = label else { return Listing::default() };
+    let mut listing = Listing { texts: Vec::new(), complete: true };
+    for version in ["v4", "v6"] {
+        let set = format!("{name}-{version}");
+        if live.ruleset.tables.get(&id).is_none_or(|table| !table.sets.contains_key(&set)) {
+            continue;
+        }
+        match members(&id, &set, MOST_MESSAGES) {
+            Ok(members) => {
+                listing.texts.extend(members.elements.bounds().map(|(first, last)| range(first, last)));
+                listing.complete &= members.complete;
+            }
+            Err(error) => {
+                tracing::info!("what is in set {set} can't be told: {error}");
+                listing.complete = false;
+            }
+        }
+    }
+    listing
+}

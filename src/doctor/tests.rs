@@ -1,0 +1,280 @@
+//! Each finding follows from the one fact that is wrong, and a healthy machine has none.
+
+use super::*;
+use crate::resolve::{Action, Containers, Group, Interface, Resolved};
+use crate::ruleset::{
+    BaseChain, Chain, Cmp, Expr, Family, Foreign, Hook, MetaKey, Nat, PayloadBase, Policy, Register, Rule, Table,
+    TableId, Verdict,
+};
+use crate::simulate::{AsListed, Asked, Doubt, Way};
+use std::net::IpAddr;
+
+/// Everything is routed out by docker0.
+struct ToDocker;
+
+impl Routes for ToDocker {
+    fn way(&self, _: &Asked<'_>) -> Result<Way, Doubt> {
+        Ok(Way::Out("docker0".to_owned()))
+    }
+
+    fn address_type(&self, _: IpAddr) -> Result<u32, Doubt> {
+        Ok(1)
+    }
+
+    fn index(&self, _: &str) -> Result<u32, Doubt> {
+        Ok(1)
+    }
+}
+
+fn link(name: &str, kind: &str) -> RoutedLink {
+    RoutedLink {
+        name: name.to_owned(),
+        kind: (!kind.is_empty()).then(|| kind.to_owned()),
+        has_network: true,
+        ..RoutedLink::default()
+    }
+}
+
+/// What is found on a healthy machine of which something was changed.
+fn found(policy: &Resolved, rules: &Ruleset, change: impl Fn(&mut Facts<'_>)) -> Vec<Finding> {
+    let docker = DockerOptions { iptables: true, iptables_from: "daemon.json".to_owned(), userland_proxy: true };
+    let network = EngineNetwork { name: "bridge".to_owned(), driver: "bridge".to_owned(), talks: true };
+    let version = Some("28.5.2".to_owned());
+    let engine = Engine { name: "Docker".to_owned(), version, networks: vec![network], ..Engine::default() };
+    let eth0 = RoutedLink { is_way_out: true, ..link("eth0", "") };
+    let sysctls = Sysctls { forwards_v4: Some(true), forwards_v6: Some(false), bridge_calls_iptables: Some(false) };
+    let mut facts = Facts {
+        policy: PolicyState::Valid(policy),
+        path: "/etc/palisade/policy.yaml",
+        rules,
+        sets: &AsListed,
+        routes: &ToDocker,
+        links: vec![link("docker0", "bridge"), eth0, link("eth1", ""), link("lo", "")],
+        legacy: Vec::new(),
+        sysctls,
+        boot: Some(UnitState::Enabled),
+        enabled: Enabled::default(),
+        flush: None,
+        docker: Some(docker),
+        engines: vec![engine],
+        kernel: Kernel::Takes,
+        loaded: Loaded::Policy,
+        waits: None,
+        unexamined: Vec::new(),
+    };
+    change(&mut facts);
+    let findings = examine(&facts);
+    for finding in &findings {
+        assert!(!finding.message.is_empty() && !finding.help.is_empty(), "{finding:?}");
+    }
+    findings
+}
+
+fn ids(change: impl Fn(&mut Facts<'_>)) -> Vec<&'static str> {
+    found(&Resolved::default(), &Ruleset::default(), change).into_iter().map(|finding| finding.id).collect()
+}
+
+fn ids_of_rules(rules: &Ruleset) -> Vec<&'static str> {
+    found(&Resolved::default(), rules, |_| {}).into_iter().map(|finding| finding.id).collect()
+}
+
+fn rule(exprs: impl Into<Vec<Expr>>) -> Rule {
+    Rule { exprs: exprs.into(), comment: None }
+}
+
+fn base(kind: &str, hook: Hook, priority: i32, policy: Policy, rules: Vec<Rule>) -> Chain {
+    let base = BaseChain { kind: kind.to_owned(), hook, priority, policy, devices: Default::default() };
+    Chain { base: Some(base), rules, ..Chain::default() }
+}
+
+fn ruleset(family: Family, name: &str, chains: impl IntoIterator<Item = (&'static str, Chain)>) -> Ruleset {
+    let chains = chains.into_iter().map(|(name, chain)| (name.to_owned(), chain)).collect();
+    let table = Table { chains, ..Table::default() };
+    Ruleset { tables: [(TableId { family, name: name.to_owned() }, table)].into() }
+}
+
+#[test]
+fn a_healthy_machine_has_no_finding() {
+    assert_eq!(ids(|_| {}), Vec::<&str>::new());
+    assert_eq!(ids(|facts| facts.boot = None), Vec::<&str>::new(), "there is no systemd");
+}
+
+#[test]
+fn each_fact_that_is_wrong_is_one_finding() {
+    type Change = fn(&mut Facts<'_>);
+    let cases: [(&str, Change); 20] = [
+        ("policy-missing", |facts| facts.policy = PolicyState::Missing { help: None }),
+        ("policy-writable", |facts| {
+            facts.policy = PolicyState::Writable { message: "by all".to_owned(), help: Some("`chmod`".to_owned()) };
+        }),
+        ("policy-invalid", |facts| {
+            facts.policy = PolicyState::Invalid { problems: 3, message: "no".to_owned(), at: Some("p:1".to_owned()) };
+        }),
+        ("kernel-refuses", |facts| facts.kernel = Kernel::Refuses("no".to_owned())),
+        ("not-loaded", |facts| facts.loaded = Loaded::Nothing),
+        ("out-of-sync", |facts| facts.loaded = Loaded::Differs(2)),
+        ("boot-unit-disabled", |facts| facts.boot = Some(UnitState::Masked)),
+        ("waits-for-confirmation", |facts| facts.waits = Some("9s".to_owned())),
+        ("ufw-active", |facts| facts.enabled.ufw = true),
+        ("firewalld-active", |facts| facts.enabled.firewalld = true),
+        ("nftables-service-flushes", |facts| {
+            facts.flush = Some(Flush { file: "/etc/nftables.conf".into(), line: 3 })
+        }),
+        ("legacy-iptables", |facts| facts.legacy = vec!["filter".to_owned()]),
+        ("docker-iptables-off", |facts| facts.docker.iter_mut().for_each(|docker| docker.iptables = false)),
+        ("macvlan-network", |facts| facts.engines[0].networks[0].driver = "ipvlan".to_owned()),
+        ("macvlan-network", |facts| facts.links.push(RoutedLink { has_network: false, ..link("vm0", "macvtap") })),
+        ("forwarding-off", |facts| facts.sysctls.forwards_v4 = Some(false)),
+        ("bridge-netfilter-off", |facts| facts.docker.iter_mut().for_each(|docker| docker.userland_proxy = false)),
+        ("bridge-netfilter-off", |facts| facts.engines[0].networks[0].talks = false),
+        ("direct-routing", |facts| facts.engines[0].version = Some("27.5.1".to_owned())),
+        ("not-examined", |facts| {
+            let [what, why, help] = ["a", "b", "c"].map(str::to_owned);
+            facts.unexamined.push(Unexamined { what, why, help });
+        }),
+    ];
+    for (id, change) in cases {
+        assert_eq!(ids(change), [id]);
+        assert!(include_str!("../../docs/operations.md").contains(&format!("`{id}`")), "no row for {id}");
+    }
+}
+
+#[test]
+fn the_worst_comes_first() {
+    let found = found(&Resolved::default(), &Ruleset::default(), |facts| {
+        facts.legacy = vec!["nat".to_owned()];
+        facts.loaded = Loaded::Nothing;
+    });
+    let severities: Vec<_> = found.iter().map(|finding| (finding.id, finding.severity)).collect();
+    assert_eq!(severities, [("not-loaded", Severity::Error), ("legacy-iptables", Severity::Warning)]);
+}
+
+#[test]
+fn who_is_this_machine_itself_in_its_own_network_is_no_guest() {
+    // An uplink of the kind that a container has, and a client of somebody else's VPN through which everything goes.
+    let healthy = ids(|facts| {
+        facts.links.push(RoutedLink { is_way_out: true, ..link("mv-uplink", "macvlan") });
+        facts.links.push(RoutedLink { is_way_out: true, ..link("wg0", "wireguard") });
+        facts.links.push(link("veth7", "vlan"));
+    });
+    assert_eq!(healthy, Vec::<&str>::new());
+}
+
+#[test]
+fn guests_are_told_by_the_kind_of_their_interface_or_the_name_of_their_wire() {
+    for (name, kind) in
+        [("wg0", "wireguard"), ("tun3", "tun"), ("flannel.1", "vxlan"), ("cali123", "veth"), ("lan", "bridge")]
+    {
+        let with = |facts: &mut Facts<'_>| facts.links.push(link(name, kind));
+        assert_eq!(ids(with), ["guests-not-named"], "{name}");
+        let without_forwarding = |facts: &mut Facts<'_>| {
+            with(facts);
+            facts.sysctls.forwards_v4 = Some(false);
+            facts.docker = None;
+        };
+        assert_eq!(ids(without_forwarding), Vec::<&str>::new());
+        let mut policy = Resolved::default();
+        policy.defaults.forward = Action::Allow;
+        assert_eq!(found(&policy, &Ruleset::default(), with), []);
+        let interface = Interface { name: name[..3].to_owned(), wildcard: true };
+        let group = Group { interfaces: [interface].into(), ..Group::default() };
+        let policy = Resolved { groups: [("guests".to_owned(), group)].into(), ..Resolved::default() };
+        assert_eq!(found(&policy, &Ruleset::default(), with), []);
+    }
+}
+
+#[test]
+fn a_way_out_counts_as_containers_by_its_name_alone() {
+    let way_out =
+        |facts: &mut Facts<'_>| facts.links.push(RoutedLink { is_way_out: true, ..link("br-lan", "bridge") });
+    assert_eq!(ids(way_out), ["way-out-is-containers"]);
+    let interfaces = [Interface { name: "docker0".to_owned(), wildcard: false }].into();
+    let policy = Resolved { containers: Containers { interfaces, ..Containers::default() }, ..Resolved::default() };
+    assert_eq!(found(&policy, &Ruleset::default(), way_out), []);
+}
+
+#[test]
+fn a_drop_counts_where_packets_come_to_it_and_whose_it_is_decides() {
+    let drop = || rule([Expr::Verdict(Verdict::Drop)]);
+    let jump = |to: &str| rule([Expr::Verdict(Verdict::Jump(to.to_owned()))]);
+    let calls = |to: &'static str| {
+        let input = base("filter", Hook::Input, 0, Policy::Accept, vec![jump(to)]);
+        ruleset(Family::Ip, "filter", [("INPUT", input), (to, Chain { rules: vec![drop()], ..Chain::default() })])
+    };
+    assert_eq!(ids_of_rules(&calls("mine")), ["other-firewall-drops"]);
+    assert_eq!(ids_of_rules(&calls("f2b-sshd")), ["other-firewall-drops"]);
+    assert_eq!(ids_of_rules(&calls("ufw-user-input")), ["ufw-active"]);
+    assert_eq!(ids_of_rules(&calls("LIBVIRT_INP")), Vec::<&str>::new());
+    let policy = |hook| ruleset(Family::Inet, "mine", [("chain", base("filter", hook, 0, Policy::Drop, Vec::new()))]);
+    assert_eq!(ids_of_rules(&policy(Hook::Forward)), ["other-firewall-drops"]);
+    assert_eq!(ids_of_rules(&policy(Hook::Output)), Vec::<&str>::new());
+    let docker = base("filter", Hook::Forward, 0, Policy::Drop, vec![jump("DOCKER-USER")]);
+    assert_eq!(ids_of_rules(&ruleset(Family::Ip, "filter", [("FORWARD", docker)])), Vec::<&str>::new());
+    let input = base("filter", Hook::Input, 0, Policy::Drop, vec![jump("input")]);
+    let circle = Chain { rules: vec![jump("input")], ..Chain::default() };
+    assert_eq!(
+        ids_of_rules(&ruleset(Family::Ip6, "a", [("in", input), ("input", circle)])),
+        ["other-firewall-drops"]
+    );
+}
+
+#[test]
+fn rules_for_users_are_left_unless_they_only_return() {
+    let user = |rules| ruleset(Family::Ip, "filter", [("DOCKER-USER", Chain { rules, ..Chain::default() })]);
+    let counter = Expr::Counter { packets: 1, bytes: 60 };
+    let returns = rule([counter.clone(), Expr::Verdict(Verdict::Return)]);
+    assert_eq!(ids_of_rules(&user(vec![returns.clone()])), Vec::<&str>::new());
+    assert_eq!(
+        ids_of_rules(&user(vec![rule([counter, Expr::Verdict(Verdict::Drop)]), returns])),
+        ["docker-user-rules"]
+    );
+}
+
+/// `ip daddr 127.0.0.1 tcp dport 9200 dnat to 172.17.0.5:9000`, and before it what an engine drops.
+fn published(dropped: &[[u8; 4]]) -> Ruleset {
+    let one = Register::ONE;
+    let two = Register::Data(4);
+    let equal = |load: Expr, data: &[u8]| [load, Expr::Cmp { op: Cmp::Eq, sreg: one, data: data.to_vec() }];
+    let destination = || Expr::Payload { base: PayloadBase::Network, offset: 16, len: 4, dreg: one };
+    let port = Expr::Payload { base: PayloadBase::Transport, offset: 2, len: 2, dreg: one };
+    let immediate = |dreg, data: &[u8]| Expr::Foreign(Foreign::Immediate { dreg, data: data.to_vec() });
+    let (addresses, ports) = ([Some(one), None], [Some(two), None]);
+    let nat = Nat { destination: true, family: 2, addresses, ports, flags: 3 };
+    let translate = [
+        equal(destination(), &[127, 0, 0, 1]),
+        equal(Expr::Meta { key: MetaKey::L4proto, dreg: one }, &[6]),
+        equal(port, &9200_u16.to_be_bytes()),
+        [immediate(one, &[172, 17, 0, 5]), immediate(two, &9000_u16.to_be_bytes())],
+    ];
+    let mut translate: Vec<Expr> = translate.into_iter().flatten().collect();
+    translate.push(Expr::Foreign(Foreign::Nat(nat)));
+    let drops = dropped.iter().map(|address| {
+        let [load, compare] = equal(destination(), address);
+        rule([load, compare, Expr::Verdict(Verdict::Drop)])
+    });
+    let raw = base("filter", Hook::Prerouting, -300, Policy::Accept, drops.collect());
+    let nat = base("nat", Hook::Prerouting, -100, Policy::Accept, vec![rule(translate)]);
+    ruleset(Family::Ip, "docker-bridges", [("raw-PREROUTING", raw), ("nat-PREROUTING", nat)])
+}
+
+#[test]
+fn what_an_engine_leaves_open_is_followed_through_its_rules() {
+    let (container, loopback) = ([172, 17, 0, 5], [127, 0, 0, 1]);
+    assert_eq!(ids_of_rules(&published(&[])), ["direct-routing", "loopback-ports-leak"]);
+    assert_eq!(ids_of_rules(&published(&[container])), ["loopback-ports-leak"]);
+    assert_eq!(ids_of_rules(&published(&[loopback])), ["direct-routing"]);
+    assert_eq!(ids_of_rules(&published(&[container, loopback])), Vec::<&str>::new());
+    let message = found(&Resolved::default(), &published(&[loopback]), |_| {}).remove(0).message;
+    assert!(
+        message.starts_with(
+            "Docker does not keep others away from the addresses of its containers (172.17.0.5:9000 is open)"
+        ),
+        "{message}"
+    );
+}
+
+#[test]
+fn many_words_are_cut() {
+    let words = |count: usize| some((1..=count).map(|number| number.to_string()));
+    assert_eq!([words(1), words(2), words(3), words(5)], ["1", "1 and 2", "1, 2 and 3", "1, 2, 3 and 2 more"]);
+}

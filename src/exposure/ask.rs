@@ -1,0 +1,260 @@
+//! One port, one kind of sources: who of them reaches it, by the sets that they may be in.
+
+use super::reach::{Label, Reach};
+use super::{Machine, Purpose};
+use crate::explanation::answer;
+use crate::ruleset::{Set, Table, TableId};
+use crate::simulate::{Answer, Doubt, Journey, Packet, Sets, Translation, Transport, Verdict, Way, follow};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+/// How many kinds of sources are asked about one by one: those of some hundred groups in one service.
+const MOST_KINDS: usize = 2000;
+/// A port that clients send from.
+const EPHEMERAL: u16 = 50_123;
+/// Of how many source ports that rules name is asked, where one matters.
+const MOST_PORTS: usize = 16;
+/// `nft`'s numbers of the types of addresses.
+const ADDRESS_TYPES: [u32; 2] = [7, 8];
+
+/// A packet that is asked about.
+pub(super) struct Question<'q> {
+    pub(super) protocol: u8,
+    pub(super) port: u16,
+    pub(super) source: IpAddr,
+    pub(super) destination: IpAddr,
+    pub(super) interface: &'q str,
+    pub(super) purpose: &'q Purpose,
+}
+
+/// What was seen on the way.
+#[derive(Default)]
+pub(super) struct Seen {
+    /// Where the destination was translated to.
+    pub(super) translated: BTreeSet<Translation>,
+    /// The groups of interfaces that the incoming one was found in.
+    pub(super) by_group: BTreeSet<String>,
+    /// Whether it was sent back to where it came from: neighbours on one bridge need no published port.
+    pub(super) sent_back: bool,
+}
+
+/// What became of one packet.
+enum Access {
+    Yes,
+    No,
+    Unknown(Doubt),
+}
+
+/// A set by its table and its name.
+type SetKey = (TableId, String);
+
+/// Asks about all kinds of sources.
+pub(super) struct Asker<'m> {
+    machine: &'m Machine<'m>,
+    tables: &'m [(&'m TableId, &'m Table)],
+    source_ports: &'m BTreeSet<u16>,
+}
+
+impl<'m> Asker<'m> {
+    /// Of the rules for one IP version, and the source ports that they name.
+    pub(super) fn new(
+        machine: &'m Machine<'m>,
+        tables: &'m [(&'m TableId, &'m Table)],
+        source_ports: &'m BTreeSet<u16>,
+    ) -> Self {
+        Self { machine, tables, source_ports }
+    }
+
+    pub(super) fn ask(&self, question: &Question<'_>, seen: &mut Seen) -> Reach {
+        let mut kinds = MOST_KINDS;
+        let reach = self.sent_from(question, None, seen, &mut kinds);
+        if reach.unknown.is_empty() {
+            return reach;
+        }
+        // Most clients take a port that nobody speaks of; somebody who means it takes another.
+        let mut reach = self.sent_from(question, Some(EPHEMERAL), seen, &mut kinds);
+        for port in self.source_ports.iter().take(MOST_PORTS) {
+            let from_it = self.sent_from(question, Some(*port), seen, &mut kinds);
+            if !from_it.who.iter().all(|clause| reach.who.contains(clause)) {
+                reach = reach.or(from_it.within(&Label::FromPort(*port)));
+            }
+        }
+        if self.source_ports.len() > MOST_PORTS {
+            reach = reach.or(Reach::unknown("rules name more source ports than are asked about".into()));
+        }
+        reach
+    }
+
+    fn sent_from(&self, question: &Question<'_>, port: Option<u16>, seen: &mut Seen, kinds: &mut usize) -> Reach {
+        self.explore(question, port, &BTreeMap::new(), seen, kinds)
+    }
+
+    /// Those who are, and are not, in the sets that are assumed; told apart by those that rules ask beside.
+    fn explore(
+        &self,
+        question: &Question<'_>,
+        port: Option<u16>,
+        assumed: &BTreeMap<SetKey, bool>,
+        seen: &mut Seen,
+        kinds: &mut usize,
+    ) -> Reach {
+        let Some(left) = kinds.checked_sub(1) else {
+            return Reach::unknown("more sets decide than are asked one by one".into());
+        };
+        *kinds = left;
+        let sets = Assuming::new(self.machine.sets, question.source, assumed);
+        let mut reach = match self.access(question, port, &sets, seen) {
+            Access::Yes => Reach::everyone(),
+            Access::No => Reach::nobody(),
+            Access::Unknown(why) => Reach::unknown(why),
+        };
+        seen.by_group.append(&mut sets.by_group.borrow_mut());
+        let asked = sets.asked.into_inner();
+        for (index, set) in asked.iter().enumerate().rev() {
+            let mut inside = assumed.clone();
+            inside.extend(asked.iter().take(index).map(|before| (before.clone(), false)));
+            inside.insert(set.clone(), true);
+            let inside = self.explore(question, port, &inside, seen, kinds);
+            reach = Reach::choose(&label(set), &inside, &reach);
+        }
+        reach
+    }
+
+    fn access(&self, question: &Question<'_>, port: Option<u16>, sets: &dyn Sets, seen: &mut Seen) -> Access {
+        let Question { protocol, port: destination, source, destination: to, interface, .. } = *question;
+        let transport = Transport::Ports { protocol, source: port, destination };
+        let packet = Packet::to_machine(source, to, transport).coming_in_by(interface);
+        let journey = self.follow(&packet, sets);
+        seen.translated.extend(journey.translated);
+        if journey.trace.outcomes.never_pass() {
+            return Access::No;
+        }
+        let end = journey.turns.last().map(|turn| &turn.way);
+        match end {
+            Some(Way::Out(out)) if *out == interface => {
+                seen.sent_back = true;
+                return Access::No;
+            }
+            // To somebody else.
+            Some(Way::Out(_)) if *question.purpose == Purpose::Process => return Access::No,
+            Some(Way::Local) if !self.listens(question, journey.translated) => return Access::No,
+            _ => {}
+        }
+        let of = |journey: &Journey<'_>| match journey.trace.verdict {
+            Verdict::Allow => Access::Yes,
+            Verdict::Deny | Verdict::Reject => Access::No,
+            Verdict::Unknown => {
+                Access::Unknown(journey.doubt().cloned().unwrap_or_else(|| "the rules can't be followed".into()))
+            }
+        };
+        match (of(&journey), answer(&packet, &journey)) {
+            (Access::Yes, Some(back)) => match self.follow(&back, sets) {
+                back if back.trace.outcomes.never_pass() => Access::No,
+                back => of(&back),
+            },
+            (access, _) => access,
+        }
+    }
+
+    /// Whether somebody takes what comes to this machine, the one that is asked about where that is a process.
+    fn listens(&self, question: &Question<'_>, translated: Option<Translation>) -> bool {
+        let address = translated.map_or(question.destination, |to| to.address);
+        let port = translated.and_then(|to| to.port).unwrap_or(question.port);
+        if *question.purpose == Purpose::Process {
+            // It is asked at an address of its own.
+            return port == question.port && (address == question.destination || translated.is_none());
+        }
+        self.machine.listeners.iter().any(|listener| {
+            let socket = &listener.socket;
+            let takes = socket.address == address
+                || socket.address.is_unspecified() && (socket.both || socket.address.is_ipv6() == address.is_ipv6());
+            let by = socket.interface.as_ref().is_none_or(|name| name == question.interface);
+            socket.protocol == question.protocol && socket.port == port && takes && by
+        })
+    }
+
+    fn follow(&self, packet: &Packet, sets: &dyn Sets) -> Journey<'m> {
+        follow(self.tables.iter().copied(), sets, self.machine.routes, packet)
+    }
+}
+
+/// What a set is called.
+fn label((table, name): &SetKey) -> Label {
+    if *table != TableId::palisade() {
+        return Label::Set(format!("{} {}", table.family, table.name), name.clone());
+    }
+    let (begin, _) = name.rsplit_once('-').unwrap_or((name, ""));
+    if begin.contains('.') { Label::List(begin.to_owned()) } else { Label::Group(begin.to_owned()) }
+}
+
+/// The sets, but for whether the source is in one: that is assumed, and noted where it was not.
+struct Assuming<'s> {
+    sets: &'s dyn Sets,
+    source: Vec<u8>,
+    assumed: RefCell<BTreeMap<SetKey, bool>>,
+    /// Those of which nothing was assumed, in the order in which they were asked; as if the source were not in them.
+    asked: RefCell<Vec<SetKey>>,
+    by_group: RefCell<BTreeSet<String>>,
+}
+
+impl<'s> Assuming<'s> {
+    fn new(sets: &'s dyn Sets, source: IpAddr, assumed: &BTreeMap<SetKey, bool>) -> Self {
+        let source = match source {
+            IpAddr::V4(address) => address.octets().to_vec(),
+            IpAddr::V6(address) => address.octets().to_vec(),
+        };
+        Self {
+            sets,
+            source,
+            assumed: RefCell::new(assumed.clone()),
+            asked: RefCell::default(),
+            by_group: RefCell::default(),
+        }
+    }
+
+    fn is_of_source(&self, set: &Set, key: &[u8]) -> bool {
+        let mut kind = set.spec.key.number;
+        let mut parts = std::iter::from_fn(|| {
+            let part = kind & 0x3f;
+            kind >>= 6;
+            (part != 0 || kind != 0).then_some(part)
+        });
+        parts.any(|part| ADDRESS_TYPES.contains(&part))
+            && key.windows(self.source.len()).any(|part| part == self.source)
+    }
+}
+
+impl Sets for Assuming<'_> {
+    fn find(&self, table: &TableId, name: &str, set: &Set, key: &[u8]) -> Answer {
+        if self.is_of_source(set, key) {
+            if self.sets.is_empty(table, name, set) {
+                return Answer::Absent;
+            }
+            let which = (table.clone(), name.to_owned());
+            let known = self.assumed.borrow().get(&which).copied();
+            return match known {
+                Some(true) if set.spec.value.is_some() => {
+                    Answer::Unknown(format!("what map {name} says of a source is not known").into())
+                }
+                Some(true) => Answer::Present(None),
+                Some(false) => Answer::Absent,
+                None => {
+                    self.assumed.borrow_mut().insert(which.clone(), false);
+                    self.asked.borrow_mut().push(which);
+                    Answer::Absent
+                }
+            };
+        }
+        let answer = self.sets.find(table, name, set, key);
+        let group = name.strip_suffix("-if").filter(|_| *table == TableId::palisade() && !name.contains('.'));
+        if let Some(group) = group.filter(|_| matches!(answer, Answer::Present(_))) {
+            self.by_group.borrow_mut().insert(group.to_owned());
+        }
+        answer
+    }
+
+    fn is_empty(&self, table: &TableId, name: &str, set: &Set) -> bool {
+        self.sets.is_empty(table, name, set)
+    }
+}

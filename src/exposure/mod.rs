@@ -1,0 +1,98 @@
+//! Who can reach which port of this machine, by the live rules of all tables.
+//!
+//! Each port is asked about as a packet would come: by each interface, for each of this machine's addresses, from each
+//! kind of sources. Which kinds there are the rules say themselves: they cut the addresses where a number stands in one
+//! (`sources`), and ask sets, of which each is a yes and a no (`ask`). What comes out is a formula (`reach`), in which
+//! a group of the policy has its name. What can't be told is said to be unknown.
+//!
+//! Sources come in where the routing lets them: whom the reverse path filter turns away can reach nothing.
+
+mod ask;
+mod forwarded;
+mod reach;
+mod rows;
+mod scout;
+mod sources;
+#[cfg(test)]
+mod tests;
+mod words;
+mod zones;
+
+pub use reach::{Clause, Label, Reach};
+pub use rows::{Purpose, Row};
+pub use words::{Listing, Listings, json, lists, range, text};
+
+use crate::facts::{Listener, PublishedPort};
+use crate::ruleset::{Table, TableId};
+use crate::simulate::{Doubt, Routes, Sets};
+use ask::Asker;
+use scout::Scout;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+/// An interface of this machine that packets come in by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// Whether containers are behind it.
+    pub containers: bool,
+    /// Its addresses, each with the length of its network's prefix.
+    pub addresses: Vec<(IpAddr, u8)>,
+}
+
+/// All that has to be known.
+pub struct Machine<'m> {
+    /// The live tables.
+    pub tables: Vec<(&'m TableId, &'m Table)>,
+    /// What is in their sets.
+    pub sets: &'m dyn Sets,
+    /// The routing.
+    pub routes: &'m dyn Routes,
+    /// The interfaces, but for the loopback and those that are ports of others.
+    pub interfaces: Vec<Interface>,
+    /// Who listens.
+    pub listeners: Vec<Listener>,
+    /// What containers publish, as far as an engine says so.
+    pub published: Vec<PublishedPort>,
+    /// Why the tables don't tell everything, if they don't.
+    pub beyond: Option<Doubt>,
+}
+
+/// Every port on which somebody listens or behind which a container is, by number, and who reaches it.
+#[must_use]
+pub fn exposure(machine: &Machine<'_>) -> Vec<Row> {
+    let mut rows = rows::rows(machine);
+    for six in [false, true] {
+        let rules = Rules::new(&machine.tables, six);
+        let tables: Vec<(&TableId, &Table)> = rules.tables.iter().map(|(id, table)| (*id, table)).collect();
+        let mut scout = Scout::new(machine, six, &rules.cuts, Asker::new(machine, &tables, &rules.ports));
+        for row in &mut rows {
+            let reach = scout.reach(row);
+            if let Some(of_family) = row.reach.get_mut(usize::from(six)) {
+                *of_family = reach;
+            }
+        }
+    }
+    rows::finish(machine, rows)
+}
+
+/// Rules as packets of one IP version meet them.
+struct Rules<'m> {
+    tables: Vec<(&'m TableId, Table)>,
+    cuts: BTreeSet<u128>,
+    ports: BTreeSet<u16>,
+}
+
+impl<'m> Rules<'m> {
+    fn new(tables: &[(&'m TableId, &'m Table)], six: bool) -> Self {
+        let mut rules = Self { tables: Vec::new(), cuts: BTreeSet::new(), ports: BTreeSet::new() };
+        for (id, table) in tables {
+            let understood = sources::understand(id, table, six);
+            rules.tables.push((*id, understood.table));
+            rules.cuts.extend(understood.cuts);
+            rules.ports.extend(understood.ports);
+        }
+        rules
+    }
+}

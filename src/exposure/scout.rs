@@ -1,0 +1,321 @@
+//! One port, all sources: behind each interface, at each address that is listened on.
+
+use super::ask::{Asker, Question, Seen};
+use super::reach::{Clause, Label, Reach};
+use super::rows::{Purpose, Row};
+use super::zones::{Interval, Part, is_link_local, parts, words};
+use super::{Interface, Machine};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv6Addr};
+
+/// How many parts are asked about behind one interface.
+const MOST_PARTS: usize = 4096;
+
+/// Goes to each interface with a question.
+pub(super) struct Scout<'m> {
+    machine: &'m Machine<'m>,
+    six: bool,
+    cuts: &'m BTreeSet<u128>,
+    asker: Asker<'m>,
+    /// By the interface's place, and whether its neighbours alone are meant.
+    parts: BTreeMap<(usize, bool), Vec<Part>>,
+}
+
+/// Where on this machine is asked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum At {
+    /// At each of its addresses.
+    Everywhere,
+    /// At one that the whole world may send to.
+    Address(IpAddr),
+    /// At one that neighbours alone can send to: a loopback address, or one of several machines.
+    Near(IpAddr),
+}
+
+/// Who reaches a port through one interface.
+struct Behind {
+    interface: usize,
+    reach: Reach,
+    /// The same, part by part.
+    parts: Vec<(Interval, Reach)>,
+    /// Whether it is asked at an address that neighbours alone can send to.
+    near: bool,
+    by_group: BTreeSet<String>,
+}
+
+impl<'m> Scout<'m> {
+    pub(super) fn new(machine: &'m Machine<'m>, six: bool, cuts: &'m BTreeSet<u128>, asker: Asker<'m>) -> Self {
+        Self { machine, six, cuts, asker, parts: BTreeMap::new() }
+    }
+
+    /// Who reaches it over this IP version; `None` where nobody listens.
+    pub(super) fn reach(&mut self, row: &mut Row) -> Option<Reach> {
+        if !row.bound.iter().any(|(address, both)| takes(*address, *both, self.six)) {
+            return None;
+        }
+        let places = self.places(row);
+        if places.is_empty() {
+            return Some(Reach::nobody());
+        }
+        let (mut outside, mut containers) = (Vec::new(), Vec::new());
+        let machine = self.machine;
+        for (index, interface) in machine.interfaces.iter().enumerate() {
+            if row.interface.as_ref().is_some_and(|only| *only != interface.name) {
+                continue;
+            }
+            let Some(behind) = self.behind(row, index, &places) else { continue };
+            if interface.containers { containers.push(behind) } else { outside.push(behind) }
+        }
+        let reach = self.outside(&outside, &containers).or(self.containers(&containers));
+        Some(match &machine.beyond {
+            // Nobody else can say either what those rules do.
+            Some(why) if !(outside.is_empty() && containers.is_empty()) => Reach::unknown(why.clone()),
+            _ => reach,
+        })
+    }
+
+    fn places(&self, row: &Row) -> Vec<At> {
+        let mut places = Vec::new();
+        for (address, both) in &row.bound {
+            if !takes(*address, *both, self.six) {
+                continue;
+            }
+            places.push(match address {
+                address if address.is_unspecified() => At::Everywhere,
+                // Nothing that comes in by a wire is let in to it.
+                address if *address == IpAddr::V6(Ipv6Addr::LOCALHOST) => continue,
+                address if is_near(*address, self.machine) => At::Near(*address),
+                address => At::Address(*address),
+            });
+        }
+        places
+    }
+
+    /// Who reaches it through an interface; `None` where nobody can be there, or who is needs not come this way.
+    fn behind(&mut self, row: &mut Row, index: usize, places: &[At]) -> Option<Behind> {
+        let machine = self.machine;
+        let interface = machine.interfaces.get(index)?;
+        let mut found: Vec<(Interval, Reach)> = Vec::new();
+        let mut seen = Seen::default();
+        for near in [false, true] {
+            let here: Vec<At> = places.iter().copied().filter(|at| matches!(at, At::Near(_)) == near).collect();
+            if here.is_empty() {
+                continue;
+            }
+            for part in self.parts(index, near) {
+                let mut reach = Reach::nobody();
+                if found.len() >= MOST_PARTS {
+                    reach = Reach::unknown("rules name more networks than are asked about one by one".into());
+                    found.push((part.interval, reach));
+                    continue;
+                }
+                for destination in self.destinations(interface, part.source, &here) {
+                    if reach.is_everyone() {
+                        break;
+                    }
+                    let question = Question {
+                        protocol: row.protocol,
+                        port: row.port,
+                        source: part.source,
+                        destination,
+                        interface: &interface.name,
+                        purpose: &row.purpose,
+                    };
+                    reach = reach.or(self.asker.ask(&question, &mut seen));
+                }
+                if near && !interface.containers {
+                    reach = reach.within(&Label::Network(words(self.six, part.interval)));
+                }
+                found.push((part.interval, reach));
+            }
+        }
+        row.translated.extend(std::mem::take(&mut seen.translated));
+        if found.is_empty() || seen.sent_back {
+            return None;
+        }
+        let near = places.iter().any(|at| matches!(at, At::Near(_)));
+        let reach = folded(self.six, found.clone());
+        Some(Behind { interface: index, reach, parts: found, near, by_group: seen.by_group })
+    }
+
+    fn parts(&mut self, index: usize, near: bool) -> Vec<Part> {
+        let (machine, six, cuts) = (self.machine, self.six, self.cuts);
+        let known = self.parts.entry((index, near)).or_insert_with(|| {
+            let Some(interface) = machine.interfaces.get(index) else { return Vec::new() };
+            parts(interface, &machine.interfaces, six, near, cuts, machine.routes)
+        });
+        known.clone()
+    }
+
+    /// The addresses that such a source would send to.
+    fn destinations(&self, interface: &Interface, source: IpAddr, places: &[At]) -> Vec<IpAddr> {
+        let mut destinations = Vec::new();
+        for at in places {
+            match at {
+                At::Address(address) if is_link_local(*address) == is_link_local(source) => {
+                    destinations.push(*address)
+                }
+                At::Address(_) => {}
+                At::Near(address) => destinations.push(*address),
+                At::Everywhere => {
+                    let of = |one: &'m Interface| {
+                        let fits = |address: &IpAddr| {
+                            address.is_ipv6() == self.six && is_link_local(*address) == is_link_local(source)
+                        };
+                        one.addresses.iter().map(|(address, _)| *address).filter(move |address| fits(address))
+                    };
+                    let own = self.machine.interfaces.iter().filter(|one| one.name == interface.name);
+                    let others =
+                        self.machine.interfaces.iter().filter(|one| one.name != interface.name && !one.containers);
+                    destinations.extend(own.flat_map(of));
+                    if !is_link_local(source) {
+                        destinations.extend(others.flat_map(of));
+                    }
+                }
+            }
+        }
+        destinations
+    }
+
+    /// Everybody but containers: what is so by every interface, and what is so by some.
+    fn outside(&self, outside: &[Behind], containers: &[Behind]) -> Reach {
+        let agreed = agreed(outside).map(|parts| folded(self.six, parts));
+        let plain = agreed.unwrap_or_else(|| {
+            together(outside, |behind| {
+                let mut groups = behind.by_group.iter().filter(|group| *group != "containers");
+                match (groups.next(), groups.next()) {
+                    (Some(group), None) => Label::Group(group.clone()),
+                    _ => Label::By(self.name(behind)),
+                }
+            })
+        });
+        let is_everyone = |clause: &Clause| clause.within.iter().all(|label| matches!(label, Label::FromPort(_)));
+        let (everyone, others): (Vec<Clause>, Vec<Clause>) = plain.who.into_iter().partition(is_everyone);
+        let mut reach = Reach { who: others, unknown: plain.unknown };
+        for clause in everyone {
+            // Containers are among everyone, unless it is said otherwise.
+            let is_among = |behind: &&Behind| behind.reach.covers(&clause) || !behind.reach.unknown.is_empty();
+            let left_out: Vec<&Behind> = containers.iter().filter(|behind| !is_among(behind)).collect();
+            let left_out: Vec<Label> = match left_out.len() == containers.len() && !left_out.is_empty() {
+                true => vec![Label::Containers],
+                false => left_out.into_iter().map(|behind| Label::ContainersBy(self.name(behind))).collect(),
+            };
+            let one = Reach { who: vec![clause], unknown: Vec::new() };
+            reach = reach.or(left_out.iter().fold(one, Reach::but));
+        }
+        reach
+    }
+
+    fn containers(&self, containers: &[Behind]) -> Reach {
+        let all = together(containers, |behind| Label::ContainersBy(self.name(behind)));
+        let named = |clause: &Clause| clause.within.iter().any(|label| matches!(label, Label::ContainersBy(_)));
+        let with = |clause: Clause| match named(&clause) {
+            true => clause,
+            false => {
+                Clause { within: clause.within.into_iter().chain([Label::Containers]).collect(), but: clause.but }
+            }
+        };
+        Reach {
+            who: all.who.into_iter().map(with).collect(),
+            unknown: all.unknown.into_iter().map(|(clause, why)| (with(clause), why)).collect(),
+        }
+    }
+
+    fn name(&self, behind: &Behind) -> String {
+        self.machine.interfaces.get(behind.interface).map(|interface| interface.name.clone()).unwrap_or_default()
+    }
+}
+
+/// What is so of each part of the sources, where that does not depend on the interface that they come in by.
+fn agreed(all: &[Behind]) -> Option<Vec<(Interval, Reach)>> {
+    let mut parts: BTreeMap<Interval, &Reach> = BTreeMap::new();
+    for (interval, reach) in all.iter().flat_map(|behind| &behind.parts) {
+        if **parts.entry(*interval).or_insert(reach) != *reach {
+            return None;
+        }
+    }
+    let near = all.iter().any(|behind| behind.near);
+    (!near).then(|| parts.into_iter().map(|(interval, reach)| (interval, reach.clone())).collect())
+}
+
+/// Whether what is bound to an address takes what comes over an IP version.
+const fn takes(address: IpAddr, both: bool, six: bool) -> bool {
+    address.is_ipv6() == six || both && !six
+}
+
+/// What is so by all interfaces, and what is so by some of them, which is said.
+fn together(all: &[Behind], label: impl Fn(&Behind) -> Label) -> Reach {
+    let mut reach = Reach::nobody();
+    for behind in all {
+        let label = label(behind);
+        for clause in &behind.reach.who {
+            let everywhere = all.iter().all(|other| other.reach.covers(clause));
+            let one = Reach { who: vec![clause.clone()], unknown: Vec::new() };
+            reach = reach.or(if everywhere { one } else { one.within(&label) });
+        }
+        for unknown in &behind.reach.unknown {
+            let everywhere =
+                all.iter().all(|other| other.reach.unknown.iter().any(|(clause, _)| *clause == unknown.0));
+            let one = Reach { who: Vec::new(), unknown: vec![unknown.clone()] };
+            reach = reach.or(if everywhere { one } else { one.within(&label) });
+        }
+    }
+    reach
+}
+
+/// One formula for what is so of intervals: what is so of most addresses, and where it is otherwise.
+fn folded(six: bool, mut found: Vec<(Interval, Reach)>) -> Reach {
+    found.sort_by_key(|(interval, _)| *interval);
+    let mut runs: Vec<(Interval, Reach)> = Vec::new();
+    for (interval, reach) in found {
+        match runs.last_mut() {
+            // Nobody comes from what is between.
+            Some((run, before)) if *before == reach => run.1 = run.1.max(interval.1),
+            _ => runs.push((interval, reach)),
+        }
+    }
+    let span = |reach: &Reach| {
+        let of = runs.iter().filter(|(_, other)| other == reach);
+        of.fold(0_u128, |sum, ((first, last), _)| sum.saturating_add(last - first))
+    };
+    let Some(most) = runs.iter().map(|(_, reach)| reach).max_by_key(|reach| span(reach)).cloned() else {
+        return Reach::nobody();
+    };
+    let mut folded = most.clone();
+    for (interval, reach) in runs.iter().filter(|(_, reach)| *reach != most) {
+        folded = Reach::choose(&Label::Network(words(six, *interval)), reach, &folded);
+    }
+    folded
+}
+
+/// Whether neighbours alone can send to an address.
+fn is_near(address: IpAddr, machine: &Machine<'_>) -> bool {
+    let own = || machine.interfaces.iter().flat_map(|interface| &interface.addresses);
+    let broadcast = match address {
+        IpAddr::V4(_) => own().any(|(own, prefix)| {
+            let network = super::zones::network(*own, *prefix);
+            *own != address && *prefix < 31 && network.is_some_and(|network| network.broadcast() == address)
+        }),
+        IpAddr::V6(_) => false,
+    };
+    address.is_loopback()
+        || address.is_multicast()
+        || broadcast
+        || address == IpAddr::V4(std::net::Ipv4Addr::BROADCAST)
+}
+
+/// What stands in a row of which nobody listens beyond this machine.
+impl Row {
+    /// Whether it is listened on for this machine alone.
+    #[must_use]
+    pub fn is_for_this_machine(&self) -> bool {
+        let loopback = self.bound.iter().all(|(address, _)| address.is_loopback());
+        loopback || self.interface.as_deref() == Some("lo")
+    }
+
+    /// Whether it is a container's.
+    #[must_use]
+    pub fn is_container(&self) -> bool {
+        self.purpose == Purpose::Container
+    }
+}

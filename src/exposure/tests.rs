@@ -1,0 +1,284 @@
+//! Ports of a machine that is data: its tables, its routes and who listens.
+
+use super::{Interface, Label, Listing, Listings, Machine, exposure, json, text};
+use crate::facts::{EngineKind, Holder, Listener, PublishedPort};
+use crate::netlink::ListeningSocket;
+use crate::policies::Written;
+use crate::ruleset::{
+    BaseChain, Chain, Cmp, Element, Expr, Family, Foreign, Hook, KeyType, MetaKey, Nat, PayloadBase, Policy,
+    Register, Rule, Set, SetFlags, SetRef, SetSpec, Table, TableId, Verdict,
+};
+use crate::simulate::{AsListed, Asked, Doubt, Routes, Way, protocol};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+const R: Register = Register::ONE;
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+/// 203.0.113.1 on eth0, 10.77.0.1 on eth1 and 172.17.0.1 on docker0. Sources of a network come in by its interface alone.
+struct Fixed;
+
+impl Fixed {
+    fn behind(address: IpAddr) -> &'static str {
+        match address {
+            IpAddr::V4(address) if address.octets()[..3] == [10, 77, 0] => "eth1",
+            IpAddr::V4(address) if address.octets()[..2] == [172, 17] => "docker0",
+            _ => "eth0",
+        }
+    }
+}
+
+impl Routes for Fixed {
+    fn way(&self, asked: &Asked<'_>) -> Result<Way, Doubt> {
+        let own = ["203.0.113.1", "10.77.0.1", "172.17.0.1", "2001:db8::1"].map(ip);
+        match asked.incoming {
+            Some(name) if name != Self::behind(asked.source) => Ok(Way::Lost("the reverse path filter".into())),
+            _ if own.contains(&asked.destination) => Ok(Way::Local),
+            _ if asked.destination.is_loopback() => Ok(Way::Lost("no such address comes in".into())),
+            _ => Ok(Way::Out(Self::behind(asked.destination).to_owned())),
+        }
+    }
+
+    fn address_type(&self, _: IpAddr) -> Result<u32, Doubt> {
+        Ok(1)
+    }
+
+    fn index(&self, _: &str) -> Result<u32, Doubt> {
+        Ok(7)
+    }
+}
+
+fn listener(name: &str, protocol: u8, address: &str, port: u16) -> Listener {
+    let address = ip(address);
+    let both = address == ip("::");
+    let socket = ListeningSocket { protocol, port, address, both, interface: None, inode: 1 };
+    Listener { socket, process: Some(Holder { pid: 42, name: name.to_owned() }) }
+}
+
+fn tcp(name: &str, port: u16) -> Listener {
+    listener(name, protocol::TCP, "0.0.0.0", port)
+}
+
+fn published(port: u16, address: &str) -> PublishedPort {
+    let (container, engine) = ("dashboard".to_owned(), EngineKind::Docker);
+    PublishedPort { protocol: protocol::TCP, port, address: ip(address), container, container_port: 80, engine }
+}
+
+fn machine<'m>(
+    tables: &'m [(TableId, Table)],
+    listeners: Vec<Listener>,
+    published: Vec<PublishedPort>,
+) -> Machine<'m> {
+    let interface = |name: &str, addresses: &[(&str, u8)]| Interface {
+        name: name.to_owned(),
+        containers: name == "docker0",
+        addresses: addresses.iter().map(|(address, prefix)| (ip(address), *prefix)).collect(),
+    };
+    Machine {
+        tables: tables.iter().map(|(id, table)| (id, table)).collect(),
+        sets: &AsListed,
+        routes: &Fixed,
+        interfaces: vec![
+            interface("eth0", &[("203.0.113.1", 24), ("2001:db8::1", 64)]),
+            interface("eth1", &[("10.77.0.1", 24)]),
+            interface("docker0", &[("172.17.0.1", 16)]),
+        ],
+        listeners,
+        published,
+        beyond: None,
+    }
+}
+
+/// The lines of the table, without their heading.
+fn told(tables: &[(TableId, Table)], listeners: Vec<Listener>, published: Vec<PublishedPort>) -> Vec<String> {
+    let rows = exposure(&machine(tables, listeners, published));
+    let listings = Listings::from([(
+        Label::Group("trusted".to_owned()),
+        Listing { texts: vec!["1.1.1.1".to_owned(), "1.1.1.2".to_owned()], complete: true },
+    )]);
+    let squeezed = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+    text(&rows, &listings).lines().skip(1).map(squeezed).collect()
+}
+
+fn palisade(policy: &str) -> (TableId, Table) {
+    let written = Written { text: format!("version: 1\n{policy}"), files: Default::default() };
+    (TableId::palisade(), crate::access::compiled_for_tests(&written))
+}
+
+fn other(hook: Hook, kind: &str, priority: i32, rules: Vec<Vec<Expr>>, sets: Vec<(&str, Set)>) -> (TableId, Table) {
+    let base = BaseChain { kind: kind.to_owned(), hook, priority, policy: Policy::Accept, devices: BTreeSet::new() };
+    let rules = rules.into_iter().map(|exprs| Rule { exprs, comment: None }).collect();
+    let chain = Chain { base: Some(base), rules, ..Chain::default() };
+    let table = Table {
+        chains: [("chain".to_owned(), chain)].into(),
+        sets: sets.into_iter().map(|(name, set)| (name.to_owned(), set)).collect(),
+        ..Table::default()
+    };
+    (TableId { family: Family::Ip, name: "other".to_owned() }, table)
+}
+
+fn source(len: u32) -> Expr {
+    Expr::Payload { base: PayloadBase::Network, offset: 12, len, dreg: R }
+}
+
+fn is(data: &[u8]) -> Expr {
+    Expr::Cmp { op: Cmp::Eq, sreg: R, data: data.to_vec() }
+}
+
+fn to_port(port: u16) -> Vec<Expr> {
+    vec![
+        Expr::Meta { key: MetaKey::L4proto, dreg: R },
+        is(&[protocol::TCP]),
+        Expr::Payload { base: PayloadBase::Transport, offset: 2, len: 2, dreg: R },
+        is(&port.to_be_bytes()),
+    ]
+}
+
+fn drop() -> Expr {
+    Expr::Verdict(Verdict::Drop)
+}
+
+#[test]
+fn ports_are_told_with_the_groups_of_the_policy() {
+    let policy = palisade(
+        "groups: { trusted: [1.1.1.1, 1.1.1.2], lan: [{ interface: eth1 }] }
+services:
+  ssh: { ports: 22/tcp, from: any }
+  dashboard: { ports: 9000/tcp, from: [trusted, lan] }
+  inner: { ports: 80/tcp, from: containers }
+block: 198.51.100.0/24
+",
+    );
+    let listeners = vec![
+        tcp("sshd", 22),
+        tcp("nginx", 80),
+        tcp("grafana", 9000),
+        tcp("postgres", 5432),
+        listener("redis", 6, "::1", 6379),
+    ];
+
+    assert_eq!(
+        told(&[policy], listeners, Vec::new()),
+        [
+            "22/tcp sshd everyone but blocked",
+            "80/tcp nginx containers but blocked",
+            "5432/tcp postgres nobody",
+            "6379/tcp redis nobody: for this machine alone",
+            "9000/tcp grafana lan, trusted (2 addresses) but blocked",
+        ]
+    );
+}
+
+#[test]
+fn a_set_of_another_table_is_called_by_its_name_and_a_network_by_its_own() {
+    let banned = Set {
+        spec: SetSpec::new(KeyType::IPV4_ADDR, SetFlags::default()),
+        elements: vec![Element::single(&[8, 8, 8, 8])],
+    };
+    let in_set = Expr::Lookup { set: SetRef::Named("banned".to_owned()), sreg: R, dreg: None, inverted: false };
+    let ssh = [to_port(22), vec![source(4), in_set, drop()]].concat();
+    let web = [to_port(80), vec![source(1), is(&[10]), drop()]].concat();
+    let table = other(Hook::Input, "filter", 0, vec![ssh, web], vec![("banned", banned)]);
+
+    assert_eq!(
+        told(&[table], vec![tcp("sshd", 22), tcp("nginx", 80), tcp("rest", 81)], Vec::new()),
+        [
+            "22/tcp sshd everyone but set banned of table ip other",
+            "80/tcp nginx everyone but 10.0.0.0/8; containers",
+            "81/tcp rest everyone",
+        ]
+    );
+}
+
+#[test]
+fn what_is_asked_of_the_source_in_no_known_form_is_unknown_and_not_guessed() {
+    // Every second address.
+    let odd = Expr::Bitwise { sreg: R, dreg: R, mask: vec![0, 0, 0, 1], xor: vec![0; 4] };
+    let rule = [to_port(22), vec![source(4), odd, is(&[0, 0, 0, 1]), drop()]].concat();
+    let table = other(Hook::Input, "filter", 0, vec![rule], Vec::new());
+
+    assert_eq!(
+        told(&[table], vec![tcp("sshd", 22), tcp("nginx", 80)], Vec::new()),
+        [
+            "22/tcp sshd unknown",
+            "80/tcp nginx everyone",
+            "",
+            "unknown:",
+            "what the expression `match` does is not known",
+        ]
+    );
+}
+
+/// `tcp dport PORT dnat to 172.17.0.2:80`
+fn dnat(port: u16) -> Vec<Expr> {
+    let immediate = |dreg, data: &[u8]| Expr::Foreign(Foreign::Immediate { dreg, data: data.to_vec() });
+    let nat = Nat {
+        destination: true,
+        family: 2,
+        addresses: [Some(R), None],
+        ports: [Some(Register::Data(4)), None],
+        flags: 2,
+    };
+    let to =
+        [immediate(R, &[172, 17, 0, 2]), immediate(Register::Data(4), &[0, 80]), Expr::Foreign(Foreign::Nat(nat))];
+    [to_port(port), to.to_vec()].concat()
+}
+
+#[test]
+fn a_published_port_is_the_containers_whoever_tells_of_it() {
+    let rules = || other(Hook::Prerouting, "nat", -100, vec![dnat(9000)], Vec::new());
+    let policy =
+        palisade("groups: { trusted: [1.1.1.1] }\nservices: { dashboard: { ports: 9000/tcp, from: trusted } }\n");
+    let proxy = || vec![tcp("docker-proxy", 9000)];
+
+    let by_engine = told(&[policy.clone(), rules()], proxy(), vec![published(9000, "0.0.0.0")]);
+    let by_rules = told(&[policy, rules()], proxy(), Vec::new());
+
+    assert_eq!(by_engine, ["9000/tcp container dashboard trusted (2 addresses)"]);
+    assert_eq!(by_rules, ["9000/tcp container 172.17.0.2:80 trusted (2 addresses)"]);
+}
+
+#[test]
+fn a_published_port_that_nobody_serves_is_reached_by_nobody() {
+    // Neither a rule nor a proxy.
+    assert_eq!(told(&[], Vec::new(), vec![published(9000, "0.0.0.0")]), ["9000/tcp container dashboard nobody"]);
+    assert_eq!(
+        told(&[], vec![tcp("docker-proxy", 9000)], vec![published(9000, "0.0.0.0")]),
+        ["9000/tcp container dashboard everyone"]
+    );
+    assert_eq!(
+        told(&[], vec![listener("docker-proxy", 6, "127.0.0.1", 9000)], vec![published(9000, "127.0.0.1")]),
+        ["9000/tcp container dashboard nobody: for this machine alone"]
+    );
+}
+
+#[test]
+fn rules_that_no_table_shows_leave_nothing_certain() {
+    let rows =
+        exposure(&Machine { beyond: Some("legacy rules".into()), ..machine(&[], vec![tcp("sshd", 22)], Vec::new()) });
+
+    let said = json(&rows, &Listings::new());
+
+    assert_eq!(said["ports"][0]["reachable_from"], serde_json::json!(["unknown"]));
+    assert_eq!(said["ports"][0]["unknown"], serde_json::json!(["legacy rules"]));
+}
+
+#[test]
+fn a_program_is_told_the_port_its_owner_and_who_reaches_it() {
+    let policy = palisade("groups: { trusted: [1.1.1.1] }\nservices: { ssh: { ports: 22/tcp, from: trusted } }\n");
+    let tables = [policy];
+    let rows = exposure(&machine(&tables, vec![listener("sshd", 6, "::", 22)], Vec::new()));
+
+    assert_eq!(
+        json(&rows, &Listings::new()),
+        serde_json::json!({ "ports": [{
+            "port": 22, "proto": "tcp", "owner": "sshd", "kind": "process", "pid": 42, "addresses": ["::"],
+            "reachable_from": ["trusted"], "except": [],
+            "ipv4": { "reachable_from": ["trusted"], "except": [] },
+            "ipv6": { "reachable_from": ["nobody"], "except": [] },
+        }] })
+    );
+}

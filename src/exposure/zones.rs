@@ -1,0 +1,165 @@
+//! Where sources are: behind which interface, and which of them rules tell apart by numbers.
+
+use super::Interface;
+use crate::simulate::{Asked, Routes, Way};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Sources to take where they are among those meant: what the documentation is full of, so that nobody is meant.
+const EXAMPLES: [IpAddr; 4] = [
+    IpAddr::V4(Ipv4Addr::new(203, 0, 113, 66)),
+    IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7)),
+    IpAddr::V4(Ipv4Addr::new(192, 0, 2, 66)),
+    IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0x5a, 0, 0, 0, 0, 0x66)),
+];
+
+/// From the first to the last, both included.
+pub(super) type Interval = (u128, u128);
+
+/// Sources that no rule tells apart by numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    pub(super) interval: Interval,
+    /// One of them, which can be behind the interface.
+    pub(super) source: IpAddr,
+}
+
+pub(super) fn number(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => u32::from(address).into(),
+        IpAddr::V6(address) => address.into(),
+    }
+}
+
+pub(super) fn address(six: bool, number: u128) -> IpAddr {
+    match (six, u32::try_from(number)) {
+        (false, Ok(number)) => IpAddr::V4(number.into()),
+        _ => IpAddr::V6(number.into()),
+    }
+}
+
+const fn last(six: bool) -> u128 {
+    if six { u128::MAX } else { 0xffff_ffff }
+}
+
+pub(super) fn interval(network: IpNet) -> Interval {
+    (number(network.network()), number(network.broadcast()))
+}
+
+pub(super) fn network(address: IpAddr, prefix: u8) -> Option<IpNet> {
+    match address {
+        IpAddr::V4(address) => Ipv4Net::new(address, prefix).ok().map(|network| IpNet::V4(network.trunc())),
+        IpAddr::V6(address) => Ipv6Net::new(address, prefix).ok().map(|network| IpNet::V6(network.trunc())),
+    }
+}
+
+/// Whether it is of a link alone.
+pub(super) fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    }
+}
+
+/// What no packet from elsewhere has for a source.
+fn nowhere(six: bool) -> Vec<Interval> {
+    match six {
+        false => vec![(0, 0x00ff_ffff), (0x7f00_0000, 0x7fff_ffff), (0xe000_0000, 0xffff_ffff)],
+        true => vec![(0, 1), (0xff << 120, u128::MAX)],
+    }
+}
+
+/// The networks of an interface, but for those of a link alone.
+pub(super) fn networks(interface: &Interface, six: bool) -> impl Iterator<Item = IpNet> {
+    let of_family = interface.addresses.iter().filter(move |(address, _)| address.is_ipv6() == six);
+    let routed = of_family.filter(|(address, _)| !is_link_local(*address));
+    routed.filter_map(|(address, prefix)| network(*address, *prefix))
+}
+
+/// The sources that may be behind an interface, in parts between these cuts.
+///
+/// Behind one of containers there are those of its networks. Behind another one there is everybody else, but for whom the
+/// kernel's routing expects elsewhere; `near` are its neighbours alone.
+pub(super) fn parts(
+    interface: &Interface,
+    all: &[Interface],
+    six: bool,
+    near: bool,
+    cuts: &BTreeSet<u128>,
+    routes: &dyn Routes,
+) -> Vec<Part> {
+    let own: BTreeSet<IpAddr> =
+        all.iter().flat_map(|other| other.addresses.iter().map(|(address, _)| *address)).collect();
+    let whole: Vec<Interval> = match interface.containers || near {
+        true => networks(interface, six).map(interval).collect(),
+        false => vec![(0, last(six))],
+    };
+    let mut others: Vec<Interval> = nowhere(six);
+    if !interface.containers {
+        let containers = all.iter().filter(|other| other.containers);
+        others.extend(containers.flat_map(|other| networks(other, six)).map(interval));
+    }
+    let mut bounds: BTreeSet<u128> = cuts.clone();
+    bounds.extend(others.iter().flat_map(|(first, last)| [Some(*first), last.checked_add(1)]).flatten());
+    if six {
+        bounds.extend([0xfe80 << 112, 0xfec0 << 112]);
+    }
+    let mut parts = Vec::new();
+    for (begin, end) in whole {
+        let within = bounds.range(begin..=end).copied().filter(|cut| *cut > begin);
+        let firsts: Vec<u128> = std::iter::once(begin).chain(within).collect();
+        for (index, first) in firsts.iter().enumerate() {
+            let last = firsts.get(index + 1).map_or(end, |next| next - 1);
+            if others.iter().any(|(from, to)| from <= first && last <= *to) {
+                continue;
+            }
+            let part = (*first, last);
+            let source = candidates(interface, six, part)
+                .into_iter()
+                .find(|source| !own.contains(source) && may_come(interface, all, *source, routes));
+            parts.extend(source.map(|source| Part { interval: part, source }));
+        }
+    }
+    parts
+}
+
+/// Addresses of an interval that may be a host's: an example, neighbours, those at its ends and in its middle.
+fn candidates(interface: &Interface, six: bool, (first, last): Interval) -> Vec<IpAddr> {
+    let examples = EXAMPLES.into_iter().filter(|example| example.is_ipv6() == six).map(number);
+    let neighbours = networks(interface, six).map(interval).flat_map(|(begin, end)| {
+        let (begin, end) = (begin.max(first), end.min(last));
+        // The first address of a network is its own, the last all of its hosts.
+        [begin.saturating_add(66), begin.saturating_add(1), begin.saturating_add(2), end.saturating_sub(1), begin]
+    });
+    let ends = [first.saturating_add(1), first, last.saturating_sub(1), last, first + (last - first) / 2];
+    let all = examples.chain(neighbours).chain(ends);
+    all.filter(|at| (first..=last).contains(at)).map(|at| address(six, at)).collect()
+}
+
+/// Whether the kernel lets such a source in by an interface at all.
+fn may_come(interface: &Interface, all: &[Interface], source: IpAddr, routes: &dyn Routes) -> bool {
+    let local = is_link_local(source);
+    let fits = |address: &IpAddr| address.is_ipv6() == source.is_ipv6() && is_link_local(*address) == local;
+    let of = |one: &Interface| one.addresses.iter().map(|(address, _)| *address).find(|address| fits(address));
+    let destination = of(interface).or_else(|| all.iter().filter(|_| !local).find_map(of));
+    let Some(destination) = destination else { return false };
+    let asked = Asked { source, destination, incoming: Some(&interface.name), mark: 0 };
+    // Where that can't be told, the same comes out when the packet is followed.
+    !matches!(routes.way(&asked), Ok(Way::Lost(_) | Way::Refused(_)))
+}
+
+/// A network, a range or an address in words.
+pub(super) fn words(six: bool, (first, last): Interval) -> String {
+    let (from, to) = (address(six, first), address(six, last));
+    if first == last {
+        return from.to_string();
+    }
+    let bits = if six { 128 } else { 32 };
+    let free = u128::BITS - (first ^ last).leading_zeros();
+    let prefix = u8::try_from(bits - free.min(bits)).unwrap_or_default();
+    match network(from, prefix) {
+        Some(network) if interval(network) == (first, last) => network.to_string(),
+        _ => format!("{from}-{to}"),
+    }
+}

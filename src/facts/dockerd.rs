@@ -1,0 +1,121 @@
+//! How Docker's daemon was started: what it does not say over its socket.
+
+use procfs::ProcError;
+use procfs::process::{Process, all_processes};
+use serde_json::Value;
+use std::ffi::OsStr;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+/// Where its options are unless it is told otherwise.
+const CONFIGURATION: &str = "/etc/docker/daemon.json";
+/// More than any that a person wrote.
+const MAX_CONFIGURATION: u64 = 1 << 20;
+
+/// The options of a daemon that matter to a firewall, as it was started: an option on its command line, else in its file,
+/// else what it does by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DockerOptions {
+    /// Whether it loads rules of IPv4.
+    pub iptables: bool,
+    /// Where that is said.
+    pub iptables_from: String,
+    /// Whether a process stands in for what rules do not translate.
+    pub userland_proxy: bool,
+}
+
+/// The options of the daemon in this network namespace; `None` where none runs. To be asked while this process is root.
+///
+/// # Errors
+/// Its file, or what the kernel says of its process, can't be read: a clause that says which.
+pub fn docker_options() -> Result<Option<DockerOptions>, String> {
+    let own = Process::myself().and_then(|own| network(&own));
+    let own = own.map_err(|error| format!("this process's namespaces can't be read: {error}"))?;
+    let daemons = all_processes().into_iter().flatten().flatten();
+    for daemon in daemons.filter(|process| process.stat().is_ok_and(|stat| stat.comm == "dockerd")) {
+        let process = |error| format!("process {}, dockerd, can't be looked at: {error}", daemon.pid());
+        match network(&daemon) {
+            // It has ended meanwhile.
+            Err(ProcError::NotFound(_)) => {}
+            Ok(network) if network != own => {}
+            Err(error) => return Err(process(error)),
+            Ok(_) => return options_of(&daemon.cmdline().map_err(process)?).map(Some),
+        }
+    }
+    Ok(None)
+}
+
+fn options_of(arguments: &[String]) -> Result<DockerOptions, String> {
+    let path = PathBuf::from(value(arguments, "config-file").unwrap_or(CONFIGURATION));
+    let shown = path.display().to_string();
+    let file = match std::fs::metadata(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Value::Null,
+        Ok(found) if found.len() > MAX_CONFIGURATION => return Err(format!("{shown} is too long")),
+        _ => {
+            let text = std::fs::read(&path).map_err(|error| format!("{shown} can't be read: {error}"))?;
+            serde_json::from_slice(&text).map_err(|error| format!("{shown} is not JSON: {error}"))?
+        }
+    };
+    Ok(options(arguments, &file, &shown))
+}
+
+/// The network namespace that a process is in.
+fn network(process: &Process) -> Result<Option<u64>, ProcError> {
+    let namespaces = process.namespaces()?;
+    Ok(namespaces.0.get(OsStr::new("net")).map(|namespace| namespace.identifier))
+}
+
+fn options(arguments: &[String], file: &Value, path: &str) -> DockerOptions {
+    let given =
+        |name: &str| value(arguments, name).map(|value| !["false", "0", "f", "F", "FALSE", "False"].contains(&value));
+    let in_file = |name: &str| file.get(name).and_then(Value::as_bool);
+    let asked = |name: &str| given(name).or_else(|| in_file(name)).unwrap_or(true);
+    DockerOptions {
+        iptables: asked("iptables"),
+        iptables_from: if given("iptables").is_some() {
+            "dockerd's command line".to_owned()
+        } else {
+            path.to_owned()
+        },
+        userland_proxy: asked("userland-proxy"),
+    }
+}
+
+/// What follows `--NAME=`, or `--NAME` where that takes a value; a flag alone is "".
+fn value<'a>(arguments: &'a [String], name: &str) -> Option<&'a str> {
+    let mut rest = arguments.iter().skip(1);
+    while let Some(argument) = rest.next() {
+        let Some(argument) = argument.strip_prefix("--").or_else(|| argument.strip_prefix('-')) else { continue };
+        match argument.split_once('=') {
+            Some((found, value)) if found == name => return Some(value),
+            None if argument == name => {
+                return rest.next().map(String::as_str).filter(|_| name.ends_with("file")).or(Some(""));
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_command_line_beats_the_file_and_the_file_what_docker_does_by_itself() {
+        let read = |line: &str, file: Value| {
+            let arguments: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            let read = options(&arguments, &file, "/etc/docker/daemon.json");
+            (read.iptables, read.iptables_from, read.userland_proxy)
+        };
+        let [file, line] = ["/etc/docker/daemon.json", "dockerd's command line"].map(str::to_owned);
+        assert_eq!(read("dockerd", Value::Null), (true, file.clone(), true));
+        assert_eq!(read("dockerd", json!({ "iptables": false, "userland-proxy": false })), (false, file, false));
+        let both = json!({ "iptables": false });
+        assert_eq!(read("dockerd --iptables -H fd://", both), (true, line.clone(), true));
+        assert_eq!(read("dockerd --iptables=false", Value::Null), (false, line, true));
+        let arguments = ["dockerd", "--config-file", "/a.json"].map(str::to_owned);
+        assert_eq!(value(&arguments, "config-file"), Some("/a.json"));
+    }
+}
