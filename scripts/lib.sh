@@ -193,6 +193,40 @@ install_machines() {
     done
 }
 
+# Installs Vagrant, libvirt and an emulator, and what vagrant/box/build takes. No service of theirs is started.
+install_vagrant() {
+    local packages=(mmdebstrap debian-archive-keyring fdisk e2fsprogs grub-pc-bin openssh-client qemu-system-x86 qemu-utils
+        ipxe-qemu vagrant vagrant-libvirt libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients dnsmasq-base iptables)
+    local release sources=() policy=/usr/sbin/policy-rc.d
+    dpkg-query --show --showformat='${db:Status-Status}\n' "${packages[@]}" 2>&1 | grep -qvx installed || return 0
+    # Who has one part of qemu from backports can have the others from nowhere else.
+    if [[ $(dpkg-query --show --showformat='${Version}' qemu-utils 2>/dev/null) == *~bpo* ]]; then
+        release=$(. /etc/os-release && echo "$VERSION_CODENAME-backports")
+        cp -r /etc/apt/sources.list.d target/vm/sources
+        cat >target/vm/sources/backports.sources <<EOF
+Types: deb
+URIs: $(debian_mirror)
+Suites: $release
+Components: main
+Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+EOF
+        sources=(-o "Dir::Etc::sourceparts=$PWD/target/vm/sources")
+        packages+=({qemu-system-x86,qemu-system-common,qemu-system-data,qemu-utils,seabios}/"$release")
+    fi
+    note "Installing Vagrant, libvirt and qemu ..."
+    (
+        [ -e $policy ] || {
+            trap 'rm -f $policy' EXIT
+            printf '#!/bin/sh\nexit 101\n' >$policy
+            chmod 755 $policy
+        }
+        quietly apt-get "${sources[@]}" -qq update
+        quietly env DEBIAN_FRONTEND=noninteractive \
+            apt-get "${sources[@]}" -qq install -y --no-install-recommends "${packages[@]}"
+    ) || exit
+    rm -rf target/vm/sources
+}
+
 # unpack_machine SUITE PACKAGES MIRROR
 unpack_machine() {
     rm -rf "target/boot/$1"

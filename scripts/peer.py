@@ -1,21 +1,29 @@
 #!/usr/bin/env python3
-"""Both ends of scripts/try: listeners that echo, and connections to them from any of this machine's addresses.
+"""Both ends of scripts/try and scripts/vagrant-test: listeners that echo, connections from any of this machine's addresses.
 
     peer.py expectations POLICY     print what the policy's `expect` lines say, commented out or not: `allow 22/tcp ADDRESS`
     peer.py listen ADDRESS... < EXPECTATIONS    echo on every port they name; print `ready`, and go on until killed
     peer.py probe IPV4 IPV6 [open] < EXPECTATIONS    try them all on that host; print a line for each, exit 1 if any fails;
                                     with `open`, each is expected to connect
     peer.py now IPV4 IPV6 < EXPECTATIONS    print those that fail, and succeed
+    peer.py hammer ADDRESS PORT...  print `ready`, connect to the ports all the time until standard input ends, then print
+                                    how often it was tried, and which ports answered how often
 """
+import errno
 import ipaddress
+import os
 import re
 import selectors
 import socket
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 # An open path answers within a millisecond; TCP would send its first packet again after a second.
-SILENCE, PATIENCE = 0.5, 5.0
+SILENCE = float(os.environ.get("SILENCE", "0.5"))
+PATIENCE = 10 * SILENCE
+# Who echoes sends it back, and a web server answers it.
+QUESTION = b"GET / HTTP/1.0\r\n\r\n"
 LINE = re.compile(r"^\s*#?\s*-\s*\{\s*(allow|deny):\s*(\d+/(?:tcp|udp)),\s*from:\s*(\[.*\]|[^,}]+?)\s*(?:,\s*on:\s*eth0\s*)?\}")
 
 
@@ -47,6 +55,8 @@ def listen(addresses, wanted):
         for address in addresses:
             made = socket.socket(family(address), how)
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family(address) == socket.AF_INET6:
+                made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             made.bind((address, number))
             if how == socket.SOCK_STREAM:
                 made.listen(1024)
@@ -75,8 +85,8 @@ def connects(source, target, port, wait):
         probe.bind((source, 0))
         try:
             probe.connect((target, number))
-            probe.send(b"echo")
-            return probe.recv(4) == b"echo"
+            probe.send(QUESTION)
+            return probe.recv(4) != b""
         except (TimeoutError, ConnectionError, PermissionError):
             return False
         except OSError as error:
@@ -95,11 +105,45 @@ def probe(v4, v6, wanted):
         return list(pool.map(one, wanted))
 
 
+def hammer(address, ports):
+    """Many attempts at once, each for a second, so that the first packet of some is sent whatever the instant."""
+    answered, tries, waiting = dict.fromkeys(ports, 0), 0, []
+    selector = selectors.DefaultSelector()
+    selector.register(sys.stdin, selectors.EVENT_READ, None)
+    print("ready", flush=True)
+    while True:
+        now = time.monotonic()
+        for port in ports:
+            attempt = socket.socket(family(address), socket.SOCK_STREAM)
+            attempt.setblocking(False)
+            tries += 1
+            if attempt.connect_ex((address, kind(port)[0])) == errno.EINPROGRESS:
+                selector.register(attempt, selectors.EVENT_WRITE, port)
+                waiting.append((now + 1, attempt))
+            else:
+                attempt.close()
+        for key, _ in selector.select(0.05):
+            if key.data is None:
+                print(tries, "tries,", *(f"{port}: {count}" for port, count in answered.items()))
+                return 0
+            answered[key.data] += key.fileobj.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+            selector.unregister(key.fileobj)
+            key.fileobj.close()
+        while waiting and waiting[0][0] < now:
+            late = waiting.pop(0)[1]
+            if late.fileno() >= 0:
+                selector.unregister(late)
+                late.close()
+        time.sleep(max(0, now + 0.05 - time.monotonic()))
+
+
 def main(command, *arguments):
     if command == "expectations":
         for expected in expectations(*arguments):
             print(*expected)
         return 0
+    if command == "hammer":
+        return hammer(arguments[0], arguments[1:])
     wanted = [tuple(line.split()) for line in sys.stdin]
     if command == "listen":
         return listen(arguments, wanted)
