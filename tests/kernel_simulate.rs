@@ -22,11 +22,11 @@ use proptest::sample::select;
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use support::crowd::{Crowd, PUBLISHED, Probe};
+use support::crowd::{Crowd, PUBLISHED};
 use support::lab::{LAN, Lab};
 use support::namespace::output;
 use support::policies::{Written, config, policy};
-use support::wire::{Fate, Side, Wire};
+use support::wire::{Fate, QUIET, Side, Wire};
 
 /// What engines do for containers. `nat` chains of one machine see no packet of palisade's, and this is no engine's.
 const PUBLISHES: &str = "
@@ -40,18 +40,6 @@ table inet published {
     }
 }
 ";
-/// While connections are begun, the host's own stack says nothing of ports that nobody listens to.
-const QUIET: &str = "
-table inet quiet {
-    chain output {
-        type filter hook output priority raw;
-        tcp flags & rst == rst drop
-        icmp type destination-unreachable drop
-        icmpv6 type destination-unreachable drop
-    }
-}
-";
-
 /// A generated policy with a word on containers.
 fn written() -> impl Strategy<Value = Written> {
     let containers = select(vec![
@@ -63,21 +51,6 @@ fn written() -> impl Strategy<Value = Written> {
     ]);
     (policy(), containers)
         .prop_map(|(written, containers)| Written { text: written.text.clone() + containers, ..written })
-}
-
-/// Why the fate of a packet is none that the verdict has; `None` where it is.
-fn differs(probe: &Probe, verdict: Verdict, fate: Fate) -> bool {
-    let by_host = probe.side == Side::Host;
-    match verdict {
-        Verdict::Allow => fate != probe.arrives,
-        Verdict::Deny => fate != Fate::Lost,
-        // A refusal passes the rules for what this machine sends. That of a packet which is no connection's is none's either.
-        Verdict::Reject if by_host || matches!(probe.packet.state, State::Untracked | State::Invalid) => {
-            !matches!(fate, Fate::Refused | Fate::Lost)
-        }
-        Verdict::Reject => fate != Fate::Refused,
-        Verdict::Unknown => true,
-    }
 }
 
 /// How many verdicts there were of each kind.
@@ -177,8 +150,8 @@ impl Range {
                 *kinds.entry(verdict).or_default() += 1;
             }
             let unknown = all == Some(Verdict::Unknown);
-            let wrong = alone.is_some_and(|verdict| differs(probe, verdict, fate))
-                || all.is_some_and(|verdict| !unknown && differs(probe, verdict, fate));
+            let wrong = alone.is_some_and(|verdict| probe.differs(verdict, probe.arrives, fate))
+                || all.is_some_and(|verdict| !unknown && probe.differs(verdict, probe.arrives, fate));
             if wrong {
                 found.push(format!("{probe:?}\n  {alone:?} by its table, {all:?} by all, but {fate:?}"));
             }

@@ -1,7 +1,7 @@
 //! A connection's first packet from end to end: which hooks it passes, and where it goes, as rules and routes have it.
 
 use super::course::{Course, INGRESS};
-use super::packet::{Interface, Packet, Path, State, Translation, Transport, protocol};
+use super::packet::{Interface, Packet, Path, State, Translation, Transport};
 use super::routes::{Asked, Routes, Way};
 use super::sets::Sets;
 use super::trace::{Outcomes, Trace, Verdict};
@@ -102,26 +102,40 @@ impl Traveller<'_, '_> {
 
     /// The refusal is a packet of this machine, and passes the rules for those.
     fn refused(&mut self, packet: &Packet) {
-        let transport = match packet.transport {
-            Transport::Ports { protocol: protocol::TCP, source, destination } => Transport::Ports {
-                protocol: protocol::TCP,
-                source: Some(destination),
-                destination: source.unwrap_or(EPHEMERAL),
-            },
-            _ if packet.source.is_ipv4() => Transport::Icmp { kind: 3, code: 3 },
-            _ => Transport::Icmp { kind: 1, code: 4 },
+        let (resets, errors) = (self.course.effects.borrow().resets, self.course.effects.borrow().errors);
+        let error = if packet.source.is_ipv4() { (3, 3) } else { (1, 4) };
+        let error = Transport::Icmp { kind: error.0, code: error.1 };
+        let reset = match packet.transport {
+            Transport::Ports { protocol, source, destination } => {
+                let (source, destination) = (Some(destination), source.unwrap_or(EPHEMERAL));
+                Transport::Ports { protocol, source, destination }
+            }
+            other => other,
         };
-        let refusal = Packet::from_machine(packet.destination, packet.source, transport).in_state(State::Related);
+        let ways = [(resets, reset), (errors, error)].into_iter().filter(|(sent, _)| *sent);
+        let come = ways.map(|(_, transport)| self.answered(packet, transport)).reduce(Outcomes::or);
+        let come = come.unwrap_or(Outcomes::ANYTHING);
+        if come.never_pass() {
+            self.course.outcomes = Outcomes::DENY;
+        } else if come != Outcomes::ALLOW {
+            self.doubt.get_or_insert("it is refused, and whether its sender is told so is not known".into());
+            self.course.outcomes = Outcomes::REJECT.or(Outcomes::DENY);
+        }
+    }
+
+    /// What becomes of a refusal.
+    fn answered(&self, packet: &Packet, transport: Transport) -> Outcomes {
+        // About what is no connection's, it is none's either.
+        let state = match packet.state {
+            State::Untracked | State::Invalid => State::Invalid,
+            _ => State::Related,
+        };
+        let refusal = Packet::from_machine(packet.destination, packet.source, transport).in_state(state);
         let refusal = Packet { outgoing: packet.incoming.clone(), ..refusal };
         let mut course = self.course.another();
         course.pass(Hook::Output, &refusal);
         course.pass(Hook::Postrouting, &refusal);
-        if course.outcomes.never_pass() {
-            self.course.outcomes = Outcomes::DENY;
-        } else if course.outcomes != Outcomes::ALLOW {
-            self.doubt.get_or_insert("it is refused, and whether its sender is told so is not known".into());
-            self.course.outcomes = Outcomes::REJECT.or(Outcomes::DENY);
-        }
+        course.outcomes
     }
 
     fn sent(&mut self, packet: Packet) {

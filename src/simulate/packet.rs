@@ -33,7 +33,7 @@ pub struct Packet {
     pub destination: IpAddr,
     /// The transport header, its ports before any translation.
     pub transport: Transport,
-    /// The hop limit, or time to live; `None` when it is not known.
+    /// The hop limit, or time to live, as it comes in; `None` when it is not known.
     pub hop_limit: Option<u8>,
     /// What conntrack says of it.
     pub state: State,
@@ -61,6 +61,13 @@ pub enum Interface {
     Named(String),
     /// There is one, and it is not known which.
     Unknown,
+}
+
+impl Interface {
+    /// Whether it is the one by which a machine talks to itself.
+    pub(super) fn is_loopback(&self) -> bool {
+        matches!(self, Self::Named(name) if name == "lo")
+    }
 }
 
 impl From<Option<&str>> for Interface {

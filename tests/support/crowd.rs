@@ -6,8 +6,8 @@ use super::frames::{ACK, Body, FIN, PSH, SYN, Written as Bytes};
 use super::lab::{HOST, HOST_ON_LAN, LAN, LOOPBACK};
 use super::policies::Written;
 use super::wire::{Fate, Side};
-use palisade::simulate::{Packet, Path, State, Translation, Transport, protocol};
-use std::collections::BTreeSet;
+use palisade::simulate::{Packet, Path, State, Translation, Transport, Verdict, protocol};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Ports of the host that are translated to ports of the machine on the local network, as engines publish them.
@@ -88,10 +88,29 @@ pub struct Crowd {
     ports: Vec<u16>,
     /// Whether one address may open but so many connections.
     limited: bool,
+    /// Whether the host translates the ports of [`PUBLISHED`].
+    publishes: bool,
 }
 
 /// A number that says all of a packet, as one number after the other.
 struct Draw(u64);
+
+impl Probe {
+    /// Whether that is none of the fates that a packet with such a verdict may have, which arrives there if nothing denies it.
+    pub fn differs(&self, verdict: Verdict, arrives: Fate, fate: Fate) -> bool {
+        let by_host = self.side == Side::Host;
+        match verdict {
+            Verdict::Allow => fate != arrives,
+            Verdict::Deny => fate != Fate::Lost,
+            // A refusal passes the rules for what this machine sends, which one table alone is not asked about.
+            Verdict::Reject if by_host || matches!(self.packet.state, State::Untracked | State::Invalid) => {
+                !matches!(fate, Fate::Refused | Fate::Lost)
+            }
+            Verdict::Reject => fate != Fate::Refused,
+            Verdict::Unknown => true,
+        }
+    }
+}
 
 impl Draw {
     /// As `SplitMix64` does it.
@@ -129,12 +148,20 @@ impl Crowd {
                 let numbers = word.split_once('/').map_or("", |(numbers, _)| numbers).split('-');
                 let numbers = numbers.filter_map(|number| number.parse::<u16>().ok());
                 ports.extend(
-                    numbers.flat_map(|port| [port.saturating_sub(1), port, port.saturating_add(1)]).filter(|p| *p > 0),
+                    numbers
+                        .flat_map(|port| [port.saturating_sub(1), port, port.saturating_add(1)])
+                        .filter(|p| *p > 0),
                 );
             }
         }
         let sources = sources.map(|all| all.into_iter().filter(|address| may_send(*address)).collect());
-        Self { sources, ports, limited: written.text.contains(", limit: ") }
+        Self { sources, ports, limited: written.text.contains(", limit: "), publishes: true }
+    }
+
+    /// Near what a text speaks of that is no policy, of a host that has translated nothing so far.
+    pub fn around(text: &str) -> Self {
+        let written = Written { text: text.to_owned(), files: BTreeMap::new() };
+        Self { publishes: false, ..Self::of(&written) }
     }
 
     /// A packet for each number, but for those that would be of a connection that another begins.
@@ -242,13 +269,17 @@ impl Crowd {
         let hops: &[u8] = if state == Untracked { &[255, 255, 64] } else { &[64, 64, 255, 2, 128] };
         let written = Bytes { hop_limit: draw.of(hops), ..Bytes::new(from, to, body) };
         let transport = match written.body {
-            Body::Tcp { source, destination, .. } => Transport::Ports { protocol: 6, source: Some(source), destination },
+            Body::Tcp { source, destination, .. } => {
+                Transport::Ports { protocol: 6, source: Some(source), destination }
+            }
             Body::Udp { source, destination } => Transport::Ports { protocol: 17, source: Some(source), destination },
-            Body::Sctp { source, destination } => Transport::Ports { protocol: 132, source: Some(source), destination },
+            Body::Sctp { source, destination } => {
+                Transport::Ports { protocol: 132, source: Some(source), destination }
+            }
             Body::Icmp { kind, code, .. } | Body::Error { kind, code, .. } => Transport::Icmp { kind, code },
             Body::Other(number) => Transport::Other(number),
         };
-        let translated = translation(way, state, transport, family);
+        let translated = translated_to(way, state, transport, family).filter(|_| self.publishes);
         let through = matches!(way, Way::Routed | Way::LanToOutside) || translated.is_some();
         let path = match way {
             Way::Out | Way::OutToLan | Way::Loopback => Path::FromMachine,
@@ -273,7 +304,7 @@ impl Crowd {
         let arrives = if target == Side::Host { Fate::Delivered } else { Fate::Left(target) };
         // Who lies about where he is is told of it elsewhere.
         let honest = side != Side::Lan || is_neighbour(from);
-        let by_follow = honest && (translated.is_none() || state == New) && state != Established;
+        let by_follow = honest && (translated.is_none() || state == New);
         Some(Probe { before, side, written, packet, arrives, by_table: way != Way::Loopback, by_follow })
     }
 
@@ -304,7 +335,7 @@ impl Crowd {
         let kind = draw.below(4);
         let transport = if kind < 2 { 6 } else { 17 };
         let transport = Transport::Ports { protocol: transport, source: Some(number), destination };
-        let to = translation(way, State::Established, transport, family).filter(|_| kind < 3);
+        let to = translated_to(way, State::Established, transport, family).filter(|_| self.publishes && kind < 3);
         // The machine that the port is translated to answers for itself.
         let (answering, address, port) = match to {
             Some(to) => (Side::Lan, to.address, to.port.unwrap_or(destination)),
@@ -316,8 +347,7 @@ impl Crowd {
             0 | 1 => {
                 let (seq, ack) = (HERE + 1 + PAYLOAD, THERE + 1 + PAYLOAD);
                 let sent = |flags, seq, ack| Body::Tcp { source: number, destination, flags, seq, ack };
-                let answer =
-                    Body::Tcp { source: port, destination: number, flags: SYN | ACK, seq: THERE, ack: seq };
+                let answer = Body::Tcp { source: port, destination: number, flags: SYN | ACK, seq: THERE, ack: seq };
                 let before = vec![there(sent(SYN, HERE, 0)), back(answer), there(sent(ACK, seq, ack))];
                 (before, sent(PSH | ACK, seq + PAYLOAD, ack))
             }
@@ -413,8 +443,10 @@ struct Ends {
 }
 
 /// Where the host has its packet go instead, which is so for its connection as a whole.
-fn translation(way: Way, state: State, transport: Transport, family: usize) -> Option<Translation> {
-    let Transport::Ports { protocol: protocol::TCP | protocol::UDP, destination, .. } = transport else { return None };
+fn translated_to(way: Way, state: State, transport: Transport, family: usize) -> Option<Translation> {
+    let Transport::Ports { protocol: protocol::TCP | protocol::UDP, destination, .. } = transport else {
+        return None;
+    };
     let (_, to) = PUBLISHED.into_iter().find(|(published, _)| *published == destination)?;
     let tracked = matches!(state, State::New | State::Established);
     (way == Way::In && tracked).then_some(Translation { address: LAN[family], port: Some(to) })

@@ -13,14 +13,34 @@ pub const ACK: u8 = 0x10;
 /// What stands behind the IP header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {
-    Tcp { source: u16, destination: u16, flags: u8, seq: u32, ack: u32 },
-    Udp { source: u16, destination: u16 },
+    Tcp {
+        source: u16,
+        destination: u16,
+        flags: u8,
+        seq: u32,
+        ack: u32,
+    },
+    Udp {
+        source: u16,
+        destination: u16,
+    },
     /// With an INIT chunk.
-    Sctp { source: u16, destination: u16 },
+    Sctp {
+        source: u16,
+        destination: u16,
+    },
     /// With an identifier where the type has one.
-    Icmp { kind: u8, code: u8, identifier: u16 },
+    Icmp {
+        kind: u8,
+        code: u8,
+        identifier: u16,
+    },
     /// An ICMP error about a packet.
-    Error { kind: u8, code: u8, about: Vec<u8> },
+    Error {
+        kind: u8,
+        code: u8,
+        about: Vec<u8>,
+    },
     /// Of another IP protocol.
     Other(u8),
 }
@@ -91,7 +111,8 @@ impl Written {
             }
             Body::Udp { source, destination } => {
                 let length = u16::try_from(8 + payload.len()).expect("it is short");
-                bytes.extend([source.to_be_bytes(), destination.to_be_bytes(), length.to_be_bytes(), [0; 2]].concat());
+                bytes
+                    .extend([source.to_be_bytes(), destination.to_be_bytes(), length.to_be_bytes(), [0; 2]].concat());
                 bytes.extend(payload);
                 self.sum_into(&mut bytes, 6);
             }
@@ -140,7 +161,9 @@ impl Written {
     fn sum_into(&self, bytes: &mut [u8], at: usize) {
         let length = u32::try_from(bytes.len()).expect("it is short");
         let pseudo = match (self.source, self.destination) {
-            (IpAddr::V4(_), IpAddr::V4(_)) if ![protocol::TCP, protocol::UDP].contains(&self.protocol()) => Vec::new(),
+            (IpAddr::V4(_), IpAddr::V4(_)) if ![protocol::TCP, protocol::UDP].contains(&self.protocol()) => {
+                Vec::new()
+            }
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
                 let length = length.to_be_bytes();
                 [&source.octets()[..], &destination.octets(), &[0, self.protocol()], &length[2..]].concat()

@@ -31,6 +31,23 @@ const COOKIE: [u8; 4] = *b"\x9apal";
 /// What the host listens for, beside ICMP.
 const PROTOCOLS: [u8; 6] = [protocol::TCP, protocol::UDP, protocol::SCTP, 2, 50, 89];
 
+/// While connections are begun, the host's own stack says nothing of ports that nobody listens to. Connections are
+/// tracked where a rule asks for them.
+pub const QUIET: &str = "
+table inet quiet {
+    chain output {
+        type filter hook output priority raw;
+        tcp flags & rst == rst drop
+        icmp type destination-unreachable drop
+        icmpv6 type destination-unreachable drop
+    }
+    chain tracks {
+        type filter hook output priority 0;
+        ct state new accept
+    }
+}
+";
+
 /// Who sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Side {
@@ -92,7 +109,9 @@ impl Wire {
             Tap { socket: inside.run(|| packet_socket(number, what)), own: MACS[index], peer: MACS[index ^ 1] }
         };
         let raw = |domain: Domain, number: u8| {
-            let socket = Socket::new(domain, Type::from(nix::libc::SOCK_RAW), Some(Protocol::from(i32::from(number)))).expect("a socket");
+            let socket =
+                Socket::new(domain, Type::from(nix::libc::SOCK_RAW), Some(Protocol::from(i32::from(number))))
+                    .expect("a socket");
             enlarge(&socket);
             socket
         };
@@ -100,7 +119,8 @@ impl Wire {
             const RAW: u8 = 255;
             let sending = [raw(Domain::IPV4, RAW), raw(Domain::IPV6, RAW)];
             let icmp = [raw(Domain::IPV4, protocol::ICMP), raw(Domain::IPV6, protocol::ICMPV6)];
-            let others = PROTOCOLS.into_iter().flat_map(|number| [Domain::IPV4, Domain::IPV6].map(|of| raw(of, number)));
+            let others =
+                PROTOCOLS.into_iter().flat_map(|number| [Domain::IPV4, Domain::IPV6].map(|of| raw(of, number)));
             (sending, icmp.into_iter().chain(others).collect::<Vec<_>>())
         });
         for socket in sending.iter().chain(&receiving) {
@@ -168,7 +188,7 @@ impl Wire {
         let mut found = BTreeMap::new();
         for (tap, side) in [(&self.client, Side::Client), (&self.lan, Side::Lan)] {
             for frame in tap.until_marker() {
-                let Some(packet) = frame.get(14..) else { continue };
+                let Some(packet) = frame.get(14..).filter(|packet| !Asked::redirects(packet)) else { continue };
                 match asked.refused(packet) {
                     Some(number) => drop(found.entry(number).or_insert(Fate::Refused)),
                     None => drop(cookie(packet).map(|number| found.insert(number, Fate::Left(side)))),
@@ -209,8 +229,7 @@ impl Asked {
     fn remember(&mut self, number: u32, packet: &Written) {
         match packet.body {
             Body::Tcp { source, destination, .. } => {
-                let ends =
-                    (SocketAddr::new(packet.source, source), SocketAddr::new(packet.destination, destination));
+                let ends = (SocketAddr::new(packet.source, source), SocketAddr::new(packet.destination, destination));
                 self.tcp.insert(ends, number);
             }
             Body::Error { .. } => drop(self.errors.insert(number)),
@@ -237,9 +256,17 @@ impl Asked {
                 let ends = (SocketAddr::new(destination, port(2)?), SocketAddr::new(source, port(0)?));
                 self.tcp.get(&ends).copied()
             }
-            protocol::ICMP if matches!(rest.first()?, 3) => cookie(packet).filter(|n| !self.errors.contains(n)),
+            protocol::ICMP if *rest.first()? == 3 => cookie(packet).filter(|n| !self.errors.contains(n)),
             protocol::ICMPV6 if *rest.first()? == 1 => cookie(packet).filter(|n| !self.errors.contains(n)),
             _ => None,
+        }
+    }
+
+    /// Whether an IP packet tells its sender of a nearer way, which rules are not asked about.
+    fn redirects(packet: &[u8]) -> bool {
+        match packet.first().map_or(0, |byte| byte >> 4) {
+            4 => packet.get(9) == Some(&protocol::ICMP) && packet.get(20) == Some(&5),
+            _ => packet.get(6) == Some(&protocol::ICMPV6) && packet.get(40) == Some(&137),
         }
     }
 
@@ -296,7 +323,9 @@ fn text(mac: [u8; 6]) -> String {
 /// Has the two others say nothing by themselves, and the host know them without asking.
 fn silence(lab: &Lab) {
     for inside in [&lab.client, &lab.lan] {
-        inside.nft_load("table inet mute { chain nothing { type filter hook prerouting priority -400; policy drop; };\n}\n");
+        inside.nft_load(
+            "table inet mute { chain nothing { type filter hook prerouting priority -400; policy drop; };\n}\n",
+        );
     }
     let neighbours = [("eth0", CLIENT, MACS[1]), ("eth1", LAN, MACS[3])];
     for (device, addresses, mac) in neighbours {
@@ -328,7 +357,8 @@ fn enlarge(socket: &Socket) {
 /// A socket that sends by an interface, and receives what comes in by it.
 fn packet_socket(index: i32, what: u16) -> Socket {
     let protocol = Protocol::from(i32::from(what.to_be()));
-    let socket = Socket::new(Domain::from(nix::libc::AF_PACKET), Type::from(nix::libc::SOCK_RAW), Some(protocol)).expect("a packet socket");
+    let socket = Socket::new(Domain::from(nix::libc::AF_PACKET), Type::from(nix::libc::SOCK_RAW), Some(protocol))
+        .expect("a packet socket");
     enlarge(&socket);
     // SAFETY: the structure is plain numbers, for which zeros are valid.
     let mut address: nix::libc::sockaddr_ll = unsafe { std::mem::zeroed() };
