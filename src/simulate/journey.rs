@@ -7,6 +7,7 @@ use super::sets::Sets;
 use super::trace::{Outcomes, Trace, Verdict};
 use super::truth::Doubt;
 use crate::ruleset::{Hook, Table, TableId};
+use std::net::IpAddr;
 
 /// What became of a packet, and where it went.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +67,8 @@ pub fn follow<'a>(
     Journey { trace, turns, translated, doubt }
 }
 
+/// `RTN_LOCAL`.
+const LOCAL: u32 = 2;
 /// A port that clients send from.
 const EPHEMERAL: u16 = 50_123;
 
@@ -112,8 +115,19 @@ impl Traveller<'_, '_> {
             }
             other => other,
         };
-        let ways = [(resets, reset), (errors, error)].into_iter().filter(|(sent, _)| *sent);
-        let come = ways.map(|(_, transport)| self.answered(packet, transport)).reduce(Outcomes::or);
+        // A reset is sent in the name of whom it is asked of, an error by this machine.
+        let by = match self.routes.address_type(packet.destination) {
+            Ok(LOCAL) => Ok(packet.destination),
+            Ok(_) => self.routes.source_towards(packet.source),
+            Err(why) => Err(why),
+        };
+        let ways = [(resets, reset, Ok(packet.destination)), (errors, error, by)];
+        let ways = ways.into_iter().filter(|(sent, ..)| *sent);
+        let come = ways.map(|(_, transport, by)| match by {
+            Ok(by) => self.answered(packet, transport, by),
+            Err(_) => Outcomes::ANYTHING,
+        });
+        let come = come.reduce(Outcomes::or);
         let come = come.unwrap_or(Outcomes::ANYTHING);
         if come.never_pass() {
             self.course.outcomes = Outcomes::DENY;
@@ -124,13 +138,13 @@ impl Traveller<'_, '_> {
     }
 
     /// What becomes of a refusal.
-    fn answered(&self, packet: &Packet, transport: Transport) -> Outcomes {
+    fn answered(&self, packet: &Packet, transport: Transport, by: IpAddr) -> Outcomes {
         // About what is no connection's, it is none's either.
         let state = match packet.state {
             State::Untracked | State::Invalid => State::Invalid,
             _ => State::Related,
         };
-        let refusal = Packet::from_machine(packet.destination, packet.source, transport).in_state(state);
+        let refusal = Packet::from_machine(by, packet.source, transport).in_state(state);
         let refusal = Packet { outgoing: packet.incoming.clone(), ..refusal };
         let mut course = self.course.another();
         course.pass(Hook::Output, &refusal);

@@ -180,9 +180,13 @@ impl Crowd {
                 Body::Error { .. } => (number, 0),
                 Body::Other(_) => (0, 0),
             };
+            // Masquerading gives the host's address to its neighbours: whoever they answer may answer the host.
+            let (here, there) = (inside(one), inside(other));
+            let (one, other) = (here.unwrap_or(one), there.unwrap_or(other));
             let ends = if one <= other { (one, ports.0, other, ports.1) } else { (other, ports.1, one, ports.0) };
             // A limit lets the first connection of an address through, whatever it is.
-            let once = !self.limited || probe.packet.state != State::New || sources.insert(one);
+            let source = probe.written.source;
+            let once = !self.limited || probe.packet.state != State::New || sources.insert(source);
             if once && connections.insert((probe.written.protocol(), ends)) {
                 probes.push(probe);
             }
@@ -491,6 +495,12 @@ fn around(address: IpAddr) -> [IpAddr; 3] {
             [number.saturating_sub(1), number, number.saturating_add(1)].map(|number| Ipv6Addr::from(number).into())
         }
     }
+}
+
+/// One address for all of the host and of its local network.
+fn inside(address: IpAddr) -> Option<IpAddr> {
+    let own = is_neighbour(address) || [HOST, HOST_ON_LAN, LOOPBACK].concat().contains(&address);
+    own.then(|| HOST[usize::from(address.is_ipv6())])
 }
 
 fn is_neighbour(address: IpAddr) -> bool {
