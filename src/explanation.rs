@@ -195,7 +195,7 @@ fn line(step: &Step<'_>) -> String {
 }
 
 /// Who ended the packet, and with which rule.
-fn by(step: &Step<'_>, verdict: Verdict, table: Option<&Table>) -> String {
+pub(crate) fn by(step: &Step<'_>, verdict: Verdict, table: Option<&Table>) -> String {
     if is_ours(step) {
         return match step.comment() {
             Some(comment) => format!("by palisade: {}", sentence(comment)),
@@ -245,7 +245,7 @@ const OWNERS: [(&str, &str); 12] = [
 ];
 
 /// Which program a step is of, as far as names tell. iptables' own chains are whose chains they call.
-fn owner(step: &Step<'_>, table: Option<&Table>) -> Option<&'static str> {
+pub(crate) fn owner(step: &Step<'_>, table: Option<&Table>) -> Option<&'static str> {
     if is_ours(step) {
         return Some("palisade");
     }

@@ -37,6 +37,18 @@ impl Journey<'_> {
     pub fn doubt(&self) -> Option<&Doubt> {
         (self.trace.verdict == Verdict::Unknown).then(|| self.trace.doubt().or(self.doubt.as_ref())).flatten()
     }
+
+    /// The answer of this machine to a packet that came to it as it was sent, which has to come through as well; `None`
+    /// where another machine answers, or the packet did not come through.
+    #[must_use]
+    pub fn answer(&self, packet: &Packet) -> Option<Packet> {
+        let Transport::Ports { protocol, source, destination } = packet.transport else { return None };
+        let here = packet.path != Path::FromMachine && self.turns.last().is_some_and(|turn| turn.way == Way::Local);
+        let (source, destination) = (Some(destination), source.unwrap_or(EPHEMERAL));
+        let transport = Transport::Ports { protocol, source, destination };
+        let back = Packet::from_machine(packet.destination, packet.source, transport).in_state(State::Reply);
+        (here && self.trace.verdict == Verdict::Allow && self.translated.is_none()).then_some(back)
+    }
 }
 
 /// Follows the first packet of a connection through these tables: prerouting, then where the routing sends it, with the
@@ -69,8 +81,8 @@ pub fn follow<'a>(
 
 /// `RTN_LOCAL`.
 const LOCAL: u32 = 2;
-/// A port that clients send from.
-const EPHEMERAL: u16 = 50_123;
+/// A port that clients send from, of those that Linux and others take by themselves.
+pub const EPHEMERAL: u16 = 50_123;
 
 const fn is_on_its_way(way: &Way) -> bool {
     matches!(way, Way::Local | Way::Out(_))

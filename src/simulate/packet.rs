@@ -193,6 +193,16 @@ impl Packet {
         Self { path: Path::FromMachine, incoming: Interface::Absent, ..Self::through(source, destination, transport) }
     }
 
+    /// Whether its destination is translated to another.
+    pub(super) fn goes_elsewhere(&self) -> bool {
+        let Some(to) = self.translated else { return false };
+        let port = match self.transport {
+            Transport::Ports { destination, .. } => to.port.is_some_and(|port| port != destination),
+            Transport::Icmp { .. } | Transport::Other(_) => false,
+        };
+        port || to.address != self.destination
+    }
+
     /// The same packet, coming in by that interface.
     #[must_use]
     pub fn coming_in_by(self, interface: impl Into<String>) -> Self {

@@ -248,7 +248,9 @@ impl<'a> View<'a> {
     }
 
     fn status(&self) -> Bits {
-        let dnat = if self.translated && self.packet.translated.is_some() { DST_NAT } else { 0 };
+        // To where it goes anyway is no translation.
+        let elsewhere = self.hidden == Hidden::Source || self.packet.goes_elsewhere();
+        let dnat = if self.translated && self.packet.translated.is_some() && elsewhere { DST_NAT } else { 0 };
         match self.packet.state {
             // Before its first packet is let out, nothing has been answered, confirmed or given another source.
             State::New => Bits::host_u32(dnat, DST_NAT | SRC_NAT | SEEN_REPLY | CONFIRMED),

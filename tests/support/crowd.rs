@@ -183,10 +183,11 @@ impl Crowd {
             // Masquerading gives the host's address to its neighbours: whoever they answer may answer the host.
             let (here, there) = (inside(one), inside(other));
             let (one, other) = (here.unwrap_or(one), there.unwrap_or(other));
-            let ends = if one <= other { (one, ports.0, other, ports.1) } else { (other, ports.1, one, ports.0) };
-            // A limit lets the first connection of an address through, whatever it is.
-            let source = probe.written.source;
-            let once = !self.limited || probe.packet.state != State::New || sources.insert(source);
+            let ends = [(one, ports.0), (other, ports.1)];
+            let ends = (ends.iter().min().copied(), ends.iter().max().copied());
+            // A limit lets the first connection of an address through, and counts whatever is of none.
+            let known = matches!(probe.packet.state, State::Established | State::Reply | State::Related);
+            let once = !self.limited || known || sources.insert(probe.written.source);
             if once && connections.insert((probe.written.protocol(), ends)) {
                 probes.push(probe);
             }

@@ -141,6 +141,12 @@ impl Recording {
         self.rewritten(once_more)
     }
 
+    /// The same without the lines that have one of these words in them.
+    pub fn without(&self, words: &[&str]) -> Self {
+        let keep = |line: &&str| !words.iter().any(|word| line.contains(word));
+        self.rewritten(|text| text.split_inclusive('\n').filter(keep).collect())
+    }
+
     fn rewritten(&self, rewrite: impl Fn(&String) -> String) -> Self {
         let texts = self.texts.iter().map(|(program, text)| (*program, rewrite(text))).collect();
         Self { texts, loads: self.loads }
