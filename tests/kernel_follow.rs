@@ -21,6 +21,7 @@ use support::frames::Written;
 use support::lab::{LAN, Lab};
 use support::namespace::output;
 use support::policies::config;
+use support::recording::Recording;
 use support::wire::{Fate, QUIET, Side, Wire};
 
 /// A condition, in the words of nft. `4` and `6` begin those of one family.
@@ -185,7 +186,7 @@ fn written() -> impl Strategy<Value = String> {
 }
 
 /// What iptables is told. `4` and `6` begin what one of the two understands.
-const MATCHES: [&str; 30] = [
+const MATCHES: [&str; 33] = [
     "",
     "",
     "-p tcp --dport 80",
@@ -214,6 +215,10 @@ const MATCHES: [&str; 30] = [
     "-m mark --mark 1",
     "-m mark ! --mark 0x2/0x2",
     "4-s 203.0.113.0/27",
+    // Of these nothing is understood.
+    "-m length --length 28:60",
+    "-m connmark ! --mark 5",
+    "-m statistic --mode nth --every 3 --packet 0",
     "4-p icmp -m icmp --icmp-type 8",
     "6-p ipv6-icmp -m icmp6 --icmpv6-type 128",
 ];
@@ -371,11 +376,11 @@ impl Range {
     /// was said.
     fn differences(
         &self,
-        seeds: &[u64],
+        (near, seeds): (&str, &[u64]),
         load: impl FnOnce() -> bool,
         sum: &mut Sum,
     ) -> Result<Vec<String>, TestCaseError> {
-        let probes: Vec<Probe> = Crowd::around(NEAR).probes(seeds).into_iter().filter(|one| one.by_follow).collect();
+        let probes: Vec<Probe> = Crowd::around(near).probes(seeds).into_iter().filter(|one| one.by_follow).collect();
         let before: Vec<_> = probes.iter().flat_map(|probe| probe.before.clone()).collect();
         self.begin(&before)?;
         if !load() {
@@ -417,10 +422,11 @@ impl Range {
 /// Has such rules loaded by a program, and compares so many packets at least.
 fn compare<S: Strategy<Value = T>, T: std::fmt::Debug>(
     packets: usize,
+    near: &str,
     rules: S,
     load: impl Fn(&Range, &T) -> bool,
     text: impl Fn(&T) -> String,
-) {
+) -> Sum {
     const SEEDS: usize = 100;
     let range = Range::new();
     let sum: RefCell<Sum> = RefCell::default();
@@ -430,7 +436,7 @@ fn compare<S: Strategy<Value = T>, T: std::fmt::Debug>(
 
     let outcome =
         TestRunner::new(config).run(&(rules, prop::collection::vec(any::<u64>(), SEEDS)), |(rules, seeds)| {
-            let found = range.differences(&seeds, || load(&range, &rules), &mut sum.borrow_mut())?;
+            let found = range.differences((near, &seeds), || load(&range, &rules), &mut sum.borrow_mut())?;
             prop_assert!(found.is_empty(), "{} differ:\n{}\nbeside\n{}", found.len(), found.join("\n"), text(&rules));
             Ok(())
         });
@@ -444,11 +450,12 @@ fn compare<S: Strategy<Value = T>, T: std::fmt::Debug>(
     }
     let unknown = sum.verdicts.get(&Verdict::Unknown).copied().unwrap_or_default();
     assert!(unknown * 4 < sum.packets, "of too many nothing can be told: {unknown} of {}", sum.packets);
+    sum
 }
 
 fn beside_nft(packets: usize) {
     let load = |range: &Range, text: &String| range.feed("nft", &["-f", "-"], &format!("flush ruleset\n{text}"));
-    compare(packets, written(), load, String::clone);
+    compare(packets, NEAR, written(), load, String::clone);
 }
 
 fn beside_iptables(packets: usize) {
@@ -457,7 +464,39 @@ fn beside_iptables(packets: usize) {
         let programs = ["iptables-nft-restore", "ip6tables-nft-restore"].into_iter().zip(texts);
         programs.map(|(program, text)| range.feed(program, &[], text)).fold(true, |all, one| all && one)
     };
-    compare(packets, restored(), load, |texts| texts.concat());
+    compare(packets, NEAR, restored(), load, |texts| texts.concat());
+}
+
+/// What was recorded: rules of engines and of ufw.
+const RECORDED: [&str; 6] = [
+    "docker-20.10-iptables",
+    "docker-26.1-iptables",
+    "docker-28.5-iptables",
+    "docker-29.7-iptables",
+    "docker-29.7-nftables",
+    "ufw-0.36",
+];
+
+/// The rules of an engine, or of ufw, and packets to what it publishes: of no more than one in twenty nothing can be told.
+fn beside_recorded(name: &str) {
+    let recording = Recording::read(name);
+    let near: String = recording.published().iter().map(|published| format!("{} ", published.target)).collect();
+    let load = |range: &Range, recording: &Recording| {
+        range.lab.host.nft_load("delete table inet quiet");
+        recording.load(&range.lab.host);
+        true
+    };
+    let sum = compare(1_000, &(near + NEAR), Just(recording), load, |_| name.to_owned());
+    let unknown = sum.verdicts.get(&Verdict::Unknown).copied().unwrap_or_default();
+    eprintln!("{name}: nothing can be told of {unknown} of {}", sum.packets);
+    assert!(unknown * 20 < sum.packets, "{unknown} of {}", sum.packets);
+}
+
+#[test]
+fn beside_what_engines_and_ufw_have_loaded_the_kernel_does_what_the_simulator_says() {
+    for name in RECORDED {
+        beside_recorded(name);
+    }
 }
 
 #[test]

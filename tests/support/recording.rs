@@ -13,6 +13,12 @@ pub struct Recording {
     loads: bool,
 }
 
+impl std::fmt::Debug for Recording {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "a recording of {} files", self.texts.len())
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Program {
     Iptables,
