@@ -3,7 +3,7 @@
 use crate::owners::owner_of;
 use crate::render;
 use crate::ruleset::{Expr, Hook, Table, TableId, split_origin};
-use crate::simulate::{Doubt, Effect, Journey, Packet, Path, State, Step, Translation, Transport, Verdict, Way};
+use crate::simulate::{Doubt, Effect, Journey, Step, Translation, Verdict, Way};
 use serde_json::{Value, json};
 use std::fmt::Write;
 
@@ -196,7 +196,7 @@ fn line(step: &Step<'_>) -> String {
 }
 
 /// Who ended the packet, and with which rule.
-fn by(step: &Step<'_>, verdict: Verdict, table: Option<&Table>) -> String {
+pub(crate) fn by(step: &Step<'_>, verdict: Verdict, table: Option<&Table>) -> String {
     if is_ours(step) {
         return match step.comment() {
             Some(comment) => format!("by palisade: {}", sentence(comment)),
@@ -230,7 +230,7 @@ fn sentence(comment: &str) -> &str {
 }
 
 /// Which program a step is of, as far as names tell.
-fn owner(step: &Step<'_>, table: Option<&Table>) -> Option<&'static str> {
+pub(crate) fn owner(step: &Step<'_>, table: Option<&Table>) -> Option<&'static str> {
     owner_of(step.table, step.chain, table)
 }
 
@@ -269,20 +269,6 @@ fn effect_words(done: &Effect<'_>) -> String {
         Effect::Translate(to) => format!("translated to {}", translation(to)),
         other => effect(other).to_owned(),
     }
-}
-
-/// A port that clients send from, of those that Linux and others take by themselves.
-const EPHEMERAL: u16 = 50_123;
-
-/// The answer of this machine to a packet that came through as it was sent, which has to come through as well.
-#[must_use]
-pub fn answer(packet: &Packet, first: &Journey<'_>) -> Option<Packet> {
-    let Transport::Ports { protocol, source, destination } = packet.transport else { return None };
-    let here = packet.path != Path::FromMachine && first.turns.last().is_some_and(|turn| turn.way == Way::Local);
-    let transport =
-        Transport::Ports { protocol, source: Some(destination), destination: source.unwrap_or(EPHEMERAL) };
-    let back = Packet::from_machine(packet.destination, packet.source, transport).in_state(State::Reply);
-    (here && first.trace.verdict == Verdict::Allow && first.translated.is_none()).then_some(back)
 }
 
 /// Why a ruleset alone does not tell: chains of bridges, which frames may pass or not.

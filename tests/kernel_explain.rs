@@ -245,7 +245,7 @@ fn what_can_not_be_asked_is_said_in_one_sentence() {
 }
 
 #[test]
-fn explain_answers_at_once_beside_a_set_of_a_million_elements_and_is_right_at_the_edges_of_its_intervals() {
+fn explain_is_right_at_the_edges_of_intervals_and_beside_a_set_of_a_million_elements() {
     let lab = Lab::new();
     let address = |number: u32| std::net::Ipv4Addr::from(number).to_string();
     let single: Vec<String> = (0..1_000_000).map(|index| address(0x0b00_0000 + 2 * index)).collect();
@@ -270,9 +270,8 @@ fn explain_answers_at_once_beside_a_set_of_a_million_elements_and_is_right_at_th
     let ask = |from: &str, target: &str| {
         let mut command = lab.host.command(env!("CARGO_BIN_EXE_palisade"));
         command.args(["explain", target, "--from", from, "--to", "203.0.113.1", "--on", "eth0", "--json"]);
-        let begun = std::time::Instant::now();
         let said: Value = serde_json::from_str(&output(&mut command).stdout).expect("JSON");
-        (said["verdict"].as_str().unwrap_or_default().to_owned(), begun.elapsed())
+        said["verdict"].as_str().unwrap_or_default().to_owned()
     };
     let cases = [
         ("11.0.0.0", "22/tcp", "deny"),
@@ -294,10 +293,6 @@ fn explain_answers_at_once_beside_a_set_of_a_million_elements_and_is_right_at_th
     let said: Vec<_> = cases.iter().map(|(from, target, _)| ask(from, target)).collect();
 
     let verdicts: Vec<_> =
-        cases.iter().zip(&said).map(|((from, target, _), (verdict, _))| (*from, *target, verdict.as_str())).collect();
+        cases.iter().zip(&said).map(|((from, target, _), verdict)| (*from, *target, verdict.as_str())).collect();
     assert_eq!(verdicts, cases);
-    // The quickest of them, since the machine has other things to do.
-    let quickest = said.iter().map(|(_, time)| *time).min().unwrap_or_default();
-    eprintln!("beside a million elements: {quickest:?}");
-    assert!(quickest.as_millis() < 50, "{quickest:?}");
 }

@@ -4,8 +4,9 @@ mod support;
 
 use std::net::{IpAddr, SocketAddr};
 use support::lab::{CLIENT, HOST, HOST_ON_LAN, LAN};
-use support::namespace::output;
+use support::namespace::{Namespace, output};
 use support::probe::{PATIENCE, talks};
+use support::recording::Recording;
 use support::sshd::{Session, Sshd};
 
 const WITHOUT_SSH: &str = "version: 1
@@ -193,4 +194,156 @@ fn what_waits_for_confirmation_is_undone_whatever_becomes_of_a_session() {
     assert_eq!(undone.stderr, "");
     assert!(undone.success().starts_with("undone: "));
     assert!(!lab.host.nft_list().contains("service-ssh"));
+}
+
+const WITH_SSH: &str = "version: 1
+services:
+  ssh: { ports: 22/tcp, from: any }
+";
+
+/// A session that runs what it is told, each on a line of its own.
+fn shell(served: &Sshd, inside: &Namespace, to: IpAddr, port: u16) -> Session {
+    let each = "while read -r line; do eval \"$line\" 2>&1 | tr '\\n' '|'; echo; done";
+    Session::open(served.ssh(inside, to, port), each)
+}
+
+/// Has the host track connections, as one does that has rules.
+fn track(served: &Sshd) {
+    let chain = |hook| format!("chain {hook} {{ type filter hook {hook} priority 0; ct state new accept; }};");
+    served.lab.host.nft_load(&format!("table inet tracks {{ {} {} }}\n", chain("input"), chain("output")));
+}
+
+/// What palisade says in a session.
+fn says(session: &mut Session, served: &Sshd, arguments: &[&str]) -> String {
+    session.says(&format!("{}\n", served.palisade(arguments))).replace('|', "\n").trim_end().to_owned()
+}
+
+/// What is said where another program's rules, not the policy, would not let the client in again.
+fn refusal_by(denied_by: &str, remedy: &str) -> String {
+    format!(
+        "error: you could not connect again, whatever the policy says: nothing was changed, the old rules are in force
+
+your SSH session from 203.0.113.9 to port 22 by eth0 could not connect again.
+Denied by: {denied_by}
+No line of the policy would let it in: {remedy}.
+
+To load it all the same: palisade apply --force"
+    )
+}
+
+#[test]
+fn who_is_served_on_a_machine_with_ufw_that_would_not_let_them_in_again_is_told_and_force_overrides() {
+    let served = Sshd::new(22);
+    let lab = &served.lab;
+    lab.write_policy("policy.yaml", WITH_SSH);
+    track(&served);
+    let mut session = shell(&served, &lab.client, HOST[0], 22);
+    Recording::read("ufw-0.36").without(&["--dport 22 "]).load(&lab.host);
+    let ufw = lab.host.nft_list();
+
+    let refused = says(&mut session, &served, &["apply"]);
+    let by = "dropped by ufw's chain INPUT of table ip filter, not by palisade: `policy drop`";
+    let remedy =
+        "`ufw disable` switches it off, which palisade takes the place of; `ufw allow 22/tcp` lets the session in";
+    assert_eq!(refused, refusal_by(by, remedy));
+    assert_eq!(lab.host.nft_list(), ufw);
+
+    let warning = format!(" WARN your SSH session from 203.0.113.9 to port 22 by eth0 could not connect again: {by}");
+    let planned = says(&mut session, &served, &["apply", "--dry-run"]);
+    assert!(planned.contains(&warning) && planned.contains("add chain inet palisade"), "{planned}");
+    assert_eq!(lab.host.nft_list(), ufw);
+
+    let forced = says(&mut session, &served, &["apply", "--force"]);
+    assert!(forced.contains(&warning) && forced.contains("\napplied: "), "{forced}");
+    assert!(lab.host.nft_list().contains("table inet palisade"));
+}
+
+#[test]
+fn what_another_table_drops_counts_for_the_own_session_and_is_only_said_of_others() {
+    let served = Sshd::new(22);
+    let lab = &served.lab;
+    lab.write_policy("policy.yaml", WITH_SSH);
+    track(&served);
+    let mut session = shell(&served, &lab.client, HOST[0], 22);
+    let _neighbour = Session::open(served.ssh(&lab.lan, HOST_ON_LAN[0], 22), "cat");
+    let banned: Vec<String> = (1..2_000).map(|number| format!("198.51.{}.{}", number / 200, number % 200)).collect();
+    lab.host.nft_load(&format!(
+        "table inet filter {{
+            set banned {{ type ipv4_addr; elements = {{ {}, 10.77.0.2 }}; }}
+            chain input {{
+                type filter hook input priority 0; policy accept;
+                ct state established,related accept
+                ip saddr @banned drop
+            }}
+        }}",
+        banned.join(", ")
+    ));
+
+    let applied = says(&mut session, &served, &["apply"]);
+    let by = "dropped by chain input of table inet filter, not by palisade: `ip saddr @banned drop`";
+    let of_other = format!(" WARN the SSH session from 10.77.0.2 to port 22 by eth1 could not connect again: {by}\n");
+    assert!(applied.starts_with(&of_other) && applied[of_other.len()..].starts_with("applied: "), "{applied}");
+
+    lab.palisade("policy.yaml", &["disable", "--yes"]).success();
+    lab.host
+        .nft_load("delete element inet filter banned { 10.77.0.2 }; add element inet filter banned { 203.0.113.9 }");
+    let refused = says(&mut session, &served, &["apply"]);
+    assert_eq!(refused, refusal_by(by, "`nft list table inet filter` shows all of it"));
+    assert!(!lab.host.nft_list().contains("table inet palisade"));
+
+    // What nobody reads a refusal of is done.
+    lab.palisade("policy.yaml", &["apply"]).success();
+    assert!(lab.host.nft_list().contains("table inet palisade"));
+}
+
+#[test]
+fn a_session_over_a_port_that_is_translated_to_sshds_is_judged_by_the_port_that_it_asked_for() {
+    let served = Sshd::new(22);
+    let lab = &served.lab;
+    lab.host.nft_load(
+        "table inet nat {
+            chain prerouting {
+                type nat hook prerouting priority dstnat;
+                ip daddr 203.0.113.1 tcp dport 2222 dnat ip to 203.0.113.1:22
+            }
+        }",
+    );
+    lab.write_policy("policy.yaml", WITHOUT_SSH);
+    let mut session = shell(&served, &lab.client, HOST[0], 2222);
+
+    let refused = says(&mut session, &served, &["apply"]);
+    let expected = refusal("your SSH session from 203.0.113.9 to port 2222 by eth0", "203.0.113.9");
+    assert_eq!(refused, expected.replace("22/tcp", "2222/tcp").trim_end());
+
+    let line = refused.lines().find(|line| line.starts_with("    ssh")).expect("a line to add").trim();
+    lab.write_policy("policy.yaml", &format!("{WITHOUT_SSH}  {line}\n"));
+    let applied = says(&mut session, &served, &["apply"]);
+    assert!(applied.starts_with("applied: "), "{applied}");
+    assert_eq!(output(served.ssh(&lab.client, HOST[0], 2222).arg("echo in")).success(), "in\n");
+}
+
+#[test]
+fn an_older_ruleset_is_not_gone_back_to_from_a_session_that_another_table_would_not_let_in_again() {
+    let served = Sshd::new(22);
+    let lab = &served.lab;
+    for more in ["", "  web: { ports: 80/tcp, from: any }\n"] {
+        lab.write_policy("policy.yaml", &format!("{WITH_SSH}{more}"));
+        lab.palisade("policy.yaml", &["apply"]).success();
+    }
+    let mut session = shell(&served, &lab.client, HOST[0], 22);
+    lab.host.nft_load(
+        "table inet filter {
+            chain input {
+                type filter hook input priority 0; policy drop;
+                ct state established,related accept
+            }
+        }",
+    );
+    let before = lab.host.nft_list();
+
+    let refused = says(&mut session, &served, &["rollback"]);
+
+    let by = "dropped by chain input of table inet filter, not by palisade: `policy drop`";
+    assert!(refused.contains(&format!("by eth0 could not connect again.\nDenied by: {by}\n")), "{refused}");
+    assert_eq!(lab.host.nft_list(), before);
 }

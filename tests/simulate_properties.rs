@@ -239,7 +239,7 @@ proptest! {
                 continue;
             }
             let server = SocketAddr::new(server, port);
-            let session = Session { client, server, own: true, interface };
+            let session = Session { client, client_port: 50_123, server, own: true, interface, asked: None };
             let lines = match check(&TableId::palisade(), &table, std::slice::from_ref(&session)) {
                 Err(Lockouts(all)) => all.into_iter().filter_map(|lockout| lockout.service),
                 Ok(()) => continue,

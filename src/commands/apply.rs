@@ -6,7 +6,6 @@ use crate::access::{access_changes, lines};
 use crate::changes::changes;
 use crate::delta::delta;
 use crate::error::Error;
-use crate::guard::check;
 use crate::netlink::{Reading, Socket};
 use crate::privileges::keep_net_admin_alone;
 use crate::render;
@@ -31,12 +30,13 @@ pub(super) fn run(path: &Path, state: &State, options: Options) -> Result<Report
     let _lock = if dry_run { None } else { Some(lock(state, "apply")?) };
     let terms = confirm.map(|time| Terms::new(time, state));
     let desired = Desired::load_as_expected(path)?;
-    match check(&desired.id, &desired.table, &sessions::present()) {
+    let sessions = sessions::present();
+    keep_net_admin_alone("apply")?;
+    let socket = Socket::open()?;
+    match sessions::check(&socket, &desired.id, &desired.table, &sessions) {
         Err(lockouts) if dry_run || force => sessions::warn(&lockouts),
         kept => kept?,
     }
-    keep_net_admin_alone("apply")?;
-    let socket = Socket::open()?;
     if dry_run {
         return plan(&socket, state, &desired, deep);
     }

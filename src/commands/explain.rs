@@ -3,19 +3,17 @@
 use super::{Desired, Report};
 use crate::cli::Target;
 use crate::error::Error;
-use crate::explanation::{Explanation, answer, beyond};
+use crate::explanation::{Explanation, beyond};
 use crate::facts::legacy_tables;
 use crate::netlink::route::{RouteKind, Routing};
 use crate::netlink::{Live, LiveSets, Socket};
 use crate::privileges::keep_net_admin_alone;
 use crate::ruleset::{Table, TableId};
-use crate::simulate::{Interface, Packet, Path, Routes, Transport, follow, protocol};
+use crate::simulate::{EPHEMERAL, Interface, Packet, Path, Routes, Transport, follow, protocol};
 use std::net::IpAddr;
 
 /// The exit status that says so.
 const CANT_TELL: u8 = 3;
-/// How often the rules are read and followed before giving up, when others keep changing them meanwhile.
-const ATTEMPTS: u32 = 20;
 
 /// What is asked.
 pub(super) struct Question<'q> {
@@ -31,23 +29,18 @@ pub(super) fn run(path: &std::path::Path, question: &Question<'_>, planned: bool
     keep_net_admin_alone("explain")?;
     let (socket, routing) = (Socket::open()?, Routing::open()?);
     let packet = packet(question, &routing)?;
-    for _ in 0..ATTEMPTS {
-        let live = socket.live()?;
+    // What the sets are asked belongs to the rules that were read.
+    Ok(socket.ask_live(|live| {
         let planned = desired.as_ref().map(|desired| (&desired.id, &desired.table));
-        let ask = |packet: &Packet| explained(&socket, &routing, &live, planned, packet, &legacy);
-        let report = match ask(&packet) {
+        let ask = |packet: &Packet| explained(&socket, &routing, live, planned, packet, &legacy);
+        match ask(&packet) {
             // Rules that look at the port that the client sends from: most clients take one that nobody speaks of.
             report if report.status == CANT_TELL => {
                 Some(ask(&from_a_port(&packet))).filter(|other| other.status != CANT_TELL).unwrap_or(report)
             }
             report => report,
-        };
-        // What the sets were asked belongs to the rules that were read.
-        if socket.generation()? == live.genid {
-            return Ok(report);
         }
-    }
-    Err(crate::netlink::NetlinkError::Busy(ATTEMPTS).into())
+    })?)
 }
 
 fn explained(
@@ -62,7 +55,7 @@ fn explained(
     let tables: Vec<(&TableId, &Table)> = others.chain(planned).collect();
     let sets = LiveSets::new(socket, live, planned);
     let first = follow(tables.iter().copied(), &sets, routing, packet);
-    let answer = answer(packet, &first).map(|packet| follow(tables.iter().copied(), &sets, routing, &packet));
+    let answer = first.answer(packet).map(|packet| follow(tables.iter().copied(), &sets, routing, &packet));
     let of_legacy = (!legacy.is_empty()).then(|| {
         format!("rules of the older iptables are loaded (table {}), which nf_tables does not show", legacy.join(", "))
     });
@@ -114,9 +107,6 @@ fn packet(question: &Question<'_>, routing: &Routing) -> Result<Packet, Error> {
         }
     }
 }
-
-/// A port that clients send from, of those that Linux and others take by themselves.
-const EPHEMERAL: u16 = 50_123;
 
 fn from_a_port(packet: &Packet) -> Packet {
     let transport = match packet.transport {

@@ -2,7 +2,6 @@
 
 use super::{Report, loading, lock, sessions, waiting};
 use crate::error::Error;
-use crate::guard::check;
 use crate::keeper::READY;
 use crate::netlink::{Reading, Socket};
 use crate::privileges::{keep_net_admin_alone, may_change_firewall};
@@ -20,7 +19,7 @@ const ATTEMPTS: u32 = 600;
 
 pub(super) fn run(state: &State, to: Option<u32>, force: bool) -> Result<Report, Error> {
     let _lock = lock(state, "rollback")?;
-    let sessions = sessions::present();
+    let present = sessions::present();
     keep_net_admin_alone("rollback")?;
     let socket = Socket::open()?;
     let waits = waiting::pending(state);
@@ -33,7 +32,7 @@ pub(super) fn run(state: &State, to: Option<u32>, force: bool) -> Result<Report,
     let number = to.or_else(|| state.before_last_good()).ok_or_else(before)?;
     let stored = state.kept(number)?;
     let id = TableId::palisade();
-    match stored.table.as_ref().map_or(Ok(()), |table| check(&id, table, &sessions)) {
+    match stored.table.as_ref().map_or(Ok(()), |table| sessions::check(&socket, &id, table, &present)) {
         Err(lockouts) if force => sessions::warn(&lockouts),
         kept => kept.map_err(|lockouts| Error::Declined(lockouts.of_ruleset(number)))?,
     }

@@ -2,7 +2,6 @@
 
 use super::reach::{Label, Reach};
 use super::{Machine, Purpose};
-use crate::explanation::answer;
 use crate::ruleset::{Set, Table, TableId};
 use crate::simulate::{Answer, Doubt, Journey, Packet, Sets, Translation, Transport, Verdict, Way, follow};
 use std::cell::RefCell;
@@ -148,7 +147,7 @@ impl<'m> Asker<'m> {
                 Access::Unknown(journey.doubt().cloned().unwrap_or_else(|| "the rules can't be followed".into()))
             }
         };
-        match (of(&journey), answer(&packet, &journey)) {
+        match (of(&journey), journey.answer(&packet)) {
             (Access::Yes, Some(back)) => match self.follow(&back, sets) {
                 back if back.trace.outcomes.never_pass() => Access::No,
                 back => of(&back),

@@ -20,19 +20,31 @@ const MAX_ANCESTORS: usize = 64;
 pub struct Session {
     /// Where it comes from.
     pub client: IpAddr,
+    /// The port that it comes from.
+    pub client_port: u16,
     /// The address and port of this machine that it is connected to.
     pub server: SocketAddr,
     /// Whether this process is run from it.
     pub own: bool,
     /// The interface that it comes in by; `None` when it is not known.
     pub interface: Option<String>,
+    /// What the client has asked for, where a rule translates it to [`Session::server`].
+    pub asked: Option<SocketAddr>,
+}
+
+impl Session {
+    /// The address and port that the client asks for, and would ask for again.
+    #[must_use]
+    pub fn asked_for(&self) -> SocketAddr {
+        self.asked.unwrap_or(self.server)
+    }
 }
 
 impl fmt::Display for Session {
     /// `your SSH session from 203.0.113.9 to port 22 by eth0`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let whose = if self.own { "your" } else { "the" };
-        write!(f, "{whose} SSH session from {} to port {}", self.client, self.server.port())?;
+        write!(f, "{whose} SSH session from {} to port {}", self.client, self.asked_for().port())?;
         self.interface.iter().try_for_each(|interface| write!(f, " by {interface}"))
     }
 }
@@ -115,7 +127,14 @@ fn sessions(own: &[Connection], established: Option<&[Connection]>, ports: &BTre
     let mut found: Vec<Session> = Vec::new();
     for (connection, own) in own.iter().map(|own| (*own, true)).chain(served.map(|other| (other, false))) {
         let Connection { client, server, zone } = connection;
-        let session = Session { client: client.ip(), server: *server, own, interface: zone.clone() };
+        let session = Session {
+            client: client.ip(),
+            client_port: client.port(),
+            server: *server,
+            own,
+            interface: zone.clone(),
+            asked: None,
+        };
         // Two sessions from one address fare alike.
         let known = |other: &Session| other.client == session.client && other.server == session.server;
         if !found.iter().any(known) {

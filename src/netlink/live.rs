@@ -5,15 +5,13 @@ use super::channel::End;
 use super::decode::{Assembler, table_id};
 use super::elements;
 use super::error::NetlinkError;
+use super::snapshot::patiently;
 use super::socket::Socket;
 use super::uapi::{self, NFTA_LIST_ELEM, data, elem, msg};
 use crate::ruleset::{Key, Ruleset, Set, SetFlags, Table, TableId};
 use crate::simulate::{Answer, Sets};
 use nix::errno::Errno;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// How often the rules are read before giving up, when others keep changing them meanwhile.
-const ATTEMPTS: u32 = 50;
 
 /// All tables as they were at one generation of the ruleset, but for the elements of named sets.
 #[derive(Debug, Default)]
@@ -32,22 +30,35 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// [`NetlinkError::Busy`] when the ruleset changed during each of 50 attempts.
+    /// [`NetlinkError::Busy`] when the ruleset changed during each attempt of ten seconds.
     pub fn live(&self) -> Result<Live, NetlinkError> {
-        for _ in 0..ATTEMPTS {
-            let genid = self.generation()?;
-            let mut reader =
-                Reader { socket: self, genid, tables: BTreeMap::new(), live: Live::default(), changed: false };
-            match reader.read() {
-                // An anonymous set that went away between two dumps.
-                Err(NetlinkError::Refused { errno: Errno::ENOENT, .. }) => continue,
-                result => result?,
-            }
-            if !reader.changed && self.generation()? == genid {
-                return Ok(reader.finish());
-            }
+        patiently(|| self.try_live())
+    }
+
+    /// What `ask` makes of the rules of all tables, and of what it asks their sets: nothing has changed meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As [`Socket::live`].
+    pub fn ask_live<T>(&self, mut ask: impl FnMut(&Live) -> T) -> Result<T, NetlinkError> {
+        patiently(|| {
+            let Some(live) = self.try_live()? else { return Ok(None) };
+            let answer = ask(&live);
+            Ok((self.generation()? == live.genid).then_some(answer))
+        })
+    }
+
+    /// Reads the rules once; `None` when they changed meanwhile.
+    fn try_live(&self) -> Result<Option<Live>, NetlinkError> {
+        let genid = self.generation()?;
+        let mut reader =
+            Reader { socket: self, genid, tables: BTreeMap::new(), live: Live::default(), changed: false };
+        match reader.read() {
+            // An anonymous set that went away between two dumps.
+            Err(NetlinkError::Refused { errno: Errno::ENOENT, .. }) => return Ok(None),
+            result => result?,
         }
-        Err(NetlinkError::Busy(ATTEMPTS))
+        Ok((!reader.changed && self.generation()? == genid).then(|| reader.finish()))
     }
 
     /// What the set says of a key.

@@ -174,7 +174,7 @@ impl Socket {
 }
 
 /// Tries until there is an answer, for as long as [`PATIENCE`] goes.
-fn patiently<T>(mut attempt: impl FnMut() -> Result<Option<T>, NetlinkError>) -> Result<T, NetlinkError> {
+pub(super) fn patiently<T>(mut attempt: impl FnMut() -> Result<Option<T>, NetlinkError>) -> Result<T, NetlinkError> {
     let (begun, mut attempts) = (Instant::now(), 0);
     while attempts == 0 || begun.elapsed() < PATIENCE {
         attempts += 1;

@@ -67,6 +67,11 @@ impl Routes for Routing {
         })
     }
 
+    fn source_towards(&self, address: IpAddr) -> Result<IpAddr, Doubt> {
+        let found = Self::source_towards(self, address).map_err(|error| cant(&error))?;
+        found.ok_or_else(|| format!("no route leads to {address}").into())
+    }
+
     fn index(&self, interface: &str) -> Result<u32, Doubt> {
         let found = self.interface_index(interface).map_err(|error| cant(&error))?;
         found.ok_or_else(|| format!("there is no interface {interface}").into())

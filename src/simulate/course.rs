@@ -2,7 +2,7 @@
 
 use super::chain::Walk;
 use super::effects::Effects;
-use super::packet::{Interface, Packet, Path, State};
+use super::packet::{Interface, Packet, Path, State, Transport};
 use super::routes::Routes;
 use super::rule::Machine;
 use super::sets::Sets;
@@ -70,7 +70,12 @@ impl<'a, 'v> Course<'a, 'v> {
                 break;
             }
             // The first to translate has the say.
-            if nat && (translated || !matches!(packet.state, State::New | State::Related)) {
+            let of_another = matches!(packet.transport, Transport::Icmp { .. }) && packet.state == State::Related;
+            // What this machine sends to itself was asked about when it was sent.
+            let by_itself = matches!(hook, Hook::Prerouting | Hook::Input) && packet.incoming.is_loopback();
+            // An error is translated as its connection is.
+            if nat && (translated || of_another || by_itself || !matches!(packet.state, State::New | State::Related))
+            {
                 continue;
             }
             let packet = self.as_translated(packet);

@@ -16,6 +16,9 @@ pub(super) struct Effects {
     pub(super) source: bool,
     /// Whether its connection is not to be tracked.
     pub(super) untracked: bool,
+    /// Whether a reset was sent to refuse it, and whether an ICMP error was: either may have been where a way is in doubt.
+    pub(super) resets: bool,
+    pub(super) errors: bool,
     /// How often something of it has changed.
     pub(super) changes: usize,
 }
@@ -24,7 +27,16 @@ impl Effects {
     /// Nothing is known of the marks.
     pub(super) fn unknown() -> Self {
         let mark = Bits::unknown(4);
-        Self { ct_mark: mark.clone(), mark, destination: None, source: false, untracked: false, changes: 0 }
+        Self {
+            ct_mark: mark.clone(),
+            mark,
+            destination: None,
+            source: false,
+            untracked: false,
+            resets: false,
+            errors: false,
+            changes: 0,
+        }
     }
 
     /// A packet that has met no rule yet, and begins a connection.

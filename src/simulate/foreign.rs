@@ -1,13 +1,12 @@
 //! What the expressions of other programs do, iptables' matches and targets among them.
 
 use super::bits::{Bits, Registers};
-use super::packet::{Interface, Translation, protocol};
+use super::packet::{Interface, Translation};
 use super::rule::{Done, End, Machine, truth};
 use super::truth::{Doubt, Truth};
 use super::view::{Load, View};
 use crate::ruleset::xt::{Conntrack, Match, Target};
-use crate::ruleset::{Cmp, CtKey, Extension, Family, Foreign, MetaKey, Nat, Register, Verdict, ct_state};
-use std::borrow::Cow;
+use crate::ruleset::{Cmp, CtKey, Extension, Family, Foreign, MetaKey, Nat, Register, ct_state};
 use std::net::IpAddr;
 
 const CT_DIRECTION: CtKey = CtKey::Other(1);
@@ -27,6 +26,8 @@ const FIB_OIF: u32 = 1;
 const FIB_TYPE: u32 = 3;
 /// `NF_NAT_RANGE_*` that change nothing where there is one address and one port.
 const NAT_CHOICES: u32 = 0x1 | 0x2 | 0x4 | 0x8 | 0x10;
+/// `NFT_REJECT_TCP_RST`.
+const TCP_RESET: u32 = 1;
 /// `NFT_OBJECT_COUNTER`.
 const COUNTER: u32 = 1;
 /// What matches where the TCP flags of a connection's first packet are asked for: SYN alone, of all but congestion's.
@@ -69,9 +70,7 @@ impl<'a> Machine<'a, '_> {
             Foreign::Nat(nat) => self.nat(nat, registers),
             Foreign::Masquerade { .. } => self.translate_source(),
             Foreign::Redirect { .. } => anything("to which address it redirects is not known"),
-            // Nothing but TCP knows a reset, so that the sender of anything else hears nothing.
-            Foreign::Reject { kind: 1, .. } if self.view.protocol() != protocol::TCP => drop_packet(),
-            Foreign::Reject { .. } => Done::End(End::Reject, None),
+            Foreign::Reject { kind, .. } => self.refuse(*kind == TCP_RESET),
             Foreign::Object { name, .. } => {
                 Done::If(Truth::Doubtful(format!("what {name} says is not known").into()))
             }
@@ -190,8 +189,7 @@ impl<'a> Machine<'a, '_> {
             }
             Some(Target::Dnat { address, port }) => self.translate(address, port),
             Some(Target::Snat) => self.translate_source(),
-            Some(Target::Reject { reset: true }) if self.view.protocol() != protocol::TCP => drop_packet(),
-            Some(Target::Reject { .. }) => Done::End(End::Reject, None),
+            Some(Target::Reject { reset }) => self.refuse(reset),
         }
     }
 
@@ -364,8 +362,4 @@ fn anything<'a>(why: &'static str) -> Done<'a> {
 
 fn anything_of<'a>(why: String) -> Done<'a> {
     Done::End(End::Anything(why.into()), None)
-}
-
-fn drop_packet<'a>() -> Done<'a> {
-    Done::End(End::Verdict(Cow::Owned(Verdict::Drop)), None)
 }

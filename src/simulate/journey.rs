@@ -1,12 +1,13 @@
 //! A connection's first packet from end to end: which hooks it passes, and where it goes, as rules and routes have it.
 
 use super::course::{Course, INGRESS};
-use super::packet::{Interface, Packet, Path, State, Translation, Transport, protocol};
+use super::packet::{Interface, Packet, Path, State, Translation, Transport};
 use super::routes::{Asked, Routes, Way};
 use super::sets::Sets;
 use super::trace::{Outcomes, Trace, Verdict};
 use super::truth::Doubt;
 use crate::ruleset::{Hook, Table, TableId};
+use std::net::IpAddr;
 
 /// What became of a packet, and where it went.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +36,18 @@ impl Journey<'_> {
     #[must_use]
     pub fn doubt(&self) -> Option<&Doubt> {
         (self.trace.verdict == Verdict::Unknown).then(|| self.trace.doubt().or(self.doubt.as_ref())).flatten()
+    }
+
+    /// The answer of this machine to a packet that came to it as it was sent, which has to come through as well; `None`
+    /// where another machine answers, or the packet did not come through.
+    #[must_use]
+    pub fn answer(&self, packet: &Packet) -> Option<Packet> {
+        let Transport::Ports { protocol, source, destination } = packet.transport else { return None };
+        let here = packet.path != Path::FromMachine && self.turns.last().is_some_and(|turn| turn.way == Way::Local);
+        let (source, destination) = (Some(destination), source.unwrap_or(EPHEMERAL));
+        let transport = Transport::Ports { protocol, source, destination };
+        let back = Packet::from_machine(packet.destination, packet.source, transport).in_state(State::Reply);
+        (here && self.trace.verdict == Verdict::Allow && self.translated.is_none()).then_some(back)
     }
 }
 
@@ -66,8 +79,10 @@ pub fn follow<'a>(
     Journey { trace, turns, translated, doubt }
 }
 
-/// A port that clients send from.
-const EPHEMERAL: u16 = 50_123;
+/// `RTN_LOCAL`.
+const LOCAL: u32 = 2;
+/// A port that clients send from, of those that Linux and others take by themselves.
+pub const EPHEMERAL: u16 = 50_123;
 
 const fn is_on_its_way(way: &Way) -> bool {
     matches!(way, Way::Local | Way::Out(_))
@@ -102,26 +117,51 @@ impl Traveller<'_, '_> {
 
     /// The refusal is a packet of this machine, and passes the rules for those.
     fn refused(&mut self, packet: &Packet) {
-        let transport = match packet.transport {
-            Transport::Ports { protocol: protocol::TCP, source, destination } => Transport::Ports {
-                protocol: protocol::TCP,
-                source: Some(destination),
-                destination: source.unwrap_or(EPHEMERAL),
-            },
-            _ if packet.source.is_ipv4() => Transport::Icmp { kind: 3, code: 3 },
-            _ => Transport::Icmp { kind: 1, code: 4 },
+        let (resets, errors) = (self.course.effects.borrow().resets, self.course.effects.borrow().errors);
+        let error = if packet.source.is_ipv4() { (3, 3) } else { (1, 4) };
+        let error = Transport::Icmp { kind: error.0, code: error.1 };
+        let reset = match packet.transport {
+            Transport::Ports { protocol, source, destination } => {
+                let (source, destination) = (Some(destination), source.unwrap_or(EPHEMERAL));
+                Transport::Ports { protocol, source, destination }
+            }
+            other => other,
         };
-        let refusal = Packet::from_machine(packet.destination, packet.source, transport).in_state(State::Related);
+        // A reset is sent in the name of whom it is asked of, an error by this machine.
+        let by = match self.routes.address_type(packet.destination) {
+            Ok(LOCAL) => Ok(packet.destination),
+            Ok(_) => self.routes.source_towards(packet.source),
+            Err(why) => Err(why),
+        };
+        let ways = [(resets, reset, Ok(packet.destination)), (errors, error, by)];
+        let ways = ways.into_iter().filter(|(sent, ..)| *sent);
+        let come = ways.map(|(_, transport, by)| match by {
+            Ok(by) => self.answered(packet, transport, by),
+            Err(_) => Outcomes::ANYTHING,
+        });
+        let come = come.reduce(Outcomes::or);
+        let come = come.unwrap_or(Outcomes::ANYTHING);
+        if come.never_pass() {
+            self.course.outcomes = Outcomes::DENY;
+        } else if come != Outcomes::ALLOW {
+            self.doubt.get_or_insert("it is refused, and whether its sender is told so is not known".into());
+            self.course.outcomes = Outcomes::REJECT.or(Outcomes::DENY);
+        }
+    }
+
+    /// What becomes of a refusal.
+    fn answered(&self, packet: &Packet, transport: Transport, by: IpAddr) -> Outcomes {
+        // About what is no connection's, it is none's either.
+        let state = match packet.state {
+            State::Untracked | State::Invalid => State::Invalid,
+            _ => State::Related,
+        };
+        let refusal = Packet::from_machine(by, packet.source, transport).in_state(state);
         let refusal = Packet { outgoing: packet.incoming.clone(), ..refusal };
         let mut course = self.course.another();
         course.pass(Hook::Output, &refusal);
         course.pass(Hook::Postrouting, &refusal);
-        if course.outcomes.never_pass() {
-            self.course.outcomes = Outcomes::DENY;
-        } else if course.outcomes != Outcomes::ALLOW {
-            self.doubt.get_or_insert("it is refused, and whether its sender is told so is not known".into());
-            self.course.outcomes = Outcomes::REJECT.or(Outcomes::DENY);
-        }
+        course.outcomes
     }
 
     fn sent(&mut self, packet: Packet) {

@@ -33,7 +33,7 @@ mod view;
 mod tests;
 
 pub(crate) use any_source::{Changed, Seen, attached_to, run_for_any_source};
-pub use journey::{Journey, Turn, follow};
+pub use journey::{EPHEMERAL, Journey, Turn, follow};
 pub use packet::{Interface, Packet, Path, State, Translation, Transport, protocol};
 pub use routes::{Asked, Routes, Way};
 pub(crate) use rule::{End, RuleResult};

@@ -33,7 +33,7 @@ pub struct Packet {
     pub destination: IpAddr,
     /// The transport header, its ports before any translation.
     pub transport: Transport,
-    /// The hop limit, or time to live; `None` when it is not known.
+    /// The hop limit, or time to live, as it comes in; `None` when it is not known.
     pub hop_limit: Option<u8>,
     /// What conntrack says of it.
     pub state: State,
@@ -61,6 +61,13 @@ pub enum Interface {
     Named(String),
     /// There is one, and it is not known which.
     Unknown,
+}
+
+impl Interface {
+    /// Whether it is the one by which a machine talks to itself.
+    pub(super) fn is_loopback(&self) -> bool {
+        matches!(self, Self::Named(name) if name == "lo")
+    }
 }
 
 impl From<Option<&str>> for Interface {
@@ -184,6 +191,16 @@ impl Packet {
     #[must_use]
     pub fn from_machine(source: IpAddr, destination: IpAddr, transport: Transport) -> Self {
         Self { path: Path::FromMachine, incoming: Interface::Absent, ..Self::through(source, destination, transport) }
+    }
+
+    /// Whether its destination is translated to another.
+    pub(super) fn goes_elsewhere(&self) -> bool {
+        let Some(to) = self.translated else { return false };
+        let port = match self.transport {
+            Transport::Ports { destination, .. } => to.port.is_some_and(|port| port != destination),
+            Transport::Icmp { .. } | Transport::Other(_) => false,
+        };
+        port || to.address != self.destination
     }
 
     /// The same packet, coming in by that interface.

@@ -19,6 +19,16 @@ pub trait Routes {
     /// Why it can't be told.
     fn address_type(&self, address: IpAddr) -> Result<u32, Doubt>;
 
+    /// Which of its own addresses this machine sends from to that one.
+    ///
+    /// # Errors
+    ///
+    /// Why it can't be told.
+    fn source_towards(&self, address: IpAddr) -> Result<IpAddr, Doubt> {
+        let _ = address;
+        Err("from which address this machine sends is not known".into())
+    }
+
     /// The index of an interface.
     ///
     /// # Errors

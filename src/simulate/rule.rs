@@ -135,15 +135,11 @@ impl<'a> Machine<'a, '_> {
             Expr::Verdict(Verdict::Continue) | Expr::Counter { .. } | Expr::Log(_) => Done::If(Truth::True),
             Expr::Verdict(verdict) => Done::End(End::Verdict(Cow::Borrowed(verdict)), None),
             Expr::Limit(limit) => Done::If(unhurried(*limit)),
-            // Nothing but TCP knows a reset, so that the sender of anything else hears nothing.
-            Expr::Reject(Reject::TcpReset) if self.view.protocol() != protocol::TCP => {
-                Done::End(End::Verdict(Cow::Owned(Verdict::Drop)), None)
-            }
-            Expr::Reject(_) => Done::End(End::Reject, None),
+            Expr::Reject(how) => self.refuse(*how == Reject::TcpReset),
             Expr::Foreign(expr) => self.foreign(expr, registers, certain),
             // Whatever it writes, and wherever.
             Expr::Unknown { name, .. } if name == "log" => Done::If(Truth::True),
-            Expr::Unknown { name, .. } if name == "reject" => Done::End(End::Reject, None),
+            Expr::Unknown { name, .. } if name == "reject" => self.refuse(false),
             Expr::Unknown { name, .. } => {
                 let why = Doubt::from(format!("what the expression `{name}` does is not known"));
                 if !ONLY_MATCH.contains(&name.as_str()) {
@@ -153,6 +149,25 @@ impl<'a> Machine<'a, '_> {
                 Done::If(Truth::Doubtful(why))
             }
         }
+    }
+
+    /// Ends the packet, and tells its sender where that is done: nothing but TCP knows a reset, and no ICMP error is sent
+    /// about one, or about what was meant for many.
+    pub(super) fn refuse(&self, reset: bool) -> Done<'a> {
+        let told = match reset {
+            true => self.view.protocol() == protocol::TCP,
+            false => !self.view.is_icmp_error() && !self.view.destination().is_some_and(|to| to.is_multicast()),
+        };
+        if !told {
+            return Done::End(End::Verdict(Cow::Owned(Verdict::Drop)), None);
+        }
+        let mut effects = self.effects.borrow_mut();
+        if reset {
+            effects.resets = true
+        } else {
+            effects.errors = true
+        }
+        Done::End(End::Reject, None)
     }
 
     fn meta(&self, key: MetaKey) -> Load {

@@ -55,6 +55,7 @@ pub(super) struct View<'a> {
     translated: bool,
     /// What of the packet is kept from the rules.
     hidden: Hidden,
+    hop_limit: Option<u8>,
     network_len: usize,
     /// Network and transport header, as far as the shortest of their kind goes.
     headers: Bits,
@@ -94,13 +95,18 @@ impl<'a> View<'a> {
             // What this machine sends to itself was looked up when it was sent.
             Interface::Named(name) if hook == Hook::Prerouting && name == "lo" => Tracked::Yes,
             Interface::Unknown if hook == Hook::Prerouting => Tracked::Unknown,
+            // The kernel gives a refusal the connection that it is about, as early as it likes.
+            _ if packet.state == State::Related && hook == Hook::Output => Tracked::Unknown,
             _ => Tracked::NotYet,
         };
         // What this machine sends to itself was translated when it was sent, too.
         let from_itself = hook == Hook::Prerouting && *incoming == Interface::Named("lo".to_owned());
         let translated = tracked == Tracked::Yes && (!first || priority > PRIORITY_DNAT || from_itself);
-        let (network_len, headers) = headers(packet, translated, hidden);
-        Self { packet, incoming, outgoing, tracked, translated, hidden, network_len, headers }
+        // Who forwards counts it down before the rules are asked.
+        let forwarded = hook == Hook::Forward || hook == Hook::Postrouting && packet.path == Path::Through;
+        let hop_limit = packet.hop_limit.map(|limit| limit.saturating_sub(u8::from(forwarded)));
+        let (network_len, headers) = headers(packet, hop_limit, translated, hidden);
+        Self { packet, incoming, outgoing, tracked, translated, hidden, hop_limit, network_len, headers }
     }
 
     pub(super) fn is_tracked(&self) -> bool {
@@ -151,8 +157,17 @@ impl<'a> View<'a> {
         Some((kind, code))
     }
 
+    /// Whether it is an error, of which ICMP sends none about. To IPv4 what it does not know is one, too.
+    pub(super) fn is_icmp_error(&self) -> bool {
+        let error = |kind| match self.packet.source {
+            IpAddr::V4(_) => matches!(kind, 3..=5 | 11 | 12 | 19..),
+            IpAddr::V6(_) => kind < 128,
+        };
+        self.icmp().is_some_and(|(kind, _)| error(kind))
+    }
+
     pub(super) fn hop_limit(&self) -> Option<u8> {
-        self.packet.hop_limit
+        self.hop_limit
     }
 
     pub(super) fn protocol(&self) -> u8 {
@@ -194,7 +209,7 @@ impl<'a> View<'a> {
     pub(super) fn ct(&self, key: CtKey, direction: Option<Direction>) -> Load {
         let state = match (self.tracked, self.packet.state) {
             (Tracked::Unknown, _) => {
-                return Load::Unknown("whether the connection is known already depends on the interface".into());
+                return Load::Unknown("whether its connection was looked up already is not known".into());
             }
             (Tracked::NotYet, _) | (_, State::Invalid) => ct_state::INVALID,
             (_, State::Untracked) => ct_state::UNTRACKED,
@@ -233,7 +248,9 @@ impl<'a> View<'a> {
     }
 
     fn status(&self) -> Bits {
-        let dnat = if self.translated && self.packet.translated.is_some() { DST_NAT } else { 0 };
+        // To where it goes anyway is no translation.
+        let elsewhere = self.hidden == Hidden::Source || self.packet.goes_elsewhere();
+        let dnat = if self.translated && self.packet.translated.is_some() && elsewhere { DST_NAT } else { 0 };
         match self.packet.state {
             // Before its first packet is let out, nothing has been answered, confirmed or given another source.
             State::New => Bits::host_u32(dnat, DST_NAT | SRC_NAT | SEEN_REPLY | CONFIRMED),
@@ -344,9 +361,9 @@ fn address(address: IpAddr, family: IpAddr) -> Bits {
 }
 
 /// The network header, without options, of a packet that is no fragment, and its length; behind it the transport header.
-fn headers(packet: &Packet, translated: bool, hidden: Hidden) -> (usize, Bits) {
+fn headers(packet: &Packet, hop_limit: Option<u8>, translated: bool, hidden: Hidden) -> (usize, Bits) {
     let protocol = packet.transport.protocol(packet.source);
-    let hop_limit = packet.hop_limit.map_or_else(|| Bits::unknown(1), |limit| Bits::known(&[limit]));
+    let hop_limit = hop_limit.map_or_else(|| Bits::unknown(1), |limit| Bits::known(&[limit]));
     let source = source_bits(packet, hidden);
     let destination = destination_bits(packet, translated, hidden);
     let parts = match packet.source {

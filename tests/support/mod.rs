@@ -1,9 +1,11 @@
 //! The lab of the kernel tests: network namespaces that vanish with the test, real listeners and real probes in them.
 #![allow(dead_code, missing_docs)]
 
+pub mod crowd;
 pub mod drift;
 pub mod echo;
 pub mod engine;
+pub mod frames;
 pub mod lab;
 pub mod machine;
 pub mod matrix;
@@ -23,4 +25,5 @@ pub mod sshd;
 pub mod stream;
 pub mod verdict_table;
 pub mod verdicts;
+pub mod wire;
 pub mod writer;

@@ -13,6 +13,12 @@ pub struct Recording {
     loads: bool,
 }
 
+impl std::fmt::Debug for Recording {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "a recording of {} files", self.texts.len())
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Program {
     Iptables,
@@ -139,6 +145,12 @@ impl Recording {
             result
         };
         self.rewritten(once_more)
+    }
+
+    /// The same without the lines that have one of these words in them.
+    pub fn without(&self, words: &[&str]) -> Self {
+        let keep = |line: &&str| !words.iter().any(|word| line.contains(word));
+        self.rewritten(|text| text.split_inclusive('\n').filter(keep).collect())
     }
 
     fn rewritten(&self, rewrite: impl Fn(&String) -> String) -> Self {

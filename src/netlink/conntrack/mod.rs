@@ -76,6 +76,25 @@ impl Conntrack {
         self.0.request("the list of connections", true, write, |message| wire::read(message).map(&mut visit))
     }
 
+    /// The connection whose answers have that tuple; `None` where there is none. None is listed for it.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says.
+    pub fn answered_by(&self, reply: &Tuple) -> Result<Option<Entry>, NetlinkError> {
+        let mut found = None;
+        let write = |bytes: &mut Vec<u8>, seq| wire::write_get_by_reply(bytes, seq, reply);
+        let asked = self.0.request("a connection", false, write, |message| {
+            found = Some(wire::read(message)?);
+            Some(())
+        });
+        match asked {
+            Ok(_) => Ok(found),
+            Err(NetlinkError::Refused { errno: Errno::ENOENT, .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Deletes connections: exactly those, each by its original tuple, its zone and its id. One that is gone is no error.
     ///
     /// The next packet of a deleted connection is judged by the rules as that of a new one. Should a new connection

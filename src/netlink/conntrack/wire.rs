@@ -80,7 +80,7 @@ pub fn write_delete(buffer: &mut Vec<u8>, flags: u16, seq: u32, entry: &Entry) {
     // The original tuple is looked up in the zone of its own direction; a zone of replies only plays no part in that.
     let Zones { original: zone, reply } = entry.zones;
     let directional = (zone != reply && zone != 0).then_some(zone);
-    write_tuple(&mut writer, &entry.original, directional);
+    write_tuple(&mut writer, ct::ORIGINAL, &entry.original, directional);
     if zone == reply && zone != 0 {
         writer.bytes(ct::ZONE, &zone.to_be_bytes());
     }
@@ -90,8 +90,16 @@ pub fn write_delete(buffer: &mut Vec<u8>, flags: u16, seq: u32, entry: &Entry) {
     writer.finish();
 }
 
-fn write_tuple(writer: &mut Writer<'_>, tuple: &Tuple, zone: Option<u16>) {
-    let nest = writer.open(ct::ORIGINAL);
+/// Writes the request for the connection whose answers have that tuple, outside of any zone.
+pub fn write_get_by_reply(buffer: &mut Vec<u8>, seq: u32, reply: &Tuple) {
+    let family = if reply.source.is_ipv4() { AF_INET } else { AF_INET6 };
+    let mut writer = begin(buffer, ct::GET, 0, family, seq);
+    write_tuple(&mut writer, ct::REPLY, reply, None);
+    writer.finish();
+}
+
+fn write_tuple(writer: &mut Writer<'_>, direction: u16, tuple: &Tuple, zone: Option<u16>) {
+    let nest = writer.open(direction);
     let ip = writer.open(ct::TUPLE_IP);
     for (address, [v4, v6]) in [(tuple.source, ct::IP_SOURCE), (tuple.destination, ct::IP_DESTINATION)] {
         match address {

@@ -37,6 +37,8 @@ fn local() -> [Expr; 2] {
     [fib, Expr::Cmp { op: Cmp::Eq, sreg: R, data: 2_u32.to_ne_bytes().to_vec() }]
 }
 
+const UNREACHABLE: Reject = Reject::Icmpx(IcmpxCode::PortUnreachable);
+
 /// `dnat to 172.17.0.2:80`, as nft writes it.
 fn dnat() -> Vec<Expr> {
     let port = Register::Data(4);
@@ -177,4 +179,75 @@ fn a_match_of_iptables_that_is_not_known_leads_both_ways_and_a_target_anywhere()
     assert_eq!(verdict(&[Expr::Foreign(Foreign::Match(extension("comment"))), says(Says::Drop)]), Verdict::Deny);
     assert_eq!(verdict(&[Expr::Foreign(Foreign::Target(extension("TPROXY")))]), Verdict::Unknown);
     assert_eq!(verdict(&[Expr::Foreign(Foreign::Target(extension("LOG")))]), Verdict::Allow);
+}
+
+#[test]
+fn a_translation_to_where_it_goes_anyway_is_none() {
+    let is_translated = rule(&[
+        ct(CtKey::Status, None),
+        Expr::Bitwise { sreg: R, dreg: R, mask: 0x20_u32.to_ne_bytes().to_vec(), xor: vec![0; 4] },
+        is_not(&[0; 4]),
+        says(Says::Drop),
+    ]);
+    let (id, table) = tables(&[
+        ("a", nat_chain(Hook::Prerouting, &[rule(&dnat())])),
+        ("b", base(Hook::Forward, 0, Policy::Accept, &[is_translated])),
+    ]);
+    let to = |port| {
+        let packet = Packet { destination: ip("172.17.0.2"), transport: Transport::tcp(port), ..ssh() };
+        follow([(&id, &table)], &AsListed, &Table, &packet).trace.verdict
+    };
+
+    assert_eq!((to(80), to(22)), (Verdict::Allow, Verdict::Deny));
+}
+
+#[test]
+fn what_this_machine_sends_to_itself_is_translated_at_output_or_not_at_all() {
+    let packet = Packet::from_machine(ip("203.0.113.1"), ip("203.0.113.1"), Transport::tcp(22));
+    let at = |hook| {
+        let (id, table) = tables(&[("a", nat_chain(hook, &[rule(&dnat())]))]);
+        follow([(&id, &table)], &AsListed, &Table, &packet).translated.is_some()
+    };
+
+    assert_eq!((at(Hook::Prerouting), at(Hook::Output)), (false, true));
+}
+
+#[test]
+fn a_refusal_passes_the_rules_as_what_it_is() {
+    let icmp = [meta(MetaKey::L4proto), is(&[protocol::ICMP]), says(Says::Drop)];
+    let verdict = |with: Reject| {
+        let (id, table) = tables(&[
+            ("a", base(Hook::Input, 0, Policy::Accept, &[rule(&[Expr::Reject(with)])])),
+            ("b", base(Hook::Output, 0, Policy::Accept, &[rule(&icmp)])),
+        ]);
+        follow([(&id, &table)], &AsListed, &Table, &ssh()).trace.verdict
+    };
+
+    assert_eq!(verdict(Reject::TcpReset), Verdict::Reject);
+    assert_eq!(verdict(UNREACHABLE), Verdict::Deny);
+}
+
+#[test]
+fn no_error_is_sent_about_an_error() {
+    let (id, table) = tables(&[("a", base(Hook::Input, 0, Policy::Accept, &[rule(&[Expr::Reject(UNREACHABLE)])]))]);
+    let of = |kind, state| {
+        let packet = Packet { transport: Transport::Icmp { kind, code: 0 }, state, ..ssh() };
+        follow([(&id, &table)], &AsListed, &Table, &packet).trace.verdict
+    };
+
+    assert_eq!((of(8, State::New), of(11, State::Related)), (Verdict::Reject, Verdict::Deny));
+}
+
+#[test]
+fn who_forwards_counts_the_hops_before_the_rules_are_asked() {
+    let last = rule(&[payload(PayloadBase::Network, 8, 1), is(&[63]), says(Says::Drop)]);
+    let (id, table) = tables(&[
+        ("a", base(Hook::Prerouting, 0, Policy::Accept, std::slice::from_ref(&last))),
+        ("b", base(Hook::Forward, 0, Policy::Accept, &[last])),
+    ]);
+    let packet = Packet { hop_limit: Some(64), destination: ip("172.17.0.2"), ..ssh() };
+
+    let journey = follow([(&id, &table)], &AsListed, &Table, &packet);
+
+    assert_eq!(journey.trace.denied_by().map(|step| step.hook), Some(Hook::Forward));
 }

@@ -1,12 +1,18 @@
 //! Whether a policy would lock its operator out.
 //!
 //! The compiled rules are asked, not the policy's text: the first packet of a new connection, sent as the session's own
-//! was, must pass them.
+//! was, must pass them. Other tables have their say as well, see [`Beside`].
+
+mod beside;
+
+pub use beside::Beside;
 
 use crate::compile::CONTAINERS;
 use crate::facts::Session;
 use crate::ruleset::{Expr, Hook, KeyType, MetaKey, Set, SetRef, Table, TableId};
-use crate::simulate::{Answer, AsListed, Interface, Packet, Sets, Step, Trace, Transport, Verdict, simulate_table};
+use crate::simulate::{
+    Answer, AsListed, Interface, Packet, Sets, Step, Trace, Translation, Transport, Verdict, simulate_table,
+};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
@@ -18,17 +24,21 @@ pub struct Lockout {
     pub session: Session,
     /// The sentence of the rule that denies it, and its line: `what else comes in is denied (policy.yaml:4)`.
     pub denied_by: String,
-    /// The line of `services` that would let it in; `None` for one that is blocked, which no service can.
+    /// The line of `services` that would let it in; `None` for one that is blocked, which no service can, and for one
+    /// that another program's rules drop.
     pub service: Option<String>,
+    /// What mends a drop that is not palisade's; `None` where it is.
+    pub elsewhere: Option<String>,
 }
 
 impl fmt::Display for Lockout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { session, denied_by, service } = self;
+        let Self { session, denied_by, service, elsewhere } = self;
         write!(f, "{session} could not connect again.\nDenied by: {denied_by}\n")?;
-        match service {
-            Some(service) => write!(f, "To let it in, add to the policy:\n\n  services:\n    {service}\n"),
-            None => writeln!(
+        match (service, elsewhere) {
+            (Some(service), _) => write!(f, "To let it in, add to the policy:\n\n  services:\n    {service}\n"),
+            (None, Some(remedy)) => writeln!(f, "No line of the policy would let it in: {remedy}."),
+            (None, None) => writeln!(
                 f,
                 "`block` beats every service: take {}, or what it is a part of, out of `block`.",
                 session.client
@@ -43,7 +53,11 @@ pub struct Lockouts(pub Vec<Lockout>);
 
 impl fmt::Display for Lockouts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("this policy would lock you out: nothing was changed, the old rules are in force\n\n")?;
+        f.write_str(match self.0.iter().all(|lockout| lockout.elsewhere.is_some()) {
+            true => "you could not connect again, whatever the policy says: ",
+            false => "this policy would lock you out: ",
+        })?;
+        f.write_str("nothing was changed, the old rules are in force\n\n")?;
         self.0.iter().try_for_each(|lockout| writeln!(f, "{lockout}"))?;
         f.write_str("To load it all the same: palisade apply --force")
     }
@@ -69,13 +83,44 @@ impl Lockouts {
 /// # Errors
 /// All sessions that could not, with the rules that deny them and the lines to add.
 pub fn check(id: &TableId, table: &Table, sessions: &[Session]) -> Result<(), Lockouts> {
+    check_all(id, table, sessions, None)
+}
+
+/// The same, with the tables of others: what they would drop of the session that this process is run from fails, what of
+/// another is said.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_beside(id: &TableId, table: &Table, sessions: &[Session], beside: &Beside<'_>) -> Result<(), Lockouts> {
+    check_all(id, table, sessions, Some(beside))
+}
+
+fn check_all(id: &TableId, table: &Table, sessions: &[Session], beside: Option<&Beside<'_>>) -> Result<(), Lockouts> {
     let mut lockouts = Vec::new();
     for session in sessions {
         match locked_out(id, table, session) {
-            Some(trace) if trace.outcomes.never_pass() => lockouts.push(Lockout::new(table, session, &trace)),
+            Some(trace) if trace.outcomes.never_pass() => {
+                lockouts.push(Lockout::new(table, session, &trace));
+                continue;
+            }
             Some(trace) => {
                 let doubt = trace.doubt().map_or("the rules can't be followed", |doubt| doubt);
                 tracing::warn!("{session}: can't tell whether it could connect again: {doubt}");
+            }
+            None => {}
+        }
+        match beside.map(|beside| (beside, beside.drops(session))) {
+            Some((_, Some(dropped))) if session.own => lockouts.push(Lockout {
+                session: session.clone(),
+                denied_by: dropped.by,
+                service: None,
+                elsewhere: Some(dropped.remedy),
+            }),
+            Some((_, Some(dropped))) => tracing::warn!("{session} could not connect again: {}", dropped.by),
+            Some((beside, None)) => {
+                if let Some(doubt) = beside.doubt(session) {
+                    tracing::info!("{session}: can't tell what the tables of others do to it: {doubt}");
+                }
             }
             None => {}
         }
@@ -88,7 +133,10 @@ pub fn check(id: &TableId, table: &Table, sessions: &[Session]) -> Result<(), Lo
 #[must_use]
 pub fn locked_out<'a>(id: &'a TableId, table: &'a Table, session: &Session) -> Option<Trace<'a>> {
     let (client, server) = (session.client, session.server);
-    let packet = Packet::to_machine(client, server.ip(), Transport::tcp(server.port()));
+    let asked = session.asked_for();
+    let translated = session.asked.map(|_| Translation { address: server.ip(), port: Some(server.port()) });
+    let packet = Packet::to_machine(client, asked.ip(), Transport::tcp(asked.port()));
+    let packet = Packet { translated, ..packet };
     let on = |interface: Interface| simulate_table(id, table, &Packet { incoming: interface, ..packet.clone() });
     let trace = match &session.interface {
         Some(name) => on(Interface::Named(name.clone())),
@@ -145,7 +193,7 @@ impl Lockout {
         let denied_by = denying.map_or_else(|| "rules that can't be followed".to_owned(), sentence);
         let blocked = denying.is_some_and(|step| step.hook == Hook::Prerouting);
         let service = (!blocked).then(|| service(table, session));
-        Self { session: session.clone(), denied_by, service }
+        Self { session: session.clone(), denied_by, service, elsewhere: None }
     }
 }
 
@@ -160,7 +208,7 @@ fn service(table: &Table, session: &Session) -> String {
         IpAddr::V4(address) => address.to_string(),
         IpAddr::V6(address) => format!("\"{address}\""),
     };
-    format!("{name}: {{ ports: {}/tcp, from: {from} }}", session.server.port())
+    format!("{name}: {{ ports: {}/tcp, from: {from} }}", session.asked_for().port())
 }
 
 fn is_container(table: &Table, session: &Session) -> bool {
@@ -197,9 +245,11 @@ mod tests {
     fn session(client: &str, server: &str, interface: Option<&str>) -> Session {
         Session {
             client: client.parse().expect("an address"),
+            client_port: 50_123,
             server: server.parse().expect("a socket address"),
             own: true,
             interface: interface.map(str::to_owned),
+            asked: None,
         }
     }
 
