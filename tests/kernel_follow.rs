@@ -461,8 +461,8 @@ fn beside_nft(packets: usize) {
 fn beside_iptables(packets: usize) {
     let load = |range: &Range, texts: &[String; 2]| {
         range.lab.host.nft_load("delete table inet quiet");
-        let programs = ["iptables-nft-restore", "ip6tables-nft-restore"].into_iter().zip(texts);
-        programs.map(|(program, text)| range.feed(program, &[], text)).fold(true, |all, one| all && one)
+        let mut programs = ["iptables-nft-restore", "ip6tables-nft-restore"].into_iter().zip(texts);
+        programs.all(|(program, text)| range.feed(program, &[], text))
     };
     compare(packets, NEAR, restored(), load, |texts| texts.concat());
 }
