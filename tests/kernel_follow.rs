@@ -20,7 +20,7 @@ use support::crowd::{Crowd, Probe};
 use support::frames::Written;
 use support::lab::{LAN, Lab};
 use support::namespace::output;
-use support::policies::config;
+use support::policies::config_of;
 use support::recording::Recording;
 use support::wire::{Fate, QUIET, Side, Wire};
 
@@ -431,7 +431,7 @@ fn compare<S: Strategy<Value = T>, T: std::fmt::Debug>(
     let range = Range::new();
     let sum: RefCell<Sum> = RefCell::default();
     let cases = u32::try_from(packets / 85 + 1).expect("there are not so many");
-    let config = proptest::test_runner::Config { cases, max_shrink_iters: 150, ..config(cases) };
+    let config = proptest::test_runner::Config { cases, max_shrink_iters: 150, ..config_of(cases) };
     let begun = std::time::Instant::now();
 
     let outcome =
