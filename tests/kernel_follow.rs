@@ -20,7 +20,7 @@ use support::crowd::{Crowd, Probe};
 use support::frames::Written;
 use support::lab::{LAN, Lab};
 use support::namespace::output;
-use support::policies::config;
+use support::policies::config_of;
 use support::recording::Recording;
 use support::wire::{Fate, QUIET, Side, Wire};
 
@@ -431,7 +431,7 @@ fn compare<S: Strategy<Value = T>, T: std::fmt::Debug>(
     let range = Range::new();
     let sum: RefCell<Sum> = RefCell::default();
     let cases = u32::try_from(packets / 85 + 1).expect("there are not so many");
-    let config = proptest::test_runner::Config { cases, max_shrink_iters: 150, ..config(cases) };
+    let config = proptest::test_runner::Config { cases, max_shrink_iters: 150, ..config_of(cases) };
     let begun = std::time::Instant::now();
 
     let outcome =
@@ -461,8 +461,8 @@ fn beside_nft(packets: usize) {
 fn beside_iptables(packets: usize) {
     let load = |range: &Range, texts: &[String; 2]| {
         range.lab.host.nft_load("delete table inet quiet");
-        let programs = ["iptables-nft-restore", "ip6tables-nft-restore"].into_iter().zip(texts);
-        programs.map(|(program, text)| range.feed(program, &[], text)).fold(true, |all, one| all && one)
+        let mut programs = ["iptables-nft-restore", "ip6tables-nft-restore"].into_iter().zip(texts);
+        programs.all(|(program, text)| range.feed(program, &[], text))
     };
     compare(packets, NEAR, restored(), load, |texts| texts.concat());
 }

@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 use support::crowd::{Crowd, PUBLISHED};
 use support::lab::{LAN, Lab};
 use support::namespace::output;
-use support::policies::{Written, config, policy};
+use support::policies::{Written, config_of, policy};
 use support::wire::{Fate, QUIET, Side, Wire};
 
 /// What engines do for containers. `nat` chains of one machine see no packet of palisade's, and this is no engine's.
@@ -168,7 +168,7 @@ fn compare(packets: usize) {
     let sum = RefCell::new(Sum::default());
     // Some of what is drawn can't be sent, and is left out.
     let cases = u32::try_from(packets / 80 + 1).expect("there are not so many");
-    let config = Config { cases, max_shrink_iters: 60, ..config(cases) };
+    let config = Config { cases, max_shrink_iters: 60, ..config_of(cases) };
     let begun = std::time::Instant::now();
 
     let outcome =

@@ -152,11 +152,11 @@ impl<'a> Machine<'a, '_> {
     }
 
     /// Ends the packet, and tells its sender where that is done: nothing but TCP knows a reset, and no ICMP error is sent
-    /// about one, or about what was meant for many.
+    /// about one.
     pub(super) fn refuse(&self, reset: bool) -> Done<'a> {
         let told = match reset {
             true => self.view.protocol() == protocol::TCP,
-            false => !self.view.is_icmp_error() && !self.view.destination().is_some_and(|to| to.is_multicast()),
+            false => !self.view.is_icmp_error(),
         };
         if !told {
             return Done::End(End::Verdict(Cow::Owned(Verdict::Drop)), None);

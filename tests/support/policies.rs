@@ -29,8 +29,13 @@ impl std::fmt::Debug for Written {
 /// How many cases to try, and which: as `PROPTEST_CASES` and `PROPTEST_RNG_SEED` say, else so many with a seed of their
 /// own. The seed is printed, so that a failure can be had again.
 pub fn config(cases: u32) -> Config {
+    let chosen = std::env::var_os("PROPTEST_CASES").map(|_| Config::default().cases);
+    config_of(chosen.unwrap_or(cases))
+}
+
+/// So many cases, whatever `PROPTEST_CASES` says.
+pub fn config_of(cases: u32) -> Config {
     let defaults = Config::default();
-    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { defaults.cases } else { cases };
     let seed = match defaults.rng_seed {
         RngSeed::Fixed(seed) => seed,
         RngSeed::Random => RandomState::new().hash_one(cases),
