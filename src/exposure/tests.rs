@@ -176,7 +176,7 @@ block: 198.51.100.0/24
 fn a_set_of_another_table_is_called_by_its_name_and_a_network_by_its_own() {
     let banned = Set {
         spec: SetSpec::new(KeyType::IPV4_ADDR, SetFlags::default()),
-        elements: vec![Element::single(&[8, 8, 8, 8])],
+        elements: vec![Element::single(&[8, 8, 8, 8])].into(),
     };
     let in_set = Expr::Lookup { set: SetRef::Named("banned".to_owned()), sreg: R, dreg: None, inverted: false };
     let ssh = [to_port(22), vec![source(4), in_set, drop()]].concat();

@@ -1,6 +1,7 @@
 //! The SSH sessions that this machine serves.
 
-use procfs::net::{TcpNetEntry, TcpState};
+use crate::netlink::{TcpSocket, tcp_sockets};
+use procfs::net::TcpState;
 use procfs::process::{FDTarget, Process, all_processes};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -46,27 +47,28 @@ impl fmt::Display for Session {
 /// Sees other processes' environments and files, so it is to be asked while this process is still root.
 #[must_use]
 pub fn ssh_sessions() -> Vec<Session> {
-    let (v4, v6) = (procfs::net::tcp(), procfs::net::tcp6());
-    if let (Err(error), _) | (_, Err(error)) = (&v4, &v6) {
-        tracing::info!("could not read all TCP connections: {error}");
-    }
-    if v4.is_err() && v6.is_err() {
-        return sessions(&ancestry().own, None, &BTreeSet::new());
-    }
-    let sockets: Vec<TcpNetEntry> = v4.into_iter().flatten().chain(v6.into_iter().flatten()).collect();
+    let found = tcp_sockets().or_else(|error| {
+        tracing::debug!("{error}: reading /proc/net/tcp instead");
+        from_proc()
+    });
+    let sockets = match found {
+        Ok(sockets) => sockets,
+        Err(error) => {
+            tracing::info!("could not read the TCP connections: {error}");
+            return sessions(&ancestry().own, None, &BTreeSet::new());
+        }
+    };
     // Looking through all processes takes longer than all else that apply does.
-    if !sockets.iter().any(|socket| socket.state == TcpState::Established) {
+    if sockets.iter().all(|socket| socket.remote.is_none()) {
         return Vec::new();
     }
     let Ancestry { mut own, sockets: served_by } = ancestry();
     let mut ports = listening(&sockets);
     ports.insert(SSH);
-    let established = || sockets.iter().filter(|socket| socket.state == TcpState::Established);
     // A server of sessions also holds the connections that they forward.
-    let serves =
-        |socket: &&TcpNetEntry| served_by.contains(&socket.inode) && ports.contains(&socket.local_address.port());
-    own.extend(established().filter(serves).map(connection));
-    let established: Vec<Connection> = established().map(connection).collect();
+    let serves = |socket: &&TcpSocket| served_by.contains(&socket.inode) && ports.contains(&socket.local.port());
+    own.extend(sockets.iter().filter(serves).filter_map(connection));
+    let established: Vec<Connection> = sockets.iter().filter_map(connection).collect();
     sessions(&own, Some(&established), &ports)
 }
 
@@ -79,9 +81,24 @@ struct Connection {
     zone: Option<String>,
 }
 
-fn connection(socket: &TcpNetEntry) -> Connection {
+fn connection(socket: &TcpSocket) -> Option<Connection> {
     let canonical = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
-    Connection { client: canonical(socket.remote_address), server: canonical(socket.local_address), zone: None }
+    Some(Connection { client: canonical(socket.remote?), server: canonical(socket.local), zone: None })
+}
+
+/// The sockets as `/proc` lists them, where the kernel can't be asked for them: without `inet_diag`.
+fn from_proc() -> Result<Vec<TcpSocket>, procfs::ProcError> {
+    // Without IPv6 there is no such file.
+    let all = procfs::net::tcp()?.into_iter().chain(procfs::net::tcp6().unwrap_or_default());
+    let sockets = all.filter_map(|entry| {
+        let remote = match entry.state {
+            TcpState::Listen => None,
+            TcpState::Established => Some(entry.remote_address),
+            _ => return None,
+        };
+        Some(TcpSocket { local: entry.local_address, remote, inode: entry.inode })
+    });
+    Ok(sockets.collect())
 }
 
 /// What of this is a session: connections to the ports, and those of the environments that are established (`None`: that
@@ -110,14 +127,14 @@ fn sessions(own: &[Connection], established: Option<&[Connection]>, ports: &BTre
 
 /// The ports on which an SSH server listens. One that was started by another serves a session, and listens for what that
 /// session forwards.
-fn listening(sockets: &[TcpNetEntry]) -> BTreeSet<u16> {
+fn listening(sockets: &[TcpSocket]) -> BTreeSet<u16> {
     // Processes end while they are looked at.
     let processes = all_processes().into_iter().flatten().flatten().filter(serves_ssh);
     let parent = |process: &Process| Process::new(process.stat().ok()?.ppid).ok();
     let servers = processes.filter(|process| !parent(process).is_some_and(|parent| serves_ssh(&parent)));
     let inodes: BTreeSet<u64> = servers.flat_map(|process| socket_inodes(&process)).collect();
-    let listens = |socket: &&TcpNetEntry| socket.state == TcpState::Listen && inodes.contains(&socket.inode);
-    sockets.iter().filter(listens).map(|socket| socket.local_address.port()).collect()
+    let listens = |socket: &&TcpSocket| socket.remote.is_none() && inodes.contains(&socket.inode);
+    sockets.iter().filter(listens).map(|socket| socket.local.port()).collect()
 }
 
 fn serves_ssh(process: &Process) -> bool {

@@ -277,10 +277,14 @@ pub mod diag {
     /// Bytes of `struct inet_diag_msg`, and where its fields stand.
     pub const ANSWER: usize = 72;
     pub const PORT: usize = 4;
+    pub const STATE: usize = 1;
+    pub const REMOTE_PORT: usize = 6;
     pub const ADDRESS: usize = 8;
+    pub const REMOTE_ADDRESS: usize = 24;
     pub const INTERFACE: usize = 40;
     pub const INODE: usize = 68;
-    /// `TCP_CLOSE`, `TCP_LISTEN`.
+    /// `TCP_ESTABLISHED`, `TCP_CLOSE`, `TCP_LISTEN`.
+    pub const ESTABLISHED: u32 = 1;
     pub const CLOSE: u32 = 7;
     pub const LISTEN: u32 = 10;
     /// `INET_DIAG_SKV6ONLY`.

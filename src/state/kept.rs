@@ -82,7 +82,11 @@ impl State {
         self.forgive(identity)
     }
 
+    /// The newest is the last good one unless a file says otherwise.
     fn set_last_good(&self, number: u32) -> Result<(), StateError> {
+        if self.newest() == Some(number) {
+            return files::remove(&self.folder, LAST_GOOD);
+        }
         files::write(&self.folder, LAST_GOOD, format!("{number}\n").as_bytes())
     }
 

@@ -4,7 +4,7 @@
 //! /var/lib/palisade/                 root's alone, like all that is in it
 //!   rulesets/000017.ruleset          the newest five that were loaded and kept
 //!   sets/4d3b...                     the large sets of any of these rulesets, by their digests
-//!   last-good                        the number of the one to fall back on
+//!   last-good                        the number of the one to fall back on, where it is not the newest
 //!   undone                           which rulesets were undone, and are not loaded at boot though the policy says so
 //!   pending/change.json              a change that waits for confirmation, with
 //!   pending/previous.ruleset         what was there before, and

@@ -181,6 +181,10 @@ fn what_was_in_force_before_is_what_comes_before_however_old_it_is() {
 fn the_folders_and_files_are_their_owners_alone_and_those_above_are_everyones() {
     let scratch = scratch();
     scratch.keep(&table("a"));
+    let first = scratch.state.kept(1).unwrap();
+    scratch.keep(&table("b"));
+    assert!(!scratch.path("last-good").exists());
+    scratch.state.keep_again(1, &first.about.identity).unwrap();
     let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
     let lib = scratch.folder.path().join("lib");
     assert_eq!(mode(lib), 0o755);
