@@ -84,9 +84,25 @@ pub fn enforce(
     desired: Option<&Table>,
     reading: Reading<'_>,
 ) -> Result<Enforced, EnforceError> {
+    enforce_within(PATIENCE, socket, id, desired, reading)
+}
+
+/// As [`enforce`], with no commit but the first begun later than `patience` after the start.
+///
+/// # Errors
+/// As [`enforce`].
+pub fn enforce_within(
+    patience: Duration,
+    socket: &Socket,
+    id: &TableId,
+    desired: Option<&Table>,
+    reading: Reading<'_>,
+) -> Result<Enforced, EnforceError> {
     let (mut operations, mut committed, mut whole, mut before) = (0, None, false, None);
-    let (begun, mut attempts) = (Instant::now(), 0);
-    while attempts == 0 || begun.elapsed() < PATIENCE {
+    let (begun, mut attempts, mut late) = (Instant::now(), 0, false);
+    while !late {
+        // What is committed is read back, however long the commit took: at boot it waits while the kernel loads its modules.
+        late = attempts > 0 && begun.elapsed() >= patience;
         attempts += 1;
         let Some(snapshot) = socket.try_snapshot(id, reading)? else {
             tracing::debug!("another program changed the firewall while it was read: reading anew");
@@ -106,6 +122,7 @@ pub fn enforce(
         let outcome = match committed {
             // Nobody came between our commit and this snapshot, so the difference is our own.
             Some(genid) if snapshot.genid.wrapping_sub(genid) == 1 => Err(unverified(id, &snapshot, desired)),
+            _ if late => break,
             _ => commit(socket, &transaction, &snapshot),
         };
         match outcome {
@@ -116,7 +133,7 @@ pub fn enforce(
             }
             Ok(false) => tracing::info!("another program changed the firewall meanwhile: computing anew"),
             Err(error @ (EnforceError::Refused { .. } | EnforceError::Unverified(_)))
-                if replaceable.is_some() && !whole =>
+                if replaceable.is_some() && !whole && !late =>
             {
                 tracing::warn!("{error}; trying to replace {id} as a whole, which loses its counters");
                 (committed, whole) = (None, true);

@@ -3,9 +3,9 @@
 
 mod support;
 
-use palisade::enforce::EnforceError;
-use palisade::netlink::{CommitError, Handles, Socket, encode};
-use palisade::ruleset::{Element, KeyType, SetFlags, SetSpec, TableId};
+use palisade::enforce::{EnforceError, enforce_within};
+use palisade::netlink::{CommitError, Handles, Reading, Socket, encode};
+use palisade::ruleset::{Element, KeyType, SetFlags, SetSpec, Table, TableId};
 use palisade::transaction::{Op, Transaction};
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -216,6 +216,17 @@ fn apply_in_turn_unverified(lab: &Lab, times: u32) -> Tally {
         }
     }
     tally
+}
+
+#[test]
+fn what_was_committed_is_read_back_however_late_it_is() {
+    let enforced = Lab::new().host.run(|| {
+        let (socket, id) = (Socket::open().expect("a socket"), TableId::palisade());
+        enforce_within(Duration::ZERO, &socket, &id, Some(&Table::default()), Reading::ByDigest(&()))
+            .map(|enforced| (enforced.operations, enforced.attempts))
+            .map_err(|error| error.to_string())
+    });
+    assert_eq!(enforced, Ok((1, 2)));
 }
 
 #[test]
