@@ -6,7 +6,7 @@
 //! whole rule on one expression that it does not know.
 //!
 //! Beside it, the connections that the kernel tracks ([`conntrack`]), the routes that it would take ([`route`]) and the
-//! interfaces that there are ([`link`]).
+//! interfaces that there are ([`Link`], [`RoutedLink`]).
 
 mod attr;
 mod batch;
