@@ -198,7 +198,7 @@ install_vagrant() {
     local packages=(mmdebstrap debian-archive-keyring fdisk e2fsprogs grub-pc-bin openssh-client qemu-system-x86 qemu-utils
         ipxe-qemu vagrant vagrant-libvirt libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients dnsmasq-base iptables)
     local release sources=() policy=/usr/sbin/policy-rc.d
-    dpkg-query --show --showformat='${db:Status-Status}\n' "${packages[@]}" 2>&1 | grep -qvx installed || return 0
+    [ "$(dpkg-query --show --showformat='${db:Status-Status}\n' "${packages[@]}" 2>&1 | sort -u)" != installed ] || return 0
     # Who has one part of qemu from backports can have the others from nowhere else.
     if [[ $(dpkg-query --show --showformat='${Version}' qemu-utils 2>/dev/null) == *~bpo* ]]; then
         release=$(. /etc/os-release && echo "$VERSION_CODENAME-backports")
