@@ -39,7 +39,10 @@ fn a_published_port_that_is_not_allowed_is_denied_by_the_policy_and_an_allowed_o
 
     assert_eq!(explain("9000/tcp", "no table denies it"), answer("allowed", 0));
     lab.palisade("policy.yaml", &["apply"]).success();
-    assert_eq!(explain("9000/tcp", "by palisade: what else comes in is denied (policy.yaml, by default)"), answer("denied", 2));
+    assert_eq!(
+        explain("9000/tcp", "by palisade: what else comes in is denied (policy.yaml, by default)"),
+        answer("denied", 2)
+    );
     assert_eq!(explain("4444/tcp", "no table denies it"), answer("allowed", 0));
     engine.enable_ufw();
     assert_eq!(explain("4444/tcp", "dropped by ufw"), answer("denied", 2));
