@@ -7,11 +7,11 @@
 
 use super::Compiler;
 use super::statement::{Origin, Version, when};
-use crate::ruleset::{Elements, REVOKED_V4, REVOKED_V6, Rule, Set, SetFlags, SetSpec};
+use crate::ruleset::{DYNAMIC_SIZE, Elements, REVOKED_V4, REVOKED_V6, Rule, Set, SetFlags, SetSpec};
 
 /// How many ended connections are remembered. When the sets are full the oldest are not forgotten for it: the ones that
 /// do not fit end as far as deleting their entries ends them.
-const REVOKED_FLOWS: u32 = 65_535;
+const REVOKED_FLOWS: u32 = DYNAMIC_SIZE;
 
 /// As long as the kernel remembers an idle TCP connection (`nf_conntrack_tcp_timeout_established`): five days. Each
 /// packet that is dropped begins the time anew.

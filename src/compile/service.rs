@@ -5,11 +5,11 @@ use super::forward::CONTAINERS;
 use super::peers::{Alternatives, Match};
 use super::statement::{Origin, Version, when};
 use crate::resolve::{Action, Line, Rate, Service};
-use crate::ruleset::{Elements, Rule, Set, SetFlags, SetSpec};
+use crate::ruleset::{DYNAMIC_SIZE, Elements, Rule, Set, SetFlags, SetSpec};
 
 /// How many source addresses a limit remembers. When it is full further sources are not limited: whoever can send
 /// from more addresses than this must not be able to shut out the rest.
-const LIMIT_SOURCES: u32 = 65_535;
+const LIMIT_SOURCES: u32 = DYNAMIC_SIZE;
 
 impl Compiler<'_> {
     pub(super) fn services(&mut self) {

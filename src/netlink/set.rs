@@ -4,7 +4,7 @@ use super::attr::{self, Attributes, Fields};
 use super::problem::{Problem, comment_bytes};
 use super::uapi::{data, set, udata};
 use super::write::{Writer, put_udata};
-use crate::ruleset::{KeyType, MapValue, Set, SetFlags, SetSpec};
+use crate::ruleset::{DYNAMIC_SIZE, KeyType, MapValue, Set, SetFlags, SetSpec};
 
 /// All flags of a set as the kernel has them: those of the specification, and those that follow from its form.
 fn kernel_flags(spec: &SetSpec) -> SetFlags {
@@ -37,7 +37,10 @@ pub fn write(writer: &mut Writer<'_>, spec: &SetSpec, id: u32, anonymous: Option
         Some(MapValue::Object(kind)) => writer.u32(set::OBJ_TYPE, kind),
     }
     writer.u32(set::ID, id);
-    if let Some(size) = anonymous.or(spec.size) {
+    // A set that rules add to gets this size from the first of them, and its hash is not made that large at once: half a
+    // megabyte, which the kernel would clear for each.
+    let declared = spec.size.filter(|&size| !(spec.flags.contains(SetFlags::DYNAMIC) && size == DYNAMIC_SIZE));
+    if let Some(size) = anonymous.or(declared) {
         let nest = writer.open(set::DESC);
         writer.u32(set::DESC_SIZE, size);
         writer.close(&nest);

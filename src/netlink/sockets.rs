@@ -47,7 +47,8 @@ pub fn listening_sockets() -> Result<Vec<ListeningSocket>, NetlinkError> {
     // A UDP socket that is not connected is closed, as the kernel calls it.
     for (protocol, state) in [(protocol::TCP, diag::LISTEN), (protocol::UDP, diag::CLOSE)] {
         for family in [diag::AF_INET, diag::AF_INET6] {
-            found.extend(dump(&channel, (protocol, family, 1 << state), |message| read(message, protocol))?);
+            let request = Request { protocol, family: Some(family), states: 1 << state };
+            found.extend(dump(&channel, request, |message| read(message, protocol))?);
         }
     }
     let routing = Routing::open()?;
@@ -87,10 +88,14 @@ pub struct TcpSocket {
 /// As [`listening_sockets`].
 pub fn tcp_sockets() -> Result<Vec<TcpSocket>, NetlinkError> {
     let channel = Channel::open(mnl::Bus::SockDiag)?;
-    let states = 1 << diag::LISTEN | 1 << diag::ESTABLISHED;
-    let mut found = Vec::new();
+    let tcp = |family, state: u32| {
+        let request = Request { protocol: protocol::TCP, family, states: 1 << state };
+        dump(&channel, request, |message| read_tcp(message).map(Some))
+    };
+    // For connections the kernel goes through a table that is as large as its memory allows: once, not for each family.
+    let mut found = tcp(None, diag::ESTABLISHED)?;
     for family in [diag::AF_INET, diag::AF_INET6] {
-        found.extend(dump(&channel, (protocol::TCP, family, states), |message| read_tcp(message).map(Some))?);
+        found.extend(tcp(Some(family), diag::LISTEN)?);
     }
     Ok(found)
 }
@@ -106,11 +111,42 @@ fn read_tcp(message: &Message<'_>) -> Option<TcpSocket> {
     })
 }
 
-/// All sockets of a protocol, a family and some states (`1 << TCP_*`), read anew when they change meanwhile. `read` gives
-/// `None` for a malformed answer, and `None` inside for a socket that is passed over.
+/// Which sockets are asked for.
+#[derive(Clone, Copy)]
+struct Request {
+    protocol: u8,
+    /// `AF_INET` or `AF_INET6`; `None` for both, which TCP alone can be asked for.
+    family: Option<u8>,
+    /// `1 << TCP_*` for each state.
+    states: u32,
+}
+
+impl Request {
+    fn write(self, bytes: &mut Vec<u8>, seq: u32) {
+        let states = self.states.to_ne_bytes();
+        match self.family {
+            Some(family) => {
+                let mut head = [0; diag::REQUEST];
+                head[0] = family;
+                head[1] = self.protocol;
+                head[4..8].copy_from_slice(&states);
+                Writer::message(bytes, diag::BY_FAMILY, flag::DUMP, seq, &head).finish();
+            }
+            None => {
+                // The older request has the states behind the addresses, and then a field that the kernel no longer reads.
+                let mut head = [0; diag::OLD_REQUEST];
+                head[diag::OLD_STATES..diag::OLD_STATES + 4].copy_from_slice(&states);
+                Writer::message(bytes, diag::TCP_OF_BOTH, flag::DUMP, seq, &head).finish();
+            }
+        }
+    }
+}
+
+/// All sockets of a request, read anew when they change meanwhile. `read` gives `None` for a malformed answer, and `None`
+/// inside for a socket that is passed over.
 fn dump<T>(
     channel: &Channel,
-    (protocol, family, states): (u8, u8, u32),
+    request: Request,
     read: impl Fn(&Message<'_>) -> Option<Option<T>>,
 ) -> Result<Vec<T>, NetlinkError> {
     for attempt in 1.. {
@@ -118,7 +154,7 @@ fn dump<T>(
         let end = channel.request(
             DOING,
             true,
-            |bytes, seq| write_request(bytes, seq, family, protocol, states),
+            |bytes, seq| request.write(bytes, seq),
             |message| {
                 found.extend(read(message)?);
                 Some(())
@@ -129,14 +165,6 @@ fn dump<T>(
         }
     }
     Err(NetlinkError::Refused { doing: DOING, errno: Errno::EBUSY })
-}
-
-fn write_request(bytes: &mut Vec<u8>, seq: u32, family: u8, protocol: u8, states: u32) {
-    let mut head = [0; diag::REQUEST];
-    head[0] = family;
-    head[1] = protocol;
-    head[4..8].copy_from_slice(&states.to_ne_bytes());
-    Writer::message(bytes, diag::BY_FAMILY, flag::DUMP, seq, &head).finish();
 }
 
 /// A socket and the index of its interface; `None` inside for one without a port, which hears nobody.
@@ -153,7 +181,7 @@ fn read(message: &Message<'_>, protocol: u8) -> Option<Option<(ListeningSocket, 
 
 /// The fixed part of an answer: `struct inet_diag_msg`.
 fn answer<'m>(message: &Message<'m>) -> Option<&'m [u8]> {
-    message.payload.get(..diag::ANSWER).filter(|_| message.kind == diag::BY_FAMILY)
+    message.payload.get(..diag::ANSWER).filter(|_| matches!(message.kind, diag::BY_FAMILY | diag::TCP_OF_BOTH))
 }
 
 fn word(head: &[u8], at: usize) -> Option<u32> {

@@ -274,6 +274,11 @@ pub mod diag {
     pub const AF_INET6: u8 = 10;
     /// Bytes of `struct inet_diag_req_v2`.
     pub const REQUEST: usize = 56;
+    /// `TCPDIAG_GETSOCK`, the request from before families had their own, which is answered for both.
+    pub const TCP_OF_BOTH: u16 = 18;
+    /// Bytes of its `struct inet_diag_req`, and where the states stand in it.
+    pub const OLD_REQUEST: usize = 60;
+    pub const OLD_STATES: usize = 52;
     /// Bytes of `struct inet_diag_msg`, and where its fields stand.
     pub const ANSWER: usize = 72;
     pub const PORT: usize = 4;

@@ -8,9 +8,10 @@
 //! | the origin at a comment's end, `(policy.yaml:17)` | lines move without the rule changing; no rule loses its counters for that |
 //! | a table's comment | can't be changed without replacing the table, and says when it was loaded |
 //! | the size of an anonymous set | follows from its elements, and nft counts them otherwise |
+//! | 65,535 as the size of a dynamic set, or none | the kernel gives it that size with the first rule that adds to it |
 //! | the order of elements, and two spellings of one value | sets have no order |
 
-use super::{Chain, Elements, Expr, Rule, Set, SetFlags, SetRef, Table};
+use super::{Chain, DYNAMIC_SIZE, Elements, Expr, Rule, Set, SetFlags, SetRef, Table};
 
 impl Table {
     /// This table with every don't-care field blanked.
@@ -77,6 +78,7 @@ impl Set {
         let mut spec = self.spec.clone();
         spec.comment = without_origin(spec.comment.as_deref());
         if spec.flags.contains(SetFlags::DYNAMIC) {
+            spec.size = spec.size.filter(|&size| size != DYNAMIC_SIZE);
             return Self { spec, elements: Elements::none() };
         }
         Self { spec, elements: self.elements.canonical() }

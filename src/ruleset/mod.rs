@@ -26,7 +26,7 @@ pub use expr::{
 pub use foreign::{Extension, Foreign, Nat};
 pub use intervals::{AddressRange, Addresses, Intervals};
 pub use manifest::{Digest, MANIFEST, is_large};
-pub use set::{Element, ElementKey, ElementValue, Key, KeyType, MapValue, Set, SetFlags, SetSpec};
+pub use set::{DYNAMIC_SIZE, Element, ElementKey, ElementValue, Key, KeyType, MapValue, Set, SetFlags, SetSpec};
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -17,6 +17,9 @@ pub struct Set {
     pub elements: Elements,
 }
 
+/// The size of a set that rules add to and that is declared without one (`nft_dynset_init` in the kernel).
+pub const DYNAMIC_SIZE: u32 = 65_535;
+
 /// What a set or map is, apart from its elements.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SetSpec {
