@@ -70,11 +70,12 @@ impl Refusal {
 pub fn read_trusted(path: &Path, max_bytes: u64) -> Result<Vec<u8>, Refusal> {
     let absolute = std::path::absolute(path)
         .map_err(|error| Refusal::new(format!("{} can't be read: {error}", path.display())))?;
-    let file = open_trusted(path, &absolute)?;
-    let mut bytes = Vec::new();
+    let file = File::from(open_trusted(path, &absolute)?);
+    // Room for all of it and one byte more: it is then read at once, and its end is seen.
+    let size = file.metadata().map_or(0, |about| about.len()).min(max_bytes);
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default().saturating_add(1));
     let limit = max_bytes.saturating_add(1);
-    File::from(file)
-        .take(limit)
+    file.take(limit)
         .read_to_end(&mut bytes)
         .map_err(|error| Refusal::new(format!("{} can't be read: {error}", path.display())))?;
     if bytes.len() as u64 > max_bytes {
