@@ -49,7 +49,7 @@ class Place:
             run(*ip, "neighbour", "replace", other, "lladdr", mac, "dev", "eth0", "nud", "permanent")
             run(*ip, "route", "add", "default", "via", other)
         # Few enough for one tuple to be used again and again: the table of connections stays as small in each place.
-        self._sysctl(self.client, "ipv4/ip_local_port_range", "32768 32799")
+        self._sysctl(self.client, "ipv4/ip_local_port_range", "32768 32895")
         for interface in ("all", "default", "eth0"):
             self._sysctl(self.server, f"ipv4/conf/{interface}/rp_filter", "0")
 
