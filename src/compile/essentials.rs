@@ -22,21 +22,18 @@ const ECHO_REQUEST: u8 = 8;
 const ECHO_REQUEST_V6: u8 = 128;
 
 impl Compiler<'_> {
-    /// The first rule, so that an established connection pays for one lookup and no more.
-    pub(super) fn accept_established(&self, incoming: Action) -> Rule {
-        match incoming {
-            Action::Allow => self.accept_replies(),
-            Action::Deny | Action::Reject => {
-                let invalid = (ct_state::INVALID, Verdict::Goto("invalid".to_owned()));
-                let comment = self.says("replies, and errors about known connections", Origin::BuiltIn);
-                when().ct_state_vmap(&[replies()[0].clone(), replies()[1].clone(), invalid]).because(comment)
-            }
-        }
-    }
-
+    /// The first rule of each chain that asks it: what belongs to a connection pays for one comparison and no more.
     pub(super) fn accept_replies(&self) -> Rule {
         let comment = self.says("replies, and errors about known connections", Origin::BuiltIn);
-        when().ct_state_vmap(&replies()).because(comment)
+        when().ct_state(&[ct_state::ESTABLISHED, ct_state::RELATED]).accept().because(comment)
+    }
+
+    /// What belongs to no connection and can't begin one, where the default denies.
+    pub(super) fn goto_invalid(&self, incoming: Action) -> Option<Rule> {
+        (incoming != Action::Allow).then(|| {
+            let comment = self.says("packets that belong to no connection", Origin::BuiltIn);
+            when().ct_state(&[ct_state::INVALID]).goto("invalid").because(comment)
+        })
     }
 
     pub(super) fn accept_loopback(&self) -> Rule {
@@ -145,8 +142,4 @@ impl Compiler<'_> {
         let comment = self.says("IPv6 multicast listener reports", Origin::BuiltIn);
         when().version(Version::V6).icmp_type(Version::V6, &LISTENER_REPORTS).accept().because(comment)
     }
-}
-
-fn replies() -> [(u32, Verdict); 2] {
-    [(ct_state::ESTABLISHED, Verdict::Accept), (ct_state::RELATED, Verdict::Accept)]
 }

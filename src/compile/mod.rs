@@ -110,19 +110,21 @@ impl<'a> Compiler<'a> {
             return;
         }
         self.literal_sets("policy", "block", "blocked", block);
-        let rules = self.alternatives("policy", "block", block).into_iter().map(|(who, sentence, line)| {
-            // Block lists name 127.0.0.0/8 as often as not, and this machine must go on talking to itself.
+        // Block lists name 127.0.0.0/8 as often as not, and this machine must go on talking to itself.
+        let mut rules = vec![self.accept_loopback()];
+        rules.extend(self.alternatives("policy", "block", block).into_iter().map(|(who, sentence, line)| {
             let comment = self.says(&format!("blocked: {sentence}"), Origin::Line(line));
-            who.iifname_is_not("lo").counter().drop().because(comment)
-        });
-        let rules = rules.collect();
+            who.counter().drop().because(comment)
+        }));
         let comment = "blocked sources, before connection tracking";
         self.base_chain("filter-prerouting", Hook::Prerouting, PRIORITY_RAW, Policy::Accept, comment, rules);
     }
 
     fn input(&mut self) {
         let incoming = self.policy.defaults.incoming;
-        let mut rules = vec![self.accept_established(incoming), self.accept_loopback()];
+        let mut rules = vec![self.accept_replies()];
+        rules.extend(self.goto_invalid(incoming));
+        rules.push(self.accept_loopback());
         rules.extend(self.admit_containers());
         rules.extend(self.dispatch());
         rules.extend(self.ping());

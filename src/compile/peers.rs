@@ -113,7 +113,8 @@ impl Compiler<'_> {
             all.by_interface.push((when().iifname_in(&format!("{owner}-if")), words.to_owned(), line));
         }
         for version in Version::ALL {
-            let names = [format!("{owner}-{}", version.suffix()), hosts_name(owner, version)];
+            // A hash is asked in a moment, and most of those who are found stand in it.
+            let names = [hosts_name(owner, version), format!("{owner}-{}", version.suffix())];
             for name in names.into_iter().filter(|name| self.table.sets.contains_key(name)) {
                 all.by_address.push((when().source_in(version, &name), words.to_owned(), line));
             }

@@ -117,11 +117,6 @@ impl Statement {
         self.meta(MetaKey::Iifname).cmp(Cmp::Eq, &padded(name, 0))
     }
 
-    /// `iifname != "lo"`
-    pub(super) fn iifname_is_not(self, name: &str) -> Self {
-        self.meta(MetaKey::Iifname).cmp(Cmp::Neq, &padded(name, 0))
-    }
-
     /// `oifname "lo"`
     pub(super) fn oifname_is(self, name: &str) -> Self {
         self.meta(MetaKey::Oifname).cmp(Cmp::Eq, &padded(name, 0))
@@ -259,13 +254,11 @@ impl Statement {
         self.ct(CtKey::Status, None).masked(STATUS_DNAT.to_ne_bytes().to_vec()).cmp(Cmp::Neq, &0_u32.to_ne_bytes())
     }
 
-    /// `ct state vmap { established : accept, ... }`
-    pub(super) fn ct_state_vmap(self, verdicts: &[(u32, Verdict)]) -> Self {
-        let elements = verdicts
-            .iter()
-            .map(|(state, verdict)| Element::single(&state.to_ne_bytes()).with_verdict(verdict.clone()));
-        let map = anonymous(KeyType::CT_STATE, Some(MapValue::Verdict), elements.collect());
-        self.ct(CtKey::State, None).lookup(map, Some(Register::Verdict), false)
+    /// `ct state established,related`: one of these states. A mask, which the kernel evaluates in place; a map of verdicts
+    /// costs every packet of an established connection a hash.
+    pub(super) fn ct_state(self, states: &[u32]) -> Self {
+        let mask = states.iter().fold(0, |mask, state| mask | state);
+        self.ct(CtKey::State, None).masked(mask.to_ne_bytes().to_vec()).cmp(Cmp::Neq, &0_u32.to_ne_bytes())
     }
 
     /// `meta l4proto tcp ct original proto-dst vmap @services-tcp`: by the port that the outside sees.
