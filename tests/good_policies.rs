@@ -3,8 +3,8 @@
 use palisade::facts::{Facts, ListFile, ProtocolNames, ServiceNames};
 use palisade::policy::{Problem, Problems, Source, Sources, parse, without_byte_order_mark};
 use palisade::resolve::{
-    Action, Containers, DefaultLines, Defaults, Group, Interface, Peers, Ports, Rate, Resolved, Service, Transport,
-    resolve,
+    Action, AddressList, Containers, DefaultLines, Defaults, Group, Interface, Peers, Ports, Rate, Resolved, Service,
+    Transport, resolve,
 };
 use palisade::ruleset::{AddressRange, Addresses, LimitUnit};
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +18,7 @@ fn facts() -> Facts {
     let list = ListFile {
         source: 1,
         path: "blocklist.txt".into(),
-        text: Ok(Arc::from("# scanners\n192.0.2.7\n\n  198.51.100.0/24 # all\r\n2001:db8::1")),
+        list: Ok(AddressList::of_text(1, "# scanners\n192.0.2.7\n\n  198.51.100.0/24 # all\r\n2001:db8::1")),
     };
     Facts {
         services: Ok(ServiceNames::parse(SERVICES)),

@@ -3,15 +3,14 @@
 
 use palisade::facts::{Facts, ListFile, ProtocolNames, ServiceNames};
 use palisade::policy::parse;
-use palisade::resolve::{Resolved, resolve};
+use palisade::resolve::{AddressList, Resolved, resolve};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 const POLICY: &str = include_str!("../packaging/policy.yaml");
 
 #[track_caller]
 fn resolved(text: &str) -> Resolved {
-    let list = ListFile { source: 1, path: "blocklist.txt".into(), text: Ok(Arc::from("192.0.2.7\n")) };
+    let list = ListFile { source: 1, path: "blocklist.txt".into(), list: Ok(AddressList::of_text(1, "192.0.2.7\n")) };
     let facts = Facts {
         services: Ok(ServiceNames::parse("")),
         protocols: Ok(ProtocolNames::parse("")),

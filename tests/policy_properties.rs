@@ -5,7 +5,7 @@ mod policies;
 
 use palisade::facts::{Facts, ListFile};
 use palisade::policy::{Problems, Source, Sources, parse, parse_bytes};
-use palisade::resolve::{Ports, resolve};
+use palisade::resolve::{AddressList, Ports, resolve};
 use palisade::ruleset::{AddressRange, Addresses};
 use policies::{ports, range};
 use proptest::prelude::*;
@@ -78,7 +78,7 @@ proptest! {
     #[test]
     fn no_file_of_addresses_makes_it_panic(text in any::<String>()) {
         let policy = parse("version: 1\nblock: [{ file: list }]", "policy.yaml").policy.expect("a policy");
-        let file = ListFile { source: 1, path: "list".into(), text: Ok(Arc::from(text.as_str())) };
+        let file = ListFile { source: 1, path: "list".into(), list: Ok(AddressList::of_text(1, &text)) };
         let facts = Facts { files: BTreeMap::from([("list".to_owned(), file)]), ..Facts::default() };
         if let Err(problems) = resolve(&policy, &facts) {
             let policy = Source { name: "policy.yaml".to_owned(), text: Arc::from("") };

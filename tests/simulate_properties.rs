@@ -10,7 +10,7 @@ use palisade::facts::Session;
 use palisade::facts::{Facts, ListFile, ProtocolNames, ServiceNames};
 use palisade::guard::{Lockouts, check};
 use palisade::policy::parse;
-use palisade::resolve::{Action, Peers, Resolved, Service, Transport as Name, resolve};
+use palisade::resolve::{Action, AddressList, Peers, Resolved, Service, Transport as Name, resolve};
 use palisade::ruleset::{Hook, Rule, Table, TableId};
 use palisade::simulate::{
     Effect, Interface, Outcomes, Packet, State, Translation, Transport, Verdict, protocol, simulate_table,
@@ -20,7 +20,6 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::TestCaseError;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 
 fn address() -> impl Strategy<Value = IpAddr> {
     // Those that generated policies and sets speak of, and their neighbours.
@@ -91,8 +90,8 @@ fn table() -> impl Strategy<Value = Table> {
 /// A policy and what it compiles to, with the names that generated policies use.
 fn compiled(written: &Written) -> (Resolved, Table) {
     let file = |(index, (name, text)): (usize, (&String, &String))| {
-        let text = Ok(Arc::from(text.as_str()));
-        (name.clone(), ListFile { source: index + 1, path: name.into(), text })
+        let list = Ok(AddressList::of_text(index + 1, text));
+        (name.clone(), ListFile { source: index + 1, path: name.into(), list })
     };
     let facts = Facts {
         services: Ok(ServiceNames::parse("ssh 22/tcp\ndomain 53/tcp\ndomain 53/udp\nhttps 443/tcp\nhttps 443/udp\n")),

@@ -10,19 +10,18 @@ use crate::compile::compile;
 use crate::facts::{Facts, ListFile, ProtocolNames, ServiceNames};
 use crate::policies::{Written, config, policy};
 use crate::policy::parse;
-use crate::resolve::resolve;
+use crate::resolve::{AddressList, resolve};
 use crate::ruleset::{Hook, Rule, Table, TableId};
 use crate::simulate::{Outcomes, Packet, simulate_table};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::TestCaseError;
-use std::sync::Arc;
 
 /// A policy's table, with the names that generated policies use.
 pub(crate) fn compiled(written: &Written) -> Table {
     let file = |(index, (name, text)): (usize, (&String, &String))| {
-        let text = Ok(Arc::from(text.as_str()));
-        (name.clone(), ListFile { source: index + 1, path: name.into(), text })
+        let list = Ok(AddressList::of_text(index + 1, text));
+        (name.clone(), ListFile { source: index + 1, path: name.into(), list })
     };
     let facts = Facts {
         services: Ok(ServiceNames::parse("ssh 22/tcp\ndomain 53/tcp\ndomain 53/udp\nhttps 443/tcp\nhttps 443/udp\n")),

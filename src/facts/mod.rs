@@ -6,6 +6,7 @@ mod dockerd;
 mod engines;
 mod legacy;
 mod listeners;
+mod lists;
 mod names;
 mod nft_files;
 mod published;
@@ -26,8 +27,8 @@ pub use sessions::{Session, ssh_sessions};
 pub use trusted::{MAX_LIST, MAX_POLICY, Refusal, read_trusted};
 pub use units::{UnitState, systemd_runs, unit_commands, unit_state};
 
-use crate::policy::{Policy, decode};
-use crate::policy::{Source, Sources};
+use crate::policy::{Diagnostic, Policy, Source, Sources, decode};
+use crate::resolve::AddressList;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -55,8 +56,8 @@ pub struct ListFile {
     pub source: usize,
     /// Its path, the policy's folder included.
     pub path: PathBuf,
-    /// Its text, without a byte order mark, or why it could not be read.
-    pub text: Result<Arc<str>, Refusal>,
+    /// What it says, or why it could not be read.
+    pub list: Result<AddressList, Refusal>,
 }
 
 impl Default for Facts {
@@ -83,23 +84,23 @@ pub fn gather(policy: &Policy, folder: &Path) -> Facts {
     for path in policy.files() {
         if !facts.files.contains_key(&path.value) {
             let full = folder.join(&path.value);
-            let text = read_text(&full, MAX_LIST);
             let source = facts.files.len() + 1;
-            facts.files.insert(path.value.clone(), ListFile { source, path: full, text });
+            let list = lists::read(&full, source);
+            facts.files.insert(path.value.clone(), ListFile { source, path: full, list });
         }
     }
     facts
 }
 
 impl Facts {
-    /// The policy's text and those of the files that could be read, in the order that spans count them.
+    /// The policy's text and what is wrong in the files that could be read, in the order that spans count them.
     #[must_use]
     pub fn sources(&self, policy: Source) -> Sources {
         let mut files: Vec<(usize, Source)> = self
             .files
             .values()
             .map(|file| {
-                let text = file.text.as_ref().map_or_else(|_| Arc::from(""), Arc::clone);
+                let text = file.list.as_ref().map_or("", |list| &list.wrong).into();
                 (file.source, Source { name: file.path.display().to_string(), text })
             })
             .collect();
@@ -122,7 +123,12 @@ fn names_a_protocol(port: &str) -> bool {
 
 fn read_text(path: &Path, max_bytes: u64) -> Result<Arc<str>, Refusal> {
     let bytes = read_trusted(path, max_bytes)?;
-    decode(&bytes, &path.display().to_string()).map(Arc::from).map_err(|problem| Refusal {
+    decode(&bytes, &path.display().to_string()).map(Arc::from).map_err(|problem| undecodable(*problem))
+}
+
+/// A text that is not UTF-8 as one sentence.
+fn undecodable(problem: Diagnostic) -> Refusal {
+    Refusal {
         message: match problem.span {
             Some(span) => format!("{} in line {}", problem.message, span.line),
             None => problem.message,
@@ -130,5 +136,5 @@ fn read_text(path: &Path, max_bytes: u64) -> Result<Arc<str>, Refusal> {
         help: problem.help,
         missing: false,
         writable: false,
-    })
+    }
 }

@@ -68,20 +68,53 @@ impl Refusal {
 /// A file that does not exist, can't be read, is no regular file or has more than `max_bytes`; a file, a folder on its
 /// way or a folder that holds a link on its way that someone else could write.
 pub fn read_trusted(path: &Path, max_bytes: u64) -> Result<Vec<u8>, Refusal> {
-    let absolute = std::path::absolute(path)
-        .map_err(|error| Refusal::new(format!("{} can't be read: {error}", path.display())))?;
-    let file = open_trusted(path, &absolute)?;
-    let mut bytes = Vec::new();
-    let limit = max_bytes.saturating_add(1);
-    File::from(file)
-        .take(limit)
-        .read_to_end(&mut bytes)
-        .map_err(|error| Refusal::new(format!("{} can't be read: {error}", path.display())))?;
-    if bytes.len() as u64 > max_bytes {
-        return Err(Refusal::new(format!("{} has more than {} MiB", path.display(), max_bytes >> 20))
-            .help("long lists of addresses belong into files of their own: `{ file: PATH }`"));
-    }
+    let file = Trusted::open(path, max_bytes)?;
+    // Room for all of it and one byte more: it is then read at once, and its end is seen.
+    let mut bytes = Vec::with_capacity(usize::try_from(file.size).unwrap_or_default().saturating_add(1));
+    file.reader().read_to_end(&mut bytes).map_err(|error| file.unreadable(&error))?;
+    file.check_size(bytes.len() as u64)?;
     Ok(bytes)
+}
+
+/// An open file that only root and the effective user can have written.
+pub(super) struct Trusted<'a> {
+    file: File,
+    path: &'a Path,
+    /// How many bytes it has.
+    size: u64,
+    max_bytes: u64,
+}
+
+impl<'a> Trusted<'a> {
+    /// Opens it as [`read_trusted`] does.
+    pub(super) fn open(path: &'a Path, max_bytes: u64) -> Result<Self, Refusal> {
+        let absolute = std::path::absolute(path)
+            .map_err(|error| Refusal::new(format!("{} can't be read: {error}", path.display())))?;
+        let file = File::from(open_trusted(path, &absolute)?);
+        let size = file.metadata().map_or(0, |about| about.len());
+        let trusted = Self { file, path, size, max_bytes };
+        trusted.check_size(size)?;
+        Ok(trusted)
+    }
+
+    /// Its bytes, and one more than it may have at most: it may grow while it is read.
+    pub(super) fn reader(&self) -> impl Read + '_ {
+        (&self.file).take(self.max_bytes.saturating_add(1))
+    }
+
+    /// Refuses more bytes than it may have.
+    pub(super) fn check_size(&self, bytes: u64) -> Result<(), Refusal> {
+        if bytes <= self.max_bytes {
+            return Ok(());
+        }
+        Err(Refusal::new(format!("{} has more than {} MiB", self.path.display(), self.max_bytes >> 20))
+            .help("long lists of addresses belong into files of their own: `{ file: PATH }`"))
+    }
+
+    /// What stopped the reading.
+    pub(super) fn unreadable(&self, error: &std::io::Error) -> Refusal {
+        Refusal::new(format!("{} can't be read: {error}", self.path.display()))
+    }
 }
 
 /// A place on the way: an open descriptor and the path for messages.

@@ -5,6 +5,9 @@ use super::uapi::{NFNL_BATCH_GENID, SUBSYSTEM, control, flag};
 use super::write::Writer;
 use nftnl::{MsgType, NlMsg};
 
+/// From so many bytes on the allocator has the kernel map them: they come cleared, and take memory where they are written to.
+const MAPPED: usize = 256 * 1024;
+
 /// One batch: begin, messages, end, ready to be sent at once.
 #[derive(Clone, Debug)]
 pub struct Batch {
@@ -71,7 +74,9 @@ impl Batch {
     pub(super) fn nftnl(&mut self, op: usize, message: &impl NlMsg, kind: MsgType) {
         let seq = self.next(op);
         let room = nftnl::nft_nlmsg_maxsize() as usize;
-        self.scratch.resize(room, 0);
+        if self.scratch.is_empty() {
+            self.scratch = vec![0; room.max(MAPPED)];
+        }
         // SAFETY: `write` needs room for `nft_nlmsg_maxsize` bytes, which the scratch has, and an aligned header, which
         // the allocator sees to.
         unsafe { message.write(self.scratch.as_mut_ptr().cast(), seq, kind) };

@@ -6,7 +6,7 @@ use super::error::NetlinkError;
 use super::uapi::{control, flag};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
-use nix::sys::socket::{MsgFlags, setsockopt, sockopt};
+use nix::sys::socket::{setsockopt, sockopt};
 use std::cell::{Cell, RefCell};
 use std::ops::ControlFlow;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -56,7 +56,7 @@ impl Channel {
     pub fn open(bus: mnl::Bus) -> Result<Self, NetlinkError> {
         let inner =
             mnl::Socket::new(bus).map_err(|error| NetlinkError::Socket { doing: "open", errno: errno_of(&error) })?;
-        let buffer = RefCell::new(vec![0; DATAGRAM]);
+        let buffer = RefCell::new(Vec::with_capacity(DATAGRAM));
         let channel = Self { inner, buffer, seq: Cell::new(FIRST_REQUEST), send_buffer: Cell::new(SEND_BUFFER) };
         channel.netlink_option(libc::NETLINK_EXT_ACK);
         channel.netlink_option(libc::NETLINK_CAP_ACK);
@@ -220,15 +220,26 @@ impl Channel {
     }
 
     /// One datagram, if there is one.
-    fn receive_now<'b>(&self, buffer: &'b mut [u8]) -> Result<&'b [u8], Errno> {
-        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC;
+    fn receive_now<'b>(&self, buffer: &'b mut Vec<u8>) -> Result<&'b [u8], Errno> {
+        buffer.clear();
+        let room = buffer.spare_capacity_mut();
         let len = loop {
-            match nix::sys::socket::recv(self.inner.as_raw_fd(), buffer, flags) {
+            // SAFETY: the kernel writes no more bytes than there is room for.
+            let len = unsafe {
+                let flags = libc::MSG_DONTWAIT | libc::MSG_TRUNC;
+                libc::recv(self.inner.as_raw_fd(), room.as_mut_ptr().cast(), room.len(), flags)
+            };
+            match Errno::result(len) {
                 Err(Errno::EINTR) => {}
-                result => break result?,
+                result => break result?.unsigned_abs(),
             }
         };
-        buffer.get(..len).ok_or(Errno::EMSGSIZE)
+        if len > room.len() {
+            return Err(Errno::EMSGSIZE);
+        }
+        // SAFETY: so many bytes the kernel has written, and there is room for them.
+        unsafe { buffer.set_len(len) };
+        Ok(buffer)
     }
 
     /// Waits for a datagram.

@@ -87,6 +87,12 @@ fn a_rule_of_each_expression_decodes_to_itself() {
 #[test]
 fn a_set_of_each_form_decodes_to_itself() {
     for set in arbitrary::everything().sets.values() {
+        if set.spec.flags.contains(SetFlags::DYNAMIC) && set.spec.size == Some(DYNAMIC_SIZE) {
+            // The kernel says it, once a rule adds to the set.
+            let told = set_there_and_back(set);
+            assert_eq!((told.spec.size, told.canonical()), (None, set.canonical()));
+            continue;
+        }
         assert_eq!(set_there_and_back(set), *set);
     }
 }

@@ -84,10 +84,14 @@ pub fn decode<'a>(bytes: &'a [u8], file: &str) -> Result<&'a str, Box<Diagnostic
             let line = u32::try_from(1 + before.matches('\n').count()).unwrap_or(u32::MAX);
             let span = Span { source: 0, start: before.len(), end: before.len() + '\u{fffd}'.len_utf8(), line };
             let byte = bytes.get(valid).copied().unwrap_or(0);
-            Err(Box::new(
-                Diagnostic::at(span, format!("{} is not UTF-8: the byte 0x{byte:02x} stands here", quote(file)))
-                    .help("save it as UTF-8; `iconv -f LATIN1 -t UTF-8` turns an old Western European file into it"),
-            ))
+            Err(Box::new(not_utf8(file, byte, span)))
         }
     }
+}
+
+/// The problem of a byte that is not UTF-8.
+#[must_use]
+pub fn not_utf8(file: &str, byte: u8, span: Span) -> Diagnostic {
+    Diagnostic::at(span, format!("{} is not UTF-8: the byte 0x{byte:02x} stands here", quote(file)))
+        .help("save it as UTF-8; `iconv -f LATIN1 -t UTF-8` turns an old Western European file into it")
 }

@@ -8,6 +8,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Reads one address, network or range.
 pub(super) fn range(text: &str) -> Result<AddressRange, Fault> {
+    // What long lists consist of: no other form that is read below is one of these.
+    if let Ok(address) = text.parse::<Ipv4Addr>()
+        && !address.is_unspecified()
+    {
+        return Ok(AddressRange::V4(address, address));
+    }
     if text.chars().any(|c| c.is_whitespace() || c == ',') {
         return Err(several(text));
     }

@@ -4,12 +4,14 @@
 
 mod address;
 mod expectations;
+mod list;
 mod peers;
 mod ports;
 mod resolved;
 mod values;
 
 pub use crate::ports::{Ports, Transport};
+pub use list::{AddressList, ListReader};
 pub use resolved::{
     Action, ContainerLines, Containers, DefaultLines, Defaults, Expectation, Group, Interface, Line, Peers, Rate,
     Resolved, Service,

@@ -6,10 +6,6 @@ use crate::policy::{self, Diagnostic, Given, List, Peer, Policy, Span, Text, lis
 use crate::ruleset::{AddressRange, Addresses};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::rc::Rc;
-
-/// How many problems of one file are shown.
-const MAX_FILE_PROBLEMS: usize = 20;
 
 /// The networks of `private`: RFC 1918 and the unique-local addresses of RFC 4193.
 const PRIVATE: [AddressRange; 4] = [
@@ -36,17 +32,20 @@ pub(super) enum Role {
 
 /// What the items of one list mean, names of groups left as they are.
 #[derive(Default)]
-struct Members {
+struct Members<'a> {
     any: bool,
     groups: Vec<Text>,
     ranges: Vec<AddressRange>,
-    files: Vec<Rc<Vec<AddressRange>>>,
+    files: Vec<&'a Addresses>,
     interfaces: BTreeSet<Interface>,
 }
 
-impl Members {
-    fn ranges(&self) -> impl Iterator<Item = AddressRange> + '_ {
-        self.ranges.iter().chain(self.files.iter().flat_map(|file| file.iter())).copied()
+impl Members<'_> {
+    fn addresses(&self) -> Addresses {
+        let typed = self.ranges.iter().copied().collect();
+        let parts: Vec<&Addresses> =
+            self.files.iter().copied().chain([&typed]).filter(|part| !part.is_empty()).collect();
+        Addresses::union(&parts)
     }
 }
 
@@ -56,8 +55,9 @@ pub(super) struct Resolver<'a> {
     /// What the built-in group `containers` is.
     containers: BTreeSet<Interface>,
     /// The groups of the policy, those with illegal names included: using them is no second mistake.
-    groups: BTreeMap<&'a str, (Span, Members)>,
-    files: BTreeMap<&'a str, Rc<Vec<AddressRange>>>,
+    groups: BTreeMap<&'a str, (Span, Members<'a>)>,
+    /// The files whose problems were reported.
+    files: BTreeSet<&'a str>,
     used: BTreeSet<String>,
 }
 
@@ -72,7 +72,7 @@ impl<'a> Resolver<'a> {
             facts,
             containers: containers.clone(),
             groups: BTreeMap::new(),
-            files: BTreeMap::new(),
+            files: BTreeSet::new(),
             used: BTreeSet::new(),
         };
         for group in &policy.groups {
@@ -106,7 +106,7 @@ impl<'a> Resolver<'a> {
             line: given.here().and_then(|list| list.items.first()).map(|peer| peer.text().span.line),
             any: members.any,
             groups,
-            addresses: members.ranges().collect(),
+            addresses: members.addresses(),
             interfaces: members.interfaces,
         }
     }
@@ -115,9 +115,9 @@ impl<'a> Resolver<'a> {
     pub(super) fn sources(&mut self, given: &'a Given<List<Peer>>, problems: &mut Vec<Diagnostic>) -> (bool, Group) {
         let members = self.members(given, Role::From, problems);
         let groups: Vec<Group> = members.groups.iter().map(|name| self.flatten(&name.value)).collect();
-        let own = members.ranges().collect();
-        let addresses =
-            groups.iter().map(|group| &group.addresses).chain([&own]).flat_map(Addresses::ranges).collect();
+        let own = members.addresses();
+        let parts: Vec<&Addresses> = groups.iter().map(|group| &group.addresses).chain([&own]).collect();
+        let addresses = Addresses::union(&parts);
         let interfaces = groups.iter().flat_map(|group| group.interfaces.iter().cloned()).chain(members.interfaces);
         (members.any, Group { line: None, addresses, interfaces: interfaces.collect() })
     }
@@ -129,27 +129,31 @@ impl<'a> Resolver<'a> {
 
     fn flatten(&self, name: &str) -> Group {
         let mut group = Group { line: self.groups.get(name).map(|(span, _)| span.line), ..Group::default() };
-        let mut ranges = Vec::new();
+        let mut parts = Vec::new();
+        let mut typed = Vec::new();
         let mut seen = BTreeSet::from([name]);
         let mut waiting = vec![name];
         while let Some(name) = waiting.pop() {
             let Some((_, members)) = self.groups.get(name) else {
                 match name {
-                    "private" => ranges.extend(PRIVATE),
+                    "private" => typed.extend(PRIVATE),
                     "containers" => group.interfaces.extend(self.containers.iter().cloned()),
                     _ => {}
                 }
                 continue;
             };
-            ranges.extend(members.ranges());
+            typed.extend(members.ranges.iter().copied());
+            parts.extend(members.files.iter().copied());
             group.interfaces.extend(members.interfaces.iter().cloned());
             waiting.extend(members.groups.iter().map(|name| name.value.as_str()).filter(|name| seen.insert(name)));
         }
-        group.addresses = ranges.into_iter().collect();
+        let typed: Addresses = typed.into_iter().collect();
+        parts.extend(Some(&typed).filter(|typed| !typed.is_empty()));
+        group.addresses = Addresses::union(&parts);
         group
     }
 
-    fn members(&mut self, given: &'a Given<List<Peer>>, role: Role, problems: &mut Vec<Diagnostic>) -> Members {
+    fn members(&mut self, given: &'a Given<List<Peer>>, role: Role, problems: &mut Vec<Diagnostic>) -> Members<'a> {
         let mut members = Members::default();
         for peer in given.here().map_or(&[][..], |list| &list.items) {
             let outcome = match peer {
@@ -157,7 +161,7 @@ impl<'a> Resolver<'a> {
                 Peer::Interface(text) => values::interface(&text.value).map(|interface| {
                     members.interfaces.insert(interface);
                 }),
-                Peer::File(path) => self.file(path, problems).map(|ranges| members.files.push(ranges)),
+                Peer::File(path) => self.file(path, problems).map(|addresses| members.files.push(addresses)),
             };
             if let Err(fault) = outcome {
                 problems.push(fault.at(peer.text().span));
@@ -166,7 +170,7 @@ impl<'a> Resolver<'a> {
         members
     }
 
-    fn word(&self, text: &Text, role: Role, members: &mut Members) -> Result<(), Fault> {
+    fn word(&self, text: &Text, role: Role, members: &mut Members<'a>) -> Result<(), Fault> {
         let word = text.value.as_str();
         match word {
             "any" => match role {
@@ -217,56 +221,24 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// Reads a file of addresses once, and reports what is wrong in it once.
-    fn file(&mut self, path: &'a Text, problems: &mut Vec<Diagnostic>) -> Result<Rc<Vec<AddressRange>>, Fault> {
-        if let Some(ranges) = self.files.get(path.value.as_str()) {
-            return Ok(Rc::clone(ranges));
-        }
+    /// What a file of addresses says. What is wrong in it is reported once.
+    fn file(&mut self, path: &'a Text, problems: &mut Vec<Diagnostic>) -> Result<&'a Addresses, Fault> {
         let file = self
             .facts
             .files
             .get(&path.value)
             .ok_or_else(|| Fault::new(format!("the file {} was not read", quote(&path.value))))?;
-        let text = file.text.as_ref().map_err(|refusal| {
+        let list = file.list.as_ref().map_err(|refusal| {
             let fault = Fault::new(refusal.message.clone());
             match &refusal.help {
                 Some(help) => fault.help(help.clone()),
                 None => fault.help("a relative path begins in the folder of the policy"),
             }
         })?;
-        let mut ranges = Vec::new();
-        let mut wrong = Vec::new();
-        let (mut more, mut end) = (0_usize, 0);
-        for (number, line) in (1..).zip(text.split_inclusive('\n')) {
-            let start = end;
-            end += line.len();
-            let content = line.split('#').next().unwrap_or("");
-            let item = content.trim();
-            if item.is_empty() {
-                continue;
-            }
-            let start = start + content.len() - content.trim_start().len();
-            let span = Span { source: file.source, start, end: start + item.len(), line: number };
-            match line_of_file(item) {
-                Ok(range) => ranges.push(range),
-                Err(fault) if wrong.len() < MAX_FILE_PROBLEMS => wrong.push(fault.at(span)),
-                Err(_) if more == 0 => {
-                    more = 1;
-                    wrong.push(Diagnostic::at(span, ""));
-                }
-                Err(_) => more += 1,
-            }
+        if self.files.insert(&path.value) {
+            problems.extend(list.problems.iter().cloned());
         }
-        if let Some(last) = wrong.last_mut().filter(|_| more > 0) {
-            last.message = match more {
-                1 => "one more line of this file is wrong".to_owned(),
-                _ => format!("{more} more lines of this file are wrong, of which this is the first"),
-            };
-        }
-        problems.append(&mut wrong);
-        let ranges = Rc::new(ranges);
-        self.files.insert(&path.value, Rc::clone(&ranges));
-        Ok(ranges)
+        Ok(&list.addresses)
     }
 
     /// Reports each ring of groups that contain each other once. No recursion: a policy can nest ten thousand deep.
@@ -309,14 +281,6 @@ fn cycle<'a>(path: impl Iterator<Item = &'a str>, item: &Text) -> Diagnostic {
     }
     Diagnostic::at(item.span, format!("the group {} contains itself: {}", quote(&item.value), ring.join(" → ")))
         .help("remove one of these steps")
-}
-
-fn line_of_file(item: &str) -> Result<AddressRange, Fault> {
-    if values::is_name(item) {
-        return Err(Fault::new(format!("{} is not an address", quote(item)))
-            .help("a file holds one address, network or range a line; comments begin with `#`"));
-    }
-    address::range(item)
 }
 
 /// Reads `to`: this machine's own addresses.

@@ -37,19 +37,30 @@ impl<T: Copy + Ord> Intervals<T> {
     }
 }
 
-impl<T: Copy + Ord> FromIterator<(T, T)> for Intervals<T> {
+impl<T: Copy + Ord> From<Vec<(T, T)>> for Intervals<T> {
     /// Sorts and merges; an interval whose first value is greater than its last is taken the other way round.
-    fn from_iter<I: IntoIterator<Item = (T, T)>>(intervals: I) -> Self {
-        let mut all: Vec<(T, T)> = intervals.into_iter().map(|(a, b)| if a <= b { (a, b) } else { (b, a) }).collect();
-        all.sort_unstable();
-        let mut merged: Vec<(T, T)> = Vec::with_capacity(all.len());
-        for (first, last) in all {
-            match merged.last_mut() {
-                Some(previous) if first <= previous.1 => previous.1 = previous.1.max(last),
-                _ => merged.push((first, last)),
+    fn from(mut all: Vec<(T, T)>) -> Self {
+        for interval in &mut all {
+            if interval.0 > interval.1 {
+                *interval = (interval.1, interval.0);
             }
         }
-        Self(merged)
+        all.sort_unstable();
+        all.dedup_by(|next, kept| {
+            let overlaps = next.0 <= kept.1;
+            if overlaps {
+                kept.1 = kept.1.max(next.1);
+            }
+            overlaps
+        });
+        Self(all)
+    }
+}
+
+impl<T: Copy + Ord> FromIterator<(T, T)> for Intervals<T> {
+    /// As from a list.
+    fn from_iter<I: IntoIterator<Item = (T, T)>>(intervals: I) -> Self {
+        intervals.into_iter().collect::<Vec<_>>().into()
     }
 }
 
@@ -75,6 +86,19 @@ impl Addresses {
         match address {
             IpAddr::V4(address) => self.v4.contains(address),
             IpAddr::V6(address) => self.v6.contains(address),
+        }
+    }
+
+    /// What is in any of these.
+    #[must_use]
+    pub fn union(parts: &[&Self]) -> Self {
+        match parts {
+            [] => Self::default(),
+            [only] => (*only).clone(),
+            parts => Self {
+                v4: parts.iter().flat_map(|part| part.v4.as_slice()).copied().collect(),
+                v6: parts.iter().flat_map(|part| part.v6.as_slice()).copied().collect(),
+            },
         }
     }
 
@@ -106,7 +130,7 @@ impl FromIterator<AddressRange> for Addresses {
                 AddressRange::V6(first, last) => v6.push((first, last)),
             }
         }
-        Self { v4: v4.into_iter().collect(), v6: v6.into_iter().collect() }
+        Self { v4: v4.into(), v6: v6.into() }
     }
 }
 

@@ -47,18 +47,26 @@ fn write_draft(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// Reads a file; `None` when there is none.
 pub fn read(path: &Path, max_bytes: u64) -> Result<Option<Vec<u8>>, StateError> {
+    // Asked for first: most of these files are seldom there, and each step on the way to one would be opened.
+    if is_missing(path) {
+        return Ok(None);
+    }
     match read_trusted(path, max_bytes) {
         Ok(bytes) => Ok(Some(bytes)),
-        Err(_) if std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound) => Ok(None),
+        Err(_) if is_missing(path) => Ok(None),
         Err(Refusal { message, .. }) => Err(StateError::Read(message)),
     }
+}
+
+fn is_missing(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound)
 }
 
 /// Removes a file, or finds it gone.
 pub fn remove(folder: &Path, name: &str) -> Result<(), StateError> {
     let path = folder.join(name);
     // Asked for first: a read-only disk refuses to remove even what is not there.
-    if std::fs::symlink_metadata(&path).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+    if is_missing(&path) {
         return Ok(());
     }
     let removed = std::fs::remove_file(&path).and_then(|()| sync_folder(folder));

@@ -157,8 +157,9 @@ impl State {
     }
 
     fn about(&self, number: u32) -> Result<About, StateError> {
-        let stored = self.stored_without_sets(self.rulesets().join(file_name(number)))?;
-        stored.map(|stored| stored.about).ok_or(StateError::NoSuch(number))
+        let path = self.rulesets().join(file_name(number));
+        let bytes = files::read(&path, MAX_STORED)?.ok_or(StateError::NoSuch(number))?;
+        About::from_bytes(&bytes).map(|(about, _)| about).map_err(|why| StateError::Damaged { path, why })
     }
 
     /// Reads a stored ruleset; `None` when there is none.

@@ -77,7 +77,7 @@ impl Lock {
         let mut file: &File = &self._file;
         file.set_len(0)?;
         file.rewind()?;
-        writeln!(file, "{}, palisade {command}, since {since}", std::process::id())
+        file.write_all(format!("{}, palisade {command}, since {since}\n", std::process::id()).as_bytes())
     }
 }
 

@@ -103,9 +103,24 @@ impl Stored {
     /// # Errors
     /// In words, what is wrong with them.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, &'static str> {
+        let (about, messages) = About::from_bytes(bytes)?;
+        let table = match messages {
+            [] => None,
+            messages => Some(from_bytes(&TableId::palisade(), messages).ok_or("it holds no table of palisade's")?),
+        };
+        Ok(Self { about, table })
+    }
+}
+
+impl About {
+    /// Reads the first line of a file's bytes, makes sure that the others are those that were written, and gives them too.
+    ///
+    /// # Errors
+    /// In words, what is wrong with them.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Result<(Self, &[u8]), &'static str> {
         let begin = bytes.get(..MAX_HEADER.min(bytes.len())).unwrap_or_default();
         let end = begin.iter().position(|&byte| byte == b'\n').ok_or("its first line has no end")?;
-        let about: About = serde_json::from_slice(bytes.get(..end).unwrap_or_default())
+        let about: Self = serde_json::from_slice(bytes.get(..end).unwrap_or_default())
             .map_err(|_| "its first line is not what palisade writes")?;
         if about.format != FORMAT {
             return Err("another version of palisade has written it, in a form that this one does not know");
@@ -114,11 +129,7 @@ impl Stored {
         if digest(messages) != about.digest {
             return Err("its digest is wrong: it was changed, or not written to the end");
         }
-        let table = match messages {
-            [] => None,
-            messages => Some(from_bytes(&TableId::palisade(), messages).ok_or("it holds no table of palisade's")?),
-        };
-        Ok(Self { about, table })
+        Ok((about, messages))
     }
 }
 
