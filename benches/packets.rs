@@ -65,6 +65,8 @@ enum What {
     },
     /// Bytes of one stream, per second.
     Stream {
+        #[arg(long, default_value_t = 20_000)]
+        port: u16,
         #[arg(required = true)]
         places: Vec<Place>,
     },
@@ -121,7 +123,7 @@ fn main() -> Result<()> {
         What::Connect { first, ports, places } => {
             take_turns(&arguments, places, |place| Connections::new(place, server, *first, *ports))
         }
-        What::Stream { places } => take_turns(&arguments, places, |place| Stream::new(place, server)),
+        What::Stream { port, places } => take_turns(&arguments, places, |place| Stream::new(place, server, *port)),
         What::Flood { sources, port, tcp, open, places } => {
             let sources: Vec<Ipv4Addr> =
                 read_to_string(sources)?.lines().map(str::parse).collect::<std::result::Result<_, _>>()?;
@@ -237,16 +239,13 @@ struct Stream {
     buffer: Vec<u8>,
 }
 
-/// Where a stream goes.
-const STREAM_PORT: u16 = 20_000;
-
 impl Stream {
-    fn new(place: &Place, server: Ipv4Addr) -> Result<Self> {
+    fn new(place: &Place, server: Ipv4Addr, port: u16) -> Result<Self> {
         Namespace::of(place.server)?.enter()?;
-        let listener = listener(STREAM_PORT)?;
+        let listener = listener(port)?;
         Namespace::of(place.client)?.enter()?;
         let client = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-        client.connect(&SocketAddrV4::new(server, STREAM_PORT).into())?;
+        client.connect(&SocketAddrV4::new(server, port).into())?;
         let server = listener.accept()?.0;
         for socket in [&client, &server] {
             socket.set_nonblocking(true)?;

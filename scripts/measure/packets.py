@@ -1,20 +1,26 @@
 """What palisade costs the packets that pass it, beside connection tracking alone, no firewall, and iptables.
 
-Each firewall stands in a network namespace of its own, with a client's beside it; benches/packets.rs sends, in turns.
+Each firewall stands in a network namespace of its own, with a client's beside it; benches/packets.rs sends, in turns, and
+counts per second of processor time. Where a namespace's tables happen to lie in memory makes a difference of one or two in a
+hundred: each comparison is made in several pairs of namespaces, made anew.
 """
-
 import os
 import random
 import statistics
 import subprocess
 import tempfile
 
+from run import run
 from table import Row
 
 # As benches/packets.rs has them.
 SERVER, CLIENT, FIRST_PORT = "10.9.0.1", "10.9.0.2", 20_000
 SERVER_MAC, CLIENT_MAC = "02:00:00:00:00:01", "02:00:00:00:00:02"
 SERVICES, SOURCES = 1_000, 100_000
+ROUNDS = 5
+# How many blocked sources send by turns: so few that what the processor knows of them stays in its cache; and more than that.
+FEW, MANY = 64, 4_096
+TRACKED, PLAIN = "connection tracking alone", "no firewall"
 
 # What makes the kernel track connections, and nothing else.
 TRACKING = """table inet tracking {
@@ -42,12 +48,11 @@ class Place:
                     "address", CLIENT_MAC, "netns", str(self.client))
         for process, own, other, mac in ((self.server, SERVER, CLIENT, CLIENT_MAC),
                                          (self.client, CLIENT, SERVER, SERVER_MAC)):
-            ip = ("nsenter", f"--net=/proc/{process}/ns/net", "--", "ip")
-            run(*ip, "link", "set", "lo", "up")
-            run(*ip, "address", "add", f"{own}/24", "dev", "eth0")
-            run(*ip, "link", "set", "eth0", "up")
-            run(*ip, "neighbour", "replace", other, "lladdr", mac, "dev", "eth0", "nud", "permanent")
-            run(*ip, "route", "add", "default", "via", other)
+            within(process, "ip", "link", "set", "lo", "up")
+            within(process, "ip", "address", "add", f"{own}/24", "dev", "eth0")
+            within(process, "ip", "link", "set", "eth0", "up")
+            within(process, "ip", "neighbour", "replace", other, "lladdr", mac, "dev", "eth0", "nud", "permanent")
+            within(process, "ip", "route", "add", "default", "via", other)
         # Few enough for one tuple to be used again and again: the table of connections stays as small in each place.
         self._sysctl(self.client, "ipv4/ip_local_port_range", "32768 32895")
         for interface in ("all", "default", "eth0"):
@@ -64,16 +69,16 @@ class Place:
 
     @staticmethod
     def _sysctl(process, name, value):
-        run("nsenter", f"--net=/proc/{process}/ns/net", "--", "sh", "-c", f"echo '{value}' >/proc/sys/net/{name}")
+        within(process, "sh", "-c", f"echo '{value}' >/proc/sys/net/{name}")
 
     def inside(self, *command, **more):
         """Runs a command on the server."""
-        return run("nsenter", f"--net=/proc/{self.server}/ns/net", "--", *command, **more)
+        within(self.server, *command, **more)
 
     def packet_by_packet(self):
         """Segments pass one at a time from now on, in both directions."""
         for process in (self.server, self.client):
-            run("nsenter", f"--net=/proc/{process}/ns/net", "--", "ip", "link", "set", "eth0", "gso_max_segs", "1")
+            within(process, "ip", "link", "set", "eth0", "gso_max_segs", "1")
 
     def tracking(self):
         self.inside("nft", "-f", "-", input=TRACKING)
@@ -86,36 +91,64 @@ class Place:
             mount -t tmpfs tmpfs /run/palisade
             exec "$@" """, "sh", palisade, "--policy", policy, "apply")
 
-    def iptables(self, sources):
+    def iptables(self, sources, restore="iptables-restore"):
         """A rule for each source of each service, as ufw writes them; the client is the last source of each."""
         rules = "".join(
             f"-A INPUT -p tcp -s {source} --dport {FIRST_PORT + n} -j ACCEPT\n"
             for n in range(SERVICES)
             for source in [*(f"198.18.0.{other}" for other in range(1, sources)), CLIENT]
         )
-        self.inside("iptables-restore", input=IPTABLES + rules + "COMMIT\n")
+        self.inside(restore, input=IPTABLES + rules + "COMMIT\n")
 
     def __str__(self):
         return f"{self.client}:{self.server}"
 
 
-def run(*command, **more):
-    done = subprocess.run(command, capture_output=True, text=True, **({} if "input" in more else
-                          {"stdin": subprocess.DEVNULL}), **more)
-    if done.returncode != 0:
-        raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
-    return done.stdout
+def within(process, *command, **more):
+    """Runs a command in the network namespace of a process."""
+    run(["nsenter", f"--net=/proc/{process}/ns/net", "--", *command], **more)
 
 
-def in_turn(packets, places, turns, what, *more):
-    """The rates of each place, turn by turn."""
-    said = run(packets, "--turns", str(turns), what, *more, *map(str, places))
-    return list(zip(*(map(float, line.split()) for line in said.splitlines())))
+class Places:
+    """What is compared: places by name, each made anew in every round, and what is measured in them."""
+
+    def __init__(self, packets, runs, **firewalls):
+        self.packets, self.turns, self.firewalls = packets, max(1, runs // ROUNDS), firewalls
+
+    def rates(self, loads):
+        """For each load by name, for each place by name, the rates of all turns of all rounds."""
+        found = {load: {name: [] for name in self.firewalls} for load in loads}
+        for _ in range(ROUNDS):
+            held = []
+            try:
+                places = {name: Place(held) for name in self.firewalls}
+                for name, load_firewall in self.firewalls.items():
+                    load_firewall(places[name])
+                for load, (names, before, *arguments) in loads.items():
+                    chosen = [name for name in places if name in (names or places)]
+                    for name in chosen:
+                        before(places[name])
+                    told = [str(places[name]) for name in chosen]
+                    said = run([self.packets, "--turns", str(self.turns), *arguments, *told])
+                    for line in said.splitlines():
+                        for name, rate in zip(chosen, line.split()):
+                            found[load][name].append(float(rate))
+            finally:
+                for process in held:
+                    process.kill()
+                    process.wait()
+        return found
 
 
-def compared(ours, theirs):
+def compared(what, rates, peer, **target):
     """Medians, and that of the ratio turn by turn: what slows the machine slows both."""
-    return statistics.median(ours), statistics.median(theirs), statistics.median(a / b for a, b in zip(ours, theirs))
+    ours, theirs = rates["palisade"], rates[peer]
+    ratio = statistics.median(a / b for a, b in zip(ours, theirs))
+    return Row(what, peer, statistics.median(ours), statistics.median(theirs), ratio, **target)
+
+
+def as_it_is(_place):
+    """Nothing is changed before the measurement."""
 
 
 def mixture(count, seed):
@@ -142,7 +175,9 @@ def policies(folder):
     write(f"{folder}/blocking.yaml",
           ["version: 1", "groups:", "  blocked: { file: blocked.txt }", "block: blocked"])
     random.Random(3).shuffle(blocked)
-    write(f"{folder}/flood.txt", [line.split("/")[0] for line in blocked[:4_096]])
+    senders = [line.split("/")[0] for line in blocked]
+    write(f"{folder}/few.txt", senders[:FEW])
+    write(f"{folder}/many.txt", senders[:MANY])
 
 
 def write(path, lines):
@@ -151,50 +186,61 @@ def write(path, lines):
 
 
 def rows(palisade, packets, runs):
-    held = []
+    """The rows of the table: `palisade` and the load generator are paths of programs, `runs` how many turns each has."""
     os.umask(0o022)
     with tempfile.TemporaryDirectory(dir="/run") as folder:
         os.chmod(folder, 0o755)
-        try:
-            policies(folder)
-            return connections(palisade, packets, folder, runs, held) + floods(palisade, packets, folder, runs, held)
-        finally:
-            for process in held:
-                process.kill()
+        policies(folder)
+        return [*connections(palisade, packets, folder, runs), *floods(palisade, packets, folder, runs)]
 
 
-def connections(palisade, packets, folder, runs, held):
-    ours, tracking, thousand, many = (Place(held) for _ in range(4))
-    ours.palisade(palisade, f"{folder}/services.yaml")
-    tracking.tracking()
-    thousand.iptables(1)
-    many.iptables(10)
-    found = []
-    ports = ("--first", str(FIRST_PORT), "--ports", str(SERVICES))
-    rates = in_turn(packets, [ours, tracking, thousand], runs, "connect", *ports)
-    what = f"new connections a second, {SERVICES:,} services, {SOURCES:,} sources"
-    found.append(Row(what, "connection tracking alone", *compared(rates[0], rates[1]), at_least=0.97))
-    found.append(Row(what, "iptables, 1,000 rules", *compared(rates[0], rates[2]), at_least=1.3))
-    rates = in_turn(packets, [ours, many], runs, "connect", *ports)
-    found.append(Row(what, "iptables, 10,000 rules", *compared(rates[0], rates[1]), at_least=4))
-    for what, change in (("one stream, bytes a second", lambda place: None),
-                         ("the same, packet by packet", Place.packet_by_packet)):
-        change(ours)
-        change(tracking)
-        rates = in_turn(packets, [ours, tracking], runs, "stream")
-        found.append(Row(what, "connection tracking alone", *compared(*rates), at_least=0.98))
-    return found
+def connections(palisade, packets, folder, runs):
+    tables = {
+        "iptables, 1,000 rules": lambda place: place.iptables(1),
+        "iptables, 10,000 rules": lambda place: place.iptables(10),
+        "iptables-legacy, 10,000 rules": lambda place: place.iptables(10, "iptables-legacy-restore"),
+    }
+    places = Places(packets, runs, **{
+        "palisade": lambda place: place.palisade(palisade, f"{folder}/services.yaml"),
+        TRACKED: Place.tracking,
+        **tables,
+    })
+    last = ("connect", "--first", str(FIRST_PORT + SERVICES - 1))
+    each = ("connect", "--first", str(FIRST_PORT), "--ports", str(SERVICES))
+    two, others = ("palisade", TRACKED), ("palisade", *tables)
+    rates = places.rates({
+        "last": (two, as_it_is, *last),
+        "each": (two, as_it_is, *each),
+        "last rule": (others, as_it_is, *last),
+        "each rule": (others, as_it_is, *each),
+        "stream": (two, as_it_is, "stream", "--port", str(FIRST_PORT + 1)),
+        "segments": (two, Place.packet_by_packet, "stream", "--port", str(FIRST_PORT + 2)),
+    })
+    to_last = f"new connections, {SERVICES:,} services for {SOURCES:,} sources, to the last of them"
+    to_each = "new connections, to each of them in turn"
+    yield compared(to_last, rates["last"], TRACKED, at_least=0.97)
+    for peer, bound in zip(tables, (1.3, 4, 4)):
+        yield compared("", rates["last rule"], peer, at_least=bound)
+    yield compared(to_each, rates["each"], TRACKED, at_least=0.97)
+    for peer, bound in zip(tables, (1.3, 4, 4)):
+        yield compared("", rates["each rule"], peer, at_least=bound)
+    yield compared("established connection, one stream", rates["stream"], TRACKED, at_least=0.98, unit="B/s")
+    yield compared("the same, segment by segment", rates["segments"], TRACKED, at_least=0.98, unit="B/s")
 
 
-def floods(palisade, packets, folder, runs, held):
-    ours, nothing, tracking = (Place(held) for _ in range(3))
-    ours.palisade(palisade, f"{folder}/blocking.yaml")
-    tracking.tracking()
-    found = []
-    for what, more in (("datagrams", ()), ("datagrams to an open port", ("--open",)), ("SYN segments", ("--tcp",))):
-        rates = in_turn(packets, [ours, nothing, tracking], runs, "flood", "--sources", f"{folder}/flood.txt",
-                        "--port", "20000", *more)
-        what = f"{what} a second from blocked sources ({SOURCES:,} blocked)"
-        found.append(Row(what, "no firewall", *compared(rates[0], rates[1]), at_least=1))
-        found.append(Row(what, "connection tracking alone", *compared(rates[0], rates[2]), at_least=1))
-    return found
+def floods(palisade, packets, folder, runs):
+    places = Places(packets, runs, **{
+        "palisade": lambda place: place.palisade(palisade, f"{folder}/blocking.yaml"),
+        PLAIN: as_it_is,
+        TRACKED: Place.tracking,
+    })
+    flood = ("flood", "--port", str(FIRST_PORT), "--sources")
+    loads = {}
+    for name, count in (("few", FEW), ("many", MANY)):
+        for kind, more in (("UDP to a closed port", ()), ("UDP to an open port", ("--open",)),
+                           ("SYN to a closed port", ("--tcp",))):
+            what = f"packets from {count:,} of {SOURCES:,} blocked sources, {kind}"
+            loads[what] = ((), as_it_is, *flood, f"{folder}/{name}.txt", *more)
+    for what, rates in places.rates(loads).items():
+        yield compared(what, rates, PLAIN, at_least=1)
+        yield compared("", rates, TRACKED, at_least=1)
