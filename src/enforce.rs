@@ -3,6 +3,7 @@
 use crate::changes::changes;
 use crate::delta::{cost, delta, replacement};
 use crate::netlink::{CommitError, NetlinkError, Reading, Snapshot, Socket, encode};
+use crate::progress::{doing, in_thousands};
 use crate::render;
 use crate::ruleset::{Table, TableId, split_origin};
 use crate::transaction::{Op, Transaction};
@@ -148,6 +149,7 @@ pub fn enforce_within(
 fn commit(socket: &Socket, transaction: &Transaction, snapshot: &Snapshot) -> Result<bool, EnforceError> {
     let operations = cost(&transaction.ops);
     tracing::debug!(genid = snapshot.genid, operations, "committing");
+    let _doing = doing(format!("loading {} rules and elements", in_thousands(operations)));
     let batch = encode(transaction, &snapshot.handles, snapshot.genid)
         .map_err(|error| refused(transaction, Some(error.op), error.problem.to_string()))?;
     match socket.commit(&batch) {

@@ -46,11 +46,13 @@ pub struct Lines {
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut stderr = io::stderr().lock();
-        match self.priority {
-            None => stderr.write_all(bytes)?,
-            Some(priority) => stderr.write_all(&with_priority(priority, bytes))?,
-        }
+        palisade::progress::above(|| {
+            let mut stderr = io::stderr().lock();
+            match self.priority {
+                None => stderr.write_all(bytes),
+                Some(priority) => stderr.write_all(&with_priority(priority, bytes)),
+            }
+        })?;
         Ok(bytes.len())
     }
 

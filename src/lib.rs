@@ -36,6 +36,7 @@ pub mod owners;
 pub mod policy;
 pub mod ports;
 pub mod privileges;
+pub mod progress;
 pub mod render;
 pub mod resolve;
 pub mod revoke;

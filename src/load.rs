@@ -4,6 +4,7 @@ use crate::access::unmet;
 use crate::compile::compile;
 use crate::facts::{MAX_POLICY, gather, read_trusted};
 use crate::policy::{Diagnostic, Problems, Source, Sources, decode, parse};
+use crate::progress::doing;
 use crate::resolve::{Resolved, resolve};
 use crate::ruleset::{Table, TableId};
 use std::path::Path;
@@ -31,6 +32,7 @@ pub fn load_and_prove(path: &Path) -> Result<Loaded, Problems> {
     let (policy, sources) = read(path)?;
     let id = TableId::palisade();
     let table = compile(&policy).tables.remove(&id).unwrap_or_default();
+    let _doing = doing("proving what the policy expects");
     let unmet = unmet(&id, &table, &policy.expectations);
     let unmet = (!unmet.is_empty()).then(|| Problems::new(unmet, sources));
     Ok(Loaded { policy, table, unmet })

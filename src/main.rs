@@ -7,7 +7,8 @@ use journal::Stderr;
 use palisade::cli::{Cli, Color};
 use palisade::commands::{Report, error_json, run};
 use palisade::error::Error;
-use std::io::Write;
+use palisade::progress;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -23,7 +24,10 @@ fn main() -> ExitCode {
     let color = choose_color(cli.common.color);
     log_to_stderr(&cli, color);
 
-    let (status, output) = match run(&cli) {
+    let progress = shows_progress(&cli).then(progress::show);
+    let result = run(&cli);
+    drop(progress);
+    let (status, output) = match result {
         Ok(Report { status, text, json }) => (status, if cli.common.json { format!("{json}\n") } else { text }),
         Err(error) => {
             complain(&error, color);
@@ -50,6 +54,12 @@ fn choose_color(asked: Color) -> bool {
         Color::Auto => {}
     }
     anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never
+}
+
+/// Whether somebody is there to see what a long command is doing.
+fn shows_progress(cli: &Cli) -> bool {
+    let is_dumb = std::env::var_os("TERM").is_none_or(|name| name == "dumb");
+    std::io::stderr().is_terminal() && !is_dumb && !cli.common.json && !cli.common.quiet
 }
 
 fn log_to_stderr(cli: &Cli, color: bool) {

@@ -137,6 +137,21 @@ fn an_element_that_is_exchanged_for_another_is_found_by_looking_each_up() {
 }
 
 #[test]
+fn networks_side_by_side_are_found_by_looking_each_up() {
+    let lab = Lab::new();
+    let networks = (0..NETWORKS).map(|n| format!("{}/31\n", Ipv4Addr::from(0x2000_0000 + 2 * n)));
+    let greatest = ["255.255.255.254/31\n".to_owned()];
+    lab.write_policy("scanners.txt", &networks.chain(greatest).collect::<String>());
+    lab.write_policy("policy.yaml", POLICY);
+    lab.palisade("policy.yaml", &["apply"]).success();
+
+    let diff = lab.palisade("policy.yaml", &["diff", "--deep"]);
+
+    // Were one not found, all would be read, and that would be said.
+    assert_eq!((diff.status, diff.stdout.as_str(), diff.stderr.as_str()), (Some(0), "", ""));
+}
+
+#[test]
 fn what_is_kept_of_a_large_set_is_kept_once_and_comes_back() {
     let lab = lab();
     let first = dumped(&lab);

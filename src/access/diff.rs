@@ -1,5 +1,6 @@
 //! Who gains and who loses access when one table takes the place of another.
 
+use super::narrow::narrowed;
 use super::reading::{Asked, Reading};
 use super::region::{Region, Regions};
 use super::space::{Place, Prober, Space, Target};
@@ -81,7 +82,10 @@ pub fn access_changes(id: &TableId, before: Option<&Table>, after: Option<&Table
     if tables[0] == tables[1] {
         return Vec::new();
     }
-    Comparison::new(id, tables).changes()
+    match narrowed(tables) {
+        Some([before, after]) => Comparison::new(id, [&before, &after]).changes(),
+        None => Comparison::new(id, tables).changes(),
+    }
 }
 
 /// The sources of one version whose access changes.

@@ -12,6 +12,7 @@
 mod diff;
 mod evaluate;
 mod expect;
+mod narrow;
 mod reader;
 mod reading;
 mod region;

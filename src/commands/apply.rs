@@ -8,6 +8,7 @@ use crate::delta::delta;
 use crate::error::Error;
 use crate::netlink::{Reading, Socket};
 use crate::privileges::keep_net_admin_alone;
+use crate::progress::doing;
 use crate::render;
 use crate::ruleset::Table;
 use crate::state::State;
@@ -127,7 +128,10 @@ fn plan(socket: &Socket, state: &State, desired: &Desired, deep: bool) -> Result
     let changes = changes(&desired.id, live.as_ref(), Some(&desired.table));
     let access = match changes.is_empty() {
         true => Vec::new(),
-        false => access_changes(&desired.id, live.as_ref(), Some(&desired.table)),
+        false => {
+            let _doing = doing("comparing who has access");
+            access_changes(&desired.id, live.as_ref(), Some(&desired.table))
+        }
     };
     let mut text = match transaction.ops.is_empty() {
         true => "# nothing to do: the kernel already holds this policy\n".to_owned(),

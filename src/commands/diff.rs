@@ -6,6 +6,7 @@ use crate::changes::{changes, unified};
 use crate::error::Error;
 use crate::netlink::{Reading, Socket};
 use crate::privileges::keep_net_admin_alone;
+use crate::progress::doing;
 use crate::state::State;
 use anstyle::{AnsiColor, Style};
 use serde_json::json;
@@ -19,7 +20,10 @@ pub(super) fn run(path: &Path, state: &State, deep: bool) -> Result<Report, Erro
     let changes = changes(&desired.id, live.as_ref(), Some(&desired.table));
     let access = match changes.is_empty() {
         true => Vec::new(),
-        false => access_changes(&desired.id, live.as_ref(), Some(&desired.table)),
+        false => {
+            let _doing = doing("comparing who has access");
+            access_changes(&desired.id, live.as_ref(), Some(&desired.table))
+        }
     };
     let mut text = match live {
         None => format!("{} is not loaded: `palisade apply` loads it\n", desired.id),

@@ -5,6 +5,7 @@ use crate::enforce::enforce;
 use crate::error::Error;
 use crate::netlink::{Reading, Socket};
 use crate::privileges::keep_net_admin_alone;
+use crate::progress::above;
 use crate::ruleset::TableId;
 use crate::state::State;
 use serde_json::json;
@@ -40,9 +41,12 @@ fn ask(id: &TableId) -> Result<(), Error> {
         return Err(Error::Declined("not disabled: say --yes where nobody can be asked".to_owned()));
     }
     let asked = |source| Error::Io { what: "can't ask".to_owned(), source };
-    let mut terminal = std::io::stderr();
-    write!(terminal, "Remove {id}? Everything that only palisade denies will be open. [y/N] ").map_err(asked)?;
-    terminal.flush().map_err(asked)?;
+    let question = format!("Remove {id}? Everything that only palisade denies will be open. [y/N] ");
+    above(|| {
+        let mut terminal = std::io::stderr();
+        terminal.write_all(question.as_bytes()).and_then(|()| terminal.flush())
+    })
+    .map_err(asked)?;
     let mut answer = String::new();
     stdin.lock().read_line(&mut answer).map_err(asked)?;
     match answer.trim() {

@@ -2,7 +2,8 @@
 
 use super::trusted::{MAX_LIST, Refusal, Trusted};
 use super::undecodable;
-use crate::policy::{Span, decode, not_utf8};
+use crate::policy::{Span, decode, not_utf8, quote};
+use crate::progress::doing;
 use crate::resolve::{AddressList, ListReader};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -12,6 +13,7 @@ const BUFFER: usize = 64 << 10;
 
 /// Reads a file of addresses that spans call `source`.
 pub(super) fn read(path: &Path, source: usize) -> Result<AddressList, Refusal> {
+    let _doing = doing(format!("reading {}", quote(&path.display().to_string())));
     let trusted = Trusted::open(path, MAX_LIST)?;
     let mut reader = BufReader::with_capacity(BUFFER, trusted.reader());
     let (mut list, mut line, mut before, mut bytes) = (ListReader::new(source), Vec::new(), 0_u32, 0);

@@ -7,6 +7,7 @@ use super::error::NetlinkError;
 use super::handles::Handles;
 use super::socket::{GENERATION, Socket};
 use super::uapi::{self, NFTA_GEN_ID, msg};
+use crate::progress::{doing, in_thousands};
 use crate::ruleset::{Digest, Elements, Table, TableId};
 use nix::errno::Errno;
 use std::time::{Duration, Instant};
@@ -224,6 +225,7 @@ impl Reader<'_> {
             if self.is_known(&set)? {
                 continue;
             }
+            let _doing = doing(format!("reading the elements of {set}"));
             self.dump("the elements of a set", msg::GETSETELEM, uapi::elem::LIST_TABLE, Some(&set))?;
         }
         self.dump("the objects", msg::GETOBJ, uapi::object::TABLE, None)?;
@@ -239,7 +241,9 @@ impl Reader<'_> {
             tracing::warn!(count = digest.count, "reading set {set}, which takes its time");
             return Ok(false);
         };
+        let _doing = doing(format!("looking for each of the {} elements of {set}", in_thousands(elements.len())));
         if matches!(self.reading, Reading::LookedUp(_)) && !self.holds_all(set, &elements)? {
+            tracing::warn!("set {set} does not hold what it was given: reading all of it, which takes its time");
             return Ok(false);
         }
         self.assembler.fill(set, elements);
@@ -247,8 +251,10 @@ impl Reader<'_> {
     }
 
     fn holds_all(&self, set: &str, elements: &Elements) -> Result<bool, NetlinkError> {
-        let Some(spec) = self.assembler.spec(set) else { return Ok(false) };
-        self.socket.holds_all(self.id, (set, spec), elements)
+        match (self.assembler.spec(set), elements.packed()) {
+            (Some(spec), Some(packed)) => self.socket.holds_all(self.id, (set, spec), packed),
+            _ => Ok(false),
+        }
     }
 
     /// Dumps one kind of object; not once more when the ruleset is known to have changed.

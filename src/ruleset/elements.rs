@@ -86,6 +86,16 @@ impl Packed {
         let begin = index.checked_mul(self.stride())?;
         self.bytes.get(begin..begin.checked_add(self.stride())?)
     }
+
+    /// As [`Elements::without`]: bytes have the order of their elements.
+    fn without(&self, others: &Self) -> Vec<Element> {
+        let mut rest = others.bytes.chunks_exact(others.stride()).peekable();
+        let missing = self.bytes.chunks_exact(self.stride()).filter(|bytes| {
+            while rest.next_if(|other| other < bytes).is_some() {}
+            rest.next_if_eq(bytes).is_none()
+        });
+        missing.map(|bytes| self.element(bytes)).collect()
+    }
 }
 
 impl Elements {
@@ -228,6 +238,11 @@ impl Elements {
         if self.is_same_memory(others) {
             return Vec::new();
         }
+        if let (Form::Packed(these), Form::Packed(those)) = (&self.0, &others.0)
+            && (these.width, these.ranges) == (those.width, those.ranges)
+        {
+            return these.without(those);
+        }
         let (mut rest, mut missing) = (others.iter().peekable(), Vec::new());
         for element in self.iter() {
             while rest.next_if(|other| **other < *element).is_some() {}
@@ -291,6 +306,13 @@ impl<'a> PackedView<'a> {
         self.bytes
             .chunks_exact(stride)
             .filter_map(move |bytes| Some((bytes.get(..self.width)?, bytes.get(stride - self.width..)?)))
+    }
+
+    /// The same in so many parts, or fewer, of about the same length.
+    pub fn parts(self, parts: usize) -> impl Iterator<Item = Self> {
+        let stride = self.width * if self.ranges { 2 } else { 1 };
+        let each = (self.bytes.len() / stride).div_ceil(parts.max(1)).max(1);
+        self.bytes.chunks(each * stride).map(move |bytes| Self { bytes, ..self })
     }
 }
 

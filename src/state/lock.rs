@@ -1,6 +1,7 @@
 //! One writer at a time.
 
 use super::files::make_folder;
+use crate::progress::doing;
 use nix::fcntl::{Flock, FlockArg, OFlag};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
@@ -56,6 +57,7 @@ impl Lock {
                 Err((file, nix::errno::Errno::EWOULDBLOCK)) => {
                     let holder = holder(&path);
                     tracing::warn!("waiting for {holder}");
+                    let _doing = doing("waiting for another palisade");
                     let left = patience.saturating_sub(begun.elapsed());
                     let held = || LockError::Held { seconds: patience.as_secs(), holder };
                     wait(file, left).map_err(unusable)?.ok_or_else(held)?
