@@ -8,7 +8,6 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::pty::openpty;
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -34,7 +33,7 @@ fn begin(folder: &TempDir, arguments: &[&str]) -> (Child, File) {
     command.env("TERM", "xterm").env_remove("JOURNAL_STREAM");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(terminal.slave);
     let child = command.spawn().expect("palisade starts");
-    (child, File::from(OwnedFd::from(terminal.master)))
+    (child, File::from(terminal.master))
 }
 
 /// What comes, until it ends so, or until nobody is left who could write more.
