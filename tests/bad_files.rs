@@ -101,7 +101,7 @@ fn a_file_of_a_hundred_megabytes_is_no_policy() {
     assert_eq!(
         said(&folder, "huge.yaml"),
         error(
-            "FOLDER/huge.yaml has more than 1 MiB",
+            "FOLDER/huge.yaml has more than 8 MiB",
             "long lists of addresses belong into files of their own: `{ file: PATH }`"
         )
     );

@@ -12,7 +12,7 @@ import time
 from run import run
 from table import Row
 
-SECONDS, PEER = 0.4, ("203.0.113.9", 4242)
+SECONDS, HOST, PEER = 0.4, "203.0.113.1", ("203.0.113.9", 4242)
 CLONE_NEWNET = 0x40000000
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -55,9 +55,28 @@ def throughput(container):
     came, sender = stream.recv(64).decode().split()
     taken = time.perf_counter() - begun
     stream.close()
-    if sender != "203.0.113.1":
+    if sender != HOST:
         sys.exit(f"the container was seen as {sender}: it was not masqueraded")
     return int(came) * 8 / taken
+
+
+def between(container, outside):
+    """This namespace becomes a host with Docker's bridge, the container behind it, and a peer outside."""
+    run(["ip", "link", "add", "docker0", "type", "bridge"])
+    for inner, link in ((container, "veth0"), (outside, "eth0")):
+        run(["ip", "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", str(inner)])
+    run(["ip", "link", "set", "veth0", "master", "docker0", "up"])
+    for process, device, address in ((None, "docker0", "172.17.0.1/16"), (None, "eth0", f"{HOST}/24"),
+                                     (container, "eth0", "172.17.0.2/16"), (outside, "eth0", f"{PEER[0]}/24")):
+        entered = ["nsenter", f"--net=/proc/{process}/ns/net", "--"] if process else []
+        run([*entered, "ip", "address", "add", address, "dev", device])
+        run([*entered, "ip", "link", "set", device, "up"])
+    run(["nsenter", f"--net=/proc/{container}/ns/net", "--", "ip", "route", "add", "default", "via", "172.17.0.1"])
+    run(["iptables-nft-restore", "tests/data/rulesets/docker-28.5-iptables.iptables-save"])
+    for name in ("ipv4/ip_forward", "bridge/bridge-nf-call-iptables"):
+        if os.path.exists(f"/proc/sys/net/{name}"):
+            with open(f"/proc/sys/net/{name}", "w", encoding="ascii") as file:
+                file.write("1")
 
 
 def rows(machine, runs, policy, container, outside):
@@ -66,11 +85,7 @@ def rows(machine, runs, policy, container, outside):
         lambda: run(machine.command(policy, "apply")),
         lambda: run(machine.command(policy, "disable", "--yes")),
     )
-    run(["iptables-nft-restore", "tests/data/rulesets/docker-28.5-iptables.iptables-save"])
-    for name in ("ipv4/ip_forward", "bridge/bridge-nf-call-iptables"):
-        if os.path.exists(f"/proc/sys/net/{name}"):
-            with open(f"/proc/sys/net/{name}", "w", encoding="ascii") as file:
-                file.write("1")
+    between(container, outside)
     listener = inside(outside, lambda: socket.create_server(PEER))
     receiver = os.fork()
     if receiver == 0:
@@ -88,8 +103,8 @@ def rows(machine, runs, policy, container, outside):
                     change()
                     measured.append(throughput(container))
             ours, theirs = map(statistics.median, speeds)
-            between = statistics.median(a / b for a, b in zip(*speeds))
-            found.append(Row(what, "Docker's rules alone", ours, theirs, between, unit="bit/s"))
+            ratio = statistics.median(a / b for a, b in zip(*speeds))
+            found.append(Row(what, "Docker's rules alone", ours, theirs, ratio, unit="bit/s"))
     finally:
         os.kill(receiver, signal.SIGKILL)
     run(["nft", "flush", "ruleset"])

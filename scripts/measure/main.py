@@ -10,17 +10,17 @@ import egress
 import packets
 import page
 from commands import MILLION, Machine
+from run import run
 from table import HEAD, markdown
 from ufw import Ufw
 
-SECTIONS = ("small", "large", "mixture", "services", "explain", "packets", "egress", "curve")
+SECTIONS = ("small", "large", "mixture", "services", "explain", "packets", "curve", "egress", "steps")
 
 
 def arguments():
     parser = argparse.ArgumentParser()
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--steps", help="what criterion printed")
     parser.add_argument("--container", type=int, required=True)
     parser.add_argument("--outside", type=int, required=True)
     parser.add_argument("--folder", required=True)
@@ -47,7 +47,7 @@ def main():
     many, few = (10, 2) if given.quick else (40, 5)
     scale = 10 if given.quick else 1
     long_list = f"{MILLION // scale:,} "
-    rows, found = [], {}
+    rows, found, medians = [], {}, {}
     for section in wanted:
         print(f"{section} ...", file=sys.stderr)
         match section:
@@ -69,13 +69,12 @@ def main():
                 rows += egress.rows(machine, many, jesse, given.container, given.outside)
             case "curve":
                 found = curve.measured(machine, few)
+            case "steps":
+                medians = page.steps(run(["cargo", "bench", "--locked", "--bench", "pipeline"]))
     print(markdown(HEAD, [row.cells() for row in rows]))
     if found:
         print(page.curve_table(found))
-    medians = {}
-    if given.steps:
-        with open(given.steps, encoding="utf-8") as file:
-            medians = page.steps(file.read())
+    if medians:
         print(page.steps_table(medians))
     loads.append(os.getloadavg()[0])
     if given.write:

@@ -18,7 +18,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 /// How many bytes a policy, or a database of names, may have.
-pub const MAX_POLICY: u64 = 1 << 20;
+pub const MAX_POLICY: u64 = 8 << 20;
 /// How many bytes a file of addresses may have.
 pub const MAX_LIST: u64 = 256 << 20;
 /// How many symbolic links are followed, as many as the kernel does.
