@@ -145,6 +145,18 @@ pub fn enforce_within(
     Err(EnforceError::Contended { attempts, committed: operations > 0 })
 }
 
+/// Sees whether the kernel takes a table, in a network namespace that nobody else has and where nothing is yet: nothing is
+/// read back.
+///
+/// # Errors
+/// As [`enforce`].
+pub fn try_out(socket: &Socket, id: &TableId, desired: &Table) -> Result<(), EnforceError> {
+    let unread = EnforceError::Contended { attempts: 1, committed: false };
+    let Some(snapshot) = socket.try_snapshot(id, Reading::ByDigest(desired))? else { return Err(unread) };
+    let transaction = delta(id, snapshot.table.as_ref(), Some(desired));
+    if commit(socket, &transaction, &snapshot)? { Ok(()) } else { Err(unread) }
+}
+
 /// Commits a transaction; `false` when others have changed the ruleset since the snapshot.
 fn commit(socket: &Socket, transaction: &Transaction, snapshot: &Snapshot) -> Result<bool, EnforceError> {
     let operations = cost(&transaction.ops);

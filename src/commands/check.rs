@@ -1,9 +1,9 @@
 //! `palisade check`
 
 use super::{Desired, Report};
-use crate::enforce::{EnforceError, enforce};
+use crate::enforce::{EnforceError, try_out};
 use crate::error::Error;
-use crate::netlink::{Reading, Socket};
+use crate::netlink::Socket;
 use crate::privileges::{keep_net_admin_alone, may_change_firewall, may_make_namespaces};
 use serde_json::json;
 use std::path::Path;
@@ -17,8 +17,8 @@ pub(super) fn run(path: &Path) -> Result<Report, Error> {
     }
     let socket = Socket::open_in_new_namespace()?;
     keep_net_admin_alone("check")?;
-    match enforce(&socket, &desired.id, Some(&desired.table), Reading::ByDigest(&desired.table)) {
-        Ok(_) => {
+    match try_out(&socket, &desired.id, &desired.table) {
+        Ok(()) => {
             let text = format!("{file} is valid, and the kernel accepts it\n");
             Ok(Report::ok(text, json!({ "valid": true, "problems": [], "kernel": "accepted" })))
         }

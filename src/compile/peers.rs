@@ -36,6 +36,9 @@ impl Compiler<'_> {
     /// Sets of the peers that stand in a list without a group's name: `ssh.from-v4`. The dot keeps them apart from
     /// groups, whose names have none.
     pub(super) fn literal_sets(&mut self, owner: &str, list: &str, what: &str, peers: &Peers) {
+        if peers.addresses.is_empty() && peers.interfaces.is_empty() {
+            return;
+        }
         let comment = self.says(what, Origin::Line(peers.line));
         self.source_sets(&format!("{owner}.{list}"), &peers.addresses, &comment);
         self.interface_set(format!("{owner}.{list}-if"), &peers.interfaces, comment);

@@ -28,10 +28,14 @@ impl Compiler<'_> {
         self.literal_sets(name, "from", &format!("{name}: who may reach it"), &service.from);
         self.literal_sets(name, "except", &format!("{name}: who may not, all the same"), &service.except);
         let origin = Origin::Line(Some(service.line));
-        let comment = self.says(&format!("{name}: the addresses it holds for"), origin);
-        self.address_sets(&format!("{name}.to"), &service.to, &comment);
-        let comment = self.says(&format!("{name}: the interfaces it holds for"), origin);
-        self.interface_set(format!("{name}.on"), &service.on, comment);
+        if !service.to.is_empty() {
+            let comment = self.says(&format!("{name}: the addresses it holds for"), origin);
+            self.address_sets(&format!("{name}.to"), &service.to, &comment);
+        }
+        if !service.on.is_empty() {
+            let comment = self.says(&format!("{name}: the interfaces it holds for"), origin);
+            self.interface_set(format!("{name}.on"), &service.on, comment);
+        }
         if let Some(rate) = service.limit {
             for version in Version::ALL {
                 let comment = self.says(&format!("{name}: sources with new connections"), Origin::Line(rate.line));
