@@ -203,9 +203,10 @@ def services(machine, runs):
     machine.write("sources.txt", "\n".join(listed) + "\n")
     own = [f"[{', '.join(listed[service * 10:service * 10 + 10])}]" for service in range(10_000)]
     own, common = (machine.write(name, "\n".join([
-        "version: 1", "groups:", "  sources: [{ file: sources.txt }]", "services:", "  ssh: { ports: 22/tcp, from: any }",
+        "version: 1", groups, "services:", "  ssh: { ports: 22/tcp, from: any }",
         *(f"  s{n}: {{ ports: {10_000 + n}/tcp, from: {sources} }}" for n, sources in enumerate(lists)),
-    ]) + "\n") for name, lists in (("own.yaml", own), ("common.yaml", ["sources"] * 10_000)))
+    ]) + "\n") for name, groups, lists in (
+        ("own.yaml", "", own), ("common.yaml", "groups: { sources: [{ file: sources.txt }] }", ["sources"] * 10_000)))
     rows = []
     for policy, what in ((common, "one list for all"), (own, "ten of its own for each")):
         text = machine.nft_text(policy)
