@@ -8,7 +8,7 @@ use super::diagnostic::{Diagnostic, Span, quote};
 use super::place::{MAX_DEPTH, MAX_NODES, span_of};
 use super::syntax;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::{DuplicateKeyPolicy, MergeKeyPolicy, NonFiniteFloatPolicy, Options, Spanned};
+use serde_saphyr::{DuplicateKeyPolicy, Location, MergeKeyPolicy, NonFiniteFloatPolicy, Options, Spanned};
 
 /// A node of the tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,7 +84,11 @@ fn options() -> Options {
 }
 
 /// A node as the reader gives it.
-struct Raw(Spanned<Content>);
+struct Raw {
+    content: Content,
+    /// For an alias, where its anchor is.
+    defined: Location,
+}
 
 enum Content {
     Empty,
@@ -97,9 +101,8 @@ enum Content {
 
 impl Raw {
     fn into_node(self, text: &str) -> Node {
-        let Spanned { value, defined, .. } = self.0;
-        let mut span = span_of(defined, text);
-        let value = match value {
+        let mut span = span_of(self.defined, text);
+        let value = match self.content {
             Content::Empty => Value::Empty,
             Content::Typed => Value::Text(text.get(span.start..span.end).unwrap_or("").trim().to_owned()),
             Content::Text(text) => Value::Text(text),
@@ -133,7 +136,7 @@ fn closed(text: &str, span: Span) -> usize {
 
 impl<'de> Deserialize<'de> for Raw {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Spanned::deserialize(deserializer).map(Self)
+        Spanned::deserialize(deserializer).map(|Spanned { value: content, defined, .. }| Self { content, defined })
     }
 }
 
