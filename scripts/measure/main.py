@@ -58,7 +58,7 @@ def main():
                                        commands.addresses(MILLION // scale), (1.4, 1 / 4, 1 / 3))
             case "mixture":
                 rows += commands.large(machine, few, "mixture", long_list + "addresses and networks",
-                                       commands.mixture(MILLION // scale), (1.3, 1 / 3, 1 / 3))
+                                       commands.mixture(MILLION // scale), (1.3, 1 / 3, None))
             case "services":
                 rows += commands.services(machine, few)
             case "explain":

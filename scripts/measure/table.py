@@ -31,13 +31,13 @@ class Row:
         wanted = ""
         for bound, sign in ((self.at_least, "≥"), (self.at_most, "≤")):
             if bound is not None:
-                wanted = f"{sign} {in_words(bound, self.unit) if self.ratio is None else f'{bound:g}'}"
+                wanted = f"{sign} {in_words(bound, self.unit) if self.ratio is None else f'{bound:.3g}'}"
         return [
             self.what,
             in_words(self.ours, self.unit),
             self.peer,
             "" if self.theirs is None else in_words(self.theirs, self.unit),
-            "" if self.ratio is None else f"{self.ratio:.3f}" if self.ratio < 0.1 else f"{self.ratio:.2f}",
+            "" if self.ratio is None else f"{self.ratio:.3f}" if self.ratio < 1 else f"{self.ratio:.2f}",
             wanted,
             {None: "", True: "yes", False: "**no**"}[self.met()],
         ]
