@@ -26,6 +26,8 @@ def arguments():
     parser.add_argument("--folder", required=True)
     parser.add_argument("sections", nargs="*", metavar="SECTION")
     given = parser.parse_args()
+    if given.write and given.sections:
+        parser.error("--write takes all sections")
     for section in given.sections:
         if section not in SECTIONS:
             parser.error(f"there is no section {section}; there are {', '.join(SECTIONS)}")

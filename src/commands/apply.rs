@@ -2,13 +2,11 @@
 
 use super::waiting::{self, Terms};
 use super::{Desired, Report, loading, lock, sessions};
-use crate::access::{access_changes, lines};
-use crate::changes::changes;
+use crate::access::lines;
 use crate::delta::delta;
 use crate::error::Error;
 use crate::netlink::{Reading, Socket};
 use crate::privileges::keep_net_admin_alone;
-use crate::progress::doing;
 use crate::render;
 use crate::ruleset::Table;
 use crate::state::State;
@@ -125,14 +123,7 @@ fn keep(state: &State, table: &Table, policy: &Path) -> bool {
 fn plan(socket: &Socket, state: &State, desired: &Desired, deep: bool) -> Result<Report, Error> {
     let live = socket.snapshot_reading(&desired.id, Reading::new(&(&desired.table, state), deep))?.table;
     let transaction = delta(&desired.id, live.as_ref(), Some(&desired.table));
-    let changes = changes(&desired.id, live.as_ref(), Some(&desired.table));
-    let access = match changes.is_empty() {
-        true => Vec::new(),
-        false => {
-            let _doing = doing("comparing who has access");
-            access_changes(&desired.id, live.as_ref(), Some(&desired.table))
-        }
-    };
+    let (changes, access) = desired.differs_from(live.as_ref());
     let mut text = match transaction.ops.is_empty() {
         true => "# nothing to do: the kernel already holds this policy\n".to_owned(),
         false => render::transaction(&transaction),

@@ -1,12 +1,11 @@
 //! `palisade diff`
 
 use super::{Desired, Report};
-use crate::access::{access_changes, lines};
-use crate::changes::{changes, unified};
+use crate::access::lines;
+use crate::changes::unified;
 use crate::error::Error;
 use crate::netlink::{Reading, Socket};
 use crate::privileges::keep_net_admin_alone;
-use crate::progress::doing;
 use crate::state::State;
 use anstyle::{AnsiColor, Style};
 use serde_json::json;
@@ -17,14 +16,7 @@ pub(super) fn run(path: &Path, state: &State, deep: bool) -> Result<Report, Erro
     keep_net_admin_alone("diff")?;
     let known = (&desired.table, state);
     let live = Socket::open()?.snapshot_reading(&desired.id, Reading::new(&known, deep))?.table;
-    let changes = changes(&desired.id, live.as_ref(), Some(&desired.table));
-    let access = match changes.is_empty() {
-        true => Vec::new(),
-        false => {
-            let _doing = doing("comparing who has access");
-            access_changes(&desired.id, live.as_ref(), Some(&desired.table))
-        }
-    };
+    let (changes, access) = desired.differs_from(live.as_ref());
     let mut text = match live {
         None => format!("{} is not loaded: `palisade apply` loads it\n", desired.id),
         Some(_) => styled(&unified(&changes, &desired.id, &desired.table, &desired.policy.file)),

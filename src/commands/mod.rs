@@ -18,11 +18,14 @@ mod show;
 mod status;
 mod waiting;
 
+use crate::access::{AccessChange, access_changes};
+use crate::changes::{Change, changes};
 use crate::cli::{Cli, Command};
 use crate::compile::compile;
 use crate::error::Error;
 use crate::load::{Loaded, load, load_and_prove};
 use crate::privileges::may_change_firewall;
+use crate::progress::doing;
 use crate::resolve::Resolved;
 use crate::ruleset::{Table, TableId};
 use crate::state::{Lock, State};
@@ -123,6 +126,16 @@ impl Desired {
             );
         }
         Ok(Self { policy, id: TableId::palisade(), table })
+    }
+
+    /// What differs in the live table, and who gains and loses access when this one takes its place.
+    fn differs_from(&self, live: Option<&Table>) -> (Vec<Change>, Vec<AccessChange>) {
+        let changes = changes(&self.id, live, Some(&self.table));
+        if changes.is_empty() {
+            return (changes, Vec::new());
+        }
+        let _doing = doing("comparing who has access");
+        (changes, access_changes(&self.id, live, Some(&self.table)))
     }
 }
 
