@@ -12,7 +12,8 @@ use std::time::Duration;
 /// transaction, and tells at any time how the kernel differs from the policy. A service's line holds for a process of
 /// this machine and for a port published by a container alike. Palisade touches `table inet palisade` and nothing else.
 ///
-/// Begin with `palisade check`, look at `palisade apply --dry-run`, then `palisade apply`.
+/// Begin with `palisade check`, look at `palisade apply --dry-run`, then `palisade apply --confirm 60s`: unless `palisade confirm`
+/// is said within a minute from a new connection, the change is undone.
 #[derive(Debug, Parser)]
 #[command(
     name = "palisade",
