@@ -1,11 +1,12 @@
 //! What the access diff prints is what the simulator says of each source and port, and no range is wider or narrower.
 
 use super::diff::{AccessChange, Comparison, Port};
+use super::narrow::narrowed;
 use super::reading::{Asked, Reading};
 use super::space::{Place, Prober, Target, from_number, to_number};
 use super::tests::compiled;
 use super::value::Version;
-use crate::policies::{config, policy};
+use crate::policies::{Written, config, policy};
 use crate::ruleset::{Table, TableId};
 use crate::simulate::{Packet, Transport, Verdict, simulate_table};
 use ipnet::IpNet;
@@ -244,4 +245,39 @@ proptest! {
         }
         eprintln!("{ranges} ranges are tight");
     }
+}
+
+/// A group of addresses and networks with the list that is given, beside a network of another group that lies across it.
+fn beside_a_long_list(lines: &[String]) -> Table {
+    let text = "version: 1
+groups:
+  many: { file: many.txt }
+services:
+  ssh: { ports: 22/tcp, from: many }
+  web: { ports: 80/tcp, from: [many, 10.0.0.0/14], except: 10.1.0.0/30 }
+block: 10.0.2.0/24
+";
+    let files = [("many.txt".to_owned(), lines.join("\n"))].into_iter().collect();
+    compiled(&Written { text: text.to_owned(), files })
+}
+
+#[test]
+fn large_sets_cut_down_to_what_differs_tell_the_same_as_whole() {
+    let host = |n: u32| std::net::Ipv4Addr::from(0x0a00_0000 + 2 * n).to_string();
+    let network = |n: u32| format!("{}/30", std::net::Ipv4Addr::from(0x1400_0000 + 8 * n));
+    let before: Vec<String> = (0..600).map(host).chain((0..600).map(network)).collect();
+    let mut after = before.clone();
+    after.retain(|line| ![host(5), host(300), network(7)].contains(line));
+    after.extend(["10.1.0.1", "10.9.9.9", "20.0.0.64/29", "11.0.0.0/24"].map(str::to_owned));
+    let (id, tables) = (TableId::palisade(), [beside_a_long_list(&before), beside_a_long_list(&after)]);
+    let [before, after] = [&tables[0], &tables[1]];
+
+    let whole = Comparison::new(&id, [before, after]).changes();
+    let narrowed = narrowed([before, after]).expect("they differ in elements of large sets alone");
+    let cut = Comparison::new(&id, [&narrowed[0], &narrowed[1]]).changes();
+
+    assert!(!whole.is_empty());
+    assert_eq!(cut, whole);
+    let elements = |table: &Table| table.sets.values().map(|set| set.elements.len()).sum::<usize>();
+    assert!(elements(&narrowed[0]) * 10 < elements(before), "{} elements are left", elements(&narrowed[0]));
 }
