@@ -6,9 +6,18 @@ use crate::ruleset::{
     Cmp, CtKey, Direction, DynsetOp, Element, Expr, IcmpxCode, Key, KeyType, Limit, Log, MapValue, MetaKey,
     PayloadBase, Register, Reject, Rule, Set, SetFlags, SetRef, SetSpec, Verdict,
 };
+use crate::simulate::protocol;
 
 /// `IPS_DST_NAT`: the connection's destination was translated.
 const STATUS_DNAT: u32 = 0x20;
+
+/// RFC 9293, 3.1.
+const TCP_FIN: u8 = 0x01;
+const TCP_SYN: u8 = 0x02;
+const TCP_RST: u8 = 0x04;
+const TCP_ACK: u8 = 0x10;
+/// RFC 9260, 3.2: the type of a chunk, behind a header of 12 bytes.
+const SCTP_INIT: u8 = 1;
 
 /// Where a rule comes from, as its comment tells.
 #[derive(Clone, Copy)]
@@ -110,6 +119,26 @@ impl Statement {
     /// `meta l4proto 6`
     pub(super) fn l4proto(self, number: u8) -> Self {
         self.meta(MetaKey::L4proto).cmp(Cmp::Eq, &[number])
+    }
+
+    /// `meta l4proto { udp, udplite }`
+    pub(super) fn l4proto_among(self, numbers: &[u8]) -> Self {
+        let elements = numbers.iter().map(|number| Element::single(&[*number])).collect();
+        self.meta(MetaKey::L4proto).lookup(anonymous(KeyType::INET_PROTO, None, elements), None, false)
+    }
+
+    /// `tcp flags syn / fin,syn,rst,ack`: the first packet of a handshake, and none else.
+    pub(super) fn begins_tcp(self) -> Self {
+        self.l4proto(protocol::TCP)
+            .payload(PayloadBase::Transport, 13, 1)
+            .masked(vec![TCP_FIN | TCP_SYN | TCP_RST | TCP_ACK])
+            .cmp(Cmp::Eq, &[TCP_SYN])
+    }
+
+    /// `meta l4proto sctp @th,96,8 0x1`: a packet whose first chunk is INIT, which stands alone in its packet (RFC 9260, 6.10).
+    /// nft's own word for it finds the chunk wherever it stands, for which the kernel goes through all of them.
+    pub(super) fn begins_sctp(self) -> Self {
+        self.l4proto(protocol::SCTP).payload(PayloadBase::Transport, 12, 1).cmp(Cmp::Eq, &[SCTP_INIT])
     }
 
     /// `iifname "lo"`
@@ -221,17 +250,6 @@ impl Statement {
             sreg: Register::ONE,
             dreg: None,
             inverted: false,
-        })
-    }
-
-    /// `update @policy.revoked-v4 { ip saddr . ip daddr . meta l4proto . th sport . th dport }`: the element's time begins anew.
-    pub(super) fn remember_flow(self, version: Version, set: &str) -> Self {
-        self.flow(version).add(Expr::Dynset {
-            set: set.to_owned(),
-            op: DynsetOp::Update,
-            sreg_key: Register::ONE,
-            timeout_ms: 0,
-            exprs: Vec::new(),
         })
     }
 

@@ -47,7 +47,7 @@ pub use members::{Members, members};
 pub use problem::{EncodeError, Problem};
 pub use snapshot::{Known, Reading, Snapshot};
 pub use socket::Socket;
-pub use sockets::{ListeningSocket, TcpSocket, listening_sockets, tcp_sockets};
+pub use sockets::{ConnectedSocket, ListeningSocket, TcpSocket, connected_sockets, listening_sockets, tcp_sockets};
 pub use stored::{from_bytes, to_bytes};
 pub use topology::RoutedLink;
 

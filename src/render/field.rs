@@ -79,7 +79,11 @@ const HEADERS: &[Header] = &[
         6,
         None,
         "tcp",
-        &[field(0, 2, "sport", Kind::Number), field(2, 2, "dport", Kind::Number), field(13, 1, "flags", Kind::Bytes)],
+        &[
+            field(0, 2, "sport", Kind::Number),
+            field(2, 2, "dport", Kind::Number),
+            field(13, 1, "flags", Kind::TcpFlags),
+        ],
     ),
     transport(17, None, "udp", PORTS),
     transport(33, None, "dccp", PORTS),

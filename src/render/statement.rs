@@ -360,7 +360,8 @@ impl Reader<'_> {
             let network =
                 prefix_len(mask).filter(|_| mask_only && equality && kind.is_address() && data.len() == full_len);
             let flags = kind.flags(mask).filter(|_| mask_only && op == Cmp::Neq && is_zero(data));
-            match (network, flags) {
+            let among = kind.flags_among(data, mask).filter(|_| mask_only && equality);
+            match (network, flags.or_else(|| among.map(|among| format!("{sign}{among}")))) {
                 (Some(len), _) => format!("{text} {sign}{}", kind.network(data, len)),
                 (None, Some(flags)) => format!("{text} {flags}"),
                 (None, None) => {
