@@ -10,7 +10,7 @@
 //!                    ├─ to-containers ───┘
 //!                    └─ default-forward
 //! filter-output ──────┬─ replies, loopback
-//!                    ├─ revoked: connections that lost their access stay shut
+//!                    ├─ revoked, revoked-udp: connections that lost their access stay shut
 //!                    └─ default-outgoing, where the policy restricts what this machine sends
 //! ```
 //!
