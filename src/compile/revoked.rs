@@ -37,7 +37,7 @@ impl Compiler<'_> {
         let mut rules = vec![
             when().begins_tcp().go_back().because(says(again)),
             when()
-                .l4proto_among(&[protocol::UDP, protocol::UDP_LITE])
+                .l4proto(protocol::UDP)
                 .goto(REVOKED_UDP)
                 .because(says("datagrams do not tell whether they begin anything")),
             when().begins_sctp().go_back().because(says(again)),

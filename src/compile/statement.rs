@@ -121,12 +121,6 @@ impl Statement {
         self.meta(MetaKey::L4proto).cmp(Cmp::Eq, &[number])
     }
 
-    /// `meta l4proto { udp, udplite }`
-    pub(super) fn l4proto_among(self, numbers: &[u8]) -> Self {
-        let elements = numbers.iter().map(|number| Element::single(&[*number])).collect();
-        self.meta(MetaKey::L4proto).lookup(anonymous(KeyType::INET_PROTO, None, elements), None, false)
-    }
-
     /// `tcp flags syn / fin,syn,rst,ack`: the first packet of a handshake, and none else.
     pub(super) fn begins_tcp(self) -> Self {
         self.l4proto(protocol::TCP)

@@ -110,16 +110,16 @@ impl Found {
             );
         }
         // An answer of ICMP revives nothing: conntrack takes none for a beginning.
-        let without_ports = |(entry, remembered): &&(Entry, bool)| {
+        let forgotten = |(entry, remembered): &&(Entry, bool)| {
             let icmp = [protocol::ICMP, protocol::ICMPV6].contains(&entry.reply.protocol);
             *remembered && !icmp && !remembered::can_be_remembered(&entry.reply)
         };
-        let mut without_ports = self.lost.iter().filter(without_ports);
-        if let Some((one, _)) = without_ports.next() {
+        let mut forgotten = self.lost.iter().filter(forgotten);
+        if let Some((one, _)) = forgotten.next() {
             tracing::warn!(
-                "{} of protocols without ports may be revived by what this machine sends, which nothing tells from what \
+                "{} that lost their access may be revived by what this machine sends, since nothing tells it from what \
                  begins one ({})",
-                connections(without_ports.count() + 1),
+                connections(forgotten.count() + 1),
                 in_words(&one.reply)
             );
         }

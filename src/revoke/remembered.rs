@@ -65,12 +65,12 @@ pub(super) fn can_be_remembered(tuple: &Tuple) -> bool {
 }
 
 /// The set for packets of that tuple, and their key there, of type [`FLOW_V4`](crate::ruleset::KeyType::FLOW_V4) or
-/// `FLOW_V6`: each field begins a 32-bit word. `None` for a protocol without ports, whose packets can't be told apart.
+/// `FLOW_V6`: each field begins a 32-bit word. `None` for other protocols: nothing but addresses tells most of them apart, and
+/// what conntrack has as the ports of GRE are keys, which its packets have elsewhere.
 fn flow(tuple: &Tuple) -> Option<(&'static str, Vec<u8>)> {
     let sets = match tuple.protocol {
-        protocol::UDP | protocol::UDP_LITE => [REVOKED_UDP_V4, REVOKED_UDP_V6],
-        protocol::TCP | protocol::DCCP | protocol::SCTP => [REVOKED_V4, REVOKED_V6],
-        // GRE has keys in the place of ports, and these are elsewhere in its packets.
+        protocol::UDP => [REVOKED_UDP_V4, REVOKED_UDP_V6],
+        protocol::TCP | protocol::SCTP => [REVOKED_V4, REVOKED_V6],
         _ => return None,
     };
     let (source, destination) = tuple.ports()?;

@@ -40,7 +40,7 @@ pub const REVOKED_V4: &str = "policy.revoked-v4";
 /// The same for IPv6, as [`KeyType::FLOW_V6`].
 pub const REVOKED_V6: &str = "policy.revoked-v6";
 
-/// As [`REVOKED_V4`] for exchanges of datagrams (UDP and UDP-Lite), whose first packet looks like any other.
+/// As [`REVOKED_V4`] for exchanges of datagrams over UDP, whose first packet looks like any other.
 pub const REVOKED_UDP_V4: &str = "policy.revoked-udp-v4";
 
 /// The same for IPv6.

@@ -12,12 +12,8 @@ pub mod protocol {
     pub const UDP: u8 = 17;
     /// ICMP for IPv6.
     pub const ICMPV6: u8 = 58;
-    /// DCCP.
-    pub const DCCP: u8 = 33;
     /// SCTP.
     pub const SCTP: u8 = 132;
-    /// UDP-Lite.
-    pub const UDP_LITE: u8 = 136;
 }
 
 /// One packet, as its sender wrote it, and how this machine takes it.
