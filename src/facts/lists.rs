@@ -36,7 +36,8 @@ fn text<'a>(lines: &'a [u8], before: u32, path: &Path) -> Result<&'a str, Refusa
     match std::str::from_utf8(lines) {
         Ok(text) if before > 0 => Ok(text),
         Err(error) if before > 0 => {
-            let valid = lines.get(..error.valid_up_to()).and_then(|valid| std::str::from_utf8(valid).ok()).unwrap_or("");
+            let valid =
+                lines.get(..error.valid_up_to()).and_then(|valid| std::str::from_utf8(valid).ok()).unwrap_or("");
             let byte = lines.get(valid.len()).copied().unwrap_or_default();
             let line = before.saturating_add(number_at(valid, valid.len()));
             let span = Span { line, ..Span::default() };

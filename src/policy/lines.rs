@@ -39,7 +39,8 @@ pub(crate) fn before(text: &str, offset: usize) -> &str {
 
 /// The offset, or that of the break whose two characters it parts.
 pub(crate) fn outside_break(text: &str, offset: usize) -> usize {
-    let parted = offset.checked_sub(1).filter(|&before| text.get(before..).is_some_and(|rest| rest.starts_with("\r\n")));
+    let parted =
+        offset.checked_sub(1).filter(|&before| text.get(before..).is_some_and(|rest| rest.starts_with("\r\n")));
     parted.unwrap_or(offset)
 }
 

@@ -12,8 +12,8 @@ mod syntax;
 mod yaml;
 
 pub(crate) use diagnostic::is_invisible;
-pub(crate) use lines::{is_break, lines, number_at};
 pub use diagnostic::{Diagnostic, Problem, Problems, Source, Sources, Span, list, nearest, quote, render};
+pub(crate) use lines::{is_break, lines, number_at};
 pub use model::{Containers, Defaults, Expectation, Given, Group, List, Peer, Policy, Service, Spanned, Text};
 pub use read::{CONTAINERS_KEYS, DEFAULTS_KEYS, EXPECT_KEYS, LOG_KEYS, PEER_KEYS, POLICY_KEYS, SERVICE_KEYS};
 
