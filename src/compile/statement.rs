@@ -7,6 +7,7 @@ use crate::ruleset::{
     PayloadBase, Register, Reject, Rule, Set, SetFlags, SetRef, SetSpec, Verdict,
 };
 use crate::simulate::protocol;
+use std::collections::BTreeSet;
 
 /// `IPS_DST_NAT`: the connection's destination was translated.
 const STATUS_DNAT: u32 = 0x20;
@@ -378,9 +379,12 @@ fn padded(name: &str, fill: u8) -> [u8; 16] {
 /// Interfaces as elements of an `ifname` interval set: a wildcard is the range of all names that begin so. What a
 /// wildcard covers is left out, since the kernel refuses intervals that overlap.
 pub(super) fn interface_elements<'a>(interfaces: impl IntoIterator<Item = &'a Interface> + Clone) -> Vec<Element> {
-    let all = interfaces.clone();
+    let wildcards: BTreeSet<&str> =
+        interfaces.clone().into_iter().filter(|one| one.wildcard).map(|one| one.name.as_str()).collect();
+    // A wildcard does not cover itself. Names are short, and lists of them may be long.
     let covered = |one: &Interface| {
-        all.clone().into_iter().any(|other| other.wildcard && other != one && one.name.starts_with(&other.name))
+        let longest = one.name.len().saturating_sub(one.wildcard.into());
+        (0..=longest).filter_map(|end| one.name.get(..end)).any(|begin| wildcards.contains(begin))
     };
     let mut elements: Vec<Element> = interfaces
         .into_iter()

@@ -65,7 +65,7 @@ fn network(process: &Process) -> Result<Option<u64>, ProcError> {
     Ok(namespaces.0.get(OsStr::new("net")).map(|namespace| namespace.identifier))
 }
 
-fn options(arguments: &[String], file: &Value, path: &str) -> DockerOptions {
+pub(super) fn options(arguments: &[String], file: &Value, path: &str) -> DockerOptions {
     let given =
         |name: &str| value(arguments, name).map(|value| !["false", "0", "f", "F", "FALSE", "False"].contains(&value));
     let in_file = |name: &str| file.get(name).and_then(Value::as_bool);

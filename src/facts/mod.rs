@@ -2,6 +2,7 @@
 //! the policy names.
 
 mod ancestors;
+mod answers;
 mod dockerd;
 mod engines;
 mod legacy;
@@ -16,6 +17,8 @@ mod units;
 mod users;
 
 pub use ancestors::Caller;
+#[doc(hidden)]
+pub use answers::read_answer;
 pub use dockerd::{DockerOptions, docker_options};
 pub use engines::{EngineError, EngineKind, get, running_engines};
 pub use legacy::{legacy_tables, loaded_legacy_tables};

@@ -100,7 +100,7 @@ pub fn tcp_sockets() -> Result<Vec<TcpSocket>, NetlinkError> {
     Ok(found)
 }
 
-fn read_tcp(message: &Message<'_>) -> Option<TcpSocket> {
+pub(super) fn read_tcp(message: &Message<'_>) -> Option<TcpSocket> {
     let head = answer(message)?;
     let state = u32::from(*head.get(diag::STATE)?);
     let remote = SocketAddr::new(address(head, diag::REMOTE_ADDRESS)?, port(head, diag::REMOTE_PORT)?);
@@ -214,7 +214,7 @@ fn dump<T>(
 }
 
 /// A socket and the index of its interface; `None` inside for one without a port, which hears nobody.
-fn read(message: &Message<'_>, protocol: u8) -> Option<Option<(ListeningSocket, u32)>> {
+pub(super) fn read(message: &Message<'_>, protocol: u8) -> Option<Option<(ListeningSocket, u32)>> {
     let head = answer(message)?;
     let fields = Fields::<{ diag::END }>::read(message.payload.get(diag::ANSWER..)?)?;
     let (address, port) = (address(head, diag::ADDRESS)?, port(head, diag::PORT)?);

@@ -4,6 +4,7 @@ use crate::policy::Span;
 use crate::ports::Ports;
 use crate::ruleset::{Addresses, LimitUnit};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// A line of the policy, counted from 1; where a rule of the kernel came from.
 pub type Line = u32;
@@ -220,8 +221,8 @@ pub struct Expectation {
     pub protocols: BTreeSet<u8>,
     /// Everyone, wherever they come in.
     pub any: bool,
-    /// The addresses, groups and files included.
-    pub addresses: Addresses,
+    /// The addresses, groups and files included; one list for all ports that are expected together.
+    pub addresses: Arc<Addresses>,
     /// Whoever comes in by these.
     pub interfaces: BTreeSet<Interface>,
     /// The incoming interfaces that it speaks of; empty is all.
