@@ -17,7 +17,7 @@ pub(crate) use runs::port_runs;
 
 pub use resolved::{
     Action, ContainerLines, Containers, DefaultLines, Defaults, Expectation, Group, Interface, Line, Peers, Rate,
-    Resolved, Service,
+    Resolved, ReversePath, Service,
 };
 
 use crate::facts::Facts;
@@ -85,6 +85,7 @@ pub fn resolve(policy: &Policy, facts: &Facts) -> Result<Resolved, Vec<Diagnosti
         containers,
         log_denied,
         expectations,
+        kernel: facts.kernel,
     })
 }
 
@@ -109,6 +110,8 @@ fn resolve_defaults(typed: &policy::Defaults, problems: &mut Vec<Diagnostic>) ->
         outgoing: read("outgoing", &typed.outgoing, &verdicts, otherwise.outgoing),
         forward: read("forward", &typed.forward, &verdicts, otherwise.forward),
         ping: read("ping", &typed.ping, &verdicts[..2], otherwise.ping),
+        reverse_path: value(&typed.reverse_path, problems, |text| values::reverse_path(&text.value))
+            .unwrap_or(otherwise.reverse_path),
     }
 }
 
@@ -140,6 +143,7 @@ fn default_lines(typed: &policy::Defaults) -> DefaultLines {
         outgoing: line(&typed.outgoing),
         forward: line(&typed.forward),
         ping: line(&typed.ping),
+        reverse_path: line(&typed.reverse_path),
     }
 }
 
