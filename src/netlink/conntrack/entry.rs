@@ -31,7 +31,8 @@ pub struct Entry {
     /// what a flowtable carries.
     pub tcp_state: Option<u8>,
     /// Whether this is a TCP connection that the kernel first saw in its midst, so that either side may have begun it: it
-    /// takes whoever sent that packet for the one (`tcp_new`, which marks it `BE_LIBERAL`).
+    /// takes whoever sent that packet for the one (`tcp_new`, which marks it `BE_LIBERAL`). conntrack(8) and conntrackd(8) mark
+    /// what they add so.
     pub picked_up: bool,
     /// Seconds until it is forgotten when no packet comes; `None` for what a flowtable carries.
     pub timeout: Option<u32>,

@@ -71,13 +71,18 @@ fn a_recorded_dump_is_read_whole() {
         status: CONFIRMED | NAT_DONE | DESTINATION_TRANSLATED | REPLIED_AND_ASSURED,
         mark: 42,
         tcp_state: Some(3),
+        picked_up: true,
         ..entry(6, ports(40_000, 8080), Layer4::None, 2_352_467_858)
     };
     let in_zones = |original, reply, entry| Entry { zones: Zones { original, reply }, ..entry };
     let expected = [
         entry(1, echo(8, 77), echo(0, 77), 1_952_001_813),
         published.clone(),
-        Entry { tcp_state: Some(7), ..in_zones(7, 7, over_ipv6(entry(6, ports(1, 2), ports(2, 1), 220_889_005))) },
+        Entry {
+            tcp_state: Some(7),
+            picked_up: true,
+            ..in_zones(7, 7, over_ipv6(entry(6, ports(1, 2), ports(2, 1), 220_889_005)))
+        },
         masqueraded.clone(),
         in_zones(5, 0, entry(17, ports(9, 53), ports(53, 9), 2_705_223_554)),
         in_zones(0, 6, entry(17, ports(9, 54), ports(54, 9), 346_114_329)),
