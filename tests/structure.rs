@@ -15,6 +15,7 @@ const PURE: &[&str] = &[
     "owners",
     "policy",
     "ports",
+    "printable",
     "resolve",
     "compile",
     "ruleset",

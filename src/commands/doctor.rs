@@ -15,6 +15,7 @@ use crate::load::{load_and_prove, missing};
 use crate::netlink::route::Routing;
 use crate::netlink::{LiveSets, NetlinkError, Reading, Socket};
 use crate::policy::Problems;
+use crate::printable::Text;
 use crate::privileges::{keep_net_admin_alone, may_change_firewall};
 use crate::resolve::Resolved;
 use crate::ruleset::{Ruleset, Table, TableId};
@@ -252,22 +253,24 @@ fn report(findings: &[Finding]) -> Report {
     if findings.is_empty() {
         return Report::ok("healthy: nothing on this machine works against the policy\n", json);
     }
-    let mut text: String = findings.iter().map(in_text).collect();
-    text.push_str(&match findings.len() {
+    let mut text = Text::default();
+    findings.iter().for_each(|finding| add(finding, &mut text));
+    text.push(&match findings.len() {
         1 => "1 finding\n".to_owned(),
         count => format!("{count} findings\n"),
     });
     Report { status: 2, text, json }
 }
 
-fn in_text(finding: &Finding) -> String {
+fn add(finding: &Finding, text: &mut Text) {
     let style = match finding.severity {
         Severity::Error => AnsiColor::Red.on_default().bold(),
         Severity::Warning => AnsiColor::Yellow.on_default().bold(),
         Severity::Note => Style::new().bold(),
     };
     let Finding { id, message, help, severity } = finding;
-    format!("{style}{}[{id}]{style:#}: {message}\n  = help: {help}\n\n", severity.name())
+    text.push_styled(style, &format!("{}[{id}]", severity.name()));
+    text.push(&format!(": {message}\n  = help: {help}\n\n"));
 }
 
 #[cfg(test)]

@@ -10,7 +10,6 @@ mod read;
 mod syntax;
 mod yaml;
 
-pub(crate) use diagnostic::is_invisible;
 pub use diagnostic::{Diagnostic, Problem, Problems, Source, Sources, Span, list, nearest, quote, render};
 pub use model::{Containers, Defaults, Expectation, Given, Group, List, Peer, Policy, Service, Spanned, Text};
 pub use read::{CONTAINERS_KEYS, DEFAULTS_KEYS, EXPECT_KEYS, LOG_KEYS, PEER_KEYS, POLICY_KEYS, SERVICE_KEYS};
