@@ -8,8 +8,8 @@ use crate::doctor::{Enabled, Facts, Finding, Kernel, Loaded, PolicyState, Severi
 use crate::enforce::{EnforceError, enforce};
 use crate::error::Error;
 use crate::facts::{
-    Flush, MAX_POLICY, UnitState, docker_options, flushes, loaded_legacy_tables, read_trusted, systemd_runs,
-    unit_commands, unit_state,
+    Flush, MAX_CONFIGURATION, MAX_POLICY, UnitState, docker_options, flushes, loaded_legacy_tables,
+    read_text_bounded, read_trusted, systemd_runs, unit_commands, unit_state,
 };
 use crate::load::{load_and_prove, missing};
 use crate::netlink::route::Routing;
@@ -48,7 +48,7 @@ pub(super) fn run(path: &Path, state: &State) -> Result<Report, Error> {
         said("the rules of the older iptables", why, AS_ROOT);
         Vec::new()
     });
-    let ufw = match fs::read_to_string(UFW) {
+    let ufw = match read_text_bounded(Path::new(UFW), MAX_CONFIGURATION) {
         Ok(text) => is_enabled(&text) && UFW_PROGRAMS.iter().any(|program| Path::new(program).exists()),
         Err(error) if error.kind() == ErrorKind::NotFound => false,
         Err(error) => {

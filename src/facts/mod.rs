@@ -2,6 +2,7 @@
 //! the policy names.
 
 mod ancestors;
+mod bounded;
 mod dockerd;
 mod engines;
 mod legacy;
@@ -9,6 +10,7 @@ mod listeners;
 mod lists;
 mod names;
 mod nft_files;
+mod processes;
 mod published;
 mod sessions;
 mod trusted;
@@ -16,6 +18,7 @@ mod units;
 mod users;
 
 pub use ancestors::Caller;
+pub use bounded::{MAX_CONFIGURATION, read_bounded, read_text_bounded};
 pub use dockerd::{DockerOptions, docker_options};
 pub use engines::{EngineError, EngineKind, get, running_engines};
 pub use legacy::{legacy_tables, loaded_legacy_tables};
