@@ -167,6 +167,25 @@ fn nothing_asks_the_c_library_for_a_name() {
     assert_eq!(found, Vec::<String>::new());
 }
 
+/// What is printed passes `printable` on its way, in `main`: words of others are in it. `rollback` says one word that is its
+/// own, `disable` asks a question of its own.
+#[test]
+fn nothing_is_printed_past_what_makes_it_printable() {
+    let places = ["main.rs", "journal.rs", "progress.rs", "commands/rollback.rs", "commands/disable.rs"];
+    let printing = ["println!", "print!", "stdout()", "stderr()"];
+    let mut found = Vec::new();
+    for Source { path, text } in sources() {
+        if !places.contains(&path.as_str()) && !path.contains("tests") {
+            let code = code(&text);
+            found.extend(
+                printing.iter().filter(|name| code.contains(**name)).map(|name| format!("src/{path}: {name}")),
+            );
+        }
+    }
+
+    assert_eq!(found, Vec::<String>::new());
+}
+
 /// The wall clock is set by people and by servers: what waits, waits by a clock that nobody sets. `humantime` is how the
 /// wall clock is written for people, in files that say when they were made.
 #[test]

@@ -4,6 +4,7 @@ use super::bounded::MAX_CONFIGURATION;
 use super::processes::Process;
 use super::trusted::read_trusted;
 use serde_json::Value;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Where its options are unless it is told otherwise.
@@ -38,8 +39,10 @@ pub fn docker_options() -> Result<Option<DockerOptions>, String> {
 
 fn options_of(arguments: &[String], folder: &Path) -> Result<DockerOptions, String> {
     let path = folder.join(value(arguments, "config-file").unwrap_or(CONFIGURATION));
+    let is_missing = |path: &Path| path.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound);
     let file = match read_trusted(&path, MAX_CONFIGURATION) {
-        Err(refusal) if refusal.missing => Value::Null,
+        // Nor need its folder be there.
+        Err(_) if is_missing(&path) => Value::Null,
         Err(refusal) => return Err(refusal.to_string()),
         Ok(text) => {
             serde_json::from_slice(&text).map_err(|error| format!("{} is not JSON: {error}", path.display()))?
@@ -100,5 +103,19 @@ mod tests {
         assert_eq!(read("dockerd --iptables=false", Value::Null), (false, line, true));
         let arguments = ["dockerd", "--config-file", "/a.json"].map(str::to_owned);
         assert_eq!(value(&arguments, "config-file"), Some("/a.json"));
+    }
+
+    #[test]
+    fn without_a_file_or_its_folder_the_daemon_does_what_it_does_by_itself() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let read = |path: &str| {
+            let arguments = ["dockerd".to_owned(), format!("--config-file={path}")];
+            options_of(&arguments, folder.path()).map(|read| read.iptables)
+        };
+        assert_eq!([read("none.json"), read("none/none.json")], [Ok(true), Ok(true)]);
+        std::fs::write(folder.path().join("some.json"), "{ \"iptables\": false }").expect("it is writable");
+        assert_eq!(read("some.json"), Ok(false));
+        let refused = read("/dev/zero");
+        assert_eq!(refused, Err("/dev/zero is a character device, not a file".to_owned()));
     }
 }

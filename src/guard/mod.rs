@@ -342,4 +342,16 @@ To load it all the same: palisade apply --force"
 
         assert!(refusal.contains("\n    ssh: { ports: 22/tcp, from: containers }\n"), "{refusal}");
     }
+
+    #[test]
+    fn an_interface_has_no_name_that_a_terminal_would_obey() {
+        let sessions = [session("203.0.113.9", "203.0.113.1:22", Some("\u{1b}[2J\n\u{202e}"))];
+
+        let refusal = refusal("version: 1\n", &sessions);
+
+        let named =
+            "your SSH session from 203.0.113.9 to port 22 by \\u{1b}[2J\\u{a}\\u{202e} could not connect again.\n";
+        assert!(refusal.contains(named), "{refusal}");
+        assert!(!refusal.contains(|c| crate::printable::is_invisible(c) && c != '\n'), "{refusal}");
+    }
 }
