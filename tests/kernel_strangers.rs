@@ -6,7 +6,7 @@ mod support;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use support::lab::{HOST, HOST_ON_LAN, LAN, Lab};
 use support::probe::PATIENCE;
@@ -35,7 +35,7 @@ fn addresses() -> Vec<IpAddr> {
     four.chain(six).collect()
 }
 
-/// Connections that are served, and by which nothing but sshd's first line ever comes.
+/// Connections that are served, and by which nobody logs in.
 fn strangers(lab: &Lab) -> Vec<TcpStream> {
     let addresses = addresses();
     lab.add_addresses(addresses.iter().copied());
@@ -48,11 +48,16 @@ fn strangers(lab: &Lab) -> Vec<TcpStream> {
             TcpStream::from(socket)
         };
         let streams: Vec<TcpStream> = addresses.iter().cycle().take(2 * EACH).map(connect).collect();
-        for mut stream in &streams {
+        for (number, mut stream) in streams.iter().enumerate() {
             stream.set_read_timeout(Some(PATIENCE * 12)).expect("it is a socket");
-            let mut banner = [0; 4];
-            stream.read_exact(&mut banner).expect("sshd says who it is");
-            assert_eq!(&banner, b"SSH-");
+            let mut said = [0; 4];
+            stream.read_exact(&mut said).expect("sshd says who it is");
+            assert_eq!(&said, b"SSH-");
+            // Every third goes on, so that the process that talks to whoever is not logged in is there.
+            if number % 3 == 0 {
+                stream.write_all(b"SSH-2.0-stranger\r\n").expect("sshd listens");
+                stream.read_exact(&mut [0; 200]).expect("sshd says which keys it can exchange");
+            }
         }
         streams
     })

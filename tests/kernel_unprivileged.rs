@@ -46,7 +46,7 @@ const LISTEN: &str = "use Socket; socket(S, PF_INET, SOCK_STREAM, 0); setsockopt
 /// Goes on until it is killed; one that listens seems to have somebody logged in behind the first who comes.
 const STAY: &str =
     "; $| = 1; print qq(ready\\n); my $p = $$;
-    if (fileno S) { accept(C, S); if (!fork) { sleep 1 while getppid == $p; exit } print qq(accepted\\n) } sleep 9 while 1";
+    if (fileno S) { accept(C, S); if (!fork) { close S; sleep 1 while getppid == $p; exit } print qq(accepted\\n) } sleep 9 while 1";
 
 /// How a process of the user's is run.
 #[derive(Clone, Copy, PartialEq)]
@@ -198,6 +198,8 @@ impl Place {
             As::Own => self.own(attempt.program),
             _ => self.folder.path().join(attempt.program),
         };
+        // The one before may still run.
+        let _ = fs::remove_file(&program);
         fs::copy("/usr/bin/perl", &program).expect("Perl is there, as Debian has it");
         if attempt.run == As::Own {
             chown(&program, Some(USER), Some(USER)).expect("it is root's to give");
