@@ -7,7 +7,7 @@ use super::region::Region;
 use super::space::{Prober, Space, from_number};
 use super::value::Version;
 use crate::compile::compile;
-use crate::facts::{Facts, ListFile, ProtocolNames, ServiceNames};
+use crate::facts::{Facts, Kernel, ListFile, ProtocolNames, ServiceNames};
 use crate::policies::{Written, config, policy};
 use crate::policy::parse;
 use crate::resolve::{AddressList, resolve};
@@ -27,6 +27,7 @@ pub(crate) fn compiled(written: &Written) -> Table {
         services: Ok(ServiceNames::parse("ssh 22/tcp\ndomain 53/tcp\ndomain 53/udp\nhttps 443/tcp\nhttps 443/udp\n")),
         protocols: Ok(ProtocolNames::parse("esp 50 ESP\nah 51 AH\n")),
         files: written.files.iter().enumerate().map(file).collect(),
+        kernel: Kernel::NEWEST,
     };
     let parsed = parse(&written.text, "policy.yaml");
     let resolved = resolve(&parsed.policy.expect("a policy"), &facts).unwrap_or_else(|all| panic!("{all:?}"));

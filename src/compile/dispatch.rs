@@ -2,10 +2,8 @@
 
 use super::Compiler;
 use super::statement::{Origin, key, when};
-use crate::resolve::{Service, Transport};
-use crate::ruleset::{
-    Element, ElementKey, ElementValue, Intervals, KeyType, MapValue, Rule, Set, SetFlags, SetSpec, Verdict,
-};
+use crate::resolve::{Service, Transport, port_runs};
+use crate::ruleset::{Element, ElementKey, ElementValue, KeyType, MapValue, Rule, Set, SetFlags, SetSpec, Verdict};
 use std::collections::BTreeSet;
 
 impl<'a> Compiler<'a> {
@@ -81,33 +79,10 @@ impl<'a> Compiler<'a> {
 
     /// The ports of all services, cut where another set of services begins or ends.
     fn port_runs(&self, transport: Transport) -> Vec<(u16, u16, BTreeSet<&'a str>)> {
-        let mut all: Vec<(u32, u32, &str)> = Vec::new();
         let policy = self.policy;
-        for (name, service) in &policy.services {
-            let ports = service.ports.iter().filter(|ports| ports.transport == transport);
-            let runs: Intervals<u16> = ports.map(|ports| (ports.first, ports.last)).collect();
-            all.extend(runs.as_slice().iter().map(|&(first, last)| (first.into(), last.into(), name.as_str())));
-        }
-        // One past the last of 65535 does not fit in a port.
-        let mut edges: Vec<(u32, bool, &str)> = Vec::new();
-        for &(first, last, name) in &all {
-            edges.push((first, true, name));
-            edges.push((last + 1, false, name));
-        }
-        edges.sort_unstable();
-        let (mut runs, mut open, mut begin) = (Vec::new(), BTreeSet::new(), 0);
-        for (port, opens, name) in edges {
-            if port > begin && !open.is_empty() {
-                let port_of = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
-                runs.push((port_of(begin), port_of(port - 1), open.clone()));
-            }
-            begin = port;
-            if opens {
-                open.insert(name);
-            } else {
-                open.remove(name);
-            }
-        }
+        let services = policy.services.iter().map(|(name, service)| (name.as_str(), service));
+        let mut runs = Vec::new();
+        port_runs(services, transport, |first, last, open| runs.push((first, last, open.clone())));
         runs
     }
 

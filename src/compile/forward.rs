@@ -14,13 +14,20 @@ impl Compiler<'_> {
     /// owner.
     pub(super) fn forward(&mut self) {
         let mut rules = vec![self.accept_replies()];
+        rules.extend(self.check_own_in_forward());
+        rules.push(self.accept_errors());
+        self.published();
         if self.has_containers() {
             self.containers_send();
-            self.containers_are_sent();
-            self.published();
             let from = self.says("what containers send", Origin::BuiltIn);
-            let to = self.says("what is sent to containers", Origin::BuiltIn);
             rules.push(when().iifname_in(CONTAINERS).goto("from-containers").because(from));
+        }
+        rules.extend(self.check_others_in_forward());
+        // Whichever interface it leaves by: a bridge that the policy does not name publishes ports, too.
+        rules.push(self.translated_are_published());
+        if self.has_containers() {
+            self.containers_are_sent();
+            let to = self.says("what is sent to containers", Origin::BuiltIn);
             rules.push(when().oifname_in(CONTAINERS).goto("to-containers").because(to));
         }
         let action = self.policy.defaults.forward;
@@ -56,7 +63,8 @@ impl Compiler<'_> {
     /// their engine lets it.
     fn containers_send(&mut self) {
         let containers = &self.policy.containers;
-        let mut rules = vec![self.stay_shut()];
+        let mut rules: Vec<_> = self.check_sources_of_containers().into_iter().collect();
+        rules.push(self.stay_shut());
         if containers.host == Action::Deny {
             rules.push(self.translated_are_published());
         }
@@ -76,8 +84,7 @@ impl Compiler<'_> {
 
     /// What was not translated was routed to a container's own address, past the port that its engine publishes.
     fn containers_are_sent(&mut self) {
-        let mut rules = vec![self.translated_are_published()];
-        rules.extend(self.goto_default("default-incoming", self.policy.defaults.incoming));
+        let rules = self.goto_default("default-incoming", self.policy.defaults.incoming).into_iter().collect();
         let comment = self.says("what is sent to containers", Origin::BuiltIn);
         self.chain("to-containers", comment, rules);
     }

@@ -10,7 +10,7 @@
 //!                    ├─ to-containers ───┘
 //!                    └─ default-forward
 //! filter-output ──────┬─ replies, loopback
-//!                    ├─ revoked: connections that lost their access stay shut
+//!                    ├─ revoked, revoked-udp: connections that lost their access stay shut
 //!                    └─ default-outgoing, where the policy restricts what this machine sends
 //! ```
 //!
@@ -22,6 +22,7 @@
 mod dispatch;
 mod essentials;
 mod forward;
+mod origin;
 mod peers;
 mod revoked;
 mod service;
@@ -37,6 +38,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The priority of base chains on the `raw` level: before connection tracking (`NF_IP_PRI_RAW`).
 const PRIORITY_RAW: i32 = -300;
 
+/// On the `mangle` level: behind connection tracking, before destinations are translated (`NF_IP_PRI_MANGLE`).
+const PRIORITY_AFTER_CONNTRACK: i32 = -150;
+
 /// One before `filter` (`NF_IP_PRI_FILTER`): palisade denies before engines and other firewalls accept.
 const PRIORITY_BEFORE_FILTER: i32 = -1;
 
@@ -50,6 +54,8 @@ pub fn compile(resolved: &Resolved) -> Ruleset {
     compiler.container_set();
     compiler.revoked();
     compiler.drop_blocked();
+    compiler.related();
+    compiler.origins();
     compiler.services();
     compiler.input();
     compiler.forward();
@@ -122,9 +128,11 @@ impl<'a> Compiler<'a> {
 
     fn input(&mut self) {
         let incoming = self.policy.defaults.incoming;
-        let mut rules = vec![self.accept_replies()];
+        let mut rules = vec![self.accept_replies(), self.accept_loopback()];
+        rules.extend(self.check_sources_of_input());
+        rules.push(self.accept_errors());
         rules.extend(self.goto_invalid(incoming));
-        rules.push(self.accept_loopback());
+        rules.push(self.guard_routes());
         rules.extend(self.admit_containers());
         rules.extend(self.dispatch());
         rules.extend(self.ping());
@@ -141,7 +149,8 @@ impl<'a> Compiler<'a> {
     /// What this machine sends begins connections as the policy's default says, and revives none that were ended.
     fn output(&mut self) {
         let outgoing = self.policy.defaults.outgoing;
-        let mut rules = vec![self.accept_replies(), self.accept_loopback_out(), self.stay_shut()];
+        let mut rules = vec![self.accept_replies(), self.accept_loopback_out(), self.accept_errors()];
+        rules.push(self.stay_shut());
         if outgoing != Action::Allow {
             rules.extend(self.essentials_output());
         }

@@ -3,12 +3,22 @@
 
 use crate::resolve::{Interface, Rate, Transport};
 use crate::ruleset::{
-    Cmp, CtKey, Direction, DynsetOp, Element, Expr, IcmpxCode, Key, KeyType, Limit, Log, MapValue, MetaKey,
-    PayloadBase, Register, Reject, Rule, Set, SetFlags, SetRef, SetSpec, Verdict,
+    Cmp, CtKey, Direction, DynsetOp, Element, Expr, FibResult, IcmpxCode, Key, KeyType, Limit, Log, MapValue,
+    MetaKey, PayloadBase, Register, Reject, Rule, Set, SetFlags, SetRef, SetSpec, Verdict, fib_flags,
 };
+use crate::simulate::protocol;
+use std::collections::BTreeSet;
 
 /// `IPS_DST_NAT`: the connection's destination was translated.
 const STATUS_DNAT: u32 = 0x20;
+
+/// RFC 9293, 3.1.
+const TCP_FIN: u8 = 0x01;
+const TCP_SYN: u8 = 0x02;
+const TCP_RST: u8 = 0x04;
+const TCP_ACK: u8 = 0x10;
+/// RFC 9260, 3.2: the type of a chunk, behind a header of 12 bytes.
+const SCTP_INIT: u8 = 1;
 
 /// Where a rule comes from, as its comment tells.
 #[derive(Clone, Copy)]
@@ -112,6 +122,62 @@ impl Statement {
         self.meta(MetaKey::L4proto).cmp(Cmp::Eq, &[number])
     }
 
+    /// `tcp flags syn / fin,syn,rst,ack`: the first packet of a handshake, and none else.
+    pub(super) fn begins_tcp(self) -> Self {
+        self.l4proto(protocol::TCP)
+            .payload(PayloadBase::Transport, 13, 1)
+            .masked(vec![TCP_FIN | TCP_SYN | TCP_RST | TCP_ACK])
+            .cmp(Cmp::Eq, &[TCP_SYN])
+    }
+
+    /// `meta l4proto sctp @th,96,8 0x1`: a packet whose first chunk is INIT, which stands alone in its packet (RFC 9260, 6.10).
+    /// nft's own word for it finds the chunk wherever it stands, for which the kernel goes through all of them.
+    pub(super) fn begins_sctp(self) -> Self {
+        self.l4proto(protocol::SCTP).payload(PayloadBase::Transport, 12, 1).cmp(Cmp::Eq, &[SCTP_INIT])
+    }
+
+    /// `meta l4proto != 6`
+    pub(super) fn l4proto_is_not(self, number: u8) -> Self {
+        self.meta(MetaKey::L4proto).cmp(Cmp::Neq, &[number])
+    }
+
+    fn fib(self, result: FibResult, flags: u32) -> Self {
+        self.add(Expr::Fib { result, flags, dreg: Register::ONE })
+    }
+
+    /// `fib saddr type local`, by an [`address_type`](crate::ruleset::address_type).
+    pub(super) fn source_type(self, kind: u32) -> Self {
+        self.fib(FibResult::Type, fib_flags::SADDR).cmp(Cmp::Eq, &kind.to_ne_bytes())
+    }
+
+    /// `fib saddr . iif type local`: what the address is on the interface that the packet came in by.
+    pub(super) fn source_type_here(self, kind: u32) -> Self {
+        self.fib(FibResult::Type, fib_flags::SADDR | fib_flags::IIF).cmp(Cmp::Eq, &kind.to_ne_bytes())
+    }
+
+    /// `fib daddr type local`
+    pub(super) fn destination_type(self, kind: u32) -> Self {
+        self.fib(FibResult::Type, fib_flags::DADDR).cmp(Cmp::Eq, &kind.to_ne_bytes())
+    }
+
+    /// `fib daddr type != multicast`
+    pub(super) fn destination_type_is_not(self, kind: u32) -> Self {
+        self.fib(FibResult::Type, fib_flags::DADDR).cmp(Cmp::Neq, &kind.to_ne_bytes())
+    }
+
+    /// `fib saddr . iif oif missing`: what is sent to the source would not leave by where this came in.
+    pub(super) fn no_return_path(self) -> Self {
+        self.fib(FibResult::Oif, fib_flags::SADDR | fib_flags::IIF | fib_flags::PRESENT).cmp(Cmp::Eq, &[0])
+    }
+
+    /// `fib saddr oifname { "docker0", "br-*" }`: what is sent to the source would leave by one of these.
+    pub(super) fn source_routes_to<'a>(self, interfaces: impl IntoIterator<Item = &'a Interface> + Clone) -> Self {
+        let elements = interface_elements(interfaces);
+        let spec = SetSpec::new(KeyType::IFNAME, SetFlags::CONSTANT.with(SetFlags::INTERVAL));
+        let set = SetRef::Anonymous(Box::new(Set { spec, elements: elements.into() }));
+        self.fib(FibResult::OifName, fib_flags::SADDR).lookup(set, None, false)
+    }
+
     /// `iifname "lo"`
     pub(super) fn iifname_is(self, name: &str) -> Self {
         self.meta(MetaKey::Iifname).cmp(Cmp::Eq, &padded(name, 0))
@@ -130,6 +196,11 @@ impl Statement {
     /// `iifname != @ssh.on`
     pub(super) fn iifname_not_in(self, set: &str) -> Self {
         self.meta(MetaKey::Iifname).lookup(SetRef::Named(set.to_owned()), None, true)
+    }
+
+    /// `oifname != @containers-if`
+    pub(super) fn oifname_not_in(self, set: &str) -> Self {
+        self.meta(MetaKey::Oifname).lookup(SetRef::Named(set.to_owned()), None, true)
     }
 
     /// `oifname @containers-if`
@@ -171,6 +242,21 @@ impl Statement {
             .source(Version::V6)
             .masked(filled(network(0xffc0, 0)))
             .cmp(Cmp::Eq, &filled(network(0xfe80, 0)))
+    }
+
+    /// `ip6 saddr ::`
+    pub(super) fn source_is_unspecified(self) -> Self {
+        self.version(Version::V6).source(Version::V6).cmp(Cmp::Eq, &[0; 16])
+    }
+
+    /// `ip saddr 127.0.0.0/8`
+    pub(super) fn source_is_loopback(self) -> Self {
+        self.version(Version::V4).payload(PayloadBase::Network, 12, 1).cmp(Cmp::Eq, &[127])
+    }
+
+    /// `ip daddr 127.0.0.0/8`
+    pub(super) fn destination_is_loopback(self) -> Self {
+        self.version(Version::V4).payload(PayloadBase::Network, 16, 1).cmp(Cmp::Eq, &[127])
     }
 
     /// `ip6 hoplimit 255`: sent by a neighbour, since every router takes one off.
@@ -224,17 +310,6 @@ impl Statement {
         })
     }
 
-    /// `update @policy.revoked-v4 { ip saddr . ip daddr . meta l4proto . th sport . th dport }`: the element's time begins anew.
-    pub(super) fn remember_flow(self, version: Version, set: &str) -> Self {
-        self.flow(version).add(Expr::Dynset {
-            set: set.to_owned(),
-            op: DynsetOp::Update,
-            sreg_key: Register::ONE,
-            timeout_ms: 0,
-            exprs: Vec::new(),
-        })
-    }
-
     /// Where a packet comes from and goes to, as [`KeyType::FLOW_V4`] and [`KeyType::FLOW_V6`] lay it out.
     fn flow(self, version: Version) -> Self {
         let (source, destination, len, words) = match version {
@@ -275,16 +350,35 @@ impl Statement {
         self.meta(MetaKey::L4proto).lookup(SetRef::Named(map.to_owned()), Some(Register::Verdict), false)
     }
 
+    /// `ip saddr`, `ip6 saddr & ffff:ffff:ffff:ffff::`: whom a limit counts.
+    fn counted_source(self, version: Version) -> Self {
+        let source = self.version(version).source(version);
+        match version {
+            Version::V4 => source,
+            Version::V6 => source.masked([[0xff; 8], [0; 8]].concat()),
+        }
+    }
+
     /// `update @ssh.limit-v4 { ip saddr limit rate over 6/minute burst 6 packets }`: goes on for what exceeds the rate.
     pub(super) fn source_exceeds(self, version: Version, set: &str, rate: Rate) -> Self {
-        let limit = Limit { rate: rate.count.into(), unit: rate.unit, burst: rate.count, over: true };
-        self.version(version).source(version).add(Expr::Dynset {
+        self.counted_source(version).add(Expr::Dynset {
             set: set.to_owned(),
             op: DynsetOp::Update,
             sreg_key: Register::ONE,
             timeout_ms: 0,
-            exprs: vec![Expr::Limit(limit)],
+            exprs: vec![Expr::Limit(over(rate))],
         })
+    }
+
+    /// `ip saddr != @ssh.limit-v4`, behind a rule that adds it: the set was full. A lookup that finds an element would run
+    /// its limit once more; one that is met by there being none runs nothing.
+    pub(super) fn source_is_not_counted(self, version: Version, set: &str) -> Self {
+        self.counted_source(version).lookup(SetRef::Named(set.to_owned()), None, true)
+    }
+
+    /// `limit rate over 120/minute burst 120 packets`
+    pub(super) fn exceeds(self, rate: Rate) -> Self {
+        self.add(Expr::Limit(over(rate)))
     }
 
     /// `limit rate 10/minute`
@@ -347,6 +441,11 @@ impl Statement {
     }
 }
 
+/// A bucket that holds what comes back in one unit.
+fn over(rate: Rate) -> Limit {
+    Limit { rate: rate.count.into(), unit: rate.unit, burst: rate.count, over: true }
+}
+
 /// An anonymous set or map, as nft makes one of `{ ... }`.
 fn anonymous(key: KeyType, value: Option<MapValue>, mut elements: Vec<Element>) -> SetRef {
     elements.sort_unstable();
@@ -366,9 +465,12 @@ fn padded(name: &str, fill: u8) -> [u8; 16] {
 /// Interfaces as elements of an `ifname` interval set: a wildcard is the range of all names that begin so. What a
 /// wildcard covers is left out, since the kernel refuses intervals that overlap.
 pub(super) fn interface_elements<'a>(interfaces: impl IntoIterator<Item = &'a Interface> + Clone) -> Vec<Element> {
-    let all = interfaces.clone();
+    let wildcards: BTreeSet<&str> =
+        interfaces.clone().into_iter().filter(|one| one.wildcard).map(|one| one.name.as_str()).collect();
+    // A wildcard does not cover itself. Names are short, and lists of them may be long.
     let covered = |one: &Interface| {
-        all.clone().into_iter().any(|other| other.wildcard && other != one && one.name.starts_with(&other.name))
+        let longest = one.name.len().saturating_sub(one.wildcard.into());
+        (0..=longest).filter_map(|end| one.name.get(..end)).any(|begin| wildcards.contains(begin))
     };
     let mut elements: Vec<Element> = interfaces
         .into_iter()

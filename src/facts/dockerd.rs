@@ -51,7 +51,7 @@ fn options_of(arguments: &[String], folder: &Path) -> Result<DockerOptions, Stri
     Ok(options(arguments, &file, &path.display().to_string()))
 }
 
-fn options(arguments: &[String], file: &Value, path: &str) -> DockerOptions {
+pub(super) fn options(arguments: &[String], file: &Value, path: &str) -> DockerOptions {
     let given =
         |name: &str| value(arguments, name).map(|value| !["false", "0", "f", "F", "FALSE", "False"].contains(&value));
     let in_file = |name: &str| file.get(name).and_then(Value::as_bool);

@@ -184,7 +184,7 @@ fn open(path: &Path) -> Result<UnixStream, Errno> {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Problem {
+pub(super) enum Problem {
     /// Another status than success, and the message that came with it.
     Status(u16, String),
     /// Something that is no such answer.
@@ -192,7 +192,7 @@ enum Problem {
 }
 
 /// Reads an answer of HTTP: its status, and the JSON behind its head.
-fn parse(answer: &[u8]) -> Result<Value, Problem> {
+pub(super) fn parse(answer: &[u8]) -> Result<Value, Problem> {
     let form = |what: &str| Problem::Form(what.to_owned());
     let end =
         answer.windows(4).position(|four| four == b"\r\n\r\n").ok_or_else(|| form("something other than HTTP"))?;

@@ -2,7 +2,7 @@
 
 use super::trusted::{MAX_LIST, Refusal, Trusted};
 use super::undecodable;
-use crate::policy::{Span, decode, not_utf8, quote};
+use crate::policy::{Span, decode, not_utf8, number_at, quote};
 use crate::progress::doing;
 use crate::resolve::{AddressList, ListReader};
 use std::io::{BufRead, BufReader};
@@ -16,31 +16,34 @@ pub(super) fn read(path: &Path, source: usize) -> Result<AddressList, Refusal> {
     let _doing = doing(format!("reading {}", quote(&path.display().to_string())));
     let trusted = Trusted::open(path, MAX_LIST)?;
     let mut reader = BufReader::with_capacity(BUFFER, trusted.reader());
-    let (mut list, mut line, mut before, mut bytes) = (ListReader::new(source), Vec::new(), 0_u32, 0);
+    let (mut list, mut lines, mut bytes) = (ListReader::new(source), Vec::new(), 0);
     loop {
-        line.clear();
-        match reader.read_until(b'\n', &mut line) {
+        lines.clear();
+        // Ends within none, since a carriage return that does not end a line by itself stands before a line feed.
+        match reader.read_until(b'\n', &mut lines) {
             Ok(0) => return Ok(list.finish()),
             Ok(read) => bytes += read as u64,
             Err(error) => return Err(trusted.unreadable(&error)),
         }
         trusted.check_size(bytes)?;
-        list.line(text(&line, before, path)?);
-        before = before.saturating_add(1);
+        list.lines(text(&lines, list.count(), path)?);
     }
 }
 
-/// A line's text, with so many lines before it; of the first line without a byte order mark.
-fn text<'a>(line: &'a [u8], before: u32, path: &Path) -> Result<&'a str, Refusal> {
+/// The text of lines, with so many lines before them; of the first without a byte order mark.
+fn text<'a>(lines: &'a [u8], before: u32, path: &Path) -> Result<&'a str, Refusal> {
     let name = || path.display().to_string();
-    match std::str::from_utf8(line) {
+    match std::str::from_utf8(lines) {
         Ok(text) if before > 0 => Ok(text),
         Err(error) if before > 0 => {
-            let byte = line.get(error.valid_up_to()).copied().unwrap_or_default();
-            let span = Span { line: before.saturating_add(1), ..Span::default() };
+            let valid =
+                lines.get(..error.valid_up_to()).and_then(|valid| std::str::from_utf8(valid).ok()).unwrap_or("");
+            let byte = lines.get(valid.len()).copied().unwrap_or_default();
+            let line = before.saturating_add(number_at(valid, valid.len()));
+            let span = Span { line, ..Span::default() };
             Err(undecodable(not_utf8(&name(), byte, span)))
         }
         // The first line tells whether the whole file is UTF-16.
-        _ => decode(line, &name()).map_err(|problem| undecodable(*problem)),
+        _ => decode(lines, &name()).map_err(|problem| undecodable(*problem)),
     }
 }

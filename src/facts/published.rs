@@ -34,7 +34,7 @@ pub fn published_ports(kind: EngineKind, socket: &Path) -> Result<Vec<PublishedP
 }
 
 /// Reads the list of running containers; what it does not understand is none of a container that publishes a port.
-fn read(engine: EngineKind, said: &Value) -> Vec<PublishedPort> {
+pub(super) fn read(engine: EngineKind, said: &Value) -> Vec<PublishedPort> {
     let mut ports = Vec::new();
     for container in said.as_array().into_iter().flatten() {
         let name = container["Names"].as_array().and_then(|names| names.first()?.as_str());

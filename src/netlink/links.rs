@@ -86,7 +86,7 @@ impl Routing {
 }
 
 /// An interface, and the number of its master.
-fn read_link(message: &Message<'_>) -> Option<(Link, Option<u32>)> {
+pub(super) fn read_link(message: &Message<'_>) -> Option<(Link, Option<u32>)> {
     if message.kind != rt::NEWLINK {
         return None;
     }
@@ -100,7 +100,7 @@ fn read_link(message: &Message<'_>) -> Option<(Link, Option<u32>)> {
     Some((Link { index, name: fields.string(rt::IFNAME)?, kind, ..Link::default() }, master))
 }
 
-fn read_address(message: &Message<'_>) -> Option<(u32, (IpAddr, u8))> {
+pub(super) fn read_address(message: &Message<'_>) -> Option<(u32, (IpAddr, u8))> {
     if message.kind != rt::NEWADDR {
         return None;
     }

@@ -23,6 +23,7 @@ mod live;
 mod lookup;
 mod members;
 mod problem;
+mod readers;
 pub mod route;
 mod set;
 mod snapshot;
@@ -45,9 +46,11 @@ pub use links::Link;
 pub use live::{Live, LiveSets};
 pub use members::{Members, members};
 pub use problem::{EncodeError, Problem};
+#[doc(hidden)]
+pub use readers::read_everything;
 pub use snapshot::{Known, Reading, Snapshot};
 pub use socket::Socket;
-pub use sockets::{ListeningSocket, TcpSocket, listening_sockets, tcp_sockets};
+pub use sockets::{ConnectedSocket, ListeningSocket, TcpSocket, connected_sockets, listening_sockets, tcp_sockets};
 pub use stored::{from_bytes, to_bytes};
 pub use topology::RoutedLink;
 

@@ -206,7 +206,7 @@ fn write_link(bytes: &mut Vec<u8>, seq: u32, flags: u16, index: u32) {
 }
 
 /// The name of an interface.
-fn read_link(message: &Message<'_>) -> Option<String> {
+pub(super) fn read_link(message: &Message<'_>) -> Option<String> {
     if message.kind != rt::NEWLINK {
         return None;
     }

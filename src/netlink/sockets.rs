@@ -1,4 +1,4 @@
-//! The sockets on which this machine can be reached, and its TCP connections (`sock_diag`).
+//! The sockets on which this machine can be reached, and those that are connected (`sock_diag`).
 //!
 //! `/proc/net/tcp6` does not tell whether a socket takes IPv4 too, nor by which interface alone it is reached, and takes the
 //! kernel several times as long: it goes through the table of connections line by line.
@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// What asking for them is called in errors.
-const DOING: &str = "the list of listening sockets";
+const DOING: &str = "the list of sockets";
 /// How often they are asked for when the list changes meanwhile; the last is taken as it is.
 const ATTEMPTS: u32 = 5;
 
@@ -100,7 +100,7 @@ pub fn tcp_sockets() -> Result<Vec<TcpSocket>, NetlinkError> {
     Ok(found)
 }
 
-fn read_tcp(message: &Message<'_>) -> Option<TcpSocket> {
+pub(super) fn read_tcp(message: &Message<'_>) -> Option<TcpSocket> {
     let head = answer(message)?;
     let state = u32::from(*head.get(diag::STATE)?);
     let remote = SocketAddr::new(address(head, diag::REMOTE_ADDRESS)?, port(head, diag::REMOTE_PORT)?);
@@ -109,6 +109,52 @@ fn read_tcp(message: &Message<'_>) -> Option<TcpSocket> {
         remote: (state != diag::LISTEN).then_some(remote),
         inode: word(head, diag::INODE)?.into(),
     })
+}
+
+/// A TCP connection or a connected UDP socket, as this end has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ConnectedSocket {
+    /// [`protocol::TCP`] or [`protocol::UDP`].
+    pub protocol: u8,
+    /// This machine's address and port.
+    pub local: SocketAddr,
+    /// The other's.
+    pub remote: SocketAddr,
+}
+
+/// The connections over which something may still be sent or received, of TCP where one side has closed it, too. It takes no
+/// capability.
+///
+/// # Errors
+///
+/// As [`listening_sockets`].
+pub fn connected_sockets() -> Result<Vec<ConnectedSocket>, NetlinkError> {
+    const OPEN: [u32; 6] =
+        [diag::ESTABLISHED, diag::FIN_WAIT1, diag::FIN_WAIT2, diag::CLOSE_WAIT, diag::LAST_ACK, diag::CLOSING];
+    let channel = Channel::open(mnl::Bus::SockDiag)?;
+    let connected = |protocol, family, states: &[u32]| {
+        let states = states.iter().fold(0, |all, state| all | 1 << state);
+        dump(&channel, Request { protocol, family, states }, |message| read_connected(message, protocol))
+    };
+    let mut found = connected(protocol::TCP, None, &OPEN)?;
+    for family in [diag::AF_INET, diag::AF_INET6] {
+        found.extend(connected(protocol::UDP, Some(family), &[diag::ESTABLISHED])?);
+    }
+    Ok(found)
+}
+
+/// `None` inside for a connection that nobody reads from and that sends nothing more: it was closed here, and waits for the
+/// other side to close it.
+fn read_connected(message: &Message<'_>, protocol: u8) -> Option<Option<ConnectedSocket>> {
+    let head = answer(message)?;
+    let end = |at, port_at| Some(SocketAddr::new(address(head, at)?.to_canonical(), port(head, port_at)?));
+    let socket = ConnectedSocket {
+        protocol,
+        local: end(diag::ADDRESS, diag::PORT)?,
+        remote: end(diag::REMOTE_ADDRESS, diag::REMOTE_PORT)?,
+    };
+    let abandoned = u32::from(*head.get(diag::STATE)?) == diag::FIN_WAIT2 && word(head, diag::INODE)? == 0;
+    Some((!abandoned).then_some(socket))
 }
 
 /// Which sockets are asked for.
@@ -168,7 +214,7 @@ fn dump<T>(
 }
 
 /// A socket and the index of its interface; `None` inside for one without a port, which hears nobody.
-fn read(message: &Message<'_>, protocol: u8) -> Option<Option<(ListeningSocket, u32)>> {
+pub(super) fn read(message: &Message<'_>, protocol: u8) -> Option<Option<(ListeningSocket, u32)>> {
     let head = answer(message)?;
     let fields = Fields::<{ diag::END }>::read(message.payload.get(diag::ANSWER..)?)?;
     let (address, port) = (address(head, diag::ADDRESS)?, port(head, diag::PORT)?);
@@ -248,7 +294,7 @@ mod tests {
             Writer::message(&mut message, diag::BY_FAMILY, 0, 0, &bytes).finish();
             let _ = (read_all(&bytes), read_all(&message));
             for message in Messages::new(&message) {
-                let _ = read_tcp(&message);
+                let _ = (read_tcp(&message), read_connected(&message, protocol::TCP));
             }
         }
     }

@@ -70,7 +70,7 @@ impl Routing {
 
 /// The interfaces that a route leaves by, each with whether it leads everywhere. None of a route to this machine itself, or
 /// to the neighbours that every link has.
-fn read_networks(message: &Message<'_>) -> Option<Vec<(u32, bool)>> {
+pub(super) fn read_networks(message: &Message<'_>) -> Option<Vec<(u32, bool)>> {
     let (kind, index) = read_route(message)?;
     let everywhere = *message.payload.get(1)? == 0;
     if kind != RouteKind::Unicast {

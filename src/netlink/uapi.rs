@@ -215,7 +215,11 @@ pub mod ct {
     pub const PROTOINFO_TCP: u16 = 1;
     pub const PROTOINFO_END: usize = 2;
     pub const TCP_STATE: u16 = 1;
-    pub const TCP_END: usize = 2;
+    /// `struct nf_ct_tcp_flags` of who began: flags, and which of them are meant.
+    pub const TCP_FLAGS: u16 = 4;
+    pub const TCP_END: usize = 5;
+    /// `IP_CT_TCP_FLAG_BE_LIBERAL`.
+    pub const TCP_LIBERAL: u8 = 0x08;
 }
 
 /// Routes and links (`rtnetlink.h`), whose numbers are in the machine's own byte order.
@@ -288,10 +292,15 @@ pub mod diag {
     pub const REMOTE_ADDRESS: usize = 24;
     pub const INTERFACE: usize = 40;
     pub const INODE: usize = 68;
-    /// `TCP_ESTABLISHED`, `TCP_CLOSE`, `TCP_LISTEN`.
+    /// `TCP_ESTABLISHED` and its neighbours.
     pub const ESTABLISHED: u32 = 1;
+    pub const FIN_WAIT1: u32 = 4;
+    pub const FIN_WAIT2: u32 = 5;
     pub const CLOSE: u32 = 7;
+    pub const CLOSE_WAIT: u32 = 8;
+    pub const LAST_ACK: u32 = 9;
     pub const LISTEN: u32 = 10;
+    pub const CLOSING: u32 = 11;
     /// `INET_DIAG_SKV6ONLY`.
     pub const ONLY_SIX: u16 = 11;
     pub const END: usize = 12;

@@ -1,5 +1,7 @@
 //! Problems of a policy: what is wrong, where, and what to write instead.
 
+use super::lines::{before, is_break, outside_break};
+use super::place::floor;
 use crate::printable::printable;
 use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde::Serialize;
@@ -125,8 +127,7 @@ impl Sources {
     /// The column of a span's first character: characters counted from 1.
     #[must_use]
     pub fn column(&self, span: Span) -> usize {
-        let before = self.text(span).get(..span.start).unwrap_or("");
-        1 + before.chars().rev().take_while(|&c| c != '\n').count()
+        1 + before(self.text(span), span.start).chars().count()
     }
 }
 
@@ -272,26 +273,30 @@ struct Excerpt<'a> {
     range: std::ops::Range<usize>,
 }
 
-/// Cuts an excerpt out before rendering: a file may have a hundred megabytes, or one line of a megabyte.
+/// Cuts an excerpt out before rendering: a file may have a hundred megabytes, or one line of a megabyte. The range lies
+/// within the text whatever the span says, since the renderer takes no other.
 fn excerpt(sources: &Sources, span: Span) -> Option<Excerpt<'_>> {
     let text: &str = &sources.0.get(span.source)?.text;
-    let head = text.get(..span.start)?;
+    let start = outside_break(text, floor(text, span.start));
+    let end = floor(text, span.end).max(start);
+    let head = text.get(..start)?;
+    let from = head.char_indices().rev().take(CONTEXT).take_while(|&(_, c)| !is_break(c)).last();
+    let from = from.map_or(start, |(index, _)| index);
     // Only the first line of a span that runs over several: the rest is further down, and often is the whole file.
-    let underlined = text.get(span.start..span.end)?.lines().next().unwrap_or("");
-    let tail = text.get(span.start + underlined.len()..)?;
-    let from = head.char_indices().rev().take(CONTEXT).take_while(|&(_, c)| c != '\n').last();
-    let from = from.map_or(span.start, |(index, _)| index);
-    let until = tail
-        .char_indices()
-        .take(CONTEXT)
-        .find(|&(_, c)| c == '\n')
-        .map_or_else(|| tail.char_indices().nth(CONTEXT).map_or(tail.len(), |(index, _)| index), |(index, _)| index);
-    let begin = span.start - from;
-    let whole = head.get(..from).is_some_and(|before| before.is_empty() || before.ends_with('\n'));
-    let kept: usize = underlined.char_indices().nth(CONTEXT).map_or(underlined.len(), |(index, _)| index);
-    let end = if kept < underlined.len() { span.start + kept } else { span.start + underlined.len() + until };
-    let text = text.get(from..end)?;
-    Some(Excerpt { text: text.trim_end_matches('\r'), whole, range: begin..begin + kept })
+    let underlined = beginning(text.get(start..end)?);
+    let tail = match underlined.chars().count() {
+        CONTEXT => "",
+        _ => beginning(text.get(start + underlined.len()..)?),
+    };
+    let range = start - from..start - from + underlined.len();
+    let whole = head.get(..from).is_some_and(|before| before.is_empty() || before.ends_with(is_break));
+    Some(Excerpt { text: text.get(from..start + underlined.len() + tail.len())?, whole, range })
+}
+
+/// A text's first line without its break, or as much of it as is shown.
+fn beginning(text: &str) -> &str {
+    let end = text.char_indices().enumerate().find(|&(count, (_, c))| count == CONTEXT || is_break(c));
+    end.and_then(|(_, (index, _))| text.get(..index)).unwrap_or(text)
 }
 
 /// What the user typed, for a message: in backquotes, one line, not too long, nothing a terminal would obey.

@@ -4,6 +4,7 @@
 //! [`Diagnostic`]s.
 
 mod diagnostic;
+mod lines;
 mod model;
 mod place;
 mod read;
@@ -11,6 +12,7 @@ mod syntax;
 mod yaml;
 
 pub use diagnostic::{Diagnostic, Problem, Problems, Source, Sources, Span, list, nearest, quote, render};
+pub(crate) use lines::{is_break, lines, number_at};
 pub use model::{Containers, Defaults, Expectation, Given, Group, List, Peer, Policy, Service, Spanned, Text};
 pub use read::{CONTAINERS_KEYS, DEFAULTS_KEYS, EXPECT_KEYS, LOG_KEYS, PEER_KEYS, POLICY_KEYS, SERVICE_KEYS};
 
@@ -80,8 +82,8 @@ pub fn decode<'a>(bytes: &'a [u8], file: &str) -> Result<&'a str, Box<Diagnostic
             let valid = error.valid_up_to();
             let before =
                 without_byte_order_mark(std::str::from_utf8(bytes.get(..valid).unwrap_or(&[])).unwrap_or(""));
-            let line = u32::try_from(1 + before.matches('\n').count()).unwrap_or(u32::MAX);
-            let span = Span { source: 0, start: before.len(), end: before.len() + '\u{fffd}'.len_utf8(), line };
+            let (start, line) = (before.len(), number_at(before, before.len()));
+            let span = Span { source: 0, start, end: start + '\u{fffd}'.len_utf8(), line };
             let byte = bytes.get(valid).copied().unwrap_or(0);
             Err(Box::new(not_utf8(file, byte, span)))
         }

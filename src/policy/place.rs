@@ -1,6 +1,7 @@
 //! Places in the text as the YAML reader tells them, and the bounds it keeps.
 
 use super::diagnostic::Span;
+use super::lines::lines;
 use serde_saphyr::Location;
 
 /// How deep lists and mappings may be nested: a policy needs five.
@@ -23,13 +24,12 @@ pub(super) fn span_of(location: Location, text: &str) -> Span {
 fn offset_of(location: Location, text: &str) -> usize {
     let line = usize::try_from(location.line()).unwrap_or(usize::MAX).saturating_sub(1);
     let column = usize::try_from(location.column()).unwrap_or(usize::MAX).saturating_sub(1);
-    let lines = text.split_inclusive('\n');
-    let before: usize = lines.clone().take(line).map(str::len).sum();
-    let line = lines.clone().nth(line).unwrap_or("");
+    let before: usize = lines(text).take(line).map(str::len).sum();
+    let line = lines(text).nth(line).unwrap_or("");
     before + line.char_indices().nth(column).map_or(line.trim_end().len(), |(at, _)| at)
 }
 
 /// The nearest character boundary at or before an offset.
-fn floor(text: &str, offset: usize) -> usize {
+pub(super) fn floor(text: &str, offset: usize) -> usize {
     (0..=offset.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0)
 }

@@ -1,6 +1,7 @@
 //! What the YAML reader complains about, said in plain words.
 
 use super::diagnostic::{Diagnostic, Span, quote};
+use super::lines::{before, is_break, lines, number_at};
 use super::place::{MAX_DEPTH, MAX_NODES, span_of};
 use serde_saphyr::granit_parser::ErrorKind;
 use serde_saphyr::{Error, ExternalMessageSource, budget::BudgetBreach};
@@ -157,7 +158,7 @@ fn unclosed(span: Span) -> Diagnostic {
 fn open_bracket(text: &str, span: Span) -> Option<Span> {
     let mut open = Vec::new();
     let mut start = 0;
-    for (number, line) in (1..span.line).zip(text.split_inclusive('\n')) {
+    for (number, line) in (1..span.line).zip(lines(text)) {
         let mut quote = None;
         let mut previous = ' ';
         for (at, c) in line.char_indices() {
@@ -187,8 +188,7 @@ fn first_line(message: &str) -> &str {
 
 /// Whether a tab stands before the span on its line, with nothing but blanks around it.
 fn in_indentation_with_tab(text: &str, span: Span) -> bool {
-    let before = text.get(..span.start).unwrap_or("");
-    let line = before.rsplit('\n').next().unwrap_or("");
+    let line = before(text, span.start);
     let blank = line.chars().all(|c| c == ' ' || c == '\t');
     blank && (line.contains('\t') || text.get(span.start..).is_some_and(|rest| rest.starts_with('\t')))
 }
@@ -197,8 +197,7 @@ fn in_indentation_with_tab(text: &str, span: Span) -> bool {
 fn end_of(text: &str) -> Span {
     let end = text.trim_end().len();
     let start = text[..end].char_indices().next_back().map_or(0, |(at, _)| at);
-    let line = u32::try_from(1 + text[..start].matches('\n').count()).unwrap_or(u32::MAX);
-    Span { source: 0, start, end, line }
+    Span { source: 0, start, end, line: number_at(text, start) }
 }
 
 /// At least one character, so that there is something to underline.
@@ -210,6 +209,6 @@ fn visible(span: Span, text: &str) -> Span {
     if span.end > span.start {
         return span;
     }
-    let width = rest.chars().next().filter(|&c| c != '\n').map_or(0, char::len_utf8);
+    let width = rest.chars().next().filter(|&c| !is_break(c)).map_or(0, char::len_utf8);
     Span { end: span.start + width, ..span }
 }

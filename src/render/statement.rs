@@ -118,6 +118,10 @@ impl Reader<'_> {
                 }
                 self.words.push(format!("{op} @{} {{ {} }}", name(set), element.join(" ")));
             }
+            Expr::Fib { result, flags, dreg } => {
+                let (text, kind) = field::fib(*result, *flags);
+                self.load(*dreg, text, kind, result.len(*flags));
+            }
             Expr::Verdict(value) => self.words.push(verdict(value)),
             Expr::Counter { packets: 0, bytes: 0 } => self.words.push("counter".to_owned()),
             Expr::Counter { packets, bytes } => {
@@ -292,10 +296,6 @@ impl Reader<'_> {
                 let not = if *inverted { "!= " } else { "" };
                 self.words.push(format!("{} {not}{}", operand.text(), operand.kind.range(first, last)));
             }
-            Foreign::Fib { result, flags, dreg } => {
-                let kind = if *result == 3 { Kind::AddressType } else { Kind::HostNumber };
-                self.load(*dreg, foreign::fib(*result, *flags), kind, 4);
-            }
             Foreign::Nat(nat) => self.nat(nat),
             Foreign::Masquerade { ports, flags } => self.translate("masquerade", *ports, *flags),
             Foreign::Redirect { ports, flags } => self.translate("redirect", *ports, *flags),
@@ -360,7 +360,8 @@ impl Reader<'_> {
             let network =
                 prefix_len(mask).filter(|_| mask_only && equality && kind.is_address() && data.len() == full_len);
             let flags = kind.flags(mask).filter(|_| mask_only && op == Cmp::Neq && is_zero(data));
-            match (network, flags) {
+            let among = kind.flags_among(data, mask).filter(|_| mask_only && equality);
+            match (network, flags.or_else(|| among.map(|among| format!("{sign}{among}")))) {
                 (Some(len), _) => format!("{text} {sign}{}", kind.network(data, len)),
                 (None, Some(flags)) => format!("{text} {flags}"),
                 (None, None) => {

@@ -16,9 +16,13 @@ pub(super) enum Kind {
     Icmpv6Type,
     CtState,
     CtStatus,
+    /// The flags of a TCP header, 1 byte.
+    TcpFlags,
     Ifname,
     /// What an address is to this machine, `RTN_*` in host order.
     AddressType,
+    /// Whether there is one: 1 byte.
+    Presence,
     /// A number in network order.
     Number,
     /// A number in host order.
@@ -93,6 +97,17 @@ const CT_STATUSES: &[(u32, &str)] = &[
     (0x200, "dying"),
 ];
 
+const TCP_FLAGS: &[(u8, &str)] = &[
+    (0x01, "fin"),
+    (0x02, "syn"),
+    (0x04, "rst"),
+    (0x08, "psh"),
+    (0x10, "ack"),
+    (0x20, "urg"),
+    (0x40, "ecn"),
+    (0x80, "cwr"),
+];
+
 /// nft's names of types beyond those that [`KeyType::name`] has: number, name, how the bytes are meant.
 const OTHER_TYPES: &[(u32, &str, Kind)] = &[
     (2, "nf_proto", Kind::Nfproto),
@@ -139,8 +154,13 @@ impl Kind {
             Self::Number => (bytes.len() <= 8).then(|| big_endian(bytes).to_string()),
             Self::HostNumber => host_word(bytes).map(|word| word.to_string()),
             Self::AddressType => host_word(bytes).map(super::foreign::address_type),
+            Self::Presence => match bytes {
+                [0] => Some("missing".to_owned()),
+                [1] => Some("exists".to_owned()),
+                _ => None,
+            },
             Self::HostHex => host_word(bytes).map(|word| format!("{word:#x}")),
-            Self::Bytes => None,
+            Self::TcpFlags | Self::Bytes => None,
         }
         .unwrap_or_else(|| hex(bytes))
     }
@@ -160,6 +180,18 @@ impl Kind {
         let mut address = leading.to_vec();
         address.resize(if self == Self::Ipv4 { 4 } else { 16 }, 0);
         format!("{}/{prefix_len}", self.value(&address))
+    }
+
+    /// Flags of TCP of which some must be set and the others not, as nft writes them: `syn / fin,syn,rst,ack`. `None` where
+    /// nft has another word: for one flag, or for none that must be set.
+    pub(super) fn flags_among(self, set: &[u8], among: &[u8]) -> Option<String> {
+        let (Self::TcpFlags, &[set], &[among]) = (self, set, among) else { return None };
+        let names = |flags: u8| {
+            let names = TCP_FLAGS.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, name)| *name);
+            names.collect::<Vec<_>>().join(",")
+        };
+        (set != 0 && set & !among == 0 && among.count_ones() > 1)
+            .then(|| format!("{} / {}", names(set), names(among)))
     }
 
     /// The flags of a mask, as a list that nft takes to mean "any of them"; `None` when not all have a name.

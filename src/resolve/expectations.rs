@@ -5,6 +5,7 @@ use super::{Expectation, not_empty, ports};
 use crate::facts::Facts;
 use crate::policy::{self, Diagnostic, Given, List, Peer, Policy};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// One for each item of `allow` or `deny`, so that each has a place of its own.
 pub(super) fn resolve<'a>(
@@ -16,6 +17,7 @@ pub(super) fn resolve<'a>(
     let mut all = Vec::new();
     for typed in &policy.expectations {
         let (any, group) = resolver.sources(&typed.from, problems);
+        let addresses = Arc::new(group.addresses);
         sources_are_named(&typed.from, typed, problems);
         let on = typed.on.here().map(|list| peers::interfaces(list, "on", problems)).unwrap_or_default();
         not_empty(&typed.on, "on", problems);
@@ -39,7 +41,7 @@ pub(super) fn resolve<'a>(
                 ports,
                 protocols,
                 any,
-                addresses: group.addresses.clone(),
+                addresses: Arc::clone(&addresses),
                 interfaces: group.interfaces.clone(),
                 on: on.clone(),
             });

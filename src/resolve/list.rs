@@ -2,7 +2,7 @@
 //! wrong.
 
 use super::{Fault, address, values};
-use crate::policy::{Diagnostic, Span, quote};
+use crate::policy::{Diagnostic, Span, is_break, lines, quote};
 use crate::ruleset::{AddressRange, Addresses, Intervals};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -25,7 +25,7 @@ impl AddressList {
     #[must_use]
     pub fn of_text(source: usize, text: &str) -> Self {
         let mut reader = ListReader::new(source);
-        text.split_inclusive('\n').for_each(|line| reader.line(line));
+        reader.lines(text);
         reader.finish()
     }
 }
@@ -50,8 +50,18 @@ impl ListReader {
         Self { source, ..Self::default() }
     }
 
-    /// Takes the next line, with or without its end.
-    pub fn line(&mut self, line: &str) {
+    /// How many lines have been taken.
+    #[must_use]
+    pub const fn count(&self) -> u32 {
+        self.line
+    }
+
+    /// Takes the next lines, which end where a policy's do, the last with or without its end.
+    pub fn lines(&mut self, text: &str) {
+        lines(text).for_each(|line| self.line(line));
+    }
+
+    fn line(&mut self, line: &str) {
         self.line = self.line.saturating_add(1);
         let content = line.split('#').next().unwrap_or("");
         let item = content.trim();
@@ -72,7 +82,7 @@ impl ListReader {
         }
         let start = self.wrong.len() + content.len() - content.trim_start().len();
         self.wrong.push_str(line);
-        if !line.ends_with('\n') {
+        if !line.ends_with(is_break) {
             self.wrong.push('\n');
         }
         let span = Span { source: self.source, start, end: start + item.len(), line: self.line };

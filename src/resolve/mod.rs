@@ -8,13 +8,16 @@ mod list;
 mod peers;
 mod ports;
 mod resolved;
+mod runs;
 mod values;
 
 pub use crate::ports::{Ports, Transport};
 pub use list::{AddressList, ListReader};
+pub(crate) use runs::port_runs;
+
 pub use resolved::{
     Action, ContainerLines, Containers, DefaultLines, Defaults, Expectation, Group, Interface, Line, Peers, Rate,
-    Resolved, Service,
+    Resolved, ReversePath, Service,
 };
 
 use crate::facts::Facts;
@@ -63,14 +66,15 @@ pub fn resolve(policy: &Policy, facts: &Facts) -> Result<Resolved, Vec<Diagnosti
     for service in &policy.services {
         services.insert(service.name.value.clone(), resolve_service(service, facts, &mut resolver, &mut problems));
     }
+    runs::check(&policy.services, &services, &mut problems);
     let block = resolver.peers(&policy.block, Role::Block, &mut problems);
     let defaults = resolve_defaults(&policy.defaults, &mut problems);
     let expectations = expectations::resolve(policy, facts, &mut resolver, &mut problems);
     let log_denied = value(&policy.log_denied, &mut problems, values::rate_or_off).unwrap_or(Some(LOG_DENIED));
+    let groups = resolver.used_groups(&mut problems);
     if !problems.is_empty() {
         return Err(problems);
     }
-    let groups = resolver.used_groups();
     Ok(Resolved {
         file: policy.file.clone(),
         defaults,
@@ -81,6 +85,7 @@ pub fn resolve(policy: &Policy, facts: &Facts) -> Result<Resolved, Vec<Diagnosti
         containers,
         log_denied,
         expectations,
+        kernel: facts.kernel,
     })
 }
 
@@ -105,6 +110,8 @@ fn resolve_defaults(typed: &policy::Defaults, problems: &mut Vec<Diagnostic>) ->
         outgoing: read("outgoing", &typed.outgoing, &verdicts, otherwise.outgoing),
         forward: read("forward", &typed.forward, &verdicts, otherwise.forward),
         ping: read("ping", &typed.ping, &verdicts[..2], otherwise.ping),
+        reverse_path: value(&typed.reverse_path, problems, |text| values::reverse_path(&text.value))
+            .unwrap_or(otherwise.reverse_path),
     }
 }
 
@@ -136,6 +143,7 @@ fn default_lines(typed: &policy::Defaults) -> DefaultLines {
         outgoing: line(&typed.outgoing),
         forward: line(&typed.forward),
         ping: line(&typed.ping),
+        reverse_path: line(&typed.reverse_path),
     }
 }
 

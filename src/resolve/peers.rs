@@ -1,6 +1,6 @@
 //! Who may be where: groups, files and the lists that name them.
 
-use super::{Fault, Group, Interface, Peers, address, values};
+use super::{Fault, Group, Interface, Line, Peers, address, values};
 use crate::facts::Facts;
 use crate::policy::{self, Diagnostic, Given, List, Peer, Policy, Span, Text, list, nearest, quote};
 use crate::ruleset::{AddressRange, Addresses};
@@ -17,6 +17,12 @@ const PRIVATE: [AddressRange; 4] = [
         Ipv6Addr::new(0xfdff, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff),
     ),
 ];
+
+/// How many addresses, networks, ranges and interfaces all lists may have together, a group's counted wherever it is used.
+const MAX_MEMBERS: usize = 8 << 20;
+
+/// How many unknown names are compared with those that there are.
+const MAX_GUESSES: usize = 100;
 
 /// The groups that every policy has.
 const BUILT_IN: [&str; 2] = ["private", "containers"];
@@ -40,15 +46,6 @@ struct Members<'a> {
     interfaces: BTreeSet<Interface>,
 }
 
-impl Members<'_> {
-    fn addresses(&self) -> Addresses {
-        let typed = self.ranges.iter().copied().collect();
-        let parts: Vec<&Addresses> =
-            self.files.iter().copied().chain([&typed]).filter(|part| !part.is_empty()).collect();
-        Addresses::union(&parts)
-    }
-}
-
 /// Resolves peers, and remembers which groups were named.
 pub(super) struct Resolver<'a> {
     facts: &'a Facts,
@@ -59,6 +56,9 @@ pub(super) struct Resolver<'a> {
     /// The files whose problems were reported.
     files: BTreeSet<&'a str>,
     used: BTreeSet<String>,
+    /// How many members lists may still have; `None` once there were too many.
+    room: Option<usize>,
+    unknown: usize,
 }
 
 impl<'a> Resolver<'a> {
@@ -74,6 +74,8 @@ impl<'a> Resolver<'a> {
             groups: BTreeMap::new(),
             files: BTreeSet::new(),
             used: BTreeSet::new(),
+            room: Some(MAX_MEMBERS),
+            unknown: 0,
         };
         for group in &policy.groups {
             if let Err(fault) = values::group_name(&group.name.value) {
@@ -102,11 +104,12 @@ impl<'a> Resolver<'a> {
         for name in &members.groups {
             groups.entry(name.value.clone()).or_insert(name.span.line);
         }
+        let addresses = self.union(given.here().map(|list| list.span), members.ranges, members.files, 0, problems);
         Peers {
             line: given.here().and_then(|list| list.items.first()).map(|peer| peer.text().span.line),
             any: members.any,
             groups,
-            addresses: members.addresses(),
+            addresses,
             interfaces: members.interfaces,
         }
     }
@@ -114,25 +117,38 @@ impl<'a> Resolver<'a> {
     /// Resolves `from` of an expectation, of which no rule is made: everyone, or whom its items name, groups included.
     pub(super) fn sources(&mut self, given: &'a Given<List<Peer>>, problems: &mut Vec<Diagnostic>) -> (bool, Group) {
         let members = self.members(given, Role::From, problems);
-        let groups: Vec<Group> = members.groups.iter().map(|name| self.flatten(&name.value)).collect();
-        let own = members.addresses();
-        let parts: Vec<&Addresses> = groups.iter().map(|group| &group.addresses).chain([&own]).collect();
-        let addresses = Addresses::union(&parts);
-        let interfaces = groups.iter().flat_map(|group| group.interfaces.iter().cloned()).chain(members.interfaces);
-        (members.any, Group { line: None, addresses, interfaces: interfaces.collect() })
+        let span = given.here().map(|list| list.span);
+        let names = || members.groups.iter().map(|name| name.value.as_str());
+        let mut group = self.flatten(names(), None, span, problems);
+        let own = self.union(span, members.ranges, members.files, 0, problems);
+        group.addresses = Addresses::union(&[&group.addresses, &own]);
+        group.interfaces.extend(members.interfaces);
+        (members.any, group)
     }
 
     /// The groups that were named, with everything that is in them.
-    pub(super) fn used_groups(&self) -> BTreeMap<String, Group> {
-        self.used.iter().map(|name| (name.clone(), self.flatten(name))).collect()
+    pub(super) fn used_groups(&mut self, problems: &mut Vec<Diagnostic>) -> BTreeMap<String, Group> {
+        let mut groups = BTreeMap::new();
+        for name in std::mem::take(&mut self.used) {
+            let span = self.groups.get(name.as_str()).map(|(span, _)| *span);
+            let group = self.flatten([name.as_str()], span.map(|span| span.line), span, problems);
+            groups.insert(name, group);
+        }
+        groups
     }
 
-    fn flatten(&self, name: &str) -> Group {
-        let mut group = Group { line: self.groups.get(name).map(|(span, _)| span.line), ..Group::default() };
-        let mut parts = Vec::new();
-        let mut typed = Vec::new();
-        let mut seen = BTreeSet::from([name]);
-        let mut waiting = vec![name];
+    /// What is in any of these groups.
+    fn flatten<'n>(
+        &mut self,
+        names: impl IntoIterator<Item = &'n str>,
+        line: Option<Line>,
+        span: Option<Span>,
+        problems: &mut Vec<Diagnostic>,
+    ) -> Group {
+        let mut group = Group { line, ..Group::default() };
+        let (mut files, mut typed) = (Vec::new(), Vec::new());
+        let mut waiting: Vec<&str> = names.into_iter().collect();
+        let mut seen: BTreeSet<&str> = waiting.iter().copied().collect();
         while let Some(name) = waiting.pop() {
             let Some((_, members)) = self.groups.get(name) else {
                 match name {
@@ -143,14 +159,39 @@ impl<'a> Resolver<'a> {
                 continue;
             };
             typed.extend(members.ranges.iter().copied());
-            parts.extend(members.files.iter().copied());
+            files.extend(members.files.iter().copied());
             group.interfaces.extend(members.interfaces.iter().cloned());
             waiting.extend(members.groups.iter().map(|name| name.value.as_str()).filter(|name| seen.insert(name)));
         }
-        let typed: Addresses = typed.into_iter().collect();
-        parts.extend(Some(&typed).filter(|typed| !typed.is_empty()));
-        group.addresses = Addresses::union(&parts);
+        let beside = seen.len() + group.interfaces.len();
+        group.addresses = self.union(span, typed, files, beside, problems);
         group
+    }
+
+    /// What is in any of these, as long as there is room for it and what stands beside it; else none, and one problem at the
+    /// list for which there is not.
+    fn union(
+        &mut self,
+        span: Option<Span>,
+        typed: Vec<AddressRange>,
+        files: Vec<&Addresses>,
+        beside: usize,
+        problems: &mut Vec<Diagnostic>,
+    ) -> Addresses {
+        let Some(room) = self.room else { return Addresses::default() };
+        let count = files.iter().map(|file| file.v4.as_slice().len() + file.v6.as_slice().len()).sum::<usize>();
+        self.room = room.checked_sub(count + typed.len() + beside);
+        if self.room.is_none() {
+            let message = format!("with this all lists together have more than {MAX_MEMBERS} members");
+            let problem = span.map_or_else(|| Diagnostic::general(&*message), |span| Diagnostic::at(span, &*message));
+            problems
+                .push(problem.help("a group's members count wherever it is used: use long lists in fewer places"));
+            return Addresses::default();
+        }
+        let typed: Addresses = typed.into_iter().collect();
+        let mut parts = files;
+        parts.extend(Some(&typed).filter(|typed| !typed.is_empty()));
+        Addresses::union(&parts)
     }
 
     fn members(&mut self, given: &'a Given<List<Peer>>, role: Role, problems: &mut Vec<Diagnostic>) -> Members<'a> {
@@ -170,7 +211,7 @@ impl<'a> Resolver<'a> {
         members
     }
 
-    fn word(&self, text: &Text, role: Role, members: &mut Members<'a>) -> Result<(), Fault> {
+    fn word(&mut self, text: &Text, role: Role, members: &mut Members<'a>) -> Result<(), Fault> {
         let word = text.value.as_str();
         match word {
             "any" => match role {
@@ -196,7 +237,7 @@ impl<'a> Resolver<'a> {
         Ok(())
     }
 
-    fn unknown_group(&self, word: &str) -> Fault {
+    fn unknown_group(&mut self, word: &str) -> Fault {
         let fault = Fault::new(format!("there is no group {}", quote(word)));
         if matches!(word, "all" | "everyone" | "anyone" | "anywhere" | "everything" | "world" | "internet") {
             return fault.help("did you mean `any`?");
@@ -204,7 +245,9 @@ impl<'a> Resolver<'a> {
         if word == "localhost" {
             return fault.help("this machine always reaches itself: leave it out");
         }
+        self.unknown += 1;
         let known = self.groups.keys().copied().chain(["any"]).chain(BUILT_IN);
+        let known = known.take(if self.unknown > MAX_GUESSES { 0 } else { usize::MAX });
         if let Some(meant) = nearest(word, known) {
             return fault.help(format!("did you mean {}?", quote(meant)));
         }

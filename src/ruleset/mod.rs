@@ -20,8 +20,8 @@ pub mod xt;
 pub use canonical::split_origin;
 pub use elements::{Address, Elements, PackedView};
 pub use expr::{
-    Cmp, CtKey, Direction, DynsetOp, Expr, IcmpxCode, Limit, LimitUnit, Log, MetaKey, PayloadBase, Register, Reject,
-    SetRef, Verdict, ct_state,
+    Cmp, CtKey, Direction, DynsetOp, Expr, FibResult, IcmpxCode, Limit, LimitUnit, Log, MetaKey, PayloadBase,
+    Register, Reject, SetRef, Verdict, address_type, ct_state, fib_flags,
 };
 pub use foreign::{Extension, Foreign, Nat};
 pub use intervals::{AddressRange, Addresses, Intervals};
@@ -33,12 +33,18 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The longest comment in bytes: libnftnl and nft keep 128, with two of header and a zero.
 pub const MAX_COMMENT: usize = 125;
 
-/// The set of `table inet palisade` that holds the flows of IPv4 replies whose connections lost their access, as
+/// The set of `table inet palisade` that holds what this machine sends over IPv4 on connections that lost their access, as
 /// [`KeyType::FLOW_V4`]: whoever ends a connection adds to it.
 pub const REVOKED_V4: &str = "policy.revoked-v4";
 
 /// The same for IPv6, as [`KeyType::FLOW_V6`].
 pub const REVOKED_V6: &str = "policy.revoked-v6";
+
+/// As [`REVOKED_V4`] for exchanges of datagrams over UDP, whose first packet looks like any other.
+pub const REVOKED_UDP_V4: &str = "policy.revoked-udp-v4";
+
+/// The same for IPv6.
+pub const REVOKED_UDP_V6: &str = "policy.revoked-udp-v6";
 
 /// All tables of one network namespace, or the ones that were asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

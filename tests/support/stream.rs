@@ -116,11 +116,23 @@ enum Source {
     Udp(UdpSocket),
 }
 
+impl From<TcpStream> for Download {
+    fn from(stream: TcpStream) -> Self {
+        Self(Source::Tcp(stream))
+    }
+}
+
+impl From<UdpSocket> for Download {
+    fn from(socket: UdpSocket) -> Self {
+        Self(Source::Udp(socket))
+    }
+}
+
 impl Download {
     /// Whether something new comes, far more patiently than it ever takes.
     pub fn goes_on(&mut self) -> bool {
-        while self.take(Duration::from_millis(1)) {}
-        self.take(super::probe::PATIENCE)
+        while self.comes_within(Duration::from_millis(1)) {}
+        self.comes_within(super::probe::PATIENCE)
     }
 
     /// Waits until nothing has come for a while, and tells how long things still came, or that they never stopped.
@@ -128,7 +140,7 @@ impl Download {
         let begun = Instant::now();
         let mut last = begun;
         while begun.elapsed() < limit + super::probe::SILENCE {
-            if self.take(Duration::from_millis(10)) {
+            if self.comes_within(Duration::from_millis(10)) {
                 last = Instant::now();
             } else if last.elapsed() >= super::probe::SILENCE {
                 break;
@@ -149,7 +161,7 @@ impl Download {
     }
 
     /// Takes what comes within that time; false when nothing does.
-    fn take(&mut self, wait: Duration) -> bool {
+    pub fn comes_within(&mut self, wait: Duration) -> bool {
         let mut buffer = [0; 65_536];
         let taken = match &mut self.0 {
             Source::Tcp(stream) => stream.set_read_timeout(Some(wait)).and_then(|()| stream.read(&mut buffer)),

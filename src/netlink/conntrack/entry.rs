@@ -2,6 +2,10 @@
 
 use std::net::IpAddr;
 
+/// `IPS_SEEN_REPLY`: packets have gone both ways.
+const SEEN_REPLY: u32 = 1 << 1;
+/// `IPS_ASSURED`: they have done so for a while.
+const ASSURED: u32 = 1 << 2;
 /// `IPS_SRC_NAT`: the source is translated.
 const SOURCE_NAT: u32 = 1 << 4;
 /// `IPS_DST_NAT`: the destination is translated.
@@ -26,6 +30,9 @@ pub struct Entry {
     /// The kernel's `enum tcp_conntrack` (1 SYN_SENT, 2 SYN_RECV, 3 ESTABLISHED, ...); `None` but for TCP, and for
     /// what a flowtable carries.
     pub tcp_state: Option<u8>,
+    /// Whether this is a TCP connection that the kernel first saw in its midst, so that either side may have begun it: it
+    /// takes whoever sent that packet for the one (`tcp_new`, which marks it `BE_LIBERAL`).
+    pub picked_up: bool,
     /// Seconds until it is forgotten when no packet comes; `None` for what a flowtable carries.
     pub timeout: Option<u32>,
 }
@@ -76,6 +83,13 @@ pub struct Zones {
 }
 
 impl Entry {
+    /// How sure it is that somebody uses it: 2 when packets have gone both ways for a while, 1 when one was answered, 0 for a
+    /// first packet without an answer.
+    #[must_use]
+    pub const fn liveliness(&self) -> u8 {
+        (self.status & ASSURED != 0) as u8 + (self.status & SEEN_REPLY != 0) as u8
+    }
+
     /// Whether its packets go elsewhere than they were sent: to a container's published port, for one.
     #[must_use]
     pub const fn is_destination_translated(&self) -> bool {
@@ -90,6 +104,17 @@ impl Entry {
 }
 
 impl Tuple {
+    /// The packets that go the other way, where nothing translates them and the protocol has ports or nothing else to tell
+    /// directions by.
+    #[must_use]
+    pub const fn inverted(self) -> Self {
+        let layer4 = match self.layer4 {
+            Layer4::Ports { source, destination } => Layer4::Ports { source: destination, destination: source },
+            other => other,
+        };
+        Self { source: self.destination, destination: self.source, protocol: self.protocol, layer4 }
+    }
+
     /// Source and destination port, of protocols that have them.
     #[must_use]
     pub const fn ports(&self) -> Option<(u16, u16)> {

@@ -6,6 +6,7 @@ mod tests;
 mod wire;
 
 pub use entry::{Entry, Layer4, Tuple, Zones};
+pub(super) use wire::read;
 
 use super::attr::Fields;
 use super::channel::{Channel, End, refused, sending};

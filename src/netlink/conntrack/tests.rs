@@ -44,6 +44,7 @@ fn entry(protocol: u8, original: Layer4, reply: Layer4, id: u32) -> Entry {
         id: Some(id),
         mark: 0,
         tcp_state: None,
+        picked_up: false,
         timeout: Some(599),
     }
 }

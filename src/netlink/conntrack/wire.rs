@@ -23,6 +23,7 @@ pub fn read(message: &Message<'_>) -> Option<Entry> {
     // One attribute stands for both directions, one inside a tuple for that direction alone.
     let both = fields.u16(ct::ZONE);
     let zone = |one: Option<u16>| both.or(one).unwrap_or_default();
+    let tcp = fields.get(ct::PROTOINFO).and_then(read_tcp);
     Some(Entry {
         original,
         reply,
@@ -30,14 +31,18 @@ pub fn read(message: &Message<'_>) -> Option<Entry> {
         status: fields.u32(ct::STATUS)?,
         id: fields.u32(ct::ID),
         mark: fields.u32(ct::MARK).unwrap_or_default(),
-        tcp_state: fields.get(ct::PROTOINFO).and_then(read_tcp_state),
+        tcp_state: tcp.map(|(state, _)| state),
+        picked_up: tcp.is_some_and(|(_, picked_up)| picked_up),
         timeout: fields.u32(ct::TIMEOUT),
     })
 }
 
-fn read_tcp_state(protoinfo: &[u8]) -> Option<u8> {
+/// The state, and whether the handshake was not seen.
+fn read_tcp(protoinfo: &[u8]) -> Option<(u8, bool)> {
     let tcp = Fields::<{ ct::PROTOINFO_END }>::read(protoinfo)?.get(ct::PROTOINFO_TCP)?;
-    Fields::<{ ct::TCP_END }>::read(tcp)?.u8(ct::TCP_STATE)
+    let fields = Fields::<{ ct::TCP_END }>::read(tcp)?;
+    let flags = fields.get(ct::TCP_FLAGS).and_then(|flags| flags.first().copied()).unwrap_or_default();
+    Some((fields.u8(ct::TCP_STATE)?, flags & ct::TCP_LIBERAL != 0))
 }
 
 /// Reads one direction, and the zone of it alone.

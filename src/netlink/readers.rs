@@ -1,0 +1,37 @@
+//! Every reader of what the kernel sends, on one datagram: for tests that feed them what no kernel sent.
+
+use super::attr::Messages;
+use super::decode::{Assembler, table_id};
+use super::{conntrack, elements, links, route, sockets, topology};
+use crate::ruleset::{Table, TableId};
+use crate::simulate::protocol;
+use std::collections::BTreeSet;
+
+/// How many tables of one datagram are put together.
+const MAX_TABLES: usize = 4;
+
+/// Gives the datagram to every reader, and the tables that it holds.
+#[must_use]
+pub fn read_everything(datagram: &[u8]) -> Vec<(TableId, Table)> {
+    let mut ids: BTreeSet<TableId> = BTreeSet::new();
+    for message in Messages::new(datagram) {
+        // The name of the table is the first attribute of whatever belongs to one.
+        ids.extend(table_id(&message).filter(|_| ids.len() < MAX_TABLES));
+        let _ = (message.errno(), message.error_text(), message.resource());
+        let _ = (conntrack::read(&message), route::read_route(&message), route::read_link(&message));
+        let _ = (links::read_link(&message), links::read_address(&message), topology::read_networks(&message));
+        let _ = (sockets::read(&message, protocol::TCP), sockets::read_tcp(&message));
+        let _ = message.attributes().map(elements::found);
+    }
+    let assembled = |id: TableId| {
+        let mut assembler = Assembler::new(id.clone());
+        for message in Messages::new(datagram) {
+            let _ = assembler.accept(&message);
+        }
+        for set in assembler.sets_with_elements().into_iter().chain(assembler.anonymous_sets()) {
+            let _ = (assembler.digest(&set), assembler.spec(&set).is_some());
+        }
+        assembler.finish().0.map(|table| (id, table))
+    };
+    ids.into_iter().filter_map(assembled).collect()
+}

@@ -1,0 +1,81 @@
+//! The ports of all services, cut where another set of services begins or ends.
+
+use super::{Service, Transport};
+use crate::policy::{self, Diagnostic, quote};
+use crate::ruleset::Intervals;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How many rules may ask one service each at the ports that several share. They take a hundred megabytes; ranges that lie
+/// in each other need as many as the square of the services.
+const MAX_RULES: usize = 65_536;
+
+/// Visits the runs of ports that one or more services have, in ascending order: the first port, the last, the services.
+pub(crate) fn port_runs<'a>(
+    services: impl IntoIterator<Item = (&'a str, &'a Service)>,
+    transport: Transport,
+    mut visit: impl FnMut(u16, u16, &BTreeSet<&'a str>),
+) {
+    // One past the last of 65535 does not fit in a port.
+    let mut edges: Vec<(u32, bool, &str)> = Vec::new();
+    for (name, service) in services {
+        let ports = service.ports.iter().filter(|ports| ports.transport == transport);
+        let runs: Intervals<u16> = ports.map(|ports| (ports.first, ports.last)).collect();
+        for &(first, last) in runs.as_slice() {
+            edges.extend([(first.into(), true, name), (u32::from(last) + 1, false, name)]);
+        }
+    }
+    edges.sort_unstable();
+    let (mut open, mut begin) = (BTreeSet::new(), 0);
+    for (port, opens, name) in edges {
+        if port > begin && !open.is_empty() {
+            let port_of = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
+            visit(port_of(begin), port_of(port - 1), &open);
+        }
+        begin = port;
+        if opens {
+            open.insert(name);
+        } else {
+            open.remove(name);
+        }
+    }
+}
+
+/// How many rules ask services at the ports that several share, or that one has whose limit may need a chain beside it.
+fn rules(services: &[(&str, &Service)]) -> usize {
+    let limited: BTreeSet<&str> =
+        services.iter().filter(|(_, service)| service.limit.is_some()).map(|&(name, _)| name).collect();
+    let mut count = 0_usize;
+    for transport in Transport::ALL {
+        port_runs(services.iter().copied(), transport, |_, _, open| {
+            if open.len() > 1 || open.first().is_some_and(|name| limited.contains(name)) {
+                count = count.saturating_add(open.len());
+            }
+        });
+    }
+    count
+}
+
+/// Refuses the service with which there are too many rules, before any of them is made.
+pub(super) fn check(typed: &[policy::Service], services: &BTreeMap<String, Service>, problems: &mut Vec<Diagnostic>) {
+    let in_file_order: Vec<(&str, &Service)> = typed
+        .iter()
+        .filter_map(|typed| services.get_key_value(&typed.name.value))
+        .map(|(name, service)| (name.as_str(), service))
+        .collect();
+    let fit = |count: usize| in_file_order.get(..count).is_none_or(|services| rules(services) <= MAX_RULES);
+    let (mut fitting, mut too_many) = (0, in_file_order.len());
+    if fit(too_many) {
+        return;
+    }
+    while too_many - fitting > 1 {
+        let between = fitting.midpoint(too_many);
+        *(if fit(between) { &mut fitting } else { &mut too_many }) = between;
+    }
+    if let Some(service) = typed.get(fitting) {
+        let name = quote(&service.name.value);
+        let message = format!("with the service {name} more than {MAX_RULES} rules are needed for shared ports");
+        let label = "each run of ports that several services share takes a rule for each of them";
+        let help = "let fewer ranges of ports lie in each other, or make one service of several";
+        problems.push(Diagnostic::at(service.name.span, message).label(label).help(help));
+    }
+}
