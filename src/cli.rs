@@ -122,10 +122,10 @@ pub enum Command {
         /// Print the transaction as nft commands, and send nothing.
         #[arg(long)]
         dry_run: bool,
-        /// Apply a policy under which an SSH session of this machine could not connect again.
+        /// Apply a policy under which the SSH session that this is run from could not connect again.
         ///
-        /// Without it such a policy is refused: the connections to the SSH server are looked up, and the one that
-        /// palisade is run from, and a new connection like each of them is tried on the compiled rules.
+        /// Without it such a policy is refused: a new connection like the session's is tried on the compiled rules, and on
+        /// those of all other tables. Others who are logged in and could not connect again are named in a warning.
         #[arg(long)]
         force: bool,
         /// Undo it after TIME (`90s`, `5m`) unless `palisade confirm` comes from a new connection.
@@ -159,7 +159,7 @@ pub enum Command {
         /// The ruleset's number in the list.
         #[arg(long, value_name = "NUMBER")]
         to: Option<u32>,
-        /// Go back to a ruleset under which an SSH session of this machine could not connect again.
+        /// Go back to a ruleset under which the SSH session that this is run from could not connect again.
         ///
         /// Without it such a ruleset is refused, as `apply` refuses such a policy. A change that waits for confirmation
         /// is undone whatever becomes of sessions.

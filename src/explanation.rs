@@ -1,6 +1,7 @@
 //! What became of a connection, in words for whoever is asked at night why a port does not answer, and as JSON.
 
 use crate::owners::owner_of;
+use crate::printable::printable;
 use crate::render;
 use crate::ruleset::{Expr, Hook, Table, TableId, split_origin};
 use crate::simulate::{Doubt, Effect, Journey, Step, Translation, Verdict, Way};
@@ -84,7 +85,8 @@ impl Explanation<'_> {
             Verdict::Reject => "rejected",
             Verdict::Unknown => "can't tell",
         };
-        let mut text = format!("{word}: {}\n  {}\n", self.connection, self.reason());
+        let connection = printable(&self.connection);
+        let mut text = format!("{word}: {connection}\n  {}\n", printable(&self.reason()));
         steps_of(&self.first, &mut text);
         if let Some(answer) = self.answer.as_ref().filter(|answer| answer.trace.verdict != Verdict::Allow) {
             text.push_str("\nthe answer to it\n");
@@ -173,8 +175,8 @@ fn ways<'j>(journey: &'j Journey<'_>, before: usize) -> impl Iterator<Item = &'j
 fn way_text(way: &Way) -> String {
     match way {
         Way::Local => "to this machine".to_owned(),
-        Way::Out(interface) => format!("out by {interface}"),
-        Way::Lost(why) | Way::Refused(why) => why.to_string(),
+        Way::Out(interface) => format!("out by {}", printable(interface)),
+        Way::Lost(why) | Way::Refused(why) => printable(why).into_owned(),
     }
 }
 
@@ -192,25 +194,22 @@ fn line(step: &Step<'_>) -> String {
         None => String::new(),
     };
     let line = format!("{place}: {says}{}{doubt}", comment.unwrap_or_default());
-    line.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+    printable(&line).into_owned()
 }
 
 /// Who ended the packet, and with which rule.
 pub(crate) fn by(step: &Step<'_>, verdict: Verdict, table: Option<&Table>) -> String {
-    if is_ours(step) {
-        return match step.comment() {
-            Some(comment) => format!("by palisade: {}", sentence(comment)),
-            None => format!("by palisade: `{}` of chain {}", step.text(), step.chain),
-        };
-    }
-    let done = if verdict == Verdict::Reject { "rejected" } else { "dropped" };
-    let whose = owner(step, table).map_or_else(String::new, |owner| format!("{owner}'s "));
-    format!(
-        "{done} by {whose}chain {} of {}, not by palisade: `{}`",
-        step.chain,
-        render::table_title(step.table),
-        text_of(step)
-    )
+    let by = match step.comment() {
+        Some(comment) if is_ours(step) => format!("by palisade: {}", sentence(comment)),
+        None if is_ours(step) => format!("by palisade: `{}` of chain {}", step.text(), step.chain),
+        _ => {
+            let done = if verdict == Verdict::Reject { "rejected" } else { "dropped" };
+            let whose = owner(step, table).map_or_else(String::new, |owner| format!("{owner}'s "));
+            let (title, rule) = (render::table_title(step.table), text_of(step));
+            format!("{done} by {whose}chain {} of {title}, not by palisade: `{rule}`", step.chain)
+        }
+    };
+    printable(&by).into_owned()
 }
 
 /// A step's rule without its counters, which tell nothing of the packet.

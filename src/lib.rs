@@ -35,6 +35,7 @@ pub mod netlink;
 pub mod owners;
 pub mod policy;
 pub mod ports;
+pub mod printable;
 pub mod privileges;
 pub mod progress;
 pub mod render;

@@ -7,10 +7,13 @@ use journal::Stderr;
 use palisade::cli::{Cli, Color};
 use palisade::commands::{Report, error_json, run};
 use palisade::error::Error;
+use palisade::printable;
 use palisade::progress;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
+use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::format::debug_fn;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -28,11 +31,12 @@ fn main() -> ExitCode {
     let result = run(&cli);
     drop(progress);
     let (status, output) = match result {
-        Ok(Report { status, text, json }) => (status, if cli.common.json { format!("{json}\n") } else { text }),
+        Ok(Report { status, text, .. }) if !cli.common.json => (status, text.as_str().to_owned()),
+        Ok(Report { status, json, .. }) => (status, printable::json(&json) + "\n"),
         Err(error) => {
             complain(&error, color);
             let json = error_json(&cli.command, &error);
-            (1, if cli.common.json { format!("{json}\n") } else { String::new() })
+            (1, if cli.common.json { printable::json(&json) + "\n" } else { String::new() })
         }
     };
     match print(&output) {
@@ -70,7 +74,13 @@ fn log_to_stderr(cli: &Cli, color: bool) {
         (false, _) => LevelFilter::TRACE,
     };
     let log = tracing_subscriber::fmt().with_max_level(level).with_writer(Stderr::new()).with_ansi(color);
-    log.without_time().with_target(false).init();
+    // Errors carry words of others.
+    let words = debug_fn(|writer, field, value| {
+        let said = format!("{value:?}");
+        let said = printable::lines(&said);
+        if field.name() == "message" { write!(writer, "{said}") } else { write!(writer, "{field}={said}") }
+    });
+    log.without_time().with_target(false).fmt_fields(words.delimited(" ")).init();
 }
 
 /// Says what went wrong, causes and all, on standard error.
@@ -88,7 +98,7 @@ fn complain(error: &Error, color: bool) {
                 }
                 cause = inner.source();
             }
-            line
+            printable::lines(&line).into_owned()
         }
     };
     // Nothing can be done about a standard error that takes nothing.

@@ -2,8 +2,10 @@
 
 mod support;
 
+use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use support::lab::{CLIENT, HOST, HOST_ON_LAN, LAN};
+use support::machine::wait_until;
 use support::namespace::{Namespace, output};
 use support::probe::{PATIENCE, talks};
 use support::recording::Recording;
@@ -71,28 +73,62 @@ fn with_the_line_that_the_refusal_names_the_policy_is_applied_and_the_session_go
     }
 }
 
+/// What is said of a session of root's that palisade is not run from, under [`WITHOUT_SSH`].
+fn warning(from: IpAddr, port: u16) -> String {
+    format!(
+        " WARN the SSH session of root from {from} to port {port} by eth1 could not connect again: what else comes in is \
+         denied (policy.yaml, by default)\n"
+    )
+}
+
 #[test]
-fn a_session_that_palisade_is_not_run_from_is_kept_too_unless_it_is_forced() {
+fn a_session_that_palisade_is_not_run_from_is_named_with_its_user_and_holds_nothing_up() {
     let served = Sshd::new(2222);
     let lab = &served.lab;
     lab.write_policy("policy.yaml", WITHOUT_SSH);
     let _session = Session::open(served.ssh(&lab.lan, HOST_ON_LAN[1], 2222), "cat");
 
-    let refused = lab.palisade("policy.yaml", &["apply"]);
-    let expected = refusal(&format!("the SSH session from {} to port 2222 by eth1", LAN[1]), "\"fd77::2\"");
-    assert_eq!((refused.status, refused.stderr), (Some(1), expected.replace("22/tcp", "2222/tcp")));
+    let planned = lab.palisade("policy.yaml", &["apply", "--dry-run"]);
+    assert_eq!(planned.stderr, warning(LAN[1], 2222));
+    assert!(planned.success().contains("add chain inet palisade filter-input"));
     assert_eq!(lab.host.nft_list(), "");
 
-    let planned = lab.palisade("policy.yaml", &["apply", "--dry-run"]);
-    assert!(
-        planned.stderr.contains(&format!("from {} to port 2222 by eth1 could not", LAN[1])),
-        "{}",
-        planned.stderr
-    );
-    assert!(planned.success().contains("add chain inet palisade filter-input"));
+    let applied = lab.palisade("policy.yaml", &["apply"]);
+    assert_eq!(applied.stderr, warning(LAN[1], 2222));
+    assert!(applied.success().starts_with("applied: "));
+}
 
-    lab.palisade("policy.yaml", &["apply", "--force"]).success();
-    assert!(lab.host.nft_list().contains("table inet palisade"));
+#[test]
+fn in_tmux_that_was_begun_over_a_connection_which_has_ended_the_session_of_the_same_user_is_the_own_one() {
+    let served = Sshd::new(22);
+    let lab = &served.lab;
+    lab.write_policy("policy.yaml", WITHOUT_SSH);
+    let _session = Session::open(served.ssh(&lab.client, HOST[0], 22), "cat");
+    // A process that has lost its parents, and has of its first connection what is in its environment.
+    let in_tmux = |user: &[&str]| {
+        let mut command = lab.in_its_own_state("setpriv");
+        command.args(user).args([
+            "setsid",
+            "--wait",
+            "env",
+            "SSH_CONNECTION=198.51.100.1 7 203.0.113.1 22",
+            "sh",
+            "-p",
+            "-c",
+        ]);
+        command.arg("env -u SSH_CONNECTION \"$@\"; exit $?").arg("sh");
+        output(
+            command.arg(env!("CARGO_BIN_EXE_palisade")).arg("--policy").arg(lab.policy("policy.yaml")).arg("apply"),
+        )
+    };
+
+    let refused = in_tmux(&["--reuid=0"]);
+    let session = "your SSH session from 203.0.113.9 to port 22 by eth0";
+    assert_eq!((refused.status, refused.stderr), (Some(1), refusal(session, "203.0.113.9")));
+
+    let of_another = in_tmux(&["--ruid=4242"]);
+    assert!(of_another.stderr.starts_with(" WARN the SSH session of root from 203.0.113.9 to port 22"));
+    assert!(of_another.success().starts_with("applied: "));
 }
 
 #[test]
@@ -135,22 +171,17 @@ fn what_a_session_forwards_is_no_session() {
     drop(back);
 }
 
-/// What is said when going back to the ruleset of [`WITHOUT_SSH`], the first, would cut the neighbour's session.
-fn refusal_to_go_back() -> String {
-    format!(
-        "error: ruleset 1 would lock you out: nothing was changed, the present rules are in force
+/// What is said when going back to the ruleset of [`WITHOUT_SSH`], the first, would cut the session of who does so.
+const REFUSAL_TO_GO_BACK: &str = "\
+error: ruleset 1 would lock you out: nothing was changed, the present rules are in force
 
-the SSH session from {} to port 22 by eth1 could not connect again.
+your SSH session from 10.77.0.2 to port 22 by eth1 could not connect again.
 Denied by: what else comes in is denied (policy.yaml, by default)
 
-To go back to it all the same: palisade rollback --to 1 --force
-",
-        LAN[0]
-    )
-}
+To go back to it all the same: palisade rollback --to 1 --force";
 
 #[test]
-fn an_older_ruleset_that_would_cut_a_session_is_not_gone_back_to_unless_it_is_forced() {
+fn an_older_ruleset_that_would_cut_the_session_is_not_gone_back_to_unless_it_is_forced() {
     let served = Sshd::new(22);
     let lab = &served.lab;
     for more in ["", "  ssh: { ports: 22/tcp, from: any }\n"] {
@@ -158,20 +189,40 @@ fn an_older_ruleset_that_would_cut_a_session_is_not_gone_back_to_unless_it_is_fo
         lab.palisade("policy.yaml", &["apply"]).success();
     }
     let open = lab.host.nft_list();
-    let _session = Session::open(served.ssh(&lab.lan, HOST_ON_LAN[0], 22), "cat");
+    let mut session = shell(&served, &lab.lan, HOST_ON_LAN[0], 22);
 
     for arguments in [&["rollback"][..], &["rollback", "--to", "1"]] {
-        let refused = lab.palisade("policy.yaml", arguments);
-        assert_eq!((refused.status, refused.stderr), (Some(1), refusal_to_go_back()));
+        assert_eq!(says(&mut session, &served, arguments), REFUSAL_TO_GO_BACK);
         assert_eq!(lab.host.nft_list(), open);
     }
     lab.palisade("policy.yaml", &["rollback", "--to", "2"]).success();
 
-    let forced = lab.palisade("policy.yaml", &["rollback", "--force"]);
-    let session = format!("the SSH session from {} to port 22 by eth1", LAN[0]);
-    assert_eq!(forced.stderr, format!(" WARN {session} could not connect again\n"));
-    assert!(forced.success().starts_with("rolled back to ruleset 1, loaded first at "));
+    let own = warning(LAN[0], 22).replace("the SSH session of root", "your SSH session");
+    // What it says does not come back over a connection that is cut.
+    let said = served.path("said");
+    session.types(&format!("{} >{} 2>&1\n", served.palisade(&["rollback", "--force"]), said.display()));
+    let read = || fs::read_to_string(&said).unwrap_or_default();
+    wait_until(|| read().contains("rolled back"));
+    let forced = read();
+    let rolled_back = forced.strip_prefix(&own).unwrap_or_else(|| panic!("{forced}"));
+    assert!(rolled_back.starts_with("rolled back to ruleset 1, loaded first at "), "{forced}");
     assert!(!lab.host.nft_list().contains("service-ssh"));
+}
+
+#[test]
+fn an_older_ruleset_that_would_cut_a_session_of_another_is_gone_back_to_and_the_user_is_named() {
+    let served = Sshd::new(22);
+    let lab = &served.lab;
+    for more in ["", "  ssh: { ports: 22/tcp, from: any }\n"] {
+        lab.write_policy("policy.yaml", &format!("{WITHOUT_SSH}{more}"));
+        lab.palisade("policy.yaml", &["apply"]).success();
+    }
+    let _session = Session::open(served.ssh(&lab.lan, HOST_ON_LAN[0], 22), "cat");
+
+    let done = lab.palisade("policy.yaml", &["rollback"]);
+
+    assert_eq!(done.stderr, warning(LAN[0], 22));
+    assert!(done.success().starts_with("rolled back to ruleset 1, loaded first at "));
 }
 
 #[test]
@@ -183,11 +234,10 @@ fn what_waits_for_confirmation_is_undone_whatever_becomes_of_a_session() {
     lab.write_policy("policy.yaml", &format!("{WITHOUT_SSH}  ssh: {{ ports: 22/tcp, from: any }}\n"));
     lab.palisade("policy.yaml", &["apply", "--confirm", "1h"]).success();
     let open = lab.host.nft_list();
-    let _session = Session::open(served.ssh(&lab.lan, HOST_ON_LAN[0], 22), "cat");
+    let mut session = shell(&served, &lab.lan, HOST_ON_LAN[0], 22);
 
     // Refused as a whole: the change waits on.
-    let refused = lab.palisade("policy.yaml", &["rollback", "--to", "1"]);
-    assert_eq!((refused.status, refused.stderr), (Some(1), refusal_to_go_back()));
+    assert_eq!(says(&mut session, &served, &["rollback", "--to", "1"]), REFUSAL_TO_GO_BACK);
     assert_eq!(lab.host.nft_list(), open);
 
     let undone = lab.palisade("policy.yaml", &["rollback"]);
@@ -281,7 +331,8 @@ fn what_another_table_drops_counts_for_the_own_session_and_is_only_said_of_other
 
     let applied = says(&mut session, &served, &["apply"]);
     let by = "dropped by chain input of table inet filter, not by palisade: `ip saddr @banned drop`";
-    let of_other = format!(" WARN the SSH session from 10.77.0.2 to port 22 by eth1 could not connect again: {by}\n");
+    let of_other =
+        format!(" WARN the SSH session of root from 10.77.0.2 to port 22 by eth1 could not connect again: {by}\n");
     assert!(applied.starts_with(&of_other) && applied[of_other.len()..].starts_with("applied: "), "{applied}");
 
     lab.palisade("policy.yaml", &["disable", "--yes"]).success();

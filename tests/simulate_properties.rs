@@ -238,7 +238,7 @@ proptest! {
                 continue;
             }
             let server = SocketAddr::new(server, port);
-            let session = Session { client, client_port: 50_123, server, own: true, interface, asked: None };
+            let session = Session { client, client_port: 50_123, server, own: true, user: None, interface, asked: None };
             let lines = match check(&TableId::palisade(), &table, std::slice::from_ref(&session)) {
                 Err(Lockouts(all)) => all.into_iter().filter_map(|lockout| lockout.service),
                 Ok(()) => continue,

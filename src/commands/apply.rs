@@ -6,6 +6,7 @@ use crate::access::lines;
 use crate::delta::delta;
 use crate::error::Error;
 use crate::netlink::{Reading, Socket};
+use crate::printable::printable;
 use crate::privileges::keep_net_admin_alone;
 use crate::render;
 use crate::ruleset::Table;
@@ -128,7 +129,7 @@ fn plan(socket: &Socket, state: &State, desired: &Desired, deep: bool) -> Result
         true => "# nothing to do: the kernel already holds this policy\n".to_owned(),
         false => render::transaction(&transaction),
     };
-    text.extend(lines(&access).into_iter().map(|line| format!("# {line}\n")));
+    text.extend(lines(&access).into_iter().map(|line| format!("# {}\n", printable(&line))));
     let commands = render::commands(&transaction);
     let json = json!({
         "applied": false,

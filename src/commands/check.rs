@@ -36,7 +36,7 @@ pub(super) fn run(path: &Path) -> Result<Report, Error> {
                 "help": null,
             });
             let json = json!({ "valid": false, "problems": [problem], "kernel": "refused" });
-            Ok(Report { status: 1, text: format!("{file} is not valid: {message}{at}\n"), json })
+            Ok(Report { status: 1, text: format!("{file} is not valid: {message}{at}\n").into(), json })
         }
         Err(error) => Err(error.into()),
     }

@@ -5,6 +5,7 @@ use crate::access::lines;
 use crate::changes::unified;
 use crate::error::Error;
 use crate::netlink::{Reading, Socket};
+use crate::printable::{Text, printable};
 use crate::privileges::keep_net_admin_alone;
 use crate::state::State;
 use anstyle::{AnsiColor, Style};
@@ -18,25 +19,27 @@ pub(super) fn run(path: &Path, state: &State, deep: bool) -> Result<Report, Erro
     let live = Socket::open()?.snapshot_reading(&desired.id, Reading::new(&known, deep))?.table;
     let (changes, access) = desired.differs_from(live.as_ref());
     let mut text = match live {
-        None => format!("{} is not loaded: `palisade apply` loads it\n", desired.id),
+        None => format!("{} is not loaded: `palisade apply` loads it\n", desired.id).into(),
         Some(_) => styled(&unified(&changes, &desired.id, &desired.table, &desired.policy.file)),
     };
-    text.extend(lines(&access).into_iter().map(|line| line + "\n"));
+    lines(&access).into_iter().for_each(|line| text.push(&format!("{}\n", printable(&line))));
     let status = if changes.is_empty() { 0 } else { 2 };
     let json = json!({ "in_sync": changes.is_empty(), "changes": changes, "access": access });
     Ok(Report { status, text, json })
 }
 
 /// The lines of a unified diff in its usual colours, which `main` takes out where there are to be none.
-fn styled(diff: &str) -> String {
-    let line = |line: &str| {
+fn styled(diff: &str) -> Text {
+    let mut text = Text::default();
+    for line in diff.lines() {
         let style = match line.as_bytes() {
             [b'-', b'-', ..] | [b'+', b'+', ..] => Style::new().bold(),
             [b'-', ..] => AnsiColor::Red.on_default(),
             [b'+', ..] => AnsiColor::Green.on_default(),
             _ => AnsiColor::Cyan.on_default(),
         };
-        format!("{style}{line}{style:#}\n")
-    };
-    diff.lines().map(line).collect()
+        text.push_styled(style, line);
+        text.push("\n");
+    }
+    text
 }

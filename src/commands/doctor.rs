@@ -8,13 +8,14 @@ use crate::doctor::{Enabled, Facts, Finding, Kernel, Loaded, PolicyState, Severi
 use crate::enforce::{EnforceError, enforce};
 use crate::error::Error;
 use crate::facts::{
-    Flush, MAX_POLICY, UnitState, docker_options, flushes, loaded_legacy_tables, read_trusted, systemd_runs,
-    unit_commands, unit_state,
+    Flush, MAX_CONFIGURATION, MAX_POLICY, UnitState, docker_options, flushes, loaded_legacy_tables,
+    read_text_bounded, read_trusted, systemd_runs, unit_commands, unit_state,
 };
 use crate::load::{load_and_prove, missing};
 use crate::netlink::route::Routing;
 use crate::netlink::{LiveSets, NetlinkError, Reading, Socket};
 use crate::policy::Problems;
+use crate::printable::Text;
 use crate::privileges::{keep_net_admin_alone, may_change_firewall};
 use crate::resolve::Resolved;
 use crate::ruleset::{Ruleset, Table, TableId};
@@ -47,7 +48,7 @@ pub(super) fn run(path: &Path, state: &State) -> Result<Report, Error> {
         said("the rules of the older iptables", why, AS_ROOT);
         Vec::new()
     });
-    let ufw = match fs::read_to_string(UFW) {
+    let ufw = match read_text_bounded(Path::new(UFW), MAX_CONFIGURATION) {
         Ok(text) => is_enabled(&text) && UFW_PROGRAMS.iter().any(|program| Path::new(program).exists()),
         Err(error) if error.kind() == ErrorKind::NotFound => false,
         Err(error) => {
@@ -252,22 +253,24 @@ fn report(findings: &[Finding]) -> Report {
     if findings.is_empty() {
         return Report::ok("healthy: nothing on this machine works against the policy\n", json);
     }
-    let mut text: String = findings.iter().map(in_text).collect();
-    text.push_str(&match findings.len() {
+    let mut text = Text::default();
+    findings.iter().for_each(|finding| add(finding, &mut text));
+    text.push(&match findings.len() {
         1 => "1 finding\n".to_owned(),
         count => format!("{count} findings\n"),
     });
     Report { status: 2, text, json }
 }
 
-fn in_text(finding: &Finding) -> String {
+fn add(finding: &Finding, text: &mut Text) {
     let style = match finding.severity {
         Severity::Error => AnsiColor::Red.on_default().bold(),
         Severity::Warning => AnsiColor::Yellow.on_default().bold(),
         Severity::Note => Style::new().bold(),
     };
     let Finding { id, message, help, severity } = finding;
-    format!("{style}{}[{id}]{style:#}: {message}\n  = help: {help}\n\n", severity.name())
+    text.push_styled(style, &format!("{}[{id}]", severity.name()));
+    text.push(&format!(": {message}\n  = help: {help}\n\n"));
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What container engines say of themselves that matters to `doctor`.
 
 use crate::doctor::{Engine, EngineNetwork};
-use crate::facts::{EngineKind, get, running_engines};
+use crate::facts::{EngineKind, MAX_CONFIGURATION, get, read_bounded, running_engines};
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::fs;
@@ -98,7 +98,8 @@ fn networks_in(folder: &str) -> Result<Vec<EngineNetwork>, String> {
     };
     let mut networks = Vec::new();
     for path in entries.flatten().map(|entry| entry.path()).filter(of_networks) {
-        let text = fs::read(&path).map_err(|error| format!("{} can't be read: {error}", path.display()))?;
+        let text = read_bounded(&path, MAX_CONFIGURATION);
+        let text = text.map_err(|error| format!("{} can't be read: {error}", path.display()))?;
         let file: Value =
             serde_json::from_slice(&text).map_err(|error| format!("{} is not JSON: {error}", path.display()))?;
         let plugins = file.get("plugins").into_iter().flat_map(list);

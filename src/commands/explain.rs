@@ -70,7 +70,7 @@ fn explained(
     if explanation.tables.iter().all(|(id, _)| **id != TableId::palisade()) {
         text.push_str("\npalisade itself is not loaded: `palisade apply` loads the policy\n");
     }
-    Report { status: explanation.status(), text, json: explanation.json() }
+    Report { status: explanation.status(), text: text.into(), json: explanation.json() }
 }
 
 /// The first packet of the connection that is asked about, with what was not said taken from the routes.

@@ -24,6 +24,7 @@ use crate::cli::{Cli, Command};
 use crate::compile::compile;
 use crate::error::Error;
 use crate::load::{Loaded, load, load_and_prove};
+use crate::printable::Text;
 use crate::privileges::may_change_firewall;
 use crate::progress::doing;
 use crate::resolve::Resolved;
@@ -38,13 +39,13 @@ pub struct Report {
     /// The exit status.
     pub status: u8,
     /// For people; empty when there is nothing to say.
-    pub text: String,
+    pub text: Text,
     /// For programs.
     pub json: Value,
 }
 
 impl Report {
-    fn ok(text: impl Into<String>, json: Value) -> Self {
+    fn ok(text: impl Into<Text>, json: Value) -> Self {
         Self { status: 0, text: text.into(), json }
     }
 }

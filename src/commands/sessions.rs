@@ -59,10 +59,5 @@ pub(super) fn check(socket: &Socket, id: &TableId, table: &Table, sessions: &[Se
 
 /// Says which of them could not connect again, where that is no reason to stop.
 pub(super) fn warn(lockouts: &Lockouts) {
-    for lockout in &lockouts.0 {
-        match &lockout.elsewhere {
-            None => tracing::warn!("{} could not connect again", lockout.session),
-            Some(_) => tracing::warn!("{} could not connect again: {}", lockout.session, lockout.denied_by),
-        }
-    }
+    lockouts.0.iter().for_each(guard::Lockout::warn);
 }

@@ -44,7 +44,7 @@ pub(super) fn run(path: &Path, state: &State) -> Result<Report, Error> {
     let known = (desired.as_ref().map_or(&nothing, |desired| &desired.table), state);
     let Some(live) = Socket::open()?.snapshot_reading(&id, Reading::ByDigest(&known))?.table else {
         let json = json!({ "active": false, "in_sync": false, "services": [], "denied": {} });
-        return Ok(Report { status: 3, text: "not active: `palisade apply` loads the policy\n".to_owned(), json });
+        return Ok(Report { status: 3, text: "not active: `palisade apply` loads the policy\n".into(), json });
     };
     let in_sync = desired.as_ref().is_ok_and(|desired| changes(&id, Some(&live), Some(&desired.table)).is_empty());
     let services = services(&live, desired.as_ref().ok());

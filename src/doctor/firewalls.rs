@@ -2,7 +2,7 @@
 
 use super::{Facts, Finding, error, some, warning};
 use crate::owners::owner_of;
-use crate::render::table_title;
+use crate::render::{table_command, table_title};
 use crate::ruleset::{
     Chain, ElementValue, Expr, Family, Foreign, Hook, Policy, Register, Rule, SetRef, Table, TableId, Verdict,
 };
@@ -161,8 +161,8 @@ fn others(drops: &[Denier<'_>]) -> Vec<Finding> {
             false => (
                 table_title(id),
                 format!(
-                    "put what it does into the policy, then `nft delete {}`, and take it out of what loads it at boot",
-                    table_title(id)
+                    "put what it does into the policy, then {} and take it out of what loads it at boot",
+                    table_command("delete", id)
                 ),
             ),
         };

@@ -2,6 +2,7 @@
 
 use super::{Facts, Finding, error, some, warning};
 use crate::netlink::RoutedLink;
+use crate::printable::is_invisible;
 use crate::resolve::{Action, Interface, Peers, Resolved};
 
 /// Kinds of interfaces that guests are behind, whatever they are called.
@@ -20,11 +21,11 @@ fn way_out(facts: &Facts<'_>, policy: &Resolved) -> Option<Finding> {
     let taken = |link: &&RoutedLink| link.is_way_out && is_container(policy, &link.name);
     let link = facts.links.iter().find(taken)?;
     let name = &link.name;
-    let others: Vec<&str> = facts
+    let others: Vec<String> = facts
         .links
         .iter()
         .filter(|other| !other.is_way_out && is_container(policy, &other.name))
-        .map(|other| other.name.as_str())
+        .filter_map(|other| in_a_policy(&other.name))
         .collect();
     let list = if others.is_empty() { "docker0".to_owned() } else { others.join(", ") };
     Some(error(
@@ -56,7 +57,7 @@ fn guests(facts: &Facts<'_>, policy: &Resolved) -> Option<Finding> {
         (routed || bridged) && !names(policy, &link.name)
     };
     let found: Vec<String> = facts.links.iter().filter(stopped).map(|link| link.name.clone()).collect();
-    let first = found.first()?.clone();
+    let first = in_a_policy(found.first()?);
     let (it, them) = if found.len() == 1 { ("it", "its guests") } else { ("them", "their guests") };
     let kind = if policy.defaults.forward == Action::Reject { "reject" } else { "deny" };
     Some(warning(
@@ -66,11 +67,31 @@ fn guests(facts: &Facts<'_>, policy: &Resolved) -> Option<Finding> {
              this machine alone",
             some(found)
         ),
-        format!(
-            "in the policy, add {first} to `containers: {{ interfaces: [...] }}`, or say `defaults: {{ forward: allow }}`; if they \
-             are to be stopped, name it in a group (`{{ interface: {first} }}`) or in a service's `on`"
-        ),
+        match first {
+            Some(first) => format!(
+                "in the policy, add {first} to `containers: {{ interfaces: [...] }}`, or say `defaults: {{ forward: allow }}`; if \
+                 they are to be stopped, name it in a group (`{{ interface: {first} }}`) or in a service's `on`"
+            ),
+            None => {
+                "no policy can name it: give it another name (`ip link` lists all), then run this again".to_owned()
+            }
+        },
     ))
+}
+
+/// A name as YAML reads it, in quotes where it needs them; `None` for one that no policy takes.
+fn in_a_policy(name: &str) -> Option<String> {
+    // YAML takes these for something else than a name.
+    let words = ["true", "false", "yes", "no", "on", "off", "y", "n", "null"];
+    let plain = name.starts_with(|c: char| c.is_ascii_alphabetic())
+        && !words.contains(&name.to_ascii_lowercase().as_str())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    let refused = |c: char| c.is_whitespace() || is_invisible(c) || "/:\"'\\`*".contains(c);
+    match name {
+        _ if plain => Some(name.to_owned()),
+        _ if name.contains(refused) => None,
+        _ => Some(format!("\"{name}\"")),
+    }
 }
 
 fn is_of_guests(link: &RoutedLink) -> bool {

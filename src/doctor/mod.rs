@@ -16,6 +16,7 @@ pub use own::{Kernel, Loaded, PolicyState};
 
 use crate::facts::{DockerOptions, Flush, UnitState};
 use crate::netlink::RoutedLink;
+use crate::printable::{printable, shell_word};
 use crate::ruleset::Ruleset;
 use crate::simulate::{Routes, Sets};
 use serde::Serialize;
@@ -135,8 +136,10 @@ pub fn examine(facts: &Facts<'_>) -> Vec<Finding> {
     findings
 }
 
+/// Names of others are in its words: on one line, with nothing that a terminal would obey.
 fn error(id: &'static str, message: impl Into<String>, help: impl Into<String>) -> Finding {
-    Finding { id, severity: Severity::Error, message: message.into(), help: help.into() }
+    let shown = |text: String| printable(&text).into_owned();
+    Finding { id, severity: Severity::Error, message: shown(message.into()), help: shown(help.into()) }
 }
 
 fn warning(id: &'static str, message: impl Into<String>, help: impl Into<String>) -> Finding {
@@ -145,6 +148,13 @@ fn warning(id: &'static str, message: impl Into<String>, help: impl Into<String>
 
 fn note(id: &'static str, message: impl Into<String>, help: impl Into<String>) -> Finding {
     Finding { severity: Severity::Note, ..error(id, message, help) }
+}
+
+/// A command in backquotes about something that others have named; `None` where the name is none to be copied.
+fn command(begin: &str, name: &str, end: &str) -> Option<String> {
+    // What stands between backquotes ends with the first.
+    let name = shell_word(name).filter(|name| !name.contains('`'))?;
+    Some(format!("`{begin}{name}{end}`"))
 }
 
 /// `a, b and c`, or `a, b, c and 4 more`.

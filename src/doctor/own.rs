@@ -1,6 +1,6 @@
 //! Palisade itself: its policy, what is loaded of it, and what happens at boot.
 
-use super::{Facts, Finding, error, warning};
+use super::{Facts, Finding, command, error, warning};
 use crate::facts::UnitState;
 use crate::resolve::Resolved;
 
@@ -101,7 +101,8 @@ fn policy(facts: &Facts<'_>) -> Option<Finding> {
             error(
                 "policy-invalid",
                 format!("the policy can't be loaded, nor is it at the next boot: {message}{at}{more}"),
-                format!("`palisade --policy {path} check` says what is wrong with it and what to write instead"),
+                command("palisade --policy ", path, " check").unwrap_or_else(|| "`palisade check`".to_owned())
+                    + " says what is wrong with it and what to write instead",
             )
         }
     })

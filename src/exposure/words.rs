@@ -3,6 +3,7 @@
 use super::reach::{Clause, Label, Reach};
 use super::rows::{Purpose, Row};
 use crate::ports::Transport;
+use crate::printable::printable;
 use crate::simulate::Doubt;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,8 +49,10 @@ pub fn lists(rows: &[Row]) -> BTreeSet<Label> {
 /// A table, with a line of its own for why something can't be told.
 #[must_use]
 pub fn text(rows: &[Row], listings: &Listings) -> String {
-    let cells: Vec<[String; 3]> =
-        rows.iter().map(|row| [format!("{}/{}", row.port, protocol(row)), owner(row), who(row, listings)]).collect();
+    let cells: Vec<[String; 3]> = rows
+        .iter()
+        .map(|row| [format!("{}/{}", row.port, protocol(row)), owner(row), shown(&who(row, listings))])
+        .collect();
     let width = |column: usize| {
         let of = cells.iter().filter_map(|cells| cells.get(column)).map(|cell| cell.chars().count());
         of.max().unwrap_or_default().min(WIDEST)
@@ -70,7 +73,7 @@ pub fn text(rows: &[Row], listings: &Listings) -> String {
         .collect();
     if !whys.is_empty() {
         text.push_str("\nunknown:\n");
-        whys.into_iter().for_each(|why| text.push_str(&format!("  {why}\n")));
+        whys.into_iter().for_each(|why| text.push_str(&format!("  {}\n", printable(why))));
     }
     text
 }
@@ -132,9 +135,13 @@ fn protocol(row: &Row) -> &'static str {
 
 fn owner(row: &Row) -> String {
     match row.purpose {
-        Purpose::Process => row.owner.clone(),
-        Purpose::Container => format!("container {}", row.owner),
+        Purpose::Process => shown(&row.owner),
+        Purpose::Container => format!("container {}", shown(&row.owner)),
     }
+}
+
+fn shown(words: &str) -> String {
+    printable(words).into_owned()
 }
 
 /// Over whichever IP version.

@@ -1,5 +1,7 @@
 //! Which connection this process serves, told by the processes that it descends from.
 
+use super::processes::Process;
+use super::sessions::serves_ssh;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -23,27 +25,22 @@ pub enum Caller {
     Local,
 }
 
-/// A line of `/proc/PID/stat`, as far as it matters.
-#[derive(Debug, PartialEq, Eq)]
-struct Process {
-    name: String,
-    parent: u32,
-    /// When it started, in clock ticks since the machine did.
-    started: u64,
-}
-
 impl Caller {
     /// The session of this process. Takes the right to read other processes' environments, which root has.
     #[must_use]
     pub fn of_this_process() -> Self {
         let (mut pid, mut over_ssh) = (std::process::id(), false);
         for _ in 0..MAX_DEPTH {
-            let Some(process) = read(pid) else { break };
-            if is_sshd(&process.name) {
-                return Self::Ssh { pid, started_ms: milliseconds(process.started) };
+            let Some((process, stat)) =
+                Process::open(pid).and_then(|process| process.stat().map(|stat| (process, stat)))
+            else {
+                break;
+            };
+            if serves_ssh(&process) {
+                return Self::Ssh { pid, started_ms: milliseconds(stat.started) };
             }
-            over_ssh |= was_over_ssh(pid);
-            pid = process.parent;
+            over_ssh |= process.variable("SSH_CONNECTION").is_some();
+            pid = stat.parent;
         }
         if over_ssh { Self::Detached } else { Self::Local }
     }
@@ -68,30 +65,6 @@ impl Caller {
     }
 }
 
-fn read(pid: u32) -> Option<Process> {
-    parse(&String::from_utf8_lossy(&std::fs::read(format!("/proc/{pid}/stat")).ok()?))
-}
-
-/// `PID (NAME) STATE PARENT ...`, where the name may hold anything, parentheses and blanks too.
-fn parse(stat: &str) -> Option<Process> {
-    let (begin, rest) = stat.rsplit_once(')')?;
-    let (_, name) = begin.split_once('(')?;
-    let mut fields = rest.split_ascii_whitespace();
-    let parent = fields.nth(1)?.parse().ok()?;
-    let started = fields.nth(17)?.parse().ok()?;
-    Some(Process { name: name.to_owned(), parent, started })
-}
-
-/// OpenSSH calls the process of a connection so, since 9.8 `sshd-session`.
-fn is_sshd(name: &str) -> bool {
-    ["sshd", "sshd-session", "dropbear"].contains(&name)
-}
-
-fn was_over_ssh(pid: u32) -> bool {
-    let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-    environment.split(|&byte| byte == 0).any(|variable| variable.starts_with(b"SSH_CONNECTION="))
-}
-
 fn milliseconds(ticks: u64) -> u64 {
     let per_second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok().flatten();
     let per_second = per_second.and_then(|ticks| u64::try_from(ticks).ok()).filter(|&ticks| ticks > 0).unwrap_or(100);
@@ -101,19 +74,6 @@ fn milliseconds(ticks: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_process_is_read_whatever_its_name() {
-        let rest = "S 10 11 12 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 8675309 1 2";
-        for name in ["sshd", "a b", "x) S 1 (y", ""] {
-            let process = Process { name: name.to_owned(), parent: 10, started: 8_675_309 };
-            assert_eq!(parse(&format!("42 ({name}) {rest}")), Some(process));
-        }
-        for broken in ["", "42", "42 (a", "42 (a) S", "42 (a) S x 1", "42 (a) S 10 11"] {
-            assert_eq!(parse(broken), None, "{broken}");
-        }
-        assert_eq!(read(std::process::id()).map(|process| process.parent), Some(std::os::unix::process::parent_id()));
-    }
 
     #[test]
     fn a_new_connection_or_a_console_confirms_and_an_old_connection_does_not() {

@@ -1,16 +1,14 @@
 //! How Docker's daemon was started: what it does not say over its socket.
 
-use procfs::ProcError;
-use procfs::process::{Process, all_processes};
+use super::bounded::MAX_CONFIGURATION;
+use super::processes::Process;
+use super::trusted::read_trusted;
 use serde_json::Value;
-use std::ffi::OsStr;
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where its options are unless it is told otherwise.
 const CONFIGURATION: &str = "/etc/docker/daemon.json";
-/// More than any that a person wrote.
-const MAX_CONFIGURATION: u64 = 1 << 20;
 
 /// The options of a daemon that matter to a firewall, as it was started: an option on its command line, else in its file,
 /// else what it does by itself.
@@ -29,40 +27,28 @@ pub struct DockerOptions {
 /// # Errors
 /// Its file, or what the kernel says of its process, can't be read: a clause that says which.
 pub fn docker_options() -> Result<Option<DockerOptions>, String> {
-    let own = Process::myself().and_then(|own| network(&own));
-    let own = own.map_err(|error| format!("this process's namespaces can't be read: {error}"))?;
-    let daemons = all_processes().into_iter().flatten().flatten();
-    for daemon in daemons.filter(|process| process.stat().is_ok_and(|stat| stat.comm == "dockerd")) {
-        let process = |error| format!("process {}, dockerd, can't be looked at: {error}", daemon.pid());
-        match network(&daemon) {
-            // It has ended meanwhile.
-            Err(ProcError::NotFound(_)) => {}
-            Ok(network) if network != own => {}
-            Err(error) => return Err(process(error)),
-            Ok(_) => return options_of(&daemon.cmdline().map_err(process)?).map(Some),
-        }
-    }
-    Ok(None)
+    // What is called so by anyone else is none, and what it names is not read.
+    let daemon = Process::all()
+        .find(|process| process.runs(&["dockerd"]) && process.is_roots_own() && process.is_in_this("net"));
+    let Some(daemon) = daemon else { return Ok(None) };
+    let arguments = daemon.arguments();
+    let arguments =
+        arguments.map_err(|error| format!("process {}, dockerd, can't be looked at: {error}", daemon.pid))?;
+    options_of(&arguments, &PathBuf::from(daemon.folder().unwrap_or_default())).map(Some)
 }
 
-fn options_of(arguments: &[String]) -> Result<DockerOptions, String> {
-    let path = PathBuf::from(value(arguments, "config-file").unwrap_or(CONFIGURATION));
-    let shown = path.display().to_string();
-    let file = match std::fs::metadata(&path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Value::Null,
-        Ok(found) if found.len() > MAX_CONFIGURATION => return Err(format!("{shown} is too long")),
-        _ => {
-            let text = std::fs::read(&path).map_err(|error| format!("{shown} can't be read: {error}"))?;
-            serde_json::from_slice(&text).map_err(|error| format!("{shown} is not JSON: {error}"))?
+fn options_of(arguments: &[String], folder: &Path) -> Result<DockerOptions, String> {
+    let path = folder.join(value(arguments, "config-file").unwrap_or(CONFIGURATION));
+    let is_missing = |path: &Path| path.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound);
+    let file = match read_trusted(&path, MAX_CONFIGURATION) {
+        // Nor need its folder be there.
+        Err(_) if is_missing(&path) => Value::Null,
+        Err(refusal) => return Err(refusal.to_string()),
+        Ok(text) => {
+            serde_json::from_slice(&text).map_err(|error| format!("{} is not JSON: {error}", path.display()))?
         }
     };
-    Ok(options(arguments, &file, &shown))
-}
-
-/// The network namespace that a process is in.
-fn network(process: &Process) -> Result<Option<u64>, ProcError> {
-    let namespaces = process.namespaces()?;
-    Ok(namespaces.0.get(OsStr::new("net")).map(|namespace| namespace.identifier))
+    Ok(options(arguments, &file, &path.display().to_string()))
 }
 
 pub(super) fn options(arguments: &[String], file: &Value, path: &str) -> DockerOptions {
@@ -117,5 +103,19 @@ mod tests {
         assert_eq!(read("dockerd --iptables=false", Value::Null), (false, line, true));
         let arguments = ["dockerd", "--config-file", "/a.json"].map(str::to_owned);
         assert_eq!(value(&arguments, "config-file"), Some("/a.json"));
+    }
+
+    #[test]
+    fn without_a_file_or_its_folder_the_daemon_does_what_it_does_by_itself() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let read = |path: &str| {
+            let arguments = ["dockerd".to_owned(), format!("--config-file={path}")];
+            options_of(&arguments, folder.path()).map(|read| read.iptables)
+        };
+        assert_eq!([read("none.json"), read("none/none.json")], [Ok(true), Ok(true)]);
+        std::fs::write(folder.path().join("some.json"), "{ \"iptables\": false }").expect("it is writable");
+        assert_eq!(read("some.json"), Ok(false));
+        let refused = read("/dev/zero");
+        assert_eq!(refused, Err("/dev/zero is a character device, not a file".to_owned()));
     }
 }

@@ -3,13 +3,18 @@
 //! The API is HTTP. A request of HTTP/1.0 is answered in one piece, which ends with the connection, so that there is
 //! nothing to parse but a line of status and JSON. Neither time nor room is spent beyond a bound, whatever answers.
 
+use super::processes::Process;
+use crate::printable::printable;
 use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, sockopt};
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, setsockopt, socket, sockopt,
+};
 use nix::sys::time::TimeVal;
-use procfs::process::all_processes;
+use nix::unistd::Uid;
 use serde_json::Value;
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -98,7 +103,7 @@ pub fn running_engines() -> Vec<(EngineKind, PathBuf)> {
     for kind in [EngineKind::Podman, EngineKind::Docker] {
         // `podman-docker` makes Docker's socket a link to Podman's.
         let Ok(path) = std::fs::canonicalize(kind.socket()) else { continue };
-        if found.iter().any(|(_, other)| *other == path) {
+        if !is_roots_socket(&path) || found.iter().any(|(_, other)| *other == path) {
             continue;
         }
         if kind == EngineKind::Podman || path.ends_with("podman.sock") || is_running("dockerd") {
@@ -108,9 +113,19 @@ pub fn running_engines() -> Vec<(EngineKind, PathBuf)> {
     found
 }
 
-fn is_running(name: &str) -> bool {
-    let named = |process: procfs::process::Process| process.stat().is_ok_and(|stat| stat.comm == name);
-    all_processes().into_iter().flatten().flatten().any(named)
+fn is_running(program: &str) -> bool {
+    Process::all().any(|process| process.runs(&[program]) && process.is_roots_own())
+}
+
+/// Whether a path without links leads to a socket of root's, by folders in which nobody else could have put one.
+fn is_roots_socket(path: &Path) -> bool {
+    let is_roots = |folder: &Path| {
+        std::fs::symlink_metadata(folder)
+            .is_ok_and(|found| found.uid() == 0 && found.is_dir() && found.mode() & 0o022 == 0)
+    };
+    let is_socket =
+        std::fs::symlink_metadata(path).is_ok_and(|found| found.uid() == 0 && found.file_type().is_socket());
+    is_socket && path.ancestors().skip(1).all(is_roots)
 }
 
 /// Asks an engine for something, `/containers/json` for one: the JSON that it answers with.
@@ -160,6 +175,11 @@ fn open(path: &Path) -> Result<UnixStream, Errno> {
     let seconds = i64::try_from(PATIENCE.as_secs()).unwrap_or(1);
     setsockopt(&fd, sockopt::SendTimeout, &TimeVal::new(seconds, 0))?;
     connect(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
+    // Whoever listens must be root, or who asks.
+    let listener = getsockopt(&fd, sockopt::PeerCredentials)?.uid();
+    if listener != 0 && listener != Uid::effective().as_raw() {
+        return Err(Errno::EPERM);
+    }
     Ok(fd.into())
 }
 
@@ -189,8 +209,8 @@ pub(super) fn parse(answer: &[u8]) -> Result<Value, Problem> {
         let said =
             said.and_then(|said| Some(said.get("message").or_else(|| said.get("cause"))?.as_str()?.to_owned()));
         let said = said.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
-        let said = said.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_MESSAGE).collect::<String>();
-        return Err(Problem::Status(status, said.trim().to_owned()));
+        let said = said.trim().chars().take(MAX_MESSAGE).collect::<String>();
+        return Err(Problem::Status(status, printable(&said).into_owned()));
     }
     serde_json::from_slice(body).map_err(|error| Problem::Form(format!("what is no JSON: {error}")))
 }

@@ -1,12 +1,19 @@
 //! The sockets on which this machine is reached, and the processes that hold them.
 
+use super::processes::Process;
 use crate::netlink::{ListeningSocket, NetlinkError, listening_sockets};
+use crate::printable::printable_bytes;
 use crate::simulate::protocol;
 use nix::errno::Errno;
 use procfs::net::{TcpState, UdpState};
-use procfs::process::{FDTarget, all_processes};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+/// How many open files of one user's processes are looked at, those of the older processes first: whoever has more keeps
+/// nobody else's from being found.
+const MOST_FILES: usize = 1 << 18;
+/// The same of root's, who serves others.
+const MOST_FILES_OF_ROOT: usize = 1 << 22;
 
 /// A socket, and who holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +30,7 @@ pub struct Listener {
 pub struct Holder {
     /// Its number.
     pub pid: u32,
-    /// Its name, as `ps` has it; any bytes that the process likes, but for control characters.
+    /// Its name, as `ps` has it: what the process likes, made printable.
     pub name: String,
 }
 
@@ -48,22 +55,19 @@ pub fn listeners() -> Result<Vec<Listener>, NetlinkError> {
 
 fn holders(inodes: &BTreeSet<u64>) -> BTreeMap<u64, Holder> {
     let mut holders: BTreeMap<u64, Holder> = BTreeMap::new();
+    let mut looked: BTreeMap<u32, usize> = BTreeMap::new();
     // Processes end while they are looked at.
-    for process in all_processes().into_iter().flatten().flatten() {
-        let fds = process.fd().into_iter().flatten().flatten();
-        let held = fds.filter_map(|fd| if let FDTarget::Socket(inode) = fd.target { Some(inode) } else { None });
-        let held: BTreeSet<u64> = held.filter(|inode| inodes.contains(inode)).collect();
-        if held.is_empty() {
-            continue;
-        }
-        let (Ok(stat), Ok(pid)) = (process.stat(), u32::try_from(process.pid)) else { continue };
-        let name = stat.comm.chars().map(|c| if c.is_control() { '?' } else { c }).collect::<String>();
-        for inode in held {
-            let better = |known: &Holder| (known.pid == 1, known.pid) > (pid == 1, pid);
-            if holders.get(&inode).is_none_or(better) {
-                holders.insert(inode, Holder { pid, name: name.clone() });
+    for process in Process::all() {
+        let Some((stat, user)) = process.stat().zip(process.user()) else { continue };
+        let looked = looked.entry(user).or_default();
+        let most = if user == 0 { MOST_FILES_OF_ROOT } else { MOST_FILES };
+        let holder = Holder { pid: process.pid, name: printable_bytes(&stat.name) };
+        *looked += process.sockets(most.saturating_sub(*looked), |_, inode| {
+            let better = |known: &Holder| (known.pid == 1, known.pid) > (holder.pid == 1, holder.pid);
+            if inodes.contains(&inode) && holders.get(&inode).is_none_or(better) {
+                holders.insert(inode, holder.clone());
             }
-        }
+        });
     }
     holders
 }

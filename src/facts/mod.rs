@@ -3,6 +3,7 @@
 
 mod ancestors;
 mod answers;
+mod bounded;
 mod dockerd;
 mod engines;
 mod kernel;
@@ -11,6 +12,7 @@ mod listeners;
 mod lists;
 mod names;
 mod nft_files;
+mod processes;
 mod published;
 mod sessions;
 mod trusted;
@@ -20,6 +22,7 @@ mod users;
 pub use ancestors::Caller;
 #[doc(hidden)]
 pub use answers::read_answer;
+pub use bounded::{MAX_CONFIGURATION, read_bounded, read_text_bounded};
 pub use dockerd::{DockerOptions, docker_options};
 pub use engines::{EngineError, EngineKind, get, running_engines};
 pub use kernel::Kernel;

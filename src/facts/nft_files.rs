@@ -1,5 +1,6 @@
 //! Files for stock nft, as far as they flush the ruleset.
 
+use super::bounded::read_text_bounded;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,6 +9,9 @@ use std::path::{Path, PathBuf};
 const INCLUDES: &str = "/etc";
 /// How deep includes are followed, as deep as nft does.
 const MAX_DEPTH: usize = 16;
+
+/// The longest file of rules that is read, in bytes: sets may have many elements.
+const MAX_RULES: u64 = 64 << 20;
 
 /// A line that flushes the ruleset of everyone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,8 +35,9 @@ fn look(file: &Path, seen: &mut BTreeSet<PathBuf>, depth: usize) -> Result<Optio
     if depth > MAX_DEPTH || !seen.insert(file.to_owned()) {
         return Ok(None);
     }
-    let text = fs::read(file).map_err(|error| format!("{} can't be read: {error}", file.display()))?;
-    for (number, statement) in statements(&String::from_utf8_lossy(&text)) {
+    let text = read_text_bounded(file, MAX_RULES);
+    let text = text.map_err(|error| format!("{} can't be read: {error}", file.display()))?;
+    for (number, statement) in statements(&text) {
         match statement {
             Statement::Flush => return Ok(Some(Flush { file: file.to_owned(), line: number })),
             Statement::Include(pattern) => {

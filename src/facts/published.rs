@@ -1,6 +1,7 @@
 //! The ports that containers publish, as their engines tell them.
 
 use super::engines::{EngineError, EngineKind, get};
+use crate::printable::printable;
 use crate::simulate::protocol;
 use serde_json::Value;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -55,7 +56,7 @@ pub(super) fn read(engine: EngineKind, said: &Value) -> Vec<PublishedPort> {
                 protocol,
                 port: public,
                 address,
-                container: name.chars().map(|c| if c.is_control() { '?' } else { c }).collect(),
+                container: printable(name).into_owned(),
                 container_port: private,
                 engine,
             }));

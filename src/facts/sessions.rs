@@ -1,19 +1,28 @@
 //! The SSH sessions that this machine serves.
+//!
+//! A connection to port 22 is no session: anyone out there can make as many as they like. It is one once somebody has logged
+//! in behind it, which is told by what the kernel knows of the processes that serve it.
 
+use super::processes::Process;
+use super::users::{user_id, user_name};
 use crate::netlink::{TcpSocket, tcp_sockets};
+use crate::printable::printable;
 use procfs::net::TcpState;
-use procfs::process::{FDTarget, Process, all_processes};
-use std::collections::BTreeSet;
-use std::ffi::OsStr;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-/// The programs that serve SSH, by the names of their processes.
-const SERVERS: [&str; 3] = ["sshd", "sshd-session", "dropbear"];
-/// Where SSH is served even when no such process listens: systemd may listen for it.
-const SSH: u16 = 22;
+/// The programs that serve an SSH connection. That of OpenSSH is a program of its own since 9.8.
+const SERVERS: [&str; 4] = ["sshd", "sshd-session", "dropbear", "dropbearmulti"];
+/// The program of OpenSSH that talks to whoever is not logged in yet, since 9.9, and the user as whom it, or until then
+/// sshd, does so.
+const BEFORE_LOGIN: (&str, &str) = ("sshd-auth", "sshd");
 /// How far up the process tree a session is looked for. What runs deeper in scripts is no operator's command.
 const MAX_ANCESTORS: usize = 64;
+/// How many open files of a server are looked at: the connection that it serves is one of its first.
+const MOST_FILES: usize = 4096;
+/// What sshd tells of a connection to those who are logged in by it.
+const VARIABLE: &str = "SSH_CONNECTION";
 
 /// An SSH session that this machine serves.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,6 +35,8 @@ pub struct Session {
     pub server: SocketAddr,
     /// Whether this process is run from it.
     pub own: bool,
+    /// Who is logged in; `None` where that is not known.
+    pub user: Option<String>,
     /// The interface that it comes in by; `None` when it is not known.
     pub interface: Option<String>,
     /// What the client has asked for, where a rule translates it to [`Session::server`].
@@ -41,20 +52,21 @@ impl Session {
 }
 
 impl fmt::Display for Session {
-    /// `your SSH session from 203.0.113.9 to port 22 by eth0`
+    /// `your SSH session from 203.0.113.9 to port 22 by eth0`, `the SSH session of alice from ...`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let whose = if self.own { "your" } else { "the" };
-        write!(f, "{whose} SSH session from {} to port {}", self.client, self.asked_for().port())?;
-        self.interface.iter().try_for_each(|interface| write!(f, " by {interface}"))
+        f.write_str(if self.own { "your SSH session" } else { "the SSH session" })?;
+        self.user.iter().filter(|_| !self.own).try_for_each(|user| write!(f, " of {}", printable(user)))?;
+        write!(f, " from {} to port {}", self.client, self.asked_for().port())?;
+        self.interface.iter().try_for_each(|interface| write!(f, " by {}", printable(interface)))
     }
 }
 
 /// The SSH sessions in the network namespace of this process, those it is run from first. Empty where nothing can be
 /// found out.
 ///
-/// They are the connections to ports on which an SSH server listens. Those it is run from are told by `SSH_CONNECTION`, in
-/// this process's environment or in that of a process it was started by (sudo keeps it from its children), and by an SSH
-/// server among those processes.
+/// Those it is run from are told by `SSH_CONNECTION`, in this process's environment or in that of a process it was started by
+/// (sudo keeps it from its children), and by an SSH server among those processes. In tmux or screen all that may be left of
+/// it is a connection that has ended: then it is whichever the same user is logged in by now.
 ///
 /// Sees other processes' environments and files, so it is to be asked while this process is still root.
 #[must_use]
@@ -67,25 +79,21 @@ pub fn ssh_sessions() -> Vec<Session> {
         Ok(sockets) => sockets,
         Err(error) => {
             tracing::info!("could not read the TCP connections: {error}");
-            return sessions(&ancestry().own, None, &BTreeSet::new());
+            return sessions(&Ancestry::of_this_process(), None, &[]);
         }
     };
+    let established: BTreeMap<u64, Connection> =
+        sockets.iter().filter_map(|socket| Some((socket.inode, connection(socket)?))).collect();
     // Looking through all processes takes longer than all else that apply does.
-    if sockets.iter().all(|socket| socket.remote.is_none()) {
+    if established.is_empty() {
         return Vec::new();
     }
-    let Ancestry { mut own, sockets: served_by } = ancestry();
-    let mut ports = listening(&sockets);
-    ports.insert(SSH);
-    // A server of sessions also holds the connections that they forward.
-    let serves = |socket: &&TcpSocket| served_by.contains(&socket.inode) && ports.contains(&socket.local.port());
-    own.extend(sockets.iter().filter(serves).filter_map(connection));
-    let established: Vec<Connection> = sockets.iter().filter_map(connection).collect();
-    sessions(&own, Some(&established), &ports)
+    let served = served(&established);
+    sessions(&Ancestry::of_this_process(), Some(&established.into_values().collect()), &served)
 }
 
 /// A TCP connection to this machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Connection {
     client: SocketAddr,
     server: SocketAddr,
@@ -113,86 +121,132 @@ fn from_proc() -> Result<Vec<TcpSocket>, procfs::ProcError> {
     Ok(sockets.collect())
 }
 
-/// What of this is a session: connections to the ports, and those of the environments that are established (`None`: that
-/// is not known of any). An environment outlives its session in tmux and in what runs on.
-fn sessions(own: &[Connection], established: Option<&[Connection]>, ports: &BTreeSet<u16>) -> Vec<Session> {
-    let same = |one: &Connection, other: &Connection| one.client == other.client && one.server == other.server;
-    let alive = |one: &&Connection| established.is_none_or(|all| all.iter().any(|other| same(one, other)));
-    let own: Vec<&Connection> = own.iter().filter(alive).collect();
-    let own_ports: BTreeSet<u16> = own.iter().map(|connection| connection.server.port()).collect();
-    let served = established.unwrap_or_default().iter().filter(|connection| {
-        let port = connection.server.port();
-        (ports.contains(&port) || own_ports.contains(&port)) && !own.iter().any(|own| same(own, connection))
-    });
-    let mut found: Vec<Session> = Vec::new();
-    for (connection, own) in own.iter().map(|own| (*own, true)).chain(served.map(|other| (other, false))) {
-        let Connection { client, server, zone } = connection;
-        let session = Session {
-            client: client.ip(),
-            client_port: client.port(),
-            server: *server,
-            own,
-            interface: zone.clone(),
-            asked: None,
-        };
-        // Two sessions from one address fare alike.
-        let known = |other: &Session| other.client == session.client && other.server == session.server;
-        if !found.iter().any(known) {
-            found.push(session);
+/// A connection that an SSH server serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Served {
+    connection: Connection,
+    /// The process that has served it from the beginning on.
+    server: u32,
+    /// Who is logged in.
+    user: Option<u32>,
+}
+
+/// All of them, by their sockets: what strangers and users of this machine can add to are processes and connections, each
+/// of which is looked at once.
+fn served(established: &BTreeMap<u64, Connection>) -> Vec<Served> {
+    let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    let mut servers: Vec<(u32, Connection)> = Vec::new();
+    for process in Process::all() {
+        let Some(stat) = process.stat() else { continue };
+        children.entry(stat.parent).or_default().push(process.pid);
+        if serves_ssh(&process) {
+            servers.extend(serves(&process, established).map(|connection| (process.pid, connection.clone())));
         }
     }
-    found
+    let before_login = user_id(BEFORE_LOGIN.1);
+    let user = |server| logged_in(server, children.get(&server).map_or(&[], Vec::as_slice), before_login);
+    servers.into_iter().map(|(server, connection)| Served { connection, server, user: user(server) }).collect()
 }
 
-/// The ports on which an SSH server listens. One that was started by another serves a session, and listens for what that
-/// session forwards.
-fn listening(sockets: &[TcpSocket]) -> BTreeSet<u16> {
-    // Processes end while they are looked at.
-    let processes = all_processes().into_iter().flatten().flatten().filter(serves_ssh);
-    let parent = |process: &Process| Process::new(process.stat().ok()?.ppid).ok();
-    let servers = processes.filter(|process| !parent(process).is_some_and(|parent| serves_ssh(&parent)));
-    let inodes: BTreeSet<u64> = servers.flat_map(|process| socket_inodes(&process)).collect();
-    let listens = |socket: &&TcpSocket| socket.remote.is_none() && inodes.contains(&socket.inode);
-    sockets.iter().filter(listens).map(|socket| socket.local.port()).collect()
+/// Whether a process serves SSH. That which talks as the user who is logged in is none of root's.
+pub(super) fn serves_ssh(process: &Process) -> bool {
+    process.runs(&SERVERS) && process.is_roots_own()
 }
 
-fn serves_ssh(process: &Process) -> bool {
-    process.stat().is_ok_and(|stat| SERVERS.contains(&stat.comm.as_str()))
+/// The connection that a server serves: the first that it has, before those that it forwards.
+fn serves<'c>(server: &Process, established: &'c BTreeMap<u64, Connection>) -> Option<&'c Connection> {
+    let mut first: Option<(u32, &Connection)> = None;
+    server.sockets(MOST_FILES, |descriptor, inode| {
+        if let Some(connection) = established.get(&inode)
+            && first.is_none_or(|(known, _)| descriptor < known)
+        {
+            first = Some((descriptor, connection));
+        }
+    });
+    first.map(|(_, connection)| connection)
 }
 
-fn socket_inodes(process: &Process) -> Vec<u64> {
-    let targets = process.fd().into_iter().flatten().flatten().map(|fd| fd.target);
-    let inode = |target| if let FDTarget::Socket(inode) = target { Some(inode) } else { None };
-    targets.filter_map(inode).collect()
+/// Who is logged in by the connection that a process serves. To log in begins an audit session. Where the kernel or PAM
+/// knows of none, the process that talks to whoever is not logged in gives way to one of the user's: OpenSSH's own, or
+/// what the user has run.
+fn logged_in(server: u32, children: &[u32], before_login: Option<u32>) -> Option<u32> {
+    let process = Process::open(server)?;
+    let parent = Process::open(process.stat()?.parent);
+    let session = |(_, session): (u32, u32)| session;
+    if let Some((user, session_of_its_own)) = process.login()
+        && parent.and_then(|parent| parent.login()).map(session) != Some(session_of_its_own)
+    {
+        return Some(user);
+    }
+    let children = children.iter().filter_map(|child| Process::open(*child));
+    let children = children.filter_map(|child| Some((child.program()?, child.user()?))).collect::<Vec<_>>();
+    if children.iter().any(|(program, user)| program == BEFORE_LOGIN.0 || Some(*user) == before_login) {
+        return None;
+    }
+    let of_user = |(program, user): &&(_, u32)| *user != 0 || !SERVERS.iter().any(|server| program == server);
+    children.iter().find(of_user).map(|(_, user)| *user)
 }
 
 /// What this process and those it was started by say of the session they are run from.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Ancestry {
-    /// The connections that `SSH_CONNECTION` tells of, from this process upwards.
-    own: Vec<Connection>,
-    /// The sockets of SSH servers.
-    sockets: BTreeSet<u64>,
+    /// The connections that environments name.
+    named: Vec<Connection>,
+    /// Who has the outermost of these environments.
+    user: Option<u32>,
+    /// Their numbers.
+    processes: BTreeSet<u32>,
 }
 
-fn ancestry() -> Ancestry {
-    const NAME: &str = "SSH_CONNECTION";
-    let mut found = Ancestry::default();
-    found.own.extend(std::env::var(NAME).ok().as_deref().and_then(parse_connection));
-    let mut process = Process::myself();
-    for _ in 0..MAX_ANCESTORS {
-        let parent = process.ok().and_then(|process| process.stat().ok()).map_or(0, |stat| stat.ppid);
-        if parent <= 1 {
-            break;
+impl Ancestry {
+    fn of_this_process() -> Self {
+        let mut found = Self::default();
+        let mut pid = std::process::id();
+        for _ in 0..MAX_ANCESTORS {
+            let Some(process) = Process::open(pid).filter(|_| pid > 1) else { break };
+            if let Some(named) = process.variable(VARIABLE).as_deref().and_then(parse_connection) {
+                found.named.push(named);
+                found.user = process.user();
+            }
+            found.processes.insert(pid);
+            pid = process.stat().map_or(0, |stat| stat.parent);
         }
-        process = Process::new(parent);
-        let Ok(ancestor) = &process else { break };
-        let environment = ancestor.environ().unwrap_or_default();
-        let value = environment.get(OsStr::new(NAME)).map(|value| value.to_string_lossy());
-        found.own.extend(value.as_deref().and_then(parse_connection));
-        if serves_ssh(ancestor) {
-            found.sockets.extend(socket_inodes(ancestor));
+        found
+    }
+}
+
+/// What of this is a session: the connections that somebody is logged in by, and those of the environments that are
+/// established (`None`: that is not known of any). An environment outlives its session in tmux and in what runs on.
+fn sessions(ancestry: &Ancestry, established: Option<&BTreeSet<Connection>>, served: &[Served]) -> Vec<Session> {
+    let same = |one: &Connection, other: &Connection| one.client == other.client && one.server == other.server;
+    let alive = |one: &&Connection| {
+        let key = Connection { zone: None, ..(*one).clone() };
+        established.is_none_or(|all| all.contains(&key))
+    };
+    let mut own: Vec<&Connection> = ancestry.named.iter().filter(alive).collect();
+    let by_server = served.iter().filter(|served| ancestry.processes.contains(&served.server));
+    own.extend(by_server.map(|served| &served.connection));
+    if own.is_empty() && ancestry.user.is_some() {
+        own.extend(served.iter().filter(|served| served.user == ancestry.user).map(|served| &served.connection));
+    }
+    let others = served.iter().filter(|served| served.user.is_some()).map(|served| &served.connection);
+    let (mut found, mut known): (Vec<Session>, _) = (Vec::new(), BTreeSet::new());
+    for (connection, is_own) in own.iter().map(|own| (*own, true)).chain(others.map(|other| (other, false))) {
+        let Connection { client, server, zone } = connection;
+        // Two sessions from one address fare alike.
+        if !known.insert((client.ip(), *server)) {
+            continue;
         }
+        let user = served.iter().find(|served| same(&served.connection, connection)).and_then(|served| served.user);
+        found.push(Session {
+            client: client.ip(),
+            client_port: client.port(),
+            server: *server,
+            own: is_own,
+            user: user.map(user_name),
+            interface: zone.clone(),
+            asked: None,
+        });
     }
     found
 }
@@ -211,6 +265,7 @@ fn parse_connection(text: &str) -> Option<Connection> {
     let (client, server) = (socket()?, socket()?);
     words.next().is_none().then_some(Connection { client, server, zone })
 }
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -219,9 +274,14 @@ mod tests {
         parse_connection(text).expect("a connection")
     }
 
-    fn clients(own: &[Connection], established: Option<&[Connection]>, ports: &[u16]) -> Vec<(String, bool)> {
-        let found = sessions(own, established, &ports.iter().copied().collect());
-        found.into_iter().map(|session| (format!("{} {}", session.client, session.server), session.own)).collect()
+    fn served(text: &str, server: u32, user: Option<u32>) -> Served {
+        Served { connection: read(text), server, user }
+    }
+
+    /// Whose sessions these are: client, server, whether it is the own one.
+    fn told(ancestry: &Ancestry, served: &[Served]) -> Vec<String> {
+        let established = served.iter().map(|served| served.connection.clone()).collect();
+        sessions(ancestry, Some(&established), served).iter().map(ToString::to_string).collect()
     }
 
     #[test]
@@ -247,38 +307,42 @@ mod tests {
     }
 
     #[test]
-    fn connections_to_an_ssh_server_are_sessions_and_the_own_one_comes_first() {
-        let own = read("203.0.113.9 51234 203.0.113.1 22");
+    fn connections_that_somebody_is_logged_in_by_are_sessions_and_the_own_one_comes_first() {
         let all = [
-            read("198.51.100.7 1 203.0.113.1 2222"),
-            read("198.51.100.7 2 203.0.113.1 2222"),
-            own.clone(),
-            read("198.51.100.8 1 203.0.113.1 443"),
+            served("198.51.100.7 1 203.0.113.1 2222", 10, Some(0)),
+            served("198.51.100.7 2 203.0.113.1 2222", 11, Some(0)),
+            served("198.51.100.66 1 203.0.113.1 22", 12, None),
+            served("203.0.113.9 51234 203.0.113.1 22", 13, Some(0)),
         ];
+        let other = "the SSH session of root from 198.51.100.7 to port 2222".to_owned();
+        let own = "your SSH session from 203.0.113.9 to port 22".to_owned();
 
-        assert_eq!(
-            clients(&[own], Some(&all), &[22, 2222]),
-            [("203.0.113.9 203.0.113.1:22".to_owned(), true), ("198.51.100.7 203.0.113.1:2222".to_owned(), false)]
-        );
+        let named = Ancestry { named: vec![read("203.0.113.9 51234 203.0.113.1 22")], ..Ancestry::default() };
+        assert_eq!(told(&named, &all), [own.clone(), other.clone()]);
+        let descends = Ancestry { processes: BTreeSet::from([5, 13]), ..Ancestry::default() };
+        assert_eq!(told(&descends, &all), [own, other.clone()]);
+        let of_root = "the SSH session of root from 203.0.113.9 to port 22".to_owned();
+        assert_eq!(told(&Ancestry::default(), &all), [other, of_root]);
     }
 
     #[test]
     fn an_environment_counts_only_while_its_connection_is_established() {
-        let stale = read("203.0.113.9 51234 203.0.113.1 22");
-        let all = [read("198.51.100.7 1 203.0.113.1 22")];
+        let stale = || vec![read("203.0.113.9 51234 203.0.113.1 22")];
+        let all = [
+            served("198.51.100.7 1 203.0.113.1 22", 10, Some(4_000_000_000)),
+            served("198.51.100.8 1 203.0.113.1 22", 11, Some(0)),
+        ];
+        let [seventh, root] = [
+            "the SSH session of 4000000000 from 198.51.100.7 to port 22",
+            "the SSH session of root from 198.51.100.8 to port 22",
+        ];
 
-        assert_eq!(
-            clients(std::slice::from_ref(&stale), Some(&all), &[22]),
-            [("198.51.100.7 203.0.113.1:22".to_owned(), false)]
-        );
-        assert_eq!(clients(&[stale], None, &[]), [("203.0.113.9 203.0.113.1:22".to_owned(), true)]);
-    }
-
-    #[test]
-    fn the_port_of_the_own_session_is_one_that_serves_ssh() {
-        let own = read("203.0.113.9 51234 203.0.113.1 8022");
-        let all = [own.clone(), read("198.51.100.7 1 203.0.113.1 8022")];
-
-        assert_eq!(clients(&[own], Some(&all), &[22]).len(), 2);
+        let of_nobody = Ancestry { named: stale(), ..Ancestry::default() };
+        assert_eq!(told(&of_nobody, &all), [seventh, root]);
+        // In tmux, which was reached by another connection once.
+        let detached = Ancestry { named: stale(), user: Some(0), ..Ancestry::default() };
+        assert_eq!(told(&detached, &all), ["your SSH session from 198.51.100.8 to port 22", seventh]);
+        let unknown = sessions(&of_nobody, None, &[]);
+        assert_eq!(unknown.iter().map(|session| session.own).collect::<Vec<_>>(), [true]);
     }
 }

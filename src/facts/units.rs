@@ -1,5 +1,6 @@
 //! What systemd does at boot, read from its folders as it reads them itself: nothing is run and nobody is asked.
 
+use super::bounded::{MAX_CONFIGURATION, read_text_bounded};
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -44,7 +45,7 @@ pub fn unit_state(name: &str) -> UnitState {
 #[must_use]
 pub fn unit_commands(name: &str) -> Vec<String> {
     let Some(path) = find(&FOLDERS.map(Path::new), name) else { return Vec::new() };
-    let text = fs::read_to_string(path).unwrap_or_default();
+    let text = read_text_bounded(&path, MAX_CONFIGURATION).unwrap_or_default();
     text.lines().filter_map(|line| line.trim().strip_prefix("ExecStart=")).map(str::to_owned).collect()
 }
 

@@ -3,31 +3,35 @@
 //! Read from the file alone. The C library would ask whatever nsswitch.conf names, which may be a server on a network that is
 //! not up yet, and boot would wait for it.
 
-use nix::fcntl::OFlag;
-use std::fs::OpenOptions;
-use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
+use super::bounded::read_text_bounded;
+use crate::printable::is_invisible;
+use std::path::Path;
 
 const PASSWD: &str = "/etc/passwd";
-/// How much of it is read.
-const MAX_BYTES: u64 = 1 << 20;
+/// The most bytes that it is read with.
+const MAX_BYTES: u64 = 16 << 20;
 
 /// What a user is called in messages: the name, or the number where the file has none.
 pub(super) fn user_name(id: u32) -> String {
-    let mut bytes = Vec::new();
-    // O_NONBLOCK: were it a pipe, opening it would wait for a writer.
-    let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(PASSWD);
-    // What could be read is as good as all of it: this is for people.
-    let _ = file.and_then(|file| file.take(MAX_BYTES).read_to_end(&mut bytes));
-    find(&String::from_utf8_lossy(&bytes), id).map_or_else(|| id.to_string(), str::to_owned)
+    let found = users(&passwd()).find(|(_, number)| *number == id).map(|(name, _)| name.to_owned());
+    found.unwrap_or_else(|| id.to_string())
+}
+
+/// The number of a user; `None` where the file has none of that name.
+pub(super) fn user_id(name: &str) -> Option<u32> {
+    users(&passwd()).find(|(found, _)| *found == name).map(|(_, number)| number)
+}
+
+fn passwd() -> String {
+    read_text_bounded(Path::new(PASSWD), MAX_BYTES).unwrap_or_default()
 }
 
 /// `NAME:PASSWORD:UID:...`
-fn find(text: &str, id: u32) -> Option<&str> {
-    text.lines().find_map(|line| {
+fn users(text: &str) -> impl Iterator<Item = (&str, u32)> {
+    text.lines().filter_map(|line| {
         let mut fields = line.split(':');
-        let name = fields.next().filter(|name| !name.is_empty() && !name.contains(char::is_control))?;
-        (fields.nth(1)?.parse() == Ok(id)).then_some(name)
+        let name = fields.next().filter(|name| !name.is_empty() && !name.contains(is_invisible))?;
+        Some((name, fields.nth(1)?.parse().ok()?))
     })
 }
 
@@ -39,7 +43,8 @@ mod tests {
     fn a_user_is_called_by_the_name_in_the_file_or_by_the_number() {
         let text =
             "root:x:0:0:root:/root:/bin/sh\n\n#\nbroken:x\n:x:7::/:\n+::::::\nalice:x:7:7::/:\nbob:x:7:7::/:\n";
-        assert_eq!([0, 7, 8].map(|id| find(text, id)), [Some("root"), Some("alice"), None]);
+        assert_eq!(users(text).collect::<Vec<_>>(), [("root", 0), ("alice", 7), ("bob", 7)]);
+        assert_eq!((user_id("root"), user_id("")), (Some(0), None));
         assert_eq!(user_name(0), "root");
         assert_eq!(user_name(u32::MAX - 7), "4294967288");
     }

@@ -11,6 +11,7 @@
 
 use crate::explanation::{by, owner};
 use crate::facts::Session;
+use crate::render::table_command;
 use crate::ruleset::{Table, TableId};
 use crate::simulate::{Doubt, Journey, Packet, Routes, Sets, Transport, Way, follow, protocol};
 use std::fmt;
@@ -87,7 +88,7 @@ impl Beside<'_> {
                 "`systemctl disable --now firewalld` switches it off, which palisade takes the place of".to_owned()
             }
             Some("fail2ban") => format!("`fail2ban-client unban {}` lets the session in", session.client),
-            _ => format!("`nft list table {} {}` shows all of it", step.table.family, step.table.name),
+            _ => format!("{} shows all of it", table_command("list", step.table)),
         };
         Some(Dropped { by: by(step, journey.trace.verdict, table), remedy })
     }

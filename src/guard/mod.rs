@@ -9,6 +9,7 @@ pub use beside::Beside;
 
 use crate::compile::CONTAINERS;
 use crate::facts::Session;
+use crate::printable::printable;
 use crate::ruleset::{Expr, Hook, KeyType, MetaKey, Set, SetRef, Table, TableId};
 use crate::simulate::{
     Answer, AsListed, Interface, Packet, Sets, Step, Trace, Translation, Transport, Verdict, simulate_table,
@@ -33,7 +34,8 @@ pub struct Lockout {
 
 impl fmt::Display for Lockout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { session, denied_by, service, elsewhere } = self;
+        let Self { session, service, elsewhere, .. } = self;
+        let denied_by = printable(&self.denied_by);
         write!(f, "{session} could not connect again.\nDenied by: {denied_by}\n")?;
         match (service, elsewhere) {
             (Some(service), _) => write!(f, "To let it in, add to the policy:\n\n  services:\n    {service}\n"),
@@ -70,24 +72,24 @@ impl Lockouts {
         let mut text =
             format!("ruleset {number} would lock you out: nothing was changed, the present rules are in force\n\n");
         for Lockout { session, denied_by, .. } in &self.0 {
-            text.push_str(&format!("{session} could not connect again.\nDenied by: {denied_by}\n\n"));
+            text.push_str(&format!("{session} could not connect again.\nDenied by: {}\n\n", printable(denied_by)));
         }
         text + &format!("To go back to it all the same: palisade rollback --to {number} --force")
     }
 }
 
-/// Fails when one of the sessions could not connect again under a table.
+/// Fails when the session that this process is run from could not connect again under a table.
 ///
-/// What can't be told is let through with a warning.
+/// Of another's session it is said who would be cut, with the rule, and nothing that would let them in: whether they shall
+/// be is for the operator to say. What can't be told is let through with a warning.
 ///
 /// # Errors
-/// All sessions that could not, with the rules that deny them and the lines to add.
+/// The own sessions that could not, with the rules that deny them and the lines to add.
 pub fn check(id: &TableId, table: &Table, sessions: &[Session]) -> Result<(), Lockouts> {
     check_all(id, table, sessions, None)
 }
 
-/// The same, with the tables of others: what they would drop of the session that this process is run from fails, what of
-/// another is said.
+/// The same, with the tables of others.
 ///
 /// # Errors
 /// As [`check`].
@@ -98,34 +100,36 @@ pub fn check_beside(id: &TableId, table: &Table, sessions: &[Session], beside: &
 fn check_all(id: &TableId, table: &Table, sessions: &[Session], beside: Option<&Beside<'_>>) -> Result<(), Lockouts> {
     let mut lockouts = Vec::new();
     for session in sessions {
-        match locked_out(id, table, session) {
-            Some(trace) if trace.outcomes.never_pass() => {
-                lockouts.push(Lockout::new(table, session, &trace));
-                continue;
-            }
-            Some(trace) => {
-                let doubt = trace.doubt().map_or("the rules can't be followed", |doubt| doubt);
-                tracing::warn!("{session}: can't tell whether it could connect again: {doubt}");
-            }
-            None => {}
-        }
-        match beside.map(|beside| (beside, beside.drops(session))) {
-            Some((_, Some(dropped))) if session.own => lockouts.push(Lockout {
-                session: session.clone(),
-                denied_by: dropped.by,
-                service: None,
-                elsewhere: Some(dropped.remedy),
-            }),
-            Some((_, Some(dropped))) => tracing::warn!("{session} could not connect again: {}", dropped.by),
-            Some((beside, None)) => {
-                if let Some(doubt) = beside.doubt(session) {
-                    tracing::info!("{session}: can't tell what the tables of others do to it: {doubt}");
-                }
-            }
+        match lockout(id, table, session, beside) {
+            Some(lockout) if session.own => lockouts.push(lockout),
+            Some(lockout) => lockout.warn(),
             None => {}
         }
     }
     if lockouts.is_empty() { Ok(()) } else { Err(Lockouts(lockouts)) }
+}
+
+/// Why a session could not connect again, where that is certain.
+fn lockout(id: &TableId, table: &Table, session: &Session, beside: Option<&Beside<'_>>) -> Option<Lockout> {
+    match locked_out(id, table, session) {
+        Some(trace) if trace.outcomes.never_pass() => return Some(Lockout::new(table, session, &trace)),
+        Some(trace) => {
+            let doubt = trace.doubt().map_or("the rules can't be followed", |doubt| doubt);
+            tracing::warn!("{session}: can't tell whether it could connect again: {doubt}");
+        }
+        None => {}
+    }
+    let beside = beside?;
+    let dropped = beside.drops(session);
+    if let (None, Some(doubt)) = (&dropped, beside.doubt(session)) {
+        tracing::info!("{session}: can't tell what the tables of others do to it: {doubt}");
+    }
+    dropped.map(|dropped| Lockout {
+        session: session.clone(),
+        denied_by: dropped.by,
+        service: None,
+        elsewhere: Some(dropped.remedy),
+    })
 }
 
 /// What the rules do with a new connection like the session's, unless they let it in. Where the interface is not known,
@@ -188,6 +192,11 @@ fn telling_apart(table: &Table) -> Vec<String> {
 }
 
 impl Lockout {
+    /// Says that the session could not connect again, where that is no reason to stop.
+    pub fn warn(&self) {
+        tracing::warn!("{} could not connect again: {}", self.session, self.denied_by);
+    }
+
     fn new(table: &Table, session: &Session, trace: &Trace<'_>) -> Self {
         let denying = trace.denied_by();
         let denied_by = denying.map_or_else(|| "rules that can't be followed".to_owned(), sentence);
@@ -248,6 +257,7 @@ mod tests {
             client_port: 50_123,
             server: server.parse().expect("a socket address"),
             own: true,
+            user: None,
             interface: interface.map(str::to_owned),
             asked: None,
         }
@@ -281,11 +291,12 @@ To load it all the same: palisade apply --force"
     }
 
     #[test]
-    fn every_session_that_is_locked_out_is_named() {
+    fn every_session_of_the_operator_that_is_locked_out_is_named() {
         let policy = "version: 1\nservices:\n  ssh: { ports: 22/tcp, from: 203.0.113.9 }\nblock: 198.51.100.0/24\n";
-        let other = Session { own: false, ..session("2001:db8::9", "[2001:db8::1]:2222", None) };
+        let other = Session { own: false, ..session("198.51.100.8", "203.0.113.1:22", Some("eth0")) };
         let sessions = [
             session("203.0.113.9", "203.0.113.1:22", None),
+            session("2001:db8::9", "[2001:db8::1]:2222", None),
             other,
             session("198.51.100.7", "203.0.113.1:22", Some("eth0")),
         ];
@@ -293,7 +304,8 @@ To load it all the same: palisade apply --force"
         let refusal = refusal(policy, &sessions);
 
         assert!(!refusal.contains("from 203.0.113.9"), "{refusal}");
-        assert!(refusal.contains("the SSH session from 2001:db8::9 to port 2222 could"), "{refusal}");
+        assert!(!refusal.contains("198.51.100.8"), "another's is not held against the operator: {refusal}");
+        assert!(refusal.contains("your SSH session from 2001:db8::9 to port 2222 could"), "{refusal}");
         assert!(refusal.contains("\n    ssh-2: { ports: 2222/tcp, from: \"2001:db8::9\" }\n"), "{refusal}");
         assert!(
             refusal.contains("Denied by: blocked: from those listed (policy.yaml:4)\n`block` beats"),
@@ -329,5 +341,17 @@ To load it all the same: palisade apply --force"
         let refusal = refusal("version: 1\n", &sessions);
 
         assert!(refusal.contains("\n    ssh: { ports: 22/tcp, from: containers }\n"), "{refusal}");
+    }
+
+    #[test]
+    fn an_interface_has_no_name_that_a_terminal_would_obey() {
+        let sessions = [session("203.0.113.9", "203.0.113.1:22", Some("\u{1b}[2J\n\u{202e}"))];
+
+        let refusal = refusal("version: 1\n", &sessions);
+
+        let named =
+            "your SSH session from 203.0.113.9 to port 22 by \\u{1b}[2J\\u{a}\\u{202e} could not connect again.\n";
+        assert!(refusal.contains(named), "{refusal}");
+        assert!(!refusal.contains(|c| crate::printable::is_invisible(c) && c != '\n'), "{refusal}");
     }
 }

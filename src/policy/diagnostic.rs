@@ -2,6 +2,7 @@
 
 use super::lines::{before, is_break, outside_break};
 use super::place::floor;
+use crate::printable::printable;
 use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde::Serialize;
 use std::sync::Arc;
@@ -47,7 +48,7 @@ impl Diagnostic {
     #[must_use]
     pub fn at(span: Span, message: impl Into<String>) -> Self {
         Self {
-            message: printable(message.into()),
+            message: printable(&message.into()).into_owned(),
             span: Some(span),
             label: None,
             note: None,
@@ -59,34 +60,41 @@ impl Diagnostic {
     /// A problem of a whole file or of the machine.
     #[must_use]
     pub fn general(message: impl Into<String>) -> Self {
-        Self { message: printable(message.into()), span: None, label: None, note: None, help: None, path: Vec::new() }
+        Self {
+            message: printable(&message.into()).into_owned(),
+            span: None,
+            label: None,
+            note: None,
+            help: None,
+            path: Vec::new(),
+        }
     }
 
     /// Adds words beside the underlined text.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
-        self.label = Some(printable(label.into()));
+        self.label = Some(printable(&label.into()).into_owned());
         self
     }
 
     /// Adds a second place.
     #[must_use]
     pub fn note(mut self, span: Span, note: impl Into<String>) -> Self {
-        self.note = Some((span, printable(note.into())));
+        self.note = Some((span, printable(&note.into()).into_owned()));
         self
     }
 
     /// Adds the steps of a packet that shows the problem.
     #[must_use]
     pub fn path(mut self, steps: impl IntoIterator<Item = String>) -> Self {
-        self.path = steps.into_iter().map(printable).collect();
+        self.path = steps.into_iter().map(|step| printable(&step).into_owned()).collect();
         self
     }
 
     /// Adds the remedy.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(printable(help.into()));
+        self.help = Some(printable(&help.into()).into_owned());
         self
     }
 }
@@ -291,34 +299,13 @@ fn beginning(text: &str) -> &str {
     end.and_then(|(_, (index, _))| text.get(..index)).unwrap_or(text)
 }
 
-/// A text with nothing in it that a terminal would obey: names and paths out of a policy go into messages.
-fn printable(text: String) -> String {
-    if !text.chars().any(is_invisible) {
-        return text;
-    }
-    text.chars().fold(String::new(), |mut out, c| {
-        if is_invisible(c) {
-            out.extend(c.escape_unicode())
-        } else {
-            out.push(c)
-        }
-        out
-    })
-}
-
 /// What the user typed, for a message: in backquotes, one line, not too long, nothing a terminal would obey.
 #[must_use]
 pub fn quote(typed: &str) -> String {
     match typed.char_indices().nth(60) {
-        Some((end, _)) => printable(format!("`{}…`", typed.get(..end).unwrap_or(""))),
-        None => printable(format!("`{typed}`")),
+        Some((end, _)) => format!("`{}…`", printable(typed.get(..end).unwrap_or(""))),
+        None => format!("`{}`", printable(typed)),
     }
-}
-
-/// Whether a terminal would obey or hide the character instead of showing it.
-pub(crate) fn is_invisible(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// The known word that a mistyped one is nearest to, when one is near enough to be meant.

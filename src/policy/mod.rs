@@ -11,7 +11,6 @@ mod read;
 mod syntax;
 mod yaml;
 
-pub(crate) use diagnostic::is_invisible;
 pub use diagnostic::{Diagnostic, Problem, Problems, Source, Sources, Span, list, nearest, quote, render};
 pub(crate) use lines::{is_break, lines, number_at};
 pub use model::{Containers, Defaults, Expectation, Given, Group, List, Peer, Policy, Service, Spanned, Text};

@@ -1,6 +1,6 @@
 //! Expressions of other programs as nft statements, and iptables' matches and targets as nearly so as can be.
 
-use super::text::{plain, quoted};
+use super::text::quoted;
 use super::value::Kind;
 use crate::ruleset::Extension;
 use crate::ruleset::xt::{Conntrack, Match, Range, Target};
@@ -169,7 +169,7 @@ pub(super) fn object(kind: u32, object: &str) -> String {
 }
 
 fn unknown(kind: &str, extension: &Extension) -> String {
-    format!("<unknown iptables {kind} {}>", quoted(&plain(&extension.name)))
+    format!("<unknown iptables {kind} {}>", quoted(&extension.name))
 }
 
 fn conntrack(asked: &Conntrack) -> String {

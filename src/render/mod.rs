@@ -18,9 +18,10 @@ pub use set::{element, set_header};
 pub use statement::expressions;
 pub use transaction::{commands, transaction};
 
+use crate::printable::printable;
 use crate::ruleset::{BaseChain, Chain, Family, Hook, Rule, Ruleset, Set, Table, TableId, Verdict};
 use std::fmt::Write;
-use text::{name, plain, quoted};
+use text::{name, quoted};
 
 /// All tables, a blank line between them. Empty for a ruleset without tables.
 #[must_use]
@@ -47,8 +48,9 @@ pub fn table(id: &TableId, table: &Table) -> String {
     sections.extend(table.sets.iter().map(|(set_name, set)| set_block(set_name, set)));
     sections.extend(table.chains.iter().map(|(chain_name, chain)| chain_block(id.family, chain_name, chain)));
     if !table.others.is_empty() {
-        sections
-            .push(table.others.iter().fold(String::new(), |lines, other| lines + &format!("\t# {}\n", plain(other))));
+        sections.push(
+            table.others.iter().fold(String::new(), |lines, other| lines + &format!("\t# {}\n", printable(other))),
+        );
     }
     format!("table {} {{\n{}}}\n", table_name(id), sections.join("\n"))
 }
@@ -96,6 +98,19 @@ pub fn verdict(verdict: &Verdict) -> String {
 #[must_use]
 pub fn table_title(id: &TableId) -> String {
     format!("table {}", table_name(id))
+}
+
+/// A command of nft's about a table, in backquotes: `nft list table inet filter`. One whose name a shell or nft would take
+/// for something else is told by its handle.
+#[must_use]
+pub fn table_command(verb: &str, id: &TableId) -> String {
+    if id.name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name(&id.name) == id.name {
+        return format!("`nft {verb} table {}`", table_name(id));
+    }
+    let family = id.family;
+    format!(
+        "`nft {verb} table {family} handle HANDLE`, with the handle of it that `nft -a list tables {family}` shows,"
+    )
 }
 
 /// `inet palisade`.

@@ -1,5 +1,6 @@
 //! Names, quoted strings and times as nft writes them.
 
+use crate::printable::printable;
 use std::borrow::Cow;
 
 /// A chain's or set's name. What nft could not read as one word is shown in quotes, which it will refuse.
@@ -11,16 +12,12 @@ pub(super) fn name(name: &str) -> Cow<'_, str> {
     }
 }
 
-/// A quoted string. nft knows no escapes, so a quote becomes an apostrophe; a control character, which could deceive
-/// whoever reads it on a terminal, becomes a question mark.
+/// A quoted string. nft knows no escapes, so a quote becomes an apostrophe; what could deceive whoever reads it on a
+/// terminal is written out.
 pub(super) fn quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
-    out.extend(text.chars().map(|c| match c {
-        '"' => '\'',
-        c if c.is_control() => '?',
-        c => c,
-    }));
+    out.push_str(&printable(text).replace('"', "'"));
     out.push('"');
     out
 }
@@ -37,9 +34,4 @@ pub(super) fn duration(milliseconds: u64) -> String {
         }
     }
     if out.is_empty() { "0s".to_owned() } else { out }
-}
-
-/// Text without control characters.
-pub(super) fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }

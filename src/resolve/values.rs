@@ -1,7 +1,8 @@
 //! Names, words, rates, interfaces and comments.
 
 use super::{Action, Fault, Interface, Rate, ReversePath};
-use crate::policy::{Text, is_invisible, list, nearest, quote};
+use crate::policy::{Text, list, nearest, quote};
+use crate::printable::is_invisible;
 use crate::ruleset::LimitUnit;
 
 /// Names of groups that are built in.

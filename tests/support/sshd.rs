@@ -2,6 +2,8 @@
 
 use super::lab::Lab;
 use super::namespace::{Namespace, Output, output};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::IpAddr;
@@ -28,6 +30,11 @@ pub struct Sshd {
 impl Sshd {
     /// One that listens on this port, beside no rules.
     pub fn new(port: u16) -> Self {
+        Self::with(port, "")
+    }
+
+    /// The same, with more lines of its configuration.
+    pub fn with(port: u16, more: &str) -> Self {
         let lab = Lab::new();
         let folder = tempfile::Builder::new().prefix("palisade-sshd-").tempdir_in("/run").expect("/run is writable");
         let path = |name: &str| folder.path().join(name).display().to_string();
@@ -37,7 +44,7 @@ impl Sshd {
         }
         let config = format!(
             "Port {port}\nHostKey {}\nAuthorizedKeysFile {}\nPermitRootLogin prohibit-password\nStrictModes no\n\
-             UsePAM no\nGatewayPorts clientspecified\nPidFile none\nUseDNS no\n",
+             UsePAM no\nGatewayPorts clientspecified\nPidFile none\nUseDNS no\n{more}",
             path("host"),
             path("user.pub"),
         );
@@ -86,6 +93,15 @@ impl Sshd {
 
 impl Drop for Sshd {
     fn drop(&mut self) {
+        // A session whose packets are dropped would outlive its server, and the lab with it.
+        let served = fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| {
+            let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+            let parent = stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse::<u32>().ok()?;
+            (parent == self.sshd.id()).then(|| entry.file_name().to_str()?.parse().ok()).flatten()
+        });
+        for session in served {
+            kill(Pid::from_raw(session), Signal::SIGKILL).ok();
+        }
         self.sshd.kill().ok();
         self.sshd.wait().ok();
     }
@@ -108,9 +124,14 @@ impl Session {
         session
     }
 
+    /// Types something, and waits for nothing.
+    pub fn types(&mut self, typed: &str) {
+        self.ssh.stdin.as_mut().expect("it was piped").write_all(typed.as_bytes()).expect("ssh reads");
+    }
+
     /// The next line that comes back, when this is typed.
     pub fn says(&mut self, typed: &str) -> String {
-        self.ssh.stdin.as_mut().expect("it was piped").write_all(typed.as_bytes()).expect("ssh reads");
+        self.types(typed);
         let mut line = String::new();
         self.said.read_line(&mut line).expect("ssh writes text");
         line

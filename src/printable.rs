@@ -1,0 +1,166 @@
+//! Words of others on a terminal, in a log and in a command.
+//!
+//! Names of interfaces, chains, processes and containers are whatever those who gave them like. A terminal obeys some
+//! characters instead of showing them, hides others, or turns round what stands beside them; a shell runs others. A name is
+//! made [`printable`] where it enters a sentence, and all that is printed passes [`Text`], [`lines`] or [`json`] once more.
+
+use anstyle::Style;
+use serde_json::Value;
+use std::borrow::Cow;
+
+/// Whether a terminal would obey or hide the character, or turn text round by it, instead of showing it.
+#[must_use]
+pub const fn is_invisible(c: char) -> bool {
+    // `char::is_control`: C0, DEL and C1.
+    matches!(c, '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}'
+        | '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
+        | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+        | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// A text on one line in which all such characters are written as `\u{1b}`.
+#[must_use]
+pub fn printable(text: &str) -> Cow<'_, str> {
+    escaped(text, is_invisible)
+}
+
+/// Bytes that should be a text: what is no UTF-8 is written as `\xff`, all else as [`printable`] does.
+#[must_use]
+pub fn printable_bytes(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(&printable(chunk.valid()));
+        text.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
+    }
+    text
+}
+
+/// A text of several lines, as [`printable`] but for their ends and for tabulators.
+#[must_use]
+pub fn lines(text: &str) -> Cow<'_, str> {
+    escaped(text, |c| is_invisible(c) && !matches!(c, '\n' | '\t'))
+}
+
+/// A document on one line that means the same: JSON has its own way to write such characters, which are in strings alone.
+#[must_use]
+pub fn json(document: &Value) -> String {
+    let text = document.to_string();
+    if !text.contains(is_invisible) {
+        return text;
+    }
+    let mut units = [0; 2];
+    text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
+        match is_invisible(c) {
+            true => out.extend(c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}"))),
+            false => out.push(c),
+        }
+        out
+    })
+}
+
+/// A word that a shell takes as it stands, in quotes where it needs them; `None` where that can't be printed: then there
+/// is no command to copy.
+#[must_use]
+pub fn shell_word(word: &str) -> Option<Cow<'_, str>> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
+    match word {
+        _ if word.contains(is_invisible) => None,
+        _ if !word.is_empty() && word.chars().all(plain) => Some(Cow::Borrowed(word)),
+        _ => Some(Cow::Owned(format!("'{}'", word.replace('\'', r"'\''")))),
+    }
+}
+
+fn escaped(text: &str, is_refused: impl Fn(char) -> bool + Copy) -> Cow<'_, str> {
+    if !text.contains(is_refused) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
+        match is_refused(c) {
+            true => out.extend(c.escape_unicode()),
+            false => out.push(c),
+        }
+        out
+    }))
+}
+
+/// What a command has to say to people: lines with nothing in them that a terminal would obey but palisade's own styles.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Text(String);
+
+impl Text {
+    /// Adds lines, or a part of one.
+    pub fn push(&mut self, text: &str) {
+        self.0.push_str(&lines(text));
+    }
+
+    /// The same in a style, which `main` takes out where there are to be none.
+    pub fn push_styled(&mut self, style: Style, text: &str) {
+        self.0.push_str(&format!("{style}{}{style:#}", lines(text)));
+    }
+
+    /// All of it, escape sequences for the styles included.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Text {
+    fn from(text: &str) -> Self {
+        Self(lines(text).into_owned())
+    }
+}
+
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        Self::from(text.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anstyle::AnsiColor;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_a_terminal_would_obey_is_written_out() {
+        let obeyed =
+            "a\u{1b}[2J\u{9b}31m\u{7f}b\n\u{202e}c\u{2066}d\u{200f}e\u{61c}f\u{2028}g\u{200b}h\u{feff}i\u{e0041}";
+        let shown = "a\\u{1b}[2J\\u{9b}31m\\u{7f}b\\u{a}\\u{202e}c\\u{2066}d\\u{200f}e\\u{61c}f\\u{2028}g\\u{200b}h\\u{feff}i\\u{e0041}";
+        assert_eq!(printable(obeyed), shown);
+        assert_eq!(lines(obeyed), shown.replace("\\u{a}", "\n"));
+        assert_eq!(printable("eth0 Grüße 防火牆"), "eth0 Grüße 防火牆");
+        assert_eq!(printable_bytes(b"a\xff\xc3\x1b\xc3\xa9"), "a\\xff\\xc3\\u{1b}é");
+    }
+
+    #[test]
+    fn a_word_for_a_shell_is_quoted_or_left_out() {
+        let words = ["eth0", "/run/a-b_c.d", "", "$(reboot)", "`id`", "it's; rm", "a b", "\"x\""];
+        let quoted = ["eth0", "/run/a-b_c.d", "''", "'$(reboot)'", "'`id`'", "'it'\\''s; rm'", "'a b'", "'\"x\"'"];
+        assert_eq!(words.map(|word| shell_word(word).map(Cow::into_owned)), quoted.map(|word| Some(word.to_owned())));
+        assert_eq!(["a\nb", "\u{202e}", "\u{1b}[m"].map(shell_word), [None, None, None]);
+    }
+
+    #[test]
+    fn a_style_is_palisades_own() {
+        let mut text = Text::from("a \u{1b}[8mb\n");
+        text.push_styled(AnsiColor::Red.on_default(), "c\u{1b}[m");
+        assert_eq!(text.as_str(), "a \\u{1b}[8mb\n\u{1b}[31mc\\u{1b}[m\u{1b}[0m");
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_invisible_is_left_and_json_means_the_same(text in any::<String>(), bytes in any::<Vec<u8>>()) {
+            prop_assert!(!printable(&text).contains(is_invisible));
+            prop_assert!(!printable_bytes(&bytes).contains(is_invisible));
+            prop_assert!(lines(&text).chars().all(|c| !is_invisible(c) || c == '\n' || c == '\t'));
+            prop_assert_eq!(text.chars().any(char::is_control), text.chars().any(|c| is_invisible(c) && c.is_control()));
+            let document = json!({ text.clone(): [text] });
+            let written = super::json(&document);
+            prop_assert!(!written.contains(is_invisible));
+            prop_assert_eq!(serde_json::from_str::<Value>(&written).expect("JSON"), document);
+        }
+    }
+}
