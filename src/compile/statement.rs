@@ -1,10 +1,12 @@
 //! Rules that read as sentences: each method adds the expressions that stock nft makes of the same statement, so that
 //! what [`render`](crate::render) prints loads as exactly these.
 
+mod routing;
+
 use crate::resolve::{Interface, Rate, Transport};
 use crate::ruleset::{
-    Cmp, CtKey, Direction, DynsetOp, Element, Expr, FibResult, IcmpxCode, Key, KeyType, Limit, Log, MapValue,
-    MetaKey, PayloadBase, Register, Reject, Rule, Set, SetFlags, SetRef, SetSpec, Verdict, fib_flags,
+    Cmp, CtKey, Direction, DynsetOp, Element, Expr, IcmpxCode, Key, KeyType, Limit, Log, MapValue, MetaKey,
+    PayloadBase, Register, Reject, Rule, Set, SetFlags, SetRef, SetSpec, Verdict,
 };
 use crate::simulate::protocol;
 use std::collections::BTreeSet;
@@ -141,43 +143,6 @@ impl Statement {
         self.meta(MetaKey::L4proto).cmp(Cmp::Neq, &[number])
     }
 
-    fn fib(self, result: FibResult, flags: u32) -> Self {
-        self.add(Expr::Fib { result, flags, dreg: Register::ONE })
-    }
-
-    /// `fib saddr type local`, by an [`address_type`](crate::ruleset::address_type).
-    pub(super) fn source_type(self, kind: u32) -> Self {
-        self.fib(FibResult::Type, fib_flags::SADDR).cmp(Cmp::Eq, &kind.to_ne_bytes())
-    }
-
-    /// `fib saddr . iif type local`: what the address is on the interface that the packet came in by.
-    pub(super) fn source_type_here(self, kind: u32) -> Self {
-        self.fib(FibResult::Type, fib_flags::SADDR | fib_flags::IIF).cmp(Cmp::Eq, &kind.to_ne_bytes())
-    }
-
-    /// `fib daddr type local`
-    pub(super) fn destination_type(self, kind: u32) -> Self {
-        self.fib(FibResult::Type, fib_flags::DADDR).cmp(Cmp::Eq, &kind.to_ne_bytes())
-    }
-
-    /// `fib daddr type != multicast`
-    pub(super) fn destination_type_is_not(self, kind: u32) -> Self {
-        self.fib(FibResult::Type, fib_flags::DADDR).cmp(Cmp::Neq, &kind.to_ne_bytes())
-    }
-
-    /// `fib saddr . iif oif missing`: what is sent to the source would not leave by where this came in.
-    pub(super) fn no_return_path(self) -> Self {
-        self.fib(FibResult::Oif, fib_flags::SADDR | fib_flags::IIF | fib_flags::PRESENT).cmp(Cmp::Eq, &[0])
-    }
-
-    /// `fib saddr oifname { "docker0", "br-*" }`: what is sent to the source would leave by one of these.
-    pub(super) fn source_routes_to<'a>(self, interfaces: impl IntoIterator<Item = &'a Interface> + Clone) -> Self {
-        let elements = interface_elements(interfaces);
-        let spec = SetSpec::new(KeyType::IFNAME, SetFlags::CONSTANT.with(SetFlags::INTERVAL));
-        let set = SetRef::Anonymous(Box::new(Set { spec, elements: elements.into() }));
-        self.fib(FibResult::OifName, fib_flags::SADDR).lookup(set, None, false)
-    }
-
     /// `iifname "lo"`
     pub(super) fn iifname_is(self, name: &str) -> Self {
         self.meta(MetaKey::Iifname).cmp(Cmp::Eq, &padded(name, 0))
@@ -236,12 +201,13 @@ impl Statement {
 
     /// `ip6 saddr fe80::/10`
     pub(super) fn source_is_link_local(self) -> Self {
-        let network = |first: u16, second: u16| [first.to_be_bytes(), second.to_be_bytes()].concat();
-        let filled = |begin: Vec<u8>| [begin, vec![0; 12]].concat();
-        self.version(Version::V6)
-            .source(Version::V6)
-            .masked(filled(network(0xffc0, 0)))
-            .cmp(Cmp::Eq, &filled(network(0xfe80, 0)))
+        self.version(Version::V6).source(Version::V6).is_link_local()
+    }
+
+    /// `fe80::/10`, of an address that was loaded.
+    fn is_link_local(self) -> Self {
+        let filled = |begin: [u8; 2]| [begin.to_vec(), vec![0; 14]].concat();
+        self.masked(filled([0xff, 0xc0])).cmp(Cmp::Eq, &filled([0xfe, 0x80]))
     }
 
     /// `ip6 saddr ::`
