@@ -74,7 +74,7 @@ proptest! {
     fn the_table_of_any_policy_comes_back_from_its_file(written in crate::policies::policy()) {
         let parsed = parse(&written.text, "policy.yaml");
         if let Some(Ok(resolved)) = parsed.policy.map(|policy| resolve(&policy, &Facts::default())) {
-            let table = compile(&resolved).tables.remove(&TableId::palisade()).unwrap();
+            let table = compile(&resolved);
             let back = Stored::from_bytes(&stored(Some(&table)).to_bytes().unwrap()).unwrap().table.unwrap();
             prop_assert_eq!(back.canonical(), table.canonical());
         }
