@@ -18,6 +18,9 @@ fn main() -> ExitCode {
         confine(&Limits::from(limits)).expect("nothing hinders it");
         return fail(&cli.common.policy, &std::env::var("PALISADE_FAULT").unwrap_or_default());
     }
+    if std::env::var("PALISADE_FAULT").as_deref() == Ok("boot") && matches!(cli.command, Command::Boot { .. }) {
+        panic!("planted");
+    }
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).without_time().with_target(false).init();
     match run(&cli) {
         Ok(report) => {
