@@ -109,12 +109,12 @@ fn policy_that_takes_minutes_to_prove() -> String {
 fn a_policy_whose_proof_takes_longer_than_there_is_time_is_in_force_before_anybody_gets_in() {
     let mut machine = machine_with_a_last_good_ruleset();
     machine.write(POLICY, &policy_that_takes_minutes_to_prove());
-    machine.write(DROP_IN, "[Service]\nExecStart=\nExecStart=/usr/sbin/palisade boot --reading-time=20s\n");
+    machine.write(DROP_IN, "[Service]\nExecStart=\nExecStart=/usr/sbin/palisade boot --reading-time=10s\n");
 
     let boot = hammered_boot(&mut machine);
 
     assert_nobody_got_in(&machine, &boot, "loaded the policy, /etc/palisade/policy.yaml");
-    let unproved = "nobody knows whether it is as expected: proving what it expects did not succeed: it took longer than 20s";
+    let unproved = "nobody knows whether it is as expected: proving what it expects did not succeed: it took longer than 10s";
     assert!(machine.journal().contains(unproved), "{}", machine.journal());
     assert!(machine.run("nft list chain inet palisade service-s399").contains("policy.yaml:"));
 }

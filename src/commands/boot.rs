@@ -22,7 +22,8 @@ pub(super) fn run(path: &Path, state: &State, missing: bool, limits: Limits) -> 
         return Err(Error::Privilege { command: "boot" });
     }
     // Rules that meet another writer's are better than none.
-    let lock = state.lock_soon("boot").inspect_err(|error| tracing::error!("{error}; loading all the same"));
+    let patience = if missing { PATIENCE_WITHOUT_RULES } else { PATIENCE };
+    let lock = state.lock_within("boot", patience).inspect_err(|error| tracing::error!("{error}; loading all the same"));
     if missing && !state.is_in_force() {
         return Ok(nothing_to_do("no rules of palisade's were in force since this machine was started"));
     }
@@ -56,6 +57,11 @@ pub(super) fn read(path: &Path, limits: Limits) -> Result<Report, Error> {
 fn nothing_to_do(why: &str) -> Report {
     Report::ok(format!("nothing to do: {why}\n"), json!({ "booted_from": null, "why": why }))
 }
+
+/// How long another writer is waited for: the unit has 90 s for all of the boot, and reading the policy takes up to 60.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// The same when the machine is without rules, and the other one may be a boot that reads a policy.
+const PATIENCE_WITHOUT_RULES: Duration = Duration::from_secs(1);
 
 /// Why there is something to load although this is no boot.
 const GONE: &str = "palisade's rules were gone";

@@ -49,8 +49,6 @@ use std::time::Duration;
 pub const DEFAULT_STATE: &str = "/var/lib/palisade";
 /// Where the lock is unless the user says otherwise.
 pub const DEFAULT_RUN: &str = "/run/palisade";
-/// How long `boot` waits for another writer: it has 90 s for everything, and nobody else writes that early.
-const HURRY: Duration = Duration::from_secs(15);
 /// How many bytes the small files may have.
 const MAX_SMALL: u64 = 64 << 10;
 
@@ -122,12 +120,12 @@ impl State {
         Lock::take(&self.run, command, PATIENCE)
     }
 
-    /// Takes the lock for a command that can do without, and has little time.
+    /// Takes the lock for a command that can do without, and has no more time than that to wait for it.
     ///
     /// # Errors
     /// [`LockError`].
-    pub fn lock_soon(&self, command: &str) -> Result<Lock, LockError> {
-        Lock::take(&self.run, command, HURRY)
+    pub fn lock_within(&self, command: &str, patience: Duration) -> Result<Lock, LockError> {
+        Lock::take(&self.run, command, patience)
     }
 
     /// Makes the folder of all that outlives a reboot, which files in folders below are written to.
