@@ -74,23 +74,29 @@ fn nobody_gets_in_whenever_it_flushes_at_boot(suite: Suite) {
     assert_nobody_got_in(&machine, &boot, "before");
     machine.power_off();
 
-    again(&machine, "After=palisade.service\nBefore=network-pre.target", &[
-        "/usr/bin/systemctl restart nftables",
-        "/usr/bin/systemctl reload nftables",
-    ]);
+    again(
+        &machine,
+        "After=palisade.service\nBefore=network-pre.target",
+        &["/usr/bin/systemctl restart nftables", "/usr/bin/systemctl reload nftables"],
+    );
     let boot = hammered_boot(&mut machine);
     assert_nobody_got_in(&machine, &boot, "after");
     machine.power_off();
 
     // While the policy is read, for eight seconds, it flushes.
     machine.copy(&faulty::program(), "/usr/local/sbin/faulty");
-    let start = "Environment=PALISADE_FAULT=sleep\nExecStart=\nExecStart=/usr/local/sbin/faulty boot --reading-time=8s";
+    let start =
+        "Environment=PALISADE_FAULT=sleep\nExecStart=\nExecStart=/usr/local/sbin/faulty boot --reading-time=8s";
     machine.write("/etc/systemd/system/palisade.service.d/test.conf", &format!("[Service]\n{start}\n"));
-    again(&machine, "After=nftables.service\nBefore=network-pre.target", &[
-        "/bin/sh -c 'until nft list table inet palisade; do sleep 0.01; done'",
-        "/usr/bin/systemctl restart nftables",
-        "/bin/sh -c 'nft list table inet palisade >/run/during; systemctl show --property ActiveState palisade >>/run/during'",
-    ]);
+    again(
+        &machine,
+        "After=nftables.service\nBefore=network-pre.target",
+        &[
+            "/bin/sh -c 'until nft list table inet palisade; do sleep 0.01; done'",
+            "/usr/bin/systemctl restart nftables",
+            "/bin/sh -c 'nft list table inet palisade >/run/during; systemctl show --property ActiveState palisade >>/run/during'",
+        ],
+    );
     let boot = hammered_boot(&mut machine);
     assert_nobody_got_in(&machine, &boot, "during");
     let during = machine.run("cat /run/during");

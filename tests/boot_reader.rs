@@ -27,7 +27,8 @@ fn machine_with_a_last_good_ruleset() -> Machine {
 fn plant(machine: &Machine, fault: &str) {
     machine.copy(&faulty::program(), "/usr/local/sbin/faulty");
     let start = "/usr/local/sbin/faulty boot --reading-time=5s --reading-memory=100";
-    machine.write(DROP_IN, &format!("[Service]\nEnvironment=PALISADE_FAULT={fault}\nExecStart=\nExecStart={start}\n"));
+    machine
+        .write(DROP_IN, &format!("[Service]\nEnvironment=PALISADE_FAULT={fault}\nExecStart=\nExecStart={start}\n"));
 }
 
 #[track_caller]
@@ -114,7 +115,8 @@ fn a_policy_whose_proof_takes_longer_than_there_is_time_is_in_force_before_anybo
     let boot = hammered_boot(&mut machine);
 
     assert_nobody_got_in(&machine, &boot, "loaded the policy, /etc/palisade/policy.yaml");
-    let unproved = "nobody knows whether it is as expected: proving what it expects did not succeed: it took longer than 10s";
+    let unproved =
+        "nobody knows whether it is as expected: proving what it expects did not succeed: it took longer than 10s";
     assert!(machine.journal().contains(unproved), "{}", machine.journal());
     assert!(machine.run("nft list chain inet palisade service-s399").contains("policy.yaml:"));
 }
@@ -132,7 +134,9 @@ fn where_the_unit_cannot_be_hardened_and_the_reader_panics_nobody_gets_in_either
 
     assert_eq!(boot.answers, NOBODY, "{}", machine.journal());
     assert_eq!(boot.state, "degraded", "it is not hushed up");
-    machine.wait_for_console("loaded the last good ruleset, since reading the policy did not succeed: palisade itself failed");
+    machine.wait_for_console(
+        "loaded the last good ruleset, since reading the policy did not succeed: palisade itself failed",
+    );
     assert_denied(&machine);
 }
 
@@ -144,7 +148,10 @@ fn a_table_that_is_gone_while_a_change_waits_comes_back_with_the_unit_and_the_ch
     machine.run("umount /proc/sys/kernel/random/boot_id");
     let rules = |machine: &Machine| without_time(&machine.run("nft --stateless list ruleset"));
     let before = rules(&machine);
-    machine.write(POLICY, "version: 1\nservices: { ssh: { ports: 22/tcp, from: any }, web: { ports: 80/tcp, from: any } }\n");
+    machine.write(
+        POLICY,
+        "version: 1\nservices: { ssh: { ports: 22/tcp, from: any }, web: { ports: 80/tcp, from: any } }\n",
+    );
     machine.run("palisade apply --confirm 1h");
     let changed = rules(&machine);
     assert_ne!(changed, before);

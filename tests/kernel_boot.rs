@@ -63,7 +63,11 @@ fn whatever_becomes_of_the_process_that_reads_the_policy_the_last_good_ruleset_i
 
         let said = booted(output(&mut faulty_boot(&machine, fault, time)));
 
-        assert_eq!(said, ("last-good".to_owned(), Some(format!("reading the policy did not succeed: {why}"))), "{fault}");
+        assert_eq!(
+            said,
+            ("last-good".to_owned(), Some(format!("reading the policy did not succeed: {why}"))),
+            "{fault}"
+        );
         assert_eq!(machine.rules(), rules, "{fault}");
         // Without the fault it is the policy.
         machine.reboot();
@@ -223,7 +227,10 @@ fn what_brings_flushed_rules_back_loads_no_policy_that_was_not_applied_and_nothi
     nothing(&machine, "the rules are loaded");
     machine.open(&[81]);
     machine.inside.nft_load("flush ruleset");
-    assert_eq!(boot(&machine, &["--missing"]), ("last-good".to_owned(), Some("palisade's rules were gone".to_owned())));
+    assert_eq!(
+        boot(&machine, &["--missing"]),
+        ("last-good".to_owned(), Some("palisade's rules were gone".to_owned()))
+    );
     assert_eq!(machine.rules(), rules);
     assert!(!machine.run(&["status"]).success().contains("loaded at boot"));
 

@@ -92,7 +92,8 @@ fn whoever_owns_a_folder_of_the_state_gets_nothing_removed_or_written_elsewhere(
         let before = victim(&machine);
         assert_eq!(before.len(), NAMES.len());
         // With a set that would be kept in a file of its own.
-        let addresses: String = (0..70_000_u32).map(|n| format!("{}\n", Ipv4Addr::from(0x0a00_0000 + 2 * n))).collect();
+        let addresses: String =
+            (0..70_000_u32).map(|n| format!("{}\n", Ipv4Addr::from(0x0a00_0000 + 2 * n))).collect();
         machine.write("list.txt", &addresses);
         let text = format!("{}groups: {{ many: {{ file: list.txt }} }}\nblock: many\n", policy(&[80]));
         machine.write("policy.yaml", &text);
@@ -107,7 +108,10 @@ fn whoever_owns_a_folder_of_the_state_gets_nothing_removed_or_written_elsewhere(
         } else {
             assert_eq!(applied.status, Some(0), "{what}: {}", applied.stderr);
             let said = format!("{}{}{}", applied.stderr, confirmed.stderr, booted.stderr);
-            assert!(said.contains("nobody, who could change") || said.contains("by everyone, who could change"), "{said}");
+            assert!(
+                said.contains("nobody, who could change") || said.contains("by everyone, who could change"),
+                "{said}"
+            );
         }
         let json: Value = serde_json::from_str(&booted.success()).expect("JSON");
         assert_eq!(json["booted_from"], "policy", "{what}");

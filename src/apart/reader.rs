@@ -68,7 +68,9 @@ impl Reader {
     pub fn unmet(&mut self) -> Result<Option<String>, String> {
         match self.next("proving what it expects")? {
             Words::Proved { unmet } => Ok(unmet),
-            Words::Table(_) | Words::Invalid { .. } => Err(self.end("proving what it expects", "no answer came of it")),
+            Words::Table(_) | Words::Invalid { .. } => {
+                Err(self.end("proving what it expects", "no answer came of it"))
+            }
         }
     }
 
@@ -84,7 +86,9 @@ impl Reader {
             }
             let left = self.limits.time.saturating_sub(self.begun.elapsed());
             if left.is_zero() {
-                return Err(self.end(doing, &format!("it took longer than {}", humantime::format_duration(self.limits.time))));
+                return Err(
+                    self.end(doing, &format!("it took longer than {}", humantime::format_duration(self.limits.time)))
+                );
             }
             match self.hear(left) {
                 Ok(true) => {}

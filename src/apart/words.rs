@@ -45,7 +45,8 @@ pub fn tell(to: &mut impl Write, words: &Words) -> io::Result<()> {
         Words::Invalid { problems, why } => (Line::Invalid { problems, why }, Vec::new()),
         Words::Proved { unmet } => (Line::Proved { unmet }, Vec::new()),
         Words::Table(table) => {
-            let bytes = Stored::new(Some(&table), None).and_then(|stored| stored.to_whole()).map_err(io::Error::other)?;
+            let bytes =
+                Stored::new(Some(&table), None).and_then(|stored| stored.to_whole()).map_err(io::Error::other)?;
             (Line::Table { bytes: bytes.len() as u64 }, bytes)
         }
     };
@@ -70,7 +71,9 @@ pub fn understand(heard: &[u8]) -> Result<Option<(Words, usize)>, &'static str> 
         Line::Proved { unmet } => Words::Proved { unmet },
         Line::Table { bytes } if bytes > MAX_STORED => return Err("a table that is too large"),
         Line::Table { bytes } => {
-            let Some(whole) = usize::try_from(bytes).ok().and_then(|bytes| rest.get(..bytes)) else { return Ok(None) };
+            let Some(whole) = usize::try_from(bytes).ok().and_then(|bytes| rest.get(..bytes)) else {
+                return Ok(None);
+            };
             let table = Stored::from_whole(whole)?.table.ok_or("no table")?;
             return Ok(Some((Words::Table(table), line.len() + whole.len())));
         }

@@ -23,7 +23,8 @@ pub(super) fn run(path: &Path, state: &State, missing: bool, limits: Limits) -> 
     }
     // Rules that meet another writer's are better than none.
     let patience = if missing { PATIENCE_WITHOUT_RULES } else { PATIENCE };
-    let lock = state.lock_within("boot", patience).inspect_err(|error| tracing::error!("{error}; loading all the same"));
+    let lock =
+        state.lock_within("boot", patience).inspect_err(|error| tracing::error!("{error}; loading all the same"));
     if missing && !state.is_in_force() {
         return Ok(nothing_to_do("no rules of palisade's were in force since this machine was started"));
     }

@@ -81,8 +81,8 @@ pub fn read_trusted(path: &Path, max_bytes: u64) -> Result<Vec<u8>, Refusal> {
 /// # Errors
 /// A folder that does not exist or can't be entered; one that someone else could change, or a folder or a link on its way.
 pub fn open_trusted_folder(path: &Path) -> Result<OwnedFd, Refusal> {
-    let absolute =
-        std::path::absolute(path).map_err(|error| Refusal::new(format!("{} can't be opened: {error}", path.display())))?;
+    let absolute = std::path::absolute(path)
+        .map_err(|error| Refusal::new(format!("{} can't be opened: {error}", path.display())))?;
     walk(path, &absolute, Wanted::Folder)
 }
 
@@ -182,36 +182,47 @@ fn walk(shown: &Path, absolute: &Path, wanted: Wanted) -> Result<OwnedFd, Refusa
                     here = open_root()?;
                 }
             }
-            SFlag::S_IFDIR if rest.is_empty() && wanted == Wanted::Folder => {
-                check_owner(&next, &stat)?;
-                // A sticky one too: what others put into it would be found there.
-                check_mode(&next, &stat)?;
-                return Ok(next.fd);
-            }
-            SFlag::S_IFDIR if rest.is_empty() => {
-                return Err(Refusal::new(format!("{} is a folder", next.path.display()))
-                    .help(format!("name the file in it: `{}`", next.path.join("policy.yaml").display())));
-            }
-            SFlag::S_IFDIR => {
+            SFlag::S_IFDIR if !rest.is_empty() => {
                 check_folder(&next)?;
                 here = next;
             }
-            _ if !rest.is_empty() || wanted == Wanted::Folder => {
+            _ if !rest.is_empty() => {
                 return Err(Refusal::new(format!("{} is not a folder", next.path.display())));
             }
-            SFlag::S_IFREG => {
-                check_owner(&next, &stat)?;
-                check_mode(&next, &stat)?;
-                return reopen(shown, &here, &name, &stat);
-            }
-            other => {
-                return Err(Refusal::new(format!("{} is {}, not a file", next.path.display(), kind_name(other))));
-            }
+            _ => return arrive(shown, (&here, &name), next, &stat, wanted),
         }
     }
     match wanted {
         Wanted::File => Err(Refusal::new(format!("{} is a folder", shown.display()))),
         Wanted::Folder => Ok(here.fd),
+    }
+}
+
+/// What is at the path's end, if it is what is wanted.
+fn arrive(
+    shown: &Path,
+    (folder, name): (&Step, &OsStr),
+    end: Step,
+    stat: &FileStat,
+    wanted: Wanted,
+) -> Result<OwnedFd, Refusal> {
+    let path = end.path.display();
+    match (kind(stat), wanted) {
+        (SFlag::S_IFDIR, Wanted::Folder) => {
+            check_owner(&end, stat)?;
+            // A sticky one too: what others put into it would be found there.
+            check_mode(&end, stat)?;
+            Ok(end.fd)
+        }
+        (_, Wanted::Folder) => Err(Refusal::new(format!("{path} is not a folder"))),
+        (SFlag::S_IFREG, Wanted::File) => {
+            check_owner(&end, stat)?;
+            check_mode(&end, stat)?;
+            reopen(shown, folder, name, stat)
+        }
+        (SFlag::S_IFDIR, Wanted::File) => Err(Refusal::new(format!("{path} is a folder"))
+            .help(format!("name the file in it: `{}`", end.path.join("policy.yaml").display()))),
+        (other, Wanted::File) => Err(Refusal::new(format!("{path} is {}, not a file", kind_name(other)))),
     }
 }
 

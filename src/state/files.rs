@@ -140,7 +140,8 @@ pub fn exists(folder: &Path, name: &str) -> bool {
 
 /// The names of what is in a folder; none where there is no folder, or one that can't be believed.
 pub fn names(folder: &Path) -> Vec<String> {
-    let names = Folder::open(folder).and_then(|folder| folder.map_or_else(|| Ok(Vec::new()), |folder| folder.names()));
+    let names =
+        Folder::open(folder).and_then(|folder| folder.map_or_else(|| Ok(Vec::new()), |folder| folder.names()));
     names.unwrap_or_else(|error| {
         tracing::warn!("{} is passed over: {error}", folder.display());
         Vec::new()

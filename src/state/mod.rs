@@ -130,7 +130,9 @@ impl State {
 
     /// Makes the folder of all that outlives a reboot, which files in folders below are written to.
     fn make_folder(&self) -> Result<(), StateError> {
-        files::Folder::make(&self.folder).map(drop).map_err(|source| StateError::Write { path: self.folder.clone(), source })
+        files::Folder::make(&self.folder)
+            .map(drop)
+            .map_err(|source| StateError::Write { path: self.folder.clone(), source })
     }
 }
 
