@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let id = TableId::palisade();
     let policy = load(Path::new(&path)).map_err(|problems| problems.render(false))?;
-    let table = compile(&policy).tables.remove(&id).ok_or("the policy makes no table")?;
+    let table = compile(&policy);
     let socket = Socket::open()?;
     let batch = encode(&delta(&id, None, Some(&table)), &Handles::default(), socket.generation()?)?;
 

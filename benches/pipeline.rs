@@ -55,7 +55,7 @@ fn resolved(policy: &Policy, facts: &Facts) -> Resolved {
 }
 
 fn table(resolved: &Resolved) -> Table {
-    compile(resolved).tables.remove(&TableId::palisade()).expect("palisade's table")
+    compile(resolved)
 }
 
 /// The table with a rule less in a chain and an element less in a set, as far as it has them.

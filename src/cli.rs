@@ -1,5 +1,6 @@
 //! The command line as it is typed. The help texts are the manual: `palisade man` prints them as manual pages.
 
+use crate::apart::Limits;
 use crate::ports;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::IpAddr;
@@ -227,13 +228,25 @@ pub enum Command {
     },
     /// Load what protects this machine, whatever state it is in: what `palisade.service` runs at boot.
     ///
-    /// Loads the policy. Where that is missing, not valid, refused by the kernel, or was undone because nobody confirmed
-    /// it: the last good ruleset. Where there is none: what is loaded stays, and on a machine without any rules of
-    /// palisade's a lockdown denies all that comes in but SSH. Says on standard error which of them it was; `status`
-    /// says it too.
+    /// Where no rules of palisade's are loaded, loads at once what was in force: the last good ruleset, or a lockdown that
+    /// denies all that comes in but SSH. Then the policy takes its place, which another process reads that has a minute and
+    /// half of the memory: where it is missing, not valid, takes more, is refused by the kernel, or was undone because nobody
+    /// confirmed it, the last good ruleset stays. What the policy expects and is not so is a warning. Says on standard error
+    /// what was loaded if not the policy; `status` says it too.
     ///
     /// Exit status: 0 one of them is loaded, 1 none.
-    Boot,
+    Boot {
+        /// Only bring back what was in force since the machine was started and is gone, without reading the policy: what
+        /// `nftables.service` is made to run after it has flushed everything.
+        #[arg(long)]
+        missing: bool,
+        /// Read the policy, and say on standard output what it means: for `boot` itself.
+        #[arg(long, hide = true, conflicts_with = "missing")]
+        read: bool,
+        /// What the reading may take.
+        #[command(flatten)]
+        limits: ReadingLimits,
+    },
     /// Print the JSON Schema of the policy, for editors.
     ///
     /// With `# yaml-language-server: $schema=FILE` as a policy's first line, editors complete and check as one types.
@@ -249,6 +262,23 @@ pub enum Command {
         /// The folder, which is made if it is not there.
         dir: PathBuf,
     },
+}
+
+/// What reading the policy may take at boot.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct ReadingLimits {
+    /// How long it may take.
+    #[arg(long, hide = true, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "60s")]
+    reading_time: Duration,
+    /// How many MiB of memory it may take: half of what there is, and 2048 at most, unless it is said.
+    #[arg(long, hide = true, value_name = "MIB")]
+    reading_memory: Option<u64>,
+}
+
+impl From<&ReadingLimits> for Limits {
+    fn from(said: &ReadingLimits) -> Self {
+        Self::new(said.reading_time, said.reading_memory)
+    }
 }
 
 /// How `show` prints.

@@ -88,6 +88,19 @@ pub fn enforce(
     enforce_within(PATIENCE, socket, id, desired, reading)
 }
 
+/// As [`enforce`], but a table that differs is replaced as a whole: no rule of it is left, nor what a comment says.
+///
+/// # Errors
+/// As [`enforce`].
+pub fn replace(
+    socket: &Socket,
+    id: &TableId,
+    desired: Option<&Table>,
+    reading: Reading<'_>,
+) -> Result<Enforced, EnforceError> {
+    enforce_by(true, PATIENCE, socket, id, desired, reading)
+}
+
 /// As [`enforce`], with no commit but the first begun later than `patience` after the start.
 ///
 /// # Errors
@@ -99,7 +112,18 @@ pub fn enforce_within(
     desired: Option<&Table>,
     reading: Reading<'_>,
 ) -> Result<Enforced, EnforceError> {
-    let (mut operations, mut committed, mut whole, mut before) = (0, None, false, None);
+    enforce_by(false, patience, socket, id, desired, reading)
+}
+
+fn enforce_by(
+    mut whole: bool,
+    patience: Duration,
+    socket: &Socket,
+    id: &TableId,
+    desired: Option<&Table>,
+    reading: Reading<'_>,
+) -> Result<Enforced, EnforceError> {
+    let (mut operations, mut committed, mut before) = (0, None, None);
     let (begun, mut attempts, mut late) = (Instant::now(), 0, false);
     while !late {
         // What is committed is read back, however long the commit took: at boot it waits while the kernel loads its modules.

@@ -15,6 +15,7 @@ mod arbitrary;
 mod policies;
 
 pub mod access;
+pub mod apart;
 pub mod changes;
 pub mod cli;
 pub mod commands;

@@ -24,18 +24,44 @@ pub struct Loaded {
     pub unmet: Option<Problems>,
 }
 
+/// A policy and the table that it means, of which nobody knows yet whether it is as it expects.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    /// The policy.
+    pub policy: Resolved,
+    /// Its table.
+    pub table: Table,
+    sources: Sources,
+}
+
+impl Compiled {
+    /// Proves what the policy expects: a problem for each expectation that is not so, where there is any.
+    #[must_use]
+    pub fn unmet(&self) -> Option<Problems> {
+        let _doing = doing("proving what the policy expects");
+        let unmet = unmet(&TableId::palisade(), &self.table, &self.policy.expectations);
+        (!unmet.is_empty()).then(|| Problems::new(unmet, self.sources.clone()))
+    }
+}
+
 /// Loads a policy, compiles it, and proves what it expects.
 ///
 /// # Errors
 /// As [`load`].
 pub fn load_and_prove(path: &Path) -> Result<Loaded, Problems> {
+    let compiled = compile_policy(path)?;
+    let unmet = compiled.unmet();
+    Ok(Loaded { policy: compiled.policy, table: compiled.table, unmet })
+}
+
+/// Loads a policy and compiles it.
+///
+/// # Errors
+/// As [`load`].
+pub fn compile_policy(path: &Path) -> Result<Compiled, Problems> {
     let (policy, sources) = read(path)?;
-    let id = TableId::palisade();
-    let table = compile(&policy).tables.remove(&id).unwrap_or_default();
-    let _doing = doing("proving what the policy expects");
-    let unmet = unmet(&id, &table, &policy.expectations);
-    let unmet = (!unmet.is_empty()).then(|| Problems::new(unmet, sources));
-    Ok(Loaded { policy, table, unmet })
+    let table = compile(&policy);
+    Ok(Compiled { policy, table, sources })
 }
 
 /// Loads a policy.

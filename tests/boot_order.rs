@@ -3,48 +3,14 @@
 
 mod support;
 
-use support::lab::HOST;
-use support::nspawn::hammer::{Answers, Hammer};
-use support::nspawn::{EARLY, Machine, Suite};
-
-/// Attempts at each address after the boot is done.
-const AFTERWARDS: u64 = 200;
+use support::nspawn::hammer::{Boot, NOBODY, assert_denied, hammered_boot};
+use support::nspawn::{Machine, Suite};
 
 /// The unit, ordered as a service like any other: behind what brings the network up.
 const LATE: &str = "sed -e '/^DefaultDependencies=/d; /^Wants=network-pre/d; /^Before=/d; /^Conflicts=/d' \
     -e 's/^After=.*/After=network-online.target ssh.service/; s/^WantedBy=.*/WantedBy=multi-user.target/' \
     /usr/lib/systemd/system/palisade.service >/etc/systemd/system/palisade.service
     systemctl reenable palisade";
-
-/// What a client hears that nobody answers, over IPv4 and IPv6.
-const NOBODY: [Answers; 2] = [Answers { accepted: 0, refused: 0 }; 2];
-
-/// A hammered boot: how it ended, and what the client got.
-struct Boot {
-    state: String,
-    answers: Vec<Answers>,
-}
-
-/// Boots while the client hammers the early listener, from before the machine is switched on until it is up and longer.
-#[track_caller]
-fn hammered_boot(machine: &mut Machine) -> Boot {
-    let hammer = Hammer::start(&machine.client, &HOST, EARLY);
-    hammer.wait_for_tries(AFTERWARDS);
-    let state = machine.boot(&[]);
-    machine.assert_ssh_answers();
-    let listens = machine.run(&format!("ss --no-header --listening --tcp 'sport = :{EARLY}'"));
-    assert!(!listens.is_empty(), "there is nothing to get in to");
-    hammer.wait_for_tries(AFTERWARDS);
-    Boot { state, answers: hammer.stop() }
-}
-
-/// Fails unless the client's packets have arrived, and were denied.
-#[track_caller]
-fn assert_denied(machine: &Machine) {
-    let status: serde_json::Value = serde_json::from_str(&machine.run("palisade --json status")).expect("JSON");
-    let denied = status["denied"]["incoming"]["packets"].as_u64();
-    assert!(denied >= Some(AFTERWARDS), "{status}");
-}
 
 #[track_caller]
 fn nobody_gets_in(suite: Suite, boots: usize) {

@@ -5,7 +5,6 @@ use palisade::compile::compile;
 use palisade::facts::{Facts, ListFile};
 use palisade::policy::{Problems, Source, Sources, parse};
 use palisade::resolve::{AddressList, Resolved, resolve};
-use palisade::ruleset::TableId;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -27,7 +26,7 @@ fn resolved(policy: &str, listed: u32) -> Result<Resolved, String> {
 fn size(policy: &str) -> (usize, usize) {
     let size = |policy: &str| {
         let resolved = resolved(policy, 0).expect("it fits");
-        let table = compile(&resolved).tables.remove(&TableId::palisade()).expect("the one table");
+        let table = compile(&resolved);
         (table.chains.len(), table.chains.values().map(|chain| chain.rules.len()).sum::<usize>())
     };
     let (with, without) = (size(policy), size("version: 1\n"));

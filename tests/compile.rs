@@ -9,7 +9,7 @@ use palisade::facts::{Facts, Kernel};
 use palisade::policy::parse;
 use palisade::render;
 use palisade::resolve::resolve;
-use palisade::ruleset::{Ruleset, Table, TableId};
+use palisade::ruleset::{Table, TableId};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -19,8 +19,7 @@ fn compiled(policy: &str, kernel: Kernel) -> Table {
     assert_eq!(parsed.problems, []);
     let resolved = resolve(&parsed.policy.expect("it has no problems"), &Facts { kernel, ..Facts::default() })
         .expect("it has a meaning");
-    let Ruleset { mut tables } = palisade::compile::compile(&resolved);
-    tables.remove(&TableId::palisade()).expect("the one table")
+    palisade::compile::compile(&resolved)
 }
 
 /// The table with nothing in it but what is named, without the line of the table's own comment.

@@ -44,7 +44,7 @@ fn compiled(folder: &Path, written: &Written) -> Result<Table, TestCaseError> {
         fs::write(folder.join(name), text).expect("the folder is writable");
     }
     let resolved = load(&path).map_err(|problems| TestCaseError::fail(problems.render(false)))?;
-    Ok(compile(&resolved).tables.remove(&TableId::palisade()).expect("palisade's table"))
+    Ok(compile(&resolved))
 }
 
 /// A namespace and a socket in it. The namespace lasts as long as either.

@@ -101,7 +101,7 @@ impl Range {
         }
         let resolved = load(&path).map_err(|problems| fail(problems.render(false)))?;
         let id = TableId::palisade();
-        let table = compile(&resolved).tables.remove(&id);
+        let table = Some(compile(&resolved));
         enforce(&self.socket, &id, None, Reading::ByDigest(&())).map_err(|error| fail(error.to_string()))?;
         // What one policy let in is no connection to the next.
         output(self.lab.host.command("conntrack").arg("-F")).success();

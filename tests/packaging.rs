@@ -1,11 +1,17 @@
 //! What the package brings besides the program.
 #![allow(missing_docs)]
 
+use clap::Parser;
+use palisade::apart::Limits;
+use palisade::cli::{Cli, Command};
 use palisade::facts::{Facts, Kernel, ListFile, ProtocolNames, ServiceNames};
 use palisade::policy::parse;
 use palisade::resolve::{AddressList, Resolved, resolve};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+const UNITS: [&str; 2] =
+    [include_str!("../packaging/palisade.service"), include_str!("../packaging/palisade-unhardened.service")];
 const POLICY: &str = include_str!("../packaging/policy.yaml");
 
 #[track_caller]
@@ -70,4 +76,20 @@ fn what_is_commented_out_in_the_packaged_policy_is_valid_and_says_the_defaults()
         policy.log_denied.map(|rate| (rate.count, rate.unit)),
         defaults.log_denied.map(|rate| (rate.count, rate.unit))
     );
+}
+
+/// A boot that waits for another writer first, and then for the whole time that reading the policy may take, ends before
+/// systemd ends it.
+#[test]
+fn the_units_give_a_boot_more_time_than_it_takes_at_most() {
+    let waits = Duration::from_secs(15);
+    let cli = Cli::try_parse_from(["palisade", "boot"]).expect("it is a command");
+    let Command::Boot { limits, .. } = cli.command else { panic!("it is another command") };
+    let takes = waits + Limits::from(&limits).time;
+    for unit in UNITS {
+        let given = unit.lines().find_map(|line| line.strip_prefix("TimeoutStartSec=")).expect("a time");
+        let given = humantime::parse_duration(given).expect("a time");
+
+        assert!(given >= takes + Duration::from_secs(10), "{given:?} for {takes:?}");
+    }
 }

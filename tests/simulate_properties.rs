@@ -101,7 +101,7 @@ fn compiled(written: &Written) -> (Resolved, Table) {
     };
     let parsed = parse(&written.text, "policy.yaml");
     let resolved = resolve(&parsed.policy.expect("a policy"), &facts).unwrap_or_else(|all| panic!("{all:?}"));
-    let table = compile(&resolved).tables.remove(&TableId::palisade()).expect("palisade's table");
+    let table = compile(&resolved);
     (resolved, table)
 }
 

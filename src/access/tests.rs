@@ -31,7 +31,7 @@ pub(crate) fn compiled(written: &Written) -> Table {
     };
     let parsed = parse(&written.text, "policy.yaml");
     let resolved = resolve(&parsed.policy.expect("a policy"), &facts).unwrap_or_else(|all| panic!("{all:?}"));
-    compile(&resolved).tables.remove(&TableId::palisade()).expect("palisade's table")
+    compile(&resolved)
 }
 
 /// Sources worth asking: both sides of every boundary of a region.

@@ -1,157 +1,269 @@
-//! `palisade boot`: the policy, or the best there is instead.
+//! `palisade boot`: what was kept, at once; then the policy, where it can be read; or the best there is instead.
+//!
+//! What was kept is a few messages and their digest. The policy is text that somebody has edited, and palisade's largest
+//! part of code works on it: that runs in a process apart, and whatever becomes of it, rules are in force meanwhile.
 
-use super::{Desired, Report, loading, waiting};
+use super::{Report, loading, waiting};
+use crate::apart::{Limits, Reader, confine, read_aloud};
 use crate::compile::compile;
 use crate::error::Error;
 use crate::lockdown::{lockdown, ssh_ports};
 use crate::netlink::{Reading, Socket};
-use crate::policy::Problems;
 use crate::privileges::{keep_net_admin_alone, may_change_firewall};
 use crate::ruleset::{Table, TableId};
-use crate::state::{Booted, Identity, Source, State};
+use crate::state::{Booted, Change, Identity, Lock, Source, State, StateError, Stored};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-pub(super) fn run(path: &Path, state: &State) -> Result<Report, Error> {
+pub(super) fn run(path: &Path, state: &State, missing: bool, limits: Limits) -> Result<Report, Error> {
     if !may_change_firewall() {
         return Err(Error::Privilege { command: "boot" });
     }
     // Rules that meet another writer's are better than none.
-    let lock = state.lock("boot").inspect_err(|error| tracing::error!("{error}; loading all the same"));
-    let policy = Desired::load_for_boot(path).map_err(|error| say_problems(&error));
+    let patience = if missing { PATIENCE_WITHOUT_RULES } else { PATIENCE };
+    let lock =
+        state.lock_within("boot", patience).inspect_err(|error| tracing::error!("{error}; loading all the same"));
+    if missing && !state.is_in_force() {
+        return Ok(nothing_to_do("no rules of palisade's were in force since this machine was started"));
+    }
+    let waits = Unconfirmed::of(state);
+    let reads = !matches!(waits, Unconfirmed::Waits(..)) && !(missing && state.last_good().is_some());
+    // Begun while this process may begin another one, and busy while this one loads what was kept.
+    let reader = reads.then(|| Reader::start(path, limits));
     let ports = ssh_ports();
     keep_net_admin_alone("boot")?;
-    let boot = Boot { socket: Socket::open()?, id: TableId::palisade(), state };
+    let boot = Boot { socket: Socket::open()?, id: TableId::palisade(), state, path };
 
-    let waits = boot.unconfirmed();
-    if let Unconfirmed::Waits(left) = waits {
-        let text =
-            format!("nothing to do: a change waits for confirmation for another {}\n", waiting::in_words(left));
-        return Ok(Report::ok(text, json!({ "booted_from": null, "why": "a change waits for confirmation" })));
-    }
-    let (booted, operations) = boot.best(&waits, policy.as_ref(), &ports)?;
-    if let (Source::Policy, Ok(desired), Ok(_)) = (booted.from, &policy, &lock) {
-        let kept = state.keep(&desired.table, path);
-        let _ = kept.inspect_err(|error| tracing::error!("{error}: the ruleset to fall back on is an older one"));
-    }
-    let noted = state.note_boot(&booted);
-    let _ = noted.inspect_err(|error| tracing::warn!("{error}: `palisade status` will not say so"));
-    let text = match &booted.why {
-        None => format!("loaded {}, {}\n", booted.from, path.display()),
-        Some(why) => {
-            tracing::error!("loaded {}, since {why}", booted.from);
-            String::new()
+    let is_loaded = boot.is_loaded();
+    match &waits {
+        _ if missing && is_loaded => Ok(nothing_to_do("the rules are loaded")),
+        Unconfirmed::Waits(_, left) if is_loaded => {
+            Ok(nothing_to_do(&format!("a change waits for confirmation for another {}", waiting::in_words(*left))))
         }
-    };
-    Ok(Report::ok(text, json!({ "booted_from": booted.from, "why": booted.why, "operations": operations })))
+        Unconfirmed::Waits(change, _) => boot.waiting(change, &ports),
+        _ => boot.best(&waits, is_loaded, reader, &ports, lock.ok()),
+    }
 }
+
+/// The other process.
+pub(super) fn read(path: &Path, limits: Limits) -> Result<Report, Error> {
+    let failed = |source| Error::Io { what: "the policy is not read apart".to_owned(), source };
+    confine(&limits).map_err(failed)?;
+    read_aloud(path, &mut std::io::stdout().lock()).map_err(failed)?;
+    Ok(Report { status: 0, text: String::new().into(), json: json!({}) })
+}
+
+fn nothing_to_do(why: &str) -> Report {
+    Report::ok(format!("nothing to do: {why}\n"), json!({ "booted_from": null, "why": why }))
+}
+
+/// How long another writer is waited for: the unit has 90 s for all of the boot, and reading the policy takes up to 60.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// The same when the machine is without rules, and the other one may be a boot that reads a policy.
+const PATIENCE_WITHOUT_RULES: Duration = Duration::from_secs(1);
+
+/// Why there is something to load although this is no boot.
+const GONE: &str = "palisade's rules were gone";
 
 /// What became of a change that waited for confirmation.
 enum Unconfirmed {
     /// There is none.
     None,
-    /// It still waits: this is no boot, the unit was started again.
-    Waits(Duration),
+    /// It still waits, for so long: this is no boot, the unit was started again.
+    Waits(Change, Duration),
     /// Nobody confirmed it in time; with why that matters, and what was loaded before it, if there was a table.
     Over(String, Option<Table>),
+}
+
+impl Unconfirmed {
+    fn of(state: &State) -> Self {
+        let Some(change) = waiting::pending(state) else { return Self::None };
+        if let Some(left) = change.left() {
+            return Self::Waits(change, left);
+        }
+        let why = format!("nobody has confirmed the change to {}", change.policy.display());
+        let previous = state.previous().inspect_err(|error| tracing::error!("{error}")).ok();
+        Self::Over(why, previous.and_then(|previous| previous.table))
+    }
 }
 
 struct Boot<'a> {
     socket: Socket,
     id: TableId,
     state: &'a State,
+    path: &'a Path,
+}
+
+/// What was loaded instead of the policy.
+struct Fallback {
+    from: Source,
+    operations: usize,
+    /// Why it was nothing better.
+    why: Option<String>,
 }
 
 impl Boot<'_> {
-    /// What became of the change that waited when this machine was stopped.
-    fn unconfirmed(&self) -> Unconfirmed {
-        let Some(change) = waiting::pending(self.state) else { return Unconfirmed::None };
-        if let Some(left) = change.left() {
-            return Unconfirmed::Waits(left);
-        }
-        let why = format!("nobody has confirmed the change to {}", change.policy.display());
-        let previous = self.state.previous().inspect_err(|error| tracing::error!("{error}")).ok();
-        Unconfirmed::Over(why, previous.and_then(|previous| previous.table))
+    /// Whether the kernel holds a table of palisade's. Where it does not say, one is loaded.
+    fn is_loaded(&self) -> bool {
+        let snapshot = self.socket.snapshot_reading(&self.id, Reading::ByDigest(self.state));
+        snapshot.is_ok_and(|snapshot| snapshot.table.is_some())
     }
 
-    /// Loads the best that can be loaded, and gives how many operations it took.
+    /// Loads the best that can be loaded.
     fn best(
         &self,
         waits: &Unconfirmed,
-        policy: Result<&Desired, &String>,
+        is_loaded: bool,
+        reader: Option<Result<Reader, String>>,
         ports: &BTreeSet<u16>,
-    ) -> Result<(Booted, usize), Error> {
+        lock: Option<Lock>,
+    ) -> Result<Report, Error> {
         let mut reasons = Vec::new();
         if let Unconfirmed::Over(why, previous) = waits {
             reasons.push(why.clone());
-            let loaded = previous.as_ref().map(|table| self.load(table));
-            let forgotten = waiting::forget(self.state, self.state.previous().ok().as_ref());
-            let _ = forgotten.inspect_err(|error| tracing::error!("{error}: the next boot undoes the change again"));
-            match loaded {
-                Some(Ok(operations)) => {
-                    return Ok((Booted { from: Source::Previous, why: Some(why.clone()) }, operations));
-                }
-                Some(Err(error)) => reasons.push(format!("what it replaced could not be loaded: {error}")),
-                None => reasons.push("it replaced no ruleset".to_owned()),
+            match self.previous(previous.as_ref()) {
+                Ok(operations) => return Ok(self.instead(Source::Previous, reasons, operations)),
+                Err(why) => reasons.push(why),
             }
         }
-        match self.policy(policy) {
-            Ok(operations) => return Ok((Booted { from: Source::Policy, why: None }, operations)),
-            Err(why) => reasons.push(why),
+        let Some(reader) = reader else {
+            let Fallback { from, operations, why } = self.fallback(ports)?;
+            let why = [GONE.to_owned()].into_iter().chain(why).collect::<Vec<_>>().join("; ");
+            return Ok(said(&Booted { from, why: Some(why) }, operations));
+        };
+        // A machine is without rules for as long as it takes to load what was kept. Rules that are there stay meanwhile:
+        // what was kept may be older than they are.
+        let at_once = if is_loaded { None } else { Some(self.fallback(ports)) };
+        let locked = matches!(&at_once, Some(Ok(Fallback { from: Source::Lockdown, .. })));
+        match (reader.and_then(|mut reader| Ok((self.policy(&mut reader, locked)?, reader))), at_once) {
+            (Ok(((table, operations), reader)), at_once) => {
+                let before = at_once.and_then(Result::ok).map_or(0, |fallback| fallback.operations);
+                Ok(self.from_policy(&table, before + operations, reader, lock))
+            }
+            (Err(why), at_once) => {
+                reasons.push(why);
+                let Fallback { from, operations, why } = at_once.unwrap_or_else(|| Ok(self.rather_than_live()))?;
+                reasons.extend(why);
+                Ok(self.instead(from, reasons, operations))
+            }
         }
-        let booted = |from, reasons: &[String]| Booted { from, why: Some(reasons.join("; ")) };
-        match self.last_good() {
-            Ok(operations) => return Ok((booted(Source::LastGood, &reasons), operations)),
-            Err(why) => reasons.push(why),
-        }
-        if self
-            .socket
-            .snapshot_reading(&self.id, Reading::ByDigest(self.state))
-            .is_ok_and(|snapshot| snapshot.table.is_some())
-        {
-            return Ok((booted(Source::Live, &reasons), 0));
-        }
-        let table = compile(&lockdown(ports)).tables.remove(&self.id).unwrap_or_default();
-        let operations = self.load(&table)?;
-        Ok((booted(Source::Lockdown, &reasons), operations))
     }
 
-    fn policy(&self, policy: Result<&Desired, &String>) -> Result<usize, String> {
-        let desired = policy.map_err(Clone::clone)?;
-        let identity = Identity::of(Some(&desired.table)).map_err(|error| error.to_string())?;
+    /// Loads what was in force before a change that nobody confirmed, and forgets the change.
+    fn previous(&self, table: Option<&Table>) -> Result<usize, String> {
+        let loaded = table.map(|table| self.load(table));
+        let forgotten = waiting::forget(self.state, self.state.previous().ok().as_ref());
+        let _ = forgotten.inspect_err(|error| tracing::error!("{error}: the next boot undoes the change again"));
+        let loaded = loaded.ok_or("it replaced no ruleset")?;
+        loaded.map_err(|error| format!("what it replaced could not be loaded: {error}"))
+    }
+
+    /// Loads the table of a change that waits, or what it had replaced where that was not in force yet: whoever undoes the
+    /// change does not mind which.
+    fn waiting(&self, change: &Change, ports: &BTreeSet<u16>) -> Result<Report, Error> {
+        let load = |stored: Result<Stored, StateError>| {
+            let table = stored.map_err(|error| error.to_string())?.table.ok_or("it replaced no ruleset")?;
+            self.load(&table).map_err(|error| error.to_string())
+        };
+        let why = vec![format!("{GONE} while a change waits for confirmation")];
+        let (from, loaded) = match change.loaded() {
+            Some(_) => (Source::Waiting, load(self.state.desired())),
+            None => (Source::Previous, load(self.state.previous())),
+        };
+        match loaded {
+            Ok(operations) => Ok(said(&Booted { from, why: Some(why.join("; ")) }, operations)),
+            Err(error) => {
+                let fallback = self.fallback(ports)?;
+                let reasons = why.into_iter().chain([error]).chain(fallback.why);
+                let why = reasons.collect::<Vec<_>>().join("; ");
+                Ok(said(&Booted { from: fallback.from, why: Some(why) }, fallback.operations))
+            }
+        }
+    }
+
+    /// Loads the last good ruleset, or a lockdown.
+    fn fallback(&self, ports: &BTreeSet<u16>) -> Result<Fallback, Error> {
+        match self.last_good() {
+            Ok(operations) => Ok(Fallback { from: Source::LastGood, operations, why: None }),
+            Err(why) => {
+                let operations = self.load(&compile(&lockdown(ports)))?;
+                Ok(Fallback { from: Source::Lockdown, operations, why: Some(why) })
+            }
+        }
+    }
+
+    /// Loads the last good ruleset where some other is in force, which stays where there is none.
+    fn rather_than_live(&self) -> Fallback {
+        match self.last_good() {
+            Ok(operations) => Fallback { from: Source::LastGood, operations, why: None },
+            Err(why) => Fallback { from: Source::Live, operations: 0, why: Some(why) },
+        }
+    }
+
+    fn last_good(&self) -> Result<usize, String> {
+        let (number, stored) = self.state.last_good().ok_or("no ruleset is kept to fall back on")?;
+        let table = stored.table.ok_or_else(|| format!("the kept ruleset {number} holds no table"))?;
+        self.load(&table).map_err(|error| format!("the kept ruleset {number} could not be loaded: {error}"))
+    }
+
+    fn policy(&self, reader: &mut Reader, locked: bool) -> Result<(Table, usize), String> {
+        let table = reader.table()?;
+        let identity = Identity::of(Some(&table)).map_err(|error| error.to_string())?;
         if self.state.is_undone(&identity) {
             return Err(
                 "the policy was undone and not applied since; `palisade apply` loads it all the same".to_owned()
             );
         }
-        self.load(&desired.table).map_err(|error| format!("the policy could not be loaded: {error}"))
+        let loaded = if locked { self.replace(&table) } else { self.load(&table) };
+        let operations = loaded.map_err(|error| format!("the policy could not be loaded: {error}"))?;
+        Ok((table, operations))
     }
 
-    fn last_good(&self) -> Result<usize, String> {
-        let (number, stored) = self.state.last_good().ok_or("no ruleset is kept to fall back on")?;
-        let table = stored.table.unwrap_or_default();
-        self.load(&table).map_err(|error| format!("the kept ruleset {number} could not be loaded: {error}"))
+    /// The policy is loaded: keeps it, and says what is not as it expects.
+    fn from_policy(&self, table: &Table, operations: usize, mut reader: Reader, lock: Option<Lock>) -> Report {
+        if lock.is_some() {
+            let kept = self.state.keep(table, self.path);
+            let _ = kept.inspect_err(|error| tracing::error!("{error}: the ruleset to fall back on is an older one"));
+        }
+        let booted = Booted { from: Source::Policy, why: None };
+        self.note(&booted);
+        // Others may have to wait for it, and what is proved changes nothing.
+        drop(lock);
+        match reader.unmet() {
+            Ok(None) => {}
+            Ok(Some(problems)) => tracing::warn!("the policy is loaded although it is not as expected\n{problems}"),
+            Err(why) => tracing::error!("the policy is loaded, and nobody knows whether it is as expected: {why}"),
+        }
+        let text = format!("loaded {}, {}\n", Source::Policy, self.path.display());
+        Report { text: text.into(), ..said(&booted, operations) }
+    }
+
+    /// What was loaded is not the policy: says why.
+    fn instead(&self, from: Source, reasons: Vec<String>, operations: usize) -> Report {
+        let booted = Booted { from, why: Some(reasons.join("; ")) };
+        self.note(&booted);
+        said(&booted, operations)
+    }
+
+    fn note(&self, booted: &Booted) {
+        let noted = self.state.note_boot(booted);
+        let _ = noted.inspect_err(|error| tracing::warn!("{error}: `palisade status` will not say so"));
     }
 
     fn load(&self, table: &Table) -> Result<usize, Error> {
         Ok(loading::load(&self.socket, self.state, Some(table), false)?.operations)
     }
-}
 
-/// Says everything that is wrong with the policy, and gives it in short.
-fn say_problems(error: &Error) -> String {
-    let Error::Policy(problems) = error else { return error.to_string() };
-    problems.for_log().for_each(|problem| tracing::error!("{problem}"));
-    in_short(problems)
-}
-
-fn in_short(problems: &Problems) -> String {
-    let problems = problems.problems();
-    let first = problems.first().map(|problem| problem.message.clone()).unwrap_or_default();
-    match problems.len() {
-        0 | 1 => format!("the policy is not valid: {first}"),
-        more => format!("the policy is not valid: {first}, and {} more", more - 1),
+    fn replace(&self, table: &Table) -> Result<usize, Error> {
+        Ok(loading::replace(&self.socket, self.state, table)?.operations)
     }
+}
+
+fn said(booted: &Booted, operations: usize) -> Report {
+    if let Some(why) = &booted.why {
+        tracing::error!("loaded {}, since {why}", booted.from);
+    }
+    Report::ok("", json!({ "booted_from": booted.from, "why": booted.why, "operations": operations }))
 }

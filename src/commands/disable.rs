@@ -27,6 +27,7 @@ pub(super) fn run(state: &State, yes: bool) -> Result<Report, Error> {
     // Not while somebody is asked, who may take an hour.
     let _lock = lock(state, "disable")?;
     enforce(&socket, &id, None, Reading::ByDigest(state))?;
+    state.note_lifted();
     if let Some(change) = waiting::pending(state) {
         // What it would bring back is a table.
         waiting::cancel(state, &change);

@@ -67,10 +67,7 @@ pub(super) fn run(path: &Path, state: &State) -> Result<Report, Error> {
         None
     });
     let engines = engines_said::engines(docker.is_some(), &mut said);
-    let table = policy
-        .table
-        .clone()
-        .unwrap_or_else(|| compile(&Resolved::default()).tables.remove(&TableId::palisade()).unwrap_or_default());
+    let table = policy.table.clone().unwrap_or_else(|| compile(&Resolved::default()));
     let throw_away = Socket::open_in_new_namespace();
     let waits = state.pending().map(|change| change.and_then(|change| change.left()).map(in_words));
     let waits = waits.unwrap_or_else(|error| {

@@ -1,6 +1,6 @@
 //! Making the kernel hold a table, whichever command asks for it, and ending the connections that lose their access.
 
-use crate::enforce::enforce;
+use crate::enforce::{self, EnforceError, Enforced, enforce};
 use crate::error::Error;
 use crate::loaded;
 use crate::netlink::{Known, Reading, Socket};
@@ -41,6 +41,23 @@ impl Loaded {
 ///
 /// A process that is killed between the rules and the connections leaves a note, and the next one ends what was left.
 pub(super) fn load(socket: &Socket, state: &State, table: Option<&Table>, deep: bool) -> Result<Loaded, Error> {
+    load_by(enforce, socket, state, table, deep)
+}
+
+/// The same with a table that replaces a lockdown: nothing shall say that it is one.
+pub(super) fn replace(socket: &Socket, state: &State, table: &Table) -> Result<Loaded, Error> {
+    load_by(enforce::replace, socket, state, Some(table), false)
+}
+
+type Enforce = fn(&Socket, &TableId, Option<&Table>, Reading<'_>) -> Result<Enforced, EnforceError>;
+
+fn load_by(
+    enforce: Enforce,
+    socket: &Socket,
+    state: &State,
+    table: Option<&Table>,
+    deep: bool,
+) -> Result<Loaded, Error> {
     let id = TableId::palisade();
     let now = SystemTime::now();
     let stamped = table.map(|table| Table {
@@ -55,12 +72,19 @@ pub(super) fn load(socket: &Socket, state: &State, table: Option<&Table>, deep: 
         }
         None => state,
     };
+    // Before the table is there: whoever flushes it in between is made up for by the next one who asks.
+    if table.is_some() {
+        state.note_in_force();
+    }
     let interrupted = state.begin_revocation();
     let enforced = enforce(socket, &id, stamped.as_ref(), Reading::new(known, deep)).inspect_err(|error| {
         if !interrupted && !error.has_changed_rules() {
             state.end_revocation();
         }
     })?;
+    if table.is_none() {
+        state.note_lifted();
+    }
     let before = enforced.before.as_ref().filter(|_| !interrupted);
     let ended = match &stamped {
         Some(table) if enforced.operations > 0 || interrupted => {

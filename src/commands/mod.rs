@@ -77,7 +77,8 @@ pub fn run(cli: &Cli) -> Result<Report, Error> {
         Command::Doctor => doctor::run(policy, &state),
         Command::Exposure => exposure::run(),
         Command::Disable { yes } => disable::run(&state, *yes),
-        Command::Boot => boot::run(policy, &state),
+        Command::Boot { read: true, limits, .. } => boot::read(policy, limits.into()),
+        Command::Boot { missing, limits, .. } => boot::run(policy, &state, *missing, limits.into()),
         Command::Schema => generate::schema(),
         Command::Completions { shell } => generate::completions(*shell),
         Command::Man { dir } => generate::man(dir),
@@ -104,9 +105,8 @@ struct Desired {
 impl Desired {
     fn load(path: &Path) -> Result<Self, Error> {
         let policy = load(path).map_err(Error::Policy)?;
-        let id = TableId::palisade();
-        let table = compile(&policy).tables.remove(&id).unwrap_or_default();
-        Ok(Self { policy, id, table })
+        let table = compile(&policy);
+        Ok(Self { policy, id: TableId::palisade(), table })
     }
 
     /// The same of a policy that has to be what it says is expected of it.
@@ -115,18 +115,6 @@ impl Desired {
             Loaded { unmet: Some(problems), .. } => Err(Error::Policy(problems)),
             Loaded { policy, table, unmet: None } => Ok(Self { policy, id: TableId::palisade(), table }),
         }
-    }
-
-    /// The same at boot, when there have to be rules: what is expected and not so is only said.
-    fn load_for_boot(path: &Path) -> Result<Self, Error> {
-        let Loaded { policy, table, unmet } = load_and_prove(path).map_err(Error::Policy)?;
-        if let Some(problems) = unmet {
-            tracing::warn!(
-                "loading the policy although it is not as expected\n{}",
-                problems.render(false).trim_end()
-            );
-        }
-        Ok(Self { policy, id: TableId::palisade(), table })
     }
 
     /// What differs in the live table, and who gains and loses access when this one takes its place.

@@ -122,7 +122,7 @@ pub(super) fn none_waits(state: &State) -> Result<(), Error> {
 
 /// The table of a lockdown.
 pub(super) fn locked_down() -> Table {
-    compile(&lockdown(&ssh_ports())).tables.remove(&TableId::palisade()).unwrap_or_default()
+    compile(&lockdown(&ssh_ports()))
 }
 
 /// A time in words: `1m 30s`.

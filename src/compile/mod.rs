@@ -31,9 +31,9 @@ mod statement;
 pub(crate) use forward::CONTAINERS;
 
 use crate::resolve::{Action, Resolved};
-use crate::ruleset::{BaseChain, Chain, Hook, MAX_COMMENT, Policy, Rule, Ruleset, Set, Table, TableId};
+use crate::ruleset::{BaseChain, Chain, Hook, MAX_COMMENT, Policy, Rule, Set, Table};
 use statement::{Origin, when};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// The priority of base chains on the `raw` level: before connection tracking (`NF_IP_PRI_RAW`).
 const PRIORITY_RAW: i32 = -300;
@@ -46,9 +46,9 @@ const PRIORITY_BEFORE_FILTER: i32 = -1;
 
 /// Compiles a policy to `table inet palisade`.
 ///
-/// Total: every [`Resolved`] has a ruleset, and the same one has the same ruleset.
+/// Total: every [`Resolved`] has a table, and the same one has the same table.
 #[must_use]
-pub fn compile(resolved: &Resolved) -> Ruleset {
+pub fn compile(resolved: &Resolved) -> Table {
     let mut compiler = Compiler::new(resolved);
     compiler.group_sets();
     compiler.container_set();
@@ -61,7 +61,7 @@ pub fn compile(resolved: &Resolved) -> Ruleset {
     compiler.forward();
     compiler.output();
     compiler.table.add_manifest();
-    Ruleset { tables: BTreeMap::from([(TableId::palisade(), compiler.table)]) }
+    compiler.table
 }
 
 /// A policy on its way to becoming a table.

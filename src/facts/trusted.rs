@@ -76,6 +76,16 @@ pub fn read_trusted(path: &Path, max_bytes: u64) -> Result<Vec<u8>, Refusal> {
     Ok(bytes)
 }
 
+/// Opens a folder that only root and the effective user can change, to work in (`O_PATH`).
+///
+/// # Errors
+/// A folder that does not exist or can't be entered; one that someone else could change, or a folder or a link on its way.
+pub fn open_trusted_folder(path: &Path) -> Result<OwnedFd, Refusal> {
+    let absolute = std::path::absolute(path)
+        .map_err(|error| Refusal::new(format!("{} can't be opened: {error}", path.display())))?;
+    walk(path, &absolute, Wanted::Folder)
+}
+
 /// An open file that only root and the effective user can have written.
 pub(super) struct Trusted<'a> {
     file: File,
@@ -90,7 +100,7 @@ impl<'a> Trusted<'a> {
     pub(super) fn open(path: &'a Path, max_bytes: u64) -> Result<Self, Refusal> {
         let absolute = std::path::absolute(path)
             .map_err(|error| Refusal::new(format!("{} can't be read: {error}", path.display())))?;
-        let file = File::from(open_trusted(path, &absolute)?);
+        let file = File::from(walk(path, &absolute, Wanted::File)?);
         let size = file.metadata().map_or(0, |about| about.len());
         let trusted = Self { file, path, size, max_bytes };
         trusted.check_size(size)?;
@@ -123,7 +133,16 @@ struct Step {
     path: PathBuf,
 }
 
-fn open_trusted(shown: &Path, absolute: &Path) -> Result<OwnedFd, Refusal> {
+/// What is to be at a path's end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    /// A file, to be read.
+    File,
+    /// A folder, to be worked in.
+    Folder,
+}
+
+fn walk(shown: &Path, absolute: &Path, wanted: Wanted) -> Result<OwnedFd, Refusal> {
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let open_root = || {
         nix::fcntl::open("/", flags | OFlag::O_DIRECTORY, Mode::empty())
@@ -163,28 +182,48 @@ fn open_trusted(shown: &Path, absolute: &Path) -> Result<OwnedFd, Refusal> {
                     here = open_root()?;
                 }
             }
-            SFlag::S_IFDIR if rest.is_empty() => {
-                return Err(Refusal::new(format!("{} is a folder", next.path.display()))
-                    .help(format!("name the file in it: `{}`", next.path.join("policy.yaml").display())));
-            }
-            SFlag::S_IFDIR => {
+            SFlag::S_IFDIR if !rest.is_empty() => {
                 check_folder(&next)?;
                 here = next;
             }
             _ if !rest.is_empty() => {
                 return Err(Refusal::new(format!("{} is not a folder", next.path.display())));
             }
-            SFlag::S_IFREG => {
-                check_owner(&next, &stat)?;
-                check_mode(&next, &stat)?;
-                return reopen(shown, &here, &name, &stat);
-            }
-            other => {
-                return Err(Refusal::new(format!("{} is {}, not a file", next.path.display(), kind_name(other))));
-            }
+            _ => return arrive(shown, (&here, &name), next, &stat, wanted),
         }
     }
-    Err(Refusal::new(format!("{} is a folder", shown.display())))
+    match wanted {
+        Wanted::File => Err(Refusal::new(format!("{} is a folder", shown.display()))),
+        Wanted::Folder => Ok(here.fd),
+    }
+}
+
+/// What is at the path's end, if it is what is wanted.
+fn arrive(
+    shown: &Path,
+    (folder, name): (&Step, &OsStr),
+    end: Step,
+    stat: &FileStat,
+    wanted: Wanted,
+) -> Result<OwnedFd, Refusal> {
+    let path = end.path.display();
+    match (kind(stat), wanted) {
+        (SFlag::S_IFDIR, Wanted::Folder) => {
+            check_owner(&end, stat)?;
+            // A sticky one too: what others put into it would be found there.
+            check_mode(&end, stat)?;
+            Ok(end.fd)
+        }
+        (_, Wanted::Folder) => Err(Refusal::new(format!("{path} is not a folder"))),
+        (SFlag::S_IFREG, Wanted::File) => {
+            check_owner(&end, stat)?;
+            check_mode(&end, stat)?;
+            reopen(shown, folder, name, stat)
+        }
+        (SFlag::S_IFDIR, Wanted::File) => Err(Refusal::new(format!("{path} is a folder"))
+            .help(format!("name the file in it: `{}`", end.path.join("policy.yaml").display()))),
+        (other, Wanted::File) => Err(Refusal::new(format!("{path} is {}, not a file", kind_name(other)))),
+    }
 }
 
 /// Opens the checked file for reading, and makes sure that it still is the one that was checked.

@@ -248,7 +248,7 @@ mod tests {
     fn compiled(policy: &str) -> Table {
         let policy = parse(policy, "policy.yaml").policy.expect("a policy");
         let resolved = resolve(&policy, &Facts::default()).expect("a valid one");
-        compile(&resolved).tables.remove(&TableId::palisade()).expect("palisade's table")
+        compile(&resolved)
     }
 
     fn session(client: &str, server: &str, interface: Option<&str>) -> Session {

@@ -38,9 +38,14 @@ impl Digest {
 
     fn read(text: &str) -> Option<Self> {
         let (count, sum) = text.split_once(" elements, digest ")?;
-        let is_sum = sum.len() == 2 * WRITTEN && sum.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        let count = count.parse().ok().filter(|_| is_sum)?;
+        let count = count.parse().ok().filter(|_| Self::is_sum(sum))?;
         Some(Self { count, sum: sum.to_owned() })
+    }
+
+    /// Whether a text is such a sum.
+    #[must_use]
+    pub fn is_sum(text: &str) -> bool {
+        text.len() == 2 * WRITTEN && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
     }
 }
 

@@ -22,6 +22,8 @@ pub enum Source {
     Policy,
     /// What was loaded before a change that nobody confirmed.
     Previous,
+    /// What waits for confirmation, and had been flushed.
+    Waiting,
     /// A ruleset that was kept.
     LastGood,
     /// Nothing: the table was there.
@@ -35,6 +37,7 @@ impl std::fmt::Display for Source {
         f.write_str(match self {
             Self::Policy => "the policy",
             Self::Previous => "the ruleset that was in force before a change that nobody confirmed",
+            Self::Waiting => "the change that waits for confirmation",
             Self::LastGood => "the last good ruleset",
             Self::Live => "what was loaded already",
             Self::Lockdown => "a lockdown: all that comes in is denied but SSH",

@@ -92,9 +92,10 @@ impl State {
 
     /// The numbers of the rulesets that are kept, newest first.
     fn numbers(&self) -> Vec<u32> {
-        let names = std::fs::read_dir(self.rulesets()).into_iter().flatten().flatten();
         let number = |name: &str| name.strip_suffix(".ruleset").and_then(|number| number.parse().ok());
-        let mut numbers: Vec<u32> = names.filter_map(|entry| number(&entry.file_name().to_string_lossy())).collect();
+        // No other spelling of a number: it would name another file.
+        let named = |name: String| number(&name).filter(|&number| file_name(number) == name);
+        let mut numbers: Vec<u32> = files::names(&self.rulesets()).into_iter().filter_map(named).collect();
         numbers.sort_unstable_by(|a, b| b.cmp(a));
         numbers
     }

@@ -3,7 +3,7 @@
 
 use super::{MAX_STORED, State, StateError, files};
 use crate::netlink::Known;
-use crate::ruleset::{Digest, Elements, Table};
+use crate::ruleset::{Digest, Elements, PackedView, Table};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -17,12 +17,9 @@ impl State {
         for (name, digest) in table.manifest() {
             let elements = table.sets.get(name).map(|set| &set.elements);
             if let Some(packed) = elements.and_then(Elements::packed)
-                && !self.sets().join(&digest.sum).exists()
+                && !files::exists(&self.sets(), &digest.sum)
             {
-                let mut bytes = Vec::with_capacity(packed.bytes.len() + 2);
-                bytes.extend([u8::try_from(packed.width).unwrap_or_default(), u8::from(packed.ranges)]);
-                bytes.extend_from_slice(packed.bytes);
-                files::write(&self.sets(), &digest.sum, &bytes)?;
+                files::write(&self.sets(), &digest.sum, &to_bytes(&packed))?;
             }
         }
         Ok(())
@@ -44,22 +41,12 @@ impl State {
         let path = self.sets().join(&digest.sum);
         let damaged = |why| StateError::Damaged { path: path.clone(), why };
         let bytes = files::read(&path, MAX_STORED)?.ok_or_else(|| damaged("it is missing"))?;
-        let elements = match bytes.as_slice() {
-            [width, ranges @ (0 | 1), addresses @ ..] => {
-                Elements::from_packed((*width).into(), *ranges == 1, addresses.to_vec())
-            }
-            _ => None,
-        };
-        let elements = elements.ok_or_else(|| damaged("it is not what palisade writes"))?;
-        match Digest::of(&elements).as_ref() == Some(digest) {
-            true => Ok(elements),
-            false => Err(damaged("its digest is wrong: it was changed, or not written to the end")),
-        }
+        from_bytes(&bytes, digest).map_err(damaged)
     }
 
     /// Removes those that no ruleset names any more.
     pub(super) fn drop_unused_sets(&self) -> Result<(), StateError> {
-        let Ok(files) = std::fs::read_dir(self.sets()) else { return Ok(()) };
+        let names = files::names(&self.sets());
         let mut used = BTreeSet::new();
         for path in self.all_rulesets() {
             // What can't be read names nothing that could be read.
@@ -69,9 +56,38 @@ impl State {
                 used.extend(table.manifest().into_values().map(|digest| digest.sum));
             }
         }
-        let names = files.flatten().map(|file| file.file_name().to_string_lossy().into_owned());
-        names.filter(|name| !used.contains(name)).try_for_each(|name| files::remove(&self.sets(), &name))
+        let unused = |name: &String| sum_of(name).is_some_and(|sum| !used.contains(sum));
+        names.into_iter().filter(unused).try_for_each(|name| files::remove(&self.sets(), &name))
     }
+}
+
+/// The file of a set.
+pub(super) fn to_bytes(packed: &PackedView<'_>) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(packed.bytes.len() + 2);
+    bytes.extend([u8::try_from(packed.width).unwrap_or_default(), u8::from(packed.ranges)]);
+    bytes.extend_from_slice(packed.bytes);
+    bytes
+}
+
+/// The set of that digest that a file holds, or what is wrong with the file.
+pub(super) fn from_bytes(bytes: &[u8], digest: &Digest) -> Result<Elements, &'static str> {
+    let elements = match bytes {
+        [width, ranges @ (0 | 1), addresses @ ..] => {
+            Elements::from_packed((*width).into(), *ranges == 1, addresses.to_vec())
+        }
+        _ => None,
+    };
+    let elements = elements.ok_or("it is not what palisade writes")?;
+    match Digest::of(&elements).as_ref() == Some(digest) {
+        true => Ok(elements),
+        false => Err("its digest is wrong: it was changed, or not written to the end"),
+    }
+}
+
+/// The digest that names a file of ours, or the draft of one. Whatever else lies there is not ours to remove.
+fn sum_of(name: &str) -> Option<&str> {
+    let sum = name.strip_prefix('.').and_then(|name| name.strip_suffix(".new")).unwrap_or(name);
+    Digest::is_sum(sum).then_some(sum)
 }
 
 impl Known for State {

@@ -1,11 +1,11 @@
 //! One writer at a time.
 
-use super::files::make_folder;
+use super::files::Folder;
 use crate::progress::doing;
 use nix::fcntl::{Flock, FlockArg, OFlag};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::{Duration, Instant, SystemTime};
@@ -13,6 +13,8 @@ use std::time::{Duration, Instant, SystemTime};
 /// How long a writer waits for the one before it. An apply takes a second at most, and ten while others keep changing the
 /// ruleset.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+const LOCK: &str = "lock";
 
 /// The right to write, until it is dropped or the process ends, however it ends.
 #[derive(Debug)]
@@ -47,15 +49,15 @@ impl Lock {
     /// # Errors
     /// [`LockError::Held`] after `patience`.
     pub fn take(folder: &Path, command: &str, patience: Duration) -> Result<Self, LockError> {
-        let path = folder.join("lock");
+        let path = folder.join(LOCK);
         let unusable = |source| LockError::Unusable { path: path.clone(), source };
-        make_folder(folder).map_err(unusable)?;
+        let folder = Folder::make(folder).map_err(unusable)?;
         let begun = Instant::now();
         loop {
-            let file = match Flock::lock(open(&path).map_err(unusable)?, FlockArg::LockExclusiveNonblock) {
+            let file = match Flock::lock(open(&folder).map_err(unusable)?, FlockArg::LockExclusiveNonblock) {
                 Ok(file) => file,
                 Err((file, nix::errno::Errno::EWOULDBLOCK)) => {
-                    let holder = holder(&path);
+                    let holder = holder(&folder);
                     tracing::warn!("waiting for {holder}");
                     let _doing = doing("waiting for another palisade");
                     let left = patience.saturating_sub(begun.elapsed());
@@ -65,7 +67,7 @@ impl Lock {
                 Err((_, errno)) => return Err(unusable(errno.into())),
             };
             // Had somebody cleaned the folder up, the next writer would lock another file.
-            if is_at(&file, &path) {
+            if is_in(&folder, &file) {
                 let mut lock = Self { _file: file };
                 // For people alone: on a full tmpfs the lock is as good without.
                 let _ = lock.sign(command);
@@ -84,10 +86,8 @@ impl Lock {
 }
 
 /// Who could open it, even to read, could hold the lock for ever: so it is root's alone.
-fn open(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    options.custom_flags(OFlag::O_NOFOLLOW.bits()).open(path)
+fn open(folder: &Folder) -> io::Result<File> {
+    folder.file(LOCK, OFlag::O_RDWR | OFlag::O_CREAT)
 }
 
 /// Waits for the lock; `None` when it takes too long. The kernel wakes a thread that asked for it, without a limit, so
@@ -101,9 +101,10 @@ fn wait(file: File, patience: Duration) -> io::Result<Option<Flock<File>>> {
     receiver.recv_timeout(patience).ok().transpose()
 }
 
-fn holder(path: &Path) -> String {
+fn holder(folder: &Folder) -> String {
     let mut text = String::new();
-    let read = File::open(path).and_then(|file| file.take(200).read_to_string(&mut text));
+    let file = folder.file(LOCK, OFlag::O_RDONLY);
+    let read = file.and_then(|file| file.take(200).read_to_string(&mut text));
     let line = text.lines().next().unwrap_or_default().trim();
     match read {
         Ok(_) if !line.is_empty() && !line.contains(char::is_control) => format!("another palisade ({line})"),
@@ -111,7 +112,8 @@ fn holder(path: &Path) -> String {
     }
 }
 
-fn is_at(file: &File, path: &Path) -> bool {
+fn is_in(folder: &Folder, file: &File) -> bool {
     let identity = |found: io::Result<std::fs::Metadata>| found.ok().map(|found| (found.dev(), found.ino()));
-    identity(file.metadata()).is_some_and(|found| Some(found) == identity(std::fs::metadata(path)))
+    let found = folder.file(LOCK, OFlag::O_PATH).and_then(|file| file.metadata());
+    identity(file.metadata()).is_some_and(|own| Some(own) == identity(found))
 }

@@ -13,6 +13,7 @@
 //! /run/palisade/
 //!   lock                             one writer at a time
 //!   booted-from                      what was loaded at boot, and why
+//!   in-force                         a table of palisade's is meant to be loaded
 //!   revoking                         rules are being loaded whose connections have not been looked at yet
 //!   settled                          a change that was undone on a disk that takes nothing
 //! ```
@@ -22,6 +23,7 @@
 mod booted;
 pub mod clock;
 mod files;
+mod in_force;
 mod kept;
 mod large;
 mod lock;
@@ -41,6 +43,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Where the state is unless the user says otherwise.
 pub const DEFAULT_STATE: &str = "/var/lib/palisade";
@@ -117,9 +120,19 @@ impl State {
         Lock::take(&self.run, command, PATIENCE)
     }
 
+    /// Takes the lock for a command that can do without, and has no more time than that to wait for it.
+    ///
+    /// # Errors
+    /// [`LockError`].
+    pub fn lock_within(&self, command: &str, patience: Duration) -> Result<Lock, LockError> {
+        Lock::take(&self.run, command, patience)
+    }
+
     /// Makes the folder of all that outlives a reboot, which files in folders below are written to.
     fn make_folder(&self) -> Result<(), StateError> {
-        files::make_folder(&self.folder).map_err(|source| StateError::Write { path: self.folder.clone(), source })
+        files::Folder::make(&self.folder)
+            .map(drop)
+            .map_err(|source| StateError::Write { path: self.folder.clone(), source })
     }
 }
 

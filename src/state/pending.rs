@@ -166,7 +166,8 @@ impl State {
     /// The files of the rulesets of the change that waits.
     pub(super) fn pending_rulesets(&self) -> impl Iterator<Item = PathBuf> + use<> {
         let folder = self.pending_folder();
-        [PREVIOUS, DESIRED].into_iter().map(move |name| folder.join(name)).filter(|path| path.exists())
+        let there = [PREVIOUS, DESIRED].into_iter().filter(|name| files::exists(&folder, name));
+        there.map(|name| folder.join(name)).collect::<Vec<_>>().into_iter()
     }
 
     fn waiting(&self, name: &str) -> Result<Stored, StateError> {
@@ -191,16 +192,15 @@ impl State {
     /// A file that can't be written.
     pub fn finish_confirmation(&self) -> Result<(), StateError> {
         let folder = self.pending_folder();
-        if !folder.join(CONFIRMED).exists() {
+        if !files::exists(&folder, CONFIRMED) {
             return Ok(());
         }
-        let desired = folder.join(DESIRED);
         let last = self.last_good_number();
-        if desired.exists() {
+        if files::exists(&folder, DESIRED) {
             let stored = self.desired()?;
             let identity = &stored.about.identity;
             if last.and_then(|number| self.kept(number).ok()).is_none_or(|kept| kept.about.identity != *identity) {
-                self.add(|folder, name| files::move_to(&desired, folder, name), stored.about.before)?;
+                self.add(|kept, name| files::move_to(&folder, DESIRED, kept, name), stored.about.before)?;
             }
             self.forgive(identity)?;
         } else if let Some(newest) = self.newest() {
@@ -218,9 +218,6 @@ impl State {
     /// A file that can't be removed.
     pub fn drop_pending(&self) -> Result<(), StateError> {
         let folder = self.pending_folder();
-        if !folder.exists() {
-            return Ok(());
-        }
         [CHANGE, PREVIOUS, DESIRED].into_iter().try_for_each(|name| files::remove(&folder, name))
     }
 }

@@ -12,7 +12,7 @@ impl State {
     /// Where nothing can be noted nothing is lost but that.
     #[must_use]
     pub fn begin_revocation(&self) -> bool {
-        let interrupted = self.run.join(REVOKING).exists();
+        let interrupted = files::exists(&self.run, REVOKING);
         if !interrupted && let Err(error) = files::write(&self.run, REVOKING, b"") {
             tracing::debug!("{error}");
         }

@@ -1,6 +1,6 @@
 //! A ruleset in a file: one line of JSON that says what it is, and behind it the messages that make the table.
 
-use super::StateError;
+use super::{StateError, large};
 use crate::netlink::{from_bytes, to_bytes};
 use crate::ruleset::{Table, TableId};
 use serde::{Deserialize, Serialize};
@@ -96,6 +96,47 @@ impl Stored {
         bytes.push(b'\n');
         bytes.extend(messages);
         Ok(bytes)
+    }
+
+    /// The same with its large sets behind it, each part with its length before it: for another process, not for a file.
+    ///
+    /// # Errors
+    /// As [`Self::to_bytes`].
+    pub fn to_whole(&self) -> Result<Vec<u8>, StateError> {
+        let mut parts = vec![self.to_bytes()?];
+        for name in self.table.iter().flat_map(|table| table.manifest().into_keys()) {
+            let packed = self.table.as_ref().and_then(|table| table.sets.get(name)?.elements.packed());
+            parts.push(packed.map(|packed| large::to_bytes(&packed)).unwrap_or_default());
+        }
+        let with_length = |part: Vec<u8>| [(part.len() as u64).to_le_bytes().to_vec(), part].concat();
+        Ok(parts.into_iter().flat_map(with_length).collect())
+    }
+
+    /// Reads what [`Self::to_whole`] has written.
+    ///
+    /// # Errors
+    /// In words, what is wrong with it.
+    pub fn from_whole(bytes: &[u8]) -> Result<Self, &'static str> {
+        let mut rest = bytes;
+        let mut part = || {
+            let (length, behind) = rest.split_first_chunk().ok_or("it is not what palisade writes")?;
+            let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| "a part is too long")?;
+            let (part, behind) = behind.split_at_checked(length).ok_or("it is cut off")?;
+            rest = behind;
+            Ok::<_, &'static str>(part)
+        };
+        let mut stored = Self::from_bytes(part()?)?;
+        if let Some(table) = &mut stored.table {
+            let missing: Vec<_> =
+                table.manifest().into_iter().map(|(name, digest)| (name.to_owned(), digest)).collect();
+            for (name, digest) in missing {
+                let elements = large::from_bytes(part()?, &digest)?;
+                if let Some(set) = table.sets.get_mut(&name) {
+                    set.elements = elements;
+                }
+            }
+        }
+        if rest.is_empty() { Ok(stored) } else { Err("something stands behind it") }
     }
 
     /// Reads a file's bytes.

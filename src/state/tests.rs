@@ -6,9 +6,10 @@ use crate::compile::compile;
 use crate::facts::Facts;
 use crate::policy::parse;
 use crate::resolve::resolve;
-use crate::ruleset::{Expr, Table, TableId};
+use crate::ruleset::{Elements, Expr, KeyType, Set, SetFlags, SetSpec, Table, TableId};
 use proptest::prelude::*;
 use std::fs;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
@@ -74,7 +75,7 @@ proptest! {
     fn the_table_of_any_policy_comes_back_from_its_file(written in crate::policies::policy()) {
         let parsed = parse(&written.text, "policy.yaml");
         if let Some(Ok(resolved)) = parsed.policy.map(|policy| resolve(&policy, &Facts::default())) {
-            let table = compile(&resolved).tables.remove(&TableId::palisade()).unwrap();
+            let table = compile(&resolved);
             let back = Stored::from_bytes(&stored(Some(&table)).to_bytes().unwrap()).unwrap().table.unwrap();
             prop_assert_eq!(back.canonical(), table.canonical());
         }
@@ -111,6 +112,24 @@ fn a_file_of_which_a_byte_was_lost_or_changed_is_not_taken_for_a_ruleset() {
         words(newer.as_bytes()),
         "another version of palisade has written it, in a form that this one does not know"
     );
+}
+
+#[test]
+fn a_ruleset_comes_back_whole_with_its_large_sets_and_not_when_a_byte_is_lost() {
+    let addresses: Vec<_> = (0..70_000).map(|number| Ipv4Addr::from(2 * number)).map(|one| (one, one)).collect();
+    let spec = SetSpec::new(KeyType::IPV4_ADDR, SetFlags::default());
+    let mut table = arbitrary::everything();
+    table.sets.insert("many".to_owned(), Set { spec, elements: Elements::of_addresses(&addresses) });
+    table.add_manifest();
+    let bytes = stored(Some(&table)).to_whole().unwrap();
+
+    assert_eq!(Stored::from_whole(&bytes).unwrap().table.as_ref(), Some(&table));
+
+    assert_eq!(Stored::from_whole(&bytes[..bytes.len() - 1]).unwrap_err(), "it is cut off");
+    assert_eq!(Stored::from_whole(&[bytes.as_slice(), b"x"].concat()).unwrap_err(), "something stands behind it");
+    let mut changed = bytes;
+    *changed.last_mut().unwrap() ^= 2;
+    assert!(Stored::from_whole(&changed).is_err());
 }
 
 #[test]
@@ -284,6 +303,6 @@ fn a_folder_that_cannot_be_made_is_an_error_that_names_it() {
     fs::write(scratch.folder.path().join("run"), "").unwrap();
     let refused = scratch.state.lock("apply").unwrap_err().to_string();
     let path = scratch.folder.path().join("run/palisade/lock");
-    let why = "without which two writers could meet: File exists (os error 17)";
-    assert_eq!(refused, format!("can't lock {}, {why}", path.display()));
+    let why = format!("{} is not a folder", scratch.folder.path().join("run").display());
+    assert_eq!(refused, format!("can't lock {}, without which two writers could meet: {why}", path.display()));
 }

@@ -5,6 +5,7 @@ pub mod crowd;
 pub mod drift;
 pub mod echo;
 pub mod engine;
+pub mod faulty;
 pub mod frames;
 pub mod lab;
 pub mod machine;

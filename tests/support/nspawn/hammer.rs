@@ -1,5 +1,7 @@
 //! Someone outside who tries to get in all the time.
 
+use super::{EARLY, Machine};
+use crate::support::lab::HOST;
 use crate::support::namespace::Namespace;
 use nix::libc::{ECONNREFUSED, EINPROGRESS};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -15,6 +17,46 @@ use std::time::{Duration, Instant};
 const OPEN: Duration = Duration::from_millis(100);
 /// How long to wait before the next attempt at each address.
 const PACE: Duration = Duration::from_millis(1);
+
+/// Attempts at each address after the boot is done.
+const AFTERWARDS: u64 = 200;
+/// What a client hears that nobody answers, over IPv4 and IPv6.
+pub const NOBODY: [Answers; 2] = [Answers { accepted: 0, refused: 0 }; 2];
+
+/// A hammered boot: how it ended, and what the client got.
+pub struct Boot {
+    pub state: String,
+    pub answers: Vec<Answers>,
+}
+
+/// Boots while the client hammers the early listener, from before the machine is switched on until it is up and longer.
+#[track_caller]
+pub fn hammered_boot(machine: &mut Machine) -> Boot {
+    let hammer = Hammer::start(&machine.client, &HOST, EARLY);
+    hammer.wait_for_tries(AFTERWARDS);
+    let state = machine.boot(&[]);
+    machine.assert_ssh_answers();
+    let listens = machine.run(&format!("ss --no-header --listening --tcp 'sport = :{EARLY}'"));
+    assert!(!listens.is_empty(), "there is nothing to get in to");
+    hammer.wait_for_tries(AFTERWARDS);
+    Boot { state, answers: hammer.stop() }
+}
+
+/// Fails unless the client's packets have arrived, and were denied.
+#[track_caller]
+pub fn assert_denied(machine: &Machine) {
+    let status: serde_json::Value = serde_json::from_str(&machine.run("palisade --json status")).expect("JSON");
+    let denied = status["denied"]["incoming"]["packets"].as_u64();
+    assert!(denied >= Some(AFTERWARDS), "{status}");
+}
+
+/// What the client gets within so many attempts from now on.
+#[track_caller]
+pub fn hammered(machine: &Machine) -> Vec<Answers> {
+    let hammer = Hammer::start(&machine.client, &HOST, EARLY);
+    hammer.wait_for_tries(AFTERWARDS);
+    hammer.stop()
+}
 
 /// What came of the attempts at one address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

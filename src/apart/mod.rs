@@ -1,0 +1,97 @@
+//! Reading the policy in a process apart, which a mistake in palisade's own code, a policy that takes for ever and one that
+//! takes all memory end, and nothing else.
+//!
+//! `boot` starts it before it gives up its rights, loads what was kept, and then waits for what the other process says: the
+//! problems of the policy, or its table, and after that whether it is as it expects. See [`words`].
+
+mod reader;
+mod words;
+
+pub use reader::Reader;
+pub use words::{Words, tell};
+
+use crate::load::compile_policy;
+use crate::policy::Problems;
+use caps::CapSet;
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::Signal;
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::Duration;
+
+/// How many MiB of memory it may take, on a machine that has twice as much: a million addresses take 60.
+const MOST_MEMORY: u64 = 2048;
+/// And on a machine that has hardly any.
+const LEAST_MEMORY: u64 = 128;
+
+/// What the process may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// From its start to all that it has to say.
+    pub time: Duration,
+    /// In MiB.
+    pub memory: u64,
+}
+
+impl Limits {
+    /// Half of this machine's memory, unless something else is said.
+    #[must_use]
+    pub fn new(time: Duration, memory: Option<u64>) -> Self {
+        let half = || match procfs_memory() {
+            Some(bytes) => ((bytes / 2) >> 20).clamp(LEAST_MEMORY, MOST_MEMORY),
+            None => MOST_MEMORY,
+        };
+        Self { time, memory: memory.unwrap_or_else(half) }
+    }
+}
+
+fn procfs_memory() -> Option<u64> {
+    use procfs::Current;
+    procfs::Meminfo::current().ok().map(|memory| memory.mem_total)
+}
+
+/// Makes this process one that can do nothing but read: it has no rights but those of its user, and ends when it takes
+/// too much, or when the process that waits for it ends.
+///
+/// # Errors
+/// A limit that the kernel, or a filter of systemd's, refuses.
+pub fn confine(limits: &Limits) -> io::Result<()> {
+    set_pdeathsig(Signal::SIGKILL)?;
+    // Should the machine's memory end all the same, this is what it ends first.
+    let first = std::fs::write("/proc/self/oom_score_adj", "1000");
+    let _ = first.inspect_err(|error| tracing::debug!("can't be the first that a lack of memory ends: {error}"));
+    let memory = limits.memory << 20;
+    setrlimit(Resource::RLIMIT_DATA, memory, memory)?;
+    setrlimit(Resource::RLIMIT_CPU, limits.time.as_secs() + 1, limits.time.as_secs() + 2)?;
+    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    for set in [CapSet::Ambient, CapSet::Inheritable, CapSet::Effective, CapSet::Permitted] {
+        caps::clear(None, set).map_err(io::Error::other)?;
+    }
+    Ok(())
+}
+
+/// What the process does: says what the policy is, and then whether it is as it expects.
+///
+/// # Errors
+/// Whoever waits for it has gone.
+pub fn read_aloud(path: &Path, to: &mut impl Write) -> io::Result<()> {
+    let compiled = match compile_policy(path) {
+        Ok(compiled) => compiled,
+        Err(problems) => return tell(to, &invalid(&problems)),
+    };
+    tell(to, &Words::Table(compiled.table.clone()))?;
+    let unmet = compiled.unmet().map(|problems| problems.render(false).trim_end().to_owned());
+    tell(to, &Words::Proved { unmet })
+}
+
+fn invalid(problems: &Problems) -> Words {
+    let shown = problems.for_log().collect();
+    let problems = problems.problems();
+    let first = problems.first().map(|problem| problem.message.clone()).unwrap_or_default();
+    let why = match problems.len() {
+        0 | 1 => format!("the policy is not valid: {first}"),
+        more => format!("the policy is not valid: {first}, and {} more", more - 1),
+    };
+    Words::Invalid { problems: shown, why }
+}

@@ -1,0 +1,143 @@
+//! What the process that reads the policy says, and how it is understood: each time a line of JSON, and behind the one of a
+//! table the table's bytes, in the form in which rulesets are kept.
+
+use crate::ruleset::Table;
+use crate::state::{MAX_STORED, Stored};
+use serde::{Deserialize, Serialize};
+use std::io::{self, Write};
+
+/// How long a line may be: a hundred problems, each with what stands around it in the policy.
+const MAX_LINE: usize = 4 << 20;
+
+/// What is said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Words {
+    /// The policy can't be used.
+    Invalid {
+        /// Each problem, for the log.
+        problems: Vec<String>,
+        /// All of them, in short.
+        why: String,
+    },
+    /// What the policy means.
+    Table(Table),
+    /// It was tried whether it is as it expects.
+    Proved {
+        /// What is not as it is expected, in words.
+        unmet: Option<String>,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+enum Line {
+    Invalid { problems: Vec<String>, why: String },
+    Table { bytes: u64 },
+    Proved { unmet: Option<String> },
+}
+
+/// Says it.
+///
+/// # Errors
+/// Nobody listens, or a table that can't be put into bytes.
+pub fn tell(to: &mut impl Write, words: &Words) -> io::Result<()> {
+    let (line, bytes) = match words.clone() {
+        Words::Invalid { problems, why } => (Line::Invalid { problems, why }, Vec::new()),
+        Words::Proved { unmet } => (Line::Proved { unmet }, Vec::new()),
+        Words::Table(table) => {
+            let bytes =
+                Stored::new(Some(&table), None).and_then(|stored| stored.to_whole()).map_err(io::Error::other)?;
+            (Line::Table { bytes: bytes.len() as u64 }, bytes)
+        }
+    };
+    let mut text = serde_json::to_vec(&line)?;
+    text.push(b'\n');
+    to.write_all(&text)?;
+    to.write_all(&bytes)?;
+    to.flush()
+}
+
+/// Understands what was heard so far: the first words and how many bytes they take, or `None` when more is to come.
+///
+/// # Errors
+/// In words, what is wrong with it.
+pub fn understand(heard: &[u8]) -> Result<Option<(Words, usize)>, &'static str> {
+    let Some(end) = heard.iter().take(MAX_LINE).position(|&byte| byte == b'\n') else {
+        return if heard.len() < MAX_LINE { Ok(None) } else { Err("a line without an end") };
+    };
+    let (line, rest) = heard.split_at(end + 1);
+    let words = match serde_json::from_slice(line).map_err(|_| "a line that means nothing")? {
+        Line::Invalid { problems, why } => Words::Invalid { problems, why },
+        Line::Proved { unmet } => Words::Proved { unmet },
+        Line::Table { bytes } if bytes > MAX_STORED => return Err("a table that is too large"),
+        Line::Table { bytes } => {
+            let Some(whole) = usize::try_from(bytes).ok().and_then(|bytes| rest.get(..bytes)) else {
+                return Ok(None);
+            };
+            let table = Stored::from_whole(whole)?.table.ok_or("no table")?;
+            return Ok(Some((Words::Table(table), line.len() + whole.len())));
+        }
+    };
+    Ok(Some((words, line.len())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arbitrary;
+    use proptest::prelude::*;
+
+    fn told(words: &[Words]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        words.iter().for_each(|words| tell(&mut bytes, words).unwrap());
+        bytes
+    }
+
+    fn understood(mut heard: &[u8]) -> Vec<Words> {
+        let mut all = Vec::new();
+        while let Some((words, length)) = understand(heard).unwrap() {
+            all.push(words);
+            heard = &heard[length..];
+        }
+        assert_eq!(heard, b"");
+        all
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_is_told_is_understood(table in arbitrary::table(), line in ".*") {
+            let words = [
+                Words::Table(table),
+                Words::Proved { unmet: Some(line.clone()) },
+                Words::Proved { unmet: None },
+                Words::Invalid { problems: vec![line.clone(), String::new()], why: line },
+            ];
+            prop_assert_eq!(understood(&told(&words)), words);
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic_or_make_a_table(bytes in prop::collection::vec(any::<u8>(), 0..300), at in any::<prop::sample::Index>()) {
+            let mut heard = told(&[Words::Table(arbitrary::everything())]);
+            let _ = understand(&bytes);
+            let at = at.index(heard.len());
+            heard.splice(at..(at + bytes.len()).min(heard.len()), bytes);
+            if let Ok(Some((words, _))) = understand(&heard) {
+                prop_assert_eq!(words, Words::Table(arbitrary::everything()));
+            }
+        }
+    }
+
+    #[test]
+    fn half_of_it_is_waited_for_and_what_never_ends_is_not() {
+        let whole = told(&[Words::Table(arbitrary::everything())]);
+        for end in 0..whole.len() {
+            assert_eq!(understand(&whole[..end]), Ok(None), "{end} bytes");
+        }
+        assert_eq!(understand(&vec![b' '; MAX_LINE]), Err("a line without an end"));
+        assert_eq!(understand(b"{\"table\":{\"bytes\":536870913}}\n"), Err("a table that is too large"));
+        assert_eq!(understand(b"{\"table\":{\"bytes\":0}}\n"), Err("it is not what palisade writes"));
+        assert_eq!(understand(b"loaded\n"), Err("a line that means nothing"));
+    }
+}
