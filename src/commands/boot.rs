@@ -1,12 +1,12 @@
 //! `palisade boot`: the policy, or the best there is instead.
 
-use super::{Desired, Report, loading, waiting};
+use super::{Desired, Report, loading, waiting, writer};
 use crate::compile::compile;
 use crate::error::Error;
 use crate::lockdown::{lockdown, ssh_ports};
 use crate::netlink::{Reading, Socket};
 use crate::policy::Problems;
-use crate::privileges::{keep_net_admin_alone, may_change_firewall};
+use crate::privileges::{Confinement, need_net_admin};
 use crate::ruleset::{Table, TableId};
 use crate::state::{Booted, Identity, Source, State};
 use serde_json::json;
@@ -15,14 +15,13 @@ use std::path::Path;
 use std::time::Duration;
 
 pub(super) fn run(path: &Path, state: &State) -> Result<Report, Error> {
-    if !may_change_firewall() {
-        return Err(Error::Privilege { command: "boot" });
-    }
+    need_net_admin("boot")?;
     // Rules that meet another writer's are better than none.
     let lock = state.lock("boot").inspect_err(|error| tracing::error!("{error}; loading all the same"));
+    let confined = Confinement::begin(writer(state));
     let policy = Desired::load_for_boot(path).map_err(|error| say_problems(&error));
     let ports = ssh_ports();
-    keep_net_admin_alone("boot")?;
+    confined.keep_net_admin("boot")?;
     let boot = Boot { socket: Socket::open()?, id: TableId::palisade(), state };
 
     let waits = boot.unconfirmed();

@@ -84,7 +84,18 @@ pub fn rename(folder: &Path, from: &str, to: &str) -> Result<(), StateError> {
 pub fn move_to(from: &Path, folder: &Path, name: &str) -> Result<(), StateError> {
     let path = folder.join(name);
     let moved = make_folder(folder).and_then(|()| std::fs::rename(from, &path)).and_then(|()| sync_folder(folder));
-    moved.map_err(|source| StateError::Write { path, source })
+    match moved {
+        // Landlock lets a confined process rename into another folder since 5.19 alone.
+        Err(error) if error.kind() == ErrorKind::CrossesDevices => copy_to(from, folder, name),
+        moved => moved.map_err(|source| StateError::Write { path, source }),
+    }
+}
+
+/// The same where that takes room: at any instant one of the two is whole.
+fn copy_to(from: &Path, folder: &Path, name: &str) -> Result<(), StateError> {
+    let failed = |source| StateError::Write { path: folder.join(name), source };
+    write(folder, name, &std::fs::read(from).map_err(failed)?)?;
+    std::fs::remove_file(from).map_err(failed)
 }
 
 /// Has the folder's names survive a crash.
