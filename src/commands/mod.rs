@@ -148,8 +148,14 @@ fn lock(state: &State, command: &'static str) -> Result<Lock, Error> {
 
 /// What is read once a command is confined: which start of the machine this is, where threads may run, whom a file belongs
 /// to, and which ports a lockdown leaves open.
-const STILL_READ: [&str; 6] =
-    ["/proc/self", "/proc/sys/kernel", "/sys/fs/cgroup", "/etc/passwd", lockdown::SSHD, lockdown::SSHD_MORE];
+const STILL_READ: [&str; 6] = [
+    "/proc/self",
+    "/proc/sys/kernel/random/boot_id",
+    "/sys/fs/cgroup",
+    "/etc/passwd",
+    lockdown::SSHD,
+    lockdown::SSHD_MORE,
+];
 
 /// What a command needs that changes nothing.
 fn reader(state: &State) -> Needs<'_> {
@@ -161,5 +167,6 @@ fn reader(state: &State) -> Needs<'_> {
 fn writer(state: &State) -> Needs<'_> {
     // They could not be made any more.
     state.make_folders();
-    Needs { writes: vec![state.folder(), state.run_folder()], ..reader(state) }
+    let reads = STILL_READ.iter().map(Path::new).collect();
+    Needs { writes: vec![state.folder(), state.run_folder()], reads, namespace: false }
 }

@@ -1,19 +1,14 @@
-//! The system calls that a confined process does not make, refused with EPERM by a seccomp filter for all its threads.
+//! The system calls that a confined process does not make, refused with EPERM to all its threads.
 //!
 //! It is a list of what is refused, not of what is allowed. What gives rights is known and named here; what a C library
 //! calls differs from one release to the next, and a firewall that fails at boot for want of a harmless call leaves the
 //! machine open. At boot systemd's list of what is allowed stands around this one (`SystemCallFilter=` of the unit).
 //!
-//! A list of refusals has to be closed on three sides. Another architecture's calls end the process. x86-64 has a second
-//! set of numbers (x32), which are refused with their calls. `clone3` has its flags in memory, where no filter sees them:
-//! it is answered as by a kernel that does not have it, and the C library takes `clone`.
+//! A list of refusals has to be closed on its other sides: calls that are newer than the list, and x86-64's second set of
+//! numbers (x32), are answered as by a kernel that does not have them; a call of another architecture ends the process.
 
+use super::filter::{Answer, Condition, Filter, NoFilter};
 use libc::c_long;
-use seccompiler::{
-    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen::Dword, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule, apply_filter_all_threads,
-};
-use std::collections::BTreeMap;
 
 /// Refused from the first step on, whatever their arguments.
 const REFUSED: &[c_long] = &[
@@ -120,83 +115,54 @@ const FCHMODAT2: c_long = 452;
 const SETXATTRAT: c_long = 463;
 const REMOVEXATTRAT: c_long = 466;
 const FILE_SETATTR: c_long = 469;
-
-/// `__X32_SYSCALL_BIT`.
-#[cfg(target_arch = "x86_64")]
-const X32: c_long = 0x4000_0000;
-/// The calls of [`REFUSED`] that x32 has numbers of its own for (`arch/x86/entry/syscalls/syscall_64.tbl`): execve, ptrace,
-/// rt_sigqueueinfo, kexec_load, rt_tgsigqueueinfo, process_vm_readv, process_vm_writev, execveat.
-#[cfg(target_arch = "x86_64")]
-const X32_NUMBERS: [c_long; 8] = [520, 521, 524, 528, 536, 539, 540, 545];
+/// The newest call that this list was made with. Palisade's minimum, 5.13, has none beyond 448, so nothing needs one.
+const NEWEST: c_long = FILE_SETATTR;
 
 /// The flags of `clone` that make a namespace.
-const NAMESPACES: [libc::c_int; 7] = [
-    libc::CLONE_NEWNS,
-    libc::CLONE_NEWCGROUP,
-    libc::CLONE_NEWUTS,
-    libc::CLONE_NEWIPC,
-    libc::CLONE_NEWUSER,
-    libc::CLONE_NEWPID,
-    libc::CLONE_NEWNET,
-];
-
-/// Why there is no filter.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum CallsError {
-    #[error("this architecture has no filter: {0}")]
-    Filter(#[from] BackendError),
-    #[error(transparent)]
-    Kernel(#[from] seccompiler::Error),
-}
-
-type Rules = BTreeMap<c_long, Vec<SeccompRule>>;
+const NAMESPACES: libc::c_int = libc::CLONE_NEWNS
+    | libc::CLONE_NEWCGROUP
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET;
 
 /// From the first step on. `namespace`: whether a network namespace may be made, and no other.
-pub(super) fn refuse_while_reading(namespace: bool) -> Result<(), CallsError> {
-    let mut rules: Rules = REFUSED.iter().chain(REFUSED_OLD).map(|&number| (number, Vec::new())).collect();
-    let others = if namespace { vec![when(0, SeccompCmpOp::Ne, libc::CLONE_NEWNET)?] } else { Vec::new() };
-    rules.insert(libc::SYS_unshare, others);
-    let made = NAMESPACES.map(|flag| when(0, SeccompCmpOp::MaskedEq(bits(flag)), flag));
-    rules.insert(libc::SYS_clone, made.into_iter().collect::<Result<_, _>>()?);
-    // abort(3) signals its own process.
-    let own = libc::c_int::try_from(std::process::id()).unwrap_or_default();
-    rules.insert(libc::SYS_tgkill, vec![when(0, SeccompCmpOp::Ne, own)?]);
-    // Truncates although it opens for reading.
-    let truncates = |argument| {
-        let mask = SeccompCmpOp::MaskedEq(bits(libc::O_TRUNC | libc::O_ACCMODE));
-        when(argument, mask, libc::O_TRUNC | libc::O_RDONLY)
-    };
-    rules.insert(libc::SYS_openat, vec![truncates(2)?]);
-    #[cfg(target_arch = "x86_64")]
-    {
-        rules.insert(libc::SYS_open, vec![truncates(1)?]);
-        rules.extend(X32_NUMBERS.map(|number| (number | X32, Vec::new())));
-    }
-    install(rules, libc::EPERM)?;
-    install(Rules::from([(libc::SYS_clone3, Vec::new())]), libc::ENOSYS)
+pub(super) fn refuse_while_reading(namespace: bool) -> Result<(), NoFilter> {
+    while_reading(namespace).install()
 }
 
 /// From the second step on: no namespace at all, and no socket but those of netlink.
-pub(super) fn refuse_after_reading() -> Result<(), CallsError> {
-    let others = when(0, SeccompCmpOp::Ne, libc::AF_NETLINK)?;
-    install(Rules::from([(libc::SYS_unshare, Vec::new()), (libc::SYS_socket, vec![others])]), libc::EPERM)
+pub(super) fn refuse_after_reading() -> Result<(), NoFilter> {
+    after_reading().install()
 }
 
-/// When an argument, of 32 bits, compares so.
-fn when(argument: u8, how: SeccompCmpOp, value: libc::c_int) -> Result<SeccompRule, BackendError> {
-    SeccompRule::new(vec![SeccompCondition::new(argument, Dword, how, bits(value))?])
-}
-
-const fn bits(value: libc::c_int) -> u64 {
-    value as u32 as u64
-}
-
-/// Refuses these calls to all threads of this process, with that error.
-fn install(rules: Rules, errno: libc::c_int) -> Result<(), CallsError> {
+fn while_reading(namespace: bool) -> Filter {
+    let mut filter = Filter::new(NEWEST);
+    for &number in REFUSED.iter().chain(REFUSED_OLD) {
+        filter.answer(number, Answer::NotPermitted);
+    }
+    match namespace {
+        true => filter.refuse_when(libc::SYS_unshare, Condition::IsNot { argument: 0, value: libc::CLONE_NEWNET }),
+        false => filter.answer(libc::SYS_unshare, Answer::NotPermitted),
+    }
+    filter.refuse_when(libc::SYS_clone, Condition::HasAny { argument: 0, bits: NAMESPACES });
+    // Its flags are in memory, where no filter sees them; the C library then takes `clone`.
+    filter.answer(libc::SYS_clone3, Answer::NotImplemented);
+    // abort(3) signals a thread of its own process.
+    let own = libc::c_int::try_from(std::process::id()).unwrap_or_default();
+    filter.refuse_when(libc::SYS_tgkill, Condition::IsNot { argument: 0, value: own });
+    // To open a file for reading may truncate it, which Landlock watches since 6.2 alone.
+    let (mask, value) = (libc::O_TRUNC | libc::O_ACCMODE, libc::O_TRUNC | libc::O_RDONLY);
+    filter.refuse_when(libc::SYS_openat, Condition::Has { argument: 2, mask, value });
     #[cfg(target_arch = "x86_64")]
-    let rules: Rules =
-        rules.into_iter().flat_map(|(number, when)| [(number | X32, when.clone()), (number, when)]).collect();
-    let refused = SeccompAction::Errno(errno.unsigned_abs());
-    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refused, std::env::consts::ARCH.try_into()?)?;
-    Ok(apply_filter_all_threads(&BpfProgram::try_from(filter)?)?)
+    filter.refuse_when(libc::SYS_open, Condition::Has { argument: 1, mask, value });
+    filter
+}
+
+fn after_reading() -> Filter {
+    let mut filter = Filter::new(NEWEST);
+    filter.answer(libc::SYS_unshare, Answer::NotPermitted);
+    filter.refuse_when(libc::SYS_socket, Condition::IsNot { argument: 0, value: libc::AF_NETLINK });
+    filter
 }

@@ -27,6 +27,7 @@
 
 mod calls;
 mod files;
+mod filter;
 
 use caps::{CapSet, Capability, CapsHashSet, errors::CapsError};
 use std::fmt::Display;
