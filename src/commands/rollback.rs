@@ -87,11 +87,13 @@ fn live(state: &State) -> Result<Identity, Error> {
 
 pub(super) fn list(state: &State) -> Result<Report, Error> {
     let confined = Confinement::begin(reader(state));
-    if may_change_firewall() {
-        confined.keep_net_admin("rollback")?;
+    let may_ask = may_change_firewall();
+    match may_ask {
+        true => confined.keep_net_admin("rollback")?,
+        false => confined.keep_nothing(),
     }
     // What is kept is told whatever the kernel says: without it, or without the right to ask it, none is marked live.
-    let live = may_change_firewall().then(|| live(state)).transpose().unwrap_or_else(|error| {
+    let live = may_ask.then(|| live(state)).transpose().unwrap_or_else(|error| {
         tracing::warn!("which of them is in force can't be told: {error}");
         None
     });

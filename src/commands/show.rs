@@ -9,8 +9,9 @@ use crate::state::State;
 use std::path::Path;
 
 pub(super) fn run(path: &Path, state: &State, format: Format) -> Result<Report, Error> {
-    let _confined = Confinement::begin(reader(state));
+    let confined = Confinement::begin(reader(state));
     let desired = Desired::load(path)?;
+    confined.keep_nothing();
     let json = render::json::table(&desired.id, &desired.table);
     let text = match format {
         Format::Nft => render::table(&desired.id, &desired.table),

@@ -166,3 +166,66 @@ fn after_reading() -> Filter {
     filter.refuse_when(libc::SYS_socket, Condition::IsNot { argument: 0, value: libc::AF_NETLINK });
     filter
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// Numbers beyond all that there are, and x32's of the same calls.
+    fn numbers() -> impl Iterator<Item = u32> {
+        (0..1_000).chain((0..1_000).map(|number| number | 0x4000_0000))
+    }
+
+    fn refused(filter: &Filter, arguments: [u32; 6]) -> BTreeSet<u32> {
+        numbers().filter(|&number| filter.answers(number, arguments) == Answer::NotPermitted).collect()
+    }
+
+    fn of(calls: &[&[c_long]]) -> BTreeSet<u32> {
+        calls.concat().into_iter().map(|number| u32::try_from(number).expect("a number")).collect()
+    }
+
+    #[test]
+    fn what_is_listed_is_refused_and_nothing_else_that_the_list_knows() {
+        let own = std::process::id();
+        let newnet = libc::CLONE_NEWNET.cast_unsigned();
+        let (read, truncate) = (libc::O_RDONLY.cast_unsigned(), (libc::O_RDONLY | libc::O_TRUNC).cast_unsigned());
+        let always: &[&[c_long]] = &[REFUSED, REFUSED_OLD];
+        let filter = while_reading(true);
+
+        assert_eq!(refused(&filter, [own, read, read, 0, 0, 0]), of(&[always, &[&[libc::SYS_unshare]]].concat()));
+        let harmless = refused(&filter, [newnet, read, read, 0, 0, 0]);
+        assert_eq!(harmless, of(&[always, &[&[libc::SYS_clone, libc::SYS_tgkill]]].concat()));
+        let harmful: &[c_long] =
+            &[libc::SYS_unshare, libc::SYS_tgkill, libc::SYS_clone, libc::SYS_openat, libc::SYS_open];
+        let user = (libc::CLONE_NEWUSER | libc::CLONE_VM).cast_unsigned();
+        assert_eq!(refused(&filter, [user, truncate, truncate, 0, 0, 0]), of(&[always, &[harmful]].concat()));
+        let without = while_reading(false);
+        assert!(refused(&without, [newnet, 0, 0, 0, 0, 0]).is_superset(&of(&[&[libc::SYS_unshare]])));
+    }
+
+    #[test]
+    fn after_reading_no_socket_is_made_but_one_of_netlink() {
+        let [netlink, unix, packet] =
+            [libc::AF_NETLINK, libc::AF_UNIX, libc::AF_PACKET].map(|family| family.cast_unsigned());
+        let filter = after_reading();
+
+        assert_eq!(refused(&filter, [netlink, 3, 12, 0, 0, 0]), of(&[&[libc::SYS_unshare]]));
+        for family in [unix, packet] {
+            assert_eq!(refused(&filter, [family, 3, 0, 0, 0, 0]), of(&[&[libc::SYS_unshare, libc::SYS_socket]]));
+        }
+    }
+
+    #[test]
+    fn what_is_newer_than_the_list_and_what_is_x32s_is_not_there() {
+        for filter in [while_reading(true), while_reading(false), after_reading()] {
+            let absent = numbers().filter(|&number| filter.answers(number, [0; 6]) == Answer::NotImplemented);
+            let clone3 = u32::try_from(libc::SYS_clone3).expect("a number");
+            assert_eq!(
+                absent.filter(|&number| number != clone3).collect::<Vec<_>>(),
+                numbers().filter(|&number| number > 469).collect::<Vec<_>>()
+            );
+        }
+        assert_eq!(while_reading(true).answers(435, [0; 6]), Answer::NotImplemented);
+    }
+}

@@ -177,3 +177,70 @@ const fn instruction(code: u32, k: u32) -> sock_filter {
 const fn jump(code: u32, k: u32, if_so: u8, if_not: u8) -> sock_filter {
     sock_filter { code: code as u16, jt: if_so, jf: if_not, k }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Filter {
+        /// What the program answers to a call of this architecture, run as the kernel runs it.
+        pub(crate) fn answers(&self, number: u32, arguments: [u32; 6]) -> Answer {
+            run(&self.program(NATIVE), NATIVE, number, arguments)
+        }
+    }
+
+    const NATIVE: u32 = 0xc000_003e;
+
+    fn run(program: &[sock_filter], architecture: u32, number: u32, arguments: [u32; 6]) -> Answer {
+        let (mut at, mut held) = (0, 0);
+        loop {
+            let sock_filter { code, jt, jf, k } = program[at];
+            at += 1;
+            let holds = match u32::from(code) {
+                LOAD => {
+                    held = match k {
+                        NUMBER => number,
+                        ARCHITECTURE_AT => architecture,
+                        offset => arguments[(offset - ARGUMENTS) as usize / 8],
+                    };
+                    continue;
+                }
+                MASK => {
+                    held &= k;
+                    continue;
+                }
+                RETURN => {
+                    let all = [Answer::Made, Answer::NotPermitted, Answer::NotImplemented, Answer::Killed];
+                    return all.into_iter().find(|answer| answer.code() == k).expect("an answer");
+                }
+                IF_EQUAL => held == k,
+                IF_GREATER => held > k,
+                IF_AT_LEAST => held >= k,
+                IF_ANY_BIT => held & k != 0,
+                other => panic!("no instruction of ours: {other}"),
+            };
+            at += usize::from(if holds { jt } else { jf });
+        }
+    }
+
+    #[test]
+    fn a_call_of_another_architecture_ends_the_process() {
+        let program = Filter::new(400).program(NATIVE);
+
+        let i386 = 0x4000_0003;
+        assert_eq!(run(&program, i386, 1, [0; 6]), Answer::Killed);
+        assert_eq!(run(&program, NATIVE, 1, [0; 6]), Answer::Made);
+    }
+
+    #[test]
+    fn each_of_many_numbers_is_found_and_none_beside_them() {
+        for many in 0..120 {
+            let mut filter = Filter::new(1_000);
+            (0..many).for_each(|number| filter.answer(3 * number + 1, Answer::NotPermitted));
+
+            let found = (0..400).filter(|&number| filter.answers(number, [0; 6]) == Answer::NotPermitted);
+
+            assert_eq!(found.collect::<Vec<_>>(), (0..many).map(|number| 3 * number as u32 + 1).collect::<Vec<_>>());
+        }
+    }
+}

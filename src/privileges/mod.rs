@@ -110,10 +110,19 @@ impl<'a> Confinement<'a> {
     /// [`NoNetAdmin`] when CAP_NET_ADMIN itself is missing.
     pub fn keep_net_admin(self, command: &'static str) -> Result<(), NoNetAdmin> {
         need_net_admin(command)?;
-        warn("give up the other capabilities", keep([Capability::CAP_NET_ADMIN]));
+        self.keep(Some(Capability::CAP_NET_ADMIN));
+        Ok(())
+    }
+
+    /// The second step of a command that does not ask the kernel: no capability at all.
+    pub fn keep_nothing(self) {
+        self.keep(None);
+    }
+
+    fn keep(self, capability: Option<Capability>) {
+        warn("give up the other capabilities", keep(capability));
         warn("confine what is read", files::read_below(&self.needs.reads, &self.needs.writes));
         warn("confine the system calls further", calls::refuse_after_reading());
-        Ok(())
     }
 }
 
