@@ -4,6 +4,7 @@ use crate::enforce::EnforceError;
 use crate::guard::Lockouts;
 use crate::netlink::NetlinkError;
 use crate::policy::Problems;
+use crate::privileges::NoNetAdmin;
 use crate::state::{LockError, StateError};
 
 /// Why a command did not do what it was asked.
@@ -21,14 +22,9 @@ pub enum Error {
     /// An SSH session could not connect again.
     #[error(transparent)]
     Lockout(#[from] Lockouts),
-    /// `apply`, `diff`, `status`, `explain`, `exposure`, `doctor` or `disable` without the right to look or to change.
-    #[error(
-        "`palisade {command}` needs the capability CAP_NET_ADMIN, which this process does not have: run it as root"
-    )]
-    Privilege {
-        /// The command's name.
-        command: &'static str,
-    },
+    /// A command without the right to look or to change.
+    #[error(transparent)]
+    Privilege(#[from] NoNetAdmin),
     /// A file could not be written, or a terminal not be asked.
     #[error("{what}: {source}")]
     Io {

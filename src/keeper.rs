@@ -2,12 +2,12 @@
 //!
 //! Where systemd runs this machine, a transient timer; elsewhere a process of palisade's own that has left the session.
 
-use crate::error::Error;
 use crate::state::{Change, Keeper, State};
-use std::io::{BufRead, BufReader};
+use std::ffi::{OsStr, OsString};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// What a watcher prints once nothing that happens to this process happens to it.
@@ -33,39 +33,131 @@ fn below_init(path: &Path) -> PathBuf {
     Path::new("/proc/1/root").join(path.strip_prefix("/").unwrap_or(path))
 }
 
-/// Has a change undone after that time, and gives who will.
-///
-/// # Errors
-/// [`Error::Io`] when nobody will.
-pub fn arm(state: &State, change: &Change, time: Duration, systemd: bool) -> Result<Keeper, Error> {
-    if systemd {
-        match by_systemd(state, change, time) {
-            Ok(unit) => return Ok(Keeper::Systemd(unit)),
-            Err(why) => tracing::warn!("systemd does not undo the change ({why}); a process of palisade's will"),
+/// Whoever could undo a change: programs that were started while this process could start any, and wait for a word.
+#[derive(Debug)]
+pub struct Undoer {
+    timer: Option<TimerOf>,
+    watcher: io::Result<Standby>,
+}
+
+#[derive(Debug)]
+struct TimerOf {
+    unit: String,
+    start: io::Result<Standby>,
+    stop: Timer,
+}
+
+impl Undoer {
+    /// Has them stand by for a change of that id, which will have so long. `systemd`: whether [`systemd_can`].
+    #[must_use]
+    pub fn stand_by(state: &State, id: &str, time: Duration, systemd: bool) -> Self {
+        let timer = systemd.then(|| {
+            let unit = format!("palisade-undo-{id}");
+            let program = std::env::current_exe().unwrap_or_default();
+            let arguments = timer(&unit, time).into_iter().map(OsString::from);
+            let arguments = arguments.chain(["--".into(), program.into()]).chain(undo(state, id));
+            let start = Standby::start("systemd-run".as_ref(), arguments, [Stdio::null(), Stdio::piped()]);
+            TimerOf { start, stop: Timer::stand_by(&unit), unit }
+        });
+        let watcher = own_program().and_then(|program| {
+            let arguments = undo(state, id).into_iter().chain(["--watch".into()]);
+            Standby::start(program.as_os_str(), arguments, [Stdio::piped(), Stdio::null()])
+        });
+        Self { timer, watcher }
+    }
+
+    /// Has the change undone, and gives who will, and how to tell them that it is settled.
+    ///
+    /// # Errors
+    /// When nobody will.
+    pub fn arm(self) -> io::Result<(Keeper, Timer)> {
+        if let Some(TimerOf { unit, start, stop }) = self.timer {
+            match start.map_err(|error| error.to_string()).and_then(Standby::run) {
+                Ok(()) => return Ok((Keeper::Systemd(unit), stop)),
+                Err(why) => tracing::warn!("systemd does not undo the change ({why}); a process of palisade's will"),
+            }
+        }
+        self.watcher.and_then(Standby::watch)?;
+        Ok((Keeper::Watcher, Timer(None)))
+    }
+}
+
+/// The timer of systemd that would undo a change, to be stopped once the change is settled. One that is not stopped finds
+/// nothing to undo, as a watcher does.
+#[derive(Debug)]
+pub struct Timer(Option<Standby>);
+
+impl Timer {
+    /// That of the change that waits now, if it has one.
+    #[must_use]
+    pub fn of_pending(state: &State) -> Self {
+        match state.pending() {
+            Ok(Some(Change { keeper: Keeper::Systemd(unit), .. })) => Self::stand_by(&unit),
+            _ => Self(None),
         }
     }
-    watch(state, change).map(|()| Keeper::Watcher).map_err(|source| Error::Io {
-        what: "nobody would undo the change, and so nothing was changed".to_owned(),
-        source,
-    })
-}
 
-/// Tells whoever would undo a change that it is settled. A watcher sees it by itself, and so would systemd's.
-pub fn disarm(keeper: &Keeper) {
-    if let Keeper::Systemd(unit) = keeper {
-        let mut command = Command::new("systemctl");
-        command.args(["--quiet", "--no-block", "stop", &format!("{unit}.timer")]);
-        let _ = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    /// That of a change whose time is over: it has elapsed.
+    #[must_use]
+    pub const fn elapsed() -> Self {
+        Self(None)
+    }
+
+    fn stand_by(unit: &str) -> Self {
+        let arguments = ["--quiet", "--no-block", "stop", &format!("{unit}.timer")].map(OsString::from);
+        Self(Standby::start("systemctl".as_ref(), arguments, [Stdio::null(), Stdio::piped()]).ok())
+    }
+
+    /// Stops it.
+    pub fn stop(self) {
+        if let Some(Err(error)) = self.0.map(Standby::run) {
+            tracing::debug!("the timer goes on, and finds nothing to undo: {error}");
+        }
     }
 }
 
-fn by_systemd(state: &State, change: &Change, time: Duration) -> Result<String, String> {
-    let program = std::env::current_exe().map_err(|error| error.to_string())?;
-    let unit = format!("palisade-undo-{}", change.id);
-    let mut command = Command::new("systemd-run");
-    command.args(timer(&unit, time)).arg("--").arg(program).args(undo(state, change));
-    let done = command.stdin(Stdio::null()).output().map_err(|error| error.to_string())?;
-    if done.status.success() { Ok(unit) } else { Err(String::from_utf8_lossy(&done.stderr).trim().to_owned()) }
+/// A program that is started now, with all the rights of this process, and begins when it is told: a confined process can
+/// start none. It ends with this process unless it was told.
+#[derive(Debug)]
+struct Standby(Child);
+
+impl Standby {
+    fn start(
+        program: &OsStr,
+        arguments: impl IntoIterator<Item = OsString>,
+        [stdout, stderr]: [Stdio; 2],
+    ) -> io::Result<Self> {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "read -r go && exec \"$@\"", "sh"]).arg(program).args(arguments).current_dir("/");
+        command.stdin(Stdio::piped()).stdout(stdout).stderr(stderr).spawn().map(Self)
+    }
+
+    fn begin(&mut self) -> io::Result<()> {
+        // Its end is the end of the program's standard input.
+        self.0.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(b"go\n"))
+    }
+
+    /// Has it run to its end.
+    fn run(mut self) -> Result<(), String> {
+        self.begin().map_err(|error| error.to_string())?;
+        let mut said = String::new();
+        let read = self.0.stderr.take().map_or(Ok(0), |mut stderr| stderr.read_to_string(&mut said));
+        let ended = read.and_then(|_| self.0.wait()).map_err(|error| error.to_string())?;
+        if ended.success() { Ok(()) } else { Err(said.trim().to_owned()) }
+    }
+
+    /// Has it watch on its own.
+    fn watch(mut self) -> io::Result<()> {
+        self.begin()?;
+        let mut line = String::new();
+        if let Some(stdout) = self.0.stdout.take() {
+            BufReader::new(stdout).read_line(&mut line)?;
+        }
+        if line.trim_end() != READY {
+            return Err(io::Error::other("the watcher did not start"));
+        }
+        Ok(())
+    }
 }
 
 /// The arguments of `systemd-run`. What fails is tried again until it does not.
@@ -85,33 +177,23 @@ fn timer(unit: &str, time: Duration) -> Vec<String> {
 }
 
 /// The arguments of palisade that undo a change.
-fn undo(state: &State, change: &Change) -> Vec<std::ffi::OsString> {
+fn undo(state: &State, id: &str) -> Vec<OsString> {
     let folders = ["--state-dir".into(), state.folder().into(), "--run-dir".into(), state.run_folder().into()];
-    folders.into_iter().chain(["rollback".into(), "--undo".into(), change.id.clone().into()]).collect()
+    folders.into_iter().chain(["rollback".into(), "--undo".into(), id.into()]).collect()
 }
 
-/// Starts a watcher, and waits until it is on its own.
-fn watch(state: &State, change: &Change) -> std::io::Result<()> {
-    // The file that runs now, although a package may be replacing it.
-    let mut command = Command::new("/proc/self/exe");
-    command.args(undo(state, change)).arg("--watch").current_dir("/");
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
-    let mut line = String::new();
-    if let Some(stdout) = child.stdout.take() {
-        BufReader::new(stdout).read_line(&mut line)?;
-    }
-    if line.trim_end() == READY { Ok(()) } else { Err(std::io::Error::other("the watcher did not start")) }
+/// The file that runs now, although a package may be replacing it, as another process finds it.
+fn own_program() -> io::Result<PathBuf> {
+    Ok(Path::new("/proc").join(std::fs::read_link("/proc/self")?).join("exe"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::Caller;
 
     #[test]
     fn systemd_is_told_when_to_undo_what_and_to_try_again() {
         let state = State::new("/a b/lib".into(), "/run/x".into());
-        let change = Change::new(Duration::from_secs(60), Path::new("/p.yaml"), Caller::Local);
         assert_eq!(
             timer("palisade-undo-7", Duration::from_secs(90)),
             [
@@ -126,8 +208,8 @@ mod tests {
                 "--property=StartLimitIntervalSec=0",
             ]
         );
-        let words = ["--state-dir", "/a b/lib", "--run-dir", "/run/x", "rollback", "--undo", &change.id];
-        assert_eq!(undo(&state, &change), words);
+        let words = ["--state-dir", "/a b/lib", "--run-dir", "/run/x", "rollback", "--undo", "7"];
+        assert_eq!(undo(&state, "7"), words);
     }
 
     #[test]

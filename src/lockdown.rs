@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 /// What comments in the kernel name instead of a policy's file.
 pub const FILE: &str = "lockdown";
 /// Where sshd is told its ports.
-const SSHD: &str = "/etc/ssh/sshd_config";
+pub const SSHD: &str = "/etc/ssh/sshd_config";
 /// Where it is told more, as Debian and Ubuntu have it.
-const SSHD_MORE: &str = "/etc/ssh/sshd_config.d";
+pub const SSHD_MORE: &str = "/etc/ssh/sshd_config.d";
 
 /// The policy of a lockdown that leaves these TCP ports open.
 #[must_use]

@@ -4,8 +4,9 @@
 //! A thread of its own writes the line. Whoever says what they are doing waits for no terminal, even for one that was
 //! stopped.
 
-use caps::CapSet;
+use crate::privileges::renounce;
 use std::io::{self, Write};
+use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -46,7 +47,11 @@ pub struct Doing(bool);
 #[must_use]
 pub fn show() -> Shown {
     lock(&STATE).shows = true;
-    Shown(thread::Builder::new().name("progress".to_owned()).spawn(draw_until_the_end).ok())
+    let (confined, is_confined) = mpsc::sync_channel(1);
+    let thread = thread::Builder::new().name("progress".to_owned()).spawn(move || draw_until_the_end(&confined));
+    // No command begins beside a thread with more rights than its own.
+    let _ = is_confined.recv();
+    Shown(thread.ok())
 }
 
 impl Drop for Shown {
@@ -99,9 +104,10 @@ pub fn in_thousands(number: usize) -> String {
     digits.chars().enumerate().flat_map(|(at, digit)| group(at).then_some(',').into_iter().chain([digit])).collect()
 }
 
-fn draw_until_the_end() {
+fn draw_until_the_end(confined: &SyncSender<()>) {
     // It needs no right, and shall keep none that the command gives up.
-    let _ = caps::clear(None, CapSet::Effective).and_then(|()| caps::clear(None, CapSet::Permitted));
+    renounce();
+    let _ = confined.send(());
     let begun = Instant::now();
     let mut state = lock(&STATE);
     while !state.ends {

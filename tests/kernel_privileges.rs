@@ -82,6 +82,13 @@ fn whoever_may_not_change_the_firewall_is_told_which_capability_is_missing() {
     assert_eq!(lab.host.nft_list(), before);
 }
 
+/// The lines of `/proc/PID/status` that tell what a thread may do, and what it can get.
+const GIVEN_UP: [&str; 8] = ["Name", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp"];
+
+fn of_status<'s>(status: &'s str, name: &str) -> &'s str {
+    status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t")).unwrap_or("missing")
+}
+
 #[test]
 fn root_keeps_one_capability_once_the_files_are_read() {
     let lab = Lab::new();
@@ -89,6 +96,7 @@ fn root_keeps_one_capability_once_the_files_are_read() {
     let begun = format!("echo $$; exec {PALISADE} disable");
     let mut script = lab.host.command("script");
     script.args(["--quiet", "--return", "--command", &begun, "/dev/null"]);
+    script.env("TERM", "xterm");
     let mut script = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("bsdutils is installed");
     let mut terminal = BufReader::new(script.stdout.take().expect("it was piped"));
     let mut pid = String::new();
@@ -97,20 +105,23 @@ fn root_keeps_one_capability_once_the_files_are_read() {
     // The question does not end its line.
     terminal.read_until(b']', &mut asked).expect("palisade asks");
 
-    let status = fs::read_to_string(format!("/proc/{}/status", pid.trim())).expect("it waits for an answer");
+    let threads = fs::read_dir(format!("/proc/{}/task", pid.trim())).expect("it waits for an answer").flatten();
+    let mut threads: Vec<_> = threads
+        .map(|thread| fs::read_to_string(thread.path().join("status")).expect("it waits for an answer"))
+        .map(|status| GIVEN_UP.map(|name| of_status(&status, name)).join(" "))
+        .collect();
+    threads.sort();
     drop(script.stdin.take());
     let mut rest = String::new();
     terminal.read_to_string(&mut rest).expect("it ends");
 
-    let lines = |prefix: &str| status.lines().filter(|line| line.starts_with(prefix)).collect::<Vec<_>>().join("\n");
-    assert_eq!(lines("Name:"), "Name:\tpalisade");
+    let none = "0000000000000000";
+    let net_admin = "0000000000001000";
     assert_eq!(
-        ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"].map(lines),
+        threads,
         [
-            "CapInh:\t0000000000000000",
-            "CapPrm:\t0000000000001000",
-            "CapEff:\t0000000000001000",
-            "CapAmb:\t0000000000000000"
+            format!("palisade {none} {net_admin} {net_admin} {none} {none} 1 2"),
+            format!("progress {none} {none} {none} {none} {none} 1 2"),
         ]
     );
     assert_eq!(

@@ -16,6 +16,7 @@ use caps::CapSet;
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
+use nix::unistd::alarm;
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
@@ -61,6 +62,8 @@ pub fn confine(limits: &Limits) -> io::Result<()> {
     // Should the machine's memory end all the same, this is what it ends first.
     let first = std::fs::write("/proc/self/oom_score_adj", "1000");
     let _ = first.inspect_err(|error| tracing::debug!("can't be the first that a lack of memory ends: {error}"));
+    // Whoever waits for it is confined meanwhile, and signals nobody.
+    alarm::set(u32::try_from(limits.time.as_millis().div_ceil(1000)).unwrap_or(u32::MAX).max(1));
     let memory = limits.memory << 20;
     setrlimit(Resource::RLIMIT_DATA, memory, memory)?;
     setrlimit(Resource::RLIMIT_CPU, limits.time.as_secs() + 1, limits.time.as_secs() + 2)?;

@@ -86,9 +86,8 @@ impl Reader {
             }
             let left = self.limits.time.saturating_sub(self.begun.elapsed());
             if left.is_zero() {
-                return Err(
-                    self.end(doing, &format!("it took longer than {}", humantime::format_duration(self.limits.time)))
-                );
+                let why = self.took_too_long();
+                return Err(self.end(doing, &why));
             }
             match self.hear(left) {
                 Ok(true) => {}
@@ -136,11 +135,16 @@ impl Reader {
             (Some(code), _) => format!("it ended with exit status {code}"),
             // Rust aborts when it gets no memory.
             (None, Some(nix::libc::SIGABRT)) => format!("it needed more than {} MiB of memory", self.limits.memory),
+            (None, Some(nix::libc::SIGALRM)) => self.took_too_long(),
             (None, signal) => {
                 let signal = signal.and_then(|number| Signal::try_from(number).ok());
                 format!("it was ended by {}", signal.map_or("a signal", Signal::as_str))
             }
         }
+    }
+
+    fn took_too_long(&self) -> String {
+        format!("it took longer than {}", humantime::format_duration(self.limits.time))
     }
 
     /// Ends it, and says of what it was doing why.
@@ -150,7 +154,7 @@ impl Reader {
     }
 
     fn kill(&mut self) {
-        // An error means that it has ended.
+        // An error means that it has ended, or that this process is confined: then its own alarm ends it.
         let _ = self.child.kill();
         self.ended(PATIENCE);
     }

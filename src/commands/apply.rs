@@ -1,13 +1,13 @@
 //! `palisade apply`
 
 use super::waiting::{self, Terms};
-use super::{Desired, Report, loading, lock, sessions};
+use super::{Desired, Report, loading, lock, reader, sessions, writer};
 use crate::access::lines;
 use crate::delta::delta;
 use crate::error::Error;
 use crate::netlink::{Reading, Socket};
 use crate::printable::printable;
-use crate::privileges::keep_net_admin_alone;
+use crate::privileges::{Confinement, need_net_admin};
 use crate::render;
 use crate::ruleset::Table;
 use crate::state::State;
@@ -28,10 +28,13 @@ pub(super) fn run(path: &Path, state: &State, options: Options) -> Result<Report
     let Options { dry_run, force, confirm, deep } = options;
     // Before the policy is read, so that of two applies at once the later one loads what is newest.
     let _lock = if dry_run { None } else { Some(lock(state, "apply")?) };
+    need_net_admin("apply")?;
+    // What other processes tell and do comes before this one is confined.
     let terms = confirm.map(|time| Terms::new(time, state));
-    let desired = Desired::load_as_expected(path)?;
     let sessions = sessions::present();
-    keep_net_admin_alone("apply")?;
+    let confined = Confinement::begin(if dry_run { reader(state) } else { writer(state) });
+    let desired = Desired::load_as_expected(path)?;
+    confined.keep_net_admin("apply")?;
     let socket = Socket::open()?;
     match sessions::check(&socket, &desired.id, &desired.table, &sessions) {
         Err(lockouts) if dry_run || force => sessions::warn(&lockouts),
@@ -81,12 +84,12 @@ fn load_for_a_while(
     path: &Path,
     (terms, deep): (Terms, bool),
 ) -> Result<Report, Error> {
-    let change = waiting::begin(socket, state, (&desired.table, path), terms)?;
+    let (change, timer) = waiting::begin(socket, state, (&desired.table, path), terms)?;
     let loaded = loading::load(socket, state, Some(&desired.table), deep);
     let loaded = match loaded.and_then(|loaded| Ok((loaded, state.note_loaded(&change)?))) {
         Ok((loaded, ())) => loaded,
         Err(error) => {
-            let undone = waiting::undo(socket, state, &change);
+            let undone = waiting::undo(socket, state, &change, timer);
             let _ = undone.inspect_err(|error| tracing::error!("{error}; it is tried again when the time is over"));
             return Err(error);
         }

@@ -3,13 +3,13 @@
 //! What was kept is a few messages and their digest. The policy is text that somebody has edited, and palisade's largest
 //! part of code works on it: that runs in a process apart, and whatever becomes of it, rules are in force meanwhile.
 
-use super::{Report, loading, waiting};
+use super::{Report, loading, waiting, writer};
 use crate::apart::{Limits, Reader, confine, read_aloud};
 use crate::compile::compile;
 use crate::error::Error;
 use crate::lockdown::{lockdown, ssh_ports};
 use crate::netlink::{Reading, Socket};
-use crate::privileges::{keep_net_admin_alone, may_change_firewall};
+use crate::privileges::{Confinement, Needs, need_net_admin};
 use crate::ruleset::{Table, TableId};
 use crate::state::{Booted, Change, Identity, Lock, Source, State, StateError, Stored};
 use serde_json::json;
@@ -18,9 +18,7 @@ use std::path::Path;
 use std::time::Duration;
 
 pub(super) fn run(path: &Path, state: &State, missing: bool, limits: Limits) -> Result<Report, Error> {
-    if !may_change_firewall() {
-        return Err(Error::Privilege { command: "boot" });
-    }
+    need_net_admin("boot")?;
     // Rules that meet another writer's are better than none.
     let patience = if missing { PATIENCE_WITHOUT_RULES } else { PATIENCE };
     let lock =
@@ -32,8 +30,9 @@ pub(super) fn run(path: &Path, state: &State, missing: bool, limits: Limits) -> 
     let reads = !matches!(waits, Unconfirmed::Waits(..)) && !(missing && state.last_good().is_some());
     // Begun while this process may begin another one, and busy while this one loads what was kept.
     let reader = reads.then(|| Reader::start(path, limits));
+    let confined = Confinement::begin(writer(state));
     let ports = ssh_ports();
-    keep_net_admin_alone("boot")?;
+    confined.keep_net_admin("boot")?;
     let boot = Boot { socket: Socket::open()?, id: TableId::palisade(), state, path };
 
     let is_loaded = boot.is_loaded();
@@ -51,6 +50,8 @@ pub(super) fn run(path: &Path, state: &State, missing: bool, limits: Limits) -> 
 pub(super) fn read(path: &Path, limits: Limits) -> Result<Report, Error> {
     let failed = |source| Error::Io { what: "the policy is not read apart".to_owned(), source };
     confine(&limits).map_err(failed)?;
+    // It writes nothing and starts nothing.
+    let _confined = Confinement::begin(Needs::default());
     read_aloud(path, &mut std::io::stdout().lock()).map_err(failed)?;
     Ok(Report { status: 0, text: String::new().into(), json: json!({}) })
 }

@@ -1,24 +1,27 @@
 //! `palisade check`
 
-use super::{Desired, Report};
+use super::{Desired, Report, reader};
 use crate::enforce::{EnforceError, try_out};
 use crate::error::Error;
 use crate::netlink::Socket;
-use crate::privileges::{keep_net_admin_alone, may_change_firewall, may_make_namespaces};
+use crate::privileges::{Confinement, Needs, may_change_firewall, may_make_namespaces};
+use crate::state::State;
 use serde_json::json;
 use std::mem::ManuallyDrop;
 use std::path::Path;
 
-pub(super) fn run(path: &Path) -> Result<Report, Error> {
+pub(super) fn run(path: &Path, state: &State) -> Result<Report, Error> {
+    let confined = Confinement::begin(Needs { namespace: true, ..reader(state) });
     // The process ends with the command: ten thousand services need not be freed one by one before.
     let desired = ManuallyDrop::new(Desired::load_as_expected(path)?);
     let file = path.display();
     if !may_change_firewall() || !may_make_namespaces() {
+        confined.keep_nothing();
         let text = format!("{file} is valid; the kernel was not asked, which needs root\n");
         return Ok(Report::ok(text, json!({ "valid": true, "problems": [], "kernel": "not asked" })));
     }
     let socket = Socket::open_in_new_namespace()?;
-    keep_net_admin_alone("check")?;
+    confined.keep_net_admin("check")?;
     match try_out(&socket, &desired.id, &desired.table) {
         Ok(()) => {
             let text = format!("{file} is valid, and the kernel accepts it\n");

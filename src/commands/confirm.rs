@@ -1,18 +1,19 @@
 //! `palisade confirm`
 
-use super::{Report, lock, waiting};
+use super::{Report, lock, waiting, writer};
 use crate::error::Error;
 use crate::facts::Caller;
-use crate::keeper;
+use crate::keeper::Timer;
 use crate::netlink::Socket;
-use crate::privileges::keep_net_admin_alone;
+use crate::privileges::Confinement;
 use crate::state::State;
 use serde_json::json;
 
 pub(super) fn run(state: &State) -> Result<Report, Error> {
     let _lock = lock(state, "confirm")?;
     let caller = Caller::of_this_process();
-    keep_net_admin_alone("confirm")?;
+    let timer = Timer::of_pending(state);
+    Confinement::begin(writer(state)).keep_net_admin("confirm")?;
     let Some(change) = waiting::pending(state) else {
         return Err(Error::Declined("no change waits for confirmation".to_owned()));
     };
@@ -28,7 +29,7 @@ pub(super) fn run(state: &State) -> Result<Report, Error> {
         return Err(Error::Declined(format!("not confirmed: {why}")));
     }
     state.confirm()?;
-    keeper::disarm(&change.keeper);
+    timer.stop();
     let policy = change.policy.display();
     Ok(Report::ok(format!("confirmed: {policy} stays\n"), json!({ "confirmed": true, "policy": policy.to_string() })))
 }

@@ -1,20 +1,21 @@
 //! `palisade diff`
 
-use super::{Desired, Report};
+use super::{Desired, Report, reader};
 use crate::access::lines;
 use crate::changes::unified;
 use crate::error::Error;
 use crate::netlink::{Reading, Socket};
 use crate::printable::{Text, printable};
-use crate::privileges::keep_net_admin_alone;
+use crate::privileges::Confinement;
 use crate::state::State;
 use anstyle::{AnsiColor, Style};
 use serde_json::json;
 use std::path::Path;
 
 pub(super) fn run(path: &Path, state: &State, deep: bool) -> Result<Report, Error> {
+    let confined = Confinement::begin(reader(state));
     let desired = Desired::load(path)?;
-    keep_net_admin_alone("diff")?;
+    confined.keep_net_admin("diff")?;
     let known = (&desired.table, state);
     let live = Socket::open()?.snapshot_reading(&desired.id, Reading::new(&known, deep))?.table;
     let (changes, access) = desired.differs_from(live.as_ref());

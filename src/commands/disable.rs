@@ -1,10 +1,11 @@
 //! `palisade disable`
 
-use super::{Report, lock, waiting};
+use super::{Report, lock, waiting, writer};
 use crate::enforce::enforce;
 use crate::error::Error;
+use crate::keeper::Timer;
 use crate::netlink::{Reading, Socket};
-use crate::privileges::keep_net_admin_alone;
+use crate::privileges::{Confinement, need_net_admin};
 use crate::progress::above;
 use crate::ruleset::TableId;
 use crate::state::State;
@@ -12,7 +13,9 @@ use serde_json::json;
 use std::io::{BufRead, IsTerminal, Write};
 
 pub(super) fn run(state: &State, yes: bool) -> Result<Report, Error> {
-    keep_net_admin_alone("disable")?;
+    need_net_admin("disable")?;
+    let timer = Timer::of_pending(state);
+    Confinement::begin(writer(state)).keep_net_admin("disable")?;
     let socket = Socket::open()?;
     let id = TableId::palisade();
     if socket.snapshot_reading(&id, Reading::ByDigest(state))?.table.is_none()
@@ -30,7 +33,7 @@ pub(super) fn run(state: &State, yes: bool) -> Result<Report, Error> {
     state.note_lifted();
     if let Some(change) = waiting::pending(state) {
         // What it would bring back is a table.
-        waiting::cancel(state, &change);
+        waiting::cancel(state, &change, timer);
     }
     let text = format!("{id} is gone: palisade restricts nothing now\n");
     Ok(Report::ok(text, json!({ "disabled": true, "active": false })))

@@ -1,7 +1,7 @@
 //! `palisade doctor`
 
 use super::waiting::in_words;
-use super::{Report, engines_said};
+use super::{Report, engines_said, reader};
 use crate::changes::changes;
 use crate::compile::compile;
 use crate::doctor::{Enabled, Facts, Finding, Kernel, Loaded, PolicyState, Severity, Sysctls, Unexamined, examine};
@@ -16,7 +16,7 @@ use crate::netlink::route::Routing;
 use crate::netlink::{LiveSets, NetlinkError, Reading, Socket};
 use crate::policy::Problems;
 use crate::printable::Text;
-use crate::privileges::{keep_net_admin_alone, may_change_firewall};
+use crate::privileges::{Confinement, Needs, need_net_admin};
 use crate::resolve::Resolved;
 use crate::ruleset::{Ruleset, Table, TableId};
 use crate::simulate::AsListed;
@@ -34,16 +34,14 @@ const UFW: &str = "/etc/ufw/ufw.conf";
 const UFW_PROGRAMS: [&str; 3] = ["/usr/sbin/ufw", "/usr/lib/ufw/ufw-init", "/lib/ufw/ufw-init"];
 
 pub(super) fn run(path: &Path, state: &State) -> Result<Report, Error> {
-    if !may_change_firewall() {
-        return Err(Error::Privilege { command: "doctor" });
-    }
+    need_net_admin("doctor")?;
     let mut unexamined = Vec::new();
     let mut said = |what: &str, why: String, help: &str| {
         unexamined.push(Unexamined { what: what.to_owned(), why, help: help.to_owned() });
     };
 
-    // Whatever takes more rights than to look at rules comes first: files, processes, sockets of engines, a namespace.
-    let policy = Policy::load(path);
+    // Whatever takes more rights than to look at rules comes first: processes and sockets of engines, then files and a
+    // namespace.
     let legacy = loaded_legacy_tables().unwrap_or_else(|why| {
         said("the rules of the older iptables", why, AS_ROOT);
         Vec::new()
@@ -67,6 +65,8 @@ pub(super) fn run(path: &Path, state: &State) -> Result<Report, Error> {
         None
     });
     let engines = engines_said::engines(docker.is_some(), &mut said);
+    let confined = Confinement::begin(Needs { namespace: true, ..reader(state) });
+    let policy = Policy::load(path);
     let table = policy.table.clone().unwrap_or_else(|| compile(&Resolved::default()));
     let throw_away = Socket::open_in_new_namespace();
     let waits = state.pending().map(|change| change.and_then(|change| change.left()).map(in_words));
@@ -80,7 +80,7 @@ pub(super) fn run(path: &Path, state: &State) -> Result<Report, Error> {
     });
     let boot = systemd_runs().then(|| unit_state("palisade.service"));
 
-    keep_net_admin_alone("doctor")?;
+    confined.keep_net_admin("doctor")?;
     let kernel = match throw_away
         .map_err(EnforceError::from)
         .and_then(|socket| enforce(&socket, &TableId::palisade(), Some(&table), Reading::ByDigest(&table)))

@@ -1,15 +1,16 @@
 //! `palisade explain`
 
-use super::{Desired, Report};
+use super::{Desired, Report, reader};
 use crate::cli::Target;
 use crate::error::Error;
 use crate::explanation::{Explanation, beyond};
 use crate::facts::legacy_tables;
 use crate::netlink::route::{RouteKind, Routing};
 use crate::netlink::{Live, LiveSets, Socket};
-use crate::privileges::keep_net_admin_alone;
+use crate::privileges::Confinement;
 use crate::ruleset::{Table, TableId};
 use crate::simulate::{EPHEMERAL, Interface, Packet, Path, Routes, Transport, follow, protocol};
+use crate::state::State;
 use std::net::IpAddr;
 
 /// The exit status that says so.
@@ -23,10 +24,16 @@ pub(super) struct Question<'q> {
     pub(super) on: Option<&'q str>,
 }
 
-pub(super) fn run(path: &std::path::Path, question: &Question<'_>, planned: bool) -> Result<Report, Error> {
+pub(super) fn run(
+    path: &std::path::Path,
+    state: &State,
+    question: &Question<'_>,
+    planned: bool,
+) -> Result<Report, Error> {
+    let confined = Confinement::begin(reader(state));
     let desired = planned.then(|| Desired::load(path)).transpose()?;
     let legacy = legacy_tables();
-    keep_net_admin_alone("explain")?;
+    confined.keep_net_admin("explain")?;
     let (socket, routing) = (Socket::open()?, Routing::open()?);
     let packet = packet(question, &routing)?;
     // What the sets are asked belongs to the rules that were read.

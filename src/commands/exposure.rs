@@ -1,6 +1,6 @@
 //! `palisade exposure`
 
-use super::Report;
+use super::{Report, reader};
 use crate::compile::CONTAINERS;
 use crate::error::Error;
 use crate::explanation::beyond;
@@ -10,21 +10,22 @@ use crate::facts::{
 };
 use crate::netlink::route::Routing;
 use crate::netlink::{Link, Live, LiveSets, NetlinkError, Socket, members};
-use crate::privileges::keep_net_admin_alone;
+use crate::privileges::Confinement;
 use crate::resolve::Containers;
 use crate::ruleset::TableId;
 use crate::simulate::{Answer, Doubt, Sets};
+use crate::state::State;
 
 /// How often the rules are read and followed before giving up, when others keep changing them meanwhile.
 const ATTEMPTS: u32 = 10;
 /// How much of a set is read, in messages of the kernel's; each has some hundred elements.
 const MOST_MESSAGES: usize = 8;
 
-pub(super) fn run() -> Result<Report, Error> {
+pub(super) fn run(state: &State) -> Result<Report, Error> {
     let legacy = legacy_tables();
     let listeners = listeners()?;
     let published = published();
-    keep_net_admin_alone("exposure")?;
+    Confinement::begin(reader(state)).keep_net_admin("exposure")?;
     let (socket, routing) = (Socket::open()?, Routing::open()?);
     for _ in 0..ATTEMPTS {
         let live = socket.live()?;

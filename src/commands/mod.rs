@@ -24,8 +24,9 @@ use crate::cli::{Cli, Command};
 use crate::compile::compile;
 use crate::error::Error;
 use crate::load::{Loaded, load, load_and_prove};
+use crate::lockdown;
 use crate::printable::Text;
-use crate::privileges::may_change_firewall;
+use crate::privileges::{Needs, need_net_admin};
 use crate::progress::doing;
 use crate::resolve::Resolved;
 use crate::ruleset::{Table, TableId};
@@ -58,8 +59,8 @@ pub fn run(cli: &Cli) -> Result<Report, Error> {
     let policy = &cli.common.policy;
     let state = State::new(cli.common.state_dir.clone(), cli.common.run_dir.clone());
     match &cli.command {
-        Command::Check => check::run(policy),
-        Command::Show { format } => show::run(policy, *format),
+        Command::Check => check::run(policy, &state),
+        Command::Show { format } => show::run(policy, &state, *format),
         Command::Diff { deep } => diff::run(policy, &state, *deep),
         Command::Apply { dry_run, force, confirm, deep } => {
             let options = apply::Options { dry_run: *dry_run, force: *force, confirm: *confirm, deep: *deep };
@@ -72,10 +73,10 @@ pub fn run(cli: &Cli) -> Result<Report, Error> {
         Command::Status => status::run(policy, &state),
         Command::Explain { target, from, to, on, planned } => {
             let question = explain::Question { target: *target, from: *from, to: *to, on: on.as_deref() };
-            explain::run(policy, &question, *planned)
+            explain::run(policy, &state, &question, *planned)
         }
         Command::Doctor => doctor::run(policy, &state),
-        Command::Exposure => exposure::run(),
+        Command::Exposure => exposure::run(&state),
         Command::Disable { yes } => disable::run(&state, *yes),
         Command::Boot { read: true, limits, .. } => boot::read(policy, limits.into()),
         Command::Boot { missing, limits, .. } => boot::run(policy, &state, *missing, limits.into()),
@@ -130,8 +131,31 @@ impl Desired {
 
 /// Begins a command that changes the firewall: nobody else does until the lock is dropped.
 fn lock(state: &State, command: &'static str) -> Result<Lock, Error> {
-    if !may_change_firewall() {
-        return Err(Error::Privilege { command });
-    }
+    need_net_admin(command)?;
     Ok(state.lock(command)?)
+}
+
+/// What is read once a command is confined: which start of the machine this is, where threads may run, whom a file belongs
+/// to, and which ports a lockdown leaves open.
+const STILL_READ: [&str; 6] = [
+    "/proc/self",
+    "/proc/sys/kernel/random/boot_id",
+    "/sys/fs/cgroup",
+    "/etc/passwd",
+    lockdown::SSHD,
+    lockdown::SSHD_MORE,
+];
+
+/// What a command needs that changes nothing.
+fn reader(state: &State) -> Needs<'_> {
+    let kept = [state.folder(), state.run_folder()];
+    Needs { reads: STILL_READ.iter().map(Path::new).chain(kept).collect(), ..Needs::default() }
+}
+
+/// What a command needs that writes down what it does.
+fn writer(state: &State) -> Needs<'_> {
+    // They could not be made any more.
+    state.make_folders();
+    let reads = STILL_READ.iter().map(Path::new).collect();
+    Needs { writes: vec![state.folder(), state.run_folder()], reads, namespace: false }
 }

@@ -1,10 +1,10 @@
 //! `palisade rollback`: back to what was loaded before.
 
-use super::{Report, loading, lock, sessions, waiting};
+use super::{Report, loading, lock, reader, sessions, waiting, writer};
 use crate::error::Error;
-use crate::keeper::READY;
+use crate::keeper::{READY, Timer};
 use crate::netlink::{Reading, Socket};
-use crate::privileges::{keep_net_admin_alone, may_change_firewall};
+use crate::privileges::{Confinement, may_change_firewall};
 use crate::ruleset::TableId;
 use crate::state::{Change, Identity, State, clock};
 use serde_json::json;
@@ -20,12 +20,13 @@ const ATTEMPTS: u32 = 600;
 pub(super) fn run(state: &State, to: Option<u32>, force: bool) -> Result<Report, Error> {
     let _lock = lock(state, "rollback")?;
     let present = sessions::present();
-    keep_net_admin_alone("rollback")?;
+    let timer = Timer::of_pending(state);
+    Confinement::begin(writer(state)).keep_net_admin("rollback")?;
     let socket = Socket::open()?;
     let waits = waiting::pending(state);
     // What was promised when the change was made: nothing stands in the way of it.
     if let (Some(change), None) = (&waits, to) {
-        waiting::undo(&socket, state, change)?;
+        waiting::undo(&socket, state, change, timer)?;
         return Ok(undone(change));
     }
     let before = || Error::Declined("no older ruleset is kept: see `palisade rollback --list`".to_owned());
@@ -37,7 +38,7 @@ pub(super) fn run(state: &State, to: Option<u32>, force: bool) -> Result<Report,
         kept => kept.map_err(|lockouts| Error::Declined(lockouts.of_ruleset(number)))?,
     }
     if let Some(change) = waits {
-        waiting::undo(&socket, state, &change)?;
+        waiting::undo(&socket, state, &change, timer)?;
     }
     let left = socket.snapshot_reading(&id, Reading::ByDigest(state))?.table;
     let loaded = loading::load(&socket, state, stored.table.as_ref(), false)?;
@@ -85,8 +86,14 @@ fn live(state: &State) -> Result<Identity, Error> {
 }
 
 pub(super) fn list(state: &State) -> Result<Report, Error> {
+    let confined = Confinement::begin(reader(state));
+    let may_ask = may_change_firewall();
+    match may_ask {
+        true => confined.keep_net_admin("rollback")?,
+        false => confined.keep_nothing(),
+    }
     // What is kept is told whatever the kernel says: without it, or without the right to ask it, none is marked live.
-    let live = may_change_firewall().then(|| live(state)).transpose().unwrap_or_else(|error| {
+    let live = may_ask.then(|| live(state)).transpose().unwrap_or_else(|error| {
         tracing::warn!("which of them is in force can't be told: {error}");
         None
     });
@@ -126,10 +133,10 @@ pub(super) fn undo(state: &State, id: &str, watch: bool) -> Result<Report, Error
             return Ok(settled());
         }
     }
-    let mut attempts = 0;
+    let (mut attempts, mut confined) = (0, false);
     loop {
         attempts += 1;
-        match undo_now(state, id) {
+        match undo_now(state, id, &mut confined) {
             Err(error) if watch && attempts < ATTEMPTS => tracing::error!("{error}"),
             result => return result,
         }
@@ -137,13 +144,16 @@ pub(super) fn undo(state: &State, id: &str, watch: bool) -> Result<Report, Error
     }
 }
 
-fn undo_now(state: &State, id: &str) -> Result<Report, Error> {
+fn undo_now(state: &State, id: &str, confined: &mut bool) -> Result<Report, Error> {
     let _lock = lock(state, "rollback")?;
-    keep_net_admin_alone("rollback")?;
+    // Once, and not before: while it is waited for the end of the time, others may make the folders anew.
+    if !std::mem::replace(confined, true) {
+        Confinement::begin(writer(state)).keep_net_admin("rollback")?;
+    }
     match state.pending()?.filter(|change| change.id == id) {
         None => Ok(settled()),
         Some(change) => {
-            waiting::undo(&Socket::open()?, state, &change)?;
+            waiting::undo(&Socket::open()?, state, &change, Timer::elapsed())?;
             Ok(undone(&change))
         }
     }

@@ -1,13 +1,13 @@
 //! `palisade status`
 
 use super::waiting::in_words;
-use super::{Desired, Report};
+use super::{Desired, Report, reader};
 use crate::changes::changes;
 use crate::error::Error;
 use crate::loaded;
 use crate::lockdown;
 use crate::netlink::{Reading, Socket};
-use crate::privileges::keep_net_admin_alone;
+use crate::privileges::Confinement;
 use crate::resolve::Service;
 use crate::ruleset::{Expr, Rule, Table, TableId, Verdict};
 use crate::state::{Identity, Source, State};
@@ -37,8 +37,9 @@ struct ServiceStatus {
 }
 
 pub(super) fn run(path: &Path, state: &State) -> Result<Report, Error> {
+    let confined = Confinement::begin(reader(state));
     let desired = Desired::load(path);
-    keep_net_admin_alone("status")?;
+    confined.keep_net_admin("status")?;
     let id = TableId::palisade();
     let nothing = Table::default();
     let known = (desired.as_ref().map_or(&nothing, |desired| &desired.table), state);

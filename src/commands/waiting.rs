@@ -4,7 +4,7 @@ use super::loading;
 use crate::compile::compile;
 use crate::error::Error;
 use crate::facts::Caller;
-use crate::keeper;
+use crate::keeper::{Timer, Undoer, systemd_can};
 use crate::lockdown::{lockdown, ssh_ports};
 use crate::netlink::{Reading, Socket};
 use crate::ruleset::{Table, TableId};
@@ -12,17 +12,20 @@ use crate::state::{Change, State, Stored};
 use std::path::Path;
 use std::time::Duration;
 
-/// How a change shall wait, found out while this process still may look around.
-#[derive(Clone, Copy, Debug)]
+/// How a change shall wait, found out while this process still may look around and start programs.
+#[derive(Debug)]
 pub(super) struct Terms {
-    pub time: Duration,
-    pub caller: Caller,
-    pub systemd: bool,
+    time: Duration,
+    caller: Caller,
+    id: String,
+    undoer: Undoer,
 }
 
 impl Terms {
     pub fn new(time: Duration, state: &State) -> Self {
-        Self { time, caller: Caller::of_this_process(), systemd: keeper::systemd_can(state) }
+        let id = Change::next_id();
+        let undoer = Undoer::stand_by(state, &id, time, systemd_can(state));
+        Self { time, caller: Caller::of_this_process(), id, undoer }
     }
 }
 
@@ -32,24 +35,32 @@ pub(super) fn begin(
     state: &State,
     (desired, policy): (&Table, &Path),
     terms: Terms,
-) -> Result<Change, Error> {
+) -> Result<(Change, Timer), Error> {
     let live = socket.snapshot_reading(&TableId::palisade(), Reading::ByDigest(&(desired, state)))?.table;
     let previous = Stored::new(live.as_ref(), None)?;
     let desired = Stored::new(Some(desired), Some(policy))?;
-    let mut change = Change::new(terms.time, policy, terms.caller);
+    let mut change = Change::new(terms.id, terms.time, policy, terms.caller);
     let armed = state.begin(&change, &previous, &desired).map_err(Error::from).and_then(|()| {
-        change.keeper = keeper::arm(state, &change, terms.time, terms.systemd)?;
-        Ok(state.write_change(&change)?)
+        let nobody = |source| Error::Io {
+            what: "nobody would undo the change, and so nothing was changed".to_owned(),
+            source,
+        };
+        let (keeper, timer) = terms.undoer.arm().map_err(nobody)?;
+        change.keeper = keeper;
+        state.write_change(&change)?;
+        Ok(timer)
     });
-    if let Err(error) = armed {
-        let _ = state.drop_pending();
-        return Err(error);
+    match armed {
+        Ok(timer) => Ok((change, timer)),
+        Err(error) => {
+            let _ = state.drop_pending();
+            Err(error)
+        }
     }
-    Ok(change)
 }
 
 /// Makes the kernel hold again what it held before a change.
-pub(super) fn undo(socket: &Socket, state: &State, change: &Change) -> Result<(), Error> {
+pub(super) fn undo(socket: &Socket, state: &State, change: &Change, timer: Timer) -> Result<(), Error> {
     let previous = state.previous();
     let table = match &previous {
         Ok(stored) => stored.table.clone(),
@@ -63,7 +74,7 @@ pub(super) fn undo(socket: &Socket, state: &State, change: &Change) -> Result<()
         tracing::error!("the change is undone, but {error}");
         note_settled(state, change);
     }
-    keeper::disarm(&change.keeper);
+    timer.stop();
     Ok(())
 }
 
@@ -98,18 +109,18 @@ pub(super) fn pending(state: &State) -> Option<Change> {
 pub(super) fn settle(socket: &Socket, state: &State) -> Result<(), Error> {
     if let Some(change) = pending(state).filter(|change| change.left().is_none()) {
         tracing::error!("nobody has confirmed the change to {}: it is undone first", change.policy.display());
-        undo(socket, state, &change)?;
+        undo(socket, state, &change, Timer::elapsed())?;
     }
     Ok(())
 }
 
 /// Forgets the change that waits, since what was asked for now replaces both it and what it had replaced.
-pub(super) fn cancel(state: &State, change: &Change) {
+pub(super) fn cancel(state: &State, change: &Change, timer: Timer) {
     if let Err(error) = forget(state, state.previous().ok().as_ref()) {
         tracing::error!("the change waits no more, but {error}");
         note_settled(state, change);
     }
-    keeper::disarm(&change.keeper);
+    timer.stop();
 }
 
 /// Fails while a change waits.

@@ -11,7 +11,7 @@ use nix::fcntl::{OFlag, openat, renameat};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use std::fs::File;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -97,6 +97,14 @@ impl Folder {
         to.sync()
     }
 
+    /// The same where that takes room: at any instant one of the two is whole.
+    fn copy(&self, name: &str, to: &Self, as_name: &str) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        self.file(name, OFlag::O_RDONLY)?.read_to_end(&mut bytes)?;
+        to.write(as_name, &bytes)?;
+        self.remove(name)
+    }
+
     fn remove(&self, name: &str) -> io::Result<()> {
         match unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {
             Ok(()) => self.sync(),
@@ -169,8 +177,13 @@ pub fn rename(folder: &Path, from: &str, to: &str) -> Result<(), StateError> {
 
 /// Moves a file into another folder, which takes no room on the disk.
 pub fn move_to(from: &Path, name: &str, folder: &Path, as_name: &str) -> Result<(), StateError> {
-    let moved = Folder::open(from)
-        .and_then(|from| from.ok_or_else(|| ErrorKind::NotFound.into()))
-        .and_then(|from| from.give(name, &Folder::make(folder)?, as_name));
+    let moved = Folder::open(from).and_then(|from| {
+        let (from, to) = (from.ok_or(ErrorKind::NotFound)?, Folder::make(folder)?);
+        match from.give(name, &to, as_name) {
+            // Landlock lets a confined process rename into another folder since 5.19 alone.
+            Err(error) if error.kind() == ErrorKind::CrossesDevices => from.copy(name, &to, as_name),
+            given => given,
+        }
+    });
     moved.map_err(|source| StateError::Write { path: folder.join(as_name), source })
 }

@@ -128,6 +128,15 @@ impl State {
         Lock::take(&self.run, command, patience)
     }
 
+    /// Makes the two folders where they are missing, before this process can write nowhere but in them. What can't be made
+    /// is told by whoever writes to it.
+    pub fn make_folders(&self) {
+        for folder in [&self.folder, &self.run] {
+            let made = files::Folder::make(folder);
+            let _ = made.inspect_err(|error| tracing::debug!("{} can't be made: {error}", folder.display()));
+        }
+    }
+
     /// Makes the folder of all that outlives a reboot, which files in folders below are written to.
     fn make_folder(&self) -> Result<(), StateError> {
         files::Folder::make(&self.folder)

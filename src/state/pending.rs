@@ -46,12 +46,12 @@ pub enum Keeper {
 }
 
 impl Change {
-    /// A change that begins now and has so long.
+    /// A change of that id ([`Change::next_id`]) that begins now and has so long.
     #[must_use]
-    pub fn new(time: Duration, policy: &Path, caller: Caller) -> Self {
+    pub fn new(id: String, time: Duration, policy: &Path, caller: Caller) -> Self {
         let now = since_start();
         Self {
-            id: format!("{:x}-{:x}", now.as_nanos(), std::process::id()),
+            id,
             boot: boot_id(),
             deadline_ms: milliseconds(now.saturating_add(time)),
             loaded_ms: None,
@@ -59,6 +59,12 @@ impl Change {
             caller,
             keeper: Keeper::Watcher,
         }
+    }
+
+    /// What tells a change that will be made from every other.
+    #[must_use]
+    pub fn next_id() -> String {
+        format!("{:x}-{:x}", since_start().as_nanos(), std::process::id())
     }
 
     /// Whether it was begun before the machine was started last.
