@@ -27,9 +27,10 @@ pub(super) fn run(path: &Path, state: &State, missing: bool, limits: Limits) -> 
         return Ok(nothing_to_do("no rules of palisade's were in force since this machine was started"));
     }
     let waits = Unconfirmed::of(state);
-    let reads = !matches!(waits, Unconfirmed::Waits(..)) && !(missing && state.last_good().is_some());
+    // Neither while a change waits, nor to bring back what is kept.
+    let needless = matches!(waits, Unconfirmed::Waits(..)) || missing && state.last_good().is_some();
     // Begun while this process may begin another one, and busy while this one loads what was kept.
-    let reader = reads.then(|| Reader::start(path, limits));
+    let reader = (!needless).then(|| Reader::start(path, limits));
     let confined = Confinement::begin(writer(state));
     let ports = ssh_ports();
     confined.keep_net_admin("boot")?;
@@ -141,7 +142,7 @@ impl Boot<'_> {
         match (reader.and_then(|mut reader| Ok((self.policy(&mut reader, locked)?, reader))), at_once) {
             (Ok(((table, operations), reader)), at_once) => {
                 let before = at_once.and_then(Result::ok).map_or(0, |fallback| fallback.operations);
-                Ok(self.from_policy(&table, before + operations, reader, lock))
+                Ok(self.finish(&table, before + operations, reader, lock))
             }
             (Err(why), at_once) => {
                 reasons.push(why);
@@ -223,7 +224,7 @@ impl Boot<'_> {
     }
 
     /// The policy is loaded: keeps it, and says what is not as it expects.
-    fn from_policy(&self, table: &Table, operations: usize, mut reader: Reader, lock: Option<Lock>) -> Report {
+    fn finish(&self, table: &Table, operations: usize, mut reader: Reader, lock: Option<Lock>) -> Report {
         if lock.is_some() {
             let kept = self.state.keep(table, self.path);
             let _ = kept.inspect_err(|error| tracing::error!("{error}: the ruleset to fall back on is an older one"));
