@@ -23,6 +23,7 @@ pub mod replay_places;
 pub mod rows;
 pub mod sshd;
 pub mod stream;
+pub mod tap;
 pub mod verdict_table;
 pub mod verdicts;
 pub mod wire;
