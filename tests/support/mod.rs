@@ -1,10 +1,12 @@
 //! The lab of the kernel tests: network namespaces that vanish with the test, real listeners and real probes in them.
 #![allow(dead_code, missing_docs)]
 
+pub mod attack;
 pub mod crowd;
 pub mod drift;
 pub mod echo;
 pub mod engine;
+pub mod frame;
 pub mod frames;
 pub mod lab;
 pub mod machine;

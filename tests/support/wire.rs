@@ -167,7 +167,7 @@ impl Asked {
                 let ends = (SocketAddr::new(packet.source, source), SocketAddr::new(packet.destination, destination));
                 self.tcp.insert(ends, number);
             }
-            Body::Error { .. } => drop(self.errors.insert(number)),
+            Body::Message { .. } => drop(self.errors.insert(number)),
             _ => {}
         }
     }
