@@ -31,6 +31,8 @@ pub enum Payload {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Shape {
     Whole,
+    /// With these bytes behind the transport's header, and nothing that tells it from others.
+    Saying(Vec<u8>),
     /// With options of IPv4, filled to four bytes, or IPv6 extension headers of these numbers, each of eight bytes.
     Options(Vec<u8>),
     /// In fragments with so many bytes each, a multiple of eight.
@@ -45,7 +47,7 @@ impl Frame {
         let (kind, packets): (u16, Vec<Vec<u8>>) = match &self.payload {
             Payload::Ip(packet, shape) => {
                 let kind = if packet.source.is_ipv4() { 0x0800 } else { 0x86dd };
-                (kind, shape.of(packet.bytes(&cookie), cookie))
+                (kind, shape.of(packet.bytes(&shape.payload(packet, cookie)), cookie))
             }
             Payload::Arp { operation, sender, target } => {
                 let head = [0, 1, 8, 0, 6, 4, 0, *operation];
@@ -58,10 +60,21 @@ impl Frame {
 }
 
 impl Shape {
+    /// What stands behind the transport's header: in fragments, so much that the last eight bytes are within one.
+    fn payload(&self, packet: &Written, cookie: [u8; 8]) -> Vec<u8> {
+        let filling: &[u8] = match self {
+            Self::Saying(bytes) => return bytes.clone(),
+            Self::Whole | Self::Options(_) => &[],
+            Self::Fragments(_) | Self::Backwards(_) if packet.protocol() == protocol::TCP => &[0; 20],
+            Self::Fragments(_) | Self::Backwards(_) => &[0; 16],
+        };
+        [filling, &cookie].concat()
+    }
+
     fn of(&self, packet: Vec<u8>, cookie: [u8; 8]) -> Vec<Vec<u8>> {
         let is_v4 = packet[0] >> 4 == 4;
         match self {
-            Self::Whole => vec![packet],
+            Self::Whole | Self::Saying(_) => vec![packet],
             Self::Options(options) if is_v4 => vec![with_options(&packet, options)],
             Self::Options(numbers) => vec![with_extensions(&packet, numbers)],
             Self::Fragments(size) => fragments(&packet, *size, cookie),

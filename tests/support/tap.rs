@@ -119,8 +119,10 @@ impl OwnStack {
             let icmp = [raw(Domain::IPV4, protocol::ICMP), raw(Domain::IPV6, protocol::ICMPV6)];
             let others =
                 PROTOCOLS.into_iter().flat_map(|number| [Domain::IPV4, Domain::IPV6].map(|of| raw(of, number)));
+            let sending = [raw(Domain::IPV4, RAW), raw(Domain::IPV6, RAW)];
+            sending[0].set_broadcast(true).expect("a socket may send to all");
             Self {
-                sending: [raw(Domain::IPV4, RAW), raw(Domain::IPV6, RAW)],
+                sending,
                 receiving: icmp.into_iter().chain(others).collect(),
             }
         })

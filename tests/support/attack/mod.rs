@@ -12,6 +12,9 @@
 #![allow(dead_code)]
 
 pub mod craft;
+pub mod denied;
+pub mod needed;
+pub mod rows;
 pub mod who;
 
 use super::frame::Frame;
@@ -37,6 +40,9 @@ const DEVICES: [(Place, &str); 6] = [
     (Place::C3, "br-app"),
     (Place::Guest, "mybr0"),
 ];
+
+/// What the rules say that keep out what connection tracking and the policy's services would let in.
+pub const REPAIRS: &[&str] = &[];
 
 /// What an engine loads: published ports for everyone, masquerading over IPv4, and a port that is published to
 /// 127.0.0.1 alone, by the rule of Docker before 28. The last table takes one port out of connection tracking.
@@ -114,6 +120,8 @@ impl Stage {
                 .success();
             inside.push((who.place, container));
         }
+        // So that a container reaches itself by the port that it publishes.
+        output(lab.host.command("bridge").args(["link", "set", "dev", "v-c3", "hairpin", "on"])).success();
         silence(&lab, &inside);
         let (mut taps, mut ends) = (Vec::new(), Vec::new());
         for (place, namespace) in &inside {
@@ -156,9 +164,29 @@ impl Stage {
         self.lab.palisade("policy.yaml", &["apply"]).success();
     }
 
-    /// Takes palisade's table away.
+    /// Takes palisade's table away, if it is there.
     pub fn without_palisade(&self) {
-        output(self.lab.host.command("nft").args(["delete", "table", "inet", "palisade"]));
+        self.lab.host.nft_load("add table inet palisade\ndelete table inet palisade\n");
+    }
+
+    /// Deletes every rule of palisade's whose comment says one of these, and fails when there is none that says so.
+    #[track_caller]
+    pub fn delete_rules(&self, sentences: &[&str]) {
+        let listing = output(self.lab.host.command("nft").args(["--handle", "list", "table", "inet", "palisade"])).success();
+        let (mut chain, mut deleting) = ("", String::new());
+        for line in listing.lines() {
+            if let Some(name) = line.strip_prefix("\tchain ") {
+                chain = name.split(' ').next().unwrap_or(name);
+            }
+            let is_one = |sentence: &&str| line.contains(&format!("comment \"palisade: {sentence}"));
+            if let Some(handle) = line.rsplit_once("# handle ").filter(|_| sentences.iter().any(is_one)) {
+                deleting += &format!("delete rule inet palisade {chain} handle {}\n", handle.1);
+            }
+        }
+        for sentence in sentences {
+            assert!(listing.contains(&format!("palisade: {sentence}")), "no rule says {sentence:?}:\n{listing}");
+        }
+        self.lab.host.nft_load(&deleting);
     }
 
     /// Sends each of these once the frames of the one before have arrived, and gives the places where the last one did.

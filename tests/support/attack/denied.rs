@@ -1,0 +1,333 @@
+//! Packets that must not get in.
+
+use super::Step;
+use super::craft::{Speech, discovery, host_sends, message, send, send_to, tcp};
+use super::rows::{Rows, Setting, version};
+use super::who::{BR_APP, C1, C2, C3, DOCKER0, FAR, GUEST, HOST, HOST_UPLINK, LAN, Place, ROUTER, STRANGER, TRUSTED, Who};
+use crate::support::frame::{Shape, about};
+use crate::support::frames::{ACK, FIN, PSH, RST, SYN, Written};
+use std::net::IpAddr;
+
+/// All of them.
+pub fn denied() -> Rows {
+    let mut rows = Rows::new();
+    rows.mended = true;
+    answers_to_forged_packets(&mut rows);
+    answers_that_a_container_gave_itself(&mut rows);
+    ports_behind_a_bridge_that_is_not_named(&mut rows);
+    errors_that_are_none(&mut rows);
+    sources_that_are_elsewhere(&mut rows);
+    containers_as_routers(&mut rows);
+    rows.setting = Setting::Plain;
+    rows.mended = false;
+    ports_that_are_shut(&mut rows);
+    published_ports_that_are_shut(&mut rows);
+    odd_flags(&mut rows);
+    neighbours_from_afar(&mut rows);
+    rows
+}
+
+fn both() -> [bool; 2] {
+    [false, true]
+}
+
+/// How small fragments may be: IPv6 wants the ports in the first one (RFC 7112).
+pub fn smallest(six: bool) -> usize {
+    if six { 24 } else { 8 }
+}
+
+/// A packet with somebody else's source leaves a connection behind, whose answers would get in (review A1).
+fn answers_to_forged_packets(rows: &mut Rows) {
+    for six in both() {
+        // IPv4 asks whether a source is its own where it routes, and not where it bridges.
+        let ways: &[(Who, Who)] = if six { &[(C1, DOCKER0), (C3, BR_APP), (C1, C2)] } else { &[(C1, C2), (C2, C1)] };
+        for (from, to) in ways {
+            // The engine translates what comes from the other bridge's network.
+            let more: &[Who] = if six { &[BR_APP] } else { &[] };
+            for own in [HOST, DOCKER0, HOST_UPLINK].iter().chain(more) {
+                for speech in Speech::ALL {
+                    let port = rows.port();
+                    // Without ports, a peer for each row.
+                    let peer = peer(speech, six, port);
+                    let forged = speech.first((own.address(six), port), (peer, 4444));
+                    let answer = send(STRANGER, speech.answer(&forged));
+                    let name = format!("the answer over {} to {} as {} to {}", name(speech, six), from.name, own.name, to.name);
+                    rows.add(name, Place::Host, [send_to(*from, to.mac, forged), answer]);
+                }
+            }
+        }
+        for (from, owner) in [(C1, C3), (C1, LAN), (C1, GUEST), (C3, C1), (C3, LAN), (C3, TRUSTED)] {
+            for speech in Speech::ALL {
+                let port = rows.port();
+                let peer = peer(speech, six, port);
+                let forged = speech.first((owner.address(six), port), (peer, 4444));
+                let mut answer = speech.answer(&forged);
+                // The source of a container's packet is translated over IPv4, whoever forges it.
+                if !six && [Place::C1, Place::C3].contains(&owner.place) {
+                    answer.destination = HOST.address(six);
+                }
+                let name = format!("the answer over {} to {} as {}", name(speech, six), from.name, owner.name);
+                // It comes in by the other uplink, so that it is not sent back where it came from.
+                let by = if owner.place == Place::Outside { LAN } else { STRANGER };
+                rows.add(name, owner.place, [send(from, forged), send(by, answer)]);
+            }
+        }
+    }
+}
+
+fn name(speech: Speech, six: bool) -> String {
+    format!("{} and {}", speech.name(), version(six))
+}
+
+/// The stranger; or, for what has no ports, an address for each port that there would be.
+fn peer(speech: Speech, six: bool, port: u16) -> IpAddr {
+    if speech != Speech::Esp {
+        return STRANGER.address(six);
+    }
+    let [high, low] = port.to_be_bytes();
+    if six { format!("2001:db9::{port:x}").parse().expect("an address") } else { IpAddr::from([198, 51, high, low]) }
+}
+
+/// A container sends itself what the outside never sent, and answers (review A2).
+fn answers_that_a_container_gave_itself(rows: &mut Rows) {
+    rows.setting = Setting::Closed;
+    for six in both() {
+        for (from, to, by) in [(C1, C1, DOCKER0), (C3, C3, BR_APP), (C1, C3, DOCKER0), (C3, C1, BR_APP), (C1, C2, C2)] {
+            for speech in Speech::ALL {
+                let port = rows.port();
+                let peer = peer(speech, six, port);
+                let forged = speech.first((peer, 443), (to.address(six), port));
+                let answer = send(to, speech.answer(&forged));
+                let name = format!("{} of {} to the outside, by {}'s forgery", name(speech, six), to.name, from.name);
+                rows.add(name, Place::Outside, [send_to(from, by.mac, forged), answer]);
+            }
+        }
+    }
+}
+
+/// Routing is allowed, which is no word about ports that somebody publishes (review A3).
+fn ports_behind_a_bridge_that_is_not_named(rows: &mut Rows) {
+    rows.setting = Setting::Forwarding;
+    for six in both() {
+        for from in [STRANGER, TRUSTED, FAR, LAN] {
+            for speech in Speech::PORTS {
+                let asked = speech.first((from.address(six), rows.port()), (HOST.address(six), 9700));
+                let name = format!("{} of {} to a port published behind mybr0", name(speech, six), from.name);
+                rows.add(name, Place::Guest, [send(from, asked)]);
+            }
+        }
+    }
+}
+
+/// An ICMP message that quotes a known connection is related to it, whatever it says (review A4).
+fn errors_that_are_none(rows: &mut Rows) {
+    rows.setting = Setting::Plain;
+    let v4 = [(5, 0, "redirect of a network"), (5, 1, "redirect"), (5, 2, "redirect of a service"), (4, 0, "source quench")];
+    for speech in [Speech::Tcp, Speech::Udp, Speech::Ping] {
+        for (kind, code, what) in v4 {
+            // The kernel's own translation lets no redirect through.
+            let ways = if kind == 5 { &[(ROUTER, Place::Host)][..] } else { &[(ROUTER, Place::Host), (STRANGER, Place::C1)] };
+            for (by, at) in ways {
+                let (begun, seen) = begun(rows, speech, false, *at);
+                let error = message(by.address(false), HOST.address(false), kind, code, about(&seen, [203, 0, 113, 66]));
+                let name = format!("{what} from {} about {} of {at:?}", by.name, speech.name());
+                rows.add(name, *at, [begun, send(*by, error)]);
+            }
+        }
+        for (source, to, at) in [(ROUTER.link_local(), HOST, Place::Host), (ROUTER.address(true), C1, Place::C1)] {
+            let (begun, seen) = begun(rows, speech, true, at);
+            let rest = about_v6(&seen, STRANGER.link_local());
+            let error = Written { hop_limit: 255, ..message(source, to.address(true), 137, 0, rest) };
+            let name = format!("redirect over IPv6 about {} of {at:?}", speech.name());
+            // Only what comes from a link is related to a connection, and that is not routed.
+            rows.mended = at == Place::Host;
+            rows.add(name, at, [begun, send(ROUTER, error)]);
+        }
+        rows.mended = true;
+    }
+}
+
+/// Reserved, target, destination, and the option of the redirected packet.
+pub fn about_v6(packet: &Written, by: IpAddr) -> Vec<u8> {
+    let quoted = packet.bytes(&[0; 8]);
+    let length = (8 + quoted.len()).next_multiple_of(8);
+    let mut bytes = [&[0; 4][..], &target(by), &target(packet.destination)].concat();
+    bytes.extend([4, u8::try_from(length / 8).expect("it is short"), 0, 0, 0, 0, 0, 0]);
+    bytes.extend(quoted);
+    bytes.resize(36 + length, 0);
+    bytes
+}
+
+/// A packet that somebody sends to somebody far away, and the same as the outside sees it.
+pub fn begun(rows: &mut Rows, speech: Speech, six: bool, by: Place) -> (Step, Written) {
+    let port = rows.port();
+    let first = |from| speech.first((from, port), (FAR.address(six), 443));
+    let own = first(HOST.address(six));
+    match by {
+        Place::C1 => {
+            let sent = first(C1.address(six));
+            (send(C1, sent.clone()), if six { sent } else { own })
+        }
+        _ => (host_sends(own.clone()), own),
+    }
+}
+
+/// Sources that can't be where a packet comes from (review A5).
+fn sources_that_are_elsewhere(rows: &mut Rows) {
+    for six in both() {
+        for from in [STRANGER, LAN, GUEST] {
+            // Of its own addresses IPv4 believes nobody by itself.
+            let own: &[Who] = if six { &[HOST, DOCKER0, HOST_UPLINK] } else { &[] };
+            for whose in own.iter().chain(&[C1, C2, C3]) {
+                let port = if whose.name == HOST.name { 9001 } else { 7000 };
+                claims(rows, from, *whose, port, six);
+            }
+        }
+    }
+    rows.setting = Setting::Strict;
+    for six in both() {
+        for (from, whose) in [(STRANGER, LAN), (STRANGER, GUEST), (GUEST, LAN)] {
+            claims(rows, from, whose, 7000, six);
+        }
+        for (from, whose) in [(LAN, TRUSTED), (GUEST, TRUSTED)] {
+            claims(rows, from, whose, 9001, six);
+        }
+    }
+}
+
+fn claims(rows: &mut Rows, from: Who, whose: Who, port: u16, six: bool) {
+    for speech in Speech::PORTS {
+        let to = from.place.host().address(six);
+        let asked = speech.first((whose.address(six), rows.port()), (to, port));
+        let name = format!("{} from {} as {}", name(speech, six), from.name, whose.name);
+        rows.add(name, Place::Host, [send(from, asked)]);
+    }
+}
+
+/// What only routers, servers of DHCP and the host itself may say (review A11).
+fn containers_as_routers(rows: &mut Rows) {
+    rows.setting = Setting::Plain;
+    for from in [C1, C3] {
+        let host = from.place.host();
+        let advertisement = vec![64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0];
+        for (to, how) in [("ff02::1".parse().expect("a group"), "to all"), (host.address(true), "to the host")] {
+            let said = discovery(from.link_local(), to, 134, advertisement.clone());
+            rows.add(format!("router advertisement of {} {how}", from.name), Place::Host, [send(from, said)]);
+        }
+        for (to, how) in [(IpAddr::from([255; 4]), "to all"), (host.address(false), "to the host")] {
+            let said = Speech::Udp.first((from.address(false), 67), (to, 68));
+            rows.add(format!("answer of DHCP of {} {how}", from.name), Place::Host, [send(from, said)]);
+        }
+        let said = Speech::Udp.first((from.link_local(), 547), (host.address(true), 546));
+        rows.add(format!("answer of DHCPv6 of {}", from.name), Place::Host, [send(from, said)]);
+    }
+    for from in [STRANGER, TRUSTED, LAN, GUEST, C1] {
+        for (speech, port) in [(Speech::Tcp, 22), (Speech::Tcp, 9500), (Speech::Udp, 5353)] {
+            let local = IpAddr::from([127, 0, 0, if port == 9500 { 2 } else { 1 }]);
+            // The engine publishes 9500 on each of the host's addresses.
+            let at = if port == 9500 { Place::C3 } else { Place::Host };
+            let said = speech.first((from.address(false), rows.port()), (local, port));
+            rows.mended = port != 9500;
+            rows.add(format!("{} from {} to {local} {port}", speech.name(), from.name), at, [send(from, said)]);
+        }
+        rows.mended = false;
+        let said = Speech::Tcp.first((from.address(false), rows.port()), (IpAddr::from([127, 0, 0, 1]), 9200));
+        let name = format!("TCP from {} to what is published to 127.0.0.1", from.name);
+        rows.add(name, Place::C1, [send(from, said)]);
+        rows.mended = true;
+    }
+}
+
+/// Ports without a service, or of one that is not for this source, and what is not tracked, however it is cut.
+fn ports_that_are_shut(rows: &mut Rows) {
+    for six in both() {
+        let options = if six { Shape::Options(vec![0, 60]) } else { Shape::Options(vec![1, 7, 7, 4, 0, 0, 0, 0]) };
+        let shapes = [
+            ("whole", Shape::Whole),
+            ("in small fragments", Shape::Fragments(smallest(six))),
+            ("in fragments, the last first", Shape::Backwards(24)),
+            ("with options", options),
+        ];
+        for (how, shape) in shapes {
+            for (from, port) in [(STRANGER, 23), (STRANGER, 9001), (STRANGER, 9800), (LAN, 9001), (C1, 23), (C1, 9001)] {
+                for speech in Speech::PORTS {
+                    let to = from.place.host().address(six);
+                    let asked = speech.first((from.address(six), rows.port()), (to, port));
+                    let name = format!("{} from {} to {port} {how}", name(speech, six), from.name);
+                    rows.add(name, Place::Host, [send(from, asked).shaped(shape.clone())]);
+                }
+            }
+        }
+    }
+}
+
+/// Ports of containers, by the port that is published and by the container's own address.
+fn published_ports_that_are_shut(rows: &mut Rows) {
+    for six in both() {
+        for from in [STRANGER, FAR, LAN] {
+            for speech in Speech::PORTS {
+                for (how, shape) in [("", Shape::Whole), (", in fragments", Shape::Fragments(24))] {
+                    let asked = speech.first((from.address(six), rows.port()), (HOST.address(six), 9010));
+                    let name = format!("{} from {} to a published port{how}", name(speech, six), from.name);
+                    rows.add(name, Place::C1, [send(from, asked).shaped(shape)]);
+                }
+            }
+            for speech in Speech::ALL {
+                for to in [C1, C3, GUEST] {
+                    let asked = speech.first((from.address(six), rows.port()), (to.address(six), 9500));
+                    let name = format!("{} from {} straight to {}", name(speech, six), from.name, to.name);
+                    rows.add(name, to.place, [send(from, asked)]);
+                }
+            }
+        }
+    }
+}
+
+/// TCP that begins no connection.
+fn odd_flags(rows: &mut Rows) {
+    const URG: u8 = 0x20;
+    let flags = [
+        ("no flag", 0),
+        ("FIN", FIN),
+        ("FIN, PSH and URG", FIN | PSH | URG),
+        ("SYN and FIN", SYN | FIN),
+        ("SYN and RST", SYN | RST),
+        ("ACK", ACK),
+        ("SYN and ACK", SYN | ACK),
+        ("RST", RST),
+        ("FIN and ACK", FIN | ACK),
+    ];
+    for six in both() {
+        for (what, flags) in flags {
+            for (from, port) in [(STRANGER, 9001), (STRANGER, 23), (C1, 9001)] {
+                let to = from.place.host().address(six);
+                let said = tcp(flags, (from.address(six), rows.port()), (to, port));
+                let name = format!("{what} over {} from {} to {port}", version(six), from.name);
+                rows.add(name, Place::Host, [send(from, said)]);
+            }
+        }
+        for (what, flags) in [("no flag", 0), ("FIN, PSH and URG", FIN | PSH | URG), ("SYN and FIN", SYN | FIN)] {
+            let said = tcp(flags, (STRANGER.address(six), rows.port()), (HOST.address(six), 22));
+            rows.add(format!("{what} over {} to an open port", version(six)), Place::Host, [send(STRANGER, said)]);
+        }
+    }
+}
+
+/// Neighbour discovery with a hop limit that a router has lowered.
+fn neighbours_from_afar(rows: &mut Rows) {
+    for (kind, what) in [(133, "router solicitation"), (134, "router advertisement"), (135, "solicitation"), (136, "advertisement")] {
+        for from in [ROUTER, LAN] {
+            let rest = [&[0; 4][..], &target(from.place.host().address(true))].concat();
+            let said = Written { hop_limit: 254, ..discovery(from.address(true), from.place.host().address(true), kind, rest) };
+            rows.add(format!("{what} by {}, from afar", from.name), Place::Host, [send(from, said)]);
+        }
+    }
+}
+
+/// An IPv6 address in a message.
+pub fn target(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V6(address) => address.octets(),
+        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+    }
+}
