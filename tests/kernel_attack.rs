@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use support::attack::craft::{Speech, discovery, host_sends, message, send, send_to, tcp};
 use support::attack::denied::about_v6;
 use support::attack::who::{C1, C2, DOCKER0, FAR, HOST, Place, ROUTER, STRANGER};
-use support::attack::{REPAIRS, Stage, Step};
+use support::attack::{Stage, Step};
 use support::frame::{Shape, about};
 use support::frames::{ACK, Body, PSH, SYN, Written};
 
@@ -19,7 +19,7 @@ services:
 /// Tries it without the rules that keep it out, then with them: whether it gets in.
 fn without_and_with(stage: &Stage, attack: impl Fn(&Stage) -> bool) -> [bool; 2] {
     stage.apply(POLICY);
-    stage.delete_rules(REPAIRS);
+    stage.without_repairs();
     stage.forget();
     let without = attack(stage);
     stage.apply(POLICY);
@@ -41,7 +41,11 @@ fn a_container_that_forges_the_address_of_the_host_opens_no_port_of_it() {
             let forges = [send_to(C1, to, forged), answer.clone()];
             stage.apply(POLICY);
             assert!(stage.play(&[answer]).is_empty(), "{speech:?}");
-            assert_eq!(without_and_with(&stage, |stage| stage.play(&forges).contains(&Place::Host)), SHUT, "{speech:?} {six}");
+            assert_eq!(
+                without_and_with(&stage, |stage| stage.play(&forges).contains(&Place::Host)),
+                SHUT,
+                "{speech:?} {six}"
+            );
         }
     }
 }
@@ -49,7 +53,11 @@ fn a_container_that_forges_the_address_of_the_host_opens_no_port_of_it() {
 /// How the host would send to somebody far away.
 fn route(stage: &Stage, six: bool) -> String {
     let line = stage.lab.host.ip(&format!("-o route get {}", FAR.address(six)));
-    line.split_whitespace().skip_while(|word| *word != "via").nth(1).map(str::to_owned).expect("it is behind a router")
+    line.split_whitespace()
+        .skip_while(|word| *word != "via")
+        .nth(1)
+        .map(str::to_owned)
+        .expect("it is behind a router")
 }
 
 #[test]
@@ -58,7 +66,11 @@ fn a_redirect_that_quotes_a_known_connection_leads_the_host_no_other_way() {
     stage.lab.host.sysctl("net/ipv4/ip_forward", "0");
     stage.lab.host.sysctl("net/ipv6/conf/all/forwarding", "0");
     stage.lab.host.sysctl("net/ipv4/conf/all/accept_redirects", "1");
-    for name in ["net/ipv4/conf/eth0/accept_redirects", "net/ipv4/conf/eth0/secure_redirects", "net/ipv6/conf/eth0/accept_redirects"] {
+    for name in [
+        "net/ipv4/conf/eth0/accept_redirects",
+        "net/ipv4/conf/eth0/secure_redirects",
+        "net/ipv6/conf/eth0/accept_redirects",
+    ] {
         stage.lab.host.sysctl(name, if name.contains("secure") { "0" } else { "1" });
     }
     for six in [false, true] {
@@ -74,7 +86,12 @@ fn a_redirect_that_quotes_a_known_connection_leads_the_host_no_other_way() {
             };
             stage.play(&[host_sends(begun), send(ROUTER, error)]);
             let way = route(stage, six);
-            assert!([ROUTER, STRANGER].iter().any(|who| [who.address(six), who.link_local()].iter().any(|a| a.to_string() == way)), "{way}");
+            assert!(
+                [ROUTER, STRANGER]
+                    .iter()
+                    .any(|who| [who.address(six), who.link_local()].iter().any(|a| a.to_string() == way)),
+                "{way}"
+            );
             way == STRANGER.address(six).to_string() || way == STRANGER.link_local().to_string()
         };
         assert_eq!(without_and_with(&stage, redirected), SHUT, "{six}");
@@ -84,10 +101,12 @@ fn a_redirect_that_quotes_a_known_connection_leads_the_host_no_other_way() {
 #[test]
 fn what_a_helper_expects_opens_no_port() {
     let stage = Stage::new();
-    stage.lab.host.nft_load("table inet helpers {
+    stage.lab.host.nft_load(
+        "table inet helpers {
         ct helper ftp { type \"ftp\" protocol tcp; l3proto inet; }
         chain output { type filter hook output priority filter; tcp dport 21 ct helper set \"ftp\"; }
-    }\n");
+    }\n",
+    );
     for six in [false, true] {
         let (host, server) = (HOST.address(six), STRANGER.address(six));
         let said = if six { format!("EPRT |2|{host}|9001|\r\n") } else { "PORT 203,0,113,1,35,41\r\n".to_owned() };
@@ -126,6 +145,6 @@ fn a_container_that_advertises_itself_becomes_no_router_of_the_host() {
     // Rules first: what was learnt stays.
     stage.apply(POLICY);
     assert!(!advertised(&stage));
-    stage.delete_rules(REPAIRS);
+    stage.without_repairs();
     assert!(advertised(&stage));
 }

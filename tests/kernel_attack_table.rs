@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use support::attack::denied::denied;
 use support::attack::needed::needed;
 use support::attack::rows::{Row, Setting};
-use support::attack::{ENGINE, REPAIRS, Stage};
+use support::attack::{ENGINE, Stage};
 
 /// The names of the rows whose last packet has arrived where it would.
 fn arrived<'a>(stage: &Stage, rows: &[&'a Row]) -> BTreeSet<&'a str> {
@@ -54,7 +54,11 @@ fn what_must_not_get_in_does_not_and_what_must_does() {
         assert_same(&arrived(&stage, &all), &names(&all), &format!("{setting:?}, without palisade"));
         stage.apply(&setting.policy());
         assert_same(&arrived(&stage, &all), &names(&needed), &format!("{setting:?}"));
-        stage.delete_rules(REPAIRS);
-        assert_same(&arrived(&stage, &mended), &names(&mended), &format!("{setting:?}, without the rules under test"));
+        stage.without_repairs();
+        assert_same(
+            &arrived(&stage, &mended),
+            &names(&mended),
+            &format!("{setting:?}, without the rules under test"),
+        );
     }
 }

@@ -136,7 +136,11 @@ fn fragments(packet: &[u8], size: usize, cookie: [u8; 8]) -> Vec<Vec<u8>> {
             bytes.extend(&cookie[4..]);
         }
         bytes.extend(piece);
-        if is_v4 { sum_v4(&mut bytes, 20) } else { length_v6(&mut bytes) }
+        if is_v4 {
+            sum_v4(&mut bytes, 20)
+        } else {
+            length_v6(&mut bytes)
+        }
         bytes
     };
     body.chunks(size).enumerate().map(fragment).collect()

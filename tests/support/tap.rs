@@ -42,6 +42,19 @@ pub fn mac_text(mac: Mac) -> String {
     mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
+/// The link address of a device.
+#[track_caller]
+pub fn mac_of(inside: &Namespace, device: &str) -> Mac {
+    let line = inside.ip(&format!("-o link show dev {device}"));
+    let text = line.split_whitespace().skip_while(|word| *word != "link/ether").nth(1);
+    let bytes: Vec<u8> = text
+        .into_iter()
+        .flat_map(|text| text.split(':'))
+        .map(|byte| u8::from_str_radix(byte, 16).expect("a byte"))
+        .collect();
+    bytes.try_into().unwrap_or_else(|_| panic!("{device} has no link address: {line}"))
+}
+
 /// The last eight bytes of the packet of this number.
 pub fn cookie_of(number: u32) -> [u8; 8] {
     let mut bytes = [0; 8];
@@ -121,10 +134,7 @@ impl OwnStack {
                 PROTOCOLS.into_iter().flat_map(|number| [Domain::IPV4, Domain::IPV6].map(|of| raw(of, number)));
             let sending = [raw(Domain::IPV4, RAW), raw(Domain::IPV6, RAW)];
             sending[0].set_broadcast(true).expect("a socket may send to all");
-            Self {
-                sending,
-                receiving: icmp.into_iter().chain(others).collect(),
-            }
+            Self { sending, receiving: icmp.into_iter().chain(others).collect() }
         })
     }
 

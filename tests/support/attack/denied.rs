@@ -3,7 +3,9 @@
 use super::Step;
 use super::craft::{Speech, discovery, host_sends, message, send, send_to, tcp};
 use super::rows::{Rows, Setting, version};
-use super::who::{BR_APP, C1, C2, C3, DOCKER0, FAR, GUEST, HOST, HOST_UPLINK, LAN, Place, ROUTER, STRANGER, TRUSTED, Who};
+use super::who::{
+    BR_APP, C1, C2, C3, DOCKER0, FAR, GUEST, HOST, HOST_UPLINK, LAN, Place, ROUTER, STRANGER, TRUSTED, Who,
+};
 use crate::support::frame::{Shape, about};
 use crate::support::frames::{ACK, FIN, PSH, RST, SYN, Written};
 use std::net::IpAddr;
@@ -51,7 +53,13 @@ fn answers_to_forged_packets(rows: &mut Rows) {
                     let peer = peer(speech, six, port);
                     let forged = speech.first((own.address(six), port), (peer, 4444));
                     let answer = send(STRANGER, speech.answer(&forged));
-                    let name = format!("the answer over {} to {} as {} to {}", name(speech, six), from.name, own.name, to.name);
+                    let name = format!(
+                        "the answer over {} to {} as {} to {}",
+                        name(speech, six),
+                        from.name,
+                        own.name,
+                        to.name
+                    );
                     rows.add(name, Place::Host, [send_to(*from, to.mac, forged), answer]);
                 }
             }
@@ -92,7 +100,8 @@ fn peer(speech: Speech, six: bool, port: u16) -> IpAddr {
 fn answers_that_a_container_gave_itself(rows: &mut Rows) {
     rows.setting = Setting::Closed;
     for six in both() {
-        for (from, to, by) in [(C1, C1, DOCKER0), (C3, C3, BR_APP), (C1, C3, DOCKER0), (C3, C1, BR_APP), (C1, C2, C2)] {
+        for (from, to, by) in [(C1, C1, DOCKER0), (C3, C3, BR_APP), (C1, C3, DOCKER0), (C3, C1, BR_APP), (C1, C2, C2)]
+        {
             for speech in Speech::ALL {
                 let port = rows.port();
                 let peer = peer(speech, six, port);
@@ -122,14 +131,24 @@ fn ports_behind_a_bridge_that_is_not_named(rows: &mut Rows) {
 /// An ICMP message that quotes a known connection is related to it, whatever it says (review A4).
 fn errors_that_are_none(rows: &mut Rows) {
     rows.setting = Setting::Plain;
-    let v4 = [(5, 0, "redirect of a network"), (5, 1, "redirect"), (5, 2, "redirect of a service"), (4, 0, "source quench")];
+    let v4 = [
+        (5, 0, "redirect of a network"),
+        (5, 1, "redirect"),
+        (5, 2, "redirect of a service"),
+        (4, 0, "source quench"),
+    ];
     for speech in [Speech::Tcp, Speech::Udp, Speech::Ping] {
         for (kind, code, what) in v4 {
             // The kernel's own translation lets no redirect through.
-            let ways = if kind == 5 { &[(ROUTER, Place::Host)][..] } else { &[(ROUTER, Place::Host), (STRANGER, Place::C1)] };
+            let ways = if kind == 5 {
+                &[(ROUTER, Place::Host)][..]
+            } else {
+                &[(ROUTER, Place::Host), (STRANGER, Place::C1)]
+            };
             for (by, at) in ways {
                 let (begun, seen) = begun(rows, speech, false, *at);
-                let error = message(by.address(false), HOST.address(false), kind, code, about(&seen, [203, 0, 113, 66]));
+                let error =
+                    message(by.address(false), HOST.address(false), kind, code, about(&seen, [203, 0, 113, 66]));
                 let name = format!("{what} from {} about {} of {at:?}", by.name, speech.name());
                 rows.add(name, *at, [begun, send(*by, error)]);
             }
@@ -249,7 +268,9 @@ fn ports_that_are_shut(rows: &mut Rows) {
             ("with options", options),
         ];
         for (how, shape) in shapes {
-            for (from, port) in [(STRANGER, 23), (STRANGER, 9001), (STRANGER, 9800), (LAN, 9001), (C1, 23), (C1, 9001)] {
+            for (from, port) in
+                [(STRANGER, 23), (STRANGER, 9001), (STRANGER, 9800), (LAN, 9001), (C1, 23), (C1, 9001)]
+            {
                 for speech in Speech::PORTS {
                     let to = from.place.host().address(six);
                     let asked = speech.first((from.address(six), rows.port()), (to, port));
@@ -315,10 +336,15 @@ fn odd_flags(rows: &mut Rows) {
 
 /// Neighbour discovery with a hop limit that a router has lowered.
 fn neighbours_from_afar(rows: &mut Rows) {
-    for (kind, what) in [(133, "router solicitation"), (134, "router advertisement"), (135, "solicitation"), (136, "advertisement")] {
+    for (kind, what) in
+        [(133, "router solicitation"), (134, "router advertisement"), (135, "solicitation"), (136, "advertisement")]
+    {
         for from in [ROUTER, LAN] {
             let rest = [&[0; 4][..], &target(from.place.host().address(true))].concat();
-            let said = Written { hop_limit: 254, ..discovery(from.address(true), from.place.host().address(true), kind, rest) };
+            let said = Written {
+                hop_limit: 254,
+                ..discovery(from.address(true), from.place.host().address(true), kind, rest)
+            };
             rows.add(format!("{what} by {}, from afar", from.name), Place::Host, [send(from, said)]);
         }
     }

@@ -14,6 +14,7 @@
 pub mod craft;
 pub mod denied;
 pub mod needed;
+pub mod repairs;
 pub mod rows;
 pub mod who;
 
@@ -22,6 +23,7 @@ use super::lab::Lab;
 use super::namespace::{Namespace, output};
 use super::tap::{OwnStack, Tap, cookie, cookie_of, mac_text, stay_on_one_processor};
 use super::wire::QUIET;
+use repairs::take_away;
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
 use who::{BR_APP, C1, C2, C3, DOCKER0, GUEST, HOST, HOST_UPLINK, LAN, MYBR0, Place, ROUTER, STRANGER, TRUSTED, Who};
@@ -40,9 +42,6 @@ const DEVICES: [(Place, &str); 6] = [
     (Place::C3, "br-app"),
     (Place::Guest, "mybr0"),
 ];
-
-/// What the rules say that keep out what connection tracking and the policy's services would let in.
-pub const REPAIRS: &[&str] = &[];
 
 /// What an engine loads: published ports for everyone, masquerading over IPv4, and a port that is published to
 /// 127.0.0.1 alone, by the rule of Docker before 28. The last table takes one port out of connection tracking.
@@ -116,8 +115,13 @@ impl Stage {
             lab.host.ip(&format!("link add {device} type veth peer name eth0 netns {}", container.path()));
             lab.host.ip(&format!("link set {device} master {bridge} up"));
             container.ip(&format!("link set eth0 address {} up", mac_text(who.mac)));
-            output(lab.host.command("bridge").args(["fdb", "replace", &mac_text(who.mac), "dev", device]).args(["master", "static"]))
-                .success();
+            output(
+                lab.host
+                    .command("bridge")
+                    .args(["fdb", "replace", &mac_text(who.mac), "dev", device])
+                    .args(["master", "static"]),
+            )
+            .success();
             inside.push((who.place, container));
         }
         // So that a container reaches itself by the port that it publishes.
@@ -136,7 +140,8 @@ impl Stage {
             let v6 = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).expect("a socket");
             let eth0 = nix::net::if_::if_nametoindex("eth0").expect("the host has it");
             for last in [18, 251] {
-                v4.join_multicast_v4(&Ipv4Addr::new(224, 0, 0, last), &Ipv4Addr::new(203, 0, 113, 1)).expect("a group");
+                v4.join_multicast_v4(&Ipv4Addr::new(224, 0, 0, last), &Ipv4Addr::new(203, 0, 113, 1))
+                    .expect("a group");
             }
             for group in [0x12, 0xfb] {
                 v6.join_multicast_v6(&Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, group), eth0).expect("a group");
@@ -169,24 +174,10 @@ impl Stage {
         self.lab.host.nft_load("add table inet palisade\ndelete table inet palisade\n");
     }
 
-    /// Deletes every rule of palisade's whose comment says one of these, and fails when there is none that says so.
+    /// Takes the rules away that keep these attacks out.
     #[track_caller]
-    pub fn delete_rules(&self, sentences: &[&str]) {
-        let listing = output(self.lab.host.command("nft").args(["--handle", "list", "table", "inet", "palisade"])).success();
-        let (mut chain, mut deleting) = ("", String::new());
-        for line in listing.lines() {
-            if let Some(name) = line.strip_prefix("\tchain ") {
-                chain = name.split(' ').next().unwrap_or(name);
-            }
-            let is_one = |sentence: &&str| line.contains(&format!("comment \"palisade: {sentence}"));
-            if let Some(handle) = line.rsplit_once("# handle ").filter(|_| sentences.iter().any(is_one)) {
-                deleting += &format!("delete rule inet palisade {chain} handle {}\n", handle.1);
-            }
-        }
-        for sentence in sentences {
-            assert!(listing.contains(&format!("palisade: {sentence}")), "no rule says {sentence:?}:\n{listing}");
-        }
-        self.lab.host.nft_load(&deleting);
+    pub fn without_repairs(&self) {
+        take_away(&self.lab.host);
     }
 
     /// Sends each of these once the frames of the one before have arrived, and gives the places where the last one did.
@@ -203,7 +194,10 @@ impl Stage {
             for step in 0..most {
                 for (index, steps) in chunk.iter().enumerate() {
                     if let Some(taken) = (step + steps.len()).checked_sub(most).and_then(|step| steps.get(step)) {
-                        self.send(taken, u32::try_from(index * 16 + (most - 1 - step)).expect("there are not so many"));
+                        self.send(
+                            taken,
+                            u32::try_from(index * 16 + (most - 1 - step)).expect("there are not so many"),
+                        );
                     }
                 }
                 self.wait();
@@ -224,7 +218,9 @@ impl Stage {
             match self.taps.iter().find(|(place, _)| *place == step.from) {
                 Some((_, tap)) => tap.send(&bytes),
                 None => {
-                    let super::frame::Payload::Ip(packet, _) = &step.frame.payload else { panic!("the host sends IP") };
+                    let super::frame::Payload::Ip(packet, _) = &step.frame.payload else {
+                        panic!("the host sends IP")
+                    };
                     self.stack.send(packet.destination, &bytes[14..]);
                 }
             }

@@ -1,10 +1,10 @@
 //! Packets that must get in.
 
+use super::Step;
 use super::craft::{Speech, discovery, host_sends, message, send, send_to, tcp};
 use super::denied::{begun, smallest, target};
 use super::rows::{Rows, Setting, version};
 use super::who::{BR_APP, C1, C2, C3, DOCKER0, FAR, HOST, HOST_UPLINK, LAN, Place, ROUTER, STRANGER, TRUSTED};
-use super::Step;
 use crate::support::frame::{BROADCAST, Frame, Payload, Shape, about};
 use crate::support::frames::{ACK, Body, FIN, PSH, RST, Written};
 use std::net::IpAddr;
@@ -40,7 +40,12 @@ fn parse(address: &str) -> IpAddr {
 fn path_discovery(rows: &mut Rows) {
     const MTU: [u8; 4] = [0, 0, 5, 120];
     let errors: [&[(u8, u8, &str)]; 2] = [
-        &[(3, 4, "fragmentation needed"), (3, 3, "port unreachable"), (11, 0, "time exceeded"), (12, 0, "parameter problem")],
+        &[
+            (3, 4, "fragmentation needed"),
+            (3, 3, "port unreachable"),
+            (11, 0, "time exceeded"),
+            (12, 0, "parameter problem"),
+        ],
         &[(2, 0, "packet too big"), (1, 4, "port unreachable"), (3, 0, "time exceeded"), (4, 0, "parameter problem")],
     ];
     for six in both() {
@@ -62,7 +67,11 @@ fn neighbours(rows: &mut Rows) {
     for from in [ROUTER, LAN, C1, C3] {
         let host = from.place.host();
         let is_container = [Place::C1, Place::C3].contains(&from.place);
-        for (kind, what, head) in [(133, "router solicitation", [0; 4]), (135, "solicitation", [0; 4]), (136, "advertisement", [0x60, 0, 0, 0])] {
+        for (kind, what, head) in [
+            (133, "router solicitation", [0; 4]),
+            (135, "solicitation", [0; 4]),
+            (136, "advertisement", [0x60, 0, 0, 0]),
+        ] {
             for source in [from.link_local(), from.address(true)] {
                 let aim = if kind == 136 { source } else { host.address(true) };
                 let rest = if kind == 133 { head.to_vec() } else { [&head[..], &target(aim)].concat() };
@@ -80,7 +89,8 @@ fn neighbours(rows: &mut Rows) {
         let said = discovery(parse("::"), group, 135, [&[0; 4][..], &target(host.address(true))].concat());
         rows.add(format!("duplicate address detection of {}", from.name), Place::Host, [send(from, said)]);
     }
-    let asked = discovery(parse("::"), solicited(C2.address(true)), 135, [&[0; 4][..], &target(C2.address(true))].concat());
+    let asked =
+        discovery(parse("::"), solicited(C2.address(true)), 135, [&[0; 4][..], &target(C2.address(true))].concat());
     rows.add("duplicate address detection of a container by another", Place::C2, [send(C1, asked)]);
     let (IpAddr::V4(one), IpAddr::V4(other)) = (C1.address(false), C2.address(false)) else { return };
     let arp = Payload::Arp { operation: 1, sender: one.octets(), target: other.octets() };
@@ -111,7 +121,11 @@ fn groups(rows: &mut Rows) {
         rows.add(format!("IGMP of {}", from.name), Place::Host, [alerted]);
     }
     let vrrp = |source, to| Written { hop_limit: 255, ..Written::new(source, to, Body::Other(112)) };
-    rows.add("VRRP of the other router", Place::Host, [send(ROUTER, vrrp(ROUTER.address(false), parse("224.0.0.18")))]);
+    rows.add(
+        "VRRP of the other router",
+        Place::Host,
+        [send(ROUTER, vrrp(ROUTER.address(false), parse("224.0.0.18")))],
+    );
     for (six, mdns, router) in [(false, "224.0.0.251", "224.0.0.18"), (true, "ff02::fb", "ff02::12")] {
         let own = HOST.address(six);
         let said = Speech::Udp.first((own, 5353), (parse(mdns), 5353));
@@ -170,7 +184,8 @@ fn replies(rows: &mut Rows) {
                 if !six {
                     answer.destination = to.place.host().address(six);
                 }
-                let name = format!("answer of {} to {} over {} and {}", to.name, from.name, speech.name(), version(six));
+                let name =
+                    format!("answer of {} to {} over {} and {}", to.name, from.name, speech.name(), version(six));
                 rows.add(name, from.place, [send(from, begun), send(to, answer)]);
             }
         }
@@ -181,7 +196,12 @@ fn replies(rows: &mut Rows) {
 fn services(rows: &mut Rows) {
     for six in both() {
         let options = if six { Shape::Options(vec![0, 60]) } else { Shape::Options(vec![1, 7, 7, 4, 0, 0, 0, 0]) };
-        let shapes = [("", Shape::Whole), (", in fragments", Shape::Fragments(smallest(six))), (", the last fragment first", Shape::Backwards(24)), (", with options", options)];
+        let shapes = [
+            ("", Shape::Whole),
+            (", in fragments", Shape::Fragments(smallest(six))),
+            (", the last fragment first", Shape::Backwards(24)),
+            (", with options", options),
+        ];
         for (how, shape) in shapes {
             let ports = [(STRANGER, 22, Place::Host), (STRANGER, 9500, Place::C3), (TRUSTED, 9001, Place::Host)];
             for (from, port, at) in ports {
@@ -191,7 +211,9 @@ fn services(rows: &mut Rows) {
             }
         }
         // Two uplinks, and routes that are not the same both ways.
-        for (by, whose, to) in [(LAN, LAN, HOST_UPLINK), (LAN, LAN, HOST), (LAN, FAR, HOST), (LAN, TRUSTED, HOST), (STRANGER, LAN, HOST)] {
+        for (by, whose, to) in
+            [(LAN, LAN, HOST_UPLINK), (LAN, LAN, HOST), (LAN, FAR, HOST), (LAN, TRUSTED, HOST), (STRANGER, LAN, HOST)]
+        {
             let asked = Speech::Tcp.first((whose.address(six), rows.port()), (to.address(six), 22));
             let name = format!("{} by {:?} asks {} over {}", whose.name, by.place, to.name, version(six));
             rows.add(name, Place::Host, [send(by, asked)]);

@@ -1,0 +1,27 @@
+//! The rules that these attacks are about, which a control takes away.
+
+use crate::support::namespace::{Namespace, output};
+
+/// What the comments say of rules that keep out what connection tracking and the policy's services would let in.
+pub const REPAIRS: &[&str] = &[];
+
+/// Deletes them where the policy has them, and has what is related to a connection let in whatever it is.
+#[track_caller]
+pub fn take_away(host: &Namespace) {
+    let listing = output(host.command("nft").args(["--handle", "list", "table", "inet", "palisade"])).success();
+    let mut chain = "";
+    let mut changes = String::new();
+    for line in listing.lines() {
+        if let Some(name) = line.strip_prefix("\tchain ") {
+            chain = name.split(' ').next().unwrap_or(name);
+        }
+        let is_one = |sentence: &&str| line.contains(&format!("comment \"palisade: {sentence}"));
+        if let Some((_, handle)) = line.rsplit_once("# handle ").filter(|_| REPAIRS.iter().any(is_one)) {
+            changes += &format!("delete rule inet palisade {chain} handle {handle}\n");
+        }
+    }
+    for chain in ["filter-input", "filter-forward"] {
+        changes += &format!("insert rule inet palisade {chain} ct state related accept\n");
+    }
+    host.nft_load(&changes);
+}
