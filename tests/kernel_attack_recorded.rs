@@ -2,12 +2,11 @@
 
 mod support;
 
-use std::io::ErrorKind;
-use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 use support::attack::craft::Speech;
+use support::attack::real::{connects, datagram, frame, hold_back_answers};
 use support::attack::repairs::take_away;
-use support::frame::{Frame, Payload, Shape};
 use support::frames::Written;
 use support::lab::{CLIENT, HOST, OUT};
 use support::namespace::{Namespace, output};
@@ -49,14 +48,6 @@ const ATTACKS: [Attack; 4] = [
     },
 ];
 
-fn send(from: &Namespace, to: Mac, packet: Written) {
-    let frame = Frame { to, from: mac_of(from, "eth0"), payload: Payload::Ip(packet, Shape::Whole) };
-    let tap = Tap::new(from, "eth0", true);
-    for bytes in frame.bytes([0; 8]) {
-        tap.send(&bytes);
-    }
-}
-
 /// The link address of the bridge that a container is a port of.
 fn gateway(replay: &Replay, container: &str) -> Mac {
     let name = container.trim_end_matches('6');
@@ -66,20 +57,9 @@ fn gateway(replay: &Replay, container: &str) -> Mac {
     mac_of(&replay.lab.host, bridge)
 }
 
-/// Whether a datagram comes through from one to the other.
-fn datagram(from: (&Namespace, SocketAddr), to: (&Namespace, SocketAddr), wait: Duration) -> bool {
-    let bound =
-        |(inside, address): (&Namespace, SocketAddr)| inside.run(|| UdpSocket::bind(address).expect("a free port"));
-    let (sender, receiver) = (bound(from), bound(to));
-    receiver.set_read_timeout(Some(Duration::from_millis(20))).expect("a time");
-    let begun = Instant::now();
-    while begun.elapsed() < wait {
-        sender.send_to(b"in", to.1).ok();
-        if receiver.recv(&mut [0; 8]).is_ok() {
-            return true;
-        }
-    }
-    false
+/// A container's frame.
+fn send(from: &Namespace, to: Mac, packet: Written) {
+    Tap::new(from, "eth0", true).send(&frame(mac_of(from, "eth0"), to, packet));
 }
 
 fn answers_a_forgery(replay: &Replay, six: bool, wait: Duration) -> bool {
@@ -93,7 +73,7 @@ fn answers_a_forgery(replay: &Replay, six: bool, wait: Duration) -> bool {
             let (own, their) = (SocketAddr::new(host, port), SocketAddr::new(out, 4444));
             send(inside, to, speech.first((host, port), (out, 4444)));
             match speech {
-                Speech::Tcp => connects(replay, their, own, wait),
+                Speech::Tcp => connects((&replay.lab.client, their), (&replay.lab.host, own), wait),
                 _ => datagram((&replay.lab.client, their), (&replay.lab.host, own), wait),
             }
         })
@@ -101,24 +81,6 @@ fn answers_a_forgery(replay: &Replay, six: bool, wait: Duration) -> bool {
     let first = outcomes.next().expect("there is a way");
     assert!(outcomes.all(|outcome| outcome == first), "it gets in by one way and not by another");
     first
-}
-
-/// Whether a connection to the host from that port outside is made.
-fn connects(replay: &Replay, from: SocketAddr, to: SocketAddr, wait: Duration) -> bool {
-    let _listener = replay.lab.host.run(|| TcpListener::bind(to).expect("a free port"));
-    replay.lab.client.run(|| {
-        let socket =
-            socket2::Socket::new(socket2::Domain::for_address(to), socket2::Type::STREAM, None).expect("a socket");
-        socket.set_reuse_address(true).expect("an option");
-        socket.bind(&from.into()).expect("its own port");
-        // A connection that is reset leaves no trace that the next one from this port would meet.
-        socket.set_linger(Some(Duration::ZERO)).expect("an option");
-        match socket.connect_timeout(&to.into(), wait) {
-            Ok(()) => true,
-            Err(error) if error.kind() == ErrorKind::TimedOut => false,
-            Err(error) => panic!("{from} can't connect to {to}: {error}"),
-        }
-    })
 }
 
 fn answers_itself(replay: &Replay, six: bool, wait: Duration) -> bool {
@@ -155,11 +117,7 @@ fn claims_to_be_a_container(replay: &Replay, six: bool, wait: Duration) -> bool 
 /// Beside the engine's rules alone, with palisade but for the rules that keep it out, and with all of palisade.
 fn every_attack_is_shut_out(recording: &str) {
     let replay = Replay::new(Recording::read(recording));
-    let client = &replay.lab.client;
-    // A stack that answers what it never asked for would give the attacker away.
-    client.nft_load("table inet attacker { chain input {
-        type filter hook input priority filter; udp dport 4444 drop; tcp dport 4444 tcp flags & (syn | ack) == syn drop;
-    }; }\n");
+    hold_back_answers(&replay.lab.client);
     let tried = |attack: &Attack, waits: [Duration; 2]| {
         [false, true].map(|six| {
             output(replay.lab.host.command("conntrack").arg("-F")).success();

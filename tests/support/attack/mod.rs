@@ -14,6 +14,7 @@
 pub mod craft;
 pub mod denied;
 pub mod needed;
+pub mod real;
 pub mod repairs;
 pub mod rows;
 pub mod who;
