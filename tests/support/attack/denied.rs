@@ -7,7 +7,7 @@ use super::who::{
     BR_APP, C1, C2, C3, DOCKER0, FAR, GUEST, HOST, HOST_UPLINK, LAN, Place, ROUTER, STRANGER, TRUSTED, Who,
 };
 use crate::support::frame::{Shape, about};
-use crate::support::frames::{ACK, FIN, PSH, RST, SYN, Written};
+use crate::support::frames::{ACK, Body, FIN, PSH, RST, SYN, Written};
 use std::net::IpAddr;
 
 /// All of them.
@@ -15,7 +15,10 @@ pub fn denied() -> Rows {
     let mut rows = Rows::new();
     rows.mended = true;
     answers_to_forged_packets(&mut rows);
+    answers_of_the_forger(&mut rows);
+    answers_to_what_was_routed(&mut rows);
     answers_that_a_container_gave_itself(&mut rows);
+    answers_by_a_published_port(&mut rows);
     ports_behind_a_bridge_that_is_not_named(&mut rows);
     errors_that_are_none(&mut rows);
     sources_that_are_elsewhere(&mut rows);
@@ -87,6 +90,58 @@ fn name(speech: Speech, six: bool) -> String {
     format!("{} and {}", speech.name(), version(six))
 }
 
+/// A container that forges the host's address and then answers itself, to the host's own link included.
+fn answers_of_the_forger(rows: &mut Rows) {
+    for six in both() {
+        for own in [HOST, DOCKER0] {
+            for speech in Speech::PORTS {
+                let port = rows.port();
+                let forged = speech.first((own.address(six), port), (C2.address(six), 4444));
+                let answer = send(C2, speech.answer(&forged));
+                let name = format!("{} of a container to a port of {} that it forged", name(speech, six), own.name);
+                rows.add(name, Place::Host, [send_to(C1, C2.mac, forged), answer]);
+            }
+        }
+    }
+    for speech in Speech::PORTS {
+        let port = rows.port();
+        let forged = speech.first((DOCKER0.link_local(), port), (C2.link_local(), 4444));
+        let answer = send(C2, speech.answer(&forged));
+        let name = format!("{} of a container to the host's link-local address, which it forged", speech.name());
+        rows.add(name, Place::Host, [send_to(C1, C2.mac, forged), answer]);
+    }
+}
+
+/// Where routing is allowed, whoever is routed may forge.
+fn answers_to_what_was_routed(rows: &mut Rows) {
+    rows.setting = Setting::Forwarding;
+    for speech in Speech::ALL {
+        for (from, to) in [(GUEST, STRANGER), (STRANGER, LAN), (LAN, STRANGER)] {
+            let port = rows.port();
+            let forged = speech.first((HOST.address(true), port), (to.address(true), 4444));
+            let answer = send(to, speech.answer(&forged));
+            let name = format!("the answer of {} over {} to {} as the host", to.name, speech.name(), from.name);
+            rows.add(name, Place::Host, [send(from, forged), answer]);
+        }
+        for six in both() {
+            for (from, to) in [(LAN, STRANGER), (GUEST, STRANGER), (STRANGER, LAN)] {
+                // Without ports, what is translated for one of them is what is translated for the other.
+                if speech == Speech::Esp && from.name == GUEST.name {
+                    continue;
+                }
+                let port = rows.port();
+                let forged = speech.first((C1.address(six), port), (to.address(six), 4444));
+                let mut answer = speech.answer(&forged);
+                if !six {
+                    answer.destination = to.place.host().address(six);
+                }
+                let name = format!("the answer of {} over {} to {} as c1", to.name, name(speech, six), from.name);
+                rows.add(name, Place::C1, [send(from, forged), send(to, answer)]);
+            }
+        }
+    }
+}
+
 /// The stranger; or, for what has no ports, an address for each port that there would be.
 fn peer(speech: Speech, six: bool, port: u16) -> IpAddr {
     if speech != Speech::Esp {
@@ -114,6 +169,23 @@ fn answers_that_a_container_gave_itself(rows: &mut Rows) {
     }
 }
 
+/// The same by the port that an accomplice publishes for everyone.
+fn answers_by_a_published_port(rows: &mut Rows) {
+    for six in both() {
+        for speech in Speech::PORTS {
+            let port = rows.port();
+            let forged = speech.first((STRANGER.address(six), port), (HOST.address(six), 9500));
+            let mut answer = speech.answer(&forged);
+            answer.source = C3.address(six);
+            if let Body::Tcp { source, .. } | Body::Udp { source, .. } = &mut answer.body {
+                *source = 9000;
+            }
+            let name = format!("{} of c3 to the outside, by c1's forgery to a published port", name(speech, six));
+            rows.add(name, Place::Outside, [send(C1, forged), send(C3, answer)]);
+        }
+    }
+}
+
 /// Routing is allowed, which is no word about ports that somebody publishes (review A3).
 fn ports_behind_a_bridge_that_is_not_named(rows: &mut Rows) {
     rows.setting = Setting::Forwarding;
@@ -131,6 +203,10 @@ fn ports_behind_a_bridge_that_is_not_named(rows: &mut Rows) {
 /// An ICMP message that quotes a known connection is related to it, whatever it says (review A4).
 fn errors_that_are_none(rows: &mut Rows) {
     rows.setting = Setting::Plain;
+    let seen = Speech::Udp.first((DOCKER0.address(false), rows.port()), (C1.address(false), 443));
+    let rest = about(&seen, [172, 17, 0, 3]);
+    let error = message(C1.address(false), DOCKER0.address(false), 5, 1, rest);
+    rows.add("redirect of a container", Place::Host, [host_sends(seen), send(C1, error)]);
     let v4 = [
         (5, 0, "redirect of a network"),
         (5, 1, "redirect"),
@@ -199,27 +275,39 @@ fn sources_that_are_elsewhere(rows: &mut Rows) {
             let own: &[Who] = if six { &[HOST, DOCKER0, HOST_UPLINK] } else { &[] };
             for whose in own.iter().chain(&[C1, C2, C3]) {
                 let port = if whose.name == HOST.name { 9001 } else { 7000 };
-                claims(rows, from, *whose, port, six);
+                claims(rows, from, *whose, port, six, Place::Host);
+                let published = if port == 9001 { (9000, Place::C3) } else { (7001, Place::C1) };
+                claims(rows, from, *whose, published.0, six, published.1);
             }
         }
+        // Containers are who their interface says, whatever address they claim.
+        rows.mended = false;
+        for from in [C1, C3] {
+            for (whose, port) in [(TRUSTED, 9001), (LAN, 7000), (GUEST, 7000)] {
+                claims(rows, from, whose, port, six, Place::Host);
+            }
+        }
+        rows.mended = true;
     }
     rows.setting = Setting::Strict;
     for six in both() {
         for (from, whose) in [(STRANGER, LAN), (STRANGER, GUEST), (GUEST, LAN)] {
-            claims(rows, from, whose, 7000, six);
+            claims(rows, from, whose, 7000, six, Place::Host);
+            claims(rows, from, whose, 7001, six, Place::C1);
         }
         for (from, whose) in [(LAN, TRUSTED), (GUEST, TRUSTED)] {
-            claims(rows, from, whose, 9001, six);
+            claims(rows, from, whose, 9001, six, Place::Host);
+            claims(rows, from, whose, 9000, six, Place::C3);
         }
     }
 }
 
-fn claims(rows: &mut Rows, from: Who, whose: Who, port: u16, six: bool) {
+fn claims(rows: &mut Rows, from: Who, whose: Who, port: u16, six: bool, at: Place) {
     for speech in Speech::PORTS {
         let to = from.place.host().address(six);
         let asked = speech.first((whose.address(six), rows.port()), (to, port));
-        let name = format!("{} from {} as {}", name(speech, six), from.name, whose.name);
-        rows.add(name, Place::Host, [send(from, asked)]);
+        let name = format!("{} from {} as {} to {port}", name(speech, six), from.name, whose.name);
+        rows.add(name, at, [send(from, asked)]);
     }
 }
 
@@ -231,11 +319,23 @@ fn containers_as_routers(rows: &mut Rows) {
         let advertisement = vec![64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0];
         for (to, how) in [("ff02::1".parse().expect("a group"), "to all"), (host.address(true), "to the host")] {
             let said = discovery(from.link_local(), to, 134, advertisement.clone());
-            rows.add(format!("router advertisement of {} {how}", from.name), Place::Host, [send(from, said)]);
+            let name = format!("router advertisement of {} {how}", from.name);
+            rows.add(
+                format!("{name}, behind other headers"),
+                Place::Host,
+                [send(from, said.clone()).shaped(Shape::Options(vec![60, 0]))],
+            );
+            rows.add(name, Place::Host, [send(from, said)]);
         }
         for (to, how) in [(IpAddr::from([255; 4]), "to all"), (host.address(false), "to the host")] {
             let said = Speech::Udp.first((from.address(false), 67), (to, 68));
-            rows.add(format!("answer of DHCP of {} {how}", from.name), Place::Host, [send(from, said)]);
+            let name = format!("answer of DHCP of {} {how}", from.name);
+            rows.add(
+                format!("{name}, in fragments"),
+                Place::Host,
+                [send(from, said.clone()).shaped(Shape::Fragments(8))],
+            );
+            rows.add(name, Place::Host, [send(from, said)]);
         }
         let said = Speech::Udp.first((from.link_local(), 547), (host.address(true), 546));
         rows.add(format!("answer of DHCPv6 of {}", from.name), Place::Host, [send(from, said)]);

@@ -56,10 +56,12 @@ table inet engine {
     chain published {
         meta nfproto ipv4 meta l4proto { tcp, udp } th dport 9010 dnat ip to 172.17.0.2:80
         meta nfproto ipv6 meta l4proto { tcp, udp } th dport 9010 dnat ip6 to [fd00:17::2]:80
+        meta nfproto ipv4 meta l4proto { tcp, udp } th dport 7001 dnat ip to 172.17.0.2
+        meta nfproto ipv6 meta l4proto { tcp, udp } th dport 7001 dnat ip6 to fd00:17::2
         meta nfproto ipv4 meta l4proto { tcp, udp } th dport { 9000, 9500 } dnat ip to 172.18.0.2:9000
         meta nfproto ipv6 meta l4proto { tcp, udp } th dport { 9000, 9500 } dnat ip6 to [fd00:18::2]:9000
-        meta nfproto ipv4 meta l4proto { tcp, udp } th dport 9700 dnat ip to 172.30.0.2:80
-        meta nfproto ipv6 meta l4proto { tcp, udp } th dport 9700 dnat ip6 to [fd00:30::2]:80
+        meta nfproto ipv4 meta l4proto { tcp, udp } th dport { 9700, 9701 } dnat ip to 172.30.0.2:80
+        meta nfproto ipv6 meta l4proto { tcp, udp } th dport { 9700, 9701 } dnat ip6 to [fd00:30::2]:80
     }
     chain postrouting {
         type nat hook postrouting priority srcnat;

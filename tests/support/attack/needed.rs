@@ -4,7 +4,7 @@ use super::Step;
 use super::craft::{Speech, discovery, host_sends, message, send, send_to, tcp};
 use super::denied::{begun, smallest, target};
 use super::rows::{Rows, Setting, version};
-use super::who::{BR_APP, C1, C2, C3, DOCKER0, FAR, HOST, HOST_UPLINK, LAN, Place, ROUTER, STRANGER, TRUSTED};
+use super::who::{BR_APP, C1, C2, C3, DOCKER0, FAR, GUEST, HOST, HOST_UPLINK, LAN, Place, ROUTER, STRANGER, TRUSTED};
 use crate::support::frame::{BROADCAST, Frame, Payload, Shape, about};
 use crate::support::frames::{ACK, Body, FIN, PSH, RST, Written};
 use std::net::IpAddr;
@@ -25,7 +25,34 @@ pub fn needed() -> Rows {
         groups(&mut rows);
         between_containers(&mut rows);
     }
+    // Sources that no route leads back to are no worse for it.
+    neighbours(&mut rows);
+    answers_of_dhcp(&mut rows);
+    path_discovery(&mut rows);
+    services(&mut rows);
+    rows.setting = Setting::Forwarding;
+    routed(&mut rows);
     rows
+}
+
+/// Where routing is allowed: from network to network, and to what is published behind a bridge that is not named.
+fn routed(rows: &mut Rows) {
+    for six in both() {
+        for (from, to) in [(STRANGER, LAN), (LAN, FAR), (STRANGER, GUEST), (GUEST, STRANGER)] {
+            for speech in Speech::ALL {
+                let begun = speech.first((from.address(six), rows.port()), (to.address(six), 443));
+                let answer = send(to, speech.answer(&begun));
+                let name = format!("{} over {} from {} to {}", speech.name(), version(six), from.name, to.name);
+                rows.add(format!("{name}, answered"), from.place, [send(from, begun.clone()), answer]);
+                rows.add(name, to.place, [send(from, begun)]);
+            }
+        }
+        for from in [STRANGER, LAN] {
+            let asked = Speech::Tcp.first((from.address(six), rows.port()), (HOST.address(six), 9701));
+            let name = format!("{} asks over {} for what is published behind mybr0", from.name, version(six));
+            rows.add(name, Place::Guest, [send(from, asked)]);
+        }
+    }
 }
 
 fn both() -> [bool; 2] {
@@ -214,6 +241,9 @@ fn services(rows: &mut Rows) {
         for (by, whose, to) in
             [(LAN, LAN, HOST_UPLINK), (LAN, LAN, HOST), (LAN, FAR, HOST), (LAN, TRUSTED, HOST), (STRANGER, LAN, HOST)]
         {
+            if rows.setting == Setting::Strict && whose.place != by.place {
+                continue;
+            }
             let asked = Speech::Tcp.first((whose.address(six), rows.port()), (to.address(six), 22));
             let name = format!("{} by {:?} asks {} over {}", whose.name, by.place, to.name, version(six));
             rows.add(name, Place::Host, [send(by, asked)]);

@@ -18,7 +18,7 @@ pub enum Setting {
 impl Setting {
     pub const ALL: [Self; 4] = [Self::Plain, Self::Forwarding, Self::Closed, Self::Strict];
 
-    /// The policy, in which 22 and 9500 are open to everyone, 9000 to one source and the host itself, and 7000 to private
+    /// The policy, in which 22, 9500 and 9701 are open to everyone, 9000 and 9001 to two nodes, 7000 and 7001 to private
     /// networks.
     pub fn policy(self) -> String {
         let differs = match self {
@@ -33,9 +33,9 @@ impl Setting {
   nodes: [203.0.113.1, 203.0.113.9, \"2001:db8::1\", \"2001:db8::9\"]
 services:
   ssh: {{ ports: 22/tcp, from: any }}
-  web: {{ ports: [9500/tcp, 9500/udp], from: any }}
-  dashboard: {{ ports: [9001/tcp, 9001/udp, 9000/tcp], from: nodes }}
-  inner: {{ ports: [7000/tcp, 7000/udp], from: private }}
+  web: {{ ports: [9500/tcp, 9500/udp, 9701/tcp], from: any }}
+  dashboard: {{ ports: [9001/tcp, 9001/udp, 9000/tcp, 9000/udp], from: nodes }}
+  inner: {{ ports: [7000-7001/tcp, 7000-7001/udp], from: private }}
   multicast: {{ ports: [5353/udp, vrrp/proto, igmp/proto], from: any }}
 "
         )
