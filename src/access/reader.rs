@@ -3,10 +3,13 @@
 use super::reading::{Asked, ReadRule};
 use super::value::{SourceTest, Test, Version, WITH_PORTS, bounds, is_prefix, names_are_understood, number};
 use crate::ruleset::{
-    Cmp, CtKey, Direction, ElementKey, Expr, Foreign, MetaKey, PayloadBase, Register, Reject, Rule, SetFlags, SetRef,
-    Table, Verdict,
+    Cmp, CtKey, Direction, ElementKey, Expr, FibResult, Foreign, MetaKey, PayloadBase, Register, Reject, Rule,
+    SetFlags, SetRef, Table, Verdict, fib_flags,
 };
 use std::collections::BTreeMap;
+
+/// The name of the loopback as a register has it.
+const LOOPBACK: &[u8] = b"lo\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
 
 /// What stands in a register.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -98,6 +101,20 @@ impl<'a, 't> Reader<'a, 't> {
             Expr::Payload { base, offset, len, dreg } => {
                 let field = self.payload(*base, *offset, *len);
                 self.store(*dreg, field, usize::try_from(*len).unwrap_or(usize::MAX));
+            }
+            Expr::Fib { result, flags, dreg } => {
+                let of_source = flags & (fib_flags::SADDR | fib_flags::PRESENT) == fib_flags::SADDR;
+                let field = match result {
+                    // The simulator takes a source for one that routes back by where it came in.
+                    FibResult::OifName if of_source => Some(Field::Incoming),
+                    FibResult::Oif if of_source => Some(Field::Varies),
+                    // What it takes the addresses for depends on the hook, and on whether they come by the loopback.
+                    FibResult::Oif | FibResult::OifName | FibResult::Type => {
+                        self.asked.incoming.push(Test::Begins(Cmp::Eq, LOOPBACK));
+                        None
+                    }
+                };
+                self.store(*dreg, field, usize::try_from(result.len(*flags)).unwrap_or(usize::MAX));
             }
             Expr::Cmp { op, sreg, data } => return self.compare(*op, *sreg, data),
             Expr::Bitwise { sreg, dreg, mask, xor } => {

@@ -11,10 +11,12 @@ const ICMP_ERRORS: [u8; 3] = [3, 11, 12];
 /// RFC 4443: destination unreachable, packet too big, time exceeded, parameter problem.
 const ICMPV6_ERRORS: [u8; 4] = [1, 2, 3, 4];
 /// RFC 4861: router solicitation and advertisement, neighbour solicitation and advertisement. Not redirects: a
-/// server's routes are not a neighbour's to change.
+/// server's routes are not a neighbour's to change; they are dropped before, as [`origin`](super::origin) has it.
 const NEIGHBOUR_DISCOVERY: [u8; 4] = [133, 134, 135, 136];
 /// RFC 2710 and 3810: multicast listener query, report, done, report version 2.
 const LISTENER_REPORTS: [u8; 4] = [130, 131, 132, 143];
+/// The chain of what is related to known connections.
+const RELATED: &str = "related";
 const DNS: u16 = 53;
 const DHCP: u16 = 67;
 const DHCPV6: u16 = 547;
@@ -24,8 +26,21 @@ const ECHO_REQUEST_V6: u8 = 128;
 impl Compiler<'_> {
     /// The first rule of each chain that asks it: what belongs to a connection pays for one comparison and no more.
     pub(super) fn accept_replies(&self) -> Rule {
-        let comment = self.says("replies, and errors about known connections", Origin::BuiltIn);
-        when().ct_state(&[ct_state::ESTABLISHED, ct_state::RELATED]).accept().because(comment)
+        let comment = self.says("replies", Origin::BuiltIn);
+        when().ct_state(&[ct_state::ESTABLISHED]).accept().because(comment)
+    }
+
+    /// What belongs to a known connection without being a part of it: an error about it, but also a redirect that quotes it,
+    /// and whatever a helper expects. Only errors are accepted for that; the rest is judged as what begins a connection.
+    pub(super) fn accept_errors(&self) -> Rule {
+        let comment = self.says("errors about known connections", Origin::BuiltIn);
+        when().ct_state(&[ct_state::RELATED]).jump(RELATED).because(comment)
+    }
+
+    pub(super) fn related(&mut self) {
+        let rules = Version::ALL.map(|version| self.icmp_errors(version, "errors about known connections"));
+        let comment = self.says("what is related to known connections", Origin::BuiltIn);
+        self.chain(RELATED, comment, rules.into());
     }
 
     /// What belongs to no connection and can't begin one, where the default denies.
@@ -48,21 +63,20 @@ impl Compiler<'_> {
     /// even then: the connection they speak of may be one that this machine does not track.
     pub(super) fn invalid(&mut self) {
         let rules = vec![
-            self.accept_loopback(),
-            self.icmp_errors(Version::V4),
-            self.icmp_errors(Version::V6),
+            self.icmp_errors(Version::V4, "errors that path discovery needs"),
+            self.icmp_errors(Version::V6, "errors that path discovery needs"),
             when().counter().drop().because(self.says("belongs to no connection", Origin::BuiltIn)),
         ];
         let comment = self.says("packets that belong to no connection", Origin::BuiltIn);
         self.chain("invalid", comment, rules);
     }
 
-    fn icmp_errors(&self, version: Version) -> Rule {
+    fn icmp_errors(&self, version: Version, sentence: &str) -> Rule {
         let types: &[u8] = match version {
             Version::V4 => &ICMP_ERRORS,
             Version::V6 => &ICMPV6_ERRORS,
         };
-        let comment = self.says("errors that path discovery needs", Origin::BuiltIn);
+        let comment = self.says(sentence, Origin::BuiltIn);
         when().version(version).icmp_type(version, types).accept().because(comment)
     }
 

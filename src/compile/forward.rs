@@ -14,13 +14,19 @@ impl Compiler<'_> {
     /// owner.
     pub(super) fn forward(&mut self) {
         let mut rules = vec![self.accept_replies()];
+        rules.extend(self.own_address_passes());
+        rules.push(self.accept_errors());
+        self.published();
         if self.has_containers() {
             self.containers_send();
-            self.containers_are_sent();
-            self.published();
             let from = self.says("what containers send", Origin::BuiltIn);
-            let to = self.says("what is sent to containers", Origin::BuiltIn);
             rules.push(when().iifname_in(CONTAINERS).goto("from-containers").because(from));
+        }
+        // Whichever interface it leaves by: a bridge that the policy does not name publishes ports, too.
+        rules.push(self.translated_are_published());
+        if self.has_containers() {
+            self.containers_are_sent();
+            let to = self.says("what is sent to containers", Origin::BuiltIn);
             rules.push(when().oifname_in(CONTAINERS).goto("to-containers").because(to));
         }
         let action = self.policy.defaults.forward;
@@ -76,8 +82,7 @@ impl Compiler<'_> {
 
     /// What was not translated was routed to a container's own address, past the port that its engine publishes.
     fn containers_are_sent(&mut self) {
-        let mut rules = vec![self.translated_are_published()];
-        rules.extend(self.goto_default("default-incoming", self.policy.defaults.incoming));
+        let rules = self.goto_default("default-incoming", self.policy.defaults.incoming).into_iter().collect();
         let comment = self.says("what is sent to containers", Origin::BuiltIn);
         self.chain("to-containers", comment, rules);
     }

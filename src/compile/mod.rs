@@ -22,6 +22,7 @@
 mod dispatch;
 mod essentials;
 mod forward;
+mod origin;
 mod peers;
 mod revoked;
 mod service;
@@ -50,6 +51,7 @@ pub fn compile(resolved: &Resolved) -> Ruleset {
     compiler.container_set();
     compiler.revoked();
     compiler.drop_blocked();
+    compiler.related();
     compiler.services();
     compiler.input();
     compiler.forward();
@@ -122,9 +124,10 @@ impl<'a> Compiler<'a> {
 
     fn input(&mut self) {
         let incoming = self.policy.defaults.incoming;
-        let mut rules = vec![self.accept_replies()];
+        let mut rules = vec![self.accept_replies(), self.accept_loopback(), self.own_address_comes_in()];
+        rules.push(self.accept_errors());
         rules.extend(self.goto_invalid(incoming));
-        rules.push(self.accept_loopback());
+        rules.push(self.guard_routes());
         rules.extend(self.admit_containers());
         rules.extend(self.dispatch());
         rules.extend(self.ping());
@@ -141,7 +144,8 @@ impl<'a> Compiler<'a> {
     /// What this machine sends begins connections as the policy's default says, and revives none that were ended.
     fn output(&mut self) {
         let outgoing = self.policy.defaults.outgoing;
-        let mut rules = vec![self.accept_replies(), self.accept_loopback_out(), self.stay_shut()];
+        let mut rules = vec![self.accept_replies(), self.accept_loopback_out(), self.accept_errors()];
+        rules.push(self.stay_shut());
         if outgoing != Action::Allow {
             rules.extend(self.essentials_output());
         }

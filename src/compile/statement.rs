@@ -3,8 +3,8 @@
 
 use crate::resolve::{Interface, Rate, Transport};
 use crate::ruleset::{
-    Cmp, CtKey, Direction, DynsetOp, Element, Expr, IcmpxCode, Key, KeyType, Limit, Log, MapValue, MetaKey,
-    PayloadBase, Register, Reject, Rule, Set, SetFlags, SetRef, SetSpec, Verdict,
+    Cmp, CtKey, Direction, DynsetOp, Element, Expr, FibResult, IcmpxCode, Key, KeyType, Limit, Log, MapValue,
+    MetaKey, PayloadBase, Register, Reject, Rule, Set, SetFlags, SetRef, SetSpec, Verdict, fib_flags,
 };
 
 /// `IPS_DST_NAT`: the connection's destination was translated.
@@ -110,6 +110,35 @@ impl Statement {
     /// `meta l4proto 6`
     pub(super) fn l4proto(self, number: u8) -> Self {
         self.meta(MetaKey::L4proto).cmp(Cmp::Eq, &[number])
+    }
+
+    /// `meta l4proto != 6`
+    pub(super) fn l4proto_is_not(self, number: u8) -> Self {
+        self.meta(MetaKey::L4proto).cmp(Cmp::Neq, &[number])
+    }
+
+    fn fib(self, result: FibResult, flags: u32) -> Self {
+        self.add(Expr::Fib { result, flags, dreg: Register::ONE })
+    }
+
+    /// `fib saddr type local`, by an [`address_type`](crate::ruleset::address_type).
+    pub(super) fn source_type(self, kind: u32) -> Self {
+        self.fib(FibResult::Type, fib_flags::SADDR).cmp(Cmp::Eq, &kind.to_ne_bytes())
+    }
+
+    /// `fib saddr . iif type local`: what the address is on the interface that the packet came in by.
+    pub(super) fn source_type_here(self, kind: u32) -> Self {
+        self.fib(FibResult::Type, fib_flags::SADDR | fib_flags::IIF).cmp(Cmp::Eq, &kind.to_ne_bytes())
+    }
+
+    /// `fib daddr type local`
+    pub(super) fn destination_type(self, kind: u32) -> Self {
+        self.fib(FibResult::Type, fib_flags::DADDR).cmp(Cmp::Eq, &kind.to_ne_bytes())
+    }
+
+    /// `fib daddr type != multicast`
+    pub(super) fn destination_type_is_not(self, kind: u32) -> Self {
+        self.fib(FibResult::Type, fib_flags::DADDR).cmp(Cmp::Neq, &kind.to_ne_bytes())
     }
 
     /// `iifname "lo"`

@@ -168,7 +168,7 @@ impl Reader<'_> {
                 Some(_) => return Reads::NotUnderstood,
             },
             Expr::Foreign(Foreign::Immediate { dreg, data }) => self.store(*dreg, None, data.len()),
-            Expr::Foreign(Foreign::Fib { dreg, .. }) => self.store(*dreg, None, 4),
+            Expr::Fib { result, flags, dreg } => self.store(*dreg, None, result.len(*flags) as usize),
             Expr::Foreign(Foreign::SetMeta { sreg, .. } | Foreign::SetCt { sreg, .. })
                 if self.load(*sreg, 4).is_some() =>
             {

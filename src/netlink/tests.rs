@@ -391,8 +391,6 @@ fn what_only_other_programs_write_is_kept_whole() {
     };
     is("nat", &[(1, one), (2, two), (3, one), (5, two), (7, two)], Foreign::Nat(nat));
     // fib daddr type
-    let fib = Foreign::Fib { result: 3, flags: 2, dreg: Register::ONE };
-    is("fib", &[(1, one), (2, &[0, 0, 0, 3]), (3, two)], fib);
     let comment = Extension { name: "comment".to_owned(), revision: 0, info: vec![7; 3] };
     is("match", &[(1, b"comment\0"), (2, &[0; 4]), (3, &[7; 3])], Foreign::Match(comment));
 }

@@ -1,7 +1,7 @@
 //! Header fields by where they lie.
 
 use super::value::Kind;
-use crate::ruleset::{CtKey, Direction, MetaKey, PayloadBase};
+use crate::ruleset::{CtKey, Direction, FibResult, MetaKey, PayloadBase, fib_flags};
 
 /// What nft must know of a packet before a header field means anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -206,4 +206,25 @@ pub(super) fn ct(key: CtKey, direction: Option<Direction>) -> (String, Kind, u32
         Some(Direction::Reply) => "reply ",
     };
     (format!("ct {direction}{name}"), kind, len)
+}
+
+/// What `fib` is asked, as in `fib saddr . iif oif`, and how the answer's bytes are meant.
+pub(super) fn fib(result: FibResult, flags: u32) -> (String, Kind) {
+    const FIELDS: [(u32, &str); 5] = [
+        (fib_flags::SADDR, "saddr"),
+        (fib_flags::DADDR, "daddr"),
+        (fib_flags::MARK, "mark"),
+        (fib_flags::IIF, "iif"),
+        (fib_flags::OIF, "oif"),
+    ];
+    let fields: Vec<_> = FIELDS.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, name)| *name).collect();
+    let present = flags & fib_flags::PRESENT != 0;
+    let (name, kind) = match result {
+        FibResult::Oif if present => ("oif", Kind::Presence),
+        FibResult::OifName if present => ("oifname", Kind::Presence),
+        FibResult::Oif => ("oif", Kind::HostNumber),
+        FibResult::OifName => ("oifname", Kind::Ifname),
+        FibResult::Type => ("type", Kind::AddressType),
+    };
+    (format!("fib {} {name}", fields.join(" . ")), kind)
 }

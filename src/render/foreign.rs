@@ -20,19 +20,6 @@ pub(super) fn address_type(number: u32) -> String {
         .map_or_else(|| number.to_string(), |name| (*name).to_owned())
 }
 
-/// What `fib` is asked: `fib daddr type`.
-pub(super) fn fib(result: u32, flags: u32) -> String {
-    const FIELDS: [(u32, &str); 5] = [(1, "saddr"), (2, "daddr"), (4, "mark"), (8, "iif"), (16, "oif")];
-    let fields: Vec<_> = FIELDS.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, name)| *name).collect();
-    let result = match result {
-        1 => "oif",
-        2 => "oifname",
-        3 => "type",
-        _ => "<unknown result>",
-    };
-    format!("fib {} {result}", fields.join(" . "))
-}
-
 /// A match of iptables.
 pub(super) fn matches(extension: &Extension) -> String {
     let Some(known) = extension.as_match() else { return unknown("match", extension) };

@@ -118,6 +118,10 @@ impl Reader<'_> {
                 }
                 self.words.push(format!("{op} @{} {{ {} }}", name(set), element.join(" ")));
             }
+            Expr::Fib { result, flags, dreg } => {
+                let (text, kind) = field::fib(*result, *flags);
+                self.load(*dreg, text, kind, result.len(*flags));
+            }
             Expr::Verdict(value) => self.words.push(verdict(value)),
             Expr::Counter { packets: 0, bytes: 0 } => self.words.push("counter".to_owned()),
             Expr::Counter { packets, bytes } => {
@@ -291,10 +295,6 @@ impl Reader<'_> {
                 let operand = self.operand(*sreg);
                 let not = if *inverted { "!= " } else { "" };
                 self.words.push(format!("{} {not}{}", operand.text(), operand.kind.range(first, last)));
-            }
-            Foreign::Fib { result, flags, dreg } => {
-                let kind = if *result == 3 { Kind::AddressType } else { Kind::HostNumber };
-                self.load(*dreg, foreign::fib(*result, *flags), kind, 4);
             }
             Foreign::Nat(nat) => self.nat(nat),
             Foreign::Masquerade { ports, flags } => self.translate("masquerade", *ports, *flags),

@@ -19,6 +19,8 @@ pub(super) enum Kind {
     Ifname,
     /// What an address is to this machine, `RTN_*` in host order.
     AddressType,
+    /// Whether there is one: 1 byte.
+    Presence,
     /// A number in network order.
     Number,
     /// A number in host order.
@@ -139,6 +141,11 @@ impl Kind {
             Self::Number => (bytes.len() <= 8).then(|| big_endian(bytes).to_string()),
             Self::HostNumber => host_word(bytes).map(|word| word.to_string()),
             Self::AddressType => host_word(bytes).map(super::foreign::address_type),
+            Self::Presence => match bytes {
+                [0] => Some("missing".to_owned()),
+                [1] => Some("exists".to_owned()),
+                _ => None,
+            },
             Self::HostHex => host_word(bytes).map(|word| format!("{word:#x}")),
             Self::Bytes => None,
         }

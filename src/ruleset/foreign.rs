@@ -42,15 +42,6 @@ pub enum Foreign {
         /// The last.
         last: Vec<u8>,
     },
-    /// `fib`: asks the routing.
-    Fib {
-        /// What for: `NFT_FIB_RESULT_*`.
-        result: u32,
-        /// Of which fields: `NFTA_FIB_F_*`.
-        flags: u32,
-        /// Where to.
-        dreg: Register,
-    },
     /// `nat`.
     Nat(Nat),
     /// `masq`: the source becomes an address of the interface that the packet leaves by.

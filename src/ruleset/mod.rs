@@ -20,8 +20,8 @@ pub mod xt;
 pub use canonical::split_origin;
 pub use elements::{Address, Elements, PackedView};
 pub use expr::{
-    Cmp, CtKey, Direction, DynsetOp, Expr, IcmpxCode, Limit, LimitUnit, Log, MetaKey, PayloadBase, Register, Reject,
-    SetRef, Verdict, ct_state,
+    Cmp, CtKey, Direction, DynsetOp, Expr, FibResult, IcmpxCode, Limit, LimitUnit, Log, MetaKey, PayloadBase,
+    Register, Reject, SetRef, Verdict, address_type, ct_state, fib_flags,
 };
 pub use foreign::{Extension, Foreign, Nat};
 pub use intervals::{AddressRange, Addresses, Intervals};

@@ -1,7 +1,7 @@
 //! What the expressions of other programs do, iptables' matches and targets among them.
 
 use super::bits::{Bits, Registers};
-use super::packet::{Interface, Translation};
+use super::packet::Translation;
 use super::rule::{Done, End, Machine, truth};
 use super::truth::{Doubt, Truth};
 use super::view::{Load, View};
@@ -15,15 +15,6 @@ pub(super) const META_MARK: MetaKey = MetaKey::Other(3);
 pub(super) const CT_MARK: CtKey = CtKey::Other(3);
 /// `NFT_CT_ZONE`: another zone is another table of connections.
 const CT_ZONE: CtKey = CtKey::Other(17);
-/// `NFTA_FIB_F_*`.
-const FIB_SADDR: u32 = 1;
-const FIB_DADDR: u32 = 2;
-const FIB_MARK: u32 = 4;
-const FIB_IIF: u32 = 8;
-const FIB_PRESENT: u32 = 32;
-/// `NFT_FIB_RESULT_*`.
-const FIB_OIF: u32 = 1;
-const FIB_TYPE: u32 = 3;
 /// `NF_NAT_RANGE_*` that change nothing where there is one address and one port.
 const NAT_CHOICES: u32 = 0x1 | 0x2 | 0x4 | 0x8 | 0x10;
 /// `NFT_REJECT_TCP_RST`.
@@ -66,7 +57,6 @@ impl<'a> Machine<'a, '_> {
                 };
                 Done::If(registers.truth(within.map(|within| within != *inverted)))
             }
-            Foreign::Fib { result, flags, dreg } => self.fib(*result, *flags, *dreg, registers),
             Foreign::Nat(nat) => self.nat(nat, registers),
             Foreign::Masquerade { .. } => self.translate_source(),
             Foreign::Redirect { .. } => anything("to which address it redirects is not known"),
@@ -87,45 +77,6 @@ impl<'a> Machine<'a, '_> {
     fn mark(&self, mark: Bits, certain: bool) {
         let mark = if certain { mark } else { Bits::unknown(4) };
         self.effects.borrow_mut().set_mark(mark);
-    }
-
-    fn fib(&self, result: u32, flags: u32, dreg: Register, registers: &mut Registers) -> Done<'a> {
-        let address = if flags & FIB_SADDR != 0 { self.view.source() } else { self.view.destination() };
-        let mut load = |loaded: Result<Bits, Doubt>| match loaded {
-            Ok(bits) => {
-                registers.store(dreg, &bits);
-                Done::If(Truth::True)
-            }
-            Err(why) => {
-                registers.forget_from(dreg, why.clone());
-                Done::If(Truth::Doubtful(why))
-            }
-        };
-        let unknown = || Doubt::from("what the routing says of the packet is not known");
-        let (Some(routes), Some(address)) = (self.routes, address) else { return load(Err(unknown())) };
-        match (result, flags) {
-            (FIB_TYPE, FIB_SADDR | FIB_DADDR) => {
-                load(routes.address_type(address).map(|kind| Bits::host_u32(kind, u32::MAX)))
-            }
-            // The check of the reverse path: it is known where the route leads back the way that the packet came.
-            (FIB_OIF, flags) if flags & !(FIB_MARK | FIB_PRESENT) == FIB_SADDR | FIB_IIF => {
-                let (Interface::Named(incoming), Some(to)) = (self.view.incoming(), self.view.destination()) else {
-                    return load(Err(unknown()));
-                };
-                let back = super::Asked { source: to, destination: address, incoming: None, mark: 0 };
-                let same = match routes.way(&back) {
-                    Ok(super::Way::Out(interface)) => interface == *incoming,
-                    Ok(super::Way::Local) => incoming == "lo",
-                    Ok(_) | Err(_) => false,
-                };
-                load(match (same, flags & FIB_PRESENT != 0) {
-                    (false, _) => Err(unknown()),
-                    (true, true) => Ok(Bits::known(&[1])),
-                    (true, false) => routes.index(incoming).map(|index| Bits::host_u32(index, u32::MAX)),
-                })
-            }
-            _ => load(Err(unknown())),
-        }
     }
 
     fn nat(&self, nat: &Nat, registers: &Registers) -> Done<'a> {

@@ -19,6 +19,7 @@ mod bits;
 mod chain;
 mod course;
 mod effects;
+mod fib;
 mod foreign;
 mod journey;
 mod packet;

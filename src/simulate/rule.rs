@@ -132,6 +132,7 @@ impl<'a> Machine<'a, '_> {
             }
             Expr::Lookup { set, sreg, dreg, inverted } => self.lookup(set, *sreg, *dreg, *inverted, registers),
             Expr::Dynset { set, op, exprs, .. } => Done::If(self.dynset(set, *op, exprs)),
+            Expr::Fib { result, flags, dreg } => self.fib(*result, *flags, *dreg, registers),
             Expr::Verdict(Verdict::Continue) | Expr::Counter { .. } | Expr::Log(_) => Done::If(Truth::True),
             Expr::Verdict(verdict) => Done::End(End::Verdict(Cow::Borrowed(verdict)), None),
             Expr::Limit(limit) => Done::If(unhurried(*limit)),

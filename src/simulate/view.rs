@@ -47,6 +47,7 @@ pub(super) enum Load {
 /// A packet at one place of its way.
 pub(super) struct View<'a> {
     packet: &'a Packet,
+    hook: Hook,
     incoming: &'a Interface,
     outgoing: &'a Interface,
     /// Whether the connection has been looked up.
@@ -106,7 +107,7 @@ impl<'a> View<'a> {
         let forwarded = hook == Hook::Forward || hook == Hook::Postrouting && packet.path == Path::Through;
         let hop_limit = packet.hop_limit.map(|limit| limit.saturating_sub(u8::from(forwarded)));
         let (network_len, headers) = headers(packet, hop_limit, translated, hidden);
-        Self { packet, incoming, outgoing, tracked, translated, hidden, hop_limit, network_len, headers }
+        Self { packet, hook, incoming, outgoing, tracked, translated, hidden, hop_limit, network_len, headers }
     }
 
     pub(super) fn is_tracked(&self) -> bool {
@@ -116,6 +117,10 @@ impl<'a> View<'a> {
     /// Whether it is the first packet of its connection.
     pub(super) fn is_first(&self) -> bool {
         self.packet.state == State::New
+    }
+
+    pub(super) fn hook(&self) -> Hook {
+        self.hook
     }
 
     pub(super) fn incoming(&self) -> &'a Interface {

@@ -41,10 +41,6 @@ pub(super) fn decode(name: &str, data: &[u8]) -> Option<Foreign> {
             (first.len() == last.len()).then_some(())?;
             Some(Foreign::Range { inverted, sreg: register(&fields, 1)?, first, last })
         }
-        "fib" => {
-            let fields = Fields::<4>::exactly(data)?;
-            Some(Foreign::Fib { dreg: register(&fields, 1)?, result: fields.u32(2)?, flags: fields.u32(3)? })
-        }
         "nat" => nat(data),
         "masq" => {
             let fields = Fields::<4>::exactly(data)?;

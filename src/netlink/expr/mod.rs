@@ -10,6 +10,7 @@ mod cmp;
 mod counter;
 mod ct;
 mod dynset;
+mod fib;
 mod foreign;
 mod immediate;
 mod limit;
@@ -39,6 +40,7 @@ pub(super) fn draft<'a>(expr: &'a Expr, set_ids: &mut impl Iterator<Item = u32>)
         Expr::Dynset { set, op, sreg_key, timeout_ms, exprs } => {
             dynset::draft(set, *op, *sreg_key, *timeout_ms, exprs, set_ids)
         }
+        Expr::Fib { result, flags, dreg } => Ok(fib::draft(*result, *flags, *dreg)),
         Expr::Verdict(verdict) => immediate::draft(verdict),
         Expr::Counter { packets, bytes } => Ok(counter::draft(*packets, *bytes)),
         Expr::Limit(limit) => Ok(limit::draft(*limit)),
@@ -64,6 +66,7 @@ pub(super) fn decode(bytes: &[u8]) -> Expr {
         "bitwise" => bitwise::decode(data),
         "lookup" => lookup::decode(data),
         "dynset" => dynset::decode(data),
+        "fib" => fib::decode(data),
         "immediate" => immediate::decode(data),
         "counter" => counter::decode(data),
         "limit" => limit::decode(data),

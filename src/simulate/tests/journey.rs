@@ -1,7 +1,7 @@
 //! Packets that rules translate and routes lead.
 
 use super::*;
-use crate::ruleset::{Extension, Foreign, Nat};
+use crate::ruleset::{Extension, FibResult, Foreign, Nat, fib_flags};
 
 /// eth0 to the world, docker0 to 172.17.0.0/16, and 203.0.113.1 this machine's own.
 struct Table;
@@ -33,7 +33,7 @@ fn nat_chain(hook: Hook, rules: &[Rule]) -> Chain {
 }
 
 fn local() -> [Expr; 2] {
-    let fib = Expr::Foreign(Foreign::Fib { result: 3, flags: 2, dreg: R });
+    let fib = Expr::Fib { result: FibResult::Type, flags: fib_flags::DADDR, dreg: R };
     [fib, Expr::Cmp { op: Cmp::Eq, sreg: R, data: 2_u32.to_ne_bytes().to_vec() }]
 }
 

@@ -1,0 +1,130 @@
+//! What `fib` answers: what an address is to this machine, and which way its packets would go.
+//!
+//! Where the routing can be asked, it is. Where it can't (a proof about every source there is, a table that has just been
+//! compiled), a packet is taken for one of a real sender: its source is not this machine's own unless it comes by the
+//! loopback, it routes back by the interface that the packet came in by, and its destination is what the hook says that it
+//! is. The rules of palisade ask `fib` only to drop what is not so; a packet that is denied under this assumption is
+//! therefore denied without it, too, while one that is allowed is so for a sender who does not lie about where it is.
+
+use super::bits::Bits;
+use super::packet::Interface;
+use super::routes::{Asked, Routes, Way};
+use super::rule::{Done, Machine};
+use super::truth::{Doubt, Truth};
+use crate::ruleset::address_type::{LOCAL, UNICAST};
+use crate::ruleset::fib_flags::{DADDR, IIF, MARK, OIF, PRESENT, SADDR};
+use crate::ruleset::{FibResult, Hook, Register};
+
+/// Where a route leads.
+enum Leads {
+    /// Out by that interface.
+    By(String),
+    /// Nowhere, or to this machine.
+    Nowhere,
+}
+
+impl<'a> Machine<'a, '_> {
+    pub(super) fn fib(
+        &self,
+        result: FibResult,
+        flags: u32,
+        dreg: Register,
+        registers: &mut super::bits::Registers,
+    ) -> Done<'a> {
+        let answer = match (result, self.routes) {
+            (FibResult::Type, Some(routes)) => self.type_by(routes, flags),
+            (FibResult::Type, None) => self.type_of_the_real(flags),
+            (FibResult::Oif | FibResult::OifName, routes) => {
+                let leads = match routes {
+                    Some(routes) => self.leads_by(routes, flags),
+                    None => self.leads_of_the_real(flags),
+                };
+                leads.and_then(|leads| self.told(result, flags, &leads))
+            }
+        };
+        match answer {
+            Ok(bits) => {
+                registers.store(dreg, &bits);
+                Done::If(Truth::True)
+            }
+            Err(why) => {
+                registers.forget_from(dreg, why.clone());
+                Done::If(Truth::Doubtful(why))
+            }
+        }
+    }
+
+    /// Where a route leads, as the register has it.
+    fn told(&self, result: FibResult, flags: u32, leads: &Leads) -> Result<Bits, Doubt> {
+        let name = match leads {
+            Leads::By(name) => Some(name.as_str()),
+            Leads::Nowhere => None,
+        };
+        match (result, name) {
+            _ if flags & PRESENT != 0 => Ok(Bits::known(&[u8::from(name.is_some())])),
+            (FibResult::OifName, name) => {
+                let mut padded = [0; 16];
+                padded.iter_mut().zip(name.unwrap_or_default().bytes()).for_each(|(to, from)| *to = from);
+                Ok(Bits::known(&padded))
+            }
+            (_, None) => Ok(Bits::known(&[0; 4])),
+            (_, Some(name)) => match self.routes {
+                Some(routes) => routes.index(name).map(|index| Bits::host_u32(index, u32::MAX)),
+                None => Err(unknown()),
+            },
+        }
+    }
+
+    fn type_by(&self, routes: &dyn Routes, flags: u32) -> Result<Bits, Doubt> {
+        let address = match flags {
+            SADDR => self.view.source(),
+            DADDR => self.view.destination(),
+            _ => None,
+        };
+        let kind = routes.address_type(address.ok_or_else(unknown)?)?;
+        Ok(Bits::host_u32(kind, u32::MAX))
+    }
+
+    /// The check of the reverse path: it is known where the route leads back the way that the packet came.
+    fn leads_by(&self, routes: &dyn Routes, flags: u32) -> Result<Leads, Doubt> {
+        if flags & !(MARK | PRESENT) != SADDR | IIF {
+            return Err(unknown());
+        }
+        let (Interface::Named(incoming), Some(source), Some(destination)) =
+            (self.view.incoming(), self.view.source(), self.view.destination())
+        else {
+            return Err(unknown());
+        };
+        let back = Asked { source: destination, destination: source, incoming: None, mark: 0 };
+        let same = match routes.way(&back) {
+            Ok(Way::Out(interface)) => interface == *incoming,
+            Ok(Way::Local) => incoming == "lo",
+            Ok(_) | Err(_) => false,
+        };
+        if same { Ok(Leads::By(incoming.clone())) } else { Err(unknown()) }
+    }
+
+    fn type_of_the_real(&self, flags: u32) -> Result<Bits, Doubt> {
+        let kind = match (flags & (SADDR | DADDR), self.view.hook(), self.view.incoming()) {
+            (_, Hook::Input | Hook::Forward | Hook::Prerouting, Interface::Named(name)) if name == "lo" => LOCAL,
+            (SADDR, Hook::Input | Hook::Forward | Hook::Prerouting, _) => UNICAST,
+            (DADDR, Hook::Input, _) => LOCAL,
+            (DADDR, Hook::Forward, _) => UNICAST,
+            _ => return Err(unknown()),
+        };
+        Ok(Bits::host_u32(kind, u32::MAX))
+    }
+
+    fn leads_of_the_real(&self, flags: u32) -> Result<Leads, Doubt> {
+        match (self.view.hook(), self.view.incoming()) {
+            _ if flags & (SADDR | DADDR | OIF) != SADDR => Err(unknown()),
+            (Hook::Input | Hook::Forward, Interface::Named(name)) if name == "lo" => Ok(Leads::Nowhere),
+            (Hook::Input | Hook::Forward | Hook::Prerouting, Interface::Named(name)) => Ok(Leads::By(name.clone())),
+            _ => Err(unknown()),
+        }
+    }
+}
+
+fn unknown() -> Doubt {
+    "what the routing says of the packet is not known".into()
+}
