@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use support::attack::craft::Speech;
 use support::attack::real::{ATTACKER, connects, datagram, frame, hold_back_answers};
-use support::attack::repairs::take_away;
+use support::attack::repairs::{REPAIRS, take_away};
 use support::engine::setting::Setting;
 use support::engine::{Container, Engine};
 use support::frames::Written;
@@ -100,7 +100,7 @@ impl Beside {
             self.lab.write_policy("policy.yaml", policy);
             self.lab.palisade("policy.yaml", &["apply"]).success();
             if !as_they_are {
-                take_away(&self.lab.host);
+                take_away(&self.lab.host, REPAIRS);
             }
             output(self.lab.host.command("conntrack").arg("-F")).success();
         };

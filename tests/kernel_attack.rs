@@ -5,6 +5,7 @@ mod support;
 use std::net::IpAddr;
 use support::attack::craft::{Speech, discovery, host_sends, message, send, send_to, tcp};
 use support::attack::denied::about_v6;
+use support::attack::repairs::{REPAIRS, take_away};
 use support::attack::who::{C1, C2, DOCKER0, FAR, HOST, Place, ROUTER, STRANGER};
 use support::attack::{Stage, Step};
 use support::frame::{Shape, about};
@@ -19,7 +20,7 @@ services:
 /// Tries it without the rules that keep it out, then with them: whether it gets in.
 fn without_and_with(stage: &Stage, attack: impl Fn(&Stage) -> bool) -> [bool; 2] {
     stage.apply(POLICY);
-    stage.without_repairs();
+    take_away(&stage.lab.host, REPAIRS);
     stage.forget();
     let without = attack(stage);
     stage.apply(POLICY);
@@ -145,6 +146,6 @@ fn a_container_that_advertises_itself_becomes_no_router_of_the_host() {
     // Rules first: what was learnt stays.
     stage.apply(POLICY);
     assert!(!advertised(&stage));
-    stage.without_repairs();
+    take_away(&stage.lab.host, REPAIRS);
     assert!(advertised(&stage));
 }

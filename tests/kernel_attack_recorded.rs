@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 use support::attack::craft::Speech;
 use support::attack::real::{connects, datagram, frame, hold_back_answers};
-use support::attack::repairs::take_away;
+use support::attack::repairs::{PUBLISHED, REPAIRS, take_away};
 use support::frames::Written;
 use support::lab::{CLIENT, HOST, OUT};
 use support::namespace::{Namespace, output};
@@ -22,6 +22,7 @@ const PAIRS: [(&str, &str); 2] = [("w1", "w0"), ("six6", "seven6")];
 struct Attack {
     name: &'static str,
     policy: &'static str,
+    taken_away: &'static [&'static str],
     gets_in: fn(&Replay, bool, Duration) -> bool,
 }
 
@@ -29,21 +30,25 @@ const ATTACKS: [Attack; 4] = [
     Attack {
         name: "a container forges the host's address, and the outside answers to a port that is shut",
         policy: "version: 1\n",
+        taken_away: REPAIRS,
         gets_in: answers_a_forgery,
     },
     Attack {
         name: "a container that may open nothing to the outside sends itself what it then answers",
         policy: "version: 1\ncontainers: { outgoing: deny }\n",
+        taken_away: REPAIRS,
         gets_in: answers_itself,
     },
     Attack {
         name: "a port is published behind a bridge that the policy does not name, and routing is allowed",
         policy: "version: 1\ndefaults: { forward: allow }\ncontainers: { interfaces: elsewhere0 }\n",
+        taken_away: PUBLISHED,
         gets_in: asks_for_a_published_port,
     },
     Attack {
         name: "somebody on the wire sends as a container, to a service for private networks",
         policy: "version: 1\nservices: { inner: { ports: 7000/udp, from: private } }\n",
+        taken_away: REPAIRS,
         gets_in: claims_to_be_a_container,
     },
 ];
@@ -132,7 +137,7 @@ fn every_attack_is_shut_out(recording: &str) {
         replay.lab.write_policy("policy.yaml", attack.policy);
         replay.lab.palisade("policy.yaml", &["apply"]).success();
         let with = tried(&attack, [SILENCE; 2]);
-        take_away(&replay.lab.host);
+        take_away(&replay.lab.host, attack.taken_away);
         (attack.name, tried(&attack, opened(&attack).map(|open| if open { PATIENCE } else { SILENCE })), with)
     });
     assert_eq!(alone, ATTACKS.map(|attack| (attack.name, [true; 2])));

@@ -5,6 +5,7 @@ mod support;
 use std::collections::BTreeSet;
 use support::attack::denied::denied;
 use support::attack::needed::needed;
+use support::attack::repairs::{PUBLISHED, REPAIRS, take_away};
 use support::attack::rows::{Row, Setting};
 use support::attack::{ENGINE, Stage};
 
@@ -58,7 +59,10 @@ fn what_must_not_get_in_does_not_and_what_must_does() {
         assert_same(&arrived(&stage, &all), &names(&all), &format!("{setting:?}, without palisade"));
         stage.apply(&setting.policy());
         assert_same(&arrived(&stage, &all), &names(&needed), &format!("{setting:?}"));
-        stage.without_repairs();
+        take_away(&stage.lab.host, REPAIRS);
+        if setting == Setting::Forwarding {
+            take_away(&stage.lab.host, PUBLISHED);
+        }
         assert_same(
             &arrived(&stage, &mended),
             &names(&mended),

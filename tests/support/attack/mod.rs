@@ -24,7 +24,6 @@ use super::lab::Lab;
 use super::namespace::{Namespace, output};
 use super::tap::{OwnStack, Tap, cookie, cookie_of, mac_text, stay_on_one_processor};
 use super::wire::QUIET;
-use repairs::take_away;
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
 use who::{BR_APP, C1, C2, C3, DOCKER0, GUEST, HOST, HOST_UPLINK, LAN, MYBR0, Place, ROUTER, STRANGER, TRUSTED, Who};
@@ -175,12 +174,6 @@ impl Stage {
     /// Takes palisade's table away, if it is there.
     pub fn without_palisade(&self) {
         self.lab.host.nft_load("add table inet palisade\ndelete table inet palisade\n");
-    }
-
-    /// Takes the rules away that keep these attacks out.
-    #[track_caller]
-    pub fn without_repairs(&self) {
-        take_away(&self.lab.host);
     }
 
     /// Sends each of these once the frames of the one before have arrived, and gives the places where the last one did.

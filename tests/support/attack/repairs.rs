@@ -3,11 +3,14 @@
 use crate::support::namespace::{Namespace, output};
 
 /// What the comments say of rules that keep out what connection tracking and the policy's services would let in.
-pub const REPAIRS: &[&str] = &[];
+pub const REPAIRS: &[&str] =
+    &["nobody else has an address of this machine", "what would change routes and addresses"];
+/// The rule that asks the services for ports that are published behind a bridge without a name.
+pub const PUBLISHED: &[&str] = &["a published port obeys the services"];
 
-/// Deletes them where the policy has them, and has what is related to a connection let in whatever it is.
+/// Deletes these, which the policy must have, and has what is related to a connection let in whatever it is.
 #[track_caller]
-pub fn take_away(host: &Namespace) {
+pub fn take_away(host: &Namespace, repairs: &[&str]) {
     let listing = output(host.command("nft").args(["--handle", "list", "table", "inet", "palisade"])).success();
     let mut chain = "";
     let mut changes = String::new();
@@ -16,9 +19,12 @@ pub fn take_away(host: &Namespace) {
             chain = name.split(' ').next().unwrap_or(name);
         }
         let is_one = |sentence: &&str| line.contains(&format!("comment \"palisade: {sentence}"));
-        if let Some((_, handle)) = line.rsplit_once("# handle ").filter(|_| REPAIRS.iter().any(is_one)) {
+        if let Some((_, handle)) = line.rsplit_once("# handle ").filter(|_| repairs.iter().any(is_one)) {
             changes += &format!("delete rule inet palisade {chain} handle {handle}\n");
         }
+    }
+    for sentence in repairs {
+        assert!(listing.contains(&format!("palisade: {sentence}")), "no rule says {sentence:?}:\n{listing}");
     }
     for chain in ["filter-input", "filter-forward"] {
         changes += &format!("insert rule inet palisade {chain} ct state related accept\n");

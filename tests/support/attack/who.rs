@@ -39,9 +39,10 @@ impl Who {
         self.addresses[usize::from(six)]
     }
 
-    /// Its address of one link.
+    /// Its address on its link, as the kernel makes it of the link address.
     pub fn link_local(&self) -> IpAddr {
-        IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, u16::from_be_bytes([self.mac[4], self.mac[5]])))
+        let last = u16::from_be_bytes([self.mac[4], self.mac[5]]);
+        IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0xff, 0xfe00, last))
     }
 }
 
