@@ -16,6 +16,7 @@ pub fn denied() -> Rows {
     rows.mended = true;
     answers_to_forged_packets(&mut rows);
     answers_of_the_forger(&mut rows);
+    rows.setting = Setting::Forwarding;
     answers_to_what_was_routed(&mut rows);
     answers_that_a_container_gave_itself(&mut rows);
     answers_by_a_published_port(&mut rows);
@@ -29,6 +30,8 @@ pub fn denied() -> Rows {
     published_ports_that_are_shut(&mut rows);
     odd_flags(&mut rows);
     neighbours_from_afar(&mut rows);
+    messages_that_nobody_needs(&mut rows);
+    answers_to_what_was_routed(&mut rows);
     rows
 }
 
@@ -112,9 +115,8 @@ fn answers_of_the_forger(rows: &mut Rows) {
     }
 }
 
-/// Where routing is allowed, whoever is routed may forge.
+/// Where routing is allowed, whoever is routed may forge; elsewhere, the default stops it.
 fn answers_to_what_was_routed(rows: &mut Rows) {
-    rows.setting = Setting::Forwarding;
     for speech in [Speech::Tcp, Speech::Udp, Speech::Ping] {
         for (from, to) in [(GUEST, STRANGER), (STRANGER, LAN), (LAN, STRANGER)] {
             let port = rows.port();
@@ -445,6 +447,23 @@ fn neighbours_from_afar(rows: &mut Rows) {
                 ..discovery(from.address(true), from.place.host().address(true), kind, rest)
             };
             rows.add(format!("{what} by {}, from afar", from.name), Place::Host, [send(from, said)]);
+        }
+    }
+}
+
+/// ICMP that asks for more than a server tells, or tells what it does not ask for.
+fn messages_that_nobody_needs(rows: &mut Rows) {
+    let kinds: [&[u8]; 2] =
+        [&[4, 5, 9, 10, 13, 15, 17, 40], &[100, 137, 138, 139, 140, 141, 142, 144, 146, 148, 151, 153, 155, 200]];
+    for six in both() {
+        for kind in kinds[usize::from(six)] {
+            for from in [ROUTER, LAN, C1] {
+                let to = from.place.host().address(six);
+                let source = if six { from.link_local() } else { from.address(six) };
+                let said = Written { hop_limit: 255, ..message(source, to, *kind, 0, vec![0; 20]) };
+                let name = format!("ICMP {kind} over {} from {}", version(six), from.name);
+                rows.add(name, Place::Host, [send(from, said)]);
+            }
         }
     }
 }

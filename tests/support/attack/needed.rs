@@ -237,6 +237,10 @@ fn services(rows: &mut Rows) {
                 rows.add(name, at, [send(from, asked).shaped(shape.clone())]);
             }
         }
+        for from in [STRANGER, FAR, LAN, C1] {
+            let asked = Speech::Ping.first((from.address(six), rows.port()), (from.place.host().address(six), 0));
+            rows.add(format!("ping of {} over {}", from.name, version(six)), Place::Host, [send(from, asked)]);
+        }
         // Two uplinks, and routes that are not the same both ways.
         for (by, whose, to) in
             [(LAN, LAN, HOST_UPLINK), (LAN, LAN, HOST), (LAN, FAR, HOST), (LAN, TRUSTED, HOST), (STRANGER, LAN, HOST)]
