@@ -1,7 +1,7 @@
 //! What is loaded at boot when there is neither a policy nor a ruleset to fall back on: everything that comes in is
 //! denied but SSH, so that whoever repairs it can.
 
-use crate::facts::{MAX_POLICY, read_trusted};
+use crate::facts::{Kernel, MAX_POLICY, read_trusted};
 use crate::ports::{Ports, Transport};
 use crate::resolve::{Peers, Rate, Resolved, Service};
 use crate::ruleset::{Addresses, LimitUnit};
@@ -35,6 +35,8 @@ pub fn lockdown(ports: &BTreeSet<u16>) -> Resolved {
         file: FILE.to_owned(),
         log_denied: Some(Rate { count: 10, unit: LimitUnit::Minute, line: None }),
         services: BTreeMap::from([("ssh".to_owned(), ssh)]),
+        // Nothing is tried where there is nothing to fall back on.
+        kernel: Kernel::OLDEST,
         ..Resolved::default()
     }
 }

@@ -112,18 +112,32 @@ fn trace_one(expr: &Expr) -> String {
             let (sreg, dreg) = (sreg.number(), dreg.number());
             format!("bitwise reg {dreg} = ( reg {sreg} & {} ) ^ {}", words(mask), words(xor))
         }
-        Expr::Lookup { set, sreg, dreg, .. } => {
+        Expr::Lookup { set, sreg, dreg, inverted } => {
             let set = match set {
                 SetRef::Named(name) => name,
                 SetRef::Anonymous(set) if set.spec.value.is_some() => "__map%d",
                 SetRef::Anonymous(_) => "__set%d",
             };
             let dreg = dreg.map_or(String::new(), |dreg| format!(" dreg {}", dreg.number()));
-            format!("lookup reg {} set {set}{dreg}", sreg.number())
+            let inverted = if *inverted { " 0x1" } else { "" };
+            format!("lookup reg {} set {set}{dreg}{inverted}", sreg.number())
         }
         Expr::Dynset { set, sreg_key, exprs, .. } => {
             let inner: Vec<String> = exprs.iter().map(|expr| format!("[ {} ]", trace_one(expr))).collect();
             format!("dynset update reg_key {} set {set} expr {}", sreg_key.number(), inner.join(" "))
+        }
+        Expr::Fib { result, flags, dreg } => {
+            let fields: Vec<&str> = [(1, "saddr"), (2, "daddr"), (8, "iif")]
+                .into_iter()
+                .filter_map(|(bit, name)| (flags & bit != 0).then_some(name))
+                .collect();
+            let result = match result {
+                FibResult::Oif => "oif",
+                FibResult::OifName => "oifname",
+                FibResult::Type => "type",
+            };
+            let present = if flags & fib_flags::PRESENT != 0 { " present" } else { "" };
+            format!("fib {} {result}{present} => reg {}", fields.join(" . "), dreg.number())
         }
         Expr::Verdict(Verdict::Jump(chain)) => format!("immediate reg 0 jump -> {chain}"),
         Expr::Verdict(Verdict::Goto(chain)) => format!("immediate reg 0 goto -> {chain}"),

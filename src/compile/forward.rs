@@ -14,7 +14,7 @@ impl Compiler<'_> {
     /// owner.
     pub(super) fn forward(&mut self) {
         let mut rules = vec![self.accept_replies()];
-        rules.extend(self.own_address_passes());
+        rules.extend(self.check_own_in_forward());
         rules.push(self.accept_errors());
         self.published();
         if self.has_containers() {
@@ -22,6 +22,7 @@ impl Compiler<'_> {
             let from = self.says("what containers send", Origin::BuiltIn);
             rules.push(when().iifname_in(CONTAINERS).goto("from-containers").because(from));
         }
+        rules.extend(self.check_others_in_forward());
         // Whichever interface it leaves by: a bridge that the policy does not name publishes ports, too.
         rules.push(self.translated_are_published());
         if self.has_containers() {
@@ -62,7 +63,8 @@ impl Compiler<'_> {
     /// their engine lets it.
     fn containers_send(&mut self) {
         let containers = &self.policy.containers;
-        let mut rules = vec![self.stay_shut()];
+        let mut rules: Vec<_> = self.check_sources_of_containers().into_iter().collect();
+        rules.push(self.stay_shut());
         if containers.host == Action::Deny {
             rules.push(self.translated_are_published());
         }

@@ -38,6 +38,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The priority of base chains on the `raw` level: before connection tracking (`NF_IP_PRI_RAW`).
 const PRIORITY_RAW: i32 = -300;
 
+/// On the `mangle` level: behind connection tracking, before destinations are translated (`NF_IP_PRI_MANGLE`).
+const PRIORITY_AFTER_CONNTRACK: i32 = -150;
+
 /// One before `filter` (`NF_IP_PRI_FILTER`): palisade denies before engines and other firewalls accept.
 const PRIORITY_BEFORE_FILTER: i32 = -1;
 
@@ -52,6 +55,7 @@ pub fn compile(resolved: &Resolved) -> Ruleset {
     compiler.revoked();
     compiler.drop_blocked();
     compiler.related();
+    compiler.origins();
     compiler.services();
     compiler.input();
     compiler.forward();
@@ -124,7 +128,8 @@ impl<'a> Compiler<'a> {
 
     fn input(&mut self) {
         let incoming = self.policy.defaults.incoming;
-        let mut rules = vec![self.accept_replies(), self.accept_loopback(), self.own_address_comes_in()];
+        let mut rules = vec![self.accept_replies(), self.accept_loopback()];
+        rules.extend(self.check_sources_of_input());
         rules.push(self.accept_errors());
         rules.extend(self.goto_invalid(incoming));
         rules.push(self.guard_routes());

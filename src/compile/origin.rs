@@ -1,14 +1,29 @@
 //! Packets whose source is not theirs, and packets that would change this machine's routes.
 //!
 //! Conntrack believes the first packet of a connection: an entry from this machine's port 9000 to a stranger, made by a
-//! forged packet, makes replies of what the stranger sends to port 9000, and replies are accepted first. So who forges a
-//! source must not make an entry. Only packets that belong to no connection yet are asked.
+//! forged packet, makes replies of what the stranger sends to port 9000, and replies are accepted first. So a forged packet
+//! must not make an entry. What belongs to a connection has been asked when that began; all else is asked here:
+//!
+//! | source | dropped where |
+//! |---|---|
+//! | an address of this machine | it does not come by the loopback |
+//! | an address that routes to containers | it comes in by another interface than the one that it routes to |
+//! | of a container: one that does not route back to it | it would leave to the outside; and between containers where they may send nothing out, or where `reverse_path` is strict |
+//! | any that does not route back by where it came in | `reverse_path` is strict |
+//!
+//! A bridge without an address (Docker's `isolated` networks) has no route to its containers. What these send to each other
+//! passes here where `bridge-nf-call-iptables` is set, and can't be told from what is forged: it is let through where
+//! containers send freely, and nowhere else.
+//!
+//! Older kernels answer some of these questions at the prerouting hook alone ([`Kernel`](crate::facts::Kernel)). There they
+//! are asked in a chain of their own, behind connection tracking, which costs each packet of a connection one more rule.
 
-use super::Compiler;
 use super::forward::CONTAINERS;
-use super::statement::{Origin, Version, when};
-use crate::ruleset::Rule;
+use super::statement::{Origin, Statement, Version, when};
+use super::{Compiler, PRIORITY_AFTER_CONNTRACK};
+use crate::resolve::{Action, ReversePath};
 use crate::ruleset::address_type::{LOCAL, MULTICAST};
+use crate::ruleset::{Hook, Policy, Rule, ct_state};
 
 /// RFC 792.
 const REDIRECT: u8 = 5;
@@ -17,22 +32,190 @@ const ROUTER_ADVERTISEMENT: u8 = 134;
 /// RFC 4861: redirect.
 const REDIRECT_V6: u8 = 137;
 
+/// The chain of sources that route to containers.
+const CONTAINER_SOURCES: &str = "container-sources";
+/// The chain of what containers send from sources that don't route back to them.
+const FORGED: &str = "forged";
+/// The chain of sources that don't route back by where they came in.
+const UNROUTABLE: &str = "unroutable";
+
 impl Compiler<'_> {
-    /// For filter-input, behind what comes by the loopback. What this machine sends to a group or to all of a network it
-    /// hears itself, by the interface that it left by (mDNS, VRRP); so only what is sent to one of its addresses is asked.
-    pub(super) fn own_address_comes_in(&self) -> Rule {
-        let comment = self.says("nobody else has an address of this machine", Origin::BuiltIn);
-        when().source_type(LOCAL).destination_type(LOCAL).counter().drop().because(comment)
+    /// The chains that the rules below lead to; and on older kernels the base chain that asks.
+    pub(super) fn origins(&mut self) {
+        if self.has_containers() {
+            self.container_sources();
+            self.forged();
+        }
+        if self.is_strict() {
+            self.unroutable();
+        }
+        self.ask_early();
     }
 
-    /// For filter-forward. What this machine sends to a group passes there where it routes multicast. A link-local address is
-    /// one of an interface: the first rule would ask the port of a bridge instead of the bridge.
-    pub(super) fn own_address_passes(&self) -> [Rule; 2] {
-        let comment = || self.says("nobody else has an address of this machine", Origin::BuiltIn);
+    fn is_strict(&self) -> bool {
+        self.policy.defaults.reverse_path == ReversePath::Strict
+    }
+
+    fn ask_early(&mut self) {
+        let kernel = self.policy.kernel;
+        let mut rules = Vec::new();
+        if self.has_containers() && !kernel.routes_at_all_hooks {
+            rules.push(self.goes_to_containers_elsewhere());
+        }
+        if !kernel.return_path_at_all_hooks {
+            if self.has_containers() && self.containers_are_closed() {
+                rules.push(self.does_not_route_back(when().iifname_in(CONTAINERS)));
+            }
+            if self.is_strict() {
+                rules.push(self.has_no_way_back());
+            }
+        }
+        if !rules.is_empty() {
+            rules.splice(0..0, [self.accept_replies(), self.accept_loopback()]);
+            let comment = "sources, as this kernel can be asked for them";
+            let priority = PRIORITY_AFTER_CONNTRACK;
+            self.base_chain("filter-sources", Hook::Prerouting, priority, Policy::Accept, comment, rules);
+        }
+    }
+
+    /// For filter-input, behind what comes by the loopback. What this machine sends to a group or to all of a network it
+    /// hears itself, by the interface that it left by (mDNS, VRRP); so only what is sent to one of its addresses is asked.
+    pub(super) fn check_sources_of_input(&self) -> Vec<Rule> {
+        let kernel = self.policy.kernel;
+        let mut rules = vec![self.own_address(when().source_type(LOCAL).destination_type(LOCAL))];
+        rules.extend(self.loopback_addresses());
+        if self.has_containers() && kernel.routes_at_all_hooks {
+            rules.push(self.goes_to_containers_elsewhere());
+        }
+        if self.is_strict() && kernel.return_path_at_all_hooks {
+            rules.push(self.has_no_way_back());
+        }
+        rules
+    }
+
+    /// For filter-forward, before everything that is accepted. What this machine sends to a group passes there where it
+    /// routes multicast. A link-local address is one of an interface: the first rule asks the port of a bridge, not the
+    /// bridge.
+    pub(super) fn check_own_in_forward(&self) -> [Rule; 2] {
         [
-            when().source_type(LOCAL).destination_type_is_not(MULTICAST).counter().drop().because(comment()),
-            when().source_is_link_local().source_type_here(LOCAL).counter().drop().because(comment()),
+            self.own_address(when().source_type(LOCAL).destination_type_is_not(MULTICAST)),
+            self.own_address(when().source_is_link_local().source_type_here(LOCAL)),
         ]
+    }
+
+    /// For filter-forward, behind what containers send.
+    pub(super) fn check_others_in_forward(&self) -> Vec<Rule> {
+        let kernel = self.policy.kernel;
+        let mut rules = Vec::new();
+        if self.has_containers() && kernel.routes_at_all_hooks {
+            let comment = self.says("a container's address comes from its bridge alone", Origin::BuiltIn);
+            rules.push(self.routes_to_containers().counter().drop().because(comment));
+        }
+        if self.is_strict() && kernel.return_path_at_all_hooks {
+            rules.push(self.has_no_way_back());
+        }
+        rules
+    }
+
+    /// For from-containers, before everything else.
+    pub(super) fn check_sources_of_containers(&self) -> Option<Rule> {
+        self.policy.kernel.return_path_at_all_hooks.then(|| self.does_not_route_back(when()))
+    }
+
+    fn own_address(&self, statement: Statement) -> Rule {
+        let comment = self.says("nobody else has an address of this machine", Origin::BuiltIn);
+        statement.counter().drop().because(comment)
+    }
+
+    /// 127.0.0.0/8 comes from the wire where `route_localnet` is on. Sources are asked for in [`own_address`]
+    /// (Self::own_address), and by [`guard_routes`](Self::guard_routes) where they are sent to all. `::1` no kernel routes.
+    fn loopback_addresses(&self) -> [Rule; 2] {
+        let comment = || self.says("this machine's loopback is not for others", Origin::BuiltIn);
+        [
+            when().original_destination_is_loopback().counter().drop().because(comment()),
+            when()
+                .ct_state(&[ct_state::INVALID, ct_state::UNTRACKED])
+                .destination_is_loopback()
+                .counter()
+                .drop()
+                .because(comment()),
+        ]
+    }
+
+    /// `fib saddr oifname { "docker0", "br-*" }`: a set of its own, since nft 1.0.6 finds that it is of another type than
+    /// `containers-if`.
+    fn routes_to_containers(&self) -> Statement {
+        when().source_routes_to(&self.policy.containers.interfaces)
+    }
+
+    fn goes_to_containers_elsewhere(&self) -> Rule {
+        let comment = self.says("sources that are containers' addresses", Origin::BuiltIn);
+        self.routes_to_containers().jump(CONTAINER_SOURCES).because(comment)
+    }
+
+    fn container_sources(&mut self) {
+        let comment = self.says("a container's address comes from its bridge alone", Origin::BuiltIn);
+        let mut rules = vec![when().iifname_not_in(CONTAINERS).counter().drop().because(comment)];
+        let comment = self.says("no container has another's address", Origin::BuiltIn);
+        rules.push(when().no_return_path().counter().drop().because(comment));
+        let comment = self.says("sources that are containers' addresses", Origin::BuiltIn);
+        self.chain(CONTAINER_SOURCES, comment, rules);
+    }
+
+    /// Whether nothing may pass whose source does not route back to the container that sends it.
+    fn containers_are_closed(&self) -> bool {
+        self.policy.containers.outgoing != Action::Allow || self.is_strict()
+    }
+
+    /// Only what makes an entry: neighbour discovery is not tracked, and its sources may be `::`.
+    fn does_not_route_back(&self, statement: Statement) -> Rule {
+        let comment = self.says("a container's source that does not route back to it", Origin::BuiltIn);
+        let states = [ct_state::NEW, ct_state::RELATED];
+        statement.ct_state(&states).no_return_path().jump(FORGED).because(comment)
+    }
+
+    fn forged(&mut self) {
+        let link_local = self.says("an address of the link, which is routed nowhere", Origin::BuiltIn);
+        let mut rules = vec![when().source_is_link_local().go_back().because(link_local)];
+        if self.containers_are_closed() {
+            let comment = self.says("not this container's address", Origin::BuiltIn);
+            rules.push(when().counter().drop().because(comment));
+        } else {
+            let comment = self.says("nothing goes out with another's address", Origin::BuiltIn);
+            rules.push(when().oifname_not_in(CONTAINERS).counter().drop().because(comment));
+            if self.policy.kernel.routes_at_all_hooks {
+                let comment = self.says("no container has another's address", Origin::BuiltIn);
+                rules.push(self.routes_to_containers().counter().drop().because(comment));
+            }
+        }
+        let comment = self.says("a container's source that does not route back to it", Origin::BuiltIn);
+        self.chain(FORGED, comment, rules);
+    }
+
+    fn has_no_way_back(&self) -> Rule {
+        let line = Origin::Line(self.policy.default_lines.reverse_path);
+        let comment = self.says("sources that don't route back by where they came in", line);
+        when().no_return_path().jump(UNROUTABLE).because(comment)
+    }
+
+    /// This machine's own are asked for elsewhere, and are heard again where they were sent to a group; who has no address
+    /// yet, and who gives one, has no route.
+    fn unroutable(&mut self) {
+        let line = Origin::Line(self.policy.default_lines.reverse_path);
+        let own = self.says("what this machine sends to all", Origin::BuiltIn);
+        let nobody = self.says("has no address yet", Origin::BuiltIn);
+        let link_local = self.says("an address of the link", Origin::BuiltIn);
+        let dhcp = self.says("DHCP answers", Origin::BuiltIn);
+        let comment = self.says("routes back by another interface", line);
+        let rules = vec![
+            when().source_type(LOCAL).go_back().because(own),
+            when().source_is_unspecified().go_back().because(nobody),
+            when().source_is_link_local().go_back().because(link_local),
+            when().version(Version::V4).udp_ports(67, 68).go_back().because(dhcp),
+            when().counter().drop().because(comment),
+        ];
+        let comment = self.says("sources that don't route back by where they came in", line);
+        self.chain(UNROUTABLE, comment, rules);
     }
 
     /// For filter-input: asked of all but TCP, which never carries any of it.
@@ -53,6 +236,8 @@ impl Compiler<'_> {
                 from_containers.map(|statement| statement.iifname_in(CONTAINERS).counter().drop().because(comment()));
             rules.extend(drop);
         }
+        let comment = self.says("this machine's loopback is not for others", Origin::BuiltIn);
+        rules.push(when().source_is_loopback().counter().drop().because(comment));
         let comment = self.says("what would change routes and addresses", Origin::BuiltIn);
         self.chain("routes", comment.clone(), rules);
         when().l4proto_is_not(6).jump("routes").because(comment)

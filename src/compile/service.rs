@@ -5,11 +5,19 @@ use super::forward::CONTAINERS;
 use super::peers::{Alternatives, Match};
 use super::statement::{Origin, Version, when};
 use crate::resolve::{Action, Line, Rate, Service};
-use crate::ruleset::{DYNAMIC_SIZE, Elements, Rule, Set, SetFlags, SetSpec};
+use crate::ruleset::{DYNAMIC_SIZE, Elements, LimitUnit, Rule, Set, SetFlags, SetSpec};
 
-/// How many source addresses a limit remembers. When it is full further sources are not limited: whoever can send
-/// from more addresses than this must not be able to shut out the rest.
+/// How many sources a limit remembers: addresses of IPv4, /64 networks of IPv6, since one host has as many addresses of
+/// its network as it likes.
 const LIMIT_SOURCES: u32 = DYNAMIC_SIZE;
+
+/// When a limit remembers no more, all sources that it does not know share a bucket that is so many times as large. Whoever
+/// invents enough sources to fill it then wins as much as this many addresses would give him, and can hold up those who come
+/// from a new address; who is remembered already keeps a bucket of his own.
+const SHARED: u32 = 20;
+
+/// How often connections are logged of a service that says `log: true`: nobody may fill the disk by opening connections.
+const LOGGED: Rate = Rate { count: 10, unit: LimitUnit::Second, line: None };
 
 impl Compiler<'_> {
     pub(super) fn services(&mut self) {
@@ -95,21 +103,21 @@ impl Compiler<'_> {
         let mut rules = Vec::new();
         if let Some(rate) = service.limit {
             for version in Version::ALL {
-                let comment = self
-                    .says(&format!("{name}: more than {} from one address", words(rate)), Origin::Line(rate.line));
-                rules.push(
-                    when()
-                        .source_exceeds(version, &limit_set(name, version), rate)
-                        .counter()
-                        .go_back()
-                        .because(comment),
-                );
+                let (set, line) = (limit_set(name, version), Origin::Line(rate.line));
+                let from = if version == Version::V4 { "one address" } else { "one /64" };
+                let comment = self.says(&format!("{name}: more than {} from {from}", words(rate)), line);
+                rules.push(when().source_exceeds(version, &set, rate).counter().go_back().because(comment));
+                let shared = Rate { count: rate.count.saturating_mul(SHARED), ..rate };
+                let comment =
+                    self.says(&format!("{name}: more than {} from all who find {set} full", words(shared)), line);
+                let uncounted = when().source_is_not_counted(version, &set).exceeds(shared);
+                rules.push(uncounted.counter().go_back().because(comment));
             }
         }
         if service.log {
             let comment =
                 self.says(&format!("{name}: each new connection is logged"), Origin::Line(Some(service.line)));
-            rules.push(when().log(&format!("palisade allowed {name}: ")).because(comment));
+            rules.push(when().limited(LOGGED).log(&format!("palisade allowed {name}: ")).because(comment));
         }
         let who = if service.from.any { "from anyone" } else { "from who may reach it" };
         let comment = self.says(&format!("{} {who}", title(name, service)), Origin::Line(line));

@@ -141,6 +141,19 @@ impl Statement {
         self.fib(FibResult::Type, fib_flags::DADDR).cmp(Cmp::Neq, &kind.to_ne_bytes())
     }
 
+    /// `fib saddr . iif oif missing`: what is sent to the source would not leave by where this came in.
+    pub(super) fn no_return_path(self) -> Self {
+        self.fib(FibResult::Oif, fib_flags::SADDR | fib_flags::IIF | fib_flags::PRESENT).cmp(Cmp::Eq, &[0])
+    }
+
+    /// `fib saddr oifname { "docker0", "br-*" }`: what is sent to the source would leave by one of these.
+    pub(super) fn source_routes_to<'a>(self, interfaces: impl IntoIterator<Item = &'a Interface> + Clone) -> Self {
+        let elements = interface_elements(interfaces);
+        let spec = SetSpec::new(KeyType::IFNAME, SetFlags::CONSTANT.with(SetFlags::INTERVAL));
+        let set = SetRef::Anonymous(Box::new(Set { spec, elements: elements.into() }));
+        self.fib(FibResult::OifName, fib_flags::SADDR).lookup(set, None, false)
+    }
+
     /// `iifname "lo"`
     pub(super) fn iifname_is(self, name: &str) -> Self {
         self.meta(MetaKey::Iifname).cmp(Cmp::Eq, &padded(name, 0))
@@ -159,6 +172,11 @@ impl Statement {
     /// `iifname != @ssh.on`
     pub(super) fn iifname_not_in(self, set: &str) -> Self {
         self.meta(MetaKey::Iifname).lookup(SetRef::Named(set.to_owned()), None, true)
+    }
+
+    /// `oifname != @containers-if`
+    pub(super) fn oifname_not_in(self, set: &str) -> Self {
+        self.meta(MetaKey::Oifname).lookup(SetRef::Named(set.to_owned()), None, true)
     }
 
     /// `oifname @containers-if`
@@ -200,6 +218,21 @@ impl Statement {
             .source(Version::V6)
             .masked(filled(network(0xffc0, 0)))
             .cmp(Cmp::Eq, &filled(network(0xfe80, 0)))
+    }
+
+    /// `ip6 saddr ::`
+    pub(super) fn source_is_unspecified(self) -> Self {
+        self.version(Version::V6).source(Version::V6).cmp(Cmp::Eq, &[0; 16])
+    }
+
+    /// `ip saddr 127.0.0.0/8`
+    pub(super) fn source_is_loopback(self) -> Self {
+        self.version(Version::V4).payload(PayloadBase::Network, 12, 1).cmp(Cmp::Eq, &[127])
+    }
+
+    /// `ip daddr 127.0.0.0/8`
+    pub(super) fn destination_is_loopback(self) -> Self {
+        self.version(Version::V4).payload(PayloadBase::Network, 16, 1).cmp(Cmp::Eq, &[127])
     }
 
     /// `ip6 hoplimit 255`: sent by a neighbour, since every router takes one off.
@@ -304,16 +337,35 @@ impl Statement {
         self.meta(MetaKey::L4proto).lookup(SetRef::Named(map.to_owned()), Some(Register::Verdict), false)
     }
 
+    /// `ip saddr`, `ip6 saddr & ffff:ffff:ffff:ffff::`: whom a limit counts.
+    fn counted_source(self, version: Version) -> Self {
+        let source = self.version(version).source(version);
+        match version {
+            Version::V4 => source,
+            Version::V6 => source.masked([[0xff; 8], [0; 8]].concat()),
+        }
+    }
+
     /// `update @ssh.limit-v4 { ip saddr limit rate over 6/minute burst 6 packets }`: goes on for what exceeds the rate.
     pub(super) fn source_exceeds(self, version: Version, set: &str, rate: Rate) -> Self {
-        let limit = Limit { rate: rate.count.into(), unit: rate.unit, burst: rate.count, over: true };
-        self.version(version).source(version).add(Expr::Dynset {
+        self.counted_source(version).add(Expr::Dynset {
             set: set.to_owned(),
             op: DynsetOp::Update,
             sreg_key: Register::ONE,
             timeout_ms: 0,
-            exprs: vec![Expr::Limit(limit)],
+            exprs: vec![Expr::Limit(over(rate))],
         })
+    }
+
+    /// `ip saddr != @ssh.limit-v4`, behind a rule that adds it: the set was full. A lookup that finds an element would run
+    /// its limit once more; one that is met by there being none runs nothing.
+    pub(super) fn source_is_not_counted(self, version: Version, set: &str) -> Self {
+        self.counted_source(version).lookup(SetRef::Named(set.to_owned()), None, true)
+    }
+
+    /// `limit rate over 120/minute burst 120 packets`
+    pub(super) fn exceeds(self, rate: Rate) -> Self {
+        self.add(Expr::Limit(over(rate)))
     }
 
     /// `limit rate 10/minute`
@@ -374,6 +426,11 @@ impl Statement {
     pub(super) fn because(self, comment: String) -> Rule {
         Rule { exprs: self.0, comment: Some(comment) }
     }
+}
+
+/// A bucket that holds what comes back in one unit.
+fn over(rate: Rate) -> Limit {
+    Limit { rate: rate.count.into(), unit: rate.unit, burst: rate.count, over: true }
 }
 
 /// An anonymous set or map, as nft makes one of `{ ... }`.

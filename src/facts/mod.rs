@@ -4,6 +4,7 @@
 mod ancestors;
 mod dockerd;
 mod engines;
+mod kernel;
 mod legacy;
 mod listeners;
 mod lists;
@@ -18,6 +19,7 @@ mod users;
 pub use ancestors::Caller;
 pub use dockerd::{DockerOptions, docker_options};
 pub use engines::{EngineError, EngineKind, get, running_engines};
+pub use kernel::Kernel;
 pub use legacy::{legacy_tables, loaded_legacy_tables};
 pub use listeners::{Holder, Listener, listeners};
 pub use names::{ProtocolNames, ServiceNames};
@@ -47,6 +49,8 @@ pub struct Facts {
     pub protocols: Result<ProtocolNames, Refusal>,
     /// The files that the policy names, by the path as it was typed.
     pub files: BTreeMap<String, ListFile>,
+    /// What the kernel can be asked.
+    pub kernel: Kernel,
 }
 
 /// A file with one address, network or range a line.
@@ -61,12 +65,13 @@ pub struct ListFile {
 }
 
 impl Default for Facts {
-    /// A machine without any names or files.
+    /// A machine without any names or files, and with the newest kernel.
     fn default() -> Self {
         Self {
             services: Ok(ServiceNames::default()),
             protocols: Ok(ProtocolNames::default()),
             files: BTreeMap::new(),
+            kernel: Kernel::default(),
         }
     }
 }
@@ -74,7 +79,7 @@ impl Default for Facts {
 /// Reads what a policy needs; `folder` is the one that its relative paths begin in.
 #[must_use]
 pub fn gather(policy: &Policy, folder: &Path) -> Facts {
-    let mut facts = Facts::default();
+    let mut facts = Facts { kernel: Kernel::running(), ..Facts::default() };
     if policy.ports().any(|port| names_a_service(&port.value)) {
         facts.services = read_text(Path::new(SERVICES), MAX_POLICY).map(|text| ServiceNames::parse(&text));
     }

@@ -70,6 +70,8 @@ pub struct Defaults {
     pub forward: Given<Text>,
     /// Echo requests.
     pub ping: Given<Text>,
+    /// Whether a source has to be where its packets come from.
+    pub reverse_path: Given<Text>,
 }
 
 /// `containers`.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 pub const POLICY_KEYS: &[&str] =
     &["version", "defaults", "groups", "services", "block", "containers", "log", "expect"];
 /// The keys of `defaults`.
-pub const DEFAULTS_KEYS: &[&str] = &["incoming", "outgoing", "forward", "ping"];
+pub const DEFAULTS_KEYS: &[&str] = &["incoming", "outgoing", "forward", "ping", "reverse_path"];
 /// The keys of a service.
 pub const SERVICE_KEYS: &[&str] = &["ports", "from", "except", "to", "on", "limit", "log", "comment"];
 /// The keys of `log`.
@@ -104,6 +104,7 @@ impl Reader {
         defaults.outgoing = word("outgoing");
         defaults.forward = word("forward");
         defaults.ping = word("ping");
+        defaults.reverse_path = word("reverse_path");
     }
 
     fn containers(&mut self, node: &Node, containers: &mut Containers) {

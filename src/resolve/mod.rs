@@ -14,7 +14,7 @@ pub use crate::ports::{Ports, Transport};
 pub use list::{AddressList, ListReader};
 pub use resolved::{
     Action, ContainerLines, Containers, DefaultLines, Defaults, Expectation, Group, Interface, Line, Peers, Rate,
-    Resolved, Service,
+    Resolved, ReversePath, Service,
 };
 
 use crate::facts::Facts;
@@ -81,6 +81,7 @@ pub fn resolve(policy: &Policy, facts: &Facts) -> Result<Resolved, Vec<Diagnosti
         containers,
         log_denied,
         expectations,
+        kernel: facts.kernel,
     })
 }
 
@@ -105,6 +106,8 @@ fn resolve_defaults(typed: &policy::Defaults, problems: &mut Vec<Diagnostic>) ->
         outgoing: read("outgoing", &typed.outgoing, &verdicts, otherwise.outgoing),
         forward: read("forward", &typed.forward, &verdicts, otherwise.forward),
         ping: read("ping", &typed.ping, &verdicts[..2], otherwise.ping),
+        reverse_path: value(&typed.reverse_path, problems, |text| values::reverse_path(&text.value))
+            .unwrap_or(otherwise.reverse_path),
     }
 }
 
@@ -136,6 +139,7 @@ fn default_lines(typed: &policy::Defaults) -> DefaultLines {
         outgoing: line(&typed.outgoing),
         forward: line(&typed.forward),
         ping: line(&typed.ping),
+        reverse_path: line(&typed.reverse_path),
     }
 }
 

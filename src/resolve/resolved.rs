@@ -1,5 +1,6 @@
 //! What a policy means once every name has become a value: the input of [`compile`](crate::compile).
 
+use crate::facts::Kernel;
 use crate::policy::Span;
 use crate::ports::Ports;
 use crate::ruleset::{Addresses, LimitUnit};
@@ -29,6 +30,8 @@ pub struct Resolved {
     pub log_denied: Option<Rate>,
     /// What has to be true of all this; no rule is made of it.
     pub expectations: Vec<Expectation>,
+    /// What the kernel that the rules are for can be asked.
+    pub kernel: Kernel,
 }
 
 /// What happens to new connections that no line speaks of.
@@ -42,11 +45,19 @@ pub struct Defaults {
     pub forward: Action,
     /// Whether echo requests are answered: `Allow` or `Deny`.
     pub ping: Action,
+    /// Whether a source has to be where its packets come from.
+    pub reverse_path: ReversePath,
 }
 
 impl Default for Defaults {
     fn default() -> Self {
-        Self { incoming: Action::Deny, outgoing: Action::Allow, forward: Action::Deny, ping: Action::Allow }
+        Self {
+            incoming: Action::Deny,
+            outgoing: Action::Allow,
+            forward: Action::Deny,
+            ping: Action::Allow,
+            reverse_path: ReversePath::Off,
+        }
     }
 }
 
@@ -61,6 +72,8 @@ pub struct DefaultLines {
     pub forward: Option<Line>,
     /// Of `ping`.
     pub ping: Option<Line>,
+    /// Of `reverse_path`.
+    pub reverse_path: Option<Line>,
 }
 
 /// A default verdict.
@@ -72,6 +85,15 @@ pub enum Action {
     Deny,
     /// Refuse with a TCP reset or an ICMP error.
     Reject,
+}
+
+/// What is asked of a packet's source, beside that it is neither this machine's own nor a container's elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReversePath {
+    /// Nothing more.
+    Off,
+    /// Packets to it would leave by the interface that this one came in by.
+    Strict,
 }
 
 /// What containers may do.

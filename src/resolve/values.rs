@@ -1,6 +1,6 @@
 //! Names, words, rates, interfaces and comments.
 
-use super::{Action, Fault, Interface, Rate};
+use super::{Action, Fault, Interface, Rate, ReversePath};
 use crate::policy::{Text, is_invisible, list, nearest, quote};
 use crate::ruleset::LimitUnit;
 
@@ -62,6 +62,18 @@ pub(super) fn action(key: &str, text: &str, allowed: &[(&str, Action)]) -> Resul
         Some(meant) => fault.help(format!("did you mean `{meant}`?")),
         None => fault.help(format!("it is one of {}", list(words()))),
     })
+}
+
+/// Reads `reverse_path`.
+pub(super) fn reverse_path(text: &str) -> Result<ReversePath, Fault> {
+    match text {
+        "off" => Ok(ReversePath::Off),
+        "strict" => Ok(ReversePath::Strict),
+        _ => {
+            Err(Fault::new(format!("`reverse_path` can't be {}", quote(text)))
+                .help("it is one of `off` and `strict`"))
+        }
+    }
 }
 
 /// Reads `true` or `false`.

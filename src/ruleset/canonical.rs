@@ -8,10 +8,11 @@
 //! | the origin at a comment's end, `(policy.yaml:17)` | lines move without the rule changing; no rule loses its counters for that |
 //! | a table's comment | can't be changed without replacing the table, and says when it was loaded |
 //! | the size of an anonymous set | follows from its elements, and nft counts them otherwise |
+//! | whether an anonymous set's names are strings or interfaces' | nft says the one up to 1.0.7, the other since; the kernel looks at neither |
 //! | 65,535 as the size of a dynamic set, or none | the kernel gives it that size with the first rule that adds to it |
 //! | the order of elements, and two spellings of one value | sets have no order |
 
-use super::{Chain, DYNAMIC_SIZE, Elements, Expr, Rule, Set, SetFlags, SetRef, Table};
+use super::{Chain, DYNAMIC_SIZE, Elements, Expr, KeyType, Rule, Set, SetFlags, SetRef, Table};
 
 impl Table {
     /// This table with every don't-care field blanked.
@@ -57,6 +58,9 @@ impl Expr {
             Self::Lookup { set: SetRef::Anonymous(set), sreg, dreg, inverted } => {
                 let mut set = set.canonical();
                 set.spec.size = None;
+                if set.spec.key == KeyType::STRING {
+                    set.spec.key = KeyType::IFNAME;
+                }
                 Self::Lookup { set: SetRef::Anonymous(Box::new(set)), sreg: *sreg, dreg: *dreg, inverted: *inverted }
             }
             Self::Dynset { set, op, sreg_key, timeout_ms, exprs } => Self::Dynset {
@@ -102,7 +106,7 @@ pub fn split_origin(comment: &str) -> Option<(&str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ruleset::{Element, ElementKey, Key, KeyType, SetSpec};
+    use crate::ruleset::{Element, ElementKey, Key, SetSpec};
 
     #[test]
     fn counters_and_origins_do_not_count_and_sentences_do() {

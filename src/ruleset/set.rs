@@ -75,6 +75,8 @@ impl KeyType {
     pub const ICMPV6_TYPE: Self = Self { number: 29, len: 1 };
     /// `ifname`, zero-padded; a string, which nft calls host byte order.
     pub const IFNAME: Self = Self { number: 41, len: 16 };
+    /// A string of up to 16 bytes: what `fib ... oifname` is to nft before 1.0.8, where later ones have [`Self::IFNAME`].
+    pub const STRING: Self = Self { number: 5, len: 16 };
 
     /// `ipv4_addr . ipv4_addr . inet_proto . inet_service . inet_service`: where a packet comes from and goes to, each
     /// field in words of 32 bits of its own.
