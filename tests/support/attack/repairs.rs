@@ -3,15 +3,23 @@
 use crate::support::namespace::{Namespace, output};
 
 /// What the comments say of rules that keep out what connection tracking and the policy's services would let in.
-pub const REPAIRS: &[&str] =
-    &["nobody else has an address of this machine", "what would change routes and addresses"];
+pub const REPAIRS: &[&str] = &[
+    "nobody else has an address of this machine",
+    "this machine's loopback is not for others",
+    "sources that are containers' addresses",
+    "a container's address comes from its bridge alone",
+    "a container's source that does not route back to it",
+    "what would change routes and addresses",
+];
 /// The rule that asks the services for ports that are published behind a bridge without a name.
 pub const PUBLISHED: &[&str] = &["a published port obeys the services"];
+/// The rule that asks for the way back, where a policy wants it asked for.
+pub const STRICT: &[&str] = &["sources that don't route back by where they came in"];
 
 /// Deletes these, which the policy must have, and has what is related to a connection let in whatever it is.
 #[track_caller]
 pub fn take_away(host: &Namespace, repairs: &[&str]) {
-    let listing = output(host.command("nft").args(["--handle", "list", "table", "inet", "palisade"])).success();
+    let listing = output(host.command("nft").args(["--handle", "--terse", "list", "table", "inet", "palisade"])).success();
     let mut chain = "";
     let mut changes = String::new();
     for line in listing.lines() {
