@@ -70,7 +70,19 @@ fn answers_to_forged_packets(rows: &mut Rows) {
                 }
             }
         }
-        for (from, owner) in [(C1, C3), (C1, LAN), (C1, GUEST), (C3, C1), (C3, LAN), (C3, TRUSTED)] {
+        let (by, beside) = (|who: Who| who.place.host().mac, C2.mac);
+        for (from, owner, to, how) in [
+            (C1, C3, by(C1), ""),
+            (C1, LAN, by(C1), ""),
+            (C1, GUEST, by(C1), ""),
+            (C3, C1, by(C3), ""),
+            (C3, LAN, by(C3), ""),
+            (C3, TRUSTED, by(C3), ""),
+            (C1, C3, beside, " to c2"),
+            (C1, LAN, beside, " to c2"),
+            (C1, GUEST, beside, " to c2"),
+            (C1, TRUSTED, beside, " to c2"),
+        ] {
             for speech in Speech::ALL {
                 let port = rows.port();
                 let peer = peer(speech, six, port);
@@ -78,12 +90,12 @@ fn answers_to_forged_packets(rows: &mut Rows) {
                 let mut answer = speech.answer(&forged);
                 // The source of a container's packet is translated over IPv4, whoever forges it.
                 if !six && [Place::C1, Place::C3].contains(&owner.place) {
-                    answer.destination = HOST.address(six);
+                    answer.destination = if how.is_empty() { HOST } else { DOCKER0 }.address(six);
                 }
-                let name = format!("the answer over {} to {} as {}", name(speech, six), from.name, owner.name);
+                let name = format!("the answer over {} to {} as {}{how}", name(speech, six), from.name, owner.name);
                 // It comes in by the other uplink, so that it is not sent back where it came from.
                 let by = if owner.place == Place::Outside { LAN } else { STRANGER };
-                rows.add(name, owner.place, [send(from, forged), send(by, answer)]);
+                rows.add(name, owner.place, [send_to(from, to, forged), send(by, answer)]);
             }
         }
     }
@@ -104,6 +116,17 @@ fn answers_of_the_forger(rows: &mut Rows) {
                 let name = format!("{} of a container to a port of {} that it forged", name(speech, six), own.name);
                 rows.add(name, Place::Host, [send_to(C1, C2.mac, forged), answer]);
             }
+        }
+    }
+    // A router answers to the first address of each of its networks, too.
+    for network in ["2001:db8::", "fd00:17::"] {
+        for speech in Speech::PORTS {
+            let port = rows.port();
+            let own = network.parse().expect("an address");
+            let forged = speech.first((own, port), (STRANGER.address(true), 4444));
+            let answer = send(STRANGER, speech.answer(&forged));
+            let name = format!("{} to the host as any router, {network}, which a container forged", speech.name());
+            rows.add(name, Place::Host, [send_to(C1, C2.mac, forged), answer]);
         }
     }
     for speech in Speech::PORTS {

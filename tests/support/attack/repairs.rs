@@ -19,7 +19,8 @@ pub const STRICT: &[&str] = &["sources that don't route back by where they came 
 /// Deletes these, which the policy must have, and has what is related to a connection let in whatever it is.
 #[track_caller]
 pub fn take_away(host: &Namespace, repairs: &[&str]) {
-    let listing = output(host.command("nft").args(["--handle", "--terse", "list", "table", "inet", "palisade"])).success();
+    let listing =
+        output(host.command("nft").args(["--handle", "--terse", "list", "table", "inet", "palisade"])).success();
     let mut chain = "";
     let mut changes = String::new();
     for line in listing.lines() {
