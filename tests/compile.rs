@@ -1,11 +1,11 @@
 //! What a policy compiles to: a sentence of intent, a policy, and the chains and sets that the sentence is about.
 //!
 //! Each file of `tests/compile` begins with the intent as a comment and a line `# show: NAME ...`, which names the
-//! chains, sets and maps to be shown; then comes the policy, and behind a line `---` the whole expected text of those.
+//! chains, sets and maps to be shown; `# kernel: RELEASE` is for another kernel than the newest; then comes the policy, and behind a line `---` the whole expected text of those.
 //! `UPDATE_GOLDEN=1` writes that part anew.
 #![allow(missing_docs)]
 
-use palisade::facts::Facts;
+use palisade::facts::{Facts, Kernel};
 use palisade::policy::parse;
 use palisade::render;
 use palisade::resolve::resolve;
@@ -14,10 +14,11 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-fn compiled(policy: &str) -> Table {
+fn compiled(policy: &str, kernel: Kernel) -> Table {
     let parsed = parse(policy, "policy.yaml");
     assert_eq!(parsed.problems, []);
-    let resolved = resolve(&parsed.policy.expect("it has no problems"), &Facts::default()).expect("it has a meaning");
+    let resolved = resolve(&parsed.policy.expect("it has no problems"), &Facts { kernel, ..Facts::default() })
+        .expect("it has a meaning");
     let Ruleset { mut tables } = palisade::compile::compile(&resolved);
     tables.remove(&TableId::palisade()).expect("the one table")
 }
@@ -44,7 +45,8 @@ fn each_sentence_of_a_policy_becomes_the_rules_that_it_says() {
     for path in cases {
         let text = fs::read_to_string(&path).expect("a case can be read");
         let (input, expected) = text.split_once("\n---\n").unwrap_or((&text, ""));
-        let table = compiled(&format!("{input}\n"));
+        let kernel = input.lines().find_map(|line| line.strip_prefix("# kernel: "));
+        let table = compiled(&format!("{input}\n"), kernel.map_or(Kernel::NEWEST, Kernel::of_release));
         let directive = |key: &str| {
             let line = input.lines().find_map(|line| line.strip_prefix(key));
             line.map(|names| names.split_whitespace().collect::<BTreeSet<_>>()).unwrap_or_default()

@@ -1,10 +1,10 @@
 //! What valid policies mean.
 
-use palisade::facts::{Facts, ListFile, ProtocolNames, ServiceNames};
+use palisade::facts::{Facts, Kernel, ListFile, ProtocolNames, ServiceNames};
 use palisade::policy::{Problem, Problems, Source, Sources, parse, without_byte_order_mark};
 use palisade::resolve::{
-    Action, AddressList, Containers, DefaultLines, Defaults, Group, Interface, Peers, Ports, Rate, Resolved, Service,
-    Transport, resolve,
+    Action, AddressList, Containers, DefaultLines, Defaults, Group, Interface, Peers, Ports, Rate, Resolved,
+    ReversePath, Service, Transport, resolve,
 };
 use palisade::ruleset::{AddressRange, Addresses, LimitUnit};
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +24,7 @@ fn facts() -> Facts {
         services: Ok(ServiceNames::parse(SERVICES)),
         protocols: Ok(ProtocolNames::parse(PROTOCOLS)),
         files: BTreeMap::from([("blocklist.txt".to_owned(), list)]),
+        kernel: Kernel::NEWEST,
     }
 }
 
@@ -89,11 +90,13 @@ fn a_version_alone_denies_what_comes_in_and_allows_what_goes_out() {
         resolved("version: 1\n"),
         Resolved {
             file: "policy.yaml".to_owned(),
+            kernel: Kernel::NEWEST,
             defaults: Defaults {
                 incoming: Action::Deny,
                 outgoing: Action::Allow,
                 forward: Action::Deny,
-                ping: Action::Allow
+                ping: Action::Allow,
+                reverse_path: ReversePath::Off,
             },
             containers: Containers::default(),
             default_lines: DefaultLines::default(),
@@ -193,14 +196,22 @@ log: { denied: off }
         resolved(text),
         Resolved {
             file: "policy.yaml".to_owned(),
+            kernel: Kernel::NEWEST,
             defaults: Defaults {
                 incoming: Action::Reject,
                 outgoing: Action::Deny,
                 forward: Action::Allow,
-                ping: Action::Deny
+                ping: Action::Deny,
+                reverse_path: ReversePath::Off,
             },
             containers: Containers::default(),
-            default_lines: DefaultLines { incoming: Some(2), outgoing: Some(2), forward: Some(2), ping: Some(2) },
+            default_lines: DefaultLines {
+                incoming: Some(2),
+                outgoing: Some(2),
+                forward: Some(2),
+                ping: Some(2),
+                reverse_path: None
+            },
             groups: BTreeMap::from([
                 ("everyone_here".to_owned(), everyone_here),
                 ("private".to_owned(), private),

@@ -74,6 +74,7 @@ impl Compiler<'_> {
             rules.push(when().accept().because(self.says("containers send freely", line)));
         } else {
             let comment = self.says("containers to containers: their engine's business", Origin::BuiltIn);
+            rules.extend(self.check_destinations_of_containers());
             rules.push(when().oifname_in(CONTAINERS).accept().because(comment));
             rules.extend(self.goto_default("default-containers", outgoing));
         }

@@ -38,8 +38,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The priority of base chains on the `raw` level: before connection tracking (`NF_IP_PRI_RAW`).
 const PRIORITY_RAW: i32 = -300;
 
-/// On the `mangle` level: behind connection tracking, before destinations are translated (`NF_IP_PRI_MANGLE`).
-const PRIORITY_AFTER_CONNTRACK: i32 = -150;
+/// One behind `dstnat` (`NF_IP_PRI_NAT_DST`): connections are known, and destinations are those that packets are routed to.
+const PRIORITY_AFTER_DNAT: i32 = -99;
 
 /// One before `filter` (`NF_IP_PRI_FILTER`): palisade denies before engines and other firewalls accept.
 const PRIORITY_BEFORE_FILTER: i32 = -1;

@@ -16,13 +16,12 @@
 //! containers send freely, and nowhere else.
 //!
 //! Older kernels answer some of these questions at the prerouting hook alone ([`Kernel`](crate::facts::Kernel)). There they
-//! are asked in a chain of their own, behind connection tracking, which costs each packet of a connection one more rule.
+//! are asked in a chain of their own, behind translation, which costs each packet of a connection one more rule.
 
 use super::forward::CONTAINERS;
 use super::statement::{Origin, Statement, Version, when};
-use super::{Compiler, PRIORITY_AFTER_CONNTRACK};
+use super::{Compiler, PRIORITY_AFTER_DNAT};
 use crate::resolve::{Action, ReversePath};
-use crate::ruleset::address_type::{LOCAL, MULTICAST};
 use crate::ruleset::{Hook, Policy, Rule, ct_state};
 
 /// RFC 792.
@@ -70,10 +69,15 @@ impl Compiler<'_> {
                 rules.push(self.has_no_way_back());
             }
         }
+        let leaves = self.leaves_for_the_outside(when().iifname_in(CONTAINERS));
+        if let Some(leaves) = leaves.filter(|_| self.has_containers() && !kernel.routes_at_all_hooks) {
+            let comment = self.says("a published port is asked for where it goes", Origin::BuiltIn);
+            rules.extend([when().destination_was_translated().accept().because(comment), leaves]);
+        }
         if !rules.is_empty() {
             rules.splice(0..0, [self.accept_replies(), self.accept_loopback()]);
             let comment = "sources, as this kernel can be asked for them";
-            let priority = PRIORITY_AFTER_CONNTRACK;
+            let priority = PRIORITY_AFTER_DNAT;
             self.base_chain("filter-sources", Hook::Prerouting, priority, Policy::Accept, comment, rules);
         }
     }
@@ -82,7 +86,7 @@ impl Compiler<'_> {
     /// hears itself, by the interface that it left by (mDNS, VRRP); so only what is sent to one of its addresses is asked.
     pub(super) fn check_sources_of_input(&self) -> Vec<Rule> {
         let kernel = self.policy.kernel;
-        let mut rules = vec![self.own_address(when().source_type(LOCAL).destination_type(LOCAL))];
+        let mut rules = vec![self.own_address(when().source_is_own().destination_is_own())];
         rules.extend(self.loopback_addresses());
         if self.has_containers() && kernel.routes_at_all_hooks {
             rules.push(self.goes_to_containers_elsewhere());
@@ -96,10 +100,16 @@ impl Compiler<'_> {
     /// For filter-forward, before everything that is accepted. What this machine sends to a group passes there where it
     /// routes multicast. A link-local address is one of an interface: the first rule asks the port of a bridge, not the
     /// bridge.
-    pub(super) fn check_own_in_forward(&self) -> [Rule; 2] {
+    ///
+    /// What is sent to this machine never passes there either, but as a frame to another's hardware address: with an entry
+    /// of that, and a forged answer, its next packet would be one of a connection.
+    pub(super) fn check_own_in_forward(&self) -> [Rule; 4] {
+        let comment = || self.says("what is for this machine does not pass through it", Origin::BuiltIn);
         [
-            self.own_address(when().source_type(LOCAL).destination_type_is_not(MULTICAST)),
-            self.own_address(when().source_is_link_local().source_type_here(LOCAL)),
+            self.own_address(when().source_is_own().destination_is_no_group()),
+            self.own_address(when().source_is_own_of_link()),
+            when().destination_is_own().counter().drop().because(comment()),
+            when().destination_is_own_of_link().counter().drop().because(comment()),
         ]
     }
 
@@ -122,6 +132,26 @@ impl Compiler<'_> {
         self.policy.kernel.return_path_at_all_hooks.then(|| self.does_not_route_back(when()))
     }
 
+    /// For from-containers, before what goes to containers is accepted.
+    pub(super) fn check_destinations_of_containers(&self) -> Option<Rule> {
+        let asked = self.policy.kernel.routes_at_all_hooks;
+        self.leaves_for_the_outside(when().oifname_in(CONTAINERS)).filter(|_| asked)
+    }
+
+    /// Where containers may send nothing out: a frame to another container's hardware address goes to a container, whatever
+    /// its destination is, and makes an entry for what the next packet sends to that.
+    fn leaves_for_the_outside(&self, statement: Statement) -> Option<Rule> {
+        (self.policy.containers.outgoing != Action::Allow).then(|| {
+            let comment = self.says("to the outside, although a container is handed it", Origin::BuiltIn);
+            statement
+                .ct_state(&[ct_state::NEW, ct_state::RELATED])
+                .destination_is_unicast()
+                .destination_routes_elsewhere(&self.policy.containers.interfaces)
+                .goto("default-containers")
+                .because(comment)
+        })
+    }
+
     fn own_address(&self, statement: Statement) -> Rule {
         let comment = self.says("nobody else has an address of this machine", Origin::BuiltIn);
         statement.counter().drop().because(comment)
@@ -142,8 +172,6 @@ impl Compiler<'_> {
         ]
     }
 
-    /// `fib saddr oifname { "docker0", "br-*" }`: a set of its own, since nft 1.0.6 finds that it is of another type than
-    /// `containers-if`.
     fn routes_to_containers(&self) -> Statement {
         when().source_routes_to(&self.policy.containers.interfaces)
     }
@@ -208,7 +236,7 @@ impl Compiler<'_> {
         let dhcp = self.says("DHCP answers", Origin::BuiltIn);
         let comment = self.says("routes back by another interface", line);
         let rules = vec![
-            when().source_type(LOCAL).go_back().because(own),
+            when().source_is_own().go_back().because(own),
             when().source_is_unspecified().go_back().because(nobody),
             when().source_is_link_local().go_back().because(link_local),
             when().version(Version::V4).udp_ports(67, 68).go_back().because(dhcp),

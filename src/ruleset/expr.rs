@@ -319,6 +319,8 @@ pub mod address_type {
     pub const LOCAL: u32 = 2;
     /// Everyone's on a network.
     pub const BROADCAST: u32 = 3;
+    /// This machine's own among others': of IPv6, each network's first address on a router.
+    pub const ANYCAST: u32 = 4;
     /// A group's.
     pub const MULTICAST: u32 = 5;
 }

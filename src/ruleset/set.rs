@@ -75,6 +75,8 @@ impl KeyType {
     pub const ICMPV6_TYPE: Self = Self { number: 29, len: 1 };
     /// `ifname`, zero-padded; a string, which nft calls host byte order.
     pub const IFNAME: Self = Self { number: 41, len: 16 };
+    /// `fib_addrtype`: an [`address_type`](super::address_type), in host byte order.
+    pub const FIB_ADDRTYPE: Self = Self { number: 38, len: 4 };
     /// A string of up to 16 bytes: what `fib ... oifname` is to nft before 1.0.8, where later ones have [`Self::IFNAME`].
     pub const STRING: Self = Self { number: 5, len: 16 };
 
@@ -103,6 +105,7 @@ impl KeyType {
             Self::CT_STATE => "ct_state",
             Self::ICMPV6_TYPE => "icmpv6_type",
             Self::IFNAME => "ifname",
+            Self::FIB_ADDRTYPE => "fib_addrtype",
             Self::FLOW_V4 => "ipv4_addr . ipv4_addr . inet_proto . inet_service . inet_service",
             Self::FLOW_V6 => "ipv6_addr . ipv6_addr . inet_proto . inet_service . inet_service",
             _ => return None,
@@ -112,7 +115,7 @@ impl KeyType {
     /// Whether nft takes the type to be in host byte order, which it wants to be told in the set's userdata.
     #[must_use]
     pub fn is_host_order(self) -> bool {
-        self == Self::CT_STATE || self == Self::IFNAME
+        matches!(self, Self::CT_STATE | Self::IFNAME | Self::FIB_ADDRTYPE)
     }
 }
 
