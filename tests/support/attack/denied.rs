@@ -16,6 +16,7 @@ pub fn denied() -> Rows {
     rows.mended = true;
     answers_to_forged_packets(&mut rows);
     answers_of_the_forger(&mut rows);
+    connections_that_were_handed_over(&mut rows);
     rows.setting = Setting::Forwarding;
     answers_to_what_was_routed(&mut rows);
     answers_that_a_container_gave_itself(&mut rows);
@@ -129,13 +130,37 @@ fn answers_of_the_forger(rows: &mut Rows) {
             rows.add(name, Place::Host, [send_to(C1, C2.mac, forged), answer]);
         }
     }
-    for speech in Speech::PORTS {
-        let port = rows.port();
-        let forged = speech.first((DOCKER0.link_local(), port), (C2.link_local(), 4444));
-        let answer = send(C2, speech.answer(&forged));
-        let name = format!("{} of a container to the host's link-local address, which it forged", speech.name());
-        rows.add(name, Place::Host, [send_to(C1, C2.mac, forged), answer]);
+    for own in [DOCKER0.link_local(), "fe80::".parse().expect("an address")] {
+        for speech in Speech::PORTS {
+            let port = rows.port();
+            let forged = speech.first((own, port), (C2.link_local(), 4444));
+            let answer = send(C2, speech.answer(&forged));
+            let name = format!("{} of a container to the host's {own} on their link, which it forged", speech.name());
+            rows.add(name, Place::Host, [send_to(C1, C2.mac, forged), answer]);
+        }
     }
+}
+
+/// Two containers of a bridge hand each other a connection to somebody else, and its answer; then it goes on.
+fn connections_that_were_handed_over(rows: &mut Rows) {
+    for six in both() {
+        for (own, at) in [(HOST, Place::Host), (DOCKER0, Place::Host), (STRANGER, Place::Outside)] {
+            rows.setting = if at == Place::Host { Setting::Plain } else { Setting::Closed };
+            for speech in [Speech::Tcp, Speech::Udp, Speech::Esp] {
+                let port = rows.port();
+                let to = if own.name == STRANGER.name { peer(speech, six, port) } else { own.address(six) };
+                let asked = speech.first((C1.address(six), port), (to, 9100));
+                let answer = speech.answer(&asked);
+                let steps = [send_to(C1, C2.mac, asked.clone()), send_to(C2, C1.mac, answer), send(C1, asked)];
+                rows.add(
+                    format!("{} from c1 to {}, which c2 was handed first", name(speech, six), own.name),
+                    at,
+                    steps,
+                );
+            }
+        }
+    }
+    rows.setting = Setting::Plain;
 }
 
 /// Where routing is allowed, whoever is routed may forge; elsewhere, the default stops it.
