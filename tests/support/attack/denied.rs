@@ -1,26 +1,19 @@
 //! Packets that must not get in.
 
 use super::Step;
-use super::craft::{Speech, discovery, host_sends, message, send, send_to, tcp};
-use super::rows::{Rows, Setting, version};
-use super::who::{
-    BR_APP, C1, C2, C3, DOCKER0, FAR, GUEST, HOST, HOST_UPLINK, LAN, Place, ROUTER, STRANGER, TRUSTED, Who,
-};
+use super::craft::{Speech, discovery, host_sends, message, send, tcp};
+use super::forged::{answers_to_what_was_routed, forged, name};
+use super::rows::{Rows, Setting, both, version};
+use super::who::{C1, C2, C3, DOCKER0, FAR, GUEST, HOST, HOST_UPLINK, LAN, Place, ROUTER, STRANGER, TRUSTED, Who};
 use crate::support::frame::{Shape, about};
-use crate::support::frames::{ACK, Body, FIN, PSH, RST, SYN, Written};
+use crate::support::frames::{ACK, FIN, PSH, RST, SYN, Written};
 use std::net::IpAddr;
 
 /// All of them.
 pub fn denied() -> Rows {
     let mut rows = Rows::new();
     rows.mended = true;
-    answers_to_forged_packets(&mut rows);
-    answers_of_the_forger(&mut rows);
-    connections_that_were_handed_over(&mut rows);
-    rows.setting = Setting::Forwarding;
-    answers_to_what_was_routed(&mut rows);
-    answers_that_a_container_gave_itself(&mut rows);
-    answers_by_a_published_port(&mut rows);
+    forged(&mut rows);
     ports_behind_a_bridge_that_is_not_named(&mut rows);
     errors_that_are_none(&mut rows);
     sources_that_are_elsewhere(&mut rows);
@@ -36,203 +29,12 @@ pub fn denied() -> Rows {
     rows
 }
 
-fn both() -> [bool; 2] {
-    [false, true]
-}
-
 /// How small fragments may be: IPv6 wants the ports in the first one (RFC 7112).
 pub fn smallest(six: bool) -> usize {
     if six { 24 } else { 8 }
 }
 
-/// A packet with somebody else's source leaves a connection behind, whose answers would get in (review A1).
-fn answers_to_forged_packets(rows: &mut Rows) {
-    for six in both() {
-        // IPv4 asks whether a source is its own where it routes, and not where it bridges.
-        let ways: &[(Who, Who)] = if six { &[(C1, DOCKER0), (C3, BR_APP), (C1, C2)] } else { &[(C1, C2), (C2, C1)] };
-        for (from, to) in ways {
-            // The engine translates what comes from the other bridge's network.
-            let more: &[Who] = if six { &[BR_APP] } else { &[] };
-            for own in [HOST, DOCKER0, HOST_UPLINK].iter().chain(more) {
-                for speech in Speech::ALL {
-                    let port = rows.port();
-                    // Without ports, a peer for each row.
-                    let peer = peer(speech, six, port);
-                    let forged = speech.first((own.address(six), port), (peer, 4444));
-                    let answer = send(STRANGER, speech.answer(&forged));
-                    let name = format!(
-                        "the answer over {} to {} as {} to {}",
-                        name(speech, six),
-                        from.name,
-                        own.name,
-                        to.name
-                    );
-                    rows.add(name, Place::Host, [send_to(*from, to.mac, forged), answer]);
-                }
-            }
-        }
-        let (by, beside) = (|who: Who| who.place.host().mac, C2.mac);
-        for (from, owner, to, how) in [
-            (C1, C3, by(C1), ""),
-            (C1, LAN, by(C1), ""),
-            (C1, GUEST, by(C1), ""),
-            (C3, C1, by(C3), ""),
-            (C3, LAN, by(C3), ""),
-            (C3, TRUSTED, by(C3), ""),
-            (C1, C3, beside, " to c2"),
-            (C1, LAN, beside, " to c2"),
-            (C1, GUEST, beside, " to c2"),
-            (C1, TRUSTED, beside, " to c2"),
-        ] {
-            for speech in Speech::ALL {
-                let port = rows.port();
-                let peer = peer(speech, six, port);
-                let forged = speech.first((owner.address(six), port), (peer, 4444));
-                let mut answer = speech.answer(&forged);
-                // The source of a container's packet is translated over IPv4, whoever forges it.
-                if !six && [Place::C1, Place::C3].contains(&owner.place) {
-                    answer.destination = if how.is_empty() { HOST } else { DOCKER0 }.address(six);
-                }
-                let name = format!("the answer over {} to {} as {}{how}", name(speech, six), from.name, owner.name);
-                // It comes in by the other uplink, so that it is not sent back where it came from.
-                let by = if owner.place == Place::Outside { LAN } else { STRANGER };
-                rows.add(name, owner.place, [send_to(from, to, forged), send(by, answer)]);
-            }
-        }
-    }
-}
-
-fn name(speech: Speech, six: bool) -> String {
-    format!("{} and {}", speech.name(), version(six))
-}
-
-/// A container that forges the host's address and then answers itself, to the host's own link included.
-fn answers_of_the_forger(rows: &mut Rows) {
-    for six in both() {
-        for own in [HOST, DOCKER0] {
-            for speech in Speech::PORTS {
-                let port = rows.port();
-                let forged = speech.first((own.address(six), port), (C2.address(six), 4444));
-                let answer = send(C2, speech.answer(&forged));
-                let name = format!("{} of a container to a port of {} that it forged", name(speech, six), own.name);
-                rows.add(name, Place::Host, [send_to(C1, C2.mac, forged), answer]);
-            }
-        }
-    }
-    // A router answers to the first address of each of its networks, too.
-    for network in ["2001:db8::", "fd00:17::"] {
-        for speech in Speech::PORTS {
-            let port = rows.port();
-            let own = network.parse().expect("an address");
-            let forged = speech.first((own, port), (STRANGER.address(true), 4444));
-            let answer = send(STRANGER, speech.answer(&forged));
-            let name = format!("{} to the host as any router, {network}, which a container forged", speech.name());
-            rows.add(name, Place::Host, [send_to(C1, C2.mac, forged), answer]);
-        }
-    }
-    for own in [DOCKER0.link_local(), "fe80::".parse().expect("an address")] {
-        for speech in Speech::PORTS {
-            let port = rows.port();
-            let forged = speech.first((own, port), (C2.link_local(), 4444));
-            let answer = send(C2, speech.answer(&forged));
-            let name = format!("{} of a container to the host's {own} on their link, which it forged", speech.name());
-            rows.add(name, Place::Host, [send_to(C1, C2.mac, forged), answer]);
-        }
-    }
-}
-
-/// Two containers of a bridge hand each other a connection to somebody else, and its answer; then it goes on.
-fn connections_that_were_handed_over(rows: &mut Rows) {
-    for six in both() {
-        for (own, at) in [(HOST, Place::Host), (DOCKER0, Place::Host), (STRANGER, Place::Outside)] {
-            rows.setting = if at == Place::Host { Setting::Plain } else { Setting::Closed };
-            for speech in [Speech::Tcp, Speech::Udp, Speech::Esp] {
-                let port = rows.port();
-                let to = if own.name == STRANGER.name { peer(speech, six, port) } else { own.address(six) };
-                let asked = speech.first((C1.address(six), port), (to, 9100));
-                let answer = speech.answer(&asked);
-                let steps = [send_to(C1, C2.mac, asked.clone()), send_to(C2, C1.mac, answer), send(C1, asked)];
-                rows.add(
-                    format!("{} from c1 to {}, which c2 was handed first", name(speech, six), own.name),
-                    at,
-                    steps,
-                );
-            }
-        }
-    }
-    rows.setting = Setting::Plain;
-}
-
-/// Where routing is allowed, whoever is routed may forge; elsewhere, the default stops it.
-fn answers_to_what_was_routed(rows: &mut Rows) {
-    for speech in [Speech::Tcp, Speech::Udp, Speech::Ping] {
-        for (from, to) in [(GUEST, STRANGER), (STRANGER, LAN), (LAN, STRANGER)] {
-            let port = rows.port();
-            let forged = speech.first((HOST.address(true), port), (to.address(true), 4444));
-            let answer = send(to, speech.answer(&forged));
-            let name = format!("the answer of {} over {} to {} as the host", to.name, speech.name(), from.name);
-            rows.add(name, Place::Host, [send(from, forged), answer]);
-        }
-        for six in both() {
-            for (from, to) in [(LAN, STRANGER), (GUEST, STRANGER), (STRANGER, LAN)] {
-                let port = rows.port();
-                let forged = speech.first((C1.address(six), port), (to.address(six), 4444));
-                let mut answer = speech.answer(&forged);
-                if !six {
-                    answer.destination = to.place.host().address(six);
-                }
-                let name = format!("the answer of {} over {} to {} as c1", to.name, name(speech, six), from.name);
-                rows.add(name, Place::C1, [send(from, forged), send(to, answer)]);
-            }
-        }
-    }
-}
-
-/// The stranger; or, for what has no ports, an address for each port that there would be.
-fn peer(speech: Speech, six: bool, port: u16) -> IpAddr {
-    if speech != Speech::Esp {
-        return STRANGER.address(six);
-    }
-    let [high, low] = port.to_be_bytes();
-    if six { format!("2001:db9::{port:x}").parse().expect("an address") } else { IpAddr::from([198, 51, high, low]) }
-}
-
-/// A container sends itself what the outside never sent, and answers (review A2).
-fn answers_that_a_container_gave_itself(rows: &mut Rows) {
-    rows.setting = Setting::Closed;
-    for six in both() {
-        for (from, to, by) in [(C1, C1, DOCKER0), (C3, C3, BR_APP), (C1, C3, DOCKER0), (C3, C1, BR_APP), (C1, C2, C2)]
-        {
-            for speech in Speech::ALL {
-                let port = rows.port();
-                let peer = peer(speech, six, port);
-                let forged = speech.first((peer, 443), (to.address(six), port));
-                let answer = send(to, speech.answer(&forged));
-                let name = format!("{} of {} to the outside, by {}'s forgery", name(speech, six), to.name, from.name);
-                rows.add(name, Place::Outside, [send_to(from, by.mac, forged), answer]);
-            }
-        }
-    }
-}
-
-/// The same by the port that an accomplice publishes for everyone.
-fn answers_by_a_published_port(rows: &mut Rows) {
-    for six in both() {
-        for speech in Speech::PORTS {
-            let port = rows.port();
-            let forged = speech.first((STRANGER.address(six), port), (HOST.address(six), 9500));
-            let mut answer = speech.answer(&forged);
-            answer.source = C3.address(six);
-            if let Body::Tcp { source, .. } | Body::Udp { source, .. } = &mut answer.body {
-                *source = 9000;
-            }
-            let name = format!("{} of c3 to the outside, by c1's forgery to a published port", name(speech, six));
-            rows.add(name, Place::Outside, [send(C1, forged), send(C3, answer)]);
-        }
-    }
-}
-
-/// Routing is allowed, which is no word about ports that somebody publishes (review A3).
+/// Routing is allowed, which is no word about ports that somebody publishes.
 fn ports_behind_a_bridge_that_is_not_named(rows: &mut Rows) {
     rows.setting = Setting::Forwarding;
     for six in both() {
@@ -246,7 +48,7 @@ fn ports_behind_a_bridge_that_is_not_named(rows: &mut Rows) {
     }
 }
 
-/// An ICMP message that quotes a known connection is related to it, whatever it says (review A4).
+/// An ICMP message that quotes a known connection is related to it, whatever it says.
 fn errors_that_are_none(rows: &mut Rows) {
     rows.setting = Setting::Plain;
     let seen = Speech::Udp.first((DOCKER0.address(false), rows.port()), (C1.address(false), 443));
@@ -313,7 +115,7 @@ pub fn begun(rows: &mut Rows, speech: Speech, six: bool, by: Place) -> (Step, Wr
     }
 }
 
-/// Sources that can't be where a packet comes from (review A5).
+/// Sources that can't be where a packet comes from.
 fn sources_that_are_elsewhere(rows: &mut Rows) {
     for six in both() {
         for from in [STRANGER, LAN, GUEST] {
@@ -357,7 +159,7 @@ fn claims(rows: &mut Rows, from: Who, whose: Who, port: u16, six: bool, at: Plac
     }
 }
 
-/// What only routers, servers of DHCP and the host itself may say (review A11).
+/// What only routers, servers of DHCP and the host itself may say.
 fn containers_as_routers(rows: &mut Rows) {
     rows.setting = Setting::Plain;
     for from in [C1, C3] {

@@ -13,6 +13,7 @@
 
 pub mod craft;
 pub mod denied;
+pub mod forged;
 pub mod needed;
 pub mod real;
 pub mod repairs;

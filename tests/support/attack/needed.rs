@@ -3,7 +3,7 @@
 use super::Step;
 use super::craft::{Speech, discovery, host_sends, message, send, send_to, tcp};
 use super::denied::{begun, smallest, target};
-use super::rows::{Rows, Setting, version};
+use super::rows::{Rows, Setting, both, version};
 use super::who::{BR_APP, C1, C2, C3, DOCKER0, FAR, GUEST, HOST, HOST_UPLINK, LAN, Place, ROUTER, STRANGER, TRUSTED};
 use crate::support::frame::{BROADCAST, Frame, Payload, Shape, about};
 use crate::support::frames::{ACK, Body, FIN, PSH, RST, Written};
@@ -53,10 +53,6 @@ fn routed(rows: &mut Rows) {
             rows.add(name, Place::Guest, [send(from, asked)]);
         }
     }
-}
-
-fn both() -> [bool; 2] {
-    [false, true]
 }
 
 fn parse(address: &str) -> IpAddr {

@@ -83,3 +83,8 @@ impl Rows {
 pub fn version(six: bool) -> &'static str {
     if six { "IPv6" } else { "IPv4" }
 }
+
+/// Without IPv6, and with it.
+pub fn both() -> [bool; 2] {
+    [false, true]
+}
