@@ -1,7 +1,7 @@
 //! What the package brings besides the program.
 #![allow(missing_docs)]
 
-use palisade::facts::{Facts, ListFile, ProtocolNames, ServiceNames};
+use palisade::facts::{Facts, Kernel, ListFile, ProtocolNames, ServiceNames};
 use palisade::policy::parse;
 use palisade::resolve::{AddressList, Resolved, resolve};
 use std::collections::BTreeMap;
@@ -15,6 +15,7 @@ fn resolved(text: &str) -> Resolved {
         services: Ok(ServiceNames::parse("")),
         protocols: Ok(ProtocolNames::parse("")),
         files: BTreeMap::from([("blocklist.txt".to_owned(), list)]),
+        kernel: Kernel::NEWEST,
     };
     let parsed = parse(text, "policy.yaml");
     assert_eq!(parsed.problems, [], "{text}");

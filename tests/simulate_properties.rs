@@ -7,7 +7,7 @@ mod policies;
 
 use palisade::compile::compile;
 use palisade::facts::Session;
-use palisade::facts::{Facts, ListFile, ProtocolNames, ServiceNames};
+use palisade::facts::{Facts, Kernel, ListFile, ProtocolNames, ServiceNames};
 use palisade::guard::{Lockouts, check};
 use palisade::policy::parse;
 use palisade::resolve::{Action, AddressList, Peers, Resolved, Service, Transport as Name, resolve};
@@ -97,6 +97,7 @@ fn compiled(written: &Written) -> (Resolved, Table) {
         services: Ok(ServiceNames::parse("ssh 22/tcp\ndomain 53/tcp\ndomain 53/udp\nhttps 443/tcp\nhttps 443/udp\n")),
         protocols: Ok(ProtocolNames::parse("esp 50 ESP\nah 51 AH\n")),
         files: written.files.iter().enumerate().map(file).collect(),
+        kernel: Kernel::NEWEST,
     };
     let parsed = parse(&written.text, "policy.yaml");
     let resolved = resolve(&parsed.policy.expect("a policy"), &facts).unwrap_or_else(|all| panic!("{all:?}"));

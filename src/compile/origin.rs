@@ -133,9 +133,14 @@ impl Compiler<'_> {
     }
 
     /// For from-containers, before what goes to containers is accepted.
-    pub(super) fn check_destinations_of_containers(&self) -> Option<Rule> {
-        let asked = self.policy.kernel.routes_at_all_hooks;
-        self.leaves_for_the_outside(when().oifname_in(CONTAINERS)).filter(|_| asked)
+    pub(super) fn check_destinations_of_containers(&self) -> Vec<Rule> {
+        let Some(leaves) = self.leaves_for_the_outside(when().oifname_in(CONTAINERS)) else { return Vec::new() };
+        if !self.policy.kernel.routes_at_all_hooks {
+            return Vec::new();
+        }
+        // Here the kernel looks for them on the bridge's port.
+        let link_local = self.says("an address of the link, which is routed nowhere", Origin::BuiltIn);
+        vec![when().oifname_in(CONTAINERS).destination_is_link_local().accept().because(link_local), leaves]
     }
 
     /// Where containers may send nothing out: a frame to another container's hardware address goes to a container, whatever

@@ -1,13 +1,13 @@
 //! Rules that read as sentences: each method adds the expressions that stock nft makes of the same statement, so that
 //! what [`render`](crate::render) prints loads as exactly these.
 
+mod routing;
+
 use crate::resolve::{Interface, Rate, Transport};
-use crate::ruleset::address_type::{ANYCAST, LOCAL, MULTICAST, UNICAST};
 use crate::ruleset::{
-    Cmp, CtKey, Direction, DynsetOp, Element, Expr, FibResult, IcmpxCode, Key, KeyType, Limit, Log, MapValue,
-    MetaKey, PayloadBase, Register, Reject, Rule, Set, SetFlags, SetRef, SetSpec, Verdict, fib_flags,
+    Cmp, CtKey, Direction, DynsetOp, Element, Expr, IcmpxCode, Key, KeyType, Limit, Log, MapValue, MetaKey,
+    PayloadBase, Register, Reject, Rule, Set, SetFlags, SetRef, SetSpec, Verdict,
 };
-use std::collections::BTreeSet;
 
 /// `IPS_DST_NAT`: the connection's destination was translated.
 const STATUS_DNAT: u32 = 0x20;
@@ -117,71 +117,6 @@ impl Statement {
     /// `meta l4proto != 6`
     pub(super) fn l4proto_is_not(self, number: u8) -> Self {
         self.meta(MetaKey::L4proto).cmp(Cmp::Neq, &[number])
-    }
-
-    fn fib(self, result: FibResult, flags: u32) -> Self {
-        self.add(Expr::Fib { result, flags, dreg: Register::ONE })
-    }
-
-    fn own_address(self, flags: u32) -> Self {
-        let elements = [LOCAL, ANYCAST].map(|kind| Element::single(&kind.to_ne_bytes()));
-        let own = anonymous(KeyType::FIB_ADDRTYPE, None, elements.into());
-        self.fib(FibResult::Type, flags).lookup(own, None, false)
-    }
-
-    fn address_type(self, flags: u32, op: Cmp, kind: u32) -> Self {
-        self.fib(FibResult::Type, flags).cmp(op, &kind.to_ne_bytes())
-    }
-
-    /// `fib saddr type { local, anycast }`: an address of this machine.
-    pub(super) fn source_is_own(self) -> Self {
-        self.own_address(fib_flags::SADDR)
-    }
-
-    /// `fib daddr type { local, anycast }`
-    pub(super) fn destination_is_own(self) -> Self {
-        self.own_address(fib_flags::DADDR)
-    }
-
-    /// `ip6 saddr fe80::/10 fib saddr . iif type local`: an address of the interface that the packet came in by, which the
-    /// kernel looks for on a bridge's port unless it is told.
-    pub(super) fn source_is_own_of_link(self) -> Self {
-        self.source_is_link_local().address_type(fib_flags::SADDR | fib_flags::IIF, Cmp::Eq, LOCAL)
-    }
-
-    /// `ip6 daddr fe80::/10 fib daddr . iif type local`
-    pub(super) fn destination_is_own_of_link(self) -> Self {
-        self.version(Version::V6).payload(PayloadBase::Network, 24, 16).is_link_local().address_type(
-            fib_flags::DADDR | fib_flags::IIF,
-            Cmp::Eq,
-            LOCAL,
-        )
-    }
-
-    /// `fib daddr type unicast`
-    pub(super) fn destination_is_unicast(self) -> Self {
-        self.address_type(fib_flags::DADDR, Cmp::Eq, UNICAST)
-    }
-
-    /// `fib daddr type != multicast`
-    pub(super) fn destination_is_no_group(self) -> Self {
-        self.address_type(fib_flags::DADDR, Cmp::Neq, MULTICAST)
-    }
-
-    /// `fib saddr . iif oif missing`: what is sent to the source would not leave by where this came in.
-    pub(super) fn no_return_path(self) -> Self {
-        self.fib(FibResult::Oif, fib_flags::SADDR | fib_flags::IIF | fib_flags::PRESENT).cmp(Cmp::Eq, &[0])
-    }
-
-    /// `fib saddr oifname { "docker0", "br-*" }`: what is sent to the source would leave by one of these. The set stands in
-    /// the rule: to nft 1.0.6 it is of another type than a set of interfaces.
-    pub(super) fn source_routes_to(self, interfaces: &BTreeSet<Interface>) -> Self {
-        self.fib(FibResult::OifName, fib_flags::SADDR).lookup(interface_set(interfaces), None, false)
-    }
-
-    /// `fib daddr oifname != { "docker0", "br-*" }`
-    pub(super) fn destination_routes_elsewhere(self, interfaces: &BTreeSet<Interface>) -> Self {
-        self.fib(FibResult::OifName, fib_flags::DADDR).lookup(interface_set(interfaces), None, true)
     }
 
     /// `iifname "lo"`
@@ -469,12 +404,6 @@ fn anonymous(key: KeyType, value: Option<MapValue>, mut elements: Vec<Element>) 
     elements.sort_unstable();
     let spec = SetSpec { value, ..SetSpec::new(key, SetFlags::CONSTANT) };
     SetRef::Anonymous(Box::new(Set { spec, elements: elements.into() }))
-}
-
-/// `{ "docker0", "br-*" }`
-fn interface_set(interfaces: &BTreeSet<Interface>) -> SetRef {
-    let spec = SetSpec::new(KeyType::IFNAME, SetFlags::CONSTANT.with(SetFlags::INTERVAL));
-    SetRef::Anonymous(Box::new(Set { spec, elements: interface_elements(interfaces).into() }))
 }
 
 /// An interface's name as the kernel's registers hold it: 16 bytes, the rest filled.
