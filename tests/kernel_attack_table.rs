@@ -2,10 +2,11 @@
 
 mod support;
 
+use palisade::facts::Kernel;
 use std::collections::BTreeSet;
 use support::attack::denied::denied;
 use support::attack::needed::needed;
-use support::attack::repairs::{PUBLISHED, REPAIRS, STRICT, take_away};
+use support::attack::repairs::{CLOSED, PUBLISHED, REPAIRS, STRICT, take_away};
 use support::attack::rows::{Row, Setting};
 use support::attack::{ENGINE, Stage};
 
@@ -59,12 +60,30 @@ fn what_must_not_get_in_does_not_and_what_must_does() {
         match setting {
             Setting::Forwarding => take_away(&stage.lab.host, PUBLISHED),
             Setting::Strict => take_away(&stage.lab.host, STRICT),
-            Setting::Plain | Setting::Closed => {}
+            Setting::Closed => take_away(&stage.lab.host, CLOSED),
+            Setting::Plain => {}
         }
         assert_same(
             &arrived(&stage, &mended),
             &names(&mended),
             &format!("{setting:?}, without the rules under test"),
         );
+    }
+}
+
+#[test]
+fn the_rules_for_older_kernels_let_in_and_keep_out_the_same() {
+    let (denied, needed) = (denied().rows, needed().rows);
+    let stage = Stage::new();
+    stage.lab.host.nft_load(ENGINE);
+
+    for release in ["5.13", "6.1", "6.8"] {
+        for setting in Setting::ALL {
+            let denied: Vec<&Row> = denied.iter().filter(|row| row.setting == setting).collect();
+            let needed: Vec<&Row> = needed.iter().filter(|row| row.setting == setting).collect();
+            let all = [denied.as_slice(), &needed].concat();
+            stage.load_as_for(Kernel::of_release(release), &setting.policy());
+            assert_same(&arrived(&stage, &all), &names(&needed), &format!("{setting:?}, for {release}"));
+        }
     }
 }

@@ -25,8 +25,14 @@ use super::lab::Lab;
 use super::namespace::{Namespace, output};
 use super::tap::{OwnStack, Tap, cookie, cookie_of, mac_text, stay_on_one_processor};
 use super::wire::QUIET;
+use palisade::compile::compile;
+use palisade::facts::{Facts, Kernel, gather};
+use palisade::policy::parse;
+use palisade::render;
+use palisade::resolve::resolve;
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::path::Path;
 use who::{BR_APP, C1, C2, C3, DOCKER0, GUEST, HOST, HOST_UPLINK, LAN, MYBR0, Place, ROUTER, STRANGER, TRUSTED, Who};
 
 /// How many packets are sent before the first is looked for.
@@ -170,6 +176,16 @@ impl Stage {
     pub fn apply(&self, policy: &str) {
         self.lab.write_policy("policy.yaml", policy);
         self.lab.palisade("policy.yaml", &["apply"]).success();
+    }
+
+    /// Loads what this policy says to a kernel that can be asked for less.
+    #[track_caller]
+    pub fn load_as_for(&self, kernel: Kernel, policy: &str) {
+        let parsed = parse(policy, "policy.yaml").policy.expect("it has no problems");
+        let facts = Facts { kernel, ..gather(&parsed, Path::new("/")) };
+        let ruleset = compile(&resolve(&parsed, &facts).expect("it has a meaning"));
+        let text = render::ruleset(&ruleset);
+        self.lab.host.nft_load(&format!("add table inet palisade\ndelete table inet palisade\n{text}"));
     }
 
     /// Takes palisade's table away, if it is there.

@@ -297,6 +297,16 @@ fn between_containers(rows: &mut Rows) {
         let said = Speech::Udp.first((mdns.1, 5353), (parse(mdns.0), 5353));
         rows.add(format!("mDNS between containers over {}", version(six)), Place::C2, [send(C1, said)]);
     }
+    // A network that is isolated: the host has no address in it, and no route to it.
+    if [Setting::Plain, Setting::Forwarding].contains(&rows.setting) {
+        for (from, to) in [("172.25.0.2", "172.25.0.3"), ("fd00:25::2", "fd00:25::3")] {
+            for speech in Speech::ALL {
+                let begun = speech.first((parse(from), rows.port()), (parse(to), 9000));
+                let name = format!("{} from {from} to {to} of an isolated network", speech.name());
+                rows.add(name, Place::C2, [send_to(C1, C2.mac, begun)]);
+            }
+        }
+    }
     for (to, mac, at) in [(C2.address(true), C2.mac, Place::C2), (C3.address(true), DOCKER0.mac, Place::C3)] {
         let said = Speech::Udp.first((parse("fd00:17::8c3f:1:b00:66"), rows.port()), (to, 9000));
         rows.add(format!("a container's privacy address to {at:?}"), at, [send_to(C1, mac, said)]);

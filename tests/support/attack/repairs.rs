@@ -5,6 +5,7 @@ use crate::support::namespace::{Namespace, output};
 /// What the comments say of rules that keep out what connection tracking and the policy's services would let in.
 pub const REPAIRS: &[&str] = &[
     "nobody else has an address of this machine",
+    "what is for this machine does not pass through it",
     "this machine's loopback is not for others",
     "sources that are containers' addresses",
     "a container's address comes from its bridge alone",
@@ -13,6 +14,8 @@ pub const REPAIRS: &[&str] = &[
 ];
 /// The rule that asks the services for ports that are published behind a bridge without a name.
 pub const PUBLISHED: &[&str] = &["a published port obeys the services"];
+/// The rule that stops what a container hands another for the outside, where containers may send nothing out.
+pub const CLOSED: &[&str] = &["to the outside, although a container is handed it"];
 /// The rule that asks for the way back, where a policy wants it asked for.
 pub const STRICT: &[&str] = &["sources that don't route back by where they came in"];
 
