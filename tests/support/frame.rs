@@ -42,6 +42,15 @@ pub enum Shape {
 }
 
 impl Frame {
+    /// The IP packet in it.
+    #[track_caller]
+    pub fn packet(&self) -> &Written {
+        match &self.payload {
+            Payload::Ip(packet, _) => packet,
+            Payload::Arp { .. } => panic!("ARP has no IP packet"),
+        }
+    }
+
     /// The frames that carry it, in the order in which they are sent, with this at the packet's end.
     pub fn bytes(&self, cookie: [u8; 8]) -> Vec<Vec<u8>> {
         let (kind, packets): (u16, Vec<Vec<u8>>) = match &self.payload {

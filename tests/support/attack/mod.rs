@@ -88,9 +88,10 @@ pub struct Stage {
     /// The host's ends: for markers from there, and to there.
     ends: Vec<(Place, Tap, Tap)>,
     stack: OwnStack,
-    inside: Vec<(Place, Namespace)>,
-    /// Keeps the host in the groups of mDNS and VRRP, whose datagrams it hears itself.
+    /// Keep the host in the groups of mDNS and VRRP, whose datagrams it hears itself.
     _groups: [UdpSocket; 2],
+    /// Where the taps are, which vanishes with the last of these.
+    _inside: Vec<(Place, Namespace)>,
 }
 
 /// A frame, and who sends it.
@@ -108,33 +109,15 @@ impl Stage {
         lab.host.nft_load(QUIET);
         lab.forward();
         let mut inside = vec![(Place::Outside, lab.client.clone()), (Place::Uplink, lab.lan.clone())];
-        lab.client.ip(&format!("link set eth0 address {}", mac_text(TRUSTED.mac)));
-        lab.lan.ip(&format!("link set eth0 address {}", mac_text(LAN.mac)));
-        for (device, who) in [("eth0", HOST), ("eth1", HOST_UPLINK)] {
-            lab.host.ip(&format!("link set {device} address {}", mac_text(who.mac)));
+        for (namespace, device, who) in [
+            (&lab.client, "eth0", TRUSTED),
+            (&lab.lan, "eth0", LAN),
+            (&lab.host, "eth0", HOST),
+            (&lab.host, "eth1", HOST_UPLINK),
+        ] {
+            namespace.ip(&format!("link set {device} address {}", mac_text(who.mac)));
         }
-        for (bridge, who) in [("docker0", DOCKER0), ("br-app", BR_APP), ("mybr0", MYBR0)] {
-            lab.host.ip(&format!("link add {bridge} address {} type bridge", mac_text(who.mac)));
-            lab.host.ip(&format!("address add {}/16 dev {bridge}", who.addresses[0]));
-            lab.host.ip(&format!("address add {}/64 dev {bridge} nodad", who.addresses[1]));
-            lab.host.ip(&format!("link set {bridge} up"));
-        }
-        for (who, bridge, device) in PORTS {
-            let container = Namespace::new();
-            lab.host.ip(&format!("link add {device} type veth peer name eth0 netns {}", container.path()));
-            lab.host.ip(&format!("link set {device} master {bridge} up"));
-            container.ip(&format!("link set eth0 address {} up", mac_text(who.mac)));
-            output(
-                lab.host
-                    .command("bridge")
-                    .args(["fdb", "replace", &mac_text(who.mac), "dev", device])
-                    .args(["master", "static"]),
-            )
-            .success();
-            inside.push((who.place, container));
-        }
-        // So that a container reaches itself by the port that it publishes.
-        output(lab.host.command("bridge").args(["link", "set", "dev", "v-c3", "hairpin", "on"])).success();
+        inside.extend(bridges(&lab.host));
         silence(&lab, &inside);
         let (mut taps, mut ends) = (Vec::new(), Vec::new());
         for (place, namespace) in &inside {
@@ -144,26 +127,8 @@ impl Stage {
             ends.push((*place, Tap::new(&lab.host, device, true), Tap::new(&lab.host, port, true)));
         }
         let stack = OwnStack::new(&lab.host);
-        let groups = lab.host.run(|| {
-            let v4 = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a socket");
-            let v6 = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).expect("a socket");
-            let eth0 = nix::net::if_::if_nametoindex("eth0").expect("the host has it");
-            for last in [18, 251] {
-                v4.join_multicast_v4(&Ipv4Addr::new(224, 0, 0, last), &Ipv4Addr::new(203, 0, 113, 1))
-                    .expect("a group");
-            }
-            for group in [0x12, 0xfb] {
-                v6.join_multicast_v6(&Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, group), eth0).expect("a group");
-            }
-            [v4, v6]
-        });
-        Self { lab, taps, ends, stack, inside, _groups: groups }
-    }
-
-    /// The namespace of a place.
-    pub fn inside(&self, place: Place) -> &Namespace {
-        let found = self.inside.iter().find(|(of, _)| *of == place);
-        found.map_or(&self.lab.host, |(_, namespace)| namespace)
+        let groups = lab.host.run(join_groups);
+        Self { lab, taps, ends, stack, _groups: groups, _inside: inside }
     }
 
     /// Has the host forget all connections that it tracks.
@@ -200,42 +165,34 @@ impl Stage {
 
     /// The same for many, whose first steps are taken before any's second one.
     pub fn play_all(&self, all: &[&[Step]]) -> Vec<BTreeSet<Place>> {
-        let mut places = Vec::new();
-        for chunk in all.chunks(AT_ONCE) {
-            let most = chunk.iter().map(|steps| steps.len()).max().unwrap_or(0);
-            // The last ones of all are taken together.
-            for step in 0..most {
-                for (index, steps) in chunk.iter().enumerate() {
-                    if let Some(taken) = (step + steps.len()).checked_sub(most).and_then(|step| steps.get(step)) {
-                        self.send(
-                            taken,
-                            u32::try_from(index * 16 + (most - 1 - step)).expect("there are not so many"),
-                        );
-                    }
-                }
-                self.wait();
-                let found = self.found();
-                if step + 1 == most {
-                    places.extend((0..chunk.len()).map(|index| {
-                        let number = u32::try_from(index * 16).expect("as above");
-                        found.iter().filter(|(of, _)| *of == number).map(|(_, place)| *place).collect()
-                    }));
+        all.chunks(AT_ONCE).flat_map(|chunk| self.play_some(chunk)).collect()
+    }
+
+    fn play_some(&self, some: &[&[Step]]) -> Vec<BTreeSet<Place>> {
+        // Packets are numbered by who they belong to, and by how many follow them.
+        const STEPS: usize = 16;
+        let number = |index: usize, left: usize| u32::try_from(index * STEPS + left).expect("there are not so many");
+        let most = some.iter().map(|steps| steps.len()).max().unwrap_or(0);
+        assert!(most <= STEPS, "{most} steps");
+        let mut found = BTreeSet::new();
+        for left in (0..most).rev() {
+            for (index, steps) in some.iter().enumerate() {
+                if let Some(step) = steps.iter().rev().nth(left) {
+                    self.send(step, number(index, left));
                 }
             }
+            self.wait();
+            found = self.found();
         }
-        places
+        let places = |index| found.iter().filter(move |(of, _)| *of == number(index, 0)).map(|(_, place)| *place);
+        (0..some.len()).map(|index| places(index).collect()).collect()
     }
 
     fn send(&self, step: &Step, number: u32) {
         for bytes in step.frame.bytes(cookie_of(number)) {
             match self.taps.iter().find(|(place, _)| *place == step.from) {
                 Some((_, tap)) => tap.send(&bytes),
-                None => {
-                    let super::frame::Payload::Ip(packet, _) = &step.frame.payload else {
-                        panic!("the host sends IP")
-                    };
-                    self.stack.send(packet.destination, &bytes[14..]);
-                }
+                None => self.stack.send(step.frame.packet().destination, &bytes[14..]),
             }
         }
     }
@@ -261,6 +218,41 @@ impl Stage {
         found.extend(received.iter().filter_map(|(message, _)| Some((cookie(message)?, Place::Host))));
         found
     }
+}
+
+/// Makes the host's bridges and who is on them, whose places it gives.
+fn bridges(host: &Namespace) -> Vec<(Place, Namespace)> {
+    let bridge = |arguments: &str| output(host.command("bridge").args(arguments.split_whitespace())).success();
+    for (name, who) in [("docker0", DOCKER0), ("br-app", BR_APP), ("mybr0", MYBR0)] {
+        host.ip(&format!("link add {name} address {} type bridge", mac_text(who.mac)));
+        host.ip(&format!("address add {}/16 dev {name}", who.addresses[0]));
+        host.ip(&format!("address add {}/64 dev {name} nodad", who.addresses[1]));
+        host.ip(&format!("link set {name} up"));
+    }
+    let places = PORTS.map(|(who, name, port)| {
+        let container = Namespace::new();
+        host.ip(&format!("link add {port} type veth peer name eth0 netns {}", container.path()));
+        host.ip(&format!("link set {port} master {name} up"));
+        container.ip(&format!("link set eth0 address {} up", mac_text(who.mac)));
+        bridge(&format!("fdb replace {} dev {port} master static", mac_text(who.mac)));
+        (who.place, container)
+    });
+    // So that a container reaches itself by the port that it publishes.
+    bridge("link set dev v-c3 hairpin on");
+    places.into()
+}
+
+/// Those of mDNS and VRRP, at the calling thread's eth0.
+fn join_groups() -> [UdpSocket; 2] {
+    let v4 = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a socket");
+    let v6 = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).expect("a socket");
+    let eth0 = nix::net::if_::if_nametoindex("eth0").expect("the host has it");
+    for (last, last_v6) in [(18, 0x12), (251, 0xfb)] {
+        let (group, group_v6) = (Ipv4Addr::new(224, 0, 0, last), Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, last_v6));
+        v4.join_multicast_v4(&group, &Ipv4Addr::new(203, 0, 113, 1)).expect("a group");
+        v6.join_multicast_v6(&group_v6, eth0).expect("a group");
+    }
+    [v4, v6]
 }
 
 /// Whose link address a place's marker has.
@@ -299,7 +291,7 @@ fn silence(lab: &Lab, inside: &[(Place, Namespace)]) {
         }
     }
     lab.host.ip(&format!("-4 route replace default via {}", ROUTER.addresses[0]));
-    lab.host.ip(&format!("-6 route delete default"));
+    lab.host.ip("-6 route delete default");
     lab.host.ip(&format!("-6 route add default via {} dev eth0", ROUTER.addresses[1]));
     for of in ["all", "default", "eth0", "eth1", "docker0", "br-app", "mybr0"] {
         lab.host.sysctl(&format!("net/ipv4/conf/{of}/rp_filter"), "0");
