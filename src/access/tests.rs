@@ -27,6 +27,7 @@ pub(crate) fn compiled(written: &Written) -> Table {
         services: Ok(ServiceNames::parse("ssh 22/tcp\ndomain 53/tcp\ndomain 53/udp\nhttps 443/tcp\nhttps 443/udp\n")),
         protocols: Ok(ProtocolNames::parse("esp 50 ESP\nah 51 AH\n")),
         files: written.files.iter().enumerate().map(file).collect(),
+        kernel: crate::facts::Kernel::NEWEST,
     };
     let parsed = parse(&written.text, "policy.yaml");
     let resolved = resolve(&parsed.policy.expect("a policy"), &facts).unwrap_or_else(|all| panic!("{all:?}"));

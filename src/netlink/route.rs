@@ -61,11 +61,16 @@ impl Routing {
     ///
     /// What the kernel says, other than that the address can't be reached.
     pub fn route_to(&self, address: IpAddr) -> Result<Option<Route>, NetlinkError> {
+        self.route_with(address, 0)
+    }
+
+    /// The same, with `RTM_F_*` flags.
+    pub(super) fn route_with(&self, address: IpAddr, flags: u32) -> Result<Option<Route>, NetlinkError> {
         const DOING: &str = "the route to an address";
         let mut route = None;
         let write = |bytes: &mut Vec<u8>, seq| match address {
-            IpAddr::V4(address) => write_route(bytes, seq, AF_INET, &address.octets()),
-            IpAddr::V6(address) => write_route(bytes, seq, AF_INET6, &address.octets()),
+            IpAddr::V4(address) => write_route(bytes, seq, AF_INET, &address.octets(), flags),
+            IpAddr::V6(address) => write_route(bytes, seq, AF_INET6, &address.octets(), flags),
         };
         let asked = self.0.request(DOING, false, write, |message| {
             route = Some(read_route(message)?);
@@ -93,8 +98,8 @@ impl Routing {
     pub fn source_towards(&self, address: IpAddr) -> Result<Option<IpAddr>, NetlinkError> {
         let mut source = None;
         let write = |bytes: &mut Vec<u8>, seq| match address {
-            IpAddr::V4(address) => write_route(bytes, seq, AF_INET, &address.octets()),
-            IpAddr::V6(address) => write_route(bytes, seq, AF_INET6, &address.octets()),
+            IpAddr::V4(address) => write_route(bytes, seq, AF_INET, &address.octets(), 0),
+            IpAddr::V6(address) => write_route(bytes, seq, AF_INET6, &address.octets(), 0),
         };
         let asked = self.0.request("the route to an address", false, write, |message| {
             let fields = Fields::<{ rt::ROUTE_END }>::read(message.payload.get(rt::ROUTE_HEAD..)?)?;
@@ -166,10 +171,11 @@ impl Routing {
 
 /// Writes `RTM_GETROUTE` for one address.
 #[expect(clippy::cast_possible_truncation, reason = "an address has at most 128 bits")]
-fn write_route(bytes: &mut Vec<u8>, seq: u32, family: u8, address: &[u8]) {
+fn write_route(bytes: &mut Vec<u8>, seq: u32, family: u8, address: &[u8], flags: u32) {
     let mut head = [0; rt::ROUTE_HEAD];
     head[0] = family;
     head[1] = (address.len() * 8) as u8;
+    head[rt::ROUTE_FLAGS..rt::ROUTE_FLAGS + 4].copy_from_slice(&flags.to_ne_bytes());
     let mut writer = Writer::message(bytes, rt::GETROUTE, 0, seq, &head);
     writer.bytes(rt::DST, address);
     writer.finish();

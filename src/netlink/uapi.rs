@@ -227,6 +227,8 @@ pub mod rt {
     pub const NEWNETCONF: u16 = 80;
     pub const GETNETCONF: u16 = 82;
     /// Bytes of `struct rtmsg`, which a route's attributes follow.
+    /// Where `rtm_flags` stands.
+    pub const ROUTE_FLAGS: usize = 8;
     pub const ROUTE_HEAD: usize = 12;
     /// Where the type stands in it.
     pub const ROUTE_TYPE: usize = 7;

@@ -3,7 +3,7 @@
 
 use super::attr::{Fields, Message};
 use super::error::NetlinkError;
-use super::route::{RouteKind, Routing, read_route};
+use super::route::{Route, RouteKind, Routing, read_route};
 use super::uapi::rt;
 use super::write::Writer;
 use crate::simulate::{Asked, Doubt, Routes, Way};
@@ -14,8 +14,11 @@ use std::net::IpAddr;
 const UNICAST: u32 = 1;
 const LOCAL: u32 = 2;
 const BROADCAST: u32 = 3;
+const ANYCAST: u32 = 4;
 const MULTICAST: u32 = 5;
 const UNREACHABLE: u32 = 7;
+/// `RTM_F_FIB_MATCH`: the route as it is kept, with all its next hops.
+const FIB_MATCH: u32 = 0x2000;
 /// `NETCONFA_IFINDEX_ALL`.
 const ALL: u32 = u32::MAX;
 
@@ -61,10 +64,21 @@ impl Routes for Routing {
         Ok(match (route.map(|route| route.kind), address) {
             (Some(RouteKind::Local), _) => LOCAL,
             (Some(RouteKind::Other(3)), _) => BROADCAST,
+            (Some(RouteKind::Other(4)), _) => ANYCAST,
             // Of IPv4 only the table of this machine's own addresses is asked.
             (Some(RouteKind::Unicast), _) | (_, IpAddr::V4(_)) => UNICAST,
             (_, IpAddr::V6(_)) => UNREACHABLE,
         })
+    }
+
+    fn leads(&self, address: IpAddr) -> Result<Option<String>, Doubt> {
+        match self.route_with(address, FIB_MATCH).map_err(|error| cant(&error))? {
+            Some(Route { kind: RouteKind::Unicast, interface: Some(interface) }) => Ok(Some(interface)),
+            Some(Route { kind: RouteKind::Unicast, interface: None }) => {
+                Err(format!("several routes lead to {address}").into())
+            }
+            Some(_) | None => Ok(None),
+        }
     }
 
     fn source_towards(&self, address: IpAddr) -> Result<IpAddr, Doubt> {

@@ -8,12 +8,13 @@
 
 use super::bits::Bits;
 use super::packet::Interface;
-use super::routes::{Asked, Routes, Way};
+use super::routes::Routes;
 use super::rule::{Done, Machine};
 use super::truth::{Doubt, Truth};
 use crate::ruleset::address_type::{LOCAL, UNICAST};
-use crate::ruleset::fib_flags::{DADDR, IIF, MARK, OIF, PRESENT, SADDR};
+use crate::ruleset::fib_flags::{DADDR, IIF, OIF, PRESENT, SADDR};
 use crate::ruleset::{FibResult, Hook, Register};
+use std::net::IpAddr;
 
 /// Where a route leads.
 enum Leads {
@@ -75,33 +76,48 @@ impl<'a> Machine<'a, '_> {
         }
     }
 
-    fn type_by(&self, routes: &dyn Routes, flags: u32) -> Result<Bits, Doubt> {
-        let address = match flags {
+    /// The address that is asked about.
+    fn asked_about(&self, flags: u32) -> Result<IpAddr, Doubt> {
+        let address = match flags & (SADDR | DADDR) {
             SADDR => self.view.source(),
             DADDR => self.view.destination(),
             _ => None,
         };
-        let kind = routes.address_type(address.ok_or_else(unknown)?)?;
+        address.ok_or_else(unknown)
+    }
+
+    fn type_by(&self, routes: &dyn Routes, flags: u32) -> Result<Bits, Doubt> {
+        let address = self.asked_about(flags)?;
+        let kind = routes.address_type(address)?;
+        // Of which interface a link-local address is this machine's own, and where an address is, the route does not say.
+        if flags & (IIF | OIF) != 0 && kind != UNICAST || is_link_local(address) && kind == LOCAL {
+            return Err(unknown());
+        }
         Ok(Bits::host_u32(kind, u32::MAX))
     }
 
-    /// The check of the reverse path: it is known where the route leads back the way that the packet came.
+    /// The route as `nft_fib4_eval` and `nft_fib6_eval` of the kernel ask for it. Rules of the routing that ask for the
+    /// source, or for a mark, are not followed.
     fn leads_by(&self, routes: &dyn Routes, flags: u32) -> Result<Leads, Doubt> {
-        if flags & !(MARK | PRESENT) != SADDR | IIF {
+        let address = self.asked_about(flags)?;
+        let here = match self.view.incoming() {
+            Interface::Named(name) => Some(name),
+            Interface::Absent | Interface::Unknown => None,
+        };
+        if let Some(name) = here.filter(|name| name.as_str() == "lo" && self.view.hook() == Hook::Prerouting) {
+            return Ok(Leads::By(name.clone()));
+        }
+        if is_link_local(address) || address.is_unspecified() || address.is_multicast() || flags & OIF != 0 {
             return Err(unknown());
         }
-        let (Interface::Named(incoming), Some(source), Some(destination)) =
-            (self.view.incoming(), self.view.source(), self.view.destination())
-        else {
-            return Err(unknown());
-        };
-        let back = Asked { source: destination, destination: source, incoming: None, mark: 0 };
-        let same = match routes.way(&back) {
-            Ok(Way::Out(interface)) => interface == *incoming,
-            Ok(Way::Local) => incoming == "lo",
-            Ok(_) | Err(_) => false,
-        };
-        if same { Ok(Leads::By(incoming.clone())) } else { Err(unknown()) }
+        let leads = routes.leads(address)?;
+        match (leads, here) {
+            (None, _) => Ok(Leads::Nowhere),
+            (Some(interface), _) if flags & IIF == 0 => Ok(Leads::By(interface)),
+            (Some(interface), Some(here)) if interface == *here => Ok(Leads::By(interface)),
+            (Some(_), Some(_)) => Ok(Leads::Nowhere),
+            (Some(_), None) => Err(unknown()),
+        }
     }
 
     fn type_of_the_real(&self, flags: u32) -> Result<Bits, Doubt> {
@@ -123,6 +139,10 @@ impl<'a> Machine<'a, '_> {
             _ => Err(unknown()),
         }
     }
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }
 
 fn unknown() -> Doubt {

@@ -1,7 +1,7 @@
 //! Where packets go: the routing, as the simulator asks for it.
 
 use super::truth::Doubt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Who knows the routes: the kernel, or a table in a test.
 pub trait Routes {
@@ -18,6 +18,23 @@ pub trait Routes {
     ///
     /// Why it can't be told.
     fn address_type(&self, address: IpAddr) -> Result<u32, Doubt>;
+
+    /// The interface that packets of this machine to an address leave by; `None` where no route leads there, or the address
+    /// is its own.
+    ///
+    /// # Errors
+    ///
+    /// Why it can't be told: there are several, for one.
+    fn leads(&self, address: IpAddr) -> Result<Option<String>, Doubt> {
+        let source = match address {
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        };
+        Ok(match self.way(&Asked { source, destination: address, incoming: None, mark: 0 })? {
+            Way::Out(interface) => Some(interface),
+            Way::Local | Way::Lost(_) | Way::Refused(_) => None,
+        })
+    }
 
     /// Which of its own addresses this machine sends from to that one.
     ///
