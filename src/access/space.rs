@@ -40,7 +40,7 @@ pub struct InterfaceClass {
 pub(super) struct Place {
     /// The interfaces that packets come in by.
     pub(super) incoming: InterfaceClass,
-    /// The interfaces behind which containers publish the port; `None` where this machine answers itself.
+    /// The interfaces of the containers that publish the port; `None` where this machine answers itself.
     pub(super) published: Option<InterfaceClass>,
 }
 
@@ -79,8 +79,8 @@ impl Space {
         named: impl IntoIterator<Item = &'n Interface>,
     ) -> Self {
         let incoming = interfaces(&asked.incoming, tables, named);
-        // Whichever bridge the containers are behind: one that no rule names publishes ports, too.
-        let outgoing = interfaces(&asked.outgoing, tables, []);
+        let outgoing = interfaces(&asked.outgoing, tables, []).into_iter().filter(|class| class.containers);
+        let outgoing: Vec<_> = outgoing.collect();
         let mut places = Vec::new();
         for published in std::iter::once(None).chain(outgoing.into_iter().map(Some)) {
             let place =

@@ -138,9 +138,9 @@ impl Compiler<'_> {
         if !self.policy.kernel.routes_at_all_hooks {
             return Vec::new();
         }
-        // Here the kernel looks for them on the bridge's port.
-        let link_local = self.says("an address of the link, which is routed nowhere", Origin::BuiltIn);
-        vec![when().oifname_in(CONTAINERS).destination_is_link_local().accept().because(link_local), leaves]
+        // Without `iif` the kernel looks for link-local addresses on the bridge's port.
+        let link_local = self.says("to another container of the same bridge", Origin::BuiltIn);
+        vec![when().oifname_in(CONTAINERS).destination_is_on_the_link().accept().because(link_local), leaves]
     }
 
     /// Where containers may send nothing out: a frame to another container's hardware address goes to a container, whatever

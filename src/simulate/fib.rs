@@ -133,6 +133,14 @@ impl<'a> Machine<'a, '_> {
 
     fn leads_of_the_real(&self, flags: u32) -> Result<Leads, Doubt> {
         match (self.view.hook(), self.view.incoming()) {
+            (Hook::Forward, incoming) if flags & (SADDR | DADDR | OIF) == DADDR => match self.view.outgoing() {
+                // It is on its way there.
+                Interface::Named(name) if flags & IIF == 0 || *incoming == Interface::Named(name.clone()) => {
+                    Ok(Leads::By(name.clone()))
+                }
+                Interface::Named(_) if *incoming != Interface::Unknown => Ok(Leads::Nowhere),
+                _ => Err(unknown()),
+            },
             _ if flags & (SADDR | DADDR | OIF) != SADDR => Err(unknown()),
             (Hook::Input | Hook::Forward, Interface::Named(name)) if name == "lo" => Ok(Leads::Nowhere),
             (Hook::Input | Hook::Forward | Hook::Prerouting, Interface::Named(name)) => Ok(Leads::By(name.clone())),

@@ -61,14 +61,14 @@ impl Statement {
         self.source_is_link_local().address_type(fib_flags::SADDR | fib_flags::IIF, Cmp::Eq, LOCAL)
     }
 
-    /// `ip6 daddr fe80::/10 fib daddr . iif type local`
+    /// `meta nfproto ipv6 fib daddr . iif type local`
     pub(in crate::compile) fn destination_is_own_of_link(self) -> Self {
-        self.destination_is_link_local().address_type(fib_flags::DADDR | fib_flags::IIF, Cmp::Eq, LOCAL)
+        self.version(Version::V6).address_type(fib_flags::DADDR | fib_flags::IIF, Cmp::Eq, LOCAL)
     }
 
-    /// `ip6 daddr fe80::/10`
-    pub(in crate::compile) fn destination_is_link_local(self) -> Self {
-        self.version(Version::V6).payload(PayloadBase::Network, 24, 16).is_link_local()
+    /// `fib daddr . iif oif exists`: goes back by where this came in.
+    pub(in crate::compile) fn destination_is_on_the_link(self) -> Self {
+        self.fib(FibResult::Oif, fib_flags::DADDR | fib_flags::IIF | fib_flags::PRESENT).cmp(Cmp::Eq, &[1])
     }
 
     /// `fib daddr type unicast`
