@@ -137,7 +137,7 @@ fn fragments(packet: &[u8], size: usize, cookie: [u8; 8]) -> Vec<Vec<u8>> {
         let mut bytes = header.to_vec();
         if is_v4 {
             bytes[4..6].copy_from_slice(&cookie[6..]);
-            bytes[6..8].copy_from_slice(&(at / 8 | if more { 0x2000 } else { 0 }).to_be_bytes());
+            bytes[6..8].copy_from_slice(&((at / 8) | if more { 0x2000 } else { 0 }).to_be_bytes());
         } else {
             let place = (at | u16::from(more)).to_be_bytes();
             bytes[6] = 44;
