@@ -13,7 +13,7 @@
 //!
 //! A bridge without an address (Docker's `isolated` networks) has no route to its containers. What these send to each other
 //! passes here where `bridge-nf-call-iptables` is set, and can't be told from what is forged: it is let through where
-//! containers send freely, and nowhere else.
+//! containers send freely and it is for a private address, and nowhere else.
 //!
 //! Older kernels answer some of these questions at the prerouting hook alone ([`Kernel`](crate::facts::Kernel)). There they
 //! are asked in a chain of their own, behind translation, which costs each packet of a connection one more rule.
@@ -62,7 +62,7 @@ impl Compiler<'_> {
             rules.push(self.goes_to_containers_elsewhere());
         }
         if !kernel.return_path_at_all_hooks {
-            if self.has_containers() && self.containers_are_closed() {
+            if self.has_containers() {
                 rules.push(self.does_not_route_back(when().iifname_in(CONTAINERS)));
             }
             if self.is_strict() {
@@ -214,8 +214,16 @@ impl Compiler<'_> {
             let comment = self.says("not this container's address", Origin::BuiltIn);
             rules.push(when().counter().drop().because(comment));
         } else {
-            let comment = self.says("nothing goes out with another's address", Origin::BuiltIn);
-            rules.push(when().oifname_not_in(CONTAINERS).counter().drop().because(comment));
+            // At the prerouting hook it leaves by none yet.
+            if self.policy.kernel.return_path_at_all_hooks {
+                let comment = self.says("nothing goes out with another's address", Origin::BuiltIn);
+                rules.push(when().oifname_not_in(CONTAINERS).counter().drop().because(comment));
+            }
+            // A bridge carries what is for elsewhere, too, when its frame is for another container.
+            rules.extend(Version::ALL.map(|version| {
+                let comment = self.says("nothing goes out with another's address", Origin::BuiltIn);
+                when().destination_is_public(version).counter().drop().because(comment)
+            }));
             if self.policy.kernel.routes_at_all_hooks {
                 let comment = self.says("no container has another's address", Origin::BuiltIn);
                 rules.push(self.routes_to_containers().counter().drop().because(comment));

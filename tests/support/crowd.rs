@@ -177,7 +177,7 @@ impl Crowd {
                 Body::Tcp { source, destination, .. } | Body::Udp { source, destination } => (source, destination),
                 Body::Sctp { source, destination } => (source, destination),
                 Body::Icmp { identifier, .. } => (identifier, 0),
-                Body::Error { .. } => (number, 0),
+                Body::Message { .. } => (number, 0),
                 Body::Other(_) => (0, 0),
             };
             // Masquerading gives the host's address to its neighbours: whoever they answer may answer the host.
@@ -281,7 +281,7 @@ impl Crowd {
             Body::Sctp { source, destination } => {
                 Transport::Ports { protocol: 132, source: Some(source), destination }
             }
-            Body::Icmp { kind, code, .. } | Body::Error { kind, code, .. } => Transport::Icmp { kind, code },
+            Body::Icmp { kind, code, .. } | Body::Message { kind, code, .. } => Transport::Icmp { kind, code },
             Body::Other(number) => Transport::Other(number),
         };
         let translated = translated_to(way, state, transport, family).filter(|_| self.publishes);
@@ -437,7 +437,7 @@ fn error_about(draw: &mut Draw, ends: &Ends, about: Vec<u8>) -> Body {
         IpAddr::V4(_) => draw.of(&[(3, 1), (3, 3), (3, 13), (11, 0), (12, 0)]),
         IpAddr::V6(_) => draw.of(&[(1, 0), (1, 4), (2, 0), (3, 0), (4, 0)]),
     };
-    Body::Error { kind, code, about }
+    Body::Message { kind, code, rest: [vec![0; 4], about].concat() }
 }
 
 struct Ends {

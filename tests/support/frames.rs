@@ -35,11 +35,11 @@ pub enum Body {
         code: u8,
         identifier: u16,
     },
-    /// An ICMP error about a packet.
-    Error {
+    /// An ICMP message from the four bytes behind its checksum on: an error about a packet, for one.
+    Message {
         kind: u8,
         code: u8,
-        about: Vec<u8>,
+        rest: Vec<u8>,
     },
     /// Of another IP protocol.
     Other(u8),
@@ -64,8 +64,8 @@ impl Written {
             Body::Tcp { .. } => protocol::TCP,
             Body::Udp { .. } => protocol::UDP,
             Body::Sctp { .. } => protocol::SCTP,
-            Body::Icmp { .. } | Body::Error { .. } if self.source.is_ipv4() => protocol::ICMP,
-            Body::Icmp { .. } | Body::Error { .. } => protocol::ICMPV6,
+            Body::Icmp { .. } | Body::Message { .. } if self.source.is_ipv4() => protocol::ICMP,
+            Body::Icmp { .. } | Body::Message { .. } => protocol::ICMPV6,
             Body::Other(number) => number,
         }
     }
@@ -141,9 +141,9 @@ impl Written {
                 bytes.extend(payload);
                 self.sum_into(&mut bytes, 2);
             }
-            Body::Error { kind, code, about } => {
-                bytes.extend([*kind, *code, 0, 0, 0, 0, 0, 0]);
-                bytes.extend(about);
+            Body::Message { kind, code, rest } => {
+                bytes.extend([*kind, *code, 0, 0]);
+                bytes.extend(rest);
                 bytes.extend(payload);
                 self.sum_into(&mut bytes, 2);
             }
@@ -179,7 +179,7 @@ impl Written {
     }
 }
 
-fn checksum(bytes: &[u8]) -> u16 {
+pub fn checksum(bytes: &[u8]) -> u16 {
     let words = bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0)));
     let mut sum: u32 = words.sum();
     while sum > 0xffff {

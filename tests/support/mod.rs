@@ -1,11 +1,13 @@
 //! The lab of the kernel tests: network namespaces that vanish with the test, real listeners and real probes in them.
 #![allow(dead_code, missing_docs)]
 
+pub mod attack;
 pub mod crowd;
 pub mod drift;
 pub mod echo;
 pub mod engine;
 pub mod faulty;
+pub mod frame;
 pub mod frames;
 pub mod lab;
 pub mod machine;
@@ -24,6 +26,7 @@ pub mod replay_places;
 pub mod rows;
 pub mod sshd;
 pub mod stream;
+pub mod tap;
 pub mod verdict_table;
 pub mod verdicts;
 pub mod wire;

@@ -3,8 +3,32 @@
 use super::{Statement, Version, anonymous, interface_elements};
 use crate::resolve::Interface;
 use crate::ruleset::address_type::{ANYCAST, LOCAL, MULTICAST, UNICAST};
-use crate::ruleset::{Cmp, Element, Expr, FibResult, KeyType, Register, Set, SetFlags, SetRef, SetSpec, fib_flags};
+use crate::ruleset::{
+    Cmp, Element, Elements, Expr, FibResult, KeyType, PayloadBase, Register, Set, SetFlags, SetRef, SetSpec,
+    fib_flags,
+};
 use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// Addresses of IPv4 that no network calls its own on the internet: those of RFC 1918, RFC 6598 and RFC 3927, and groups and
+/// broadcasts.
+const NOT_PUBLIC: [(Ipv4Addr, Ipv4Addr); 6] = [
+    (Ipv4Addr::new(10, 0, 0, 0), Ipv4Addr::new(10, 255, 255, 255)),
+    (Ipv4Addr::new(100, 64, 0, 0), Ipv4Addr::new(100, 127, 255, 255)),
+    (Ipv4Addr::new(169, 254, 0, 0), Ipv4Addr::new(169, 254, 255, 255)),
+    (Ipv4Addr::new(172, 16, 0, 0), Ipv4Addr::new(172, 31, 255, 255)),
+    (Ipv4Addr::new(192, 168, 0, 0), Ipv4Addr::new(192, 168, 255, 255)),
+    (Ipv4Addr::new(224, 0, 0, 0), Ipv4Addr::new(255, 255, 255, 255)),
+];
+/// Those of IPv6: unique-local ones, those of a link, and groups (RFC 4291).
+const NOT_PUBLIC_V6: [(Ipv6Addr, Ipv6Addr); 3] =
+    [network_v6(0xfc00, 7), network_v6(0xfe80, 10), network_v6(0xff00, 8)];
+
+/// The first and the last address of a network, by its first group and its prefix's length.
+const fn network_v6(first: u16, length: u32) -> (Ipv6Addr, Ipv6Addr) {
+    let first = (first as u128) << 112;
+    (Ipv6Addr::from_bits(first), Ipv6Addr::from_bits(first | u128::MAX >> length))
+}
 
 impl Statement {
     fn fib(self, result: FibResult, flags: u32) -> Self {
@@ -55,6 +79,17 @@ impl Statement {
     /// `fib daddr type != multicast`
     pub(in crate::compile) fn destination_is_no_group(self) -> Self {
         self.address_type(fib_flags::DADDR, Cmp::Neq, MULTICAST)
+    }
+
+    /// `ip daddr != { 10.0.0.0/8, ... }`: what is routed on the internet.
+    pub(in crate::compile) fn destination_is_public(self, version: Version) -> Self {
+        let (at, length, elements) = match version {
+            Version::V4 => (16, 4, Elements::of_addresses(&NOT_PUBLIC)),
+            Version::V6 => (24, 16, Elements::of_addresses(&NOT_PUBLIC_V6)),
+        };
+        let spec = SetSpec::new(version.key(), SetFlags::CONSTANT.with(SetFlags::INTERVAL));
+        let private = SetRef::Anonymous(Box::new(Set { spec, elements }));
+        self.version(version).payload(PayloadBase::Network, at, length).lookup(private, None, true)
     }
 
     /// `fib saddr . iif oif missing`: what is sent to the source would not leave by where this came in.

@@ -80,12 +80,13 @@ pub(super) fn decode(bytes: &[u8]) -> Expr {
 
 /// Reads a list of expressions; what is malformed at its end becomes one unknown expression.
 pub(super) fn decode_list(bytes: &[u8]) -> Vec<Expr> {
-    Attributes::new(bytes)
-        .map(|attribute| match attribute {
-            Ok((_, payload)) => decode(payload),
-            Err(_) => Expr::Unknown { name: String::new(), attributes: bytes.to_vec() },
-        })
-        .collect()
+    let exprs = Attributes::new(bytes).map(|attribute| match attribute {
+        Ok((_, payload)) => decode(payload),
+        Err(_) => Expr::Unknown { name: String::new(), attributes: bytes.to_vec() },
+    });
+    let mut exprs: Vec<Expr> = exprs.collect();
+    fib::shorten_presence(&mut exprs);
+    exprs
 }
 
 /// The register in an attribute.

@@ -24,7 +24,10 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).without_time().with_target(false).init();
     match run(&cli) {
         Ok(report) => {
-            print!("{}", if cli.common.json { format!("{}\n", report.json) } else { report.text.as_str().to_owned() });
+            print!(
+                "{}",
+                if cli.common.json { format!("{}\n", report.json) } else { report.text.as_str().to_owned() }
+            );
             ExitCode::from(report.status)
         }
         Err(error) => {
