@@ -168,10 +168,11 @@ fn nothing_asks_the_c_library_for_a_name() {
 }
 
 /// What is printed passes `printable` on its way, in `main`: words of others are in it. `rollback` says one word that is its
-/// own, `disable` asks a question of its own.
+/// own, `disable` asks a question of its own, and the process that reads the policy for `boot` answers it by a pipe.
 #[test]
 fn nothing_is_printed_past_what_makes_it_printable() {
-    let places = ["main.rs", "journal.rs", "progress.rs", "commands/rollback.rs", "commands/disable.rs"];
+    let places =
+        ["main.rs", "journal.rs", "progress.rs", "commands/rollback.rs", "commands/disable.rs", "commands/boot.rs"];
     let printing = ["println!", "print!", "stdout()", "stderr()"];
     let mut found = Vec::new();
     for Source { path, text } in sources() {

@@ -11,6 +11,7 @@
 mod canonical;
 mod elements;
 mod expr;
+mod fib;
 mod foreign;
 mod intervals;
 mod manifest;
@@ -20,9 +21,10 @@ pub mod xt;
 pub use canonical::split_origin;
 pub use elements::{Address, Elements, PackedView};
 pub use expr::{
-    Cmp, CtKey, Direction, DynsetOp, Expr, FibResult, IcmpxCode, Limit, LimitUnit, Log, MetaKey, PayloadBase,
-    Register, Reject, SetRef, Verdict, address_type, ct_state, fib_flags,
+    Cmp, CtKey, Direction, DynsetOp, Expr, IcmpxCode, Limit, LimitUnit, Log, MetaKey, PayloadBase, Register, Reject,
+    SetRef, Verdict, ct_state,
 };
+pub use fib::{FibResult, address_type, fib_flags};
 pub use foreign::{Extension, Foreign, Nat};
 pub use intervals::{AddressRange, Addresses, Intervals};
 pub use manifest::{Digest, MANIFEST, is_large};
