@@ -167,9 +167,9 @@ impl Compiler<'_> {
     fn loopback_addresses(&self) -> [Rule; 2] {
         let comment = || self.says("this machine's loopback is not for others", Origin::BuiltIn);
         [
-            when().original_destination_is_loopback().counter().drop().because(comment()),
+            when().ct_state(&[ct_state::NEW]).original_destination_is_loopback().counter().drop().because(comment()),
             when()
-                .ct_state(&[ct_state::INVALID, ct_state::UNTRACKED])
+                .ct_state(&[ct_state::INVALID, ct_state::UNTRACKED, ct_state::RELATED])
                 .destination_is_loopback()
                 .counter()
                 .drop()
