@@ -69,7 +69,7 @@ fn what_somebody_else_wrote_is_shown_as_nearly_as_nft_can_say_it() {
     let mark = 1_u32.to_ne_bytes();
     let xor = Expr::Bitwise { sreg: one, dreg: one, mask: mark.to_vec(), xor: mark.to_vec() };
     let cases = [
-        (vec![quota, eq(&[1])], "<unknown expression \"quota?[2J\"> <register 1> 0x01"),
+        (vec![quota, eq(&[1])], "<unknown expression \"quota\\u{1b}[2J\"> <register 1> 0x01"),
         (
             [nfproto(10).as_slice(), &l4proto(6), &concatenated].concat(),
             "meta nfproto ipv6 meta l4proto tcp ip6 saddr . tcp dport @pairs",

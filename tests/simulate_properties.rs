@@ -137,8 +137,12 @@ fn meant(policy: &Resolved, packet: &Packet, interface: &str) -> Verdict {
     let asks_its_engine = container
         && (protocol == Name::Udp.number() && [53, 67, 547].contains(&port)
             || protocol == Name::Tcp.number() && port == 53);
+    let on_loopback = |address: IpAddr| address.is_ipv4() && address.is_loopback();
     match policy.defaults.incoming {
         _ if interface != "lo" && is(&policy.block) => Verdict::Deny,
+        _ if interface != "lo" && on_loopback(packet.destination) => Verdict::Deny,
+        // Of TCP no source needs to be asked for here: a forged one gets no answer.
+        _ if interface != "lo" && protocol != Name::Tcp.number() && on_loopback(packet.source) => Verdict::Deny,
         _ if interface == "lo" || asks_its_engine || policy.services.values().any(admits) => Verdict::Allow,
         Action::Allow => Verdict::Allow,
         Action::Deny => Verdict::Deny,
@@ -238,6 +242,8 @@ proptest! {
             if client.is_unspecified() || client.is_ipv4() != server.is_ipv4() || port == 0 {
                 continue;
             }
+            // No session comes to the loopback from elsewhere.
+            let interface = if server.is_loopback() { Some("lo".to_owned()) } else { interface };
             let server = SocketAddr::new(server, port);
             let session = Session { client, client_port: 50_123, server, own: true, user: None, interface, asked: None };
             let lines = match check(&TableId::palisade(), &table, std::slice::from_ref(&session)) {

@@ -201,11 +201,11 @@ impl Statement {
 
     /// `ip6 saddr fe80::/10`
     pub(super) fn source_is_link_local(self) -> Self {
-        self.version(Version::V6).source(Version::V6).is_link_local()
+        self.version(Version::V6).source(Version::V6).of_the_link()
     }
 
     /// `fe80::/10`, of an address that was loaded.
-    fn is_link_local(self) -> Self {
+    fn of_the_link(self) -> Self {
         let filled = |begin: [u8; 2]| [begin.to_vec(), vec![0; 14]].concat();
         self.masked(filled([0xff, 0xc0])).cmp(Cmp::Eq, &filled([0xfe, 0x80]))
     }

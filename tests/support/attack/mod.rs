@@ -30,6 +30,7 @@ use palisade::facts::{Facts, Kernel, gather};
 use palisade::policy::parse;
 use palisade::render;
 use palisade::resolve::resolve;
+use palisade::ruleset::TableId;
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::path::Path;
@@ -148,8 +149,8 @@ impl Stage {
     pub fn load_as_for(&self, kernel: Kernel, policy: &str) {
         let parsed = parse(policy, "policy.yaml").policy.expect("it has no problems");
         let facts = Facts { kernel, ..gather(&parsed, Path::new("/")) };
-        let ruleset = compile(&resolve(&parsed, &facts).expect("it has a meaning"));
-        let text = render::ruleset(&ruleset);
+        let table = compile(&resolve(&parsed, &facts).expect("it has a meaning"));
+        let text = render::table(&TableId::palisade(), &table);
         self.lab.host.nft_load(&format!("add table inet palisade\ndelete table inet palisade\n{text}"));
     }
 
