@@ -184,7 +184,9 @@ fn a_limit_of_a_service_changes_its_chain_alone() {
         +chain admit-dashboard {
         +comment "palisade: service dashboard, for who may reach it (edited.yaml:9)"
         +update @dashboard.limit-v4 { ip saddr limit rate over 6/minute burst 6 packets } counter packets 0 bytes 0 return comment "palisade: dashboard: more than 6/minute from one address (edited.yaml:13)"
-        +update @dashboard.limit-v6 { ip6 saddr limit rate over 6/minute burst 6 packets } counter packets 0 bytes 0 return comment "palisade: dashboard: more than 6/minute from one address (edited.yaml:13)"
+        +ip saddr != @dashboard.limit-v4 limit rate over 120/minute burst 120 packets counter packets 0 bytes 0 return comment "palisade: dashboard: more than 120/minute from all who find dashboard.limit-v4 full (edited.yaml:13)"
+        +update @dashboard.limit-v6 { ip6 saddr & ffff:ffff:ffff:ffff:: limit rate over 6/minute burst 6 packets } counter packets 0 bytes 0 return comment "palisade: dashboard: more than 6/minute from one /64 (edited.yaml:13)"
+        +ip6 saddr & ffff:ffff:ffff:ffff:: != @dashboard.limit-v6 limit rate over 120/minute burst 120 packets counter packets 0 bytes 0 return comment "palisade: dashboard: more than 120/minute from all who find dashboard.limit-v6 full (edited.yaml:13)"
         +counter packets 0 bytes 0 accept comment "palisade: dashboard (the dashboard) from who may reach it (edited.yaml:9)"
         "#,
     );
@@ -234,7 +236,9 @@ fn a_service_that_goes_takes_along_what_is_its_own() {
         -chain admit-names {
         -comment "palisade: service names, for who may reach it (policy.yaml:13)"
         -update @names.limit-v4 { ip saddr limit rate over 1000/minute burst 1000 packets } counter packets 0 bytes 0 return comment "palisade: names: more than 1000/minute from one address (policy.yaml:16)"
-        -update @names.limit-v6 { ip6 saddr limit rate over 1000/minute burst 1000 packets } counter packets 0 bytes 0 return comment "palisade: names: more than 1000/minute from one address (policy.yaml:16)"
+        -ip saddr != @names.limit-v4 limit rate over 20000/minute burst 20000 packets counter packets 0 bytes 0 return comment "palisade: names: more than 20000/minute from all who find names.limit-v4 full (policy.yaml:16)"
+        -update @names.limit-v6 { ip6 saddr & ffff:ffff:ffff:ffff:: limit rate over 1000/minute burst 1000 packets } counter packets 0 bytes 0 return comment "palisade: names: more than 1000/minute from one /64 (policy.yaml:16)"
+        -ip6 saddr & ffff:ffff:ffff:ffff:: != @names.limit-v6 limit rate over 20000/minute burst 20000 packets counter packets 0 bytes 0 return comment "palisade: names: more than 20000/minute from all who find names.limit-v6 full (policy.yaml:16)"
         -counter packets 1 bytes 32 accept comment "palisade: names from who may reach it (policy.yaml:13)"
         -meta l4proto udp ct original proto-dst vmap @services-udp comment "palisade: services, by the udp port that the sender asked for (policy.yaml)"
         -meta l4proto udp ct original proto-dst vmap @services-udp comment "palisade: services, by the udp port that the sender asked for (policy.yaml)"

@@ -141,8 +141,6 @@ fn meant(policy: &Resolved, packet: &Packet, interface: &str) -> Verdict {
     match policy.defaults.incoming {
         _ if interface != "lo" && is(&policy.block) => Verdict::Deny,
         _ if interface != "lo" && on_loopback(packet.destination) => Verdict::Deny,
-        // Over TCP it is fib that tells, and the simulator takes a sender for a real one.
-        _ if interface != "lo" && protocol != Name::Tcp.number() && on_loopback(packet.source) => Verdict::Deny,
         _ if interface == "lo" || asks_its_engine || policy.services.values().any(admits) => Verdict::Allow,
         Action::Allow => Verdict::Allow,
         Action::Deny => Verdict::Deny,

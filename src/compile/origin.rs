@@ -278,7 +278,8 @@ impl Compiler<'_> {
             rules.extend(drop);
         }
         let comment = self.says("this machine's loopback is not for others", Origin::BuiltIn);
-        rules.push(when().source_is_loopback().counter().drop().because(comment));
+        // It is an own address as well; to ask for that, too, says to who proves that no real sender has it.
+        rules.push(when().source_is_own().source_is_loopback().counter().drop().because(comment));
         let comment = self.says("what would change routes and addresses", Origin::BuiltIn);
         self.chain("routes", comment.clone(), rules);
         when().l4proto_is_not(6).jump("routes").because(comment)
