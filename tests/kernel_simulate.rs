@@ -48,6 +48,8 @@ fn written() -> impl Strategy<Value = Written> {
         "containers: { interfaces: eth1 }\n",
         "containers: { interfaces: eth1, host: allow }\n",
         "containers: { interfaces: \"eth1*\", outgoing: deny }\n",
+        "containers: { interfaces: eth0 }\n",
+        "containers: { interfaces: [eth0, eth1], outgoing: reject }\n",
     ]);
     (policy(), containers)
         .prop_map(|(written, containers)| Written { text: written.text.clone() + containers, ..written })
@@ -84,6 +86,8 @@ impl Range {
             }
         }
         lab.host.nft_load(&PUBLISHES.replace("ELEMENTS4", &elements[0]).replace("ELEMENTS6", &elements[1]));
+        // That the kernel itself drops addresses of its own, of IPv4, must not hide what rules do with them.
+        lab.host.sysctl("net/ipv4/conf/all/accept_local", "1");
         // An acknowledgement of nothing begins no connection.
         lab.host.sysctl("net/netfilter/nf_conntrack_tcp_loose", "0");
         let wire = RefCell::new(Wire::new(&lab));
