@@ -149,7 +149,7 @@ fn every_rule_of_a_policy_is_understood() {
 fn no_access_is_proved_by_a_rule_that_accepts_what_fib_answers() {
     for (word, strict) in [("deny", "off"), ("deny", "strict"), ("reject", "off")] {
         let text = format!(
-            "version: 1\ndefaults: {{ reverse_path: {strict} }}\ncontainers: {{ interfaces: br-*, outgoing: {word} }}\nservices: {{ a: {{ ports: 80/tcp, from: [containers, 192.0.2.0/24] }} }}\n"
+            "version: 1\ndefaults: {{ reverse_path: {strict} }}\ncontainers: {{ interfaces: br-*, host: allow, outgoing: {word} }}\nservices: {{ a: {{ ports: 80/tcp, from: [containers, 192.0.2.0/24] }} }}\n"
         );
         let table = compiled(&Written { text, files: Default::default() });
         let asks = |rule: &Rule| rule.exprs.iter().any(|expr| matches!(expr, Expr::Fib { .. }));
