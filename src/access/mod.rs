@@ -5,6 +5,11 @@
 //! one class and are asked once. What comes out is exact: a set of intervals for each class, of those who pass, and of
 //! those of whom it can't be told.
 //!
+//! "Proved" is of real senders. Rules that ask the routing (`fib`) are followed as [`simulate`](crate::simulate) follows
+//! them without it: a source is no address of this machine and routes back by where it comes in, and a destination is what
+//! the hook says. Those rules drop, or accept what a later one accepts, too. So what is shut out is so wherever it really
+//! comes from, while what is let in may still be dropped where its sender lies about that.
+//!
 //! ```text
 //! tables ─ reading ─► what rules ask ─ space ─► classes ─ evaluate ─► regions of sources by what becomes of them
 //! ```

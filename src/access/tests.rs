@@ -11,7 +11,7 @@ use crate::facts::{Facts, Kernel, ListFile, ProtocolNames, ServiceNames};
 use crate::policies::{Written, config, policy};
 use crate::policy::parse;
 use crate::resolve::{AddressList, resolve};
-use crate::ruleset::{Hook, Rule, Table, TableId};
+use crate::ruleset::{Expr, Hook, Rule, Table, TableId, Verdict};
 use crate::simulate::{Outcomes, Packet, simulate_table};
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -93,7 +93,7 @@ fn agrees(table: &Table, asked: &[(Index, Index, Vec<u128>)], exactly: bool) -> 
 fn any_table() -> impl Strategy<Value = Table> {
     crate::arbitrary::table().prop_map(|mut table| {
         let rules = table.chains.get("everything").map(|chain| chain.rules.clone()).unwrap_or_default();
-        let target = Rule { exprs: vec![crate::ruleset::Expr::Counter { packets: 0, bytes: 0 }], comment: None };
+        let target = Rule { exprs: vec![Expr::Counter { packets: 0, bytes: 0 }], comment: None };
         for (name, chain) in &mut table.chains {
             match &mut chain.base {
                 Some(base) => {
@@ -141,6 +141,24 @@ fn every_rule_of_a_policy_is_understood() {
                 assert!(!rule.opaque, "{name} {index} {:?}", table.chains[*name].rules[index]);
             }
         }
+    }
+}
+
+/// The routing is not asked in a proof, so an answer of it must open nothing by itself.
+#[test]
+fn no_access_is_proved_by_a_rule_that_accepts_what_fib_answers() {
+    for (word, strict) in [("deny", "off"), ("deny", "strict"), ("reject", "off")] {
+        let text = format!(
+            "version: 1\ndefaults: {{ reverse_path: {strict} }}\ncontainers: {{ interfaces: br-*, host: allow, outgoing: {word} }}\nservices: {{ a: {{ ports: 80/tcp, from: [containers, 192.0.2.0/24] }} }}\n"
+        );
+        let table = compiled(&Written { text, files: Default::default() });
+        let asks = |rule: &Rule| rule.exprs.iter().any(|expr| matches!(expr, Expr::Fib { .. }));
+        let accepts = |rule: &Rule| rule.exprs.contains(&Expr::Verdict(Verdict::Accept));
+        let mut without = table.clone();
+        without.chains.values_mut().for_each(|chain| chain.rules.retain(|rule| !(asks(rule) && accepts(rule))));
+
+        assert_ne!(table, without);
+        assert_eq!(lines(&access_changes(&TableId::palisade(), Some(&table), Some(&without))), [""; 0]);
     }
 }
 

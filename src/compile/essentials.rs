@@ -5,6 +5,7 @@ use super::forward::CONTAINERS;
 use super::statement::{Origin, Version, when};
 use crate::resolve::{Action, Transport};
 use crate::ruleset::{Rule, Verdict, ct_state};
+use crate::simulate::protocol;
 
 /// RFC 792: destination unreachable (with "fragmentation needed"), time exceeded, parameter problem.
 const ICMP_ERRORS: [u8; 3] = [3, 11, 12];
@@ -129,8 +130,15 @@ impl Compiler<'_> {
         [rule(Transport::Udp, &[DNS, DHCP, DHCPV6], "names and addresses"), rule(Transport::Tcp, &[DNS], "names")]
     }
 
+    /// To the kernel a reset that refuses a connection is related to it.
+    fn accept_resets(&self) -> Rule {
+        let comment = self.says("refusals of connections", Origin::BuiltIn);
+        when().ct_state(&[ct_state::RELATED]).l4proto(protocol::TCP).accept().because(comment)
+    }
+
     pub(super) fn essentials_output(&self) -> Vec<Rule> {
         vec![
+            self.accept_resets(),
             self.neighbour_discovery(),
             self.listener_reports(),
             when()

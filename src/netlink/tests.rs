@@ -390,7 +390,30 @@ fn what_only_other_programs_write_is_kept_whole() {
         flags: 2,
     };
     is("nat", &[(1, one), (2, two), (3, one), (5, two), (7, two)], Foreign::Nat(nat));
-    // fib daddr type
+    // a comment of iptables
     let comment = Extension { name: "comment".to_owned(), revision: 0, info: vec![7; 3] };
     is("match", &[(1, b"comment\0"), (2, &[0; 4]), (3, &[7; 3])], Foreign::Match(comment));
+}
+
+#[test]
+fn what_fib_is_asked_is_read_whole_and_an_answer_of_the_future_is_unknown() {
+    let one: &[u8] = &[0, 0, 0, 1];
+    let three: &[u8] = &[0, 0, 0, 3];
+    let is = |attributes: Dumped, result, flags| {
+        assert_eq!(dumped("fib", attributes).0, Expr::Fib { result, flags, dreg: Register::ONE });
+    };
+    // fib daddr type
+    is(&[(1, one), (2, three), (3, &[0, 0, 0, 2])], FibResult::Type, fib_flags::DADDR);
+    // fib saddr . iif oif missing
+    let back = fib_flags::SADDR | fib_flags::IIF | fib_flags::PRESENT;
+    is(&[(1, one), (2, one), (3, &[0, 0, 0, 41])], FibResult::Oif, back);
+    // fib saddr oifname
+    is(&[(1, one), (2, &[0, 0, 0, 2]), (3, one)], FibResult::OifName, fib_flags::SADDR);
+    // a result of the future, an attribute of the future, no flags
+    let unknown: [Dumped; 3] =
+        [&[(1, one), (2, &[0, 0, 0, 4]), (3, one)], &[(1, one), (2, one), (3, one), (4, one)], &[(1, one), (2, one)]];
+    for attributes in unknown {
+        let (expr, attributes) = dumped("fib", attributes);
+        assert_eq!(expr, Expr::Unknown { name: "fib".to_owned(), attributes });
+    }
 }

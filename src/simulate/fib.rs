@@ -107,17 +107,34 @@ impl<'a> Machine<'a, '_> {
         if let Some(name) = here.filter(|name| name.as_str() == "lo" && self.view.hook() == Hook::Prerouting) {
             return Ok(Leads::By(name.clone()));
         }
+        if self.is_loopback_of_input() {
+            return Err(kernels_differ());
+        }
         if is_link_local(address) || address.is_unspecified() || address.is_multicast() || flags & OIF != 0 {
             return Err(unknown());
         }
         let leads = routes.leads(address)?;
+        let elsewhere = leads.as_ref() != here;
         match (leads, here) {
+            // A socket that is connected may answer for the routing, with the interface that it hears its peer by.
+            _ if elsewhere && self.view.hook() == Hook::Input && self.belongs_to_a_connection() => {
+                Err(kernels_differ())
+            }
             (None, _) => Ok(Leads::Nowhere),
             (Some(interface), _) if flags & IIF == 0 => Ok(Leads::By(interface)),
             (Some(interface), Some(here)) if interface == *here => Ok(Leads::By(interface)),
             (Some(_), Some(_)) => Ok(Leads::Nowhere),
             (Some(_), None) => Err(unknown()),
         }
+    }
+
+    /// `nft_fib_can_skip` of newer kernels answers there with the loopback, as all do at the prerouting hook.
+    fn is_loopback_of_input(&self) -> bool {
+        self.view.hook() == Hook::Input && matches!(self.view.incoming(), Interface::Named(name) if name == "lo")
+    }
+
+    fn belongs_to_a_connection(&self) -> bool {
+        self.view.is_tracked() && !self.view.is_first()
     }
 
     fn type_of_the_real(&self, flags: u32) -> Result<Bits, Doubt> {
@@ -132,6 +149,9 @@ impl<'a> Machine<'a, '_> {
     }
 
     fn leads_of_the_real(&self, flags: u32) -> Result<Leads, Doubt> {
+        if self.is_loopback_of_input() {
+            return Err(kernels_differ());
+        }
         match (self.view.hook(), self.view.incoming()) {
             (Hook::Forward, incoming) if flags & (SADDR | DADDR | OIF) == DADDR => match self.view.outgoing() {
                 // It is on its way there.
@@ -149,10 +169,14 @@ impl<'a> Machine<'a, '_> {
     }
 }
 
-fn is_link_local(address: IpAddr) -> bool {
+pub(super) fn is_link_local(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }
 
 fn unknown() -> Doubt {
     "what the routing says of the packet is not known".into()
+}
+
+fn kernels_differ() -> Doubt {
+    "kernels answer differently where the packet's route leads".into()
 }

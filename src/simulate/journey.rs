@@ -1,6 +1,7 @@
 //! A connection's first packet from end to end: which hooks it passes, and where it goes, as rules and routes have it.
 
 use super::course::{Course, INGRESS};
+use super::fib::is_link_local;
 use super::packet::{Interface, Packet, Path, State, Translation, Transport};
 use super::routes::{Asked, Routes, Way};
 use super::sets::Sets;
@@ -157,7 +158,17 @@ impl Traveller<'_, '_> {
             _ => State::Related,
         };
         let refusal = Packet::from_machine(by, packet.source, transport).in_state(state);
-        let refusal = Packet { outgoing: packet.incoming.clone(), ..refusal };
+        let outgoing = match self.routes.leads(packet.source) {
+            // An address of the link is on the one that it came in by.
+            _ if is_link_local(packet.source) || packet.incoming == Interface::Named("lo".to_owned()) => {
+                packet.incoming.clone()
+            }
+            Ok(Some(interface)) => Interface::Named(interface),
+            // To whoever has taken an address of this machine it goes over the loopback, or it goes nowhere.
+            Ok(None) => return Outcomes::ANYTHING,
+            Err(_) => Interface::Unknown,
+        };
+        let refusal = Packet { outgoing, ..refusal };
         let mut course = self.course.another();
         course.pass(Hook::Output, &refusal);
         course.pass(Hook::Postrouting, &refusal);

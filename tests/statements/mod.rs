@@ -104,6 +104,9 @@ pub fn statements() -> Vec<(&'static str, Vec<Expr>)> {
     let dnat = 0x20_u32.to_ne_bytes();
     let jump = |chain: &str| verdict(Verdict::Jump(chain.to_owned()));
     let join = |parts: &[&[Expr]]| parts.concat();
+    let asked = |result, flags| Expr::Fib { result, flags, dreg: Register::ONE };
+    let back = fib_flags::SADDR | fib_flags::IIF | fib_flags::PRESENT;
+    let kind = |number: u32| Element::single(&number.to_ne_bytes());
     let per_minute = |rate, burst, over| Limit { rate, unit: LimitUnit::Minute, burst, over };
     vec![
         ("ct state vmap { invalid : goto invalid, established : accept, related : accept }",
@@ -163,6 +166,21 @@ pub fn statements() -> Vec<(&'static str, Vec<Expr>)> {
             join(&[&nfproto(10), &[network(8, 16), and(&ten_bits), eq(&link_local)], &l4proto(17),
                 &[transport(0, 4), eq(&[2, 35, 2, 34]), ACCEPT]])),
         ("tcp dport 22 accept", join(&[&l4proto(6), &[transport(2, 2), eq(&[0, 22]), ACCEPT]])),
+        ("fib saddr type { local, anycast } fib daddr type != multicast counter drop",
+            vec![asked(FibResult::Type, fib_flags::SADDR),
+                in_these(KeyType::FIB_ADDRTYPE, PLAIN, vec![kind(address_type::LOCAL), kind(address_type::ANYCAST)]),
+                asked(FibResult::Type, fib_flags::DADDR), cmp(Cmp::Neq, &address_type::MULTICAST.to_ne_bytes()),
+                COUNTER, verdict(Verdict::Drop)]),
+        ("meta nfproto ipv6 fib daddr . iif type local drop",
+            join(&[&nfproto(10), &[asked(FibResult::Type, fib_flags::DADDR | fib_flags::IIF),
+                eq(&address_type::LOCAL.to_ne_bytes()), verdict(Verdict::Drop)]])),
+        ("fib saddr . iif oif missing jump published",
+            vec![asked(FibResult::Oif, back), eq(&[0]), jump("published")]),
+        ("fib daddr . iif oif exists accept",
+            vec![asked(FibResult::Oif, fib_flags::DADDR | fib_flags::IIF | fib_flags::PRESENT), eq(&[1]), ACCEPT]),
+        ("fib saddr oifname { \"br-*\", \"docker0\" } drop",
+            vec![asked(FibResult::OifName, fib_flags::SADDR), in_these(KeyType::IFNAME, SetFlags::INTERVAL,
+                vec![wildcard("br-"), Element::single(&ifname("docker0"))]), verdict(Verdict::Drop)]),
         ("meta nfproto ipv4 counter accept", join(&[&nfproto(2), &[COUNTER, ACCEPT]])),
         ("limit rate 10/minute burst 5 packets log prefix \"palisade denied: \"",
             vec![Expr::Limit(per_minute(10, 5, false)),

@@ -58,7 +58,8 @@ pub struct Probe {
     pub packet: Packet,
     /// What becomes of it where nothing denies it.
     pub arrives: Fate,
-    /// Whether one table alone can be asked about it: all but what goes over the loopback, which passes all hooks.
+    /// Whether one table alone can be asked about it, which knows no routes and takes every sender for a real one: all but
+    /// the forged, and what goes over the loopback, which passes all hooks.
     pub by_table: bool,
     /// Whether its whole way can be followed: it is the first of its connection, or one that is not translated.
     pub by_follow: bool,
@@ -211,15 +212,25 @@ impl Crowd {
     fn ends(&self, draw: &mut Draw, way: Way, family: usize) -> (Side, IpAddr, Side, IpAddr) {
         let neighbour = |draw: &mut Draw| draw.of(&NEIGHBOURS)[family].parse().expect("an address");
         let here = |draw: &mut Draw| draw.of(&[HOST, HOST, HOST, HOST_ON_LAN])[family];
+        // Some lie about who they are.
+        let own = |draw: &mut Draw| draw.of(&[HOST, HOST_ON_LAN])[family];
+        let outside = |draw: &mut Draw| match draw.below(12) {
+            0 => own(draw),
+            1 => neighbour(draw),
+            _ => self.source(draw, family),
+        };
+        let inside = |draw: &mut Draw| match draw.below(12) {
+            0 => own(draw),
+            1..4 => self.source(draw, family),
+            _ => neighbour(draw),
+        };
         match way {
-            Way::In => (Side::Client, self.source(draw, family), Side::Host, here(draw)),
-            Way::Routed => (Side::Client, self.source(draw, family), Side::Lan, neighbour(draw)),
+            Way::In => (Side::Client, outside(draw), Side::Host, here(draw)),
+            Way::Routed => (Side::Client, outside(draw), Side::Lan, neighbour(draw)),
             Way::LanToHost => {
-                // Some lie about who they are.
-                let from = if draw.one_in(4) { self.source(draw, family) } else { neighbour(draw) };
-                (Side::Lan, from, Side::Host, draw.of(&[HOST_ON_LAN, HOST_ON_LAN, HOST])[family])
+                (Side::Lan, inside(draw), Side::Host, draw.of(&[HOST_ON_LAN, HOST_ON_LAN, HOST])[family])
             }
-            Way::LanToOutside => (Side::Lan, neighbour(draw), Side::Client, self.source(draw, family)),
+            Way::LanToOutside => (Side::Lan, inside(draw), Side::Client, self.source(draw, family)),
             Way::Out => (Side::Host, HOST[family], Side::Client, self.source(draw, family)),
             Way::OutToLan => (Side::Host, HOST_ON_LAN[family], Side::Lan, neighbour(draw)),
             Way::Loopback => {
@@ -248,8 +259,12 @@ impl Crowd {
             Way::Loopback,
         ]);
         let family = draw.below(2);
+        let (side, from, other, to) = self.ends(draw, way, family);
+        let ends = Ends { side, from, other, to };
         let state = match draw.below(18) {
             _ if way == Way::Loopback => New,
+            // Nobody can be answered who says that he is someone else on this side.
+            _ if inside(from).is_some() && !is_real(side, from) => draw.of(&[New, New, New, Invalid]),
             0..10 => New,
             10..12 => Established,
             12..14 => Reply,
@@ -258,8 +273,6 @@ impl Crowd {
             _ if family == 1 && !matches!(way, Way::Routed | Way::LanToOutside) => Untracked,
             _ => New,
         };
-        let (side, from, other, to) = self.ends(draw, way, family);
-        let ends = Ends { side, from, other, to };
         let (before, body) = match state {
             New => (Vec::new(), self.first(draw, way, family, number)),
             Established => self.later(draw, way, &ends, number),
@@ -307,10 +320,9 @@ impl Crowd {
         };
         let packet = Packet { hop_limit: Some(written.hop_limit), translated, ..packet.in_state(state) };
         let arrives = if target == Side::Host { Fate::Delivered } else { Fate::Left(target) };
-        // Who lies about where he is is told of it elsewhere.
-        let honest = side != Side::Lan || is_neighbour(from);
-        let by_follow = honest && (translated.is_none() || state == New);
-        Some(Probe { before, side, written, packet, arrives, by_table: way != Way::Loopback, by_follow })
+        let by_table = way != Way::Loopback && is_real(side, from);
+        let by_follow = translated.is_none() || state == New;
+        Some(Probe { before, side, written, packet, arrives, by_table, by_follow })
     }
 
     /// What begins a connection.
@@ -502,6 +514,16 @@ fn around(address: IpAddr) -> [IpAddr; 3] {
 fn inside(address: IpAddr) -> Option<IpAddr> {
     let own = is_neighbour(address) || [HOST, HOST_ON_LAN, LOOPBACK].concat().contains(&address);
     own.then(|| HOST[usize::from(address.is_ipv6())])
+}
+
+/// Whether a sender is who `simulate/fib.rs` takes it for: no address of the host comes from elsewhere, and what is sent to it
+/// goes back to where it is.
+fn is_real(side: Side, from: IpAddr) -> bool {
+    match side {
+        Side::Client => inside(from).is_none(),
+        Side::Lan => is_neighbour(from),
+        Side::Host => true,
+    }
 }
 
 fn is_neighbour(address: IpAddr) -> bool {

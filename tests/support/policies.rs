@@ -239,14 +239,18 @@ fn defaults() -> impl Strategy<Value = String> {
     let verdict = || prop::option::of(select(vec!["allow", "deny", "reject"]));
     let ping = prop::option::of(select(vec!["allow", "deny"]));
     let denied = prop::option::of(select([&["off"], RATES].concat()));
-    (verdict(), verdict(), verdict(), ping, denied).prop_map(|(incoming, outgoing, forward, ping, denied)| {
-        let given = [("incoming", incoming), ("outgoing", outgoing), ("forward", forward), ("ping", ping)];
-        let mut text = String::new();
-        let given = given.into_iter().filter_map(|(key, word)| Some(format!("{key}: {}", word?)));
-        section(&mut text, "defaults", given);
-        text.extend(denied.map(|rate| format!("log: {{ denied: {rate} }}\n")));
-        text
-    })
+    let path = prop::option::of(select(vec!["off", "strict"]));
+    (verdict(), verdict(), verdict(), ping, path, denied).prop_map(
+        |(incoming, outgoing, forward, ping, path, denied)| {
+            let of = [("incoming", incoming), ("outgoing", outgoing), ("forward", forward), ("ping", ping)];
+            let mut text = String::new();
+            let given = of.into_iter().chain([("reverse_path", path)]);
+            let given = given.filter_map(|(key, word)| Some(format!("{key}: {}", word?)));
+            section(&mut text, "defaults", given);
+            text.extend(denied.map(|rate| format!("log: {{ denied: {rate} }}\n")));
+            text
+        },
+    )
 }
 
 /// An address, network or range as text.

@@ -228,6 +228,41 @@ fn a_refusal_passes_the_rules_as_what_it_is() {
 }
 
 #[test]
+fn a_refusal_leaves_by_where_its_sender_routes_to_and_not_by_where_it_came_in() {
+    let out = [meta(MetaKey::Oifname), is(&name16("docker0")), says(Says::Drop)];
+    let (id, table) = tables(&[
+        ("a", base(Hook::Input, 0, Policy::Accept, &[rule(&[Expr::Reject(Reject::TcpReset)])])),
+        ("b", base(Hook::Output, 0, Policy::Accept, &[rule(&out)])),
+    ]);
+    let of = |source| {
+        let packet = Packet { source: ip(source), ..ssh().coming_in_by("eth0") };
+        follow([(&id, &table)], &AsListed, &Table, &packet).trace.verdict
+    };
+
+    assert_eq!(
+        ["198.51.100.7", "172.17.0.2", "203.0.113.1"].map(of),
+        [Verdict::Reject, Verdict::Deny, Verdict::Unknown]
+    );
+}
+
+/// Of what comes over the loopback newer kernels say that it routes there, older ones that it routes nowhere.
+#[test]
+fn what_kernels_answer_differently_is_not_known() {
+    let flags = fib_flags::SADDR | fib_flags::IIF | fib_flags::PRESENT;
+    let missing = [Expr::Fib { result: FibResult::Oif, flags, dreg: R }, is(&[0]), says(Says::Drop)];
+    let (id, table) = tables(&[("a", base(Hook::Input, 0, Policy::Accept, &[rule(&missing)]))]);
+    let of = |source, interface: &str, state| {
+        let packet = Packet { source: ip(source), state, ..ssh().coming_in_by(interface) };
+        follow([(&id, &table)], &AsListed, &Table, &packet).trace.verdict
+    };
+
+    assert_eq!(of("203.0.113.1", "lo", State::New), Verdict::Unknown);
+    let states = [State::New, State::Established, State::Invalid];
+    assert_eq!(states.map(|state| of("172.17.0.2", "eth0", state)), [Verdict::Deny, Verdict::Unknown, Verdict::Deny]);
+    assert_eq!(states.map(|state| of("198.51.100.7", "eth0", state)), [Verdict::Allow; 3]);
+}
+
+#[test]
 fn no_error_is_sent_about_an_error() {
     let (id, table) = tables(&[("a", base(Hook::Input, 0, Policy::Accept, &[rule(&[Expr::Reject(UNREACHABLE)])]))]);
     let of = |kind, state| {
