@@ -2,9 +2,10 @@
 
 use super::lines::{before, is_break, outside_break};
 use super::place::floor;
-use crate::printable::printable;
+use crate::printable::{is_invisible, printable};
 use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde::Serialize;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// How many characters of the source stand before and after an underlined text in a long line.
@@ -267,7 +268,7 @@ fn with_snippet<'a>(
 
 /// The lines of a span, cut where they are long, and the span's place in them.
 struct Excerpt<'a> {
-    text: &'a str,
+    text: Cow<'a, str>,
     /// Whether it begins where its line does.
     whole: bool,
     range: std::ops::Range<usize>,
@@ -290,7 +291,20 @@ fn excerpt(sources: &Sources, span: Span) -> Option<Excerpt<'_>> {
     };
     let range = start - from..start - from + underlined.len();
     let whole = head.get(..from).is_some_and(|before| before.is_empty() || before.ends_with(is_break));
-    Some(Excerpt { text: text.get(from..start + underlined.len() + tail.len())?, whole, range })
+    Some(shown(text.get(from..start + underlined.len() + tail.len())?, whole, range))
+}
+
+/// The renderer shows what a terminal would obey of ASCII, and of the rest not all.
+fn shown(text: &str, whole: bool, range: std::ops::Range<usize>) -> Excerpt<'_> {
+    let is_refused = |c: char| !c.is_ascii() && is_invisible(c);
+    if !text.contains(is_refused) {
+        return Excerpt { text: Cow::Borrowed(text), whole, range };
+    }
+    let replaced = |part: &str| part.replace(is_refused, "\u{fffd}");
+    let [before, underlined] = [0..range.start, range.clone()].map(|part| replaced(text.get(part).unwrap_or("")));
+    let after = replaced(text.get(range.end..).unwrap_or(""));
+    let range = before.len()..before.len() + underlined.len();
+    Excerpt { text: Cow::Owned(before + &underlined + &after), whole, range }
 }
 
 /// A text's first line without its break, or as much of it as is shown.

@@ -20,14 +20,15 @@ const READS: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ReadFile | ReadDir})
 pub(super) type Absent = Option<&'static str>;
 
 /// Lets this thread write below these folders and nowhere else, execute nothing, and use no TCP or UDP port; reading is as
-/// before. It neither signals processes outside nor connects to their abstract sockets.
+/// before. It connects to no abstract sockets of processes outside. Signals are a matter of the system calls: what Landlock
+/// refuses of them it refuses to the kernel, too, when that ends a child with its parent (`PR_SET_PDEATHSIG`).
 pub(super) fn write_below(folders: &[&Path]) -> Result<Absent, RulesetError> {
     // Version 9 adds the sockets of engines, which are asked while reading.
     let files = AccessFs::from_all(ABI::V8) & !READS;
     let ruleset = Ruleset::default()
         .handle_access(files)?
         .handle_access(AccessNet::from_all(ABI::V10))?
-        .scope(Scope::from_all(ABI::V6))?;
+        .scope(Scope::AbstractUnixSocket)?;
     restrict(ruleset, &[(folders, WRITES)])
 }
 

@@ -156,8 +156,8 @@ impl Kind {
             Self::HostNumber => host_word(bytes).map(|word| word.to_string()),
             Self::AddressType => host_word(bytes).map(super::foreign::address_type),
             Self::Presence => match bytes {
-                [0] => Some("missing".to_owned()),
-                [1] => Some("exists".to_owned()),
+                [0] | [0, 0, 0, 0] => Some("missing".to_owned()),
+                [1] | [1, 0, 0, 0] => Some("exists".to_owned()),
                 _ => None,
             },
             Self::HostHex => host_word(bytes).map(|word| format!("{word:#x}")),

@@ -38,9 +38,8 @@ impl FibResult {
     #[must_use]
     pub const fn len(self, flags: u32) -> u32 {
         match self {
-            Self::Oif | Self::OifName if flags & fib_flags::PRESENT != 0 => 1,
-            Self::OifName => 16,
-            Self::Oif | Self::Type => 4,
+            Self::OifName if flags & fib_flags::PRESENT == 0 => 16,
+            Self::OifName | Self::Oif | Self::Type => 4,
         }
     }
 }
@@ -57,7 +56,8 @@ pub mod fib_flags {
     pub const IIF: u32 = 8;
     /// Only what the outgoing interface has to do with.
     pub const OIF: u32 = 16;
-    /// Whether there is a result, 1 byte, instead of the result.
+    /// Whether there is a result, instead of the result: its first byte, and three of zero (`nft_reg_store8`). nft compares all
+    /// four.
     pub const PRESENT: u32 = 32;
 }
 

@@ -62,7 +62,7 @@ impl<'a> Machine<'a, '_> {
             Leads::Nowhere => None,
         };
         match (result, name) {
-            _ if flags & PRESENT != 0 => Ok(Bits::known(&[u8::from(name.is_some())])),
+            _ if flags & PRESENT != 0 => Ok(Bits::known(&[u8::from(name.is_some()), 0, 0, 0])),
             (FibResult::OifName, name) => {
                 let mut padded = [0; 16];
                 padded.iter_mut().zip(name.unwrap_or_default().bytes()).for_each(|(to, from)| *to = from);

@@ -94,7 +94,7 @@ impl Statement {
 
     /// `fib saddr . iif oif missing`: what is sent to the source would not leave by where this came in.
     pub(in crate::compile) fn no_return_path(self) -> Self {
-        self.fib(FibResult::Oif, fib_flags::SADDR | fib_flags::IIF | fib_flags::PRESENT).cmp(Cmp::Eq, &[0])
+        self.fib(FibResult::Oif, fib_flags::SADDR | fib_flags::IIF | fib_flags::PRESENT).cmp(Cmp::Eq, &[0; 4])
     }
 
     /// `fib saddr oifname { "docker0", "br-*" }`: what is sent to the source would leave by one of these. The set stands in

@@ -84,9 +84,7 @@ pub(super) fn decode_list(bytes: &[u8]) -> Vec<Expr> {
         Ok((_, payload)) => decode(payload),
         Err(_) => Expr::Unknown { name: String::new(), attributes: bytes.to_vec() },
     });
-    let mut exprs: Vec<Expr> = exprs.collect();
-    fib::shorten_presence(&mut exprs);
-    exprs
+    exprs.collect()
 }
 
 /// The register in an attribute.
