@@ -279,6 +279,10 @@ fn no_try_of_an_unprivileged_user_changes_what_palisade_says_and_does_to_root() 
                     told == format!("{command:?}: Some(0)\n{}", attempt.exposed)
                 }
                 ["exposure", "--json"] if !attempt.exposed.is_empty() => told.contains("\"proto\":\"tcp\""),
+                // The policy denies the accomplice's port: his connection ends.
+                ["apply"] if connected.is_some() => {
+                    told == format!("{without}ended 1 connection that lost its access\n")
+                }
                 _ => told == *without,
             };
             if !expected || raw.is_some() {

@@ -2,7 +2,7 @@
 //! takes all memory end, and nothing else.
 //!
 //! `boot` starts it before it gives up its rights, loads what was kept, and then waits for what the other process says: the
-//! problems of the policy, or its table, and after that whether it is as it expects. See [`words`].
+//! problems of the policy, or its table, and after that whether it is as it expects. See `words`.
 
 mod reader;
 mod words;
