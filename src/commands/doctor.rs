@@ -60,6 +60,7 @@ pub(super) fn run(path: &Path, state: &State) -> Result<Report, Error> {
         said("what nftables.service loads at boot", why, "`systemctl cat nftables` names the file");
         None
     });
+    let flush_is_mended = drop_in_runs("nftables.service", "palisade.conf", "/usr/sbin/palisade boot --missing");
     let docker = docker_options().unwrap_or_else(|why| {
         said("the options of Docker's daemon", why, "mend that file, or run palisade where it can be read");
         None
@@ -116,7 +117,7 @@ pub(super) fn run(path: &Path, state: &State) -> Result<Report, Error> {
         boot,
         enabled: Enabled { ufw, firewalld },
         flush,
-        flush_is_mended: drop_in_runs("nftables.service", "palisade.conf", "/usr/sbin/palisade boot --missing"),
+        flush_is_mended,
         docker,
         engines,
         kernel,
