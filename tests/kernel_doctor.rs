@@ -259,7 +259,19 @@ fn a_service_that_flushes_the_rules_of_everyone_at_boot() {
     planted.write("/etc/nftables.d/20-all.nft", "\nflush ruleset\n");
     planted.doctor().is_one(
         "nftables-service-flushes",
-        &["/etc/nftables.d/20-all.nft:2 flushes", "`systemctl disable nftables`"],
+        &[
+            "/etc/nftables.d/20-all.nft:2 flushes",
+            "palisade's rules and those of container engines are gone",
+            "`systemctl disable nftables`",
+        ],
+    );
+    planted.write(
+        "/usr/lib/systemd/system/nftables.service.d/palisade.conf",
+        include_str!("../packaging/nftables.service.d/palisade.conf"),
+    );
+    planted.doctor().is_one(
+        "nftables-service-flushes",
+        &["/etc/nftables.d/20-all.nft:2 flushes", "gone until its drop-in has loaded them again"],
     );
 }
 

@@ -8,7 +8,7 @@ use crate::doctor::{Enabled, Facts, Finding, Kernel, Loaded, PolicyState, Severi
 use crate::enforce::{EnforceError, enforce};
 use crate::error::Error;
 use crate::facts::{
-    Flush, MAX_CONFIGURATION, MAX_POLICY, UnitState, docker_options, flushes, loaded_legacy_tables,
+    Flush, MAX_CONFIGURATION, MAX_POLICY, UnitState, docker_options, drop_in_runs, flushes, loaded_legacy_tables,
     read_text_bounded, read_trusted, systemd_runs, unit_commands, unit_state,
 };
 use crate::load::{load_and_prove, missing};
@@ -60,6 +60,7 @@ pub(super) fn run(path: &Path, state: &State) -> Result<Report, Error> {
         said("what nftables.service loads at boot", why, "`systemctl cat nftables` names the file");
         None
     });
+    let flush_is_mended = drop_in_runs("nftables.service", "palisade.conf", "/usr/sbin/palisade boot --missing");
     let docker = docker_options().unwrap_or_else(|why| {
         said("the options of Docker's daemon", why, "mend that file, or run palisade where it can be read");
         None
@@ -116,6 +117,7 @@ pub(super) fn run(path: &Path, state: &State) -> Result<Report, Error> {
         boot,
         enabled: Enabled { ufw, firewalld },
         flush,
+        flush_is_mended,
         docker,
         engines,
         kernel,

@@ -175,16 +175,26 @@ fn others(drops: &[Denier<'_>]) -> Vec<Finding> {
 fn flush(facts: &Facts<'_>) -> Option<Finding> {
     let flush = facts.flush.as_ref()?;
     let (file, line) = (flush.file.display(), flush.line);
-    Some(error(
-        "nftables-service-flushes",
-        format!(
-            "nftables.service is enabled, and {file}:{line} flushes the rules of everyone: whenever it starts, and at boot in \
-             whatever order systemd takes, palisade's rules and those of container engines are gone"
+    let flushes =
+        format!("nftables.service is enabled, and {file}:{line} flushes the rules of everyone: whenever it starts");
+    let help = format!(
+        "`systemctl disable nftables` (without --now: stopping it flushes, too), or take `flush ruleset` out of {file}"
+    );
+    Some(match facts.flush_is_mended {
+        true => warning(
+            "nftables-service-flushes",
+            format!(
+                "{flushes}, palisade's rules are gone until its drop-in has loaded them again, a moment later, and those of \
+                 container engines are gone"
+            ),
+            help,
         ),
-        format!(
-            "`systemctl disable nftables` (without --now: stopping it flushes, too), or take `flush ruleset` out of {file}"
+        false => error(
+            "nftables-service-flushes",
+            format!("{flushes}, palisade's rules and those of container engines are gone"),
+            help,
         ),
-    ))
+    })
 }
 
 fn legacy(facts: &Facts<'_>) -> Option<Finding> {

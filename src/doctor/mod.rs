@@ -85,6 +85,8 @@ pub struct Facts<'f> {
     /// Where the rules that `nftables.service` loads at boot flush those of everyone; `None` where they do not, or it is
     /// not enabled.
     pub flush: Option<Flush>,
+    /// Whether palisade's rules are then loaded again, as the package's drop-in has it.
+    pub flush_is_mended: bool,
     /// How Docker's daemon was started; `None` where it does not run.
     pub docker: Option<DockerOptions>,
     /// What the container engines say of themselves.

@@ -55,6 +55,7 @@ fn found(policy: &Resolved, rules: &Ruleset, change: impl Fn(&mut Facts<'_>)) ->
         boot: Some(UnitState::Enabled),
         enabled: Enabled::default(),
         flush: None,
+        flush_is_mended: false,
         docker: Some(docker),
         engines: vec![engine],
         kernel: Kernel::Takes,
@@ -137,6 +138,33 @@ fn each_fact_that_is_wrong_is_one_finding() {
         assert_eq!(ids(change), [id]);
         assert!(include_str!("../../docs/operations.md").contains(&format!("`{id}`")), "no row for {id}");
     }
+}
+
+#[test]
+fn a_flush_after_which_the_drop_in_loads_the_rules_again_is_no_error() {
+    let told = |mended| {
+        let found = found(&Resolved::default(), &Ruleset::default(), |facts| {
+            facts.flush = Some(Flush { file: "/etc/nftables.conf".into(), line: 3 });
+            facts.flush_is_mended = mended;
+        });
+        found.into_iter().map(|finding| (finding.severity, finding.message)).collect::<Vec<_>>()
+    };
+    let flushes =
+        "nftables.service is enabled, and /etc/nftables.conf:3 flushes the rules of everyone: whenever it starts";
+    assert_eq!(
+        told(false),
+        [(Severity::Error, format!("{flushes}, palisade's rules and those of container engines are gone"))]
+    );
+    assert_eq!(
+        told(true),
+        [(
+            Severity::Warning,
+            format!(
+                "{flushes}, palisade's rules are gone until its drop-in has loaded them again, a moment later, and those \
+                 of container engines are gone"
+            )
+        )]
+    );
 }
 
 #[test]

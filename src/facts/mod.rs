@@ -33,7 +33,7 @@ pub use nft_files::{Flush, flushes};
 pub use published::{PublishedPort, published_ports};
 pub use sessions::{Session, ssh_sessions};
 pub use trusted::{MAX_LIST, MAX_POLICY, Refusal, open_trusted_folder, read_trusted};
-pub use units::{UnitState, systemd_runs, unit_commands, unit_state};
+pub use units::{UnitState, drop_in_runs, systemd_runs, unit_commands, unit_state};
 
 use crate::policy::{Diagnostic, Policy, Source, Sources, decode};
 use crate::resolve::AddressList;

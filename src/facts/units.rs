@@ -41,6 +41,20 @@ pub fn unit_state(name: &str) -> UnitState {
     state_in(&FOLDERS.map(Path::new), name)
 }
 
+/// Whether the drop-in of that name is in effect for a unit, and has it run `command` whenever it has started.
+#[must_use]
+pub fn drop_in_runs(unit: &str, name: &str, command: &str) -> bool {
+    drop_in_of(&FOLDERS.map(Path::new), unit, name, command)
+}
+
+fn drop_in_of(folders: &[&Path], unit: &str, name: &str, command: &str) -> bool {
+    let Some(path) = find(folders, &format!("{unit}.d/{name}")) else { return false };
+    let text = read_text_bounded(&path, MAX_CONFIGURATION).unwrap_or_default();
+    // `-` and the like before a program say how it is run.
+    let run = text.lines().filter_map(|line| line.trim().strip_prefix("ExecStartPost="));
+    run.map(|line| line.trim_start_matches(['-', '@', ':', '+', '!'])).any(|line| line == command)
+}
+
 /// The programs that a unit starts, with their arguments, a line each; empty where there is no such unit.
 #[must_use]
 pub fn unit_commands(name: &str) -> Vec<String> {
@@ -89,5 +103,23 @@ mod tests {
         assert_eq!(state("a.service"), UnitState::Enabled);
         symlink("/dev/null", etc.join("a.service")).expect("a link");
         assert_eq!(state("a.service"), UnitState::Masked);
+    }
+
+    #[test]
+    fn a_drop_in_is_in_effect_unless_one_of_that_name_in_a_folder_that_wins_says_otherwise() {
+        let scratch = tempfile::tempdir().expect("a folder for a test");
+        let [etc, lib] = ["etc", "lib"].map(|name| scratch.path().join(name));
+        for folder in [&etc, &lib] {
+            fs::create_dir_all(folder.join("a.service.d")).expect("a folder in a fresh one");
+        }
+        let runs = || drop_in_of(&[&etc, &lib], "a.service", "b.conf", "/bin/c d");
+        assert!(!runs(), "there is none");
+        fs::write(lib.join("a.service.d/b.conf"), "[Service]\nExecStartPost=-/bin/c d\n").expect("a file");
+        assert!(runs());
+        fs::write(etc.join("a.service.d/b.conf"), "[Service]\n# ExecStartPost=-/bin/c d\n").expect("a file");
+        assert!(!runs(), "it is overridden");
+        fs::remove_file(etc.join("a.service.d/b.conf")).expect("it was there");
+        symlink("/dev/null", etc.join("a.service.d/b.conf")).expect("a link");
+        assert!(!runs(), "it is masked");
     }
 }
