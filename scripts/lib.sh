@@ -325,8 +325,8 @@ enter_namespace() {
 begin_in_namespace() {
     [ "$(readlink /proc/self/ns/net)" != "$PALISADE_OUTSIDE" ] || die "this is not a namespace of its own"
     mkdir -p /var/lib/palisade /run/palisade
-    mount -t tmpfs tmpfs /var/lib/palisade
-    mount -t tmpfs tmpfs /run/palisade
+    mount -t tmpfs -o mode=700 tmpfs /var/lib/palisade
+    mount -t tmpfs -o mode=700 tmpfs /run/palisade
     ip link set lo up
 }
 

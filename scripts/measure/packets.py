@@ -87,8 +87,8 @@ class Place:
         """With a state of its own, so that no place knows of another."""
         self.inside("unshare", "--mount", "sh", "-ec", """
             mkdir -p /var/lib/palisade /run/palisade
-            mount -t tmpfs tmpfs /var/lib/palisade
-            mount -t tmpfs tmpfs /run/palisade
+            mount -t tmpfs -o mode=700 tmpfs /var/lib/palisade
+            mount -t tmpfs -o mode=700 tmpfs /run/palisade
             exec "$@" """, "sh", palisade, "--policy", policy, "apply")
 
     def iptables(self, sources, restore="iptables-restore"):
