@@ -1,6 +1,7 @@
 //! Where sources are: behind which interface, and which of them rules tell apart by numbers.
 
 use super::Interface;
+use crate::ruleset::address_type::{ANYCAST, LOCAL};
 use crate::simulate::{Asked, Routes, Way};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::collections::BTreeSet;
@@ -132,13 +133,19 @@ fn candidates(interface: &Interface, six: bool, (first, last): Interval) -> Vec<
         // The first address of a network is its own, the last all of its hosts.
         [begin.saturating_add(66), begin.saturating_add(1), begin.saturating_add(2), end.saturating_sub(1), begin]
     });
-    let ends = [first.saturating_add(1), first, last.saturating_sub(1), last, first + (last - first) / 2];
+    // Nor is the first of a link: an engine's bridge has `fe80::1`, and a router answers to `fe80::` itself.
+    let inside = first.saturating_add(66);
+    let ends = [inside, first.saturating_add(1), first, last.saturating_sub(1), last, first + (last - first) / 2];
     let all = examples.chain(neighbours).chain(ends);
     all.filter(|at| (first..=last).contains(at)).map(|at| address(six, at)).collect()
 }
 
 /// Whether the kernel lets such a source in by an interface at all.
 fn may_come(interface: &Interface, all: &[Interface], source: IpAddr, routes: &dyn Routes) -> bool {
+    // A machine that routes IPv6 answers to the first address of each of its networks, too.
+    if matches!(routes.address_type(source), Ok(LOCAL | ANYCAST)) {
+        return false;
+    }
     let local = is_link_local(source);
     let fits = |address: &IpAddr| address.is_ipv6() == source.is_ipv6() && is_link_local(*address) == local;
     let of = |one: &Interface| one.addresses.iter().map(|(address, _)| *address).find(|address| fits(address));

@@ -110,6 +110,12 @@ impl<'a> Machine<'a, '_> {
         if self.is_loopback_of_input() {
             return Err(kernels_differ());
         }
+        // The kernel looks for an address of the link on the link alone (`nft_fib6_flowi_init`): who has come by it is there.
+        if let (Some(name), Hook::Input, SADDR) = (here, self.view.hook(), flags & (SADDR | DADDR | OIF))
+            && is_link_local(address)
+        {
+            return Ok(Leads::By(name.clone()));
+        }
         if is_link_local(address) || address.is_unspecified() || address.is_multicast() || flags & OIF != 0 {
             return Err(unknown());
         }
