@@ -3,8 +3,9 @@
 use super::ask::{Asker, Question, Seen};
 use super::reach::{Clause, Label, Reach};
 use super::rows::{Purpose, Row};
-use super::zones::{Interval, Part, is_link_local, parts, words};
+use super::zones::{Interval, Part, parts, words};
 use super::{Interface, Machine};
+use crate::simulate::is_link_local;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 

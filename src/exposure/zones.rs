@@ -2,7 +2,7 @@
 
 use super::Interface;
 use crate::ruleset::address_type::{ANYCAST, LOCAL};
-use crate::simulate::{Asked, Routes, Way};
+use crate::simulate::{Asked, Routes, Way, is_link_local};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -52,14 +52,6 @@ pub(super) fn network(address: IpAddr, prefix: u8) -> Option<IpNet> {
     match address {
         IpAddr::V4(address) => Ipv4Net::new(address, prefix).ok().map(|network| IpNet::V4(network.trunc())),
         IpAddr::V6(address) => Ipv6Net::new(address, prefix).ok().map(|network| IpNet::V6(network.trunc())),
-    }
-}
-
-/// Whether it is of a link alone.
-pub(super) fn is_link_local(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(_) => false,
-        IpAddr::V6(address) => address.is_unicast_link_local(),
     }
 }
 

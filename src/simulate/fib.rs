@@ -175,7 +175,8 @@ impl<'a> Machine<'a, '_> {
     }
 }
 
-pub(super) fn is_link_local(address: IpAddr) -> bool {
+/// Whether it is an address of a link alone, which is routed nowhere.
+pub(crate) fn is_link_local(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }
 
