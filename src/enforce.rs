@@ -2,7 +2,7 @@
 
 use crate::changes::changes;
 use crate::delta::{cost, delta, replacement};
-use crate::netlink::{CommitError, NetlinkError, Reading, Snapshot, Socket, encode};
+use crate::netlink::{CommitError, NetlinkError, Reading, Snapshot, Socket, Watch, encode};
 use crate::progress::{doing, in_thousands};
 use crate::render;
 use crate::ruleset::{Table, TableId, split_origin};
@@ -123,19 +123,20 @@ fn enforce_by(
     desired: Option<&Table>,
     reading: Reading<'_>,
 ) -> Result<Enforced, EnforceError> {
-    let (mut operations, mut committed, mut before) = (0, None, None);
-    let (begun, mut attempts, mut late) = (Instant::now(), 0, false);
+    let (mut operations, mut committed, mut before, mut watch) = (0, None, None, None);
+    let mut attempts = Attempts { begun: Instant::now(), patience, made: 0 };
+    let mut late = false;
     while !late {
         // What is committed is read back, however long the commit took: at boot it waits while the kernel loads its modules.
-        late = attempts > 0 && begun.elapsed() >= patience;
-        attempts += 1;
-        let Some(snapshot) = socket.try_snapshot(id, reading)? else {
+        late = attempts.next_is_late();
+        let Some(snapshot) = read(socket, id, reading, watch.as_ref())? else {
             tracing::debug!("another program changed the firewall while it was read: reading anew");
+            watch = watch.or_else(|| listen(socket, id));
             continue;
         };
         let mut transaction = delta(id, snapshot.table.as_ref(), desired);
         if transaction.ops.is_empty() {
-            return Ok(Enforced { operations, attempts, before: before.unwrap_or(snapshot.table) });
+            return Ok(Enforced { operations, attempts: attempts.made, before: before.unwrap_or(snapshot.table) });
         }
         if snapshot.table.as_ref().is_some_and(|table| table.flags & OWNER != 0) {
             return Err(EnforceError::Owned(id.clone()));
@@ -148,15 +149,18 @@ fn enforce_by(
             // Nobody came between our commit and this snapshot, so the difference is our own.
             Some(genid) if snapshot.genid.wrapping_sub(genid) == 1 => Err(unverified(id, &snapshot, desired)),
             _ if late => break,
-            _ => commit(socket, &transaction, &snapshot),
+            _ => commit(socket, &transaction, &snapshot, watch.as_ref(), &mut attempts),
         };
         match outcome {
-            Ok(true) => {
+            Ok(Some(genid)) => {
                 operations += cost(&transaction.ops);
-                committed = Some(snapshot.genid);
+                committed = Some(genid);
                 before.get_or_insert(snapshot.table);
             }
-            Ok(false) => tracing::info!("another program changed the firewall meanwhile: computing anew"),
+            Ok(None) => {
+                tracing::info!("another program changed the firewall meanwhile: computing anew");
+                watch = watch.or_else(|| listen(socket, id));
+            }
             Err(error @ (EnforceError::Refused { .. } | EnforceError::Unverified(_)))
                 if replaceable.is_some() && !whole && !late =>
             {
@@ -166,7 +170,37 @@ fn enforce_by(
             Err(error) => return Err(error),
         }
     }
-    Err(EnforceError::Contended { attempts, committed: operations > 0 })
+    Err(EnforceError::Contended { attempts: attempts.made, committed: operations > 0 })
+}
+
+/// How often something was tried, and for how long it may be.
+struct Attempts {
+    begun: Instant,
+    patience: Duration,
+    made: u32,
+}
+
+impl Attempts {
+    /// Counts one more, and says whether there is no time left for it. There always is for the first.
+    fn next_is_late(&mut self) -> bool {
+        self.made += 1;
+        self.made > 1 && self.begun.elapsed() >= self.patience
+    }
+}
+
+/// Listens to what others change. Where that can't be done, each change of theirs counts as one of this table.
+fn listen<'a>(socket: &'a Socket, id: &'a TableId) -> Option<Watch<'a>> {
+    socket.watch(id).inspect_err(|error| tracing::debug!("the kernel does not tell what others change: {error}")).ok()
+}
+
+/// Reads the table once. Without a watch it fails when anybody changed anything meanwhile, with one when it was this table.
+fn read(
+    socket: &Socket,
+    id: &TableId,
+    reading: Reading<'_>,
+    watch: Option<&Watch<'_>>,
+) -> Result<Option<Snapshot>, NetlinkError> {
+    watch.map_or_else(|| socket.try_snapshot(id, reading), |watch| watch.try_snapshot(reading))
 }
 
 /// Sees whether the kernel takes a table, in a network namespace that nobody else has and where nothing is yet: nothing is
@@ -178,25 +212,40 @@ pub fn try_out(socket: &Socket, id: &TableId, desired: &Table) -> Result<(), Enf
     let unread = EnforceError::Contended { attempts: 1, committed: false };
     let Some(snapshot) = socket.try_snapshot(id, Reading::ByDigest(desired))? else { return Err(unread) };
     let transaction = delta(id, snapshot.table.as_ref(), Some(desired));
-    if commit(socket, &transaction, &snapshot)? { Ok(()) } else { Err(unread) }
+    let mut once = Attempts { begun: Instant::now(), patience: Duration::ZERO, made: 1 };
+    commit(socket, &transaction, &snapshot, None, &mut once)?.map(drop).ok_or(unread)
 }
 
-/// Commits a transaction; `false` when others have changed the ruleset since the snapshot.
-fn commit(socket: &Socket, transaction: &Transaction, snapshot: &Snapshot) -> Result<bool, EnforceError> {
+/// Commits a transaction, and gives the generation that it replaced; `None` when the ruleset was changed since the snapshot.
+/// With a watch a change of other tables does not matter.
+fn commit(
+    socket: &Socket,
+    transaction: &Transaction,
+    snapshot: &Snapshot,
+    watch: Option<&Watch<'_>>,
+    attempts: &mut Attempts,
+) -> Result<Option<u32>, EnforceError> {
     let operations = cost(&transaction.ops);
-    tracing::debug!(genid = snapshot.genid, operations, "committing");
+    let mut genid = snapshot.genid;
+    tracing::debug!(genid, operations, "committing");
     let _doing = doing(format!("loading {} rules and elements", in_thousands(operations)));
-    let batch = encode(transaction, &snapshot.handles, snapshot.genid)
+    let mut batch = encode(transaction, &snapshot.handles, genid)
         .map_err(|error| refused(transaction, Some(error.op), error.problem.to_string()))?;
-    match socket.commit(&batch) {
-        Ok(()) => Ok(true),
-        Err(CommitError::Stale) => Ok(false),
-        Err(CommitError::Netlink(error)) => Err(error.into()),
-        Err(error @ CommitError::TooBig { .. }) => Err(EnforceError::TooBig(error)),
-        Err(CommitError::Refused { op, errno, text }) => {
-            let text = text.map(|text| format!(" ({text})")).unwrap_or_default();
-            Err(refused(transaction, op, format!("{}{text}", errno.desc())))
+    loop {
+        match socket.commit(&batch) {
+            Ok(()) => return Ok(Some(genid)),
+            Err(CommitError::Stale) => match watch.map(Watch::untouched).transpose()?.flatten() {
+                Some(current) if !attempts.next_is_late() => genid = current,
+                _ => return Ok(None),
+            },
+            Err(CommitError::Netlink(error)) => return Err(error.into()),
+            Err(error @ CommitError::TooBig { .. }) => return Err(EnforceError::TooBig(error)),
+            Err(CommitError::Refused { op, errno, text }) => {
+                let text = text.map(|text| format!(" ({text})")).unwrap_or_default();
+                return Err(refused(transaction, op, format!("{}{text}", errno.desc())));
+            }
         }
+        batch.set_generation(genid);
     }
 }
 

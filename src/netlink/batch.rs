@@ -28,6 +28,22 @@ impl Batch {
         Self { bytes, ops: Vec::new(), last: 0, scratch: Vec::new() }
     }
 
+    /// Makes the batch one of that generation; handles in it must hold there, too.
+    pub fn set_generation(&mut self, genid: u32) {
+        /// After the headers of the first message, of nfnetlink and of the attribute.
+        const AT: usize = 16 + 4 + 4;
+        if let Some(place) = self.bytes.get_mut(AT..AT + 4) {
+            place.copy_from_slice(&genid.to_be_bytes());
+        }
+    }
+
+    /// A batch that changes nothing; the kernel refuses it all the same when the ruleset is of another generation.
+    pub(super) fn empty(genid: u32) -> Self {
+        let mut batch = Self::new(genid);
+        batch.close();
+        batch
+    }
+
     /// The bytes to send.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {

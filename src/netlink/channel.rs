@@ -58,8 +58,10 @@ impl Channel {
             mnl::Socket::new(bus).map_err(|error| NetlinkError::Socket { doing: "open", errno: errno_of(&error) })?;
         let buffer = RefCell::new(Vec::with_capacity(DATAGRAM));
         let channel = Self { inner, buffer, seq: Cell::new(FIRST_REQUEST), send_buffer: Cell::new(SEND_BUFFER) };
-        channel.netlink_option(libc::NETLINK_EXT_ACK);
-        channel.netlink_option(libc::NETLINK_CAP_ACK);
+        let on = 1;
+        // Kernels before 4.12 don't know these, and say less of errors.
+        let _ = channel.netlink_option(libc::NETLINK_EXT_ACK, on);
+        let _ = channel.netlink_option(libc::NETLINK_CAP_ACK, on);
         let fd = channel.fd();
         // Less room loses nothing but the later ones of a great many errors.
         let _ = setsockopt(&fd, sockopt::RcvBufForce, &RECEIVE_BUFFER)
@@ -67,19 +69,24 @@ impl Channel {
         Ok(channel)
     }
 
-    /// Turns on an option of kernel 4.12 and newer, without which errors say less.
-    fn netlink_option(&self, option: libc::c_int) {
-        let on: libc::c_int = 1;
+    fn netlink_option(&self, option: libc::c_int, value: libc::c_int) -> Result<(), Errno> {
         // SAFETY: the option's value is the `int` that the pointer leads to, as long as the length says.
-        unsafe {
+        let set = unsafe {
             libc::setsockopt(
                 self.inner.as_raw_fd(),
                 libc::SOL_NETLINK,
                 option,
-                (&raw const on).cast(),
+                (&raw const value).cast(),
                 size_of::<libc::c_int>() as libc::socklen_t,
-            );
-        }
+            )
+        };
+        Errno::result(set).map(drop)
+    }
+
+    /// Has the kernel tell this socket what happens in a multicast group, by its number.
+    pub fn join(&self, group: libc::c_int) -> Result<(), NetlinkError> {
+        self.netlink_option(libc::NETLINK_ADD_MEMBERSHIP, group)
+            .map_err(|errno| NetlinkError::Socket { doing: "listen", errno })
     }
 
     fn fd(&self) -> BorrowedFd<'_> {
@@ -192,15 +199,17 @@ impl Channel {
 
     /// Reads acknowledgements and errors, and hands each with its errno to `answer`, 0 where it acknowledges.
     ///
-    /// It waits until `answer` has once said that this one settles the matter, then takes what else is there. Should
-    /// the kernel have had more answers than there is room for, it takes those that are there and waits for none.
+    /// Unless the matter is `settled` from the start, it waits until `answer` has once said that this one settles it; then it
+    /// takes what else is there. Should the kernel have had more answers than there is room for, it takes those that are
+    /// there and waits for none.
     pub fn answers(
         &self,
         doing: &'static str,
+        mut settled: bool,
         mut answer: impl FnMut(&Message<'_>, i32) -> bool,
     ) -> Result<(), NetlinkError> {
         let mut buffer = self.buffer.borrow_mut();
-        let (mut settled, mut overrun) = (false, false);
+        let mut overrun = false;
         loop {
             match self.receive_now(&mut buffer) {
                 Ok(datagram) => {
@@ -214,6 +223,19 @@ impl Channel {
                 Err(Errno::EAGAIN) => self.wait(doing)?,
                 // Too many errors to queue: the first ones are there.
                 Err(Errno::ENOBUFS) => overrun = true,
+                Err(errno) => return Err(NetlinkError::Socket { doing: "receive", errno }),
+            }
+        }
+    }
+
+    /// Hands each datagram that is there already to `event`, and `None` for those that there was no room for.
+    pub fn events(&self, mut event: impl FnMut(Option<&[u8]>)) -> Result<(), NetlinkError> {
+        let mut buffer = self.buffer.borrow_mut();
+        loop {
+            match self.receive_now(&mut buffer) {
+                Ok(datagram) => event(Some(datagram)),
+                Err(Errno::EAGAIN) => return Ok(()),
+                Err(Errno::ENOBUFS) => event(None),
                 Err(errno) => return Err(NetlinkError::Socket { doing: "receive", errno }),
             }
         }

@@ -50,7 +50,7 @@ impl Socket {
 
     /// Reads the rules once; `None` when they changed meanwhile.
     fn try_live(&self) -> Result<Option<Live>, NetlinkError> {
-        let genid = self.generation()?;
+        let Some(genid) = self.settled_generation()? else { return Ok(None) };
         let mut reader =
             Reader { socket: self, genid, tables: BTreeMap::new(), live: Live::default(), changed: false };
         match reader.read() {

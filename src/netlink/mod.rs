@@ -34,6 +34,7 @@ mod topology;
 mod trial;
 mod uapi;
 mod verdict;
+mod watch;
 mod way;
 mod write;
 
@@ -53,6 +54,7 @@ pub use socket::Socket;
 pub use sockets::{ConnectedSocket, ListeningSocket, TcpSocket, connected_sockets, listening_sockets, tcp_sockets};
 pub use stored::{from_bytes, to_bytes};
 pub use topology::RoutedLink;
+pub use watch::Watch;
 
 #[cfg(test)]
 mod tests;

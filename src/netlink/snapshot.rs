@@ -113,13 +113,14 @@ impl Socket {
     /// As [`Socket::snapshot`].
     pub fn list_tables(&self) -> Result<Vec<TableId>, NetlinkError> {
         patiently(|| {
+            let Some(genid) = self.settled_generation().map_err(first)? else { return Ok(None) };
             let mut tables = Vec::new();
             let read = |message: &super::attr::Message<'_>| {
                 tables.push(table_id(message)?);
                 Some(())
             };
             let end = self.dump("the list of tables", (msg::GETTABLE, 0), |_| {}, read).map_err(first)?;
-            Ok((end == End::Complete).then_some(tables))
+            Ok((end == End::Complete && self.generation()? == genid).then_some(tables))
         })
     }
 
@@ -147,18 +148,35 @@ impl Socket {
     ///
     /// As [`Socket::generation`], and what the kernel says of the table.
     pub fn try_snapshot(&self, table: &TableId, reading: Reading<'_>) -> Result<Option<Snapshot>, NetlinkError> {
-        self.attempt(table, self.generation()?, reading)
+        let Some(genid) = self.settled_generation()? else { return Ok(None) };
+        let snapshot = self.attempt(table, Some(genid), reading)?;
+        Ok(if self.generation()? == genid { snapshot.map(|snapshot| Snapshot { genid, ..snapshot }) } else { None })
     }
 
+    /// The same while others may change their tables; the caller knows whether this one was changed meanwhile, and of which
+    /// generation the snapshot is.
+    pub(super) fn read_beside_others(
+        &self,
+        table: &TableId,
+        reading: Reading<'_>,
+    ) -> Result<Option<Snapshot>, NetlinkError> {
+        self.attempt(table, None, reading)
+    }
+
+    /// Reads a table, which must be of that generation if one is given.
+    ///
     /// The kernel marks a dump of rules that was interrupted, but not one of set elements. So each message must also
     /// bear the lower half of the generation, and the generation must be the same at the end.
-    fn attempt(&self, id: &TableId, genid: u32, reading: Reading<'_>) -> Result<Option<Snapshot>, NetlinkError> {
+    fn attempt(
+        &self,
+        id: &TableId,
+        genid: Option<u32>,
+        reading: Reading<'_>,
+    ) -> Result<Option<Snapshot>, NetlinkError> {
         let mut reader =
             Reader { socket: self, id, genid, reading, assembler: Assembler::new(id.clone()), changed: false };
         match reader.table() {
-            Err(NetlinkError::Refused { errno: Errno::ENOENT, .. }) => {
-                return Ok(Some(Snapshot { genid, ..Snapshot::default() }));
-            }
+            Err(NetlinkError::Refused { errno: Errno::ENOENT, .. }) => return Ok(Some(Snapshot::default())),
             result => result?,
         }
         match reader.contents() {
@@ -166,11 +184,11 @@ impl Socket {
             Err(NetlinkError::Refused { errno: Errno::ENOENT, .. }) => return Ok(None),
             result => result?,
         }
-        if reader.changed || self.generation()? != genid {
+        if reader.changed {
             return Ok(None);
         }
         let (table, handles) = reader.assembler.finish();
-        Ok(Some(Snapshot { genid, table, handles }))
+        Ok(Some(Snapshot { genid: 0, table, handles }))
     }
 }
 
@@ -197,7 +215,8 @@ fn first(error: NetlinkError) -> NetlinkError {
 struct Reader<'a> {
     socket: &'a Socket,
     id: &'a TableId,
-    genid: u32,
+    /// What each message must bear; `None` where others may change their tables meanwhile.
+    genid: Option<u32>,
     reading: Reading<'a>,
     assembler: Assembler,
     changed: bool,
@@ -211,7 +230,7 @@ impl Reader<'_> {
             (msg::GETTABLE, id.family.number()),
             |request| request.text(uapi::table::NAME, &id.name),
             |message| {
-                *changed |= message.resource() != Some(lower_half(*genid));
+                *changed |= genid.is_some_and(|genid| message.resource() != Some(lower_half(genid)));
                 assembler.accept(message)
             },
         )
@@ -273,11 +292,13 @@ impl Reader<'_> {
                 }
             },
             |message| {
-                *changed |= message.resource() != Some(lower_half(*genid));
+                *changed |= genid.is_some_and(|genid| message.resource() != Some(lower_half(genid)));
                 assembler.accept(message)
             },
         )?;
-        self.changed |= end == End::Interrupted;
+        // The kernel counts the rules of this table alone, and finds its place again; chains it counts over all tables.
+        let own = kind == msg::GETRULE && self.genid.is_none();
+        self.changed |= end == End::Interrupted && !own;
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use super::attr::Message;
 use super::batch::Batch;
-use super::channel::{Channel, End, sending};
+use super::channel::{Channel, End, refused, sending};
 use super::error::{CommitError, NetlinkError};
 use super::uapi::flag;
 use super::write::Writer;
@@ -38,7 +38,7 @@ impl Socket {
         }
         self.send_batch(batch.as_bytes())?;
         let (mut acknowledged, mut refused) = (false, None);
-        self.0.answers("the change", |message, errno| {
+        self.0.answers("the change", false, |message, errno| {
             if errno == 0 {
                 acknowledged |= message.seq == batch.last_seq();
             } else if message.seq <= batch.last_seq() {
@@ -53,6 +53,39 @@ impl Socket {
             Some((0, Errno::EPERM, _)) => Err(NetlinkError::NotPermitted.into()),
             Some((0, Errno::EOPNOTSUPP, _)) => Err(NetlinkError::NoNfTables.into()),
             Some((seq, errno, text)) => Err(CommitError::Refused { op: batch.op(seq), errno, text }),
+        }
+    }
+
+    /// The number of the ruleset once the commit that made it has ended; `None` when the next one came in between.
+    ///
+    /// A commit raises the number first and then takes its objects in one after the other, all under the lock that a batch
+    /// takes (`nf_tables_commit` in net/netfilter/nf_tables_api.c): a dump in that time bears the new number and may miss
+    /// rules, or mix two rulesets. An empty batch waits for the lock; the kernel refuses it before the send returns, or says
+    /// nothing.
+    pub(super) fn settled_generation(&self) -> Result<Option<u32>, NetlinkError> {
+        let genid = self.generation()?;
+        Ok(self.change_nothing(genid)?.then_some(genid))
+    }
+
+    /// Waits until the commit that is under way, if one is, has let go of the lock.
+    pub(super) fn wait_for_commit(&self) -> Result<(), NetlinkError> {
+        /// With this one the kernel does not compare.
+        const ANY: u32 = 0;
+        self.change_nothing(ANY).map(drop)
+    }
+
+    /// Sends a batch with nothing in it; whether the ruleset was of that generation.
+    fn change_nothing(&self, genid: u32) -> Result<bool, NetlinkError> {
+        self.0.send(Batch::empty(genid).as_bytes()).map_err(sending)?;
+        let mut said = None;
+        self.0.answers(GENERATION, true, |_, errno| {
+            said = Some(Errno::from_raw(errno));
+            true
+        })?;
+        match said {
+            None => Ok(true),
+            Some(Errno::ERESTART) => Ok(false),
+            Some(errno) => Err(absent(refused(GENERATION, errno))),
         }
     }
 
@@ -125,7 +158,7 @@ fn writing(
 }
 
 /// nfnetlink calls a subsystem that it can't load invalid.
-fn absent(error: NetlinkError) -> NetlinkError {
+pub(super) fn absent(error: NetlinkError) -> NetlinkError {
     match error {
         NetlinkError::Refused { doing: GENERATION, errno: Errno::EINVAL | Errno::EOPNOTSUPP } => {
             NetlinkError::NoNfTables

@@ -17,6 +17,7 @@ pub mod msg {
     pub const NEWSETELEM: u8 = 12;
     pub const GETSETELEM: u8 = 13;
     pub const DELSETELEM: u8 = 14;
+    pub const NEWGEN: u8 = 15;
     pub const GETGEN: u8 = 16;
     pub const NEWOBJ: u8 = 18;
     pub const GETOBJ: u8 = 19;

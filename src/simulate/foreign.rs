@@ -123,6 +123,9 @@ impl<'a> Machine<'a, '_> {
 
     fn translate_source(&self) -> Done<'a> {
         match self.routes {
+            Some(_) if !self.view.may_share_a_source() => anything(
+                "another connection may have the address that its source is translated to, and its protocol has no ports",
+            ),
             Some(_) => Done::End(End::TranslateSource, None),
             None => anything("translations are not followed here"),
         }

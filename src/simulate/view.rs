@@ -175,6 +175,16 @@ impl<'a> View<'a> {
         self.hop_limit
     }
 
+    /// Whether connections of the packet's protocol are told apart by more than their addresses, by ports or by an identifier
+    /// (`get_unique_tuple` in net/netfilter/nf_nat_core.c): several may be translated to one source.
+    pub(super) fn may_share_a_source(&self) -> bool {
+        use super::packet::protocol::{ICMP, ICMPV6, SCTP, TCP, UDP};
+        const DCCP: u8 = 33;
+        const GRE: u8 = 47;
+        const UDP_LITE: u8 = 136;
+        matches!(self.protocol(), ICMP | ICMPV6 | TCP | UDP | SCTP | DCCP | GRE | UDP_LITE)
+    }
+
     pub(super) fn protocol(&self) -> u8 {
         self.packet.transport.protocol(self.packet.source)
     }

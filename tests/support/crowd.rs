@@ -321,9 +321,7 @@ impl Crowd {
         let packet = Packet { hop_limit: Some(written.hop_limit), translated, ..packet.in_state(state) };
         let arrives = if target == Side::Host { Fate::Delivered } else { Fate::Left(target) };
         let by_table = way != Way::Loopback && is_real(side, from);
-        // What says that it is from where it goes was lost once in some thousands, without any rule; why is not known.
-        let returns = way == Way::LanToOutside && inside(from).is_none();
-        let by_follow = (translated.is_none() || state == New) && !returns;
+        let by_follow = translated.is_none() || state == New;
         Some(Probe { before, side, written, packet, arrives, by_table, by_follow })
     }
 

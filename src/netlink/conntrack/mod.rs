@@ -132,7 +132,7 @@ impl Conntrack {
         self.0.send(&bytes).map_err(sending)?;
 
         let (mut answers, mut complete) = (Answers::default(), false);
-        self.0.answers(DELETE, |message, errno| {
+        self.0.answers(DELETE, false, |message, errno| {
             if message.seq == seq || message.seq == last_seq {
                 match Errno::from_raw(errno) {
                     _ if errno == 0 => {}
