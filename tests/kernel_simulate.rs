@@ -167,7 +167,7 @@ impl Range {
 
 /// Compares so many packets at least, some ninety to a policy.
 fn compare(packets: usize) {
-    const SEEDS: usize = 130;
+    const SEEDS: usize = 170;
     let range = Range::new();
     let sum = RefCell::new(Sum::default());
     // Some of what is drawn can't be sent, and is left out.

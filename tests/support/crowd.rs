@@ -93,6 +93,14 @@ pub struct Crowd {
     publishes: bool,
 }
 
+/// What a limit counts the connections of an address by: the address, or the IPv6 network of 64 bits that it is in.
+fn limited_as(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_bits().into(),
+        IpAddr::V6(address) => address.to_bits() >> 64 << 64,
+    }
+}
+
 /// A number that says all of a packet, as one number after the other.
 struct Draw(u64);
 
@@ -186,9 +194,10 @@ impl Crowd {
             let (one, other) = (here.unwrap_or(one), there.unwrap_or(other));
             let ends = [(one, ports.0), (other, ports.1)];
             let ends = (ends.iter().min().copied(), ends.iter().max().copied());
-            // A limit lets the first connection of an address through, and counts whatever is of none.
+            // A limit lets the first connection of an address through, of an IPv6 network of 64 bits, and counts whatever is
+            // of none.
             let known = matches!(probe.packet.state, State::Established | State::Reply | State::Related);
-            let once = !self.limited || known || sources.insert(probe.written.source);
+            let once = !self.limited || known || sources.insert(limited_as(probe.written.source));
             if once && connections.insert((probe.written.protocol(), ends)) {
                 probes.push(probe);
             }
