@@ -321,7 +321,7 @@ impl Statement {
         let source = self.version(version).source(version);
         match version {
             Version::V4 => source,
-            Version::V6 => source.masked(vec![0xff; 16]),
+            Version::V6 => source.masked([[0xff; 8], [0; 8]].concat()),
         }
     }
 
