@@ -1,10 +1,10 @@
 //! What valid policies mean.
 
 use palisade::facts::{Facts, Kernel, ListFile, ProtocolNames, ServiceNames};
-use palisade::policy::{Problem, Problems, Source, Sources, parse, without_byte_order_mark};
+use palisade::policy::{AddressList, Problem, Problems, Source, Sources, parse, without_byte_order_mark};
 use palisade::resolve::{
-    Action, AddressList, Containers, DefaultLines, Defaults, Group, Interface, Peers, Ports, Rate, Resolved,
-    ReversePath, Service, Transport, resolve,
+    Action, Containers, DefaultLines, Defaults, Group, Interface, Peers, Ports, Rate, Resolved, ReversePath, Service,
+    Transport, resolve,
 };
 use palisade::ruleset::{AddressRange, Addresses, LimitUnit};
 use std::collections::{BTreeMap, BTreeSet};

@@ -4,8 +4,8 @@
 mod policies;
 
 use palisade::facts::{Facts, ListFile};
-use palisade::policy::{Problems, Source, Sources, parse, parse_bytes};
-use palisade::resolve::{AddressList, Ports, resolve};
+use palisade::policy::{AddressList, Problems, Source, Sources, parse, parse_bytes};
+use palisade::resolve::{Ports, resolve};
 use palisade::ruleset::{AddressRange, Addresses};
 use policies::{ports, range};
 use proptest::prelude::*;

@@ -6,11 +6,10 @@ mod arbitrary;
 mod policies;
 
 use palisade::compile::compile;
-use palisade::facts::Session;
-use palisade::facts::{Facts, Kernel, ListFile, ProtocolNames, ServiceNames};
+use palisade::facts::{Facts, Kernel, ListFile, ProtocolNames, ServiceNames, Session};
 use palisade::guard::{Lockouts, check};
-use palisade::policy::parse;
-use palisade::resolve::{Action, AddressList, Peers, Resolved, Service, Transport as Name, resolve};
+use palisade::policy::{AddressList, parse};
+use palisade::resolve::{Action, Peers, Resolved, Service, Transport as Name, resolve};
 use palisade::ruleset::{Hook, Rule, Table, TableId};
 use palisade::simulate::{
     Effect, Interface, Outcomes, Packet, State, Translation, Transport, Verdict, protocol, simulate_table,

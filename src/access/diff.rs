@@ -1,7 +1,8 @@
 //! Who gains and who loses access when one table takes the place of another.
 
+use super::asked::Asked;
 use super::narrow::narrowed;
-use super::reading::{Asked, Reading};
+use super::reading::Reading;
 use super::region::{Region, Regions};
 use super::space::{Place, Prober, Space, Target};
 use super::value::Version;

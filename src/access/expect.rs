@@ -5,7 +5,8 @@
 //! expected of a port has to be true of this machine's own and of one that a container publishes. Where services tell
 //! addresses of this machine apart (`to`), a port is open when it is at one of them, and shut when it is at all.
 
-use super::reading::{Asked, Reading};
+use super::asked::Asked;
+use super::reading::Reading;
 use super::region::{Interval, Region, Regions};
 use super::space::{InterfaceClass, Prober, Space, Target, example, from_number, to_number};
 use super::value::Version;

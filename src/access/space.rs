@@ -1,7 +1,8 @@
 //! The classes of packets that no rule tells apart, each with one packet that stands for it.
 
+use super::asked::Asked;
 use super::evaluate::{Evaluator, Fate};
-use super::reading::{Asked, Reading};
+use super::reading::Reading;
 use super::region::Regions;
 use super::value::{Test, Version, WITH_PORTS, begins_alike, bounds, number};
 use crate::compile::CONTAINERS;

@@ -2,9 +2,8 @@
 
 use super::trusted::{MAX_LIST, Refusal, Trusted};
 use super::undecodable;
-use crate::policy::{Span, decode, not_utf8, number_at, quote};
+use crate::policy::{AddressList, ListReader, Span, decode, not_utf8, number_at, quote};
 use crate::progress::doing;
-use crate::resolve::{AddressList, ListReader};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 

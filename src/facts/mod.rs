@@ -35,8 +35,7 @@ pub use sessions::{Session, ssh_sessions};
 pub use trusted::{MAX_LIST, MAX_POLICY, Refusal, open_trusted_folder, read_trusted};
 pub use units::{UnitState, drop_in_runs, systemd_runs, unit_commands, unit_state};
 
-use crate::policy::{Diagnostic, Policy, Source, Sources, decode};
-use crate::resolve::AddressList;
+use crate::policy::{AddressList, Diagnostic, Policy, Source, Sources, decode};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

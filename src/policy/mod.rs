@@ -3,17 +3,25 @@
 //! What a value means is decided later, by [`resolve`](crate::resolve). Both report all their problems as
 //! [`Diagnostic`]s.
 
+mod address;
 mod diagnostic;
+mod fault;
 mod lines;
+mod list;
 mod model;
+mod name;
 mod place;
 mod read;
 mod syntax;
 mod yaml;
 
+pub(crate) use address::range as address_range;
 pub use diagnostic::{Diagnostic, Problem, Problems, Source, Sources, Span, list, nearest, quote, render};
-pub(crate) use lines::{is_break, lines, number_at};
+pub(crate) use fault::Fault;
+pub(crate) use lines::number_at;
+pub use list::{AddressList, ListReader};
 pub use model::{Containers, Defaults, Expectation, Given, Group, List, Peer, Policy, Service, Spanned, Text};
+pub(crate) use name::is_name;
 pub use read::{CONTAINERS_KEYS, DEFAULTS_KEYS, EXPECT_KEYS, LOG_KEYS, PEER_KEYS, POLICY_KEYS, SERVICE_KEYS};
 
 /// The JSON Schema (draft 2020-12) of the whole language, for editors.

@@ -1,13 +1,13 @@
 //! Addresses, networks and ranges as people write them.
 
-use super::Fault;
-use crate::policy::quote;
+use super::diagnostic::quote;
+use super::fault::Fault;
 use crate::ruleset::AddressRange;
 use ipnet::{Ipv4Net, Ipv6Net};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Reads one address, network or range.
-pub(super) fn range(text: &str) -> Result<AddressRange, Fault> {
+pub(crate) fn range(text: &str) -> Result<AddressRange, Fault> {
     // What long lists consist of: no other form that is read below is one of these.
     if let Ok(address) = text.parse::<Ipv4Addr>()
         && !address.is_unspecified()

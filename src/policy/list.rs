@@ -1,8 +1,11 @@
 //! A file with one address, network or range a line, read line by line: nothing of its text is kept but the lines that are
 //! wrong.
 
-use super::{Fault, address, values};
-use crate::policy::{Diagnostic, Span, is_break, lines, quote};
+use super::address;
+use super::diagnostic::{Diagnostic, Span, quote};
+use super::fault::Fault;
+use super::lines::{is_break, lines};
+use super::name::is_name;
 use crate::ruleset::{AddressRange, Addresses, Intervals};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -109,7 +112,7 @@ impl ListReader {
 }
 
 fn read(item: &str) -> Result<AddressRange, Fault> {
-    if values::is_name(item) {
+    if is_name(item) {
         return Err(Fault::new(format!("{} is not an address", quote(item)))
             .help("a file holds one address, network or range a line; comments begin with `#`"));
     }
