@@ -4,9 +4,9 @@
 mod policies;
 
 use palisade::facts::{Facts, ListFile};
+use palisade::net::{AddressRange, Addresses, Ports};
 use palisade::policy::{AddressList, Problems, Source, Sources, parse, parse_bytes};
-use palisade::resolve::{Ports, resolve};
-use palisade::ruleset::{AddressRange, Addresses};
+use palisade::resolve::resolve;
 use policies::{ports, range};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};

@@ -7,8 +7,8 @@ use super::region::{Region, Regions};
 use super::space::{Place, Prober, Space, Target};
 use super::value::Version;
 use super::words;
+use crate::net::protocol;
 use crate::ruleset::{Table, TableId};
-use crate::simulate::protocol;
 use serde::Serialize;
 use std::fmt;
 

@@ -2,7 +2,7 @@
 
 use super::diagnostic::quote;
 use super::fault::Fault;
-use crate::ruleset::AddressRange;
+use crate::net::AddressRange;
 use ipnet::{Ipv4Net, Ipv6Net};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

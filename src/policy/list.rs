@@ -6,7 +6,7 @@ use super::diagnostic::{Diagnostic, Span, quote};
 use super::fault::Fault;
 use super::lines::{is_break, lines};
 use super::name::is_name;
-use crate::ruleset::{AddressRange, Addresses, Intervals};
+use crate::net::{AddressRange, Addresses, Intervals};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// How many problems of one file are shown.

@@ -3,13 +3,13 @@
 //! Every semantic error is raised here, all at once, and each has a remedy.
 
 mod expectations;
+pub mod lockdown;
 mod peers;
 mod ports;
 mod resolved;
 mod runs;
 mod values;
 
-pub use crate::ports::{Ports, Transport};
 pub(crate) use runs::port_runs;
 
 pub use resolved::{

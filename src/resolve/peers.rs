@@ -2,10 +2,10 @@
 
 use super::{Group, Interface, Line, Peers, values};
 use crate::facts::Facts;
+use crate::net::{AddressRange, Addresses};
 use crate::policy::{
     self, Diagnostic, Fault, Given, List, Peer, Policy, Span, Text, address_range, is_name, list, nearest, quote,
 };
-use crate::ruleset::{AddressRange, Addresses};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 

@@ -1,7 +1,7 @@
 //! Ports and protocols as people write them.
 
-use super::{Ports, Transport};
 use crate::facts::Facts;
+use crate::net::{Ports, Transport};
 use crate::policy::{Fault, list, nearest, quote};
 use std::collections::BTreeSet;
 

@@ -38,7 +38,7 @@ pub(crate) use any_source::{Changed, Seen, attached_to, run_for_any_source};
 pub(crate) use fib::is_link_local;
 pub use journey::{EPHEMERAL, Journey, Turn, follow};
 pub(crate) use machine::{End, RuleResult};
-pub use packet::{Interface, Packet, Path, State, Translation, Transport, protocol};
+pub use packet::{Interface, Packet, Path, State, Translation, Transport};
 pub use routes::{Asked, Routes, Way};
 pub use sets::{Answer, AsListed, JustLoaded, Sets};
 pub use trace::{Effect, Outcomes, Step, Trace, Verdict};

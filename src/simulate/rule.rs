@@ -2,10 +2,11 @@
 
 use super::bits::{Bits, Registers};
 use super::machine::{CT_MARK, Done, End, META_MARK, Machine, RuleResult, truth};
-use super::packet::{Interface, protocol};
+use super::packet::Interface;
 use super::sets::{Answer, find, has_catch_all, value_len};
 use super::truth::{Doubt, Truth};
 use super::view::Load;
+use crate::net::protocol;
 use crate::ruleset::{
     DynsetOp, ElementValue, Expr, Limit, MetaKey, Register, Reject, Rule, SetFlags, SetRef, Verdict,
 };
