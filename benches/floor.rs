@@ -6,7 +6,7 @@
 
 use palisade::compile::compile;
 use palisade::delta::delta;
-use palisade::load::load;
+use palisade::desired::load;
 use palisade::netlink::{Handles, Socket, encode};
 use palisade::ruleset::TableId;
 use std::error::Error;

@@ -1,7 +1,7 @@
 //! The command line as it is typed. The help texts are the manual: `palisade man` prints them as manual pages.
 
 use crate::apart::Limits;
-use crate::ports;
+use crate::net::Transport;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -44,7 +44,7 @@ pub struct Common {
     ///
     /// Files that it names are relative to it. It is refused when anyone but root could write it or a folder above it,
     /// since who can write it can open this machine.
-    #[arg(long, global = true, value_name = "FILE", default_value = crate::load::DEFAULT_PATH)]
+    #[arg(long, global = true, value_name = "FILE", default_value = crate::desired::DEFAULT_PATH)]
     pub policy: PathBuf,
     /// Where palisade keeps what must outlive a reboot: the rulesets that were good, a change that waits.
     #[arg(long, global = true, value_name = "DIR", default_value = crate::state::DEFAULT_STATE, hide_short_help = true)]
@@ -311,7 +311,7 @@ fn target(text: &str) -> Result<Target, String> {
         return Ok(Target::Ping);
     }
     let (port, name) = text.split_once('/').ok_or(FORM)?;
-    let transport = ports::Transport::ALL.into_iter().find(|transport| transport.name() == name).ok_or(FORM)?;
+    let transport = Transport::ALL.into_iter().find(|transport| transport.name() == name).ok_or(FORM)?;
     match port.parse() {
         Ok(port @ 1..) => Ok(Target::Port { protocol: transport.number(), port }),
         _ => Err("a port is a number from 1 to 65535".to_owned()),

@@ -1,10 +1,10 @@
 //! What can end a command early.
 
 use crate::enforce::EnforceError;
-use crate::guard::Lockouts;
+use crate::lockout::Lockouts;
 use crate::netlink::NetlinkError;
 use crate::policy::Problems;
-use crate::privileges::NoNetAdmin;
+use crate::process::privileges::NoNetAdmin;
 use crate::state::{LockError, StateError};
 
 /// Why a command did not do what it was asked.

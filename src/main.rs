@@ -1,14 +1,12 @@
 //! The command line of palisade: arguments in, a report out, an exit status.
 
-mod journal;
-
 use clap::Parser;
-use journal::Stderr;
 use palisade::cli::{Cli, Color};
 use palisade::commands::{Report, error_json, run};
 use palisade::error::Error;
 use palisade::printable;
-use palisade::progress;
+use palisade::process::journal::Stderr;
+use palisade::process::progress;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use tracing_subscriber::field::MakeExt;
@@ -73,7 +71,7 @@ fn log_to_stderr(cli: &Cli, color: bool) {
         (false, 1) => LevelFilter::INFO,
         (false, _) => LevelFilter::TRACE,
     };
-    let log = tracing_subscriber::fmt().with_max_level(level).with_writer(Stderr::new()).with_ansi(color);
+    let log = tracing_subscriber::fmt().with_max_level(level).with_writer(Stderr::detect()).with_ansi(color);
     // Errors carry words of others.
     let words = debug_fn(|writer, field, value| {
         let said = format!("{value:?}");
@@ -102,7 +100,7 @@ fn complain(error: &Error, color: bool) {
         }
     };
     // Nothing can be done about a standard error that takes nothing.
-    let _ = Stderr::new().at(tracing::Level::ERROR).write_all(format!("{said}\n").as_bytes());
+    let _ = Stderr::detect().at(tracing::Level::ERROR).write_all(format!("{said}\n").as_bytes());
 }
 
 /// Prints what a command says, without its styles where there are to be none.

@@ -1,6 +1,6 @@
 //! Files that can't be committed: what is said about each, as root and as an ordinary user.
 
-use palisade::load::load;
+use palisade::desired::load;
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
@@ -269,7 +269,7 @@ error: `FOLDER/list.txt` is not UTF-8: the byte 0xe9 stands here in line 2
 
 #[test]
 fn the_default_policy_that_is_not_there_comes_with_a_beginning() {
-    let problem = palisade::load::missing(Path::new(palisade::load::DEFAULT_PATH));
+    let problem = palisade::desired::missing(Path::new(palisade::desired::DEFAULT_PATH));
     assert_eq!(
         (problem.message.as_str(), problem.help.as_deref()),
         (

@@ -3,8 +3,8 @@
 
 use palisade::compile::compile;
 use palisade::facts::{Facts, ListFile};
-use palisade::policy::{Problems, Source, Sources, parse};
-use palisade::resolve::{AddressList, Resolved, resolve};
+use palisade::policy::{AddressList, Problems, Source, Sources, parse};
+use palisade::resolve::{Resolved, resolve};
 use std::path::PathBuf;
 use std::sync::Arc;
 

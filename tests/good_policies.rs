@@ -1,12 +1,13 @@
 //! What valid policies mean.
 
 use palisade::facts::{Facts, Kernel, ListFile, ProtocolNames, ServiceNames};
-use palisade::policy::{Problem, Problems, Source, Sources, parse, without_byte_order_mark};
+use palisade::net::{AddressRange, Addresses, Ports, Transport};
+use palisade::policy::{AddressList, Problem, Problems, Source, Sources, parse, without_byte_order_mark};
 use palisade::resolve::{
-    Action, AddressList, Containers, DefaultLines, Defaults, Group, Interface, Peers, Ports, Rate, Resolved,
-    ReversePath, Service, Transport, resolve,
+    Action, Containers, DefaultLines, Defaults, Group, Interface, Peers, Rate, Resolved, ReversePath, Service,
+    resolve,
 };
-use palisade::ruleset::{AddressRange, Addresses, LimitUnit};
+use palisade::ruleset::LimitUnit;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -347,7 +348,7 @@ fn colour_is_there_only_when_asked_for() {
 
 #[test]
 fn a_machine_without_databases_of_names_says_so_where_they_are_needed() {
-    let refusal = palisade::facts::read_trusted(std::path::Path::new("/etc/palisade-has-no-such-file"), 1);
+    let refusal = palisade::files::read_trusted(std::path::Path::new("/etc/palisade-has-no-such-file"), 1);
     let facts = Facts { services: Err(refusal.expect_err("no such file")), ..Facts::default() };
     let parsed = parse("version: 1\nservices: { a: { ports: ssh, from: any } }\n", "policy.yaml");
     let problems = resolve(&parsed.policy.expect("a policy"), &facts).expect_err("no names");

@@ -3,8 +3,8 @@
 mod support;
 
 use palisade::compile::compile;
+use palisade::desired::load;
 use palisade::enforce::enforce;
-use palisade::load::load;
 use palisade::netlink::{Reading, Socket};
 use palisade::ruleset::{Expr, Rule, Table, TableId, Verdict};
 use std::fmt::Write;

@@ -12,7 +12,7 @@ use nix::sys::signal::kill;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, pipe2};
-use palisade::privileges::{Confinement, Needs, renounce};
+use palisade::process::privileges::{Confinement, Needs, renounce};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};

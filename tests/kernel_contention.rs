@@ -5,8 +5,7 @@ mod support;
 
 use palisade::enforce::{EnforceError, enforce_within};
 use palisade::netlink::{CommitError, Handles, Reading, Socket, encode};
-use palisade::ruleset::{Element, KeyType, SetFlags, SetSpec, Table, TableId};
-use palisade::transaction::{Op, Transaction};
+use palisade::ruleset::{Element, KeyType, Op, SetFlags, SetSpec, Table, TableId, Transaction};
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::Stdio;

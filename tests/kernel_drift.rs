@@ -5,8 +5,7 @@
 mod support;
 
 use palisade::netlink::{Socket, encode};
-use palisade::ruleset::TableId;
-use palisade::transaction::{Op, Transaction};
+use palisade::ruleset::{Op, TableId, Transaction};
 use std::io::Write;
 use std::process::Stdio;
 use support::drift::{POLICY, Row, handles, lab, lines_only_in, mend, ordered, rows, run, tamper, write};

@@ -6,11 +6,10 @@
 
 mod support;
 
-use palisade::changes::changes;
 use palisade::compile::compile;
-use palisade::delta::delta;
+use palisade::delta::{changes, delta};
+use palisade::desired::load;
 use palisade::enforce::enforce;
-use palisade::load::load;
 use palisade::netlink::{Reading, Socket};
 use palisade::render;
 use palisade::ruleset::{Table, TableId};

@@ -1,14 +1,16 @@
 //! Revocation bites: whoever loses access loses the connections that were open, and nobody else does.
 
+mod revocation;
 mod support;
 
+use revocation::{comes_back, ended, forget_ended, remembered, tracked};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::Stdio;
 use std::time::Duration;
 use support::lab::{CLIENT, HOST, Lab};
-use support::namespace::{Namespace, Output, output};
+use support::namespace::{Namespace, output};
 use support::probe::{PATIENCE, SILENCE, talks};
 use support::recording::Recording;
 use support::replay::Replay;
@@ -44,19 +46,6 @@ fn lab() -> Lab {
     lab.write_policy("feed.yaml", &everyone());
     lab.palisade("feed.yaml", &["apply"]).success();
     lab
-}
-
-/// The tracked connections of the host to and from that address, by the kernel's ids.
-fn tracked(lab: &Lab, address: &str) -> Vec<String> {
-    let family = if address.contains(':') { "ipv6" } else { "ipv4" };
-    let mut conntrack = lab.host.command("conntrack");
-    conntrack.args(["--dump", "--family", family, "--output", "id,extended"]);
-    let listing = output(&mut conntrack).success();
-    let lines = listing.lines().filter(|line| line.split([' ', '=']).any(|word| word == address));
-    let mut ids: Vec<_> =
-        lines.filter_map(|line| line.rsplit_once("id=").map(|(_, id)| id.trim().to_owned())).collect();
-    ids.sort();
-    ids
 }
 
 #[test]
@@ -187,48 +176,6 @@ fn a_download_from_a_container_stops_and_another_goes_on_and_so_does_what_the_co
         }
         assert!(talks(&mut own, PATIENCE), "{engine}: what the container began itself");
     }
-}
-
-/// What `apply` says of the connections that it ended.
-#[track_caller]
-fn ended(said: Output) -> String {
-    assert_eq!(said.stderr, "");
-    let said = said.success();
-    said.split_once(", verified\n").expect("it was applied and verified").1.to_owned()
-}
-
-/// Has the kernel forget what it remembers of ended connections, as if nothing had been remembered.
-fn forget_ended(lab: &Lab) {
-    for set in ["revoked-v4", "revoked-v6", "revoked-udp-v4", "revoked-udp-v6"] {
-        output(lab.host.command("nft").args(["flush", "set", "inet", "palisade", &format!("policy.{set}")]))
-            .success();
-    }
-}
-
-/// Whether what was held back comes after all: a server that was not heard tries again, later each time.
-fn comes_back(download: &mut Download) -> bool {
-    (0..6).any(|_| download.goes_on())
-}
-
-/// What a set of ended connections holds, each with the seconds that are left, by `nft --json`.
-fn remembered(lab: &Lab, set: &str) -> Vec<(String, u64)> {
-    let mut nft = lab.host.command("nft");
-    let listing = output(nft.args(["--json", "list", "set", "inet", "palisade", set])).success();
-    let listing: serde_json::Value = serde_json::from_str(&listing).expect("nft writes JSON");
-    let objects = listing["nftables"].as_array().expect("a list of objects");
-    let elements = objects.iter().find_map(|object| object["set"]["elem"].as_array());
-    let mut found: Vec<_> = elements
-        .into_iter()
-        .flatten()
-        .map(|element| {
-            let fields = element["elem"]["val"]["concat"].as_array().expect("a flow has fields");
-            let text = |field: &serde_json::Value| field.as_str().map_or_else(|| field.to_string(), str::to_owned);
-            let flow = fields.iter().map(text).collect::<Vec<_>>().join(" . ");
-            (flow, element["elem"]["expires"].as_u64().expect("it expires"))
-        })
-        .collect();
-    found.sort();
-    found
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 mod support;
 
-use palisade::netlink::route::{Route, RouteKind, Routing};
+use palisade::netlink::routing::{Route, RouteKind, Routing};
 use std::collections::BTreeSet;
 use support::lab::Lab;
 use support::namespace::Namespace;

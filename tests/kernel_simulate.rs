@@ -11,9 +11,9 @@
 mod support;
 
 use palisade::compile::compile;
+use palisade::desired::load;
 use palisade::enforce::enforce;
-use palisade::load::load;
-use palisade::netlink::route::Routing;
+use palisade::netlink::routing::Routing;
 use palisade::netlink::{LiveSets, Reading, Socket};
 use palisade::ruleset::{Table, TableId};
 use palisade::simulate::{Interface, Path, State, Verdict, follow, simulate_table};

@@ -5,8 +5,8 @@ use clap::Parser;
 use palisade::apart::Limits;
 use palisade::cli::{Cli, Command};
 use palisade::facts::{Facts, Kernel, ListFile, ProtocolNames, ServiceNames};
-use palisade::policy::parse;
-use palisade::resolve::{AddressList, Resolved, resolve};
+use palisade::policy::{AddressList, parse};
+use palisade::resolve::{Resolved, resolve};
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -4,9 +4,9 @@
 mod policies;
 
 use palisade::facts::{Facts, ListFile};
-use palisade::policy::{Problems, Source, Sources, parse, parse_bytes};
-use palisade::resolve::{AddressList, Ports, resolve};
-use palisade::ruleset::{AddressRange, Addresses};
+use palisade::net::{AddressRange, Addresses, Ports};
+use palisade::policy::{AddressList, Problems, Source, Sources, parse, parse_bytes};
+use palisade::resolve::resolve;
 use policies::{ports, range};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};

@@ -3,8 +3,7 @@
 mod statements;
 
 use palisade::render;
-use palisade::ruleset::*;
-use palisade::transaction::{Op, Transaction};
+use palisade::ruleset::{Op, Transaction, *};
 use statements::*;
 
 #[test]

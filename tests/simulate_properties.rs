@@ -6,14 +6,15 @@ mod arbitrary;
 mod policies;
 
 use palisade::compile::compile;
-use palisade::facts::Session;
 use palisade::facts::{Facts, Kernel, ListFile, ProtocolNames, ServiceNames};
-use palisade::guard::{Lockouts, check};
-use palisade::policy::parse;
-use palisade::resolve::{Action, AddressList, Peers, Resolved, Service, Transport as Name, resolve};
+use palisade::lockout::{Lockouts, check};
+use palisade::machine::Session;
+use palisade::net::{Transport as Name, protocol};
+use palisade::policy::{AddressList, parse};
+use palisade::resolve::{Action, Peers, Resolved, Service, resolve};
 use palisade::ruleset::{Hook, Rule, Table, TableId};
 use palisade::simulate::{
-    Effect, Interface, Outcomes, Packet, State, Translation, Transport, Verdict, protocol, simulate_table,
+    Effect, Interface, Outcomes, Packet, State, Translation, Transport, Verdict, simulate_table,
 };
 use policies::{Written, config, policy};
 use proptest::prelude::*;
@@ -124,7 +125,7 @@ fn meant(policy: &Resolved, packet: &Packet, interface: &str) -> Verdict {
     let is = |peers: &Peers| peers.any || named(policy, peers, packet.source, interface).contains(&true);
     let container = policy.containers.interfaces.iter().any(|one| is_one(one, interface));
     let admits = |service: &Service| {
-        let ports = |ports: &&palisade::ports::Ports| {
+        let ports = |ports: &&palisade::net::Ports| {
             ports.transport.number() == protocol && (ports.first..=ports.last).contains(&port)
         };
         let in_scope = (service.on.is_empty() || service.on.iter().any(|on| is_one(on, interface)))

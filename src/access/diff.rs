@@ -1,13 +1,14 @@
 //! Who gains and who loses access when one table takes the place of another.
 
+use super::asked::Asked;
 use super::narrow::narrowed;
-use super::reading::{Asked, Reading};
+use super::reading::Reading;
 use super::region::{Region, Regions};
 use super::space::{Place, Prober, Space, Target};
 use super::value::Version;
 use super::words;
+use crate::net::protocol;
 use crate::ruleset::{Table, TableId};
-use crate::simulate::protocol;
 use serde::Serialize;
 use std::fmt;
 

@@ -3,7 +3,8 @@
 //! The simulator's rules, lifted from one source to all: where it follows a packet, this follows the set of the sources
 //! whose packets are there, and where it says what may become of a packet, this says of which sources' packets it may.
 
-use super::reading::{ReadRule, Reading};
+use super::asked::ReadRule;
+use super::reading::Reading;
 use super::region::{Region, Regions};
 use super::value::{SourceTest, Version, sources};
 use crate::ruleset::{Hook, Policy, Table, TableId, Verdict};

@@ -5,14 +5,16 @@
 //! expected of a port has to be true of this machine's own and of one that a container publishes. Where services tell
 //! addresses of this machine apart (`to`), a port is open when it is at one of them, and shut when it is at all.
 
-use super::reading::{Asked, Reading};
+use super::asked::Asked;
+use super::reading::Reading;
 use super::region::{Interval, Region, Regions};
 use super::space::{InterfaceClass, Prober, Space, Target, example, from_number, to_number};
 use super::value::Version;
 use super::words;
+use crate::net::AddressRange;
 use crate::policy::Diagnostic;
 use crate::resolve::{Expectation, Interface};
-use crate::ruleset::{AddressRange, Table, TableId, split_origin};
+use crate::ruleset::{Table, TableId, split_origin};
 use crate::simulate::{Effect, Packet, Step, Trace, Verdict, simulate_table};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

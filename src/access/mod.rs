@@ -14,6 +14,7 @@
 //! tables ─ reading ─► what rules ask ─ space ─► classes ─ evaluate ─► regions of sources by what becomes of them
 //! ```
 
+mod asked;
 mod diff;
 mod evaluate;
 mod expect;

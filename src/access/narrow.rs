@@ -4,7 +4,8 @@
 //! overlaps with them: of all others both tables then say the same, though not the truth, and of these each says what it said
 //! before. A block list of a million addresses costs no more than the ten that were added to it.
 
-use super::reading::{Asked, Reading};
+use super::asked::Asked;
+use super::reading::Reading;
 use super::value::{SourceTest, Version};
 use crate::ruleset::{Element, Elements, Expr, Key, MANIFEST, Set, SetRef, Table};
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,6 +1,6 @@
 //! One rule, expression by expression: which field of a packet stands in which register, and what it is compared with.
 
-use super::reading::{Asked, ReadRule};
+use super::asked::{Asked, ReadRule};
 use super::value::{SourceTest, Test, Version, WITH_PORTS, bounds, is_prefix, names_are_understood, number};
 use crate::ruleset::{
     Cmp, CtKey, Direction, ElementKey, Expr, FibResult, Foreign, MetaKey, PayloadBase, Register, Reject, Rule,

@@ -1,13 +1,15 @@
 //! The classes of packets that no rule tells apart, each with one packet that stands for it.
 
+use super::asked::Asked;
 use super::evaluate::{Evaluator, Fate};
-use super::reading::{Asked, Reading};
+use super::reading::Reading;
 use super::region::Regions;
 use super::value::{Test, Version, WITH_PORTS, begins_alike, bounds, number};
 use crate::compile::CONTAINERS;
+use crate::net::protocol;
 use crate::resolve::Interface;
 use crate::ruleset::{Table, TableId};
-use crate::simulate::{Answer, AsListed, Packet, Sets, Translation, Transport, protocol};
+use crate::simulate::{Answer, AsListed, Packet, Sets, Translation, Transport};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

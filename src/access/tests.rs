@@ -1,16 +1,17 @@
 //! What is said of all sources is what the simulator says of each.
 
+use super::asked::Asked;
 use super::diff::{access_changes, lines};
 use super::evaluate::Fate;
-use super::reading::{Asked, Reading};
+use super::reading::Reading;
 use super::region::Region;
 use super::space::{Prober, Space, from_number};
 use super::value::Version;
 use crate::compile::compile;
 use crate::facts::{Facts, Kernel, ListFile, ProtocolNames, ServiceNames};
 use crate::policies::{Written, config, policy};
-use crate::policy::parse;
-use crate::resolve::{AddressList, resolve};
+use crate::policy::{AddressList, parse};
+use crate::resolve::resolve;
 use crate::ruleset::{Expr, Hook, Rule, Table, TableId, Verdict};
 use crate::simulate::{Outcomes, Packet, simulate_table};
 use proptest::prelude::*;

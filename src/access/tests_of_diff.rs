@@ -1,8 +1,9 @@
 //! What the access diff prints is what the simulator says of each source and port, and no range is wider or narrower.
 
+use super::asked::Asked;
 use super::diff::{AccessChange, Comparison, Port};
 use super::narrow::narrowed;
-use super::reading::{Asked, Reading};
+use super::reading::Reading;
 use super::space::{Place, Prober, Target, from_number, to_number};
 use super::tests::compiled;
 use super::value::Version;

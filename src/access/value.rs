@@ -1,8 +1,8 @@
 //! Addresses, names and ports as the bytes that rules compare.
 
 use super::region::Interval;
+use crate::net::protocol;
 use crate::ruleset::{Cmp, ElementKey, Set};
-use crate::simulate::protocol;
 
 /// IPv4 or IPv6: where the fields stand, and how long an address is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -10,7 +10,7 @@ mod words;
 pub use reader::Reader;
 pub use words::{Words, tell};
 
-use crate::load::compile_policy;
+use crate::desired::compile_policy;
 use crate::policy::Problems;
 use caps::CapSet;
 use nix::sys::prctl::set_pdeathsig;

@@ -1,13 +1,15 @@
 //! `palisade apply`
 
-use super::waiting::{self, Terms};
-use super::{Desired, Report, loading, lock, reader, sessions, writer};
+use super::{Desired, Report, lock, reader, writer};
 use crate::access::lines;
+use crate::confirm::{self, Terms};
 use crate::delta::delta;
+use crate::enforce::load;
 use crate::error::Error;
+use crate::lockout::sessions;
 use crate::netlink::{Reading, Socket};
 use crate::printable::printable;
-use crate::privileges::{Confinement, need_net_admin};
+use crate::process::privileges::{Confinement, need_net_admin};
 use crate::render;
 use crate::ruleset::Table;
 use crate::state::State;
@@ -43,8 +45,8 @@ pub(super) fn run(path: &Path, state: &State, options: Options) -> Result<Report
     if dry_run {
         return plan(&socket, state, &desired, deep);
     }
-    waiting::settle(&socket, state)?;
-    waiting::none_waits(state)?;
+    confirm::settle(&socket, state)?;
+    confirm::none_waits(state)?;
     match terms.filter(|_| differs(&socket, state, &desired, deep).unwrap_or(true)) {
         None => load_and_keep(&socket, state, &desired, path, deep),
         Some(terms) => load_for_a_while(&socket, state, &desired, path, (terms, deep)),
@@ -63,7 +65,7 @@ fn load_and_keep(
     path: &Path,
     deep: bool,
 ) -> Result<Report, Error> {
-    let loaded = loading::load(socket, state, Some(&desired.table), deep)?;
+    let loaded = load::load(socket, state, Some(&desired.table), deep)?;
     let kept = keep(state, &desired.table, path);
     let json = json!({
         "applied": true,
@@ -84,12 +86,12 @@ fn load_for_a_while(
     path: &Path,
     (terms, deep): (Terms, bool),
 ) -> Result<Report, Error> {
-    let (change, timer) = waiting::begin(socket, state, (&desired.table, path), terms)?;
-    let loaded = loading::load(socket, state, Some(&desired.table), deep);
-    let loaded = match loaded.and_then(|loaded| Ok((loaded, state.note_loaded(&change)?))) {
+    let (change, timer) = confirm::begin(socket, state, (&desired.table, path), terms)?;
+    let loaded = load::load(socket, state, Some(&desired.table), deep);
+    let loaded = match loaded.map_err(Error::from).and_then(|loaded| Ok((loaded, state.note_loaded(&change)?))) {
         Ok((loaded, ())) => loaded,
         Err(error) => {
-            let undone = waiting::undo(socket, state, &change, timer);
+            let undone = confirm::undo(socket, state, &change, timer);
             let _ = undone.inspect_err(|error| tracing::error!("{error}; it is tried again when the time is over"));
             return Err(error);
         }
@@ -99,7 +101,7 @@ fn load_for_a_while(
     text.push_str(&format!(
         "It is undone in {} unless you confirm it: open a NEW connection to this machine, and run `palisade confirm` \
          there. `palisade rollback` undoes it now.\n",
-        waiting::in_words(left)
+        confirm::in_words(left)
     ));
     let json = json!({
         "applied": true,

@@ -3,13 +3,16 @@
 //! What was kept is a few messages and their digest. The policy is text that somebody has edited, and palisade's largest
 //! part of code works on it: that runs in a process apart, and whatever becomes of it, rules are in force meanwhile.
 
-use super::{Report, loading, waiting, writer};
+use super::{Report, writer};
 use crate::apart::{Limits, Reader, confine, read_aloud};
 use crate::compile::compile;
+use crate::confirm;
+use crate::enforce::load;
 use crate::error::Error;
-use crate::lockdown::{lockdown, ssh_ports};
+use crate::machine::ssh_ports;
 use crate::netlink::{Reading, Socket};
-use crate::privileges::{Confinement, Needs, need_net_admin};
+use crate::process::privileges::{Confinement, Needs, need_net_admin};
+use crate::resolve::lockdown::lockdown;
 use crate::ruleset::{Table, TableId};
 use crate::state::{Booted, Change, Identity, Lock, Source, State, StateError, Stored};
 use serde_json::json;
@@ -40,7 +43,7 @@ pub(super) fn run(path: &Path, state: &State, missing: bool, limits: Limits) -> 
     match &waits {
         _ if missing && is_loaded => Ok(nothing_to_do("the rules are loaded")),
         Unconfirmed::Waits(_, left) if is_loaded => {
-            Ok(nothing_to_do(&format!("a change waits for confirmation for another {}", waiting::in_words(*left))))
+            Ok(nothing_to_do(&format!("a change waits for confirmation for another {}", confirm::in_words(*left))))
         }
         Unconfirmed::Waits(change, _) => boot.waiting(change, &ports),
         _ => boot.best(&waits, is_loaded, reader, &ports, lock.ok()),
@@ -81,7 +84,7 @@ enum Unconfirmed {
 
 impl Unconfirmed {
     fn of(state: &State) -> Self {
-        let Some(change) = waiting::pending(state) else { return Self::None };
+        let Some(change) = confirm::pending(state) else { return Self::None };
         if let Some(left) = change.left() {
             return Self::Waits(change, left);
         }
@@ -156,7 +159,7 @@ impl Boot<'_> {
     /// Loads what was in force before a change that nobody confirmed, and forgets the change.
     fn previous(&self, table: Option<&Table>) -> Result<usize, String> {
         let loaded = table.map(|table| self.load(table));
-        let forgotten = waiting::forget(self.state, self.state.previous().ok().as_ref());
+        let forgotten = confirm::forget(self.state, self.state.previous().ok().as_ref());
         let _ = forgotten.inspect_err(|error| tracing::error!("{error}: the next boot undoes the change again"));
         let loaded = loaded.ok_or("it replaced no ruleset")?;
         loaded.map_err(|error| format!("what it replaced could not be loaded: {error}"))
@@ -255,11 +258,11 @@ impl Boot<'_> {
     }
 
     fn load(&self, table: &Table) -> Result<usize, Error> {
-        Ok(loading::load(&self.socket, self.state, Some(table), false)?.operations)
+        Ok(load::load(&self.socket, self.state, Some(table), false)?.operations)
     }
 
     fn replace(&self, table: &Table) -> Result<usize, Error> {
-        Ok(loading::replace(&self.socket, self.state, table)?.operations)
+        Ok(load::replace(&self.socket, self.state, table)?.operations)
     }
 }
 

@@ -4,7 +4,7 @@ use super::{Desired, Report, reader};
 use crate::enforce::{EnforceError, try_out};
 use crate::error::Error;
 use crate::netlink::Socket;
-use crate::privileges::{Confinement, Needs, may_change_firewall, may_make_namespaces};
+use crate::process::privileges::{Confinement, Needs, may_change_firewall, may_make_namespaces};
 use crate::state::State;
 use serde_json::json;
 use std::mem::ManuallyDrop;

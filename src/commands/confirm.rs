@@ -1,11 +1,12 @@
 //! `palisade confirm`
 
-use super::{Report, lock, waiting, writer};
+use super::{Report, lock, writer};
+use crate::confirm;
+use crate::confirm::Timer;
 use crate::error::Error;
-use crate::facts::Caller;
-use crate::keeper::Timer;
+use crate::machine::Caller;
 use crate::netlink::Socket;
-use crate::privileges::Confinement;
+use crate::process::privileges::Confinement;
 use crate::state::State;
 use serde_json::json;
 
@@ -14,11 +15,11 @@ pub(super) fn run(state: &State) -> Result<Report, Error> {
     let caller = Caller::of_this_process();
     let timer = Timer::of_pending(state);
     Confinement::begin(writer(state)).keep_net_admin("confirm")?;
-    let Some(change) = waiting::pending(state) else {
+    let Some(change) = confirm::pending(state) else {
         return Err(Error::Declined("no change waits for confirmation".to_owned()));
     };
     if change.left().is_none() {
-        waiting::settle(&Socket::open()?, state)?;
+        confirm::settle(&Socket::open()?, state)?;
         return Err(Error::Declined("too late: the change is undone".to_owned()));
     }
     let Some(loaded) = change.loaded() else {

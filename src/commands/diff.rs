@@ -2,11 +2,11 @@
 
 use super::{Desired, Report, reader};
 use crate::access::lines;
-use crate::changes::unified;
+use crate::delta::unified;
 use crate::error::Error;
 use crate::netlink::{Reading, Socket};
 use crate::printable::{Text, printable};
-use crate::privileges::Confinement;
+use crate::process::privileges::Confinement;
 use crate::state::State;
 use anstyle::{AnsiColor, Style};
 use serde_json::json;

@@ -1,12 +1,13 @@
 //! `palisade disable`
 
-use super::{Report, lock, waiting, writer};
+use super::{Report, lock, writer};
+use crate::confirm;
+use crate::confirm::Timer;
 use crate::enforce::enforce;
 use crate::error::Error;
-use crate::keeper::Timer;
 use crate::netlink::{Reading, Socket};
-use crate::privileges::{Confinement, need_net_admin};
-use crate::progress::above;
+use crate::process::privileges::{Confinement, need_net_admin};
+use crate::process::progress::above;
 use crate::ruleset::TableId;
 use crate::state::State;
 use serde_json::json;
@@ -31,9 +32,9 @@ pub(super) fn run(state: &State, yes: bool) -> Result<Report, Error> {
     let _lock = lock(state, "disable")?;
     enforce(&socket, &id, None, Reading::ByDigest(state))?;
     state.note_lifted();
-    if let Some(change) = waiting::pending(state) {
+    if let Some(change) = confirm::pending(state) {
         // What it would bring back is a table.
-        waiting::cancel(state, &change, timer);
+        confirm::cancel(state, &change, timer);
     }
     let text = format!("{id} is gone: palisade restricts nothing now\n");
     Ok(Report::ok(text, json!({ "disabled": true, "active": false })))

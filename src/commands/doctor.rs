@@ -1,22 +1,23 @@
 //! `palisade doctor`
 
-use super::waiting::in_words;
-use super::{Report, engines_said, reader};
-use crate::changes::changes;
+use super::{Report, reader};
 use crate::compile::compile;
+use crate::confirm::in_words;
+use crate::delta::changes;
+use crate::desired::{load_and_prove, missing};
 use crate::doctor::{Enabled, Facts, Finding, Kernel, Loaded, PolicyState, Severity, Sysctls, Unexamined, examine};
 use crate::enforce::{EnforceError, enforce};
 use crate::error::Error;
-use crate::facts::{
-    Flush, MAX_CONFIGURATION, MAX_POLICY, UnitState, docker_options, drop_in_runs, flushes, loaded_legacy_tables,
-    read_text_bounded, read_trusted, systemd_runs, unit_commands, unit_state,
+use crate::files::{MAX_CONFIGURATION, MAX_POLICY, read_text_bounded, read_trusted};
+use crate::machine::{
+    Flush, UnitState, docker_options, drop_in_runs, flushes, loaded_legacy_tables, networks, systemd_runs,
+    unit_commands, unit_state,
 };
-use crate::load::{load_and_prove, missing};
-use crate::netlink::route::Routing;
+use crate::netlink::routing::Routing;
 use crate::netlink::{LiveSets, NetlinkError, Reading, Socket};
 use crate::policy::Problems;
 use crate::printable::Text;
-use crate::privileges::{Confinement, Needs, need_net_admin};
+use crate::process::privileges::{Confinement, Needs, need_net_admin};
 use crate::resolve::Resolved;
 use crate::ruleset::{Ruleset, Table, TableId};
 use crate::simulate::AsListed;
@@ -65,7 +66,7 @@ pub(super) fn run(path: &Path, state: &State) -> Result<Report, Error> {
         said("the options of Docker's daemon", why, "mend that file, or run palisade where it can be read");
         None
     });
-    let engines = engines_said::engines(docker.is_some(), &mut said);
+    let engines = networks::engines(docker.is_some(), &mut said);
     let confined = Confinement::begin(Needs { namespace: true, ..reader(state) });
     let policy = Policy::load(path);
     let table = policy.table.clone().unwrap_or_else(|| compile(&Resolved::default()));

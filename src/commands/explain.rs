@@ -3,13 +3,14 @@
 use super::{Desired, Report, reader};
 use crate::cli::Target;
 use crate::error::Error;
-use crate::explanation::{Explanation, beyond};
-use crate::facts::legacy_tables;
-use crate::netlink::route::{RouteKind, Routing};
+use crate::explain::{Explanation, beyond};
+use crate::machine::legacy_tables;
+use crate::net::protocol;
+use crate::netlink::routing::{RouteKind, Routing};
 use crate::netlink::{Live, LiveSets, Socket};
-use crate::privileges::Confinement;
+use crate::process::privileges::Confinement;
 use crate::ruleset::{Table, TableId};
-use crate::simulate::{EPHEMERAL, Interface, Packet, Path, Routes, Transport, follow, protocol};
+use crate::simulate::{EPHEMERAL, Interface, Packet, Path, Routes, Transport, follow};
 use crate::state::State;
 use std::net::IpAddr;
 

@@ -3,14 +3,14 @@
 use super::{Report, reader};
 use crate::compile::CONTAINERS;
 use crate::error::Error;
-use crate::explanation::beyond;
+use crate::explain::beyond;
 use crate::exposure::{Interface, Label, Listing, Listings, Machine, exposure, json, lists, range, text};
-use crate::facts::{
+use crate::machine::{
     EngineError, Listener, PublishedPort, legacy_tables, listeners, published_ports, running_engines,
 };
-use crate::netlink::route::Routing;
+use crate::netlink::routing::Routing;
 use crate::netlink::{Link, Live, LiveSets, NetlinkError, Socket, members};
-use crate::privileges::Confinement;
+use crate::process::privileges::Confinement;
 use crate::resolve::Containers;
 use crate::ruleset::TableId;
 use crate::simulate::{Answer, Doubt, Sets};

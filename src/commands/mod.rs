@@ -7,27 +7,23 @@ mod confirm;
 mod diff;
 mod disable;
 mod doctor;
-mod engines_said;
 mod explain;
 mod exposure;
 mod generate;
-mod loading;
 mod rollback;
-mod sessions;
 mod show;
 mod status;
-mod waiting;
 
 use crate::access::{AccessChange, access_changes};
-use crate::changes::{Change, changes};
 use crate::cli::{Cli, Command};
 use crate::compile::compile;
+use crate::delta::{Change, changes};
+use crate::desired::{Loaded, load, load_and_prove};
 use crate::error::Error;
-use crate::load::{Loaded, load, load_and_prove};
-use crate::lockdown;
+use crate::machine;
 use crate::printable::Text;
-use crate::privileges::{Needs, need_net_admin};
-use crate::progress::doing;
+use crate::process::privileges::{Needs, need_net_admin};
+use crate::process::progress::doing;
 use crate::resolve::Resolved;
 use crate::ruleset::{Table, TableId};
 use crate::state::{Lock, State};
@@ -142,8 +138,8 @@ const STILL_READ: [&str; 6] = [
     "/proc/sys/kernel/random/boot_id",
     "/sys/fs/cgroup",
     "/etc/passwd",
-    lockdown::SSHD,
-    lockdown::SSHD_MORE,
+    machine::SSHD,
+    machine::SSHD_MORE,
 ];
 
 /// What a command needs that changes nothing.

@@ -1,10 +1,13 @@
 //! `palisade rollback`: back to what was loaded before.
 
-use super::{Report, loading, lock, reader, sessions, waiting, writer};
+use super::{Report, lock, reader, writer};
+use crate::confirm;
+use crate::confirm::{READY, Timer};
+use crate::enforce::load;
 use crate::error::Error;
-use crate::keeper::{READY, Timer};
+use crate::lockout::sessions;
 use crate::netlink::{Reading, Socket};
-use crate::privileges::{Confinement, may_change_firewall};
+use crate::process::privileges::{Confinement, may_change_firewall};
 use crate::ruleset::TableId;
 use crate::state::{Change, Identity, State, clock};
 use serde_json::json;
@@ -23,10 +26,10 @@ pub(super) fn run(state: &State, to: Option<u32>, force: bool) -> Result<Report,
     let timer = Timer::of_pending(state);
     Confinement::begin(writer(state)).keep_net_admin("rollback")?;
     let socket = Socket::open()?;
-    let waits = waiting::pending(state);
+    let waits = confirm::pending(state);
     // What was promised when the change was made: nothing stands in the way of it.
     if let (Some(change), None) = (&waits, to) {
-        waiting::undo(&socket, state, change, timer)?;
+        confirm::undo(&socket, state, change, timer)?;
         return Ok(undone(change));
     }
     let before = || Error::Declined("no older ruleset is kept: see `palisade rollback --list`".to_owned());
@@ -38,10 +41,10 @@ pub(super) fn run(state: &State, to: Option<u32>, force: bool) -> Result<Report,
         kept => kept.map_err(|lockouts| Error::Declined(lockouts.of_ruleset(number)))?,
     }
     if let Some(change) = waits {
-        waiting::undo(&socket, state, &change, timer)?;
+        confirm::undo(&socket, state, &change, timer)?;
     }
     let left = socket.snapshot_reading(&id, Reading::ByDigest(state))?.table;
-    let loaded = loading::load(&socket, state, stored.table.as_ref(), false)?;
+    let loaded = load::load(&socket, state, stored.table.as_ref(), false)?;
     let kept = remember(state, number, &stored.about.identity, Identity::of(left.as_ref()).ok());
     let text = match loaded.operations {
         0 => format!("nothing to do: the kernel already holds ruleset {number}\n"),
@@ -153,7 +156,7 @@ fn undo_now(state: &State, id: &str, confined: &mut bool) -> Result<Report, Erro
     match state.pending()?.filter(|change| change.id == id) {
         None => Ok(settled()),
         Some(change) => {
-            waiting::undo(&Socket::open()?, state, &change, Timer::elapsed())?;
+            confirm::undo(&Socket::open()?, state, &change, Timer::elapsed())?;
             Ok(undone(&change))
         }
     }

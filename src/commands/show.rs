@@ -3,7 +3,7 @@
 use super::{Desired, Report, reader};
 use crate::cli::Format;
 use crate::error::Error;
-use crate::privileges::Confinement;
+use crate::process::privileges::Confinement;
 use crate::render;
 use crate::state::State;
 use std::path::Path;

@@ -1,14 +1,13 @@
 //! `palisade status`
 
-use super::waiting::in_words;
 use super::{Desired, Report, reader};
-use crate::changes::changes;
+use crate::confirm::in_words;
+use crate::delta::changes;
+use crate::enforce::stamp;
 use crate::error::Error;
-use crate::loaded;
-use crate::lockdown;
 use crate::netlink::{Reading, Socket};
-use crate::privileges::Confinement;
-use crate::resolve::Service;
+use crate::process::privileges::Confinement;
+use crate::resolve::{Service, lockdown};
 use crate::ruleset::{Expr, Rule, Table, TableId, Verdict};
 use crate::state::{Identity, Source, State};
 use serde::Serialize;
@@ -50,7 +49,7 @@ pub(super) fn run(path: &Path, state: &State) -> Result<Report, Error> {
     let in_sync = desired.as_ref().is_ok_and(|desired| changes(&id, Some(&live), Some(&desired.table)).is_empty());
     let services = services(&live, desired.as_ref().ok());
     let denied = denied(&live);
-    let (file, since) = live.comment.as_deref().map_or((None, None), loaded::read);
+    let (file, since) = live.comment.as_deref().map_or((None, None), stamp::read);
 
     // A policy that was applied to a lockdown has changed the rules that differ, and the table is the lockdown's still.
     let policy = (file == Some(lockdown::FILE)).then(|| policy_of(&live, state)).flatten();

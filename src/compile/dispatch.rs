@@ -2,7 +2,8 @@
 
 use super::Compiler;
 use super::statement::{Origin, key, when};
-use crate::resolve::{Service, Transport, port_runs};
+use crate::net::Transport;
+use crate::resolve::{Service, port_runs};
 use crate::ruleset::{Element, ElementKey, ElementValue, KeyType, MapValue, Rule, Set, SetFlags, SetSpec, Verdict};
 use std::collections::BTreeSet;
 

@@ -3,9 +3,9 @@
 use super::Compiler;
 use super::forward::CONTAINERS;
 use super::statement::{Origin, Version, when};
-use crate::resolve::{Action, Transport};
+use crate::net::{Transport, protocol};
+use crate::resolve::Action;
 use crate::ruleset::{Rule, Verdict, ct_state};
-use crate::simulate::protocol;
 
 /// RFC 792: destination unreachable (with "fragmentation needed"), time exceeded, parameter problem.
 const ICMP_ERRORS: [u8; 3] = [3, 11, 12];

@@ -2,8 +2,9 @@
 
 use super::Compiler;
 use super::statement::{Origin, Statement, Version, interface_elements, when};
+use crate::net::Addresses;
 use crate::resolve::{Interface, Line, Peers};
-use crate::ruleset::{Address, Addresses, Elements, KeyType, Set, SetFlags, SetSpec};
+use crate::ruleset::{Address, Elements, KeyType, Set, SetFlags, SetSpec};
 use std::collections::BTreeSet;
 
 /// From so many intervals on, single addresses have a set of their own.

@@ -11,10 +11,10 @@
 
 use super::Compiler;
 use super::statement::{Origin, Version, when};
+use crate::net::protocol;
 use crate::ruleset::{
     Elements, REVOKED_UDP_V4, REVOKED_UDP_V6, REVOKED_V4, REVOKED_V6, Rule, Set, SetFlags, SetSpec,
 };
-use crate::simulate::protocol;
 
 /// As long as the kernel remembers an idle TCP connection (`nf_conntrack_tcp_timeout_established`): five days. No packet
 /// begins the time anew: a server whose packets are all dropped gives up within half an hour.

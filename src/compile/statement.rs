@@ -3,12 +3,12 @@
 
 mod routing;
 
-use crate::resolve::{Interface, Rate, Transport};
+use crate::net::{Transport, protocol};
+use crate::resolve::{Interface, Rate};
 use crate::ruleset::{
     Cmp, CtKey, Direction, DynsetOp, Element, Expr, IcmpxCode, Key, KeyType, Limit, Log, MapValue, MetaKey,
     PayloadBase, Register, Reject, Rule, Set, SetFlags, SetRef, SetSpec, Verdict,
 };
-use crate::simulate::protocol;
 use std::collections::BTreeSet;
 
 /// `IPS_DST_NAT`: the connection's destination was translated.

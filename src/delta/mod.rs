@@ -8,15 +8,18 @@
 //! before it left, so: first whatever refers to something goes, then what was referred to; then the referred-to comes,
 //! then what refers to it.
 
+mod changes;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
 mod tests;
 
+pub use changes::{Change, ChangeOp, Object, changes, unified};
+
 use crate::ruleset::{
-    BaseChain, Chain, Element, ElementValue, Elements, Expr, Rule, Set, SetFlags, SetRef, Table, TableId, Verdict,
+    BaseChain, Chain, Element, ElementValue, Elements, Expr, Op, Rule, Set, SetFlags, SetRef, Table, TableId,
+    Transaction, Verdict,
 };
-use crate::transaction::{Op, Transaction};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 

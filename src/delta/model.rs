@@ -1,7 +1,6 @@
 //! A table in memory that takes transactions as the kernel does: whole or not at all, checking every reference.
 
-use crate::ruleset::{Chain, Element, ElementValue, Expr, Rule, Set, SetRef, Table, Verdict};
-use crate::transaction::{Op, Transaction};
+use crate::ruleset::{Chain, Element, ElementValue, Expr, Op, Rule, Set, SetRef, Table, Transaction, Verdict};
 use std::collections::BTreeMap;
 
 /// The table after the transaction, or the operation that the kernel would refuse and why.

@@ -1,9 +1,8 @@
 use super::{Difference, cost, delta, model, replace};
 use crate::ruleset::{
-    BaseChain, Chain, DynsetOp, Element, Expr, Hook, KeyType, MapValue, Policy, Register, Rule, Set, SetFlags,
-    SetRef, SetSpec, Table, TableId, Verdict,
+    BaseChain, Chain, DynsetOp, Element, Expr, Hook, KeyType, MapValue, Op, Policy, Register, Rule, Set, SetFlags,
+    SetRef, SetSpec, Table, TableId, Transaction, Verdict,
 };
-use crate::transaction::{Op, Transaction};
 use proptest::prelude::*;
 use proptest::sample::subsequence;
 use std::collections::{BTreeMap, BTreeSet};

@@ -2,37 +2,14 @@
 
 use super::published::{Leaks, Published, leaks, published};
 use super::{Facts, Finding, some, warning};
-use crate::owners::owner_of;
+use crate::explain::owner_of;
+use crate::machine::Engine;
 use std::collections::BTreeSet;
 
 /// The first version of Docker that drops what is sent to a container's own address, and what a wire brings to 127.0.0.1.
 const PROTECTING: u32 = 28;
 const KEEP_LOADED: &str = "keep palisade loaded, after the next boot too: `systemctl enable palisade`; Docker 28 and newer drop \
                            these packets themselves";
-
-/// What an engine says of itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Engine {
-    /// `Docker` or `Podman`.
-    pub name: String,
-    /// Its version, `28.5.2` for one; `None` where it does not say.
-    pub version: Option<String>,
-    /// Its networks.
-    pub networks: Vec<EngineNetwork>,
-    /// The ports that it publishes to a loopback address, as `9200/tcp`.
-    pub loopback_ports: BTreeSet<String>,
-}
-
-/// A network of an engine.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct EngineNetwork {
-    /// Its name.
-    pub name: String,
-    /// `bridge`, `macvlan` and so on.
-    pub driver: String,
-    /// Whether its containers may talk to each other.
-    pub talks: bool,
-}
 
 impl Engine {
     /// Whether it is a Docker that is too old to keep others away from the addresses of its containers.

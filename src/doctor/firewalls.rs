@@ -1,7 +1,7 @@
 //! Other firewalls: a drop of any table is final, and a flush of the ruleset is everyone's.
 
 use super::{Facts, Finding, error, some, warning};
-use crate::owners::owner_of;
+use crate::explain::owner_of;
 use crate::render::{table_command, table_title};
 use crate::ruleset::{
     Chain, ElementValue, Expr, Family, Foreign, Hook, Policy, Register, Rule, SetRef, Table, TableId, Verdict,

@@ -10,11 +10,10 @@ mod published;
 #[cfg(test)]
 mod tests;
 
-pub use engines::{Engine, EngineNetwork};
 pub use firewalls::Enabled;
 pub use own::{Kernel, Loaded, PolicyState};
 
-use crate::facts::{DockerOptions, Flush, UnitState};
+use crate::machine::{DockerOptions, Engine, Flush, UnitState};
 use crate::netlink::RoutedLink;
 use crate::printable::{printable, shell_word};
 use crate::ruleset::Ruleset;

@@ -1,7 +1,7 @@
 //! Palisade itself: its policy, what is loaded of it, and what happens at boot.
 
 use super::{Facts, Finding, command, error, warning};
-use crate::facts::UnitState;
+use crate::machine::UnitState;
 use crate::resolve::Resolved;
 
 /// A policy, or what is wrong with it.

@@ -1,13 +1,14 @@
 //! Ports that containers publish, as the kernel's rules have them, and who else gets to them.
 
 use super::Facts;
-use crate::owners::owner_of;
+use crate::explain::owner_of;
+use crate::net::protocol;
 use crate::resolve::Containers;
 use crate::ruleset::{
     Chain, Cmp, CtKey, Expr, Family, Foreign, MetaKey, PayloadBase, Register, Rule, TableId,
     xt::{Match, Target},
 };
-use crate::simulate::{Asked, Packet, Transport, Verdict, Way, follow, protocol};
+use crate::simulate::{Asked, Packet, Transport, Verdict, Way, follow};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 

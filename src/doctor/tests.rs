@@ -1,6 +1,7 @@
 //! Each finding follows from the one fact that is wrong, and a healthy machine has none.
 
 use super::*;
+use crate::machine::EngineNetwork;
 use crate::resolve::{Action, Containers, Group, Interface, Resolved};
 use crate::ruleset::{
     BaseChain, Chain, Cmp, Expr, Family, Foreign, Hook, MetaKey, Nat, PayloadBase, Policy, Register, Rule, Table,

@@ -1,10 +1,10 @@
 //! The ports that rules send elsewhere, read from the rules.
 
+use crate::net::protocol;
 use crate::ruleset::xt::{Match, Range, Target};
 use crate::ruleset::{
     Cmp, CtKey, Expr, Family, Foreign, MetaKey, PayloadBase, Register, Rule, SetRef, Table, TableId,
 };
-use crate::simulate::protocol;
 use std::collections::BTreeSet;
 
 /// The longest run of ports that are taken one by one.

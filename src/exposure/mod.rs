@@ -22,7 +22,7 @@ pub use reach::{Clause, Label, Reach};
 pub use rows::{Purpose, Row};
 pub use words::{Listing, Listings, json, lists, range, text};
 
-use crate::facts::{Listener, PublishedPort};
+use crate::machine::{Listener, PublishedPort};
 use crate::ruleset::{Table, TableId};
 use crate::simulate::{Doubt, Routes, Sets};
 use ask::Asker;

@@ -3,7 +3,7 @@
 use super::Machine;
 use super::forwarded::forwarded;
 use super::reach::{Label, Reach};
-use crate::facts::{EngineKind, Listener};
+use crate::machine::{EngineKind, Listener};
 use crate::ruleset::TableId;
 use crate::simulate::Translation;
 use std::collections::{BTreeMap, BTreeSet};

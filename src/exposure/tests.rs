@@ -1,14 +1,15 @@
 //! Ports of a machine that is data: its tables, its routes and who listens.
 
 use super::{Interface, Label, Listing, Listings, Machine, exposure, json, text};
-use crate::facts::{EngineKind, Holder, Listener, PublishedPort};
+use crate::machine::{EngineKind, Holder, Listener, PublishedPort};
+use crate::net::protocol;
 use crate::netlink::ListeningSocket;
 use crate::policies::Written;
 use crate::ruleset::{
     BaseChain, Chain, Cmp, Element, Expr, Family, Foreign, Hook, KeyType, MetaKey, Nat, PayloadBase, Policy,
     Register, Rule, Set, SetFlags, SetRef, SetSpec, Table, TableId, Verdict,
 };
-use crate::simulate::{AsListed, Asked, Doubt, Routes, Way, protocol};
+use crate::simulate::{AsListed, Asked, Doubt, Routes, Way};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 

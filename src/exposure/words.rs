@@ -2,7 +2,7 @@
 
 use super::reach::{Clause, Label, Reach};
 use super::rows::{Purpose, Row};
-use crate::ports::Transport;
+use crate::net::Transport;
 use crate::printable::printable;
 use crate::simulate::Doubt;
 use serde_json::{Value, json};

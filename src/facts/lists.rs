@@ -1,10 +1,9 @@
 //! Files of addresses, read line by line: of a million lines no text is kept.
 
-use super::trusted::{MAX_LIST, Refusal, Trusted};
 use super::undecodable;
-use crate::policy::{Span, decode, not_utf8, number_at, quote};
-use crate::progress::doing;
-use crate::resolve::{AddressList, ListReader};
+use crate::files::{MAX_LIST, Refusal, Trusted};
+use crate::policy::{AddressList, ListReader, Span, decode, not_utf8, number_at, quote};
+use crate::process::progress::doing;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 

@@ -1,42 +1,15 @@
 //! What has to be known about this machine to understand a policy: names of services and protocols, and the files that
 //! the policy names.
 
-mod ancestors;
-mod answers;
-mod bounded;
-mod dockerd;
-mod engines;
 mod kernel;
-mod legacy;
-mod listeners;
 mod lists;
 mod names;
-mod nft_files;
-mod processes;
-mod published;
-mod sessions;
-mod trusted;
-mod units;
-mod users;
 
-pub use ancestors::Caller;
-#[doc(hidden)]
-pub use answers::read_answer;
-pub use bounded::{MAX_CONFIGURATION, read_bounded, read_text_bounded};
-pub use dockerd::{DockerOptions, docker_options};
-pub use engines::{EngineError, EngineKind, get, running_engines};
 pub use kernel::Kernel;
-pub use legacy::{legacy_tables, loaded_legacy_tables};
-pub use listeners::{Holder, Listener, listeners};
 pub use names::{ProtocolNames, ServiceNames};
-pub use nft_files::{Flush, flushes};
-pub use published::{PublishedPort, published_ports};
-pub use sessions::{Session, ssh_sessions};
-pub use trusted::{MAX_LIST, MAX_POLICY, Refusal, open_trusted_folder, read_trusted};
-pub use units::{UnitState, drop_in_runs, systemd_runs, unit_commands, unit_state};
 
-use crate::policy::{Diagnostic, Policy, Source, Sources, decode};
-use crate::resolve::AddressList;
+use crate::files::{MAX_POLICY, Refusal, read_trusted};
+use crate::policy::{AddressList, Diagnostic, Policy, Source, Sources, decode};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! The databases of service and protocol names (services(5), protocols(5)).
 
-use crate::ports::{Ports, Transport};
+use crate::net::{Ports, Transport};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The services database: names and aliases to ports.

@@ -1,4 +1,4 @@
-//! nf_tables over netlink: a [`Transaction`](crate::transaction::Transaction) to bytes, and a dump to a
+//! nf_tables over netlink: a [`Transaction`](crate::ruleset::Transaction) to bytes, and a dump to a
 //! [`Table`](crate::ruleset::Table).
 //!
 //! The `nftnl` crate writes tables, chains, rules and expressions; sets and elements have a direct writer, because a
@@ -8,53 +8,30 @@
 //! Beside it, the connections that the kernel tracks ([`conntrack`]), the routes that it would take ([`route`]) and the
 //! interfaces that there are ([`Link`], [`RoutedLink`]).
 
-mod attr;
-mod batch;
-mod channel;
 pub mod conntrack;
-mod decode;
-mod elements;
-mod encode;
-mod error;
-mod expr;
-mod handles;
-mod links;
-mod live;
-mod lookup;
-mod members;
-mod problem;
+mod diag;
+mod nftables;
 mod readers;
-pub mod route;
-mod set;
-mod snapshot;
-mod socket;
-mod sockets;
-mod stored;
-mod topology;
-mod trial;
-mod uapi;
-mod verdict;
-mod watch;
-mod way;
-mod write;
+pub mod routing;
+mod wire;
 
-pub use batch::Batch;
-pub use channel::End;
-pub use encode::encode;
-pub use error::{CommitError, NetlinkError};
-pub use handles::Handles;
-pub use links::Link;
-pub use live::{Live, LiveSets};
-pub use members::{Members, members};
-pub use problem::{EncodeError, Problem};
+pub use diag::{ConnectedSocket, ListeningSocket, TcpSocket, connected_sockets, listening_sockets, tcp_sockets};
+pub use nftables::batch::Batch;
+pub use nftables::encode::encode;
+pub use nftables::handles::Handles;
+pub use nftables::live::{Live, LiveSets};
+pub use nftables::members::{Members, members};
+pub use nftables::problem::{EncodeError, Problem};
+pub use nftables::snapshot::{Known, Reading, Snapshot};
+pub use nftables::socket::Socket;
+pub use nftables::stored::{from_bytes, to_bytes};
+pub use nftables::watch::Watch;
 #[doc(hidden)]
 pub use readers::read_everything;
-pub use snapshot::{Known, Reading, Snapshot};
-pub use socket::Socket;
-pub use sockets::{ConnectedSocket, ListeningSocket, TcpSocket, connected_sockets, listening_sockets, tcp_sockets};
-pub use stored::{from_bytes, to_bytes};
-pub use topology::RoutedLink;
-pub use watch::Watch;
+pub use routing::links::Link;
+pub use routing::topology::RoutedLink;
+pub use wire::channel::End;
+pub use wire::error::{CommitError, NetlinkError};
 
 #[cfg(test)]
 mod tests;

@@ -1,10 +1,12 @@
 //! Every reader of what the kernel sends, on one datagram: for tests that feed them what no kernel sent.
 
-use super::attr::Messages;
-use super::decode::{Assembler, table_id};
-use super::{conntrack, elements, links, route, sockets, topology};
+use super::nftables::decode::{Assembler, table_id};
+use super::nftables::elements;
+use super::routing::{links, route, topology};
+use super::wire::attr::Messages;
+use super::{conntrack, diag};
+use crate::net::protocol;
 use crate::ruleset::{Table, TableId};
-use crate::simulate::protocol;
 use std::collections::BTreeSet;
 
 /// How many tables of one datagram are put together.
@@ -20,7 +22,7 @@ pub fn read_everything(datagram: &[u8]) -> Vec<(TableId, Table)> {
         let _ = (message.errno(), message.error_text(), message.resource());
         let _ = (conntrack::read(&message), route::read_route(&message), route::read_link(&message));
         let _ = (links::read_link(&message), links::read_address(&message), topology::read_networks(&message));
-        let _ = (sockets::read(&message, protocol::TCP), sockets::read_tcp(&message));
+        let _ = (diag::read(&message, protocol::TCP), diag::read_tcp(&message));
         let _ = message.attributes().map(elements::found);
     }
     let assembled = |id: TableId| {

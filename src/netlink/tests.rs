@@ -1,14 +1,14 @@
 //! Pure tests: what is encoded decodes to itself, and nothing that is decoded panics.
 
-use super::attr::{self, Attributes, Message, Messages};
-use super::decode::Assembler;
-use super::elements::Collector;
-use super::uapi::{self, NESTED, control, elem, flag};
-use super::write::Writer;
+use super::nftables::decode::{self, Assembler};
+use super::nftables::elements::Collector;
+use super::nftables::expr;
+use super::wire::attr::{self, Attributes, Message, Messages};
+use super::wire::uapi::{self, NESTED, control, elem, flag};
+use super::wire::write::Writer;
 use super::*;
 use crate::arbitrary;
 use crate::ruleset::*;
-use crate::transaction::{Op, Transaction};
 use proptest::prelude::*;
 
 /// What kernel 6.18 dumped, message by message, after `nft -f` had loaded everything.nft and foreign.nft.
@@ -227,7 +227,7 @@ fn a_dynset_within_a_dynset_is_not_followed_however_deep_it_goes() {
         let inner = u16::try_from(bytes.len() - 16).unwrap();
         bytes[16..18].copy_from_slice(&inner.to_ne_bytes());
     }
-    assert!(matches!(super::expr::decode(&bytes), Expr::Unknown { name, .. } if name == "dynset"));
+    assert!(matches!(super::nftables::expr::decode(&bytes), Expr::Unknown { name, .. } if name == "dynset"));
 }
 
 #[test]

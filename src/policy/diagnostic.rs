@@ -1,7 +1,6 @@
 //! Problems of a policy: what is wrong, where, and what to write instead.
 
-use super::lines::{before, is_break, outside_break};
-use super::place::floor;
+use super::lines::{before, floor, is_break, outside_break};
 use crate::printable::{is_invisible, printable};
 use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde::Serialize;

@@ -44,6 +44,11 @@ pub(crate) fn outside_break(text: &str, offset: usize) -> usize {
     parted.unwrap_or(offset)
 }
 
+/// The nearest character boundary at or before an offset.
+pub(super) fn floor(text: &str, offset: usize) -> usize {
+    (0..=offset.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

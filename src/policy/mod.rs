@@ -3,10 +3,14 @@
 //! What a value means is decided later, by [`resolve`](crate::resolve). Both report all their problems as
 //! [`Diagnostic`]s.
 
+mod address;
 mod diagnostic;
+mod fault;
 pub mod keys;
 mod lines;
+mod list;
 mod model;
+mod name;
 mod place;
 mod read;
 mod reference;
@@ -14,9 +18,13 @@ mod schema;
 mod syntax;
 mod yaml;
 
+pub(crate) use address::range as address_range;
 pub use diagnostic::{Diagnostic, Problem, Problems, Source, Sources, Span, list, nearest, quote, render};
-pub(crate) use lines::{is_break, lines, number_at};
+pub(crate) use fault::Fault;
+pub(crate) use lines::number_at;
+pub use list::{AddressList, ListReader};
 pub use model::{Containers, Defaults, Expectation, Given, Group, List, Peer, Policy, Service, Spanned, Text};
+pub(crate) use name::is_name;
 pub use reference::reference;
 pub use schema::schema;
 

@@ -1,7 +1,7 @@
 //! Places in the text as the YAML reader tells them, and the bounds it keeps.
 
 use super::diagnostic::Span;
-use super::lines::lines;
+use super::lines::{floor, lines};
 use serde_saphyr::Location;
 
 /// How deep lists and mappings may be nested: a policy needs five.
@@ -27,9 +27,4 @@ fn offset_of(location: Location, text: &str) -> usize {
     let before: usize = lines(text).take(line).map(str::len).sum();
     let line = lines(text).nth(line).unwrap_or("");
     before + line.char_indices().nth(column).map_or(line.trim_end().len(), |(at, _)| at)
-}
-
-/// The nearest character boundary at or before an offset.
-pub(super) fn floor(text: &str, offset: usize) -> usize {
-    (0..=offset.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0)
 }

@@ -1,24 +1,13 @@
 //! Expressions of other programs as nft statements, and iptables' matches and targets as nearly so as can be.
 
 use super::text::quoted;
-use super::value::Kind;
+use super::value::{Kind, address_type};
 use crate::ruleset::Extension;
 use crate::ruleset::xt::{Conntrack, Match, Range, Target};
 
-/// Bits of `1 << RTN_*`, and nft's names for them.
-const ADDRESS_TYPES: [&str; 9] =
-    ["unspec", "unicast", "local", "broadcast", "anycast", "multicast", "blackhole", "unreachable", "prohibit"];
 /// `XT_CONNTRACK_STATE_*`.
 const STATES: [(u16, &str); 7] =
     [(1, "invalid"), (2, "established"), (4, "related"), (8, "new"), (64, "snat"), (128, "dnat"), (256, "untracked")];
-
-/// nft's name of an address type by its `RTN_*` number.
-pub(super) fn address_type(number: u32) -> String {
-    usize::try_from(number)
-        .ok()
-        .and_then(|number| ADDRESS_TYPES.get(number))
-        .map_or_else(|| number.to_string(), |name| (*name).to_owned())
-}
 
 /// A match of iptables.
 pub(super) fn matches(extension: &Extension) -> String {

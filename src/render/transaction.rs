@@ -2,7 +2,7 @@
 
 use super::text::{name, quoted};
 use super::{chain_header, rule, set, set_header, table_name};
-use crate::transaction::{Op, Transaction};
+use crate::ruleset::{Op, Transaction};
 use std::fmt::Write;
 
 /// The commands that would do the same, in order, for a reader. One with many elements takes several lines.

@@ -2,17 +2,14 @@
 //!
 //! Every semantic error is raised here, all at once, and each has a remedy.
 
-mod address;
 mod expectations;
-mod list;
+pub mod lockdown;
 mod peers;
 mod ports;
 mod resolved;
 mod runs;
 mod values;
 
-pub use crate::ports::{Ports, Transport};
-pub use list::{AddressList, ListReader};
 pub(crate) use runs::port_runs;
 
 pub use resolved::{
@@ -21,38 +18,13 @@ pub use resolved::{
 };
 
 use crate::facts::Facts;
-use crate::policy::{self, Diagnostic, Given, List, Policy, Span, Text, quote};
+use crate::policy::{self, Diagnostic, Fault, Given, List, Policy, Text, quote};
 use crate::ruleset::LimitUnit;
 use peers::{Resolver, Role};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How often denied connections are logged when the policy does not say.
 const LOG_DENIED: Rate = Rate { count: 10, unit: LimitUnit::Minute, line: None };
-
-/// What is wrong with a value that does not know where it stands.
-#[derive(Debug, PartialEq, Eq)]
-struct Fault {
-    message: String,
-    help: Option<String>,
-}
-
-impl Fault {
-    fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), help: None }
-    }
-
-    fn help(self, help: impl Into<String>) -> Self {
-        Self { help: Some(help.into()), ..self }
-    }
-
-    fn at(self, span: Span) -> Diagnostic {
-        let problem = Diagnostic::at(span, self.message);
-        match self.help {
-            Some(help) => problem.help(help),
-            None => problem,
-        }
-    }
-}
 
 /// Resolves a policy.
 ///

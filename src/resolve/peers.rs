@@ -1,9 +1,11 @@
 //! Who may be where: groups, files and the lists that name them.
 
-use super::{Fault, Group, Interface, Line, Peers, address, values};
+use super::{Group, Interface, Line, Peers, values};
 use crate::facts::Facts;
-use crate::policy::{self, Diagnostic, Given, List, Peer, Policy, Span, Text, list, nearest, quote};
-use crate::ruleset::{AddressRange, Addresses};
+use crate::net::{AddressRange, Addresses};
+use crate::policy::{
+    self, Diagnostic, Fault, Given, List, Peer, Policy, Span, Text, address_range, is_name, list, nearest, quote,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -230,9 +232,9 @@ impl<'a> Resolver<'a> {
                 }
             },
             _ if BUILT_IN.contains(&word) || self.groups.contains_key(word) => members.groups.push(text.clone()),
-            _ if values::is_name(word) => return Err(self.unknown_group(word)),
+            _ if is_name(word) => return Err(self.unknown_group(word)),
             "*" => return Err(Fault::new("`*` is not a peer").help("did you mean `any`?")),
-            _ => members.ranges.push(address::range(word)?),
+            _ => members.ranges.push(address_range(word)?),
         }
         Ok(())
     }
@@ -335,11 +337,11 @@ pub(super) fn destinations(list: &List<Peer>, problems: &mut Vec<Diagnostic>) ->
                 Err(Fault::new(format!("`to` can't be {}", quote(&text.value)))
                     .help("leave `to` out: the service then holds for all addresses of this machine"))
             }
-            Peer::Word(text) if values::is_name(&text.value) => {
+            Peer::Word(text) if is_name(&text.value) => {
                 Err(Fault::new(format!("`to` can't be the group {}", quote(&text.value)))
                     .help("write this machine's own addresses; groups say where a peer is"))
             }
-            Peer::Word(text) => address::range(&text.value),
+            Peer::Word(text) => address_range(&text.value),
             Peer::Interface(_) => Err(Fault::new("`to` can't be an interface")
                 .help("write this machine's own addresses, or name the interface in `on`")),
             Peer::File(_) => {

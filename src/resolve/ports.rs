@@ -1,8 +1,8 @@
 //! Ports and protocols as people write them.
 
-use super::{Fault, Ports, Transport};
 use crate::facts::Facts;
-use crate::policy::{list, nearest, quote};
+use crate::net::{Ports, Transport};
+use crate::policy::{Fault, list, nearest, quote};
 use std::collections::BTreeSet;
 
 /// What an item of `ports` means.

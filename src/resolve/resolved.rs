@@ -1,9 +1,9 @@
 //! What a policy means once every name has become a value: the input of [`compile`](crate::compile).
 
 use crate::facts::Kernel;
+use crate::net::{Addresses, Ports};
 use crate::policy::Span;
-use crate::ports::Ports;
-use crate::ruleset::{Addresses, LimitUnit};
+use crate::ruleset::LimitUnit;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! The ports of all services, cut where another set of services begins or ends.
 
-use super::{Service, Transport};
+use super::Service;
+use crate::net::{Intervals, Transport};
 use crate::policy::{self, Diagnostic, quote};
-use crate::ruleset::Intervals;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How many rules may ask one service each at the ports that several share. They take a hundred megabytes; ranges that lie

@@ -1,7 +1,7 @@
 //! Names, words, rates, interfaces and comments.
 
-use super::{Action, Fault, Interface, Rate, ReversePath};
-use crate::policy::{Text, list, nearest, quote};
+use super::{Action, Interface, Rate, ReversePath};
+use crate::policy::{Fault, Text, is_name, list, nearest, quote};
 use crate::printable::is_invisible;
 use crate::ruleset::LimitUnit;
 
@@ -13,13 +13,6 @@ const SUFFIXES: &[&str] = &["-v4", "-v6", "-if"];
 const MAX_RATE: u32 = 1_000_000;
 /// How many bytes a service's comment may have: it becomes part of a kernel comment.
 const MAX_COMMENT: usize = 100;
-
-/// Whether a group or a service may be called this.
-pub(super) fn is_name(text: &str) -> bool {
-    text.len() <= 32
-        && text.starts_with(|c: char| c.is_ascii_alphabetic())
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
-}
 
 /// Checks the name of a service.
 pub(super) fn service_name(name: &str) -> Result<(), Fault> {

@@ -13,9 +13,9 @@ mod elements;
 mod expr;
 mod fib;
 mod foreign;
-mod intervals;
 mod manifest;
 mod set;
+mod transaction;
 pub mod xt;
 
 pub use canonical::split_origin;
@@ -26,9 +26,9 @@ pub use expr::{
 };
 pub use fib::{FibResult, address_type, fib_flags};
 pub use foreign::{Extension, Foreign, Nat};
-pub use intervals::{AddressRange, Addresses, Intervals};
 pub use manifest::{Digest, MANIFEST, is_large};
 pub use set::{DYNAMIC_SIZE, Element, ElementKey, ElementValue, Key, KeyType, MapValue, Set, SetFlags, SetSpec};
+pub use transaction::{Op, Transaction};
 
 use std::collections::{BTreeMap, BTreeSet};
 

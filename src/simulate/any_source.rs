@@ -2,7 +2,7 @@
 
 use super::course::attached;
 use super::effects::Effects;
-use super::rule::{Machine, RuleResult};
+use super::machine::{Machine, RuleResult};
 use super::view::{Hidden, View};
 use super::{JustLoaded, Packet};
 use crate::ruleset::{BaseChain, Hook, Rule, Table, TableId};

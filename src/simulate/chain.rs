@@ -1,6 +1,6 @@
 //! Chains: jumps, returns, and what comes of a packet at the end.
 
-use super::rule::{End, Machine, RuleResult};
+use super::machine::{End, Machine, RuleResult};
 use super::trace::{Effect, Outcomes, Step};
 use super::truth::Doubt;
 use crate::ruleset::{BaseChain, Chain, Hook, Policy, Rule, Verdict};

@@ -2,9 +2,9 @@
 
 use super::chain::Walk;
 use super::effects::Effects;
+use super::machine::Machine;
 use super::packet::{Interface, Packet, Path, State, Transport};
 use super::routes::Routes;
-use super::rule::Machine;
 use super::sets::Sets;
 use super::trace::{Outcomes, Step};
 use super::view::{Hidden, View};

@@ -7,9 +7,9 @@
 //! therefore denied without it, too, while one that is allowed is so for a sender who does not lie about where it is.
 
 use super::bits::Bits;
+use super::machine::{Done, Machine};
 use super::packet::Interface;
 use super::routes::Routes;
-use super::rule::{Done, Machine};
 use super::truth::{Doubt, Truth};
 use crate::ruleset::address_type::{LOCAL, UNICAST};
 use crate::ruleset::fib_flags::{DADDR, IIF, OIF, PRESENT, SADDR};

@@ -1,18 +1,16 @@
 //! What the expressions of other programs do, iptables' matches and targets among them.
 
 use super::bits::{Bits, Registers};
+use super::machine::{CT_MARK, Done, End, META_MARK, Machine, truth};
 use super::packet::Translation;
-use super::rule::{Done, End, Machine, truth};
 use super::truth::{Doubt, Truth};
 use super::view::{Load, View};
 use crate::ruleset::xt::{Conntrack, Match, Target};
-use crate::ruleset::{Cmp, CtKey, Extension, Family, Foreign, MetaKey, Nat, Register, ct_state};
+use crate::ruleset::{Cmp, CtKey, Extension, Family, Foreign, Nat, Register, ct_state};
 use std::net::IpAddr;
 
 const CT_DIRECTION: CtKey = CtKey::Other(1);
 const CT_PROTOCOL: CtKey = CtKey::Other(10);
-pub(super) const META_MARK: MetaKey = MetaKey::Other(3);
-pub(super) const CT_MARK: CtKey = CtKey::Other(3);
 /// `NFT_CT_ZONE`: another zone is another table of connections.
 const CT_ZONE: CtKey = CtKey::Other(17);
 /// `NF_NAT_RANGE_*` that change nothing where there is one address and one port.

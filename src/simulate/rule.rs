@@ -1,19 +1,16 @@
 //! Whether a rule matches, and its verdict: its expressions on a virtual machine as the kernel's.
 
 use super::bits::{Bits, Registers};
-use super::effects::Effects;
-use super::foreign::{CT_MARK, META_MARK};
-use super::packet::{Interface, Translation, protocol};
-use super::routes::Routes;
-use super::sets::{Answer, Sets, find, has_catch_all, value_len};
+use super::machine::{CT_MARK, Done, End, META_MARK, Machine, RuleResult, truth};
+use super::packet::Interface;
+use super::sets::{Answer, find, has_catch_all, value_len};
 use super::truth::{Doubt, Truth};
-use super::view::{Load, View};
+use super::view::Load;
+use crate::net::protocol;
 use crate::ruleset::{
-    DynsetOp, ElementValue, Expr, Limit, MetaKey, Register, Reject, Rule, SetFlags, SetRef, Table, TableId, Verdict,
+    DynsetOp, ElementValue, Expr, Limit, MetaKey, Register, Reject, Rule, SetFlags, SetRef, Verdict,
 };
 use std::borrow::Cow;
-use std::cell::RefCell;
-use std::collections::BTreeSet;
 
 /// Expressions, and forms of those that are known, which give no verdict and leave the packet and its connection as they
 /// are: whatever they do, the rule goes on or it doesn't.
@@ -42,56 +39,6 @@ const ONLY_MATCH: [&str; 23] = [
     "tunnel",
     "xfrm",
 ];
-
-/// What a rule does with a packet.
-pub(crate) enum RuleResult<'a> {
-    /// It does not match.
-    NoMatch,
-    /// It matches, or may.
-    Match {
-        /// Its verdict.
-        end: End<'a>,
-        /// Why it may not match.
-        doubt: Option<Doubt>,
-    },
-}
-
-/// How a rule that matches ends.
-pub(crate) enum End<'a> {
-    /// Goes on with the next rule.
-    Continue,
-    /// A verdict.
-    Verdict(Cow<'a, Verdict>),
-    /// A refusal.
-    Reject,
-    /// Translates the destination, and accepts.
-    Translate(Translation),
-    /// Translates the source, and accepts.
-    TranslateSource,
-    /// Nobody can tell: it may have any verdict, or none.
-    Anything(Doubt),
-}
-
-/// What one expression does.
-pub(super) enum Done<'a> {
-    If(Truth),
-    End(End<'a>, Option<Doubt>),
-}
-
-/// Rules of one table at one place of a packet's way.
-#[derive(Clone, Copy)]
-pub(super) struct Machine<'a, 'v> {
-    pub(super) id: &'a TableId,
-    pub(super) table: &'a Table,
-    pub(super) sets: &'v dyn Sets,
-    pub(super) view: &'v View<'v>,
-    /// The sets that this packet has added itself to.
-    pub(super) changed: &'v RefCell<BTreeSet<(&'a TableId, &'a str)>>,
-    /// What the rules so far have left behind.
-    pub(super) effects: &'v RefCell<Effects>,
-    /// The routing, where translations are followed.
-    pub(super) routes: Option<&'v dyn Routes>,
-}
 
 impl<'a> Machine<'a, '_> {
     /// `certain` when the packet surely comes to the rule.
@@ -288,10 +235,6 @@ impl<'a> Machine<'a, '_> {
 /// A limit as one packet finds it that comes alone.
 const fn unhurried(limit: Limit) -> Truth {
     truth(!limit.over)
-}
-
-pub(super) const fn truth(truth: bool) -> Truth {
-    if truth { Truth::True } else { Truth::False }
 }
 
 fn load<'a>(load: Load, dreg: Register, registers: &mut Registers) -> Done<'a> {

@@ -1,8 +1,9 @@
 //! What the chains of one hook see of a packet: its headers, interfaces and connection at that place.
 
 use super::bits::Bits;
-use super::packet::{Interface, Packet, Path, State, Transport, protocol};
+use super::packet::{Interface, Packet, Path, State, Transport};
 use super::truth::Doubt;
+use crate::net::protocol;
 use crate::ruleset::{CtKey, Direction, Hook, MetaKey, PayloadBase, ct_state};
 use std::net::IpAddr;
 
@@ -178,7 +179,7 @@ impl<'a> View<'a> {
     /// Whether connections of the packet's protocol are told apart by more than their addresses, by ports or by an identifier
     /// (`get_unique_tuple` in net/netfilter/nf_nat_core.c): several may be translated to one source.
     pub(super) fn may_share_a_source(&self) -> bool {
-        use super::packet::protocol::{ICMP, ICMPV6, SCTP, TCP, UDP};
+        use crate::net::protocol::{ICMP, ICMPV6, SCTP, TCP, UDP};
         const DCCP: u8 = 33;
         const GRE: u8 = 47;
         const UDP_LITE: u8 = 136;

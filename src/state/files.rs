@@ -4,7 +4,7 @@
 //! folder: whoever owns another folder of the path, or puts a link into it, gets nothing written or removed elsewhere.
 
 use super::StateError;
-use crate::facts::{Refusal, open_trusted_folder, read_trusted};
+use crate::files::{Refusal, open_trusted_folder, read_trusted};
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, renameat};

@@ -1,7 +1,7 @@
 //! One writer at a time.
 
 use super::files::Folder;
-use crate::progress::doing;
+use crate::process::progress::doing;
 use nix::fcntl::{Flock, FlockArg, OFlag};
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};

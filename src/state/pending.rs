@@ -3,7 +3,7 @@
 use super::clock::{boot_id, since_start};
 use super::stored::Stored;
 use super::{MAX_SMALL, State, StateError, files, read_json, to_json};
-use crate::facts::Caller;
+use crate::machine::Caller;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -2,13 +2,17 @@
 //! simulator is asked about them.
 #![allow(dead_code)]
 
+mod addresses;
+
 use super::frames::{ACK, Body, FIN, PSH, SYN, Written as Bytes};
 use super::lab::{HOST, HOST_ON_LAN, LAN, LOOPBACK};
 use super::policies::Written;
 use super::wire::{Fate, Side};
-use palisade::simulate::{Packet, Path, State, Translation, Transport, Verdict, protocol};
+use addresses::{NEIGHBOURS, around, ends, inside, is_real, limited_as, may_send};
+use palisade::net::protocol;
+use palisade::simulate::{Packet, Path, State, Translation, Transport, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 /// Ports of the host that are translated to ports of the machine on the local network, as engines publish them.
 pub const PUBLISHED: [(u16, u16); 3] = [(24, 23), (8080, 80), (60_700, 22)];
@@ -31,8 +35,6 @@ const SOURCES: [&str; 16] = [
     "fd00::5",
     "fc00::1",
 ];
-/// Who else is on the local network.
-const NEIGHBOURS: [[&str; 2]; 3] = [["10.77.0.2", "fd77::2"], ["10.77.0.3", "fd77::3"], ["10.77.0.200", "fd77::c8"]];
 /// Ports at the edges of those that generated policies open, and of what every policy lets in.
 const PORTS: [u16; 22] =
     [1, 2, 19, 20, 22, 23, 25, 26, 30, 53, 67, 68, 80, 443, 546, 547, 60_000, 60_500, 61_001, 65_534, 65_535, 4242];
@@ -91,14 +93,6 @@ pub struct Crowd {
     limited: bool,
     /// Whether the host translates the ports of [`PUBLISHED`].
     publishes: bool,
-}
-
-/// What a limit counts the connections of an address by: the address, or the IPv6 network of 64 bits that it is in.
-fn limited_as(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(address) => address.to_bits().into(),
-        IpAddr::V6(address) => address.to_bits() >> 64 << 64,
-    }
 }
 
 /// A number that says all of a packet, as one number after the other.
@@ -483,79 +477,5 @@ const fn interface(side: Side) -> Option<&'static str> {
         Side::Client => Some("eth0"),
         Side::Lan => Some("eth1"),
         Side::Host => None,
-    }
-}
-
-/// The ends of what a word of a policy stands for, if that is addresses.
-fn ends(word: &str) -> Vec<IpAddr> {
-    if let Some((first, last)) = word.split_once('-') {
-        return [first, last].iter().filter_map(|text| text.parse().ok()).collect();
-    }
-    let (address, length) = word.split_once('/').unwrap_or((word, "128"));
-    match (address.parse(), length.parse::<u32>()) {
-        (Ok(IpAddr::V4(first)), Ok(length)) => {
-            let within = u32::MAX.checked_shr(length).unwrap_or(0);
-            vec![first.into(), Ipv4Addr::from(u32::from(first) | within).into()]
-        }
-        (Ok(IpAddr::V6(first)), Ok(length)) => {
-            let within = u128::MAX.checked_shr(length).unwrap_or(0);
-            vec![first.into(), Ipv6Addr::from(u128::from(first) | within).into()]
-        }
-        _ => Vec::new(),
-    }
-}
-
-/// An address and those next to it.
-fn around(address: IpAddr) -> [IpAddr; 3] {
-    match address {
-        IpAddr::V4(address) => {
-            let number = u32::from(address);
-            [number.saturating_sub(1), number, number.saturating_add(1)].map(|number| Ipv4Addr::from(number).into())
-        }
-        IpAddr::V6(address) => {
-            let number = u128::from(address);
-            [number.saturating_sub(1), number, number.saturating_add(1)].map(|number| Ipv6Addr::from(number).into())
-        }
-    }
-}
-
-/// One address for all of the host and of its local network.
-fn inside(address: IpAddr) -> Option<IpAddr> {
-    let own = is_neighbour(address) || [HOST, HOST_ON_LAN, LOOPBACK].concat().contains(&address);
-    own.then(|| HOST[usize::from(address.is_ipv6())])
-}
-
-/// Whether a sender is who `simulate/fib.rs` takes it for: no address of the host comes from elsewhere, and what is sent to it
-/// goes back to where it is.
-fn is_real(side: Side, from: IpAddr) -> bool {
-    match side {
-        Side::Client => inside(from).is_none(),
-        Side::Lan => is_neighbour(from),
-        Side::Host => true,
-    }
-}
-
-fn is_neighbour(address: IpAddr) -> bool {
-    NEIGHBOURS.iter().flatten().any(|text| text.parse() == Ok(address))
-}
-
-/// Whether a packet of that sender gets as far as the rules, and an answer to it back: it comes from outside.
-fn may_send(address: IpAddr) -> bool {
-    if [HOST, HOST_ON_LAN].concat().contains(&address) {
-        return false;
-    }
-    match address {
-        IpAddr::V4(v4) => {
-            let [a, b, c, d] = v4.octets();
-            let on_lan = [a, b, c] == [10, 77, 0];
-            let of_network = [a, b, c] == [203, 0, 113] && (d == 0 || d == 255);
-            !(a == 0 || a == 127 || a >= 224 || a == 169 && b == 254 || on_lan || of_network)
-        }
-        IpAddr::V6(v6) => {
-            let [first, second, third, fourth, ..] = v6.segments();
-            let on_lan = [first, second, third, fourth] == [0xfd77, 0, 0, 0];
-            // Of the addresses below ::/16 some stand for IPv4, or for nobody.
-            !(first == 0 || first >= 0xfe80 || v6.segments() == [0x2001, 0xdb8, 0, 0, 0, 0, 0, 0] || on_lan)
-        }
     }
 }

@@ -3,7 +3,7 @@
 
 use super::frames::{Written, checksum};
 use super::tap::Mac;
-use palisade::simulate::protocol;
+use palisade::net::protocol;
 use std::net::IpAddr;
 
 pub const BROADCAST: Mac = [0xff; 6];

@@ -1,7 +1,7 @@
 //! IP packets byte by byte, as nobody's kernel would send them.
 #![allow(dead_code)]
 
-use palisade::simulate::protocol;
+use palisade::net::protocol;
 use std::net::IpAddr;
 
 pub const FIN: u8 = 0x01;

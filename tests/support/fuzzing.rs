@@ -5,12 +5,16 @@
 use palisade::access::unmet;
 use palisade::compile::compile;
 use palisade::delta::delta;
-use palisade::facts::{Facts, ListFile, ProtocolNames, ServiceNames, read_answer};
+use palisade::facts::{Facts, ListFile, ProtocolNames, ServiceNames};
+use palisade::machine::read_answer;
+use palisade::net::AddressRange;
 use palisade::netlink::{from_bytes, read_everything, to_bytes};
-use palisade::policy::{Diagnostic, Problems, Source, Sources, decode, parse, parse_bytes, without_byte_order_mark};
+use palisade::policy::{
+    AddressList, Diagnostic, Problems, Source, Sources, decode, parse, parse_bytes, without_byte_order_mark,
+};
 use palisade::render;
-use palisade::resolve::{AddressList, Resolved, resolve};
-use palisade::ruleset::{AddressRange, Digest, Elements, Table, TableId};
+use palisade::resolve::{Resolved, resolve};
+use palisade::ruleset::{Digest, Elements, Table, TableId};
 use palisade::simulate::{Packet, Transport, simulate_table};
 use palisade::state::{Booted, Change, Identity, Stored};
 use serde_json::Value;

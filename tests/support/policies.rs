@@ -1,8 +1,7 @@
 //! Policies nobody would write by hand: valid ones that use every feature, and meet at every edge.
 #![allow(dead_code, missing_docs)]
 
-use palisade::resolve::{Ports, Transport};
-use palisade::ruleset::AddressRange;
+use palisade::net::{AddressRange, Ports, Transport};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::test_runner::{Config, RngSeed};

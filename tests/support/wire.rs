@@ -4,7 +4,7 @@
 use super::frames::{Body, RST, Written};
 use super::lab::{CLIENT, LAN, Lab};
 use super::tap::{Mac, OwnStack, Tap, cookie, cookie_of, mac_text, stay_on_one_processor};
-use palisade::simulate::protocol;
+use palisade::net::protocol;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 

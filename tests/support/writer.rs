@@ -2,8 +2,7 @@
 
 use super::namespace::Namespace;
 use palisade::netlink::{CommitError, Handles, Socket, encode};
-use palisade::ruleset::{Element, ElementKey, Family, KeyType, SetFlags, SetSpec, TableId};
-use palisade::transaction::{Op, Transaction};
+use palisade::ruleset::{Element, ElementKey, Family, KeyType, Op, SetFlags, SetSpec, TableId, Transaction};
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -8,10 +8,10 @@ mod wire;
 pub use entry::{Entry, Layer4, Tuple, Zones};
 pub(super) use wire::read;
 
-use super::attr::Fields;
-use super::channel::{Channel, End, refused, sending};
-use super::error::NetlinkError;
-use super::uapi::{ct, flag};
+use super::wire::attr::Fields;
+use super::wire::channel::{Channel, End, refused, sending};
+use super::wire::error::NetlinkError;
+use super::wire::uapi::{ct, flag};
 use nix::errno::Errno;
 
 /// What the first request is called in errors.
@@ -55,7 +55,7 @@ impl Conntrack {
     pub fn count(&self) -> Result<u32, NetlinkError> {
         let mut count = None;
         let write = |bytes: &mut Vec<u8>, seq| wire::begin(bytes, ct::GET_STATS, 0, 0, seq).finish();
-        let read = |message: &super::attr::Message<'_>| {
+        let read = |message: &super::wire::attr::Message<'_>| {
             let fields = Fields::<{ ct::STATS_ENTRIES as usize + 1 }>::read(message.attributes()?)?;
             count = Some(fields.u32(ct::STATS_ENTRIES)?);
             Some(())

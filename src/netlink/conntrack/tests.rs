@@ -1,7 +1,7 @@
 //! Pure tests: what the kernel told is read whole, what is deleted is what was read, and nothing that is read panics.
 
 use super::*;
-use crate::netlink::attr::Messages;
+use crate::netlink::wire::attr::Messages;
 use proptest::prelude::*;
 use std::net::IpAddr;
 
@@ -177,7 +177,7 @@ fn an_entry_without_a_whole_tuple_is_none() {
     ] {
         let mut message = Vec::new();
         let mut writer = wire::begin(&mut message, 0, 0, 2, 0);
-        for (kind, bytes) in crate::netlink::attr::Attributes::new(attributes).map(Result::unwrap) {
+        for (kind, bytes) in crate::netlink::wire::attr::Attributes::new(attributes).map(Result::unwrap) {
             if kind != removed {
                 writer.bytes(kind, bytes);
             }

@@ -1,9 +1,9 @@
 //! Entries of connection tracking to and from netlink.
 
 use super::entry::{Entry, Layer4, Tuple, Zones};
-use crate::netlink::attr::{Fields, Message};
-use crate::netlink::uapi::ct;
-use crate::netlink::write::Writer;
+use crate::netlink::wire::attr::{Fields, Message};
+use crate::netlink::wire::uapi::ct;
+use crate::netlink::wire::write::Writer;
 use std::net::IpAddr;
 
 const AF_INET: u8 = 2;

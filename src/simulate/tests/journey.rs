@@ -1,6 +1,7 @@
 //! Packets that rules translate and routes lead.
 
 use super::*;
+use crate::net::protocol;
 use crate::ruleset::{Extension, FibResult, Foreign, Nat, fib_flags};
 
 /// eth0 to the world, docker0 to 172.17.0.0/16, and 203.0.113.1 this machine's own.

@@ -6,7 +6,7 @@ use clap::Parser;
 use palisade::apart::{Limits, Words, confine, tell};
 use palisade::cli::{Cli, Command};
 use palisade::commands::run;
-use palisade::load::compile_policy;
+use palisade::desired::compile_policy;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;

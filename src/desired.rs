@@ -1,0 +1,120 @@
+//! From a policy's path to what it means: read, parse, gather facts, resolve; compile, and prove what it expects.
+
+use crate::access::unmet;
+use crate::compile::compile;
+use crate::facts::gather;
+use crate::files::{MAX_POLICY, read_trusted};
+use crate::policy::{Diagnostic, Problems, Source, Sources, decode, parse};
+use crate::process::progress::doing;
+use crate::resolve::{Resolved, resolve};
+use crate::ruleset::{Table, TableId};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Where the policy is unless the user says otherwise.
+pub const DEFAULT_PATH: &str = "/etc/palisade/policy.yaml";
+
+/// A policy, the table that it means, and the expectations that the table does not meet.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The policy.
+    pub policy: Resolved,
+    /// Its table.
+    pub table: Table,
+    /// What is expected and not so: a problem for each, where there is any.
+    pub unmet: Option<Problems>,
+}
+
+/// A policy and the table that it means, of which nobody knows yet whether it is as it expects.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    /// The policy.
+    pub policy: Resolved,
+    /// Its table.
+    pub table: Table,
+    sources: Sources,
+}
+
+impl Compiled {
+    /// Proves what the policy expects: a problem for each expectation that is not so, where there is any.
+    #[must_use]
+    pub fn unmet(&self) -> Option<Problems> {
+        let _doing = doing("proving what the policy expects");
+        let unmet = unmet(&TableId::palisade(), &self.table, &self.policy.expectations);
+        (!unmet.is_empty()).then(|| Problems::new(unmet, self.sources.clone()))
+    }
+}
+
+/// Loads a policy, compiles it, and proves what it expects.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_and_prove(path: &Path) -> Result<Loaded, Problems> {
+    let compiled = compile_policy(path)?;
+    let unmet = compiled.unmet();
+    Ok(Loaded { policy: compiled.policy, table: compiled.table, unmet })
+}
+
+/// Loads a policy and compiles it.
+///
+/// # Errors
+/// As [`load`].
+pub fn compile_policy(path: &Path) -> Result<Compiled, Problems> {
+    let (policy, sources) = read(path)?;
+    let table = compile(&policy);
+    Ok(Compiled { policy, table, sources })
+}
+
+/// Loads a policy.
+///
+/// # Errors
+/// All problems of the policy and of the files that it names, at once.
+pub fn load(path: &Path) -> Result<Resolved, Problems> {
+    read(path).map(|(policy, _)| policy)
+}
+
+fn read(path: &Path) -> Result<(Resolved, Sources), Problems> {
+    let name = path.display().to_string();
+    let source = |text: &str| Source { name: name.clone(), text: Arc::from(text) };
+    let bytes = read_trusted(path, MAX_POLICY).map_err(|refusal| {
+        // On a machine without a policy the folder is missing too.
+        let none_yet = refusal.missing || path == Path::new(DEFAULT_PATH) && !path.exists();
+        let problem = if none_yet { missing(path) } else { refusal.into() };
+        Problems::new(vec![problem], Sources(vec![source("")]))
+    })?;
+    let file = path.file_name().map_or_else(|| name.clone(), |name| name.to_string_lossy().into_owned());
+    let text = match decode(&bytes, &file) {
+        Ok(text) => text,
+        Err(problem) => {
+            let lossy = String::from_utf8_lossy(&bytes);
+            let lossy = crate::policy::without_byte_order_mark(&lossy);
+            return Err(Problems::new(vec![*problem], Sources(vec![source(lossy)])));
+        }
+    };
+    let parsed = parse(text, &file);
+    let Some(policy) = parsed.policy else {
+        return Err(Problems::new(parsed.problems, Sources(vec![source(text)])));
+    };
+    let facts = gather(&policy, path.parent().unwrap_or(Path::new("")));
+    // What could be read is resolved although something else could not, so that everything is reported at once.
+    match (resolve(&policy, &facts), parsed.problems) {
+        (Ok(resolved), problems) if problems.is_empty() => Ok((resolved, facts.sources(source(text)))),
+        (resolved, mut problems) => {
+            problems.extend(resolved.err().unwrap_or_default());
+            Err(Problems::new(problems, facts.sources(source(text))))
+        }
+    }
+}
+
+/// The problem of a policy that is not there; for the one that is expected, with how to begin.
+#[must_use]
+pub fn missing(path: &Path) -> Diagnostic {
+    let problem = Diagnostic::general(format!("{} does not exist", path.display()));
+    if path != Path::new(DEFAULT_PATH) {
+        return problem;
+    }
+    problem.help(
+        "write one that lets you in, `version: 1` and below it `services: { ssh: { ports: 22/tcp, from: any } }`, or name \
+         another with --policy",
+    )
+}

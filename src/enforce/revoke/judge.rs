@@ -1,0 +1,156 @@
+//! Whether a connection would be let begin today, and whether it was before.
+
+use crate::netlink::NetlinkError;
+use crate::netlink::conntrack::{Entry, Layer4, Tuple};
+use crate::netlink::routing::{Route, RouteKind, Routing};
+use crate::ruleset::{Table, TableId};
+use crate::simulate::{Packet, Path, Translation, Transport, Verdict, simulate_table};
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+/// What becomes of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It goes on.
+    Kept,
+    /// It lost its access.
+    Lost {
+        /// Whether this machine began it: what this machine sends on it next is judged as what begins a connection, and so
+        /// denied without being remembered.
+        began_here: bool,
+    },
+}
+
+/// Compares what two tables say to the first packet of a connection.
+pub(super) struct Judge<'a> {
+    id: &'a TableId,
+    before: Option<&'a Table>,
+    now: &'a Table,
+    routing: Routing,
+    /// How addresses are reached, each asked for once.
+    routes: HashMap<IpAddr, Option<Route>>,
+    /// What becomes of connections that differ in the port that they come from alone; `None` where it depends on that.
+    known: HashMap<(Tuple, Option<Translation>), Option<Fate>>,
+    /// Why some could not be judged.
+    pub(super) unroutable: Option<NetlinkError>,
+}
+
+impl<'a> Judge<'a> {
+    pub(super) fn new(id: &'a TableId, before: Option<&'a Table>, now: &'a Table) -> Result<Self, NetlinkError> {
+        let routing = Routing::open()?;
+        Ok(Self { id, before, now, routing, routes: HashMap::new(), known: HashMap::new(), unroutable: None })
+    }
+
+    /// Of a connection that began as conntrack has it.
+    pub(super) fn of_entry(&mut self, entry: &Entry) -> Fate {
+        let translated = entry.is_destination_translated().then(|| Translation {
+            address: entry.reply.source,
+            port: entry.reply.ports().map(|(source, _)| source),
+        });
+        self.of(&entry.original, translated)
+    }
+
+    /// Of a connection that nothing translates and that began with packets of that tuple.
+    pub(super) fn of_tuple(&mut self, original: &Tuple) -> Fate {
+        self.of(original, None)
+    }
+
+    fn of(&mut self, original: &Tuple, translated: Option<Translation>) -> Fate {
+        let key = (from_any_port(original), translated);
+        if let Some(Some(known)) = self.known.get(&key) {
+            return *known;
+        }
+        let packet = match self.first_packet(original, translated) {
+            Ok(Some(packet)) => packet,
+            Ok(None) => return Fate::Kept,
+            Err(error) => {
+                self.unroutable = Some(error);
+                return Fate::Kept;
+            }
+        };
+        let fate = |lost| match lost {
+            true => Fate::Lost { began_here: packet.path == Path::FromMachine },
+            false => Fate::Kept,
+        };
+        if !self.known.contains_key(&key) {
+            let any_port = Packet { transport: transport(original, None), ..packet.clone() };
+            let known = self.loses_in_any_case(&any_port).map(fate);
+            self.known.insert(key, known);
+            if let Some(known) = known {
+                return known;
+            }
+        }
+        let is_denied = |table| simulate_table(self.id, table, &packet).outcomes.never_pass();
+        fate(is_denied(self.now) && !self.before.is_some_and(is_denied))
+    }
+
+    /// Whether `now` denies a packet of which not all is known and `before` does not; `None` where it depends on the rest.
+    fn loses_in_any_case(&self, packet: &Packet) -> Option<bool> {
+        let is_denied = |table| match simulate_table(self.id, table, packet) {
+            trace if trace.outcomes.never_pass() => Some(true),
+            trace if trace.verdict == Verdict::Allow => Some(false),
+            _ => None,
+        };
+        match self.before {
+            Some(before) if is_denied(self.now)? => is_denied(before).map(|denied| !denied),
+            _ => is_denied(self.now),
+        }
+    }
+
+    fn route_to(&mut self, address: IpAddr) -> Result<Option<Route>, NetlinkError> {
+        if let Some(known) = self.routes.get(&address) {
+            return Ok(known.clone());
+        }
+        let route = self.routing.route_to(address)?;
+        self.routes.insert(address, route.clone());
+        Ok(route)
+    }
+
+    /// The packet that would begin a connection today. It is taken to come in where answers to it go out, since conntrack
+    /// does not keep the interface. `None` for what this machine says to itself, and for what is neither sent to it nor to
+    /// one other machine.
+    fn first_packet(
+        &mut self,
+        original: &Tuple,
+        translated: Option<Translation>,
+    ) -> Result<Option<Packet>, NetlinkError> {
+        let Tuple { source, destination, .. } = *original;
+        // Whoever answers is where the packets arrive.
+        let answers = translated.map_or(destination, |to| to.address);
+        let (Some(back), Some(there)) = (self.route_to(source)?, self.route_to(answers)?) else { return Ok(None) };
+        let from_port = original.ports().map(|(source, _)| source);
+        let transport = transport(original, from_port);
+        let packet = match (back.kind, there.kind) {
+            (RouteKind::Local, RouteKind::Unicast) => Packet::from_machine(source, destination, transport),
+            (RouteKind::Unicast, RouteKind::Local) => Packet::to_machine(source, destination, transport),
+            (RouteKind::Unicast, RouteKind::Unicast) => Packet::through(source, destination, transport),
+            _ => return Ok(None),
+        };
+        let packet = match (back.kind, back.interface) {
+            (RouteKind::Unicast, Some(interface)) => packet.coming_in_by(interface),
+            _ => packet,
+        };
+        let packet = match (there.kind, there.interface) {
+            (RouteKind::Unicast, Some(interface)) => packet.leaving_by(interface),
+            _ => packet,
+        };
+        Ok(Some(Packet { translated, ..packet }))
+    }
+}
+
+fn transport(tuple: &Tuple, source: Option<u16>) -> Transport {
+    match tuple.layer4 {
+        Layer4::Ports { destination, .. } => Transport::Ports { protocol: tuple.protocol, source, destination },
+        Layer4::Icmp { kind, code, .. } => Transport::Icmp { kind, code },
+        Layer4::None => Transport::Other(tuple.protocol),
+    }
+}
+
+fn from_any_port(tuple: &Tuple) -> Tuple {
+    let layer4 = match tuple.layer4 {
+        Layer4::Ports { destination, .. } => Layer4::Ports { source: 0, destination },
+        Layer4::Icmp { kind, code, .. } => Layer4::Icmp { kind, code, id: 0 },
+        Layer4::None => Layer4::None,
+    };
+    Tuple { layer4, ..*tuple }
+}

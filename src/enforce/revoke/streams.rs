@@ -1,0 +1,199 @@
+//! Connections of this machine's own sockets, for which conntrack can't speak.
+//!
+//! Nothing is tracked before the first table asks for it, and what was tracked can be forgotten (`conntrack -F`). Conntrack
+//! then takes whoever sends next for the one who began: for a download that is the server. A socket does not know who
+//! began either, but where another one listens on its port the other side did.
+
+use super::judge::{Fate, Judge};
+use crate::net::protocol;
+use crate::netlink::conntrack::{Entry, Layer4, Tuple};
+use crate::netlink::{ConnectedSocket, ListeningSocket, connected_sockets, listening_sockets};
+use std::collections::HashSet;
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+
+/// From which port on clients send that choose none themselves: Linux as it is delivered, and all others from higher on.
+const CLIENTS_SEND_FROM: u16 = 32_768;
+
+/// The open connections of sockets, each as the tuple of what this machine sends.
+#[derive(Default)]
+pub(super) struct Streams(HashSet<Tuple>);
+
+/// What became of them.
+#[derive(Default)]
+pub(super) struct Judged {
+    /// Those that lost their access, and whether what this machine sends on them is to be remembered.
+    pub lost: Vec<(Tuple, bool)>,
+    /// Those that would have lost it if this or the other side had begun them.
+    pub unsure: Vec<Tuple>,
+}
+
+impl Streams {
+    /// Those of this network namespace. What this machine says to itself is none of them.
+    pub(super) fn read() -> Self {
+        let sockets = connected_sockets().unwrap_or_else(|error| {
+            tracing::warn!("connections that the kernel has not seen begin may go on: {error}");
+            Vec::new()
+        });
+        let elsewhere = |socket: &&ConnectedSocket| {
+            let remote = socket.remote.ip();
+            remote != socket.local.ip() && !remote.is_loopback() && socket.remote.port() != 0
+        };
+        Self(sockets.iter().filter(elsewhere).map(sent).collect())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The stream that conntrack has an entry of, where the entry does not tell who began it. Where it does it is to be
+    /// judged by that, and the stream is taken out.
+    pub(super) fn better_known_than(&mut self, entry: &Entry) -> Option<Tuple> {
+        let began_elsewhere = self.0.contains(&entry.reply);
+        let stream = if began_elsewhere { entry.reply } else { *self.0.get(&entry.original)? };
+        // An exchange of datagrams has no beginning: one that this machine seems to have begun may have been under way.
+        let is_told = match stream.protocol {
+            protocol::TCP => !entry.picked_up,
+            _ => began_elsewhere,
+        };
+        if is_told {
+            self.0.remove(&stream);
+        }
+        (!is_told).then_some(stream)
+    }
+
+    /// Judges those that are left.
+    pub(super) fn judge(self, judge: &mut Judge<'_>) -> Judged {
+        let mut judged = Judged::default();
+        if self.0.is_empty() {
+            return judged;
+        }
+        let listeners = listening_sockets().unwrap_or_else(|error| {
+            tracing::warn!("could not see on which ports programs listen: {error}");
+            Vec::new()
+        });
+        let first_own = first_own_port();
+        for stream in self.0 {
+            let mut fates = Vec::with_capacity(2);
+            let began = who_began(&stream, &listeners, first_own);
+            if began != Some(Side::This) {
+                fates.push(judge.of_tuple(&stream.inverted()));
+            }
+            if began != Some(Side::Other) {
+                fates.push(judge.of_tuple(&stream));
+            }
+            let remembered = |fate: &Fate| matches!(fate, Fate::Lost { began_here: false });
+            if !fates.contains(&Fate::Kept) {
+                judged.lost.push((stream, fates.iter().any(remembered)));
+            } else if fates.iter().any(|fate| *fate != Fate::Kept) {
+                judged.unsure.push(stream);
+            }
+        }
+        judged
+    }
+}
+
+fn sent(socket: &ConnectedSocket) -> Tuple {
+    Tuple {
+        source: socket.local.ip(),
+        destination: socket.remote.ip(),
+        protocol: socket.protocol,
+        layer4: Layer4::Ports { source: socket.local.port(), destination: socket.remote.port() },
+    }
+}
+
+/// Who began a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    This,
+    Other,
+}
+
+/// `None` where it can't be told. `first_own` is the lowest port that this machine gives to sockets that choose none.
+fn who_began(stream: &Tuple, listeners: &[ListeningSocket], first_own: u16) -> Option<Side> {
+    let (port, remote_port) = stream.ports()?;
+    let answers = |listener: &&ListeningSocket| {
+        (listener.protocol, listener.port) == (stream.protocol, port) && listens_at(listener, stream.source)
+    };
+    if listeners.iter().any(|listener| answers(&listener)) {
+        return Some(Side::Other);
+    }
+    // A server may have stopped listening, but not where nobody would have known to ask for it.
+    (port >= first_own && remote_port < CLIENTS_SEND_FROM).then_some(Side::This)
+}
+
+fn listens_at(listener: &ListeningSocket, address: IpAddr) -> bool {
+    let any_of_family = listener.address.is_unspecified() && listener.address.is_ipv4() == address.is_ipv4();
+    listener.address == address || any_of_family || listener.both
+}
+
+/// The lowest port that this machine gives to sockets that choose none (`net.ipv4.ip_local_port_range`, of IPv6 as well).
+fn first_own_port() -> u16 {
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    range.split_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or(CLIENTS_SEND_FROM)
+}
+
+/// `TCP 203.0.113.1:2049 with 198.51.100.7:700`
+pub(super) fn in_words(tuple: &Tuple) -> String {
+    let protocol = match tuple.protocol {
+        protocol::TCP => "TCP".to_owned(),
+        protocol::UDP => "UDP".to_owned(),
+        number => format!("protocol {number}"),
+    };
+    match tuple.ports() {
+        Some((source, destination)) => {
+            let [here, there] = [(tuple.source, source), (tuple.destination, destination)].map(SocketAddr::from);
+            format!("{protocol} {here} with {there}")
+        }
+        None => format!("{protocol} {} with {}", tuple.source, tuple.destination),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOCAL: &str = "203.0.113.1";
+
+    fn stream(port: u16, remote_port: u16) -> Tuple {
+        let address = |text: &str| text.parse::<IpAddr>().expect("an address");
+        let layer4 = Layer4::Ports { source: port, destination: remote_port };
+        Tuple { source: address(LOCAL), destination: address("198.51.100.7"), protocol: protocol::TCP, layer4 }
+    }
+
+    fn listener(address: &str, port: u16, both: bool) -> ListeningSocket {
+        let address = address.parse().expect("an address");
+        ListeningSocket { protocol: protocol::TCP, port, address, both, interface: None, inode: 0 }
+    }
+
+    #[test]
+    fn who_began_a_connection_is_told_by_who_listens_and_by_who_sends_from_which_port() {
+        let (this, other) = (Some(Side::This), Some(Side::Other));
+        let cases = [
+            ("0.0.0.0", false, (9000, 50_000), other),
+            ("::", true, (9000, 50_000), other),
+            ("::", false, (9000, 50_000), None),
+            (LOCAL, false, (9000, 50_000), other),
+            (LOCAL, false, (9000, 443), other),
+            ("127.0.0.1", false, (9000, 50_000), None),
+            (LOCAL, false, (40_000, 443), this),
+            // Whoever listened there may have had enough of it, as servers of FTP have.
+            (LOCAL, false, (40_000, 50_000), None),
+            (LOCAL, false, (2049, 700), None),
+        ];
+        for (address, both, (port, remote_port), began) in cases {
+            let listeners = [listener(address, 9000, both)];
+            let told = who_began(&stream(port, remote_port), &listeners, CLIENTS_SEND_FROM);
+            assert_eq!(told, began, "{port} with {remote_port}, {address} listens");
+        }
+        // Where any port may be one that this machine chose.
+        assert_eq!(who_began(&stream(2049, 700), &[], 1024), this);
+    }
+
+    #[test]
+    fn connections_are_named_by_both_ends() {
+        assert_eq!(in_words(&stream(9000, 700)), "TCP 203.0.113.1:9000 with 198.51.100.7:700");
+        let tunnel = Tuple { protocol: 47, layer4: Layer4::None, ..stream(0, 0) };
+        assert_eq!(in_words(&tunnel), "protocol 47 203.0.113.1 with 198.51.100.7");
+    }
+}

@@ -1,0 +1,8 @@
+//! What becomes of a packet, in words, and whose rules decide it.
+
+mod explanation;
+mod owners;
+
+pub use explanation::{Explanation, beyond};
+pub(crate) use explanation::{by, owner};
+pub use owners::owner_of;

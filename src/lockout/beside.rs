@@ -1,0 +1,96 @@
+//! What the tables of others do to a session's next connection.
+//!
+//! Palisade's own table is one of several that a packet passes, and a drop in any of them is final: a policy that admits
+//! the operator is of no use where ufw does not. So the whole way of the connection is followed, and of its answer, as
+//! `explain` follows it.
+//!
+//! A drop of somebody else's is no reason to refuse whatever session there is: fail2ban drops whoever it has banned while
+//! their connections live, and no stranger shall be able to hold up a change. The session that the command is run from is
+//! its operator's: there it is refused, and `--force` overrides. For others it is said, and so it is where nobody is
+//! there to read a refusal: the boot unit, a reload by systemd, the undoing of what was not confirmed.
+
+use crate::explain::{by, owner};
+use crate::machine::Session;
+use crate::net::protocol;
+use crate::render::table_command;
+use crate::ruleset::{Table, TableId};
+use crate::simulate::{Doubt, Journey, Packet, Routes, Sets, Transport, Way, follow};
+use std::fmt;
+
+/// All tables as they will be, palisade's among them, and who knows what is in their sets and where packets go.
+pub struct Beside<'a> {
+    /// The tables.
+    pub tables: Vec<(&'a TableId, &'a Table)>,
+    /// Their sets.
+    pub sets: &'a dyn Sets,
+    /// The routing.
+    pub routes: &'a dyn Routes,
+}
+
+impl fmt::Debug for Beside<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.tables.iter().map(|(id, _)| id)).finish()
+    }
+}
+
+/// A drop that no line of the policy mends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Dropped {
+    /// By which rule: `dropped by ufw's chain ...`.
+    pub by: String,
+    /// What mends it.
+    pub remedy: String,
+}
+
+impl Beside<'_> {
+    /// Who would drop a session's next connection, or the answer to it; `None` where nobody would, and where that can't be
+    /// told.
+    pub(super) fn drops(&self, session: &Session) -> Option<Dropped> {
+        let name = session.interface.as_ref().filter(|name| *name != "lo")?;
+        let asked = session.asked_for();
+        let transport = Transport::Ports {
+            protocol: protocol::TCP,
+            source: Some(session.client_port),
+            destination: asked.port(),
+        };
+        let packet = Packet::to_machine(session.client, asked.ip(), transport).coming_in_by(name.clone());
+        let first = self.follow(&packet);
+        if let Some(dropped) = self.dropped(&first, session) {
+            return Some(dropped);
+        }
+        let answer = first.answer(&packet).map(|answer| self.follow(&answer))?;
+        let dropped = self.dropped(&answer, session)?;
+        Some(Dropped { by: format!("the answer to it is {}", dropped.by), ..dropped })
+    }
+
+    /// Why it can't be told whether anybody would.
+    pub(super) fn doubt(&self, session: &Session) -> Option<Doubt> {
+        let name = session.interface.as_ref().filter(|name| *name != "lo")?;
+        let asked = session.asked_for();
+        let packet = Packet::to_machine(session.client, asked.ip(), Transport::tcp(asked.port()));
+        self.follow(&packet.coming_in_by(name.clone())).doubt().cloned()
+    }
+
+    fn follow(&self, packet: &Packet) -> Journey<'_> {
+        follow(self.tables.iter().copied(), self.sets, self.routes, packet)
+    }
+
+    fn dropped(&self, journey: &Journey<'_>, session: &Session) -> Option<Dropped> {
+        // Where the routing loses it, it is no rule's doing.
+        let lost = matches!(journey.turns.last().map(|turn| &turn.way), Some(Way::Lost(_) | Way::Refused(_)));
+        let step = journey.trace.denied_by().filter(|step| !lost && *step.table != TableId::palisade())?;
+        let table = self.tables.iter().find(|(id, _)| *id == step.table).map(|(_, table)| *table);
+        let port = session.asked_for().port();
+        let remedy = match owner(step, table) {
+            Some("ufw") => format!(
+                "`ufw disable` switches it off, which palisade takes the place of; `ufw allow {port}/tcp` lets the session in"
+            ),
+            Some("firewalld") => {
+                "`systemctl disable --now firewalld` switches it off, which palisade takes the place of".to_owned()
+            }
+            Some("fail2ban") => format!("`fail2ban-client unban {}` lets the session in", session.client),
+            _ => format!("{} shows all of it", table_command("list", step.table)),
+        };
+        Some(Dropped { by: by(step, journey.trace.verdict, table), remedy })
+    }
+}

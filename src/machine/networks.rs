@@ -1,0 +1,138 @@
+//! What container engines say of themselves that matters to `doctor`.
+
+use crate::files::{MAX_CONFIGURATION, read_bounded};
+use crate::machine::{EngineKind, get, running_engines};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// What an engine says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Engine {
+    /// `Docker` or `Podman`.
+    pub name: String,
+    /// Its version, `28.5.2` for one; `None` where it does not say.
+    pub version: Option<String>,
+    /// Its networks.
+    pub networks: Vec<EngineNetwork>,
+    /// The ports that it publishes to a loopback address, as `9200/tcp`.
+    pub loopback_ports: BTreeSet<String>,
+}
+
+/// A network of an engine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EngineNetwork {
+    /// Its name.
+    pub name: String,
+    /// `bridge`, `macvlan` and so on.
+    pub driver: String,
+    /// Whether its containers may talk to each other.
+    pub talks: bool,
+}
+
+/// Where engines without a daemon keep their networks: Podman's netavark, and whoever uses CNI.
+const NETWORKS: [(&str, &str); 2] = [("Podman", "/etc/containers/networks"), ("CNI", "/etc/cni/net.d")];
+
+/// The engines of this network namespace. `docker`: whether Docker's daemon runs in it.
+pub fn engines(docker: bool, said: &mut impl FnMut(&str, String, &str)) -> Vec<Engine> {
+    let mut engines = Vec::new();
+    for (kind, socket) in running_engines() {
+        // One of another namespace loads its rules there.
+        if kind == EngineKind::Docker && !docker && !socket.ends_with("podman.sock") {
+            continue;
+        }
+        if kind == EngineKind::Podman && !is_of_this_machine() {
+            continue;
+        }
+        match engine(kind, &socket) {
+            Ok(engine) => engines.push(engine),
+            Err(why) => {
+                let service = kind.name().to_lowercase();
+                said(&format!("the networks of {}", kind.name()), why, &format!("`systemctl status {service}`"));
+            }
+        }
+    }
+    if docker && !engines.iter().any(|engine| engine.name == "Docker") && !running(EngineKind::Docker) {
+        let why = format!("its daemon runs, and nobody listens on {}", EngineKind::Docker.socket());
+        said("the networks of Docker", why, "have dockerd listen there: `-H unix:///var/run/docker.sock`");
+    }
+    for (name, folder) in NETWORKS {
+        let networks = networks_in(folder).unwrap_or_else(|why| {
+            said(&format!("the networks of {name}"), why, "mend that file, or take it away");
+            Vec::new()
+        });
+        if !networks.is_empty() && !engines.iter().any(|engine| engine.name == name) {
+            engines.push(Engine { name: name.to_owned(), networks, ..Engine::default() });
+        }
+    }
+    engines
+}
+
+fn running(kind: EngineKind) -> bool {
+    running_engines().iter().any(|(other, _)| *other == kind)
+}
+
+/// Whether this process is in the network namespace that the machine began with.
+fn is_of_this_machine() -> bool {
+    let namespace = |process: &str| fs::read_link(format!("/proc/{process}/ns/net")).ok();
+    namespace("self") == namespace("1")
+}
+
+fn engine(kind: EngineKind, socket: &Path) -> Result<Engine, String> {
+    let ask = |request| get(socket, request).map_err(|error| error.to_string());
+    let (version, networks, containers) = (ask("/version")?, ask("/networks")?, ask("/containers/json")?);
+    let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
+    let network = |network: &Value| {
+        let option = network.get("Options").and_then(|options| text(options, "com.docker.network.bridge.enable_icc"));
+        EngineNetwork {
+            name: text(network, "Name").unwrap_or_default(),
+            driver: text(network, "Driver").unwrap_or_default(),
+            talks: option.as_deref() != Some("false"),
+        }
+    };
+    let ports = list(&containers).flat_map(|container| container.get("Ports").into_iter().flat_map(list));
+    let on_loopback = ports.filter_map(|port| {
+        let on: std::net::IpAddr = text(port, "IP")?.parse().ok()?;
+        let number = port.get("PublicPort").and_then(Value::as_u64)?;
+        on.is_loopback().then(|| format!("{number}/{}", text(port, "Type").unwrap_or_default()))
+    });
+    Ok(Engine {
+        name: kind.name().to_owned(),
+        version: text(&version, "Version").map(|version| version.split('+').next().unwrap_or_default().to_owned()),
+        networks: list(&networks).map(network).collect(),
+        loopback_ports: on_loopback.collect(),
+    })
+}
+
+fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+/// The networks of a folder: netavark's files name the driver, those of CNI a plugin.
+fn networks_in(folder: &str) -> Result<Vec<EngineNetwork>, String> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(|error| format!("{folder} can't be read: {error}"))?,
+    };
+    let of_networks = |path: &PathBuf| {
+        let extension = path.extension().and_then(OsStr::to_str);
+        extension.is_some_and(|extension| ["json", "conf", "conflist"].contains(&extension))
+    };
+    let mut networks = Vec::new();
+    for path in entries.flatten().map(|entry| entry.path()).filter(of_networks) {
+        let text = read_bounded(&path, MAX_CONFIGURATION);
+        let text = text.map_err(|error| format!("{} can't be read: {error}", path.display()))?;
+        let file: Value =
+            serde_json::from_slice(&text).map_err(|error| format!("{} is not JSON: {error}", path.display()))?;
+        let plugins = file.get("plugins").into_iter().flat_map(list);
+        let drivers = plugins.chain([&file]).flat_map(|part| ["driver", "type"].map(|key| part.get(key)));
+        let name = file.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let driver = drivers.flatten().find_map(Value::as_str).unwrap_or_default().to_owned();
+        networks.push(EngineNetwork { name, driver, talks: true });
+    }
+    networks.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(networks)
+}

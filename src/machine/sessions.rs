@@ -1,0 +1,348 @@
+//! The SSH sessions that this machine serves.
+//!
+//! A connection to port 22 is no session: anyone out there can make as many as they like. It is one once somebody has logged
+//! in behind it, which is told by what the kernel knows of the processes that serve it.
+
+use super::processes::Process;
+use crate::files::{user_id, user_name};
+use crate::netlink::{TcpSocket, tcp_sockets};
+use crate::printable::printable;
+use procfs::net::TcpState;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+/// The programs that serve an SSH connection. That of OpenSSH is a program of its own since 9.8.
+const SERVERS: [&str; 4] = ["sshd", "sshd-session", "dropbear", "dropbearmulti"];
+/// The program of OpenSSH that talks to whoever is not logged in yet, since 9.9, and the user as whom it, or until then
+/// sshd, does so.
+const BEFORE_LOGIN: (&str, &str) = ("sshd-auth", "sshd");
+/// How far up the process tree a session is looked for. What runs deeper in scripts is no operator's command.
+const MAX_ANCESTORS: usize = 64;
+/// How many open files of a server are looked at: the connection that it serves is one of its first.
+const MOST_FILES: usize = 4096;
+/// What sshd tells of a connection to those who are logged in by it.
+const VARIABLE: &str = "SSH_CONNECTION";
+
+/// An SSH session that this machine serves.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Session {
+    /// Where it comes from.
+    pub client: IpAddr,
+    /// The port that it comes from.
+    pub client_port: u16,
+    /// The address and port of this machine that it is connected to.
+    pub server: SocketAddr,
+    /// Whether this process is run from it.
+    pub own: bool,
+    /// Who is logged in; `None` where that is not known.
+    pub user: Option<String>,
+    /// The interface that it comes in by; `None` when it is not known.
+    pub interface: Option<String>,
+    /// What the client has asked for, where a rule translates it to [`Session::server`].
+    pub asked: Option<SocketAddr>,
+}
+
+impl Session {
+    /// The address and port that the client asks for, and would ask for again.
+    #[must_use]
+    pub fn asked_for(&self) -> SocketAddr {
+        self.asked.unwrap_or(self.server)
+    }
+}
+
+impl fmt::Display for Session {
+    /// `your SSH session from 203.0.113.9 to port 22 by eth0`, `the SSH session of alice from ...`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.own { "your SSH session" } else { "the SSH session" })?;
+        self.user.iter().filter(|_| !self.own).try_for_each(|user| write!(f, " of {}", printable(user)))?;
+        write!(f, " from {} to port {}", self.client, self.asked_for().port())?;
+        self.interface.iter().try_for_each(|interface| write!(f, " by {}", printable(interface)))
+    }
+}
+
+/// The SSH sessions in the network namespace of this process, those it is run from first. Empty where nothing can be
+/// found out.
+///
+/// Those it is run from are told by `SSH_CONNECTION`, in this process's environment or in that of a process it was started by
+/// (sudo keeps it from its children), and by an SSH server among those processes. In tmux or screen all that may be left of
+/// it is a connection that has ended: then it is whichever the same user is logged in by now.
+///
+/// Sees other processes' environments and files, so it is to be asked while this process is still root.
+#[must_use]
+pub fn ssh_sessions() -> Vec<Session> {
+    let found = tcp_sockets().or_else(|error| {
+        tracing::debug!("{error}: reading /proc/net/tcp instead");
+        from_proc()
+    });
+    let sockets = match found {
+        Ok(sockets) => sockets,
+        Err(error) => {
+            tracing::info!("could not read the TCP connections: {error}");
+            return sessions(&Ancestry::of_this_process(), None, &[]);
+        }
+    };
+    let established: BTreeMap<u64, Connection> =
+        sockets.iter().filter_map(|socket| Some((socket.inode, connection(socket)?))).collect();
+    // Looking through all processes takes longer than all else that apply does.
+    if established.is_empty() {
+        return Vec::new();
+    }
+    let served = served(&established);
+    sessions(&Ancestry::of_this_process(), Some(&established.into_values().collect()), &served)
+}
+
+/// A TCP connection to this machine.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Connection {
+    client: SocketAddr,
+    server: SocketAddr,
+    /// The interface of a link-local address.
+    zone: Option<String>,
+}
+
+fn connection(socket: &TcpSocket) -> Option<Connection> {
+    let canonical = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
+    Some(Connection { client: canonical(socket.remote?), server: canonical(socket.local), zone: None })
+}
+
+/// The sockets as `/proc` lists them, where the kernel can't be asked for them: without `inet_diag`.
+fn from_proc() -> Result<Vec<TcpSocket>, procfs::ProcError> {
+    // Without IPv6 there is no such file.
+    let all = procfs::net::tcp()?.into_iter().chain(procfs::net::tcp6().unwrap_or_default());
+    let sockets = all.filter_map(|entry| {
+        let remote = match entry.state {
+            TcpState::Listen => None,
+            TcpState::Established => Some(entry.remote_address),
+            _ => return None,
+        };
+        Some(TcpSocket { local: entry.local_address, remote, inode: entry.inode })
+    });
+    Ok(sockets.collect())
+}
+
+/// A connection that an SSH server serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Served {
+    connection: Connection,
+    /// The process that has served it from the beginning on.
+    server: u32,
+    /// Who is logged in.
+    user: Option<u32>,
+}
+
+/// All of them, by their sockets: what strangers and users of this machine can add to are processes and connections, each
+/// of which is looked at once.
+fn served(established: &BTreeMap<u64, Connection>) -> Vec<Served> {
+    let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    let mut servers: Vec<(u32, Connection)> = Vec::new();
+    for process in Process::all() {
+        let Some(stat) = process.stat() else { continue };
+        children.entry(stat.parent).or_default().push(process.pid);
+        if serves_ssh(&process) {
+            servers.extend(serves(&process, established).map(|connection| (process.pid, connection.clone())));
+        }
+    }
+    let before_login = user_id(BEFORE_LOGIN.1);
+    let user = |server| logged_in(server, children.get(&server).map_or(&[], Vec::as_slice), before_login);
+    servers.into_iter().map(|(server, connection)| Served { connection, server, user: user(server) }).collect()
+}
+
+/// Whether a process serves SSH. That which talks as the user who is logged in is none of root's.
+pub(super) fn serves_ssh(process: &Process) -> bool {
+    process.runs(&SERVERS) && process.is_roots_own()
+}
+
+/// The connection that a server serves: the first that it has, before those that it forwards.
+fn serves<'c>(server: &Process, established: &'c BTreeMap<u64, Connection>) -> Option<&'c Connection> {
+    let mut first: Option<(u32, &Connection)> = None;
+    server.sockets(MOST_FILES, |descriptor, inode| {
+        if let Some(connection) = established.get(&inode)
+            && first.is_none_or(|(known, _)| descriptor < known)
+        {
+            first = Some((descriptor, connection));
+        }
+    });
+    first.map(|(_, connection)| connection)
+}
+
+/// Who is logged in by the connection that a process serves. To log in begins an audit session. Where the kernel or PAM
+/// knows of none, the process that talks to whoever is not logged in gives way to one of the user's: OpenSSH's own, or
+/// what the user has run.
+fn logged_in(server: u32, children: &[u32], before_login: Option<u32>) -> Option<u32> {
+    let process = Process::open(server)?;
+    let parent = Process::open(process.stat()?.parent);
+    let session = |(_, session): (u32, u32)| session;
+    if let Some((user, session_of_its_own)) = process.login()
+        && parent.and_then(|parent| parent.login()).map(session) != Some(session_of_its_own)
+    {
+        return Some(user);
+    }
+    let children = children.iter().filter_map(|child| Process::open(*child));
+    let children = children.filter_map(|child| Some((child.program()?, child.user()?))).collect::<Vec<_>>();
+    if children.iter().any(|(program, user)| program == BEFORE_LOGIN.0 || Some(*user) == before_login) {
+        return None;
+    }
+    let of_user = |(program, user): &&(_, u32)| *user != 0 || !SERVERS.iter().any(|server| program == server);
+    children.iter().find(of_user).map(|(_, user)| *user)
+}
+
+/// What this process and those it was started by say of the session they are run from.
+#[derive(Debug, Default)]
+struct Ancestry {
+    /// The connections that environments name.
+    named: Vec<Connection>,
+    /// Who has the outermost of these environments.
+    user: Option<u32>,
+    /// Their numbers.
+    processes: BTreeSet<u32>,
+}
+
+impl Ancestry {
+    fn of_this_process() -> Self {
+        let mut found = Self::default();
+        let mut pid = std::process::id();
+        for _ in 0..MAX_ANCESTORS {
+            let Some(process) = Process::open(pid).filter(|_| pid > 1) else { break };
+            if let Some(named) = process.variable(VARIABLE).as_deref().and_then(parse_connection) {
+                found.named.push(named);
+                found.user = process.user();
+            }
+            found.processes.insert(pid);
+            pid = process.stat().map_or(0, |stat| stat.parent);
+        }
+        found
+    }
+}
+
+/// What of this is a session: the connections that somebody is logged in by, and those of the environments that are
+/// established (`None`: that is not known of any). An environment outlives its session in tmux and in what runs on.
+fn sessions(ancestry: &Ancestry, established: Option<&BTreeSet<Connection>>, served: &[Served]) -> Vec<Session> {
+    let same = |one: &Connection, other: &Connection| one.client == other.client && one.server == other.server;
+    let alive = |one: &&Connection| {
+        let key = Connection { zone: None, ..(*one).clone() };
+        established.is_none_or(|all| all.contains(&key))
+    };
+    let mut own: Vec<&Connection> = ancestry.named.iter().filter(alive).collect();
+    let by_server = served.iter().filter(|served| ancestry.processes.contains(&served.server));
+    own.extend(by_server.map(|served| &served.connection));
+    if own.is_empty() && ancestry.user.is_some() {
+        own.extend(served.iter().filter(|served| served.user == ancestry.user).map(|served| &served.connection));
+    }
+    let others = served.iter().filter(|served| served.user.is_some()).map(|served| &served.connection);
+    let (mut found, mut known): (Vec<Session>, _) = (Vec::new(), BTreeSet::new());
+    for (connection, is_own) in own.iter().map(|own| (*own, true)).chain(others.map(|other| (other, false))) {
+        let Connection { client, server, zone } = connection;
+        // Two sessions from one address fare alike.
+        if !known.insert((client.ip(), *server)) {
+            continue;
+        }
+        let user = served.iter().find(|served| same(&served.connection, connection)).and_then(|served| served.user);
+        found.push(Session {
+            client: client.ip(),
+            client_port: client.port(),
+            server: *server,
+            own: is_own,
+            user: user.map(user_name),
+            interface: zone.clone(),
+            asked: None,
+        });
+    }
+    found
+}
+
+/// Reads `203.0.113.9 51234 203.0.113.1 22`, as sshd writes it; a link-local address has `%eth0` behind it.
+fn parse_connection(text: &str) -> Option<Connection> {
+    let mut words = text.split_whitespace();
+    let mut zone = None;
+    let mut socket = || {
+        let address = words.next()?;
+        let (address, interface) = address.split_once('%').map_or((address, None), |(a, zone)| (a, Some(zone)));
+        zone = zone.take().or(interface.map(str::to_owned));
+        let address: IpAddr = address.parse().ok()?;
+        Some(SocketAddr::new(address.to_canonical(), words.next()?.parse().ok()?))
+    };
+    let (client, server) = (socket()?, socket()?);
+    words.next().is_none().then_some(Connection { client, server, zone })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Connection {
+        parse_connection(text).expect("a connection")
+    }
+
+    fn served(text: &str, server: u32, user: Option<u32>) -> Served {
+        Served { connection: read(text), server, user }
+    }
+
+    /// Whose sessions these are: client, server, whether it is the own one.
+    fn told(ancestry: &Ancestry, served: &[Served]) -> Vec<String> {
+        let established = served.iter().map(|served| served.connection.clone()).collect();
+        sessions(ancestry, Some(&established), served).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn addresses_are_read_as_sshd_writes_them() {
+        let parsed = |text| parse_connection(text).map(|found| (found.client, found.server, found.zone));
+        let socket = |text: &str| text.parse::<SocketAddr>().expect("a socket address");
+
+        assert_eq!(
+            parsed("203.0.113.9 51234 203.0.113.1 22"),
+            Some((socket("203.0.113.9:51234"), socket("203.0.113.1:22"), None))
+        );
+        assert_eq!(
+            parsed("::ffff:203.0.113.9 1 ::ffff:203.0.113.1 2222"),
+            Some((socket("203.0.113.9:1"), socket("203.0.113.1:2222"), None))
+        );
+        assert_eq!(
+            parsed("fe80::9%eth0 1 fe80::1%eth0 22"),
+            Some((socket("[fe80::9]:1"), socket("[fe80::1]:22"), Some("eth0".to_owned())))
+        );
+        for broken in ["", "203.0.113.9", "203.0.113.9 1 203.0.113.1", "a b c d", "203.0.113.9 1 203.0.113.1 22 x"] {
+            assert_eq!(parsed(broken), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn connections_that_somebody_is_logged_in_by_are_sessions_and_the_own_one_comes_first() {
+        let all = [
+            served("198.51.100.7 1 203.0.113.1 2222", 10, Some(0)),
+            served("198.51.100.7 2 203.0.113.1 2222", 11, Some(0)),
+            served("198.51.100.66 1 203.0.113.1 22", 12, None),
+            served("203.0.113.9 51234 203.0.113.1 22", 13, Some(0)),
+        ];
+        let other = "the SSH session of root from 198.51.100.7 to port 2222".to_owned();
+        let own = "your SSH session from 203.0.113.9 to port 22".to_owned();
+
+        let named = Ancestry { named: vec![read("203.0.113.9 51234 203.0.113.1 22")], ..Ancestry::default() };
+        assert_eq!(told(&named, &all), [own.clone(), other.clone()]);
+        let descends = Ancestry { processes: BTreeSet::from([5, 13]), ..Ancestry::default() };
+        assert_eq!(told(&descends, &all), [own, other.clone()]);
+        let of_root = "the SSH session of root from 203.0.113.9 to port 22".to_owned();
+        assert_eq!(told(&Ancestry::default(), &all), [other, of_root]);
+    }
+
+    #[test]
+    fn an_environment_counts_only_while_its_connection_is_established() {
+        let stale = || vec![read("203.0.113.9 51234 203.0.113.1 22")];
+        let all = [
+            served("198.51.100.7 1 203.0.113.1 22", 10, Some(4_000_000_000)),
+            served("198.51.100.8 1 203.0.113.1 22", 11, Some(0)),
+        ];
+        let [seventh, root] = [
+            "the SSH session of 4000000000 from 198.51.100.7 to port 22",
+            "the SSH session of root from 198.51.100.8 to port 22",
+        ];
+
+        let of_nobody = Ancestry { named: stale(), ..Ancestry::default() };
+        assert_eq!(told(&of_nobody, &all), [seventh, root]);
+        // In tmux, which was reached by another connection once.
+        let detached = Ancestry { named: stale(), user: Some(0), ..Ancestry::default() };
+        assert_eq!(told(&detached, &all), ["your SSH session from 198.51.100.8 to port 22", seventh]);
+        let unknown = sessions(&of_nobody, None, &[]);
+        assert_eq!(unknown.iter().map(|session| session.own).collect::<Vec<_>>(), [true]);
+    }
+}

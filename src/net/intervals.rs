@@ -1,0 +1,131 @@
+//! Sets of IPv4 and IPv6 addresses as sorted intervals.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Sorted, disjoint, closed intervals of addresses or ports.
+///
+/// Intervals that overlap are merged; intervals that only touch are not, so that three neighbouring addresses stay the
+/// three elements that the policy's author wrote and will look for in a listing.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Intervals<T>(Vec<(T, T)>);
+
+impl<T> Default for Intervals<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T: Copy + Ord> Intervals<T> {
+    /// The intervals in ascending order, first and last included.
+    #[must_use]
+    pub fn as_slice(&self) -> &[(T, T)] {
+        &self.0
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether a value lies in one of them.
+    #[must_use]
+    pub fn contains(&self, value: T) -> bool {
+        let after = self.0.partition_point(|&(first, _)| first <= value);
+        after > 0 && value <= self.0[after - 1].1
+    }
+}
+
+impl<T: Copy + Ord> From<Vec<(T, T)>> for Intervals<T> {
+    /// Sorts and merges; an interval whose first value is greater than its last is taken the other way round.
+    fn from(mut all: Vec<(T, T)>) -> Self {
+        for interval in &mut all {
+            if interval.0 > interval.1 {
+                *interval = (interval.1, interval.0);
+            }
+        }
+        all.sort_unstable();
+        all.dedup_by(|next, kept| {
+            let overlaps = next.0 <= kept.1;
+            if overlaps {
+                kept.1 = kept.1.max(next.1);
+            }
+            overlaps
+        });
+        Self(all)
+    }
+}
+
+impl<T: Copy + Ord> FromIterator<(T, T)> for Intervals<T> {
+    /// As from a list.
+    fn from_iter<I: IntoIterator<Item = (T, T)>>(intervals: I) -> Self {
+        intervals.into_iter().collect::<Vec<_>>().into()
+    }
+}
+
+/// IPv4 and IPv6 addresses.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Addresses {
+    /// The IPv4 ones.
+    pub v4: Intervals<Ipv4Addr>,
+    /// The IPv6 ones.
+    pub v6: Intervals<Ipv6Addr>,
+}
+
+impl Addresses {
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.v4.is_empty() && self.v6.is_empty()
+    }
+
+    /// Whether the address is one of them.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(address) => self.v4.contains(address),
+            IpAddr::V6(address) => self.v6.contains(address),
+        }
+    }
+
+    /// What is in any of these.
+    #[must_use]
+    pub fn union(parts: &[&Self]) -> Self {
+        match parts {
+            [] => Self::default(),
+            [only] => (*only).clone(),
+            parts => Self {
+                v4: parts.iter().flat_map(|part| part.v4.as_slice()).copied().collect(),
+                v6: parts.iter().flat_map(|part| part.v6.as_slice()).copied().collect(),
+            },
+        }
+    }
+
+    /// All of them as ranges, the IPv4 ones first.
+    pub fn ranges(&self) -> impl Iterator<Item = AddressRange> + '_ {
+        let v4 = self.v4.as_slice().iter().map(|&(first, last)| AddressRange::V4(first, last));
+        v4.chain(self.v6.as_slice().iter().map(|&(first, last)| AddressRange::V6(first, last)))
+    }
+}
+
+impl FromIterator<AddressRange> for Addresses {
+    fn from_iter<I: IntoIterator<Item = AddressRange>>(ranges: I) -> Self {
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        for range in ranges {
+            match range {
+                AddressRange::V4(first, last) => v4.push((first, last)),
+                AddressRange::V6(first, last) => v6.push((first, last)),
+            }
+        }
+        Self { v4: v4.into(), v6: v6.into() }
+    }
+}
+
+/// From one address to another of the same family, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AddressRange {
+    /// IPv4.
+    V4(Ipv4Addr, Ipv4Addr),
+    /// IPv6.
+    V6(Ipv6Addr, Ipv6Addr),
+}

@@ -1,0 +1,301 @@
+//! The sockets on which this machine can be reached, and those that are connected (`sock_diag`).
+//!
+//! `/proc/net/tcp6` does not tell whether a socket takes IPv4 too, nor by which interface alone it is reached, and takes the
+//! kernel several times as long: it goes through the table of connections line by line.
+
+use super::routing::route::Routing;
+use super::wire::attr::{Fields, Message};
+use super::wire::channel::{Channel, End};
+use super::wire::error::NetlinkError;
+use super::wire::uapi::{diag, flag};
+use super::wire::write::Writer;
+use crate::net::protocol;
+use nix::errno::Errno;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// What asking for them is called in errors.
+const DOING: &str = "the list of sockets";
+/// How often they are asked for when the list changes meanwhile; the last is taken as it is.
+const ATTEMPTS: u32 = 5;
+
+/// A socket that takes connections, or datagrams from anyone.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ListeningSocket {
+    /// [`protocol::TCP`] or [`protocol::UDP`].
+    pub protocol: u8,
+    /// The port.
+    pub port: u16,
+    /// The address that it is bound to; unspecified for all of this machine's.
+    pub address: IpAddr,
+    /// Whether it is bound to all addresses of IPv6 and takes IPv4 as well.
+    pub both: bool,
+    /// The interface that it is bound to; `None` for all of them.
+    pub interface: Option<String>,
+    /// Its inode, by which processes hold it; 0 for one of the kernel's own.
+    pub inode: u64,
+}
+
+/// All of them, of the network namespace of the calling thread. It takes no capability.
+///
+/// # Errors
+///
+/// What the system calls say; [`NetlinkError::Refused`] with `ENOENT` where the kernel has no `inet_diag`.
+pub fn listening_sockets() -> Result<Vec<ListeningSocket>, NetlinkError> {
+    let channel = Channel::open(mnl::Bus::SockDiag)?;
+    let mut found = Vec::new();
+    // A UDP socket that is not connected is closed, as the kernel calls it.
+    for (protocol, state) in [(protocol::TCP, diag::LISTEN), (protocol::UDP, diag::CLOSE)] {
+        for family in [diag::AF_INET, diag::AF_INET6] {
+            let request = Request { protocol, family: Some(family), states: 1 << state };
+            found.extend(dump(&channel, request, |message| read(message, protocol))?);
+        }
+    }
+    let routing = Routing::open()?;
+    let mut names: BTreeMap<u32, Option<String>> = BTreeMap::new();
+    let mut sockets = Vec::new();
+    for (mut socket, index) in found {
+        if index != 0 {
+            let name = match names.get(&index) {
+                Some(name) => name.clone(),
+                None => names.entry(index).or_insert(routing.interface_name(index)?).clone(),
+            };
+            // On an interface that is gone nobody reaches it.
+            let Some(name) = name else { continue };
+            socket.interface = Some(name);
+        }
+        sockets.push(socket);
+    }
+    sockets.sort();
+    Ok(sockets)
+}
+
+/// A TCP socket that listens or is connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TcpSocket {
+    /// This machine's address and port.
+    pub local: SocketAddr,
+    /// The other's; `None` for a socket that listens.
+    pub remote: Option<SocketAddr>,
+    /// Its inode, by which processes hold it.
+    pub inode: u64,
+}
+
+/// The TCP sockets that listen, and those whose connection is established. It takes no capability.
+///
+/// # Errors
+///
+/// As [`listening_sockets`].
+pub fn tcp_sockets() -> Result<Vec<TcpSocket>, NetlinkError> {
+    let channel = Channel::open(mnl::Bus::SockDiag)?;
+    let tcp = |family, state: u32| {
+        let request = Request { protocol: protocol::TCP, family, states: 1 << state };
+        dump(&channel, request, |message| read_tcp(message).map(Some))
+    };
+    // For connections the kernel goes through a table that is as large as its memory allows: once, not for each family.
+    let mut found = tcp(None, diag::ESTABLISHED)?;
+    for family in [diag::AF_INET, diag::AF_INET6] {
+        found.extend(tcp(Some(family), diag::LISTEN)?);
+    }
+    Ok(found)
+}
+
+pub(super) fn read_tcp(message: &Message<'_>) -> Option<TcpSocket> {
+    let head = answer(message)?;
+    let state = u32::from(*head.get(diag::STATE)?);
+    let remote = SocketAddr::new(address(head, diag::REMOTE_ADDRESS)?, port(head, diag::REMOTE_PORT)?);
+    Some(TcpSocket {
+        local: SocketAddr::new(address(head, diag::ADDRESS)?, port(head, diag::PORT)?),
+        remote: (state != diag::LISTEN).then_some(remote),
+        inode: word(head, diag::INODE)?.into(),
+    })
+}
+
+/// A TCP connection or a connected UDP socket, as this end has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ConnectedSocket {
+    /// [`protocol::TCP`] or [`protocol::UDP`].
+    pub protocol: u8,
+    /// This machine's address and port.
+    pub local: SocketAddr,
+    /// The other's.
+    pub remote: SocketAddr,
+}
+
+/// The connections over which something may still be sent or received, of TCP where one side has closed it, too. It takes no
+/// capability.
+///
+/// # Errors
+///
+/// As [`listening_sockets`].
+pub fn connected_sockets() -> Result<Vec<ConnectedSocket>, NetlinkError> {
+    const OPEN: [u32; 6] =
+        [diag::ESTABLISHED, diag::FIN_WAIT1, diag::FIN_WAIT2, diag::CLOSE_WAIT, diag::LAST_ACK, diag::CLOSING];
+    let channel = Channel::open(mnl::Bus::SockDiag)?;
+    let connected = |protocol, family, states: &[u32]| {
+        let states = states.iter().fold(0, |all, state| all | 1 << state);
+        dump(&channel, Request { protocol, family, states }, |message| read_connected(message, protocol))
+    };
+    let mut found = connected(protocol::TCP, None, &OPEN)?;
+    for family in [diag::AF_INET, diag::AF_INET6] {
+        found.extend(connected(protocol::UDP, Some(family), &[diag::ESTABLISHED])?);
+    }
+    Ok(found)
+}
+
+/// `None` inside for a connection that nobody reads from and that sends nothing more: it was closed here, and waits for the
+/// other side to close it.
+fn read_connected(message: &Message<'_>, protocol: u8) -> Option<Option<ConnectedSocket>> {
+    let head = answer(message)?;
+    let end = |at, port_at| Some(SocketAddr::new(address(head, at)?.to_canonical(), port(head, port_at)?));
+    let socket = ConnectedSocket {
+        protocol,
+        local: end(diag::ADDRESS, diag::PORT)?,
+        remote: end(diag::REMOTE_ADDRESS, diag::REMOTE_PORT)?,
+    };
+    let abandoned = u32::from(*head.get(diag::STATE)?) == diag::FIN_WAIT2 && word(head, diag::INODE)? == 0;
+    Some((!abandoned).then_some(socket))
+}
+
+/// Which sockets are asked for.
+#[derive(Clone, Copy)]
+struct Request {
+    protocol: u8,
+    /// `AF_INET` or `AF_INET6`; `None` for both, which TCP alone can be asked for.
+    family: Option<u8>,
+    /// `1 << TCP_*` for each state.
+    states: u32,
+}
+
+impl Request {
+    fn write(self, bytes: &mut Vec<u8>, seq: u32) {
+        let states = self.states.to_ne_bytes();
+        match self.family {
+            Some(family) => {
+                let mut head = [0; diag::REQUEST];
+                head[0] = family;
+                head[1] = self.protocol;
+                head[4..8].copy_from_slice(&states);
+                Writer::message(bytes, diag::BY_FAMILY, flag::DUMP, seq, &head).finish();
+            }
+            None => {
+                // The older request has the states behind the addresses, and then a field that the kernel no longer reads.
+                let mut head = [0; diag::OLD_REQUEST];
+                head[diag::OLD_STATES..diag::OLD_STATES + 4].copy_from_slice(&states);
+                Writer::message(bytes, diag::TCP_OF_BOTH, flag::DUMP, seq, &head).finish();
+            }
+        }
+    }
+}
+
+/// All sockets of a request, read anew when they change meanwhile. `read` gives `None` for a malformed answer, and `None`
+/// inside for a socket that is passed over.
+fn dump<T>(
+    channel: &Channel,
+    request: Request,
+    read: impl Fn(&Message<'_>) -> Option<Option<T>>,
+) -> Result<Vec<T>, NetlinkError> {
+    for attempt in 1.. {
+        let mut found = Vec::new();
+        let end = channel.request(
+            DOING,
+            true,
+            |bytes, seq| request.write(bytes, seq),
+            |message| {
+                found.extend(read(message)?);
+                Some(())
+            },
+        )?;
+        if end == End::Complete || attempt >= ATTEMPTS {
+            return Ok(found);
+        }
+    }
+    Err(NetlinkError::Refused { doing: DOING, errno: Errno::EBUSY })
+}
+
+/// A socket and the index of its interface; `None` inside for one without a port, which hears nobody.
+pub(super) fn read(message: &Message<'_>, protocol: u8) -> Option<Option<(ListeningSocket, u32)>> {
+    let head = answer(message)?;
+    let fields = Fields::<{ diag::END }>::read(message.payload.get(diag::ANSWER..)?)?;
+    let (address, port) = (address(head, diag::ADDRESS)?, port(head, diag::PORT)?);
+    let only_six = fields.u8(diag::ONLY_SIX).is_some_and(|only| only != 0);
+    let both = address == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && !only_six;
+    let inode = u64::from(word(head, diag::INODE)?);
+    let socket = ListeningSocket { protocol, port, address: address.to_canonical(), both, interface: None, inode };
+    Some((port != 0).then_some((socket, word(head, diag::INTERFACE)?)))
+}
+
+/// The fixed part of an answer: `struct inet_diag_msg`.
+fn answer<'m>(message: &Message<'m>) -> Option<&'m [u8]> {
+    message.payload.get(..diag::ANSWER).filter(|_| matches!(message.kind, diag::BY_FAMILY | diag::TCP_OF_BOTH))
+}
+
+fn word(head: &[u8], at: usize) -> Option<u32> {
+    head.get(at..)?.first_chunk().copied().map(u32::from_ne_bytes)
+}
+
+fn port(head: &[u8], at: usize) -> Option<u16> {
+    head.get(at..)?.first_chunk().copied().map(u16::from_be_bytes)
+}
+
+fn address(head: &[u8], at: usize) -> Option<IpAddr> {
+    Some(match *head.first()? {
+        diag::AF_INET => IpAddr::from(Ipv4Addr::from(*head.get(at..)?.first_chunk::<4>()?)),
+        _ => IpAddr::from(Ipv6Addr::from(*head.get(at..)?.first_chunk::<16>()?)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::netlink::wire::attr::Messages;
+    use proptest::prelude::*;
+
+    fn socket_message(family: u8, address: &[u8], only_six: u8) -> Vec<u8> {
+        let mut head = [0; diag::ANSWER];
+        head[0] = family;
+        head[diag::PORT..diag::PORT + 2].copy_from_slice(&9000_u16.to_be_bytes());
+        head[diag::ADDRESS..diag::ADDRESS + address.len()].copy_from_slice(address);
+        head[diag::INTERFACE..diag::INTERFACE + 4].copy_from_slice(&7_u32.to_ne_bytes());
+        head[diag::INODE..diag::INODE + 4].copy_from_slice(&42_u32.to_ne_bytes());
+        let mut bytes = Vec::new();
+        let mut writer = Writer::message(&mut bytes, diag::BY_FAMILY, 0, 1, &head);
+        writer.bytes(diag::ONLY_SIX, &[only_six]);
+        writer.finish();
+        bytes
+    }
+
+    fn read_all(bytes: &[u8]) -> Vec<(ListeningSocket, u32)> {
+        Messages::new(bytes).filter_map(|message| read(&message, protocol::TCP).flatten()).collect()
+    }
+
+    #[test]
+    fn a_socket_is_read_with_the_families_that_it_takes() {
+        let socket = |address: &str, both| ListeningSocket {
+            protocol: protocol::TCP,
+            port: 9000,
+            address: address.parse().expect("an address"),
+            both,
+            interface: None,
+            inode: 42,
+        };
+
+        assert_eq!(read_all(&socket_message(diag::AF_INET, &[192, 0, 2, 1], 0)), [(socket("192.0.2.1", false), 7)]);
+        assert_eq!(read_all(&socket_message(diag::AF_INET6, &[0; 16], 0)), [(socket("::", true), 7)]);
+        assert_eq!(read_all(&socket_message(diag::AF_INET6, &[0; 16], 1)), [(socket("::", false), 7)]);
+        let mapped = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192, 0, 2, 1];
+        assert_eq!(read_all(&socket_message(diag::AF_INET6, &mapped, 0)), [(socket("192.0.2.1", false), 7)]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..160)) {
+            let mut message = Vec::new();
+            Writer::message(&mut message, diag::BY_FAMILY, 0, 0, &bytes).finish();
+            let _ = (read_all(&bytes), read_all(&message));
+            for message in Messages::new(&message) {
+                let _ = (read_tcp(&message), read_connected(&message, protocol::TCP));
+            }
+        }
+    }
+}

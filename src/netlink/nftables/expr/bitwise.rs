@@ -1,0 +1,42 @@
+//! `bitwise`: mask and xor.
+
+use super::{Draft, Fields, register, value};
+use crate::netlink::nftables::problem::Problem;
+use crate::ruleset::{Expr, Register};
+use nftnl_sys as sys;
+
+const SREG: u16 = 1;
+const DREG: u16 = 2;
+const LEN: u16 = 3;
+const MASK: u16 = 4;
+const XOR: u16 = 5;
+const OP: u16 = 6;
+/// `NFT_BITWISE_MASK_XOR`, the one operation before kernel 5.6; the kernel dumps it since.
+const OP_MASK_XOR: u64 = 0;
+
+pub(super) fn draft<'a>(sreg: Register, dreg: Register, mask: &'a [u8], xor: &'a [u8]) -> Result<Draft<'a>, Problem> {
+    if mask.len() != xor.len() {
+        return Err(Problem::DataLength(xor.len()));
+    }
+    Draft::new(c"bitwise")
+        .register(sys::NFTNL_EXPR_BITWISE_SREG, sreg)
+        .register(sys::NFTNL_EXPR_BITWISE_DREG, dreg)
+        .u32(sys::NFTNL_EXPR_BITWISE_LEN, mask.len() as u32)
+        .data(sys::NFTNL_EXPR_BITWISE_MASK, mask)?
+        .data(sys::NFTNL_EXPR_BITWISE_XOR, xor)
+}
+
+/// Shifts, and operations of two registers, are not ours.
+pub(super) fn decode(data: &[u8]) -> Option<Expr> {
+    let fields = Fields::<7>::exactly(data)?;
+    let (mask, xor) = (value(&fields, MASK)?, value(&fields, XOR)?);
+    let len = fields.u32(LEN)? as usize;
+    let plain = fields.is_default(OP, OP_MASK_XOR) && mask.len() == len && xor.len() == len;
+    plain.then_some(())?;
+    Some(Expr::Bitwise {
+        sreg: register(&fields, SREG)?,
+        dreg: register(&fields, DREG)?,
+        mask: mask.to_vec(),
+        xor: xor.to_vec(),
+    })
+}

@@ -1,0 +1,53 @@
+//! `lookup`: a register in a set, or through a map.
+
+use super::{Draft, Fields, register};
+use crate::netlink::nftables::problem::{Problem, anonymous_name};
+use crate::ruleset::{Expr, Register, SetRef};
+use nftnl_sys as sys;
+
+const SET: u16 = 1;
+const SREG: u16 = 2;
+const DREG: u16 = 3;
+const FLAGS: u16 = 5;
+const INVERTED: u32 = 1;
+
+/// An anonymous set goes before its rule in the same batch, under a name that the kernel numbers; the id joins them.
+pub(super) fn draft<'a>(
+    set: &SetRef,
+    sreg: Register,
+    dreg: Option<Register>,
+    inverted: bool,
+    set_ids: &mut impl Iterator<Item = u32>,
+) -> Result<Draft<'a>, Problem> {
+    let mut draft = Draft::new(c"lookup").register(sys::NFTNL_EXPR_LOOKUP_SREG, sreg);
+    if let Some(dreg) = dreg {
+        draft = draft.register(sys::NFTNL_EXPR_LOOKUP_DREG, dreg);
+    }
+    if inverted {
+        draft = draft.u32(sys::NFTNL_EXPR_LOOKUP_FLAGS, INVERTED);
+    }
+    match set {
+        SetRef::Named(name) => draft.text(sys::NFTNL_EXPR_LOOKUP_SET, name),
+        SetRef::Anonymous(set) => {
+            let id = set_ids.next().ok_or_else(|| Problem::Unknown("nested anonymous set".to_owned()))?;
+            draft
+                .text(sys::NFTNL_EXPR_LOOKUP_SET, anonymous_name(set))
+                .map(|d| d.u32(sys::NFTNL_EXPR_LOOKUP_SET_ID, id))
+        }
+    }
+}
+
+/// The set is named here even when it is anonymous: the whole table is needed to tell.
+pub(super) fn decode(data: &[u8]) -> Option<Expr> {
+    let fields = Fields::<6>::exactly(data)?;
+    let inverted = match fields.get(FLAGS) {
+        None | Some([0, 0, 0, 0]) => false,
+        Some([0, 0, 0, 1]) => true,
+        Some(_) => return None,
+    };
+    let dreg = match fields.get(DREG) {
+        None => None,
+        Some(_) => Some(register(&fields, DREG)?),
+    };
+    Some(Expr::Lookup { set: SetRef::Named(fields.string(SET)?), sreg: register(&fields, SREG)?, dreg, inverted })
+}

@@ -1,0 +1,206 @@
+//! The rules of all tables in one piece, and what is in their sets, which is asked for and never dumped.
+
+use super::decode::{Assembler, table_id};
+use super::elements;
+use super::snapshot::patiently;
+use super::socket::Socket;
+use crate::netlink::wire::attr::{Fields, Message};
+use crate::netlink::wire::channel::End;
+use crate::netlink::wire::error::NetlinkError;
+use crate::netlink::wire::uapi::{self, NFTA_LIST_ELEM, data, elem, msg};
+use crate::ruleset::{Key, Ruleset, Set, SetFlags, Table, TableId};
+use crate::simulate::{Answer, Sets};
+use nix::errno::Errno;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// All tables as they were at one generation of the ruleset, but for the elements of named sets.
+#[derive(Debug, Default)]
+pub struct Live {
+    /// The generation.
+    pub genid: u32,
+    /// The tables.
+    pub ruleset: Ruleset,
+    /// The sets that are known to be empty.
+    empty: BTreeSet<(TableId, String)>,
+}
+
+impl Socket {
+    /// Reads the rules of all tables, as they were at one moment. A named set comes without its elements, however few:
+    /// [`LiveSets`] looks them up.
+    ///
+    /// # Errors
+    ///
+    /// [`NetlinkError::Busy`] when the ruleset changed during each attempt of ten seconds.
+    pub fn live(&self) -> Result<Live, NetlinkError> {
+        patiently(|| self.try_live())
+    }
+
+    /// What `ask` makes of the rules of all tables, and of what it asks their sets: nothing has changed meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As [`Socket::live`].
+    pub fn ask_live<T>(&self, mut ask: impl FnMut(&Live) -> T) -> Result<T, NetlinkError> {
+        patiently(|| {
+            let Some(live) = self.try_live()? else { return Ok(None) };
+            let answer = ask(&live);
+            Ok((self.generation()? == live.genid).then_some(answer))
+        })
+    }
+
+    /// Reads the rules once; `None` when they changed meanwhile.
+    fn try_live(&self) -> Result<Option<Live>, NetlinkError> {
+        let Some(genid) = self.settled_generation()? else { return Ok(None) };
+        let mut reader =
+            Reader { socket: self, genid, tables: BTreeMap::new(), live: Live::default(), changed: false };
+        match reader.read() {
+            // An anonymous set that went away between two dumps.
+            Err(NetlinkError::Refused { errno: Errno::ENOENT, .. }) => return Ok(None),
+            result => result?,
+        }
+        Ok((!reader.changed && self.generation()? == genid).then(|| reader.finish()))
+    }
+
+    /// What the set says of a key.
+    fn find(&self, table: &TableId, name: &str, key: Option<&[u8]>) -> Result<Answer, NetlinkError> {
+        const DOING: &str = "an element of a set";
+        let mut answer = Answer::Absent;
+        let asked = self.get(
+            DOING,
+            (msg::GETSETELEM, table.family.number()),
+            |request| {
+                request.text(elem::LIST_TABLE, &table.name);
+                request.text(elem::LIST_SET, name);
+                let list = request.open(elem::LIST_ELEMENTS);
+                let one = request.open(NFTA_LIST_ELEM);
+                match key {
+                    Some(key) => {
+                        let nest = request.open(elem::KEY);
+                        request.bytes(data::VALUE, key);
+                        request.close(&nest);
+                    }
+                    None => request.u32(elem::FLAGS, elem::CATCHALL),
+                }
+                request.close(&one);
+                request.close(&list);
+            },
+            |message| {
+                let fields = Fields::<{ elem::LIST_END }>::read(message.attributes()?)?;
+                answer = elements::found(fields.get(elem::LIST_ELEMENTS)?)?;
+                Some(())
+            },
+        );
+        match (asked, key) {
+            (Ok(()), _) => Ok(answer),
+            (Err(NetlinkError::Refused { errno: Errno::ENOENT, .. }), _) => Ok(Answer::Absent),
+            // A kernel that knows no catch-all.
+            (Err(NetlinkError::Refused { errno: Errno::EINVAL | Errno::EOPNOTSUPP, .. }), None) => Ok(Answer::Absent),
+            (Err(error), _) => Err(error),
+        }
+    }
+}
+
+struct Reader<'a> {
+    socket: &'a Socket,
+    genid: u32,
+    tables: BTreeMap<TableId, Assembler>,
+    live: Live,
+    changed: bool,
+}
+
+impl Reader<'_> {
+    fn read(&mut self) -> Result<(), NetlinkError> {
+        self.dump("the list of tables", msg::GETTABLE, None)?;
+        self.dump("the chains", msg::GETCHAIN, None)?;
+        self.dump("the rules", msg::GETRULE, None)?;
+        self.dump("the sets", msg::GETSET, None)?;
+        let anonymous: Vec<(TableId, String)> = self
+            .tables
+            .iter()
+            .flat_map(|(id, assembler)| assembler.anonymous_sets().into_iter().map(|name| (id.clone(), name)))
+            .collect();
+        anonymous.iter().try_for_each(|set| self.dump("the elements of a set", msg::GETSETELEM, Some(set)))
+    }
+
+    fn dump(&mut self, doing: &'static str, kind: u8, set: Option<&(TableId, String)>) -> Result<(), NetlinkError> {
+        if self.changed {
+            return Ok(());
+        }
+        let Self { socket, genid, tables, live, changed } = self;
+        let family = set.map_or(0, |(table, _)| table.family.number());
+        let end = socket.dump(
+            doing,
+            (kind, family),
+            |request| {
+                if let Some((table, name)) = set {
+                    request.text(elem::LIST_TABLE, &table.name);
+                    request.text(elem::LIST_SET, name);
+                }
+            },
+            |message| {
+                *changed |= message.resource() != Some((*genid & 0xffff) as u16);
+                let id = table_id(message)?;
+                if message.kind.to_le_bytes()[0] == msg::NEWSET && is_empty(message) {
+                    let fields = Fields::<{ uapi::set::END }>::read(message.attributes()?)?;
+                    live.empty.insert((id.clone(), fields.string(uapi::set::NAME)?));
+                }
+                tables.entry(id.clone()).or_insert_with(|| Assembler::new(id)).accept(message)
+            },
+        )?;
+        self.changed |= end == End::Interrupted;
+        Ok(())
+    }
+
+    fn finish(self) -> Live {
+        let tables = self.tables.into_iter().filter_map(|(id, assembler)| Some((id, assembler.finish().0?)));
+        Live { genid: self.genid, ruleset: Ruleset { tables: tables.collect() }, ..self.live }
+    }
+}
+
+/// Whether a set says that nothing is in it, as kernels of late do.
+fn is_empty(message: &Message<'_>) -> bool {
+    let fields = message.attributes().and_then(Fields::<{ uapi::set::COUNT as usize + 1 }>::read);
+    fields.is_some_and(|fields| fields.u32(uapi::set::COUNT) == Some(0))
+}
+
+/// What is in the sets of the kernel: one key is asked for at a time, however many there are.
+#[derive(Debug)]
+pub struct LiveSets<'a> {
+    socket: &'a Socket,
+    live: &'a Live,
+    planned: Option<(&'a TableId, &'a Table)>,
+}
+
+impl<'a> LiveSets<'a> {
+    /// Of the tables that were read. A planned table's own sets are as it lists them, but for those that the packet path
+    /// fills.
+    #[must_use]
+    pub fn new(socket: &'a Socket, live: &'a Live, planned: Option<(&'a TableId, &'a Table)>) -> Self {
+        Self { socket, live, planned }
+    }
+
+    fn is_planned(&self, table: &TableId, set: &Set) -> bool {
+        self.planned.is_some_and(|(id, _)| id == table) && !set.spec.flags.contains(SetFlags::DYNAMIC)
+    }
+}
+
+impl Sets for LiveSets<'_> {
+    fn find(&self, table: &TableId, name: &str, set: &Set, key: &[u8]) -> Answer {
+        if self.is_planned(table, set) {
+            return crate::simulate::JustLoaded.find(table, name, set, key);
+        }
+        let key = Key::from_slice(key);
+        let asked = self.socket.find(table, name, Some(&key)).and_then(|answer| match answer {
+            Answer::Absent => self.socket.find(table, name, None),
+            other => Ok(other),
+        });
+        asked.unwrap_or_else(|error| Answer::Unknown(format!("set {name} can't be asked: {error}").into()))
+    }
+
+    fn is_empty(&self, table: &TableId, name: &str, set: &Set) -> bool {
+        match self.is_planned(table, set) {
+            true => set.elements.is_empty(),
+            false => self.live.empty.contains(&(table.clone(), name.to_owned())),
+        }
+    }
+}

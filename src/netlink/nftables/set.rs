@@ -1,0 +1,133 @@
+//! Sets and maps without their elements.
+
+use super::problem::{Problem, comment_bytes};
+use crate::netlink::wire::attr::{self, Attributes, Fields};
+use crate::netlink::wire::uapi::{data, set, udata};
+use crate::netlink::wire::write::{Writer, put_udata};
+use crate::ruleset::{DYNAMIC_SIZE, KeyType, MapValue, Set, SetFlags, SetSpec};
+
+/// All flags of a set as the kernel has them: those of the specification, and those that follow from its form.
+fn kernel_flags(spec: &SetSpec) -> SetFlags {
+    match spec.value {
+        None => spec.flags,
+        Some(MapValue::Object(_)) => spec.flags.with(SetFlags::OBJECT),
+        Some(_) => spec.flags.with(SetFlags::MAP),
+    }
+}
+
+/// Writes the attributes of `NFT_MSG_NEWSET` that follow the table and the name.
+///
+/// `count` is how many kernel elements an anonymous set gets, which makes the kernel take that much room at once.
+pub fn write(writer: &mut Writer<'_>, spec: &SetSpec, id: u32, anonymous: Option<u32>) -> Result<(), Problem> {
+    if !spec.unknown.is_empty() || spec.flags.contains(SetFlags::CONCAT) {
+        return Err(Problem::Unknown("set".to_owned()));
+    }
+    let flags = kernel_flags(spec);
+    let flags = if anonymous.is_some() { flags.with(SetFlags::ANONYMOUS) } else { flags };
+    writer.u32(set::FLAGS, flags.0);
+    writer.u32(set::KEY_TYPE, spec.key.number);
+    writer.u32(set::KEY_LEN, spec.key.len);
+    match spec.value {
+        None => {}
+        Some(MapValue::Verdict) => writer.u32(set::DATA_TYPE, data::TYPE_VERDICT),
+        Some(MapValue::Data(value)) => {
+            writer.u32(set::DATA_TYPE, value.number);
+            writer.u32(set::DATA_LEN, value.len);
+        }
+        Some(MapValue::Object(kind)) => writer.u32(set::OBJ_TYPE, kind),
+    }
+    writer.u32(set::ID, id);
+    // A set that rules add to gets this size from the first of them, and its hash is not made that large at once: half a
+    // megabyte, which the kernel would clear for each.
+    let declared = spec.size.filter(|&size| !(spec.flags.contains(SetFlags::DYNAMIC) && size == DYNAMIC_SIZE));
+    if let Some(size) = anonymous.or(declared) {
+        let nest = writer.open(set::DESC);
+        writer.u32(set::DESC_SIZE, size);
+        writer.close(&nest);
+    }
+    if let Some(timeout) = spec.timeout_ms {
+        writer.u64(set::TIMEOUT, timeout);
+    }
+    writer.bytes(set::USERDATA, &userdata(spec)?);
+    Ok(())
+}
+
+/// What stock nft reads to print keys and values, and the comment.
+fn userdata(spec: &SetSpec) -> Result<Vec<u8>, Problem> {
+    let order = |kind: KeyType| if kind.is_host_order() { udata::ORDER_HOST } else { udata::ORDER_BIG };
+    let mut bytes = Vec::with_capacity(16);
+    put_udata(&mut bytes, udata::SET_KEY_BYTEORDER, &order(spec.key).to_ne_bytes());
+    match spec.value {
+        Some(MapValue::Verdict) => {
+            put_udata(&mut bytes, udata::SET_DATA_BYTEORDER, &udata::ORDER_NONE.to_ne_bytes());
+        }
+        Some(MapValue::Data(value)) => {
+            put_udata(&mut bytes, udata::SET_DATA_BYTEORDER, &order(value).to_ne_bytes());
+        }
+        Some(MapValue::Object(_)) | None => {}
+    }
+    if let Some(comment) = &spec.comment {
+        put_udata(&mut bytes, udata::SET_COMMENT, &comment_bytes(comment)?);
+    }
+    Ok(bytes)
+}
+
+/// Reads the attributes of a set; `None` when they are malformed.
+///
+/// The flag [`SetFlags::ANONYMOUS`] stays, for the caller to tell such sets by. Attributes newer than
+/// `NFTA_SET_EXPRESSIONS` are passed over: those that kernels have since added (the backend's name, the element count)
+/// describe the set and do not change it.
+pub fn decode(bytes: &[u8]) -> Option<SetSpec> {
+    let fields = Fields::<{ set::END }>::read(bytes)?;
+    let flags = SetFlags(fields.get(set::FLAGS).map_or(Some(0), |_| fields.u32(set::FLAGS))?);
+    let value = if flags.contains(SetFlags::OBJECT) {
+        Some(MapValue::Object(fields.u32(set::OBJ_TYPE)?))
+    } else if flags.contains(SetFlags::MAP) {
+        Some(match fields.u32(set::DATA_TYPE)? {
+            data::TYPE_VERDICT => MapValue::Verdict,
+            number => MapValue::Data(KeyType { number, len: fields.u32(set::DATA_LEN)? }),
+        })
+    } else {
+        None
+    };
+    let mut unknown = Vec::new();
+    for (kind, payload) in Attributes::new(bytes).map_while(Result::ok) {
+        let matters = match kind {
+            set::POLICY => !fields.is_default(set::POLICY, 0),
+            set::GC_INTERVAL => !fields.is_default(set::GC_INTERVAL, 0),
+            set::EXPR | set::EXPRESSIONS => true,
+            _ => false,
+        };
+        if matters {
+            Writer::reopen(&mut unknown, 0).bytes(kind, payload);
+        }
+    }
+    let mut size = None;
+    if let Some(description) = fields.get(set::DESC) {
+        let description = Fields::<{ set::DESC_CONCAT as usize + 1 }>::read(description)?;
+        size = description.u32(set::DESC_SIZE);
+        if let Some(concat) = description.get(set::DESC_CONCAT) {
+            Writer::reopen(&mut unknown, 0).bytes(set::DESC, concat);
+        }
+    }
+    Some(SetSpec {
+        key: KeyType { number: fields.u32(set::KEY_TYPE).unwrap_or_default(), len: fields.u32(set::KEY_LEN)? },
+        value,
+        flags: flags.without(SetFlags::MAP).without(SetFlags::OBJECT),
+        size,
+        timeout_ms: fields.u64(set::TIMEOUT),
+        comment: fields.get(set::USERDATA).and_then(|userdata| attr::comment(userdata, udata::SET_COMMENT)),
+        unknown,
+    })
+}
+
+/// How many elements the kernel counts in a set; `None` where it does not say, as those before 6.16 don't.
+pub fn count(bytes: &[u8]) -> Option<u32> {
+    Fields::<{ set::COUNT as usize + 1 }>::read(bytes)?.u32(set::COUNT)
+}
+
+/// The anonymous set as a rule holds it: without what follows from its being anonymous.
+pub fn anonymous(set: Set) -> Set {
+    let flags = set.spec.flags.without(SetFlags::ANONYMOUS);
+    Set { spec: SetSpec { flags, size: None, comment: None, ..set.spec }, ..set }
+}

@@ -1,0 +1,310 @@
+//! Reading tables from the kernel, in one piece.
+
+use super::decode::{Assembler, table_id};
+use super::handles::Handles;
+use super::socket::{GENERATION, Socket};
+use crate::netlink::wire::attr::Fields;
+use crate::netlink::wire::channel::End;
+use crate::netlink::wire::error::NetlinkError;
+use crate::netlink::wire::uapi::{self, NFTA_GEN_ID, msg};
+use crate::process::progress::{doing, in_thousands};
+use crate::ruleset::{Digest, Elements, Table, TableId};
+use nix::errno::Errno;
+use std::time::{Duration, Instant};
+
+/// How long is read anew when others keep changing the ruleset meanwhile.
+///
+/// An attempt takes a millisecond for most policies. Beside a program that commits once a millisecond a few of a hundred
+/// succeed, so a count would have to be large; who waits for the answer counts seconds.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A table as it was at one generation of the ruleset.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The generation: a batch that carries this number is committed only if nothing has changed since.
+    pub genid: u32,
+    /// The table; `None` where there is none of that name.
+    pub table: Option<Table>,
+    /// The handles of its rules.
+    pub handles: Handles,
+}
+
+/// Who knows the elements of a digest without asking the kernel for them.
+pub trait Known {
+    /// The elements; `None` where they are not known.
+    fn elements(&self, digest: &Digest) -> Option<Elements>;
+}
+
+/// A table knows its own.
+impl Known for Table {
+    fn elements(&self, digest: &Digest) -> Option<Elements> {
+        let name = self.manifest().into_iter().find(|(_, known)| known == digest)?.0;
+        self.sets.get(name).map(|set| set.elements.clone())
+    }
+}
+
+/// The first that knows has the say.
+impl<A: Known + ?Sized, B: Known + ?Sized> Known for (&A, &B) {
+    fn elements(&self, digest: &Digest) -> Option<Elements> {
+        self.0.elements(digest).or_else(|| self.1.elements(digest))
+    }
+}
+
+/// Nobody knows any.
+impl Known for () {
+    fn elements(&self, _: &Digest) -> Option<Elements> {
+        None
+    }
+}
+
+/// How the elements of large sets are read: those of which the table tells a digest.
+///
+/// The kernel begins each part of a dump anew, so that a dump of a million elements takes a minute.
+#[derive(Clone, Copy)]
+pub enum Reading<'a> {
+    /// Their digest is believed where it is known, and where the kernel counts as many elements; else they are dumped.
+    ByDigest(&'a dyn Known),
+    /// The same, but each element is looked up, too.
+    LookedUp(&'a dyn Known),
+}
+
+impl<'a> Reading<'a> {
+    /// With each element looked up, or not.
+    #[must_use]
+    pub fn new(known: &'a dyn Known, deep: bool) -> Self {
+        if deep { Self::LookedUp(known) } else { Self::ByDigest(known) }
+    }
+}
+
+impl std::fmt::Debug for Reading<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::ByDigest(_) => "ByDigest",
+            Self::LookedUp(_) => "LookedUp",
+        })
+    }
+}
+
+impl Socket {
+    /// The number of the current ruleset: it grows with each change of any table.
+    ///
+    /// # Errors
+    ///
+    /// [`NetlinkError::NotPermitted`], [`NetlinkError::NoNfTables`], or what the socket says.
+    pub fn generation(&self) -> Result<u32, NetlinkError> {
+        let mut genid = None;
+        self.get(
+            GENERATION,
+            (msg::GETGEN, 0),
+            |_| {},
+            |message| {
+                let fields = Fields::<{ NFTA_GEN_ID as usize + 1 }>::read(message.attributes()?)?;
+                genid = Some(fields.u32(NFTA_GEN_ID)?);
+                Some(())
+            },
+        )?;
+        genid.ok_or(NetlinkError::Malformed(GENERATION))
+    }
+
+    /// All tables of this network namespace.
+    ///
+    /// # Errors
+    ///
+    /// As [`Socket::snapshot`].
+    pub fn list_tables(&self) -> Result<Vec<TableId>, NetlinkError> {
+        patiently(|| {
+            let Some(genid) = self.settled_generation().map_err(first)? else { return Ok(None) };
+            let mut tables = Vec::new();
+            let read = |message: &crate::netlink::wire::attr::Message<'_>| {
+                tables.push(table_id(message)?);
+                Some(())
+            };
+            let end = self.dump("the list of tables", (msg::GETTABLE, 0), |_| {}, read).map_err(first)?;
+            Ok((end == End::Complete && self.generation()? == genid).then_some(tables))
+        })
+    }
+
+    /// Reads a table with all that it holds, as it was at one moment.
+    ///
+    /// # Errors
+    ///
+    /// [`NetlinkError::Busy`] when the ruleset changed during each attempt of ten seconds.
+    pub fn snapshot(&self, table: &TableId) -> Result<Snapshot, NetlinkError> {
+        self.snapshot_reading(table, Reading::ByDigest(&()))
+    }
+
+    /// The same, with large sets read that way.
+    ///
+    /// # Errors
+    ///
+    /// As [`Socket::snapshot`].
+    pub fn snapshot_reading(&self, table: &TableId, reading: Reading<'_>) -> Result<Snapshot, NetlinkError> {
+        patiently(|| self.try_snapshot(table, reading))
+    }
+
+    /// Reads a table once; `None` when the ruleset changed meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As [`Socket::generation`], and what the kernel says of the table.
+    pub fn try_snapshot(&self, table: &TableId, reading: Reading<'_>) -> Result<Option<Snapshot>, NetlinkError> {
+        let Some(genid) = self.settled_generation()? else { return Ok(None) };
+        let snapshot = self.attempt(table, Some(genid), reading)?;
+        Ok(if self.generation()? == genid { snapshot.map(|snapshot| Snapshot { genid, ..snapshot }) } else { None })
+    }
+
+    /// The same while others may change their tables; the caller knows whether this one was changed meanwhile, and of which
+    /// generation the snapshot is.
+    pub(in crate::netlink) fn read_beside_others(
+        &self,
+        table: &TableId,
+        reading: Reading<'_>,
+    ) -> Result<Option<Snapshot>, NetlinkError> {
+        self.attempt(table, None, reading)
+    }
+
+    /// Reads a table, which must be of that generation if one is given.
+    ///
+    /// The kernel marks a dump of rules that was interrupted, but not one of set elements. So each message must also
+    /// bear the lower half of the generation, and the generation must be the same at the end.
+    fn attempt(
+        &self,
+        id: &TableId,
+        genid: Option<u32>,
+        reading: Reading<'_>,
+    ) -> Result<Option<Snapshot>, NetlinkError> {
+        let mut reader =
+            Reader { socket: self, id, genid, reading, assembler: Assembler::new(id.clone()), changed: false };
+        match reader.table() {
+            Err(NetlinkError::Refused { errno: Errno::ENOENT, .. }) => return Ok(Some(Snapshot::default())),
+            result => result?,
+        }
+        match reader.contents() {
+            // A set, or the table, that went away between two dumps.
+            Err(NetlinkError::Refused { errno: Errno::ENOENT, .. }) => return Ok(None),
+            result => result?,
+        }
+        if reader.changed {
+            return Ok(None);
+        }
+        let (table, handles) = reader.assembler.finish();
+        Ok(Some(Snapshot { genid: 0, table, handles }))
+    }
+}
+
+/// Tries until there is an answer, for as long as [`PATIENCE`] goes.
+pub(in crate::netlink) fn patiently<T>(
+    mut attempt: impl FnMut() -> Result<Option<T>, NetlinkError>,
+) -> Result<T, NetlinkError> {
+    let (begun, mut attempts) = (Instant::now(), 0);
+    while attempts == 0 || begun.elapsed() < PATIENCE {
+        attempts += 1;
+        if let Some(answer) = attempt()? {
+            return Ok(answer);
+        }
+    }
+    Err(NetlinkError::Busy(attempts))
+}
+
+/// Without the right or the subsystem the very first request fails; `EINVAL` there means the latter.
+fn first(error: NetlinkError) -> NetlinkError {
+    match error {
+        NetlinkError::Refused { errno: Errno::EINVAL | Errno::EOPNOTSUPP, .. } => NetlinkError::NoNfTables,
+        other => other,
+    }
+}
+
+struct Reader<'a> {
+    socket: &'a Socket,
+    id: &'a TableId,
+    /// What each message must bear; `None` where others may change their tables meanwhile.
+    genid: Option<u32>,
+    reading: Reading<'a>,
+    assembler: Assembler,
+    changed: bool,
+}
+
+impl Reader<'_> {
+    fn table(&mut self) -> Result<(), NetlinkError> {
+        let Self { socket, id, genid, assembler, changed, .. } = self;
+        socket.get(
+            "the table",
+            (msg::GETTABLE, id.family.number()),
+            |request| request.text(uapi::table::NAME, &id.name),
+            |message| {
+                *changed |= genid.is_some_and(|genid| message.resource() != Some(lower_half(genid)));
+                assembler.accept(message)
+            },
+        )
+    }
+
+    fn contents(&mut self) -> Result<(), NetlinkError> {
+        self.dump("the chains", msg::GETCHAIN, uapi::chain::TABLE, None)?;
+        self.dump("the rules", msg::GETRULE, uapi::rule::TABLE, None)?;
+        self.dump("the sets", msg::GETSET, uapi::set::TABLE, None)?;
+        for set in self.assembler.sets_with_elements() {
+            if self.is_known(&set)? {
+                continue;
+            }
+            let _doing = doing(format!("reading the elements of {set}"));
+            self.dump("the elements of a set", msg::GETSETELEM, uapi::elem::LIST_TABLE, Some(&set))?;
+        }
+        self.dump("the objects", msg::GETOBJ, uapi::object::TABLE, None)?;
+        self.dump("the flowtables", msg::GETFLOWTABLE, uapi::object::TABLE, None)
+    }
+
+    /// Whether the elements of a set are known without a dump of them.
+    fn is_known(&mut self, set: &str) -> Result<bool, NetlinkError> {
+        let (Reading::ByDigest(known) | Reading::LookedUp(known)) = self.reading;
+        let Some(digest) = self.assembler.digest(set).filter(|_| !self.changed) else { return Ok(false) };
+        let known = known.elements(&digest).filter(|elements| elements.len() == digest.count);
+        let Some(elements) = known.filter(|elements| self.assembler.may_hold(set, elements)) else {
+            tracing::warn!(count = digest.count, "reading set {set}, which takes its time");
+            return Ok(false);
+        };
+        let _doing = doing(format!("looking for each of the {} elements of {set}", in_thousands(elements.len())));
+        if matches!(self.reading, Reading::LookedUp(_)) && !self.holds_all(set, &elements)? {
+            tracing::warn!("set {set} does not hold what it was given: reading all of it, which takes its time");
+            return Ok(false);
+        }
+        self.assembler.fill(set, elements);
+        Ok(true)
+    }
+
+    fn holds_all(&self, set: &str, elements: &Elements) -> Result<bool, NetlinkError> {
+        match (self.assembler.spec(set), elements.packed()) {
+            (Some(spec), Some(packed)) => self.socket.holds_all(self.id, (set, spec), packed),
+            _ => Ok(false),
+        }
+    }
+
+    /// Dumps one kind of object; not once more when the ruleset is known to have changed.
+    fn dump(&mut self, doing: &'static str, kind: u8, table: u16, set: Option<&str>) -> Result<(), NetlinkError> {
+        if self.changed {
+            return Ok(());
+        }
+        let Self { socket, id, genid, assembler, changed, .. } = self;
+        let end = socket.dump(
+            doing,
+            (kind, id.family.number()),
+            |request| {
+                request.text(table, &id.name);
+                if let Some(set) = set {
+                    request.text(uapi::elem::LIST_SET, set);
+                }
+            },
+            |message| {
+                *changed |= genid.is_some_and(|genid| message.resource() != Some(lower_half(genid)));
+                assembler.accept(message)
+            },
+        )?;
+        // The kernel counts the rules of this table alone, and finds its place again; chains it counts over all tables.
+        let own = kind == msg::GETRULE && self.genid.is_none();
+        self.changed |= end == End::Interrupted && !own;
+        Ok(())
+    }
+}
+
+fn lower_half(genid: u32) -> u16 {
+    (genid & 0xffff) as u16
+}

@@ -1,0 +1,150 @@
+//! This machine's interfaces and their addresses (rtnetlink).
+
+use super::route::Routing;
+use crate::netlink::wire::attr::{Fields, Message, string};
+use crate::netlink::wire::channel::End;
+use crate::netlink::wire::error::NetlinkError;
+use crate::netlink::wire::uapi::{flag, rt};
+use crate::netlink::wire::write::Writer;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// How often a list is read before it is taken as it comes, when interfaces come and go meanwhile.
+const ATTEMPTS: u32 = 5;
+
+/// An interface of this machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Link {
+    /// Its number.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// What the kernel calls its kind, `bridge` or `macvlan` for two; `None` for hardware and the loopback.
+    pub kind: Option<String>,
+    /// The bridge, bond or their like that it is a port of: what comes in by it is the other's.
+    pub master: Option<String>,
+    /// Its addresses, each with the length of its network's prefix.
+    pub addresses: Vec<(IpAddr, u8)>,
+}
+
+impl Routing {
+    /// All interfaces, as they are numbered.
+    ///
+    /// # Errors
+    ///
+    /// What the socket says.
+    pub fn links(&self) -> Result<Vec<Link>, NetlinkError> {
+        let mut read: BTreeMap<u32, (Link, Option<u32>)> = BTreeMap::new();
+        self.list(
+            "the list of interfaces",
+            |bytes, seq| Writer::message(bytes, rt::GETLINK, flag::DUMP, seq, &[0; rt::LINK_HEAD]).finish(),
+            &mut read,
+            |read, message| {
+                let (link, master) = read_link(message)?;
+                read.insert(link.index, (link, master));
+                Some(())
+            },
+        )?;
+        let mut addresses: Vec<(u32, (IpAddr, u8))> = Vec::new();
+        self.list(
+            "the list of addresses",
+            |bytes, seq| Writer::message(bytes, rt::GETADDR, flag::DUMP, seq, &[0; rt::ADDRESS_HEAD]).finish(),
+            &mut addresses,
+            |addresses, message| {
+                addresses.push(read_address(message)?);
+                Some(())
+            },
+        )?;
+        for (index, address) in addresses {
+            // An interface that came after the list was read has none.
+            read.get_mut(&index).into_iter().for_each(|(link, _)| link.addresses.push(address));
+        }
+        let name_of = |index: u32| read.get(&index).map(|(link, _)| link.name.clone());
+        let named = |(link, master): &(Link, Option<u32>)| Link {
+            master: master.map(|index| name_of(index).unwrap_or_default()),
+            ..link.clone()
+        };
+        Ok(read.values().map(named).collect())
+    }
+
+    /// Reads a list into `into`, anew when it changed meanwhile.
+    pub(in crate::netlink) fn list<T: Default>(
+        &self,
+        doing: &'static str,
+        write: impl Fn(&mut Vec<u8>, u32),
+        into: &mut T,
+        read: impl Fn(&mut T, &Message<'_>) -> Option<()>,
+    ) -> Result<(), NetlinkError> {
+        for _ in 0..ATTEMPTS {
+            *into = T::default();
+            if self.channel().request(doing, true, &write, |message| read(into, message))? == End::Complete {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An interface, and the number of its master.
+pub(in crate::netlink) fn read_link(message: &Message<'_>) -> Option<(Link, Option<u32>)> {
+    if message.kind != rt::NEWLINK {
+        return None;
+    }
+    let index = u32::from_ne_bytes(*message.payload.get(rt::LINK_INDEX..)?.first_chunk()?);
+    let fields = Fields::<{ rt::LINK_DETAILS_END }>::read(message.payload.get(rt::LINK_HEAD..)?)?;
+    let kind = match fields.get(rt::LINKINFO) {
+        Some(info) => Fields::<{ rt::INFO_END }>::read(info)?.get(rt::INFO_KIND).map(string),
+        None => None,
+    };
+    let master = fields.get(rt::MASTER).and_then(|index| index.try_into().ok()).map(u32::from_ne_bytes);
+    Some((Link { index, name: fields.string(rt::IFNAME)?, kind, ..Link::default() }, master))
+}
+
+pub(in crate::netlink) fn read_address(message: &Message<'_>) -> Option<(u32, (IpAddr, u8))> {
+    if message.kind != rt::NEWADDR {
+        return None;
+    }
+    let prefix = *message.payload.get(rt::ADDRESS_PREFIX)?;
+    let index = u32::from_ne_bytes(*message.payload.get(rt::ADDRESS_INDEX..)?.first_chunk()?);
+    let fields = Fields::<{ rt::ADDRESS_END }>::read(message.payload.get(rt::ADDRESS_HEAD..)?)?;
+    // At a point-to-point link the other one is the peer's.
+    let bytes = fields.get(rt::LOCAL).or_else(|| fields.get(rt::ADDRESS))?;
+    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    let address = v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()?;
+    Some((index, (address, prefix)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::netlink::wire::attr::Messages;
+    use proptest::prelude::*;
+
+    #[test]
+    fn an_address_is_this_machines_end_of_the_link() {
+        let mut head = [0; rt::ADDRESS_HEAD];
+        (head[0], head[rt::ADDRESS_PREFIX], head[rt::ADDRESS_INDEX]) = (2, 24, 3);
+        let mut bytes = Vec::new();
+        let mut writer = Writer::message(&mut bytes, rt::NEWADDR, 0, 1, &head);
+        writer.bytes(rt::ADDRESS, &[192, 0, 2, 2]);
+        writer.bytes(rt::LOCAL, &[192, 0, 2, 1]);
+        writer.finish();
+
+        let read: Vec<_> = Messages::new(&bytes).filter_map(|message| read_address(&message)).collect();
+
+        assert_eq!(read, [(u32::from_ne_bytes([3, 0, 0, 0]), ("192.0.2.1".parse().expect("an address"), 24))]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_reader_panic(
+            bytes in prop::collection::vec(any::<u8>(), 0..128), kind in prop_oneof![Just(rt::NEWADDR), Just(rt::NEWLINK)]
+        ) {
+            let mut message = Vec::new();
+            Writer::message(&mut message, kind, 0, 0, &bytes).finish();
+            for message in Messages::new(&message) {
+                let _ = (read_link(&message), read_address(&message));
+            }
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! Routes, interfaces and their addresses (rtnetlink).
+
+pub(super) mod links;
+pub(super) mod route;
+pub(super) mod topology;
+pub(super) mod way;
+
+pub use route::{Route, RouteKind, Routing};

@@ -1,0 +1,266 @@
+//! How this machine reaches an address, asked of the kernel's routing (rtnetlink).
+
+use crate::netlink::wire::attr::{Fields, Message};
+use crate::netlink::wire::channel::Channel;
+use crate::netlink::wire::error::NetlinkError;
+use crate::netlink::wire::uapi::{flag, rt};
+use crate::netlink::wire::write::Writer;
+use nix::errno::Errno;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
+
+/// A socket to the routing of the network namespace that it was opened in. It takes no capability.
+#[derive(Debug)]
+pub struct Routing(Channel);
+
+/// How an address is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// What becomes of packets to it.
+    pub kind: RouteKind,
+    /// The interface that they leave by: `lo`, or the one that has the address, when that is this machine's own. `None`
+    /// where they go nowhere.
+    pub interface: Option<String>,
+}
+
+/// What becomes of packets on a route (`RTN_*`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RouteKind {
+    /// The address is this machine's own.
+    Local,
+    /// They are sent to a neighbour or a gateway.
+    Unicast,
+    /// They are dropped without a word.
+    Blackhole,
+    /// The sender is told that the host can't be reached.
+    Unreachable,
+    /// The sender is told that it may not.
+    Prohibit,
+    /// Any other, by number: 3 is broadcast, 5 multicast.
+    Other(u8),
+}
+
+impl Routing {
+    /// Opens a socket in the network namespace of the calling thread.
+    ///
+    /// # Errors
+    ///
+    /// What the system call says.
+    pub fn open() -> Result<Self, NetlinkError> {
+        Channel::open(mnl::Bus::Route).map(Self)
+    }
+
+    /// The route that a packet of this machine to `address` would take now; `None` where there is none.
+    ///
+    /// Policy routing by mark, source or port is not asked for.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says, other than that the address can't be reached.
+    pub fn route_to(&self, address: IpAddr) -> Result<Option<Route>, NetlinkError> {
+        self.route_with(address, 0)
+    }
+
+    /// The same, with `RTM_F_*` flags.
+    pub(in crate::netlink) fn route_with(&self, address: IpAddr, flags: u32) -> Result<Option<Route>, NetlinkError> {
+        const DOING: &str = "the route to an address";
+        let mut route = None;
+        let write = |bytes: &mut Vec<u8>, seq| match address {
+            IpAddr::V4(address) => write_route(bytes, seq, AF_INET, &address.octets(), flags),
+            IpAddr::V6(address) => write_route(bytes, seq, AF_INET6, &address.octets(), flags),
+        };
+        let asked = self.0.request(DOING, false, write, |message| {
+            route = Some(read_route(message)?);
+            Some(())
+        });
+        let nowhere = |kind| Ok(Some(Route { kind, interface: None }));
+        match asked {
+            Ok(_) => {}
+            Err(NetlinkError::Refused { errno: Errno::ENETUNREACH, .. }) => return Ok(None),
+            Err(NetlinkError::Refused { errno: Errno::EINVAL, .. }) => return nowhere(RouteKind::Blackhole),
+            Err(NetlinkError::Refused { errno: Errno::EHOSTUNREACH, .. }) => return nowhere(RouteKind::Unreachable),
+            Err(NetlinkError::Refused { errno: Errno::EACCES, .. }) => return nowhere(RouteKind::Prohibit),
+            Err(other) => return Err(other),
+        }
+        let (kind, index) = route.ok_or(NetlinkError::Malformed(DOING))?;
+        let interface = index.map(|index| self.interface_name(index)).transpose()?.flatten();
+        Ok(Some(Route { kind, interface }))
+    }
+
+    /// The address that this machine would send from to another; `None` where it has no route there.
+    ///
+    /// # Errors
+    ///
+    /// As [`Routing::route_to`].
+    pub fn source_towards(&self, address: IpAddr) -> Result<Option<IpAddr>, NetlinkError> {
+        let mut source = None;
+        let write = |bytes: &mut Vec<u8>, seq| match address {
+            IpAddr::V4(address) => write_route(bytes, seq, AF_INET, &address.octets(), 0),
+            IpAddr::V6(address) => write_route(bytes, seq, AF_INET6, &address.octets(), 0),
+        };
+        let asked = self.0.request("the route to an address", false, write, |message| {
+            let fields = Fields::<{ rt::ROUTE_END }>::read(message.payload.get(rt::ROUTE_HEAD..)?)?;
+            source = fields.get(rt::PREFSRC).and_then(to_address);
+            Some(())
+        });
+        match asked {
+            Ok(_) => Ok(source),
+            Err(NetlinkError::Refused { .. }) => Ok(None),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// The names of all interfaces.
+    ///
+    /// # Errors
+    ///
+    /// What the socket says.
+    pub fn interfaces(&self) -> Result<BTreeSet<String>, NetlinkError> {
+        let mut names = BTreeSet::new();
+        let write = |bytes: &mut Vec<u8>, seq| write_link(bytes, seq, flag::DUMP, 0);
+        self.0.request("the list of interfaces", true, write, |message| {
+            names.insert(read_link(message)?);
+            Some(())
+        })?;
+        Ok(names)
+    }
+
+    pub(in crate::netlink) fn channel(&self) -> &Channel {
+        &self.0
+    }
+
+    /// The index of an interface; `None` when there is none of that name.
+    pub(in crate::netlink) fn interface_index(&self, name: &str) -> Result<Option<u32>, NetlinkError> {
+        let mut index = None;
+        let write = |bytes: &mut Vec<u8>, seq| {
+            let mut writer = Writer::message(bytes, rt::GETLINK, 0, seq, &[0; rt::LINK_HEAD]);
+            writer.text(rt::IFNAME, name);
+            writer.finish();
+        };
+        let asked = self.0.request("the index of an interface", false, write, |message| {
+            let bytes = message.payload.get(rt::LINK_INDEX..)?.first_chunk().copied()?;
+            index = Some(u32::from_ne_bytes(bytes));
+            Some(())
+        });
+        match asked {
+            Ok(_) => Ok(index),
+            // A name that is longer than any interface's is none.
+            Err(NetlinkError::Refused { errno: Errno::ENODEV | Errno::ERANGE | Errno::EINVAL, .. }) => Ok(None),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// The name of an interface; `None` when it is gone.
+    pub(in crate::netlink) fn interface_name(&self, index: u32) -> Result<Option<String>, NetlinkError> {
+        let mut name = None;
+        let write = |bytes: &mut Vec<u8>, seq| write_link(bytes, seq, 0, index);
+        let asked = self.0.request("the name of an interface", false, write, |message| {
+            name = Some(read_link(message)?);
+            Some(())
+        });
+        match asked {
+            Ok(_) => Ok(name),
+            Err(NetlinkError::Refused { errno: Errno::ENODEV, .. }) => Ok(None),
+            Err(other) => Err(other),
+        }
+    }
+}
+
+/// Writes `RTM_GETROUTE` for one address.
+#[expect(clippy::cast_possible_truncation, reason = "an address has at most 128 bits")]
+fn write_route(bytes: &mut Vec<u8>, seq: u32, family: u8, address: &[u8], flags: u32) {
+    let mut head = [0; rt::ROUTE_HEAD];
+    head[0] = family;
+    head[1] = (address.len() * 8) as u8;
+    head[rt::ROUTE_FLAGS..rt::ROUTE_FLAGS + 4].copy_from_slice(&flags.to_ne_bytes());
+    let mut writer = Writer::message(bytes, rt::GETROUTE, 0, seq, &head);
+    writer.bytes(rt::DST, address);
+    writer.finish();
+}
+
+fn to_address(bytes: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
+}
+
+/// The kind of a route and the index of its interface.
+pub(in crate::netlink) fn read_route(message: &Message<'_>) -> Option<(RouteKind, Option<u32>)> {
+    if message.kind != rt::NEWROUTE {
+        return None;
+    }
+    let fields = Fields::<{ rt::ROUTE_END }>::read(message.payload.get(rt::ROUTE_HEAD..)?)?;
+    let kind = match *message.payload.get(rt::ROUTE_TYPE)? {
+        1 => RouteKind::Unicast,
+        2 => RouteKind::Local,
+        6 => RouteKind::Blackhole,
+        7 => RouteKind::Unreachable,
+        8 => RouteKind::Prohibit,
+        other => RouteKind::Other(other),
+    };
+    let index = fields.get(rt::OIF).map(|index| index.try_into().map(u32::from_ne_bytes)).transpose().ok()?;
+    Some((kind, index))
+}
+
+/// Writes `RTM_GETLINK`, for one interface by its index or for all.
+fn write_link(bytes: &mut Vec<u8>, seq: u32, flags: u16, index: u32) {
+    let mut head = [0; rt::LINK_HEAD];
+    head[rt::LINK_INDEX..rt::LINK_INDEX + 4].copy_from_slice(&index.to_ne_bytes());
+    Writer::message(bytes, rt::GETLINK, flags, seq, &head).finish();
+}
+
+/// The name of an interface.
+pub(in crate::netlink) fn read_link(message: &Message<'_>) -> Option<String> {
+    if message.kind != rt::NEWLINK {
+        return None;
+    }
+    Fields::<{ rt::LINK_END }>::read(message.payload.get(rt::LINK_HEAD..)?)?.string(rt::IFNAME)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::netlink::wire::attr::Messages;
+    use proptest::prelude::*;
+
+    /// What kernel 6.18 said of 192.0.2.9 and 2001:db8::9, which lie behind eth7 with index 3, and of all interfaces.
+    const ANSWERS: &[u8] = include_bytes!("../../../tests/data/routes.bin");
+
+    fn read_all(bytes: &[u8]) -> (Vec<(RouteKind, Option<u32>)>, Vec<String>) {
+        let messages = || Messages::new(bytes);
+        (
+            messages().filter_map(|message| read_route(&message)).collect(),
+            messages().filter_map(|message| read_link(&message)).collect(),
+        )
+    }
+
+    #[test]
+    fn recorded_answers_are_read_whole() {
+        let (routes, links) = read_all(ANSWERS);
+
+        assert_eq!(routes, [(RouteKind::Unicast, Some(3)); 2]);
+        assert_eq!(links, ["lo", "eth8", "eth7"]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_reader_panic(
+            bytes in prop::collection::vec(any::<u8>(), 0..256), kind in prop_oneof![Just(rt::NEWROUTE), Just(rt::NEWLINK)]
+        ) {
+            let mut message = Vec::new();
+            Writer::message(&mut message, kind, 0, 0, &bytes).finish();
+            let _ = (read_all(&bytes), read_all(&message));
+        }
+
+        #[test]
+        fn a_damaged_answer_does_not_make_the_reader_panic(
+            cut in 1..ANSWERS.len(), at in any::<prop::sample::Index>(), byte in any::<u8>()
+        ) {
+            let mut bytes = ANSWERS[..cut].to_vec();
+            bytes[at.index(cut)] = byte;
+            let _ = read_all(&bytes);
+        }
+    }
+}

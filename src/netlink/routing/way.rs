@@ -1,0 +1,182 @@
+//! Where a packet of somebody goes, asked of the kernel's routing: policy routing, reverse path filters and forwarding
+//! have their say in it.
+
+use super::route::{Route, RouteKind, Routing, read_route};
+use crate::netlink::wire::attr::{Fields, Message};
+use crate::netlink::wire::error::NetlinkError;
+use crate::netlink::wire::uapi::rt;
+use crate::netlink::wire::write::Writer;
+use crate::simulate::{Asked, Doubt, Routes, Way};
+use nix::errno::Errno;
+use std::net::IpAddr;
+
+/// `RTN_*` numbers.
+const UNICAST: u32 = 1;
+const LOCAL: u32 = 2;
+const BROADCAST: u32 = 3;
+const ANYCAST: u32 = 4;
+const MULTICAST: u32 = 5;
+const UNREACHABLE: u32 = 7;
+/// `RTM_F_FIB_MATCH`: the route as it is kept, with all its next hops.
+const FIB_MATCH: u32 = 0x2000;
+/// `NETCONFA_IFINDEX_ALL`.
+const ALL: u32 = u32::MAX;
+
+impl Routes for Routing {
+    fn way(&self, asked: &Asked<'_>) -> Result<Way, Doubt> {
+        let incoming = asked.incoming.map(|name| self.index(name)).transpose()?;
+        let mut found = None;
+        let result = self.channel().request(
+            "the route of a packet",
+            false,
+            |bytes, seq| write_asked(bytes, seq, asked, incoming),
+            |message| {
+                found = Some(read_route(message)?);
+                Some(())
+            },
+        );
+        match result {
+            Ok(_) => {}
+            Err(NetlinkError::Refused { errno, .. }) => return self.refused(errno, asked, incoming),
+            Err(error) => return Err(cant(&error)),
+        }
+        match found {
+            Some((RouteKind::Local, _)) => Ok(Way::Local),
+            Some((RouteKind::Unicast, Some(index))) => {
+                if asked.incoming.is_some() && !self.forwards(asked.source, ALL)? {
+                    return Ok(not_forwarded());
+                }
+                let name = self.interface_name(index).map_err(|error| cant(&error))?;
+                name.map(Way::Out).ok_or_else(|| "the interface that the route leaves by is gone".into())
+            }
+            // To all of a network: this machine listens, too.
+            Some((RouteKind::Other(3 | 5), _)) if asked.incoming.is_some() => Ok(Way::Local),
+            Some((kind, _)) => Err(format!("where a route of the kind {kind:?} leads is not known").into()),
+            None => Err("the kernel says nothing of the route".into()),
+        }
+    }
+
+    fn address_type(&self, address: IpAddr) -> Result<u32, Doubt> {
+        if address.is_multicast() {
+            return Ok(MULTICAST);
+        }
+        let route = self.route_to(address).map_err(|error| cant(&error))?;
+        Ok(match (route.map(|route| route.kind), address) {
+            (Some(RouteKind::Local), _) => LOCAL,
+            (Some(RouteKind::Other(3)), _) => BROADCAST,
+            (Some(RouteKind::Other(4)), _) => ANYCAST,
+            // Of IPv4 only the table of this machine's own addresses is asked.
+            (Some(RouteKind::Unicast), _) | (_, IpAddr::V4(_)) => UNICAST,
+            (_, IpAddr::V6(_)) => UNREACHABLE,
+        })
+    }
+
+    fn leads(&self, address: IpAddr) -> Result<Option<String>, Doubt> {
+        match self.route_with(address, FIB_MATCH).map_err(|error| cant(&error))? {
+            Some(Route { kind: RouteKind::Unicast, interface: Some(interface) }) => Ok(Some(interface)),
+            Some(Route { kind: RouteKind::Unicast, interface: None }) => {
+                Err(format!("several routes lead to {address}").into())
+            }
+            Some(_) | None => Ok(None),
+        }
+    }
+
+    fn source_towards(&self, address: IpAddr) -> Result<IpAddr, Doubt> {
+        let found = Self::source_towards(self, address).map_err(|error| cant(&error))?;
+        found.ok_or_else(|| format!("no route leads to {address}").into())
+    }
+
+    fn index(&self, interface: &str) -> Result<u32, Doubt> {
+        let found = self.interface_index(interface).map_err(|error| cant(&error))?;
+        found.ok_or_else(|| format!("there is no interface {interface}").into())
+    }
+}
+
+impl Routing {
+    /// What an error says of a packet's way.
+    fn refused(&self, errno: Errno, asked: &Asked<'_>, incoming: Option<u32>) -> Result<Way, Doubt> {
+        let forwards = match incoming {
+            Some(index) if asked.source.is_ipv4() => self.forwards(asked.source, index)?,
+            Some(_) => self.forwards(asked.source, ALL)?,
+            None => true,
+        };
+        Ok(match errno {
+            _ if !forwards && errno != Errno::EINVAL && errno != Errno::EXDEV => not_forwarded(),
+            Errno::ENETUNREACH => Way::Refused("this machine has no route there".into()),
+            Errno::EHOSTUNREACH => Way::Refused("the route says: unreachable".into()),
+            Errno::EACCES => Way::Refused("the route says: prohibited".into()),
+            Errno::EINVAL if incoming.is_some() => {
+                Way::Lost("no such address comes in by that interface, or the route says: blackhole".into())
+            }
+            Errno::EINVAL => Way::Lost("the route says: blackhole".into()),
+            Errno::EXDEV => Way::Lost("the reverse path filter expects that source on another interface".into()),
+            errno => return Err(format!("the routing says: {}", errno.desc()).into()),
+        })
+    }
+
+    /// Whether what comes in by an interface is forwarded; `ALL` for IPv6, which has one switch.
+    fn forwards(&self, family: IpAddr, index: u32) -> Result<bool, Doubt> {
+        let ipv4 = family.is_ipv4();
+        // Once a route was found, IPv4 has asked its own switch.
+        if ipv4 && index == ALL {
+            return Ok(true);
+        }
+        let mut forwarding = None;
+        let result = self.channel().request(
+            "whether this machine forwards",
+            false,
+            |bytes, seq| {
+                let family = if ipv4 { 2 } else { 10 };
+                let mut writer = Writer::message(bytes, rt::GETNETCONF, 0, seq, &[family, 0, 0, 0]);
+                writer.bytes(rt::NETCONF_IFINDEX, &index.to_ne_bytes());
+                writer.finish();
+            },
+            |message| {
+                forwarding = Some(read_forwarding(message)?);
+                Some(())
+            },
+        );
+        result.map_err(|error| cant(&error))?;
+        forwarding.ok_or_else(|| "the kernel does not say whether it forwards".into())
+    }
+}
+
+fn not_forwarded() -> Way {
+    Way::Lost("this machine does not forward".into())
+}
+
+fn cant(error: &NetlinkError) -> Doubt {
+    format!("the routing can't be asked: {error}").into()
+}
+
+/// Writes `RTM_GETROUTE` for a packet.
+fn write_asked(bytes: &mut Vec<u8>, seq: u32, asked: &Asked<'_>, incoming: Option<u32>) {
+    let octets = |address: IpAddr| match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    };
+    let mut head = [0; rt::ROUTE_HEAD];
+    let (family, bits) = if asked.destination.is_ipv4() { (2, 32) } else { (10, 128) };
+    head[0] = family;
+    head[1] = bits;
+    head[2] = bits;
+    let mut writer = Writer::message(bytes, rt::GETROUTE, 0, seq, &head);
+    writer.bytes(rt::DST, &octets(asked.destination));
+    writer.bytes(rt::SRC, &octets(asked.source));
+    if let Some(index) = incoming {
+        writer.bytes(rt::IIF, &index.to_ne_bytes());
+    }
+    if asked.mark != 0 {
+        writer.bytes(rt::MARK, &asked.mark.to_ne_bytes());
+    }
+    writer.finish();
+}
+
+fn read_forwarding(message: &Message<'_>) -> Option<bool> {
+    if message.kind != rt::NEWNETCONF {
+        return None;
+    }
+    let fields = Fields::<{ rt::NETCONF_END }>::read(message.payload.get(4..)?)?;
+    let value: [u8; 4] = fields.get(rt::NETCONF_FORWARDING)?.try_into().ok()?;
+    Some(u32::from_ne_bytes(value) != 0)
+}

@@ -1,0 +1,307 @@
+//! A netlink socket: requests, dumps and acknowledgements, whichever part of the kernel answers them.
+#![allow(unsafe_code)]
+
+use super::attr::{Message, Messages};
+use super::error::NetlinkError;
+use super::uapi::{control, flag};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout};
+use nix::sys::socket::{setsockopt, sockopt};
+use std::cell::{Cell, RefCell};
+use std::ops::ControlFlow;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// Room for one datagram: the kernel's dumps come in at most 32 KiB.
+const DATAGRAM: usize = 64 * 1024;
+/// Room for unread answers: one acknowledgement of what was sent at once, or an error for each of its messages.
+const RECEIVE_BUFFER: usize = 1024 * 1024;
+/// What a socket has room to send from the start, and a little less: to ask for less would leave it with less.
+const SEND_BUFFER: usize = 128 * 1024;
+/// The kernel answers before the request's system call returns; more is a kernel at fault.
+const PATIENCE_S: u16 = 10;
+/// Requests count from here; the messages of a batch count from 1, so that no answer is taken for another's.
+const FIRST_REQUEST: u32 = 0x8000_0000;
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// All there is was read.
+    Complete,
+    /// What was asked for changed during the dump.
+    Interrupted,
+}
+
+/// A netlink socket of the network namespace that it was opened in.
+///
+/// Its errors are those of any netlink socket: which errno means that a subsystem is absent, its user knows.
+pub(in crate::netlink) struct Channel {
+    inner: mnl::Socket,
+    buffer: RefCell<Vec<u8>>,
+    seq: Cell<u32>,
+    send_buffer: Cell<usize>,
+}
+
+// SAFETY: libmnl's socket is a file descriptor and an address on the heap, without any tie to the thread that made it;
+// it is moved to one other thread and never shared.
+unsafe impl Send for Channel {}
+
+impl std::fmt::Debug for Channel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Channel").field("fd", &self.inner.as_raw_fd()).finish_non_exhaustive()
+    }
+}
+
+impl Channel {
+    /// Opens a socket in the network namespace of the calling thread.
+    pub fn open(bus: mnl::Bus) -> Result<Self, NetlinkError> {
+        let inner =
+            mnl::Socket::new(bus).map_err(|error| NetlinkError::Socket { doing: "open", errno: errno_of(&error) })?;
+        let buffer = RefCell::new(Vec::with_capacity(DATAGRAM));
+        let channel = Self { inner, buffer, seq: Cell::new(FIRST_REQUEST), send_buffer: Cell::new(SEND_BUFFER) };
+        let on = 1;
+        // Kernels before 4.12 don't know these, and say less of errors.
+        let _ = channel.netlink_option(libc::NETLINK_EXT_ACK, on);
+        let _ = channel.netlink_option(libc::NETLINK_CAP_ACK, on);
+        let fd = channel.fd();
+        // Less room loses nothing but the later ones of a great many errors.
+        let _ = setsockopt(&fd, sockopt::RcvBufForce, &RECEIVE_BUFFER)
+            .or_else(|_| setsockopt(&fd, sockopt::RcvBuf, &RECEIVE_BUFFER));
+        Ok(channel)
+    }
+
+    fn netlink_option(&self, option: libc::c_int, value: libc::c_int) -> Result<(), Errno> {
+        // SAFETY: the option's value is the `int` that the pointer leads to, as long as the length says.
+        let set = unsafe {
+            libc::setsockopt(
+                self.inner.as_raw_fd(),
+                libc::SOL_NETLINK,
+                option,
+                (&raw const value).cast(),
+                size_of::<libc::c_int>() as libc::socklen_t,
+            )
+        };
+        Errno::result(set).map(drop)
+    }
+
+    /// Has the kernel tell this socket what happens in a multicast group, by its number.
+    pub fn join(&self, group: libc::c_int) -> Result<(), NetlinkError> {
+        self.netlink_option(libc::NETLINK_ADD_MEMBERSHIP, group)
+            .map_err(|errno| NetlinkError::Socket { doing: "listen", errno })
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: the descriptor is open as long as the socket that is borrowed.
+        unsafe { BorrowedFd::borrow_raw(self.inner.as_raw_fd()) }
+    }
+
+    /// Makes room for sending that many bytes at once.
+    pub fn reserve(&self, bytes: usize) {
+        if bytes > self.send_buffer.get() {
+            let fd = self.fd();
+            // Should neither help, the send says so.
+            let _ =
+                setsockopt(&fd, sockopt::SndBufForce, &bytes).or_else(|_| setsockopt(&fd, sockopt::SndBuf, &bytes));
+            self.send_buffer.set(bytes);
+        }
+    }
+
+    /// Sends all messages in one datagram, and gives how many bytes were sent.
+    pub fn send(&self, bytes: &[u8]) -> Result<usize, Errno> {
+        self.inner.send(bytes).map_err(|error| errno_of(&error))
+    }
+
+    /// The sequence number of the next request.
+    pub fn next_seq(&self) -> u32 {
+        let seq = self.seq.get();
+        self.seq.set(seq.wrapping_add(1) | FIRST_REQUEST);
+        seq
+    }
+
+    /// Sends a request, written by `write` with its sequence number, and hands all that answers it to `read`, which
+    /// gives `None` for what is malformed.
+    ///
+    /// With `dump` the answer is any number of messages and an end, else it is one.
+    pub fn request(
+        &self,
+        doing: &'static str,
+        dump: bool,
+        write: impl FnOnce(&mut Vec<u8>, u32),
+        mut read: impl FnMut(&Message<'_>) -> Option<()>,
+    ) -> Result<End, NetlinkError> {
+        let mut whole = true;
+        let end = self.converse(doing, dump, write, |message| {
+            whole &= read(message).is_some();
+            ControlFlow::Continue(())
+        })?;
+        end.filter(|_| whole).ok_or(NetlinkError::Malformed(doing))
+    }
+
+    /// The same of a dump that `read` may break off, with whether it has seen enough or what is malformed; `None` where it
+    /// has seen enough. The socket is of no use from then on.
+    pub fn some(
+        &self,
+        doing: &'static str,
+        write: impl FnOnce(&mut Vec<u8>, u32),
+        mut read: impl FnMut(&Message<'_>) -> ControlFlow<bool>,
+    ) -> Result<Option<End>, NetlinkError> {
+        let mut enough = true;
+        let end = self.converse(doing, true, write, |message| read(message).map_break(|well| enough = well))?;
+        if enough { Ok(end) } else { Err(NetlinkError::Malformed(doing)) }
+    }
+
+    /// Sends a request and hands all that answers it to `read`; `None` when that broke it off.
+    fn converse(
+        &self,
+        doing: &'static str,
+        dump: bool,
+        write: impl FnOnce(&mut Vec<u8>, u32),
+        mut read: impl FnMut(&Message<'_>) -> ControlFlow<()>,
+    ) -> Result<Option<End>, NetlinkError> {
+        let seq = self.next_seq();
+        let mut bytes = Vec::with_capacity(64);
+        write(&mut bytes, seq);
+        self.send(&bytes).map_err(sending)?;
+
+        let mut buffer = self.buffer.borrow_mut();
+        let mut end = End::Complete;
+        loop {
+            let datagram = match self.receive_now(&mut buffer) {
+                Ok(datagram) => datagram,
+                Err(Errno::EAGAIN) => {
+                    self.wait(doing)?;
+                    continue;
+                }
+                Err(errno) => return Err(NetlinkError::Socket { doing: "receive", errno }),
+            };
+            for message in Messages::new(datagram).filter(|message| message.seq == seq) {
+                if message.flags & flag::DUMP_INTR != 0 {
+                    end = End::Interrupted;
+                }
+                let last = match message.kind {
+                    control::ERROR | control::DONE => match message.errno() {
+                        Some(0) => true,
+                        Some(errno) => return Err(refused(doing, Errno::from_raw(errno))),
+                        None => return Err(NetlinkError::Malformed(doing)),
+                    },
+                    _ => {
+                        if read(&message).is_break() {
+                            return Ok(None);
+                        }
+                        !dump
+                    }
+                };
+                if last {
+                    return Ok(Some(end));
+                }
+            }
+        }
+    }
+
+    /// Reads acknowledgements and errors, and hands each with its errno to `answer`, 0 where it acknowledges.
+    ///
+    /// Unless the matter is `settled` from the start, it waits until `answer` has once said that this one settles it; then it
+    /// takes what else is there. Should the kernel have had more answers than there is room for, it takes those that are
+    /// there and waits for none.
+    pub fn answers(
+        &self,
+        doing: &'static str,
+        mut settled: bool,
+        mut answer: impl FnMut(&Message<'_>, i32) -> bool,
+    ) -> Result<(), NetlinkError> {
+        let mut buffer = self.buffer.borrow_mut();
+        let mut overrun = false;
+        loop {
+            match self.receive_now(&mut buffer) {
+                Ok(datagram) => {
+                    for message in Messages::new(datagram).filter(|message| message.kind == control::ERROR) {
+                        if let Some(errno) = message.errno() {
+                            settled |= answer(&message, errno);
+                        }
+                    }
+                }
+                Err(Errno::EAGAIN) if settled || overrun => return Ok(()),
+                Err(Errno::EAGAIN) => self.wait(doing)?,
+                // Too many errors to queue: the first ones are there.
+                Err(Errno::ENOBUFS) => overrun = true,
+                Err(errno) => return Err(NetlinkError::Socket { doing: "receive", errno }),
+            }
+        }
+    }
+
+    /// Hands each datagram that is there already to `event`, and `None` for those that there was no room for.
+    pub fn events(&self, mut event: impl FnMut(Option<&[u8]>)) -> Result<(), NetlinkError> {
+        let mut buffer = self.buffer.borrow_mut();
+        loop {
+            match self.receive_now(&mut buffer) {
+                Ok(datagram) => event(Some(datagram)),
+                Err(Errno::EAGAIN) => return Ok(()),
+                Err(Errno::ENOBUFS) => event(None),
+                Err(errno) => return Err(NetlinkError::Socket { doing: "receive", errno }),
+            }
+        }
+    }
+
+    /// One datagram, if there is one.
+    fn receive_now<'b>(&self, buffer: &'b mut Vec<u8>) -> Result<&'b [u8], Errno> {
+        buffer.clear();
+        let room = buffer.spare_capacity_mut();
+        let len = loop {
+            // SAFETY: the kernel writes no more bytes than there is room for.
+            let len = unsafe {
+                let flags = libc::MSG_DONTWAIT | libc::MSG_TRUNC;
+                libc::recv(self.inner.as_raw_fd(), room.as_mut_ptr().cast(), room.len(), flags)
+            };
+            match Errno::result(len) {
+                Err(Errno::EINTR) => {}
+                result => break result?.unsigned_abs(),
+            }
+        };
+        if len > room.len() {
+            return Err(Errno::EMSGSIZE);
+        }
+        // SAFETY: so many bytes the kernel has written, and there is room for them.
+        unsafe { buffer.set_len(len) };
+        Ok(buffer)
+    }
+
+    /// Waits for a datagram.
+    fn wait(&self, doing: &'static str) -> Result<(), NetlinkError> {
+        let mut fds = [PollFd::new(self.fd(), PollFlags::POLLIN)];
+        let timeout = PollTimeout::from(PATIENCE_S.saturating_mul(1000));
+        match nix::poll::poll(&mut fds, timeout) {
+            Ok(0) => Err(NetlinkError::NoAnswer { doing, seconds: PATIENCE_S }),
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Err(errno) => Err(NetlinkError::Socket { doing: "poll", errno }),
+        }
+    }
+}
+
+fn errno_of(error: &std::io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or_default())
+}
+
+/// A send that failed.
+pub(in crate::netlink) fn sending(errno: Errno) -> NetlinkError {
+    match errno {
+        Errno::EPERM => NetlinkError::NotPermitted,
+        errno => NetlinkError::Socket { doing: "send", errno },
+    }
+}
+
+/// A request that the kernel did not grant. It checks the capability before all else.
+pub(in crate::netlink) fn refused(doing: &'static str, errno: Errno) -> NetlinkError {
+    match errno {
+        Errno::EPERM => NetlinkError::NotPermitted,
+        errno => NetlinkError::Refused { doing, errno },
+    }
+}
+
+impl NetlinkError {
+    /// `absent` where the errno of the socket's own calls says that nobody is there to answer, else the error itself.
+    pub(in crate::netlink) fn or_absent(self, absent: Self) -> Self {
+        match self {
+            Self::Socket { errno: Errno::ECONNREFUSED | Errno::EPROTONOSUPPORT, .. } => absent,
+            other => other,
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! What groups and services may be called.
+
+/// Whether a group or a service may be called this.
+pub(crate) fn is_name(text: &str) -> bool {
+    text.len() <= 32
+        && text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
+}

@@ -1,0 +1,90 @@
+//! Standard error as the journal reads it: where it is the journal's, each line begins with its priority, so that what
+//! went wrong at boot is an error there and not one message of many.
+
+use nix::sys::stat::fstat;
+use std::io::{self, Write};
+use tracing::{Level, Metadata};
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Standard error, or the journal behind it.
+#[derive(Clone, Copy, Debug)]
+pub struct Stderr {
+    is_journal: bool,
+}
+
+impl Stderr {
+    /// Asks whether systemd has connected it to the journal, as it says in JOURNAL_STREAM.
+    #[must_use]
+    pub fn detect() -> Self {
+        let stream = std::env::var("JOURNAL_STREAM").ok();
+        let own = fstat(io::stderr()).map(|found| format!("{}:{}", found.st_dev, found.st_ino)).ok();
+        Self { is_journal: stream.is_some() && stream == own }
+    }
+
+    /// Where lines of that level go.
+    pub fn at(self, level: Level) -> Lines {
+        Lines { priority: self.is_journal.then(|| priority(level)) }
+    }
+}
+
+impl<'a> MakeWriter<'a> for Stderr {
+    type Writer = Lines;
+
+    fn make_writer(&'a self) -> Lines {
+        self.at(Level::INFO)
+    }
+
+    fn make_writer_for(&'a self, meta: &Metadata<'_>) -> Lines {
+        self.at(*meta.level())
+    }
+}
+
+/// Standard error for lines of one level.
+#[derive(Debug)]
+pub struct Lines {
+    priority: Option<u8>,
+}
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        crate::process::progress::above(|| {
+            let mut stderr = io::stderr().lock();
+            match self.priority {
+                None => stderr.write_all(bytes),
+                Some(priority) => stderr.write_all(&with_priority(priority, bytes)),
+            }
+        })?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+/// syslog(3)'s numbers.
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::ERROR => 3,
+        Level::WARN => 4,
+        Level::INFO => 6,
+        _ => 7,
+    }
+}
+
+fn with_priority(priority: u8, lines: &[u8]) -> Vec<u8> {
+    let prefix = format!("<{priority}>");
+    lines.split_inclusive(|&byte| byte == b'\n').flat_map(|line| [prefix.as_bytes(), line].concat()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_line_begins_with_its_priority() {
+        let lines = with_priority(priority(Level::ERROR), b"loaded a lockdown\n  since\n");
+
+        assert_eq!(String::from_utf8_lossy(&lines), "<3>loaded a lockdown\n<3>  since\n");
+    }
+}

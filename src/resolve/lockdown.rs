@@ -1,0 +1,53 @@
+//! What is loaded at boot when there is neither a policy nor a ruleset to fall back on: everything that comes in is
+//! denied but SSH, so that whoever repairs it can.
+
+use crate::facts::Kernel;
+use crate::net::{Addresses, Ports, Transport};
+use crate::resolve::{Peers, Rate, Resolved, Service};
+use crate::ruleset::LimitUnit;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What comments in the kernel name instead of a policy's file.
+pub const FILE: &str = "lockdown";
+/// The policy of a lockdown that leaves these TCP ports open.
+#[must_use]
+pub fn lockdown(ports: &BTreeSet<u16>) -> Resolved {
+    let ports = ports.iter().map(|&port| Ports { transport: Transport::Tcp, first: port, last: port });
+    let ssh = Service {
+        line: 1,
+        ports: ports.collect(),
+        protocols: BTreeSet::new(),
+        from: Peers { line: Some(1), any: true, ..Peers::default() },
+        except: Peers::default(),
+        to: Addresses::default(),
+        on: BTreeSet::new(),
+        limit: None,
+        log: false,
+        comment: None,
+    };
+    Resolved {
+        file: FILE.to_owned(),
+        log_denied: Some(Rate { count: 10, unit: LimitUnit::Minute, line: None }),
+        services: BTreeMap::from([("ssh".to_owned(), ssh)]),
+        // Nothing is tried where there is nothing to fall back on.
+        kernel: Kernel::OLDEST,
+        ..Resolved::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compile::compile;
+    use crate::render;
+    use crate::ruleset::TableId;
+
+    #[test]
+    fn a_lockdown_opens_ssh_and_nothing_else() {
+        let table = compile(&lockdown(&BTreeSet::from([22, 2222])));
+        let text = render::table(&TableId::palisade(), &table);
+        assert!(text.contains("elements = { 22 : jump service-ssh, 2222 : jump service-ssh }"), "{text}");
+        assert!(text.contains("type filter hook input priority filter - 1; policy drop;"), "{text}");
+        assert_eq!(text.matches("chain service-").count(), 1, "{text}");
+    }
+}

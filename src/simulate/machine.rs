@@ -1,0 +1,69 @@
+//! The virtual machine of one table's rules: what it knows, and what rules and expressions come to on it.
+
+use super::effects::Effects;
+use super::packet::Translation;
+use super::routes::Routes;
+use super::sets::Sets;
+use super::truth::{Doubt, Truth};
+use super::view::View;
+use crate::ruleset::{CtKey, MetaKey, Table, TableId, Verdict};
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+pub(super) const META_MARK: MetaKey = MetaKey::Other(3);
+pub(super) const CT_MARK: CtKey = CtKey::Other(3);
+
+/// What a rule does with a packet.
+pub(crate) enum RuleResult<'a> {
+    /// It does not match.
+    NoMatch,
+    /// It matches, or may.
+    Match {
+        /// Its verdict.
+        end: End<'a>,
+        /// Why it may not match.
+        doubt: Option<Doubt>,
+    },
+}
+
+/// How a rule that matches ends.
+pub(crate) enum End<'a> {
+    /// Goes on with the next rule.
+    Continue,
+    /// A verdict.
+    Verdict(Cow<'a, Verdict>),
+    /// A refusal.
+    Reject,
+    /// Translates the destination, and accepts.
+    Translate(Translation),
+    /// Translates the source, and accepts.
+    TranslateSource,
+    /// Nobody can tell: it may have any verdict, or none.
+    Anything(Doubt),
+}
+
+/// What one expression does.
+pub(super) enum Done<'a> {
+    If(Truth),
+    End(End<'a>, Option<Doubt>),
+}
+
+/// Rules of one table at one place of a packet's way.
+#[derive(Clone, Copy)]
+pub(super) struct Machine<'a, 'v> {
+    pub(super) id: &'a TableId,
+    pub(super) table: &'a Table,
+    pub(super) sets: &'v dyn Sets,
+    pub(super) view: &'v View<'v>,
+    /// The sets that this packet has added itself to.
+    pub(super) changed: &'v RefCell<BTreeSet<(&'a TableId, &'a str)>>,
+    /// What the rules so far have left behind.
+    pub(super) effects: &'v RefCell<Effects>,
+    /// The routing, where translations are followed.
+    pub(super) routes: Option<&'v dyn Routes>,
+}
+
+pub(super) const fn truth(truth: bool) -> Truth {
+    if truth { Truth::True } else { Truth::False }
+}
