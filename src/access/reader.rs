@@ -81,7 +81,7 @@ impl<'a, 't> Reader<'a, 't> {
                     MetaKey::Oifname => (Some(Field::Outgoing), 16),
                     MetaKey::L4proto => (Some(Field::Protocol), 1),
                     MetaKey::Nfproto => (Some(Field::Version), 1),
-                    MetaKey::Other(_) => (None, 4),
+                    _ => (None, 4),
                 };
                 self.store(*dreg, field, len);
             }
@@ -94,7 +94,7 @@ impl<'a, 't> Reader<'a, 't> {
                     CtKey::DstIp6 if original && self.version == Version::V6 => (Some(Field::Destination), 16),
                     // Of the other version: there is none, and the rule does not match.
                     CtKey::DstIp | CtKey::DstIp6 if original => (None, 16),
-                    CtKey::ProtoDst | CtKey::DstIp | CtKey::DstIp6 | CtKey::Other(_) => (Some(Field::Varies), 16),
+                    _ => (Some(Field::Varies), 16),
                 };
                 self.store(*dreg, field, len);
             }
@@ -169,7 +169,7 @@ impl<'a, 't> Reader<'a, 't> {
                     _ => overlaps(0, 4).then_some(Field::Varies),
                 }
             }
-            PayloadBase::Link | PayloadBase::Other(_) => None,
+            PayloadBase::Link | PayloadBase::Inner | PayloadBase::Other(_) => None,
         }
     }
 

@@ -10,11 +10,9 @@ use crate::ruleset::{
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Keys of `ct` that load the source of a tuple, IPv4's or IPv6's among them.
-const CT_SOURCE: [CtKey; 3] = [CtKey::Other(8), CtKey::Other(19), CtKey::Other(21)];
+const CT_SOURCE: [CtKey; 3] = [CtKey::Src, CtKey::SrcIp, CtKey::SrcIp6];
 /// Keys of `ct` that load the destination of a tuple.
-const CT_DESTINATION: [CtKey; 3] = [CtKey::Other(9), CtKey::DstIp, CtKey::DstIp6];
-/// `NFT_META_PROTOCOL`.
-const META_PROTOCOL: MetaKey = MetaKey::Other(1);
+const CT_DESTINATION: [CtKey; 3] = [CtKey::Dst, CtKey::DstIp, CtKey::DstIp6];
 
 /// A table as packets of one IP version meet it, and the sources at which what it does may change.
 pub(super) struct Understood {
@@ -151,7 +149,9 @@ impl Reader<'_> {
 
     fn expr(&mut self, expr: &Expr) -> Reads {
         match expr {
-            Expr::Meta { key: MetaKey::Nfproto | META_PROTOCOL, dreg } => self.store(*dreg, Some(Field::Version), 2),
+            Expr::Meta { key: MetaKey::Nfproto | MetaKey::Protocol, dreg } => {
+                self.store(*dreg, Some(Field::Version), 2)
+            }
             Expr::Meta { dreg, .. } => self.store(*dreg, None, 16),
             Expr::Ct { key, direction, dreg } => return self.ct(*key, *direction, *dreg),
             Expr::Payload { base, offset, len, dreg } => return self.payload(*base, *offset, *len, *dreg),
@@ -207,8 +207,8 @@ impl Reader<'_> {
         let source = CT_SOURCE.contains(&key);
         if source == original && (source || CT_DESTINATION.contains(&key)) {
             let of_six = match key {
-                CtKey::Other(19) | CtKey::DstIp => Some(false),
-                CtKey::Other(21) | CtKey::DstIp6 => Some(true),
+                CtKey::SrcIp | CtKey::DstIp => Some(false),
+                CtKey::SrcIp6 | CtKey::DstIp6 => Some(true),
                 _ => None,
             };
             // Of the other version there is none, and the rule does not match.

@@ -155,7 +155,7 @@ pub(super) fn raw(base: PayloadBase, offset: u32, len: u32) -> Option<String> {
         PayloadBase::Link => "ll",
         PayloadBase::Network => "nh",
         PayloadBase::Transport => "th",
-        PayloadBase::Other(3) => "ih",
+        PayloadBase::Inner => "ih",
         PayloadBase::Other(_) => return None,
     };
     Some(format!("@{base},{},{}", u64::from(offset) * 8, u64::from(len) * 8))
@@ -163,53 +163,53 @@ pub(super) fn raw(base: PayloadBase, offset: u32, len: u32) -> Option<String> {
 
 /// nft's name of a `meta` key, how its bytes are meant, and how many they are.
 pub(super) fn meta(key: MetaKey) -> (String, Kind, u32) {
-    let (name, kind, len) = match key {
-        MetaKey::Iifname => ("iifname", Kind::Ifname, 16),
-        MetaKey::Oifname => ("oifname", Kind::Ifname, 16),
-        MetaKey::Nfproto => ("meta nfproto", Kind::Nfproto, 1),
-        MetaKey::L4proto => ("meta l4proto", Kind::Protocol, 1),
-        MetaKey::Other(0) => ("meta length", Kind::HostNumber, 4),
-        MetaKey::Other(1) => ("meta protocol", Kind::Bytes, 2),
-        MetaKey::Other(2) => ("meta priority", Kind::HostHex, 4),
-        MetaKey::Other(3) => ("meta mark", Kind::HostHex, 4),
-        MetaKey::Other(4) => ("iif", Kind::HostNumber, 4),
-        MetaKey::Other(5) => ("oif", Kind::HostNumber, 4),
-        MetaKey::Other(10) => ("meta skuid", Kind::HostNumber, 4),
-        MetaKey::Other(11) => ("meta skgid", Kind::HostNumber, 4),
-        MetaKey::Other(17) => ("meta ibrname", Kind::Ifname, 16),
-        MetaKey::Other(18) => ("meta obrname", Kind::Ifname, 16),
-        MetaKey::Other(19) => ("meta pkttype", Kind::Number, 1),
-        MetaKey::Other(20) => ("meta cpu", Kind::HostNumber, 4),
-        MetaKey::Other(21) => ("meta iifgroup", Kind::HostNumber, 4),
-        MetaKey::Other(22) => ("meta oifgroup", Kind::HostNumber, 4),
-        MetaKey::Other(number) => return (format!("<unknown meta key {number}>"), Kind::Bytes, 4),
+    let (name, kind) = match key {
+        MetaKey::Iifname => ("iifname", Kind::Ifname),
+        MetaKey::Oifname => ("oifname", Kind::Ifname),
+        MetaKey::Nfproto => ("meta nfproto", Kind::Nfproto),
+        MetaKey::L4proto => ("meta l4proto", Kind::Protocol),
+        MetaKey::Len => ("meta length", Kind::HostNumber),
+        MetaKey::Protocol => ("meta protocol", Kind::Bytes),
+        MetaKey::Priority => ("meta priority", Kind::HostHex),
+        MetaKey::Mark => ("meta mark", Kind::HostHex),
+        MetaKey::Iif => ("iif", Kind::HostNumber),
+        MetaKey::Oif => ("oif", Kind::HostNumber),
+        MetaKey::SkUid => ("meta skuid", Kind::HostNumber),
+        MetaKey::SkGid => ("meta skgid", Kind::HostNumber),
+        MetaKey::BridgeIifname => ("meta ibrname", Kind::Ifname),
+        MetaKey::BridgeOifname => ("meta obrname", Kind::Ifname),
+        MetaKey::PacketType => ("meta pkttype", Kind::Number),
+        MetaKey::Cpu => ("meta cpu", Kind::HostNumber),
+        MetaKey::IifGroup => ("meta iifgroup", Kind::HostNumber),
+        MetaKey::OifGroup => ("meta oifgroup", Kind::HostNumber),
+        other => return (format!("<unknown meta key {}>", other.number()), Kind::Bytes, 4),
     };
-    (name.to_owned(), kind, len)
+    (name.to_owned(), kind, key.width())
 }
 
 /// nft's name of a `ct` key, how its bytes are meant, and how many they are.
 pub(super) fn ct(key: CtKey, direction: Option<Direction>) -> (String, Kind, u32) {
-    let (name, kind, len) = match key {
-        CtKey::State => ("state", Kind::CtState, 4),
-        CtKey::Status => ("status", Kind::CtStatus, 4),
-        CtKey::DstIp => ("ip daddr", Kind::Ipv4, 4),
-        CtKey::DstIp6 => ("ip6 daddr", Kind::Ipv6, 16),
-        CtKey::ProtoDst => ("proto-dst", Kind::Number, 2),
-        CtKey::Other(1) => ("direction", Kind::Number, 1),
-        CtKey::Other(3) => ("mark", Kind::HostHex, 4),
-        CtKey::Other(7) => ("l3proto", Kind::Nfproto, 1),
-        CtKey::Other(10) => ("protocol", Kind::Protocol, 1),
-        CtKey::Other(11) => ("proto-src", Kind::Number, 2),
-        CtKey::Other(19) => ("ip saddr", Kind::Ipv4, 4),
-        CtKey::Other(21) => ("ip6 saddr", Kind::Ipv6, 16),
-        CtKey::Other(number) => return (format!("<unknown ct key {number}>"), Kind::Bytes, 4),
+    let (name, kind) = match key {
+        CtKey::State => ("state", Kind::CtState),
+        CtKey::Status => ("status", Kind::CtStatus),
+        CtKey::DstIp => ("ip daddr", Kind::Ipv4),
+        CtKey::DstIp6 => ("ip6 daddr", Kind::Ipv6),
+        CtKey::ProtoDst => ("proto-dst", Kind::Number),
+        CtKey::Direction => ("direction", Kind::Number),
+        CtKey::Mark => ("mark", Kind::HostHex),
+        CtKey::L3proto => ("l3proto", Kind::Nfproto),
+        CtKey::Protocol => ("protocol", Kind::Protocol),
+        CtKey::ProtoSrc => ("proto-src", Kind::Number),
+        CtKey::SrcIp => ("ip saddr", Kind::Ipv4),
+        CtKey::SrcIp6 => ("ip6 saddr", Kind::Ipv6),
+        other => return (format!("<unknown ct key {}>", other.number()), Kind::Bytes, 4),
     };
     let direction = match direction {
         None => "",
         Some(Direction::Original) => "original ",
         Some(Direction::Reply) => "reply ",
     };
-    (format!("ct {direction}{name}"), kind, len)
+    (format!("ct {direction}{name}"), kind, key.width())
 }
 
 /// What `fib` is asked, as in `fib saddr . iif oif`, and how the answer's bytes are meant.

@@ -14,6 +14,7 @@ mod expr;
 mod fib;
 mod foreign;
 mod intervals;
+mod keys;
 mod manifest;
 mod set;
 pub mod xt;
@@ -21,12 +22,13 @@ pub mod xt;
 pub use canonical::split_origin;
 pub use elements::{Address, Elements, PackedView};
 pub use expr::{
-    Cmp, CtKey, Direction, DynsetOp, Expr, IcmpxCode, Limit, LimitUnit, Log, MetaKey, PayloadBase, Register, Reject,
-    SetRef, Verdict, ct_state,
+    Cmp, Direction, DynsetOp, Expr, IcmpxCode, Limit, LimitUnit, Log, PayloadBase, Register, Reject, SetRef, Verdict,
+    ct_state,
 };
 pub use fib::{FibResult, address_type, fib_flags};
 pub use foreign::{Extension, Foreign, Nat};
 pub use intervals::{AddressRange, Addresses, Intervals};
+pub use keys::{CtKey, MetaKey};
 pub use manifest::{Digest, MANIFEST, is_large};
 pub use set::{DYNAMIC_SIZE, Element, ElementKey, ElementValue, Key, KeyType, MapValue, Set, SetFlags, SetSpec};
 

@@ -9,12 +9,6 @@ use crate::ruleset::xt::{Conntrack, Match, Target};
 use crate::ruleset::{Cmp, CtKey, Extension, Family, Foreign, MetaKey, Nat, Register, ct_state};
 use std::net::IpAddr;
 
-const CT_DIRECTION: CtKey = CtKey::Other(1);
-const CT_PROTOCOL: CtKey = CtKey::Other(10);
-pub(super) const META_MARK: MetaKey = MetaKey::Other(3);
-pub(super) const CT_MARK: CtKey = CtKey::Other(3);
-/// `NFT_CT_ZONE`: another zone is another table of connections.
-const CT_ZONE: CtKey = CtKey::Other(17);
 /// `NF_NAT_RANGE_*` that change nothing where there is one address and one port.
 const NAT_CHOICES: u32 = 0x1 | 0x2 | 0x4 | 0x8 | 0x10;
 /// `NFT_REJECT_TCP_RST`.
@@ -33,7 +27,7 @@ impl<'a> Machine<'a, '_> {
                 registers.store(*dreg, &Bits::known(data));
                 Done::If(Truth::True)
             }
-            Foreign::SetMeta { key: META_MARK, sreg } => {
+            Foreign::SetMeta { key: MetaKey::Mark, sreg } => {
                 self.mark(registers.load(*sreg, 4), certain);
                 Done::If(Truth::True)
             }
@@ -41,12 +35,12 @@ impl<'a> Machine<'a, '_> {
             Foreign::SetMeta { .. } | Foreign::Log { .. } | Foreign::Object { kind: COUNTER, .. } => {
                 Done::If(Truth::True)
             }
-            Foreign::SetCt { key: CT_MARK, sreg, .. } => {
+            Foreign::SetCt { key: CtKey::Mark, sreg, .. } => {
                 let mark = if certain { registers.load(*sreg, 4) } else { Bits::unknown(4) };
                 self.effects.borrow_mut().set_ct_mark(mark);
                 Done::If(Truth::True)
             }
-            Foreign::SetCt { key: CT_ZONE, .. } => anything("connections of another zone are not known"),
+            Foreign::SetCt { key: CtKey::Zone, .. } => anything("connections of another zone are not known"),
             Foreign::SetCt { .. } => Done::If(Truth::True),
             Foreign::Range { inverted, sreg, first, last } => {
                 let value = registers.load(*sreg, first.len());
@@ -256,12 +250,12 @@ fn conntrack(view: &View<'_>, asked: &Conntrack) -> Result<bool, Doubt> {
         return Ok(asked.state.is_some());
     }
     if let Some(reply) = asked.reply
-        && number(view.ct(CT_DIRECTION, None))? != Some(u32::from(reply))
+        && number(view.ct(CtKey::Direction, None))? != Some(u32::from(reply))
     {
         return Ok(false);
     }
     if let Some((protocol, inverted)) = asked.protocol
-        && (number(view.ct(CT_PROTOCOL, None))? == Some(protocol.into())) == inverted
+        && (number(view.ct(CtKey::Protocol, None))? == Some(protocol.into())) == inverted
     {
         return Ok(false);
     }

@@ -2,14 +2,14 @@
 
 use super::bits::{Bits, Registers};
 use super::effects::Effects;
-use super::foreign::{CT_MARK, META_MARK};
 use super::packet::{Interface, Translation, protocol};
 use super::routes::Routes;
 use super::sets::{Answer, Sets, find, has_catch_all, value_len};
 use super::truth::{Doubt, Truth};
 use super::view::{Load, View};
 use crate::ruleset::{
-    DynsetOp, ElementValue, Expr, Limit, MetaKey, Register, Reject, Rule, SetFlags, SetRef, Table, TableId, Verdict,
+    CtKey, DynsetOp, ElementValue, Expr, Limit, MetaKey, Register, Reject, Rule, SetFlags, SetRef, Table, TableId,
+    Verdict,
 };
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -113,7 +113,7 @@ impl<'a> Machine<'a, '_> {
     fn step(&self, expr: &'a Expr, registers: &mut Registers, certain: bool) -> Done<'a> {
         match expr {
             Expr::Meta { key, dreg } => load(self.meta(*key), *dreg, registers),
-            Expr::Ct { key: CT_MARK, dreg, .. } if self.view.is_tracked() => {
+            Expr::Ct { key: CtKey::Mark, dreg, .. } if self.view.is_tracked() => {
                 let mark = self.effects.borrow().ct_mark.clone();
                 load(Load::Value(mark, "`ct` key 3 of the connection is not known".into()), *dreg, registers)
             }
@@ -172,15 +172,13 @@ impl<'a> Machine<'a, '_> {
     }
 
     fn meta(&self, key: MetaKey) -> Load {
-        const IIF: MetaKey = MetaKey::Other(4);
-        const OIF: MetaKey = MetaKey::Other(5);
         let interface = match key {
-            META_MARK => {
+            MetaKey::Mark => {
                 let mark = self.effects.borrow().mark.clone();
                 return Load::Value(mark, "`meta` key 3 of the packet is not known".into());
             }
-            IIF => self.view.incoming(),
-            OIF => self.view.outgoing(),
+            MetaKey::Iif => self.view.incoming(),
+            MetaKey::Oif => self.view.outgoing(),
             _ => return self.view.meta(key),
         };
         match (interface, self.routes) {

@@ -11,20 +11,6 @@ const PRIORITY_CONNTRACK: i32 = -200;
 /// `NF_IP_PRI_NAT_DST`: chains of higher priority see a translated destination.
 const PRIORITY_DNAT: i32 = -100;
 
-/// `NFT_CT_*` keys that no rule of palisade asks for.
-const CT_DIRECTION: u32 = 1;
-const CT_L3PROTOCOL: u32 = 7;
-const CT_SRC: u32 = 8;
-const CT_DST: u32 = 9;
-const CT_PROTOCOL: u32 = 10;
-const CT_PROTO_SRC: u32 = 11;
-const CT_SRC_IP: u32 = 19;
-const CT_SRC_IP6: u32 = 21;
-/// `NFT_META_*` keys that no rule of palisade asks for.
-const META_PROTOCOL: u32 = 1;
-const META_IIF: u32 = 4;
-const META_OIF: u32 = 5;
-
 /// `IPS_*` bits of a connection.
 const SEEN_REPLY: u32 = 0x2;
 const CONFIRMED: u32 = 0x8;
@@ -196,11 +182,11 @@ impl<'a> View<'a> {
             MetaKey::Oifname => return interface(self.outgoing, "the outgoing interface is not known"),
             MetaKey::Nfproto => Bits::known(&[if ipv4 { 2 } else { 10 }]),
             MetaKey::L4proto => Bits::known(&[self.protocol()]),
-            MetaKey::Other(META_PROTOCOL) => Bits::known(if ipv4 { &[0x08, 0x00] } else { &[0x86, 0xdd] }),
-            MetaKey::Other(META_IIF) if *self.incoming == Interface::Absent => Bits::known(&[0; 4]),
-            MetaKey::Other(META_OIF) if *self.outgoing == Interface::Absent => Bits::known(&[0; 4]),
-            MetaKey::Other(number) => {
-                return Load::Unknown(format!("`meta` key {number} of the packet is not known").into());
+            MetaKey::Protocol => Bits::known(if ipv4 { &[0x08, 0x00] } else { &[0x86, 0xdd] }),
+            MetaKey::Iif if *self.incoming == Interface::Absent => Bits::known(&[0; 4]),
+            MetaKey::Oif if *self.outgoing == Interface::Absent => Bits::known(&[0; 4]),
+            key => {
+                return Load::Unknown(format!("`meta` key {} of the packet is not known", key.number()).into());
             }
         };
         Load::Value(value, Doubt::default())
@@ -210,7 +196,7 @@ impl<'a> View<'a> {
         let begin = match base {
             PayloadBase::Network => 0,
             PayloadBase::Transport => self.network_len,
-            PayloadBase::Link | PayloadBase::Other(_) => {
+            PayloadBase::Link | PayloadBase::Inner | PayloadBase::Other(_) => {
                 return Load::Unknown("the packet is known from its network header on".into());
             }
         };
@@ -247,15 +233,15 @@ impl<'a> View<'a> {
         let value = match key {
             CtKey::Status => self.status(),
             CtKey::ProtoDst => tuple.destination_port,
-            CtKey::Other(CT_PROTO_SRC) => tuple.source_port,
-            CtKey::DstIp | CtKey::Other(CT_SRC_IP) if !ipv4 => return Load::Breaks,
-            CtKey::DstIp6 | CtKey::Other(CT_SRC_IP6) if ipv4 => return Load::Breaks,
-            CtKey::DstIp | CtKey::DstIp6 | CtKey::Other(CT_DST) => tuple.destination,
-            CtKey::Other(CT_SRC_IP | CT_SRC_IP6 | CT_SRC) => tuple.source,
-            CtKey::Other(CT_DIRECTION) => Bits::known(&[u8::from(self.packet.state == State::Reply)]),
-            CtKey::Other(CT_L3PROTOCOL) => Bits::known(&[if ipv4 { 2 } else { 10 }]),
-            CtKey::Other(CT_PROTOCOL) => Bits::known(&[self.protocol()]),
-            CtKey::State | CtKey::Other(_) => {
+            CtKey::ProtoSrc => tuple.source_port,
+            CtKey::DstIp | CtKey::SrcIp if !ipv4 => return Load::Breaks,
+            CtKey::DstIp6 | CtKey::SrcIp6 if ipv4 => return Load::Breaks,
+            CtKey::DstIp | CtKey::DstIp6 | CtKey::Dst => tuple.destination,
+            CtKey::SrcIp | CtKey::SrcIp6 | CtKey::Src => tuple.source,
+            CtKey::Direction => Bits::known(&[u8::from(self.packet.state == State::Reply)]),
+            CtKey::L3proto => Bits::known(&[if ipv4 { 2 } else { 10 }]),
+            CtKey::Protocol => Bits::known(&[self.protocol()]),
+            key => {
                 return Load::Unknown(format!("`ct` key {} of the connection is not known", key.number()).into());
             }
         };

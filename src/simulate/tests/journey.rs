@@ -144,11 +144,11 @@ fn a_mark_is_seen_by_later_rules_and_is_in_doubt_after_a_rule_in_doubt() {
     let set = |value: u32| {
         vec![
             Expr::Foreign(Foreign::Immediate { dreg: R, data: value.to_ne_bytes().to_vec() }),
-            Expr::Foreign(Foreign::SetMeta { key: MetaKey::Other(3), sreg: R }),
+            Expr::Foreign(Foreign::SetMeta { key: MetaKey::Mark, sreg: R }),
         ]
     };
     let drop_marked = rule(&[
-        Expr::Meta { key: MetaKey::Other(3), dreg: R },
+        Expr::Meta { key: MetaKey::Mark, dreg: R },
         Expr::Cmp { op: Cmp::Eq, sreg: R, data: 7_u32.to_ne_bytes().to_vec() },
         says(Says::Drop),
     ]);
