@@ -16,6 +16,7 @@ mod foreign;
 mod intervals;
 mod keys;
 mod manifest;
+pub mod registers;
 mod set;
 pub mod xt;
 
