@@ -32,6 +32,7 @@ pub mod keeper;
 pub mod load;
 pub mod loaded;
 pub mod lockdown;
+pub mod net;
 pub mod netlink;
 pub mod owners;
 pub mod policy;

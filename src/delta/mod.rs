@@ -13,9 +13,8 @@ mod model;
 #[cfg(test)]
 mod tests;
 
-use crate::ruleset::{
-    BaseChain, Chain, Element, ElementValue, Elements, Expr, Rule, Set, SetFlags, SetRef, Table, TableId, Verdict,
-};
+use crate::ruleset::graph::{self, Name};
+use crate::ruleset::{BaseChain, Chain, Element, Elements, Expr, Rule, Set, SetFlags, Table, TableId, Verdict};
 use crate::transaction::{Op, Transaction};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -220,25 +219,14 @@ impl<'a> Difference<'a> {
     }
 
     fn names_stale(&self, expr: &Expr) -> bool {
-        match expr {
-            Expr::Lookup { set: SetRef::Named(name), .. } => self.stale_sets.contains(name),
-            Expr::Lookup { set: SetRef::Anonymous(set), .. } => {
-                set.elements.iter().any(|element| self.leads_to_stale(&element))
-            }
-            Expr::Dynset { set, exprs, .. } => {
-                self.stale_sets.contains(set) || exprs.iter().any(|expr| self.names_stale(expr))
-            }
-            Expr::Verdict(verdict) => self.verdict_is_stale(verdict),
-            _ => false,
-        }
+        graph::names(expr).into_iter().any(|name| match name {
+            Name::Chain(chain) => self.stale_chains.contains(chain),
+            Name::Set(set) => self.stale_sets.contains(set),
+        })
     }
 
     fn leads_to_stale(&self, element: &Element) -> bool {
-        matches!(element.value.as_deref(), Some(ElementValue::Verdict(verdict)) if self.verdict_is_stale(verdict))
-    }
-
-    fn verdict_is_stale(&self, verdict: &Verdict) -> bool {
-        matches!(verdict, Verdict::Jump(chain) | Verdict::Goto(chain) if self.stale_chains.contains(chain))
+        element.verdict().and_then(Verdict::target).is_some_and(|chain| self.stale_chains.contains(chain))
     }
 
     fn elements_gone(&self) -> impl Iterator<Item = Op> {

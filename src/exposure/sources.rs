@@ -5,11 +5,12 @@
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
+use crate::ruleset::graph::{Graph, NamedMaps};
 use crate::ruleset::registers::{self, Content, Registers};
 use crate::ruleset::xt::Match;
 use crate::ruleset::{
-    Cmp, CtKey, Direction, ElementValue, Expr, Extension, Family, Foreign, Hook, MetaKey, PayloadBase, Register,
-    Rule, Set, SetRef, Table, TableId, Verdict,
+    Cmp, CtKey, Direction, Expr, Extension, Family, Foreign, Hook, MetaKey, PayloadBase, Register, Rule, SetRef,
+    Table, TableId,
 };
 use std::collections::BTreeSet;
 
@@ -64,37 +65,8 @@ fn reachable(table: &Table, answers: bool) -> BTreeSet<&str> {
             begins(base.hook) && !(base.kind == "nat" && matches!(base.hook, Hook::Postrouting | Hook::Input))
         })
     });
-    let mut found: BTreeSet<&str> = BTreeSet::new();
-    let mut waiting: Vec<&str> = bases.map(|(name, _)| name.as_str()).collect();
-    while let Some(name) = waiting.pop() {
-        if !found.insert(name) {
-            continue;
-        }
-        let rules = table.chains.get(name).into_iter().flat_map(|chain| &chain.rules);
-        for expr in rules.flat_map(|rule| &rule.exprs) {
-            match expr {
-                Expr::Verdict(Verdict::Jump(target) | Verdict::Goto(target)) => waiting.push(target),
-                Expr::Lookup { set: SetRef::Anonymous(set), dreg: Some(Register::Verdict), .. } => {
-                    waiting.extend(targets(set));
-                }
-                // Its elements are not listed: any chain may be among them.
-                Expr::Lookup { set: SetRef::Named(_), dreg: Some(Register::Verdict), .. } => {
-                    waiting.extend(
-                        table.chains.iter().filter(|(_, chain)| chain.base.is_none()).map(|(name, _)| name.as_str()),
-                    );
-                }
-                _ => {}
-            }
-        }
-    }
-    found
-}
-
-fn targets(map: &Set) -> impl Iterator<Item = &str> {
-    map.elements.listed().iter().filter_map(|element| match element.value.as_deref() {
-        Some(ElementValue::Verdict(Verdict::Jump(chain) | Verdict::Goto(chain))) => Some(chain.as_str()),
-        _ => None,
-    })
+    // The elements of named maps are not listed.
+    Graph::new(table, NamedMaps::Unlisted).reachable(bases.map(|(name, _)| name.as_str()))
 }
 
 /// What a register holds of a client.

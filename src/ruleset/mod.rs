@@ -9,10 +9,12 @@
 //! status). Names follow `include/uapi/linux/netfilter/nf_tables.h`.
 
 mod canonical;
+mod dnat;
 mod elements;
 mod expr;
 mod fib;
 mod foreign;
+pub mod graph;
 mod intervals;
 mod keys;
 mod manifest;
@@ -21,6 +23,7 @@ mod set;
 pub mod xt;
 
 pub use canonical::split_origin;
+pub use dnat::{Dnat, dnat};
 pub use elements::{Address, Elements, PackedView};
 pub use expr::{
     Cmp, Direction, DynsetOp, Expr, IcmpxCode, Limit, LimitUnit, Log, PayloadBase, Register, Reject, SetRef, Verdict,
