@@ -5,7 +5,7 @@ use crate::delta::{cost, delta, replacement};
 use crate::netlink::{CommitError, NetlinkError, Reading, Snapshot, Socket, Watch, encode};
 use crate::progress::{doing, in_thousands};
 use crate::render;
-use crate::ruleset::{Table, TableId, split_origin};
+use crate::ruleset::{Provenance, Table, TableFlags, TableId};
 use crate::transaction::{Op, Transaction};
 use std::time::{Duration, Instant};
 
@@ -15,9 +15,6 @@ use std::time::{Duration, Instant};
 /// A program that commits 30,000 times a second is outrun mostly within 20 attempts, seen within 104; one that commits 40
 /// times a second for ever is not, where the policy is that large. An engine that starts its containers ends in time.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// `NFT_TABLE_F_OWNER`: only the socket that made the table may change it.
-const OWNER: u32 = 2;
 
 /// What enforcing did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,7 +135,7 @@ fn enforce_by(
         if transaction.ops.is_empty() {
             return Ok(Enforced { operations, attempts: attempts.made, before: before.unwrap_or(snapshot.table) });
         }
-        if snapshot.table.as_ref().is_some_and(|table| table.flags & OWNER != 0) {
+        if snapshot.table.as_ref().is_some_and(|table| table.flags.contains(TableFlags::OWNER)) {
             return Err(EnforceError::Owned(id.clone()));
         }
         let replaceable = desired.filter(|_| snapshot.table.is_some());
@@ -280,7 +277,7 @@ fn origin(op: &Op) -> Option<String> {
         Op::AddRule { rule, .. } | Op::DeleteRule { rule, .. } => rule.comment.as_ref(),
         Op::DeleteTable | Op::SetPolicy { .. } | Op::DeleteChain { .. } | Op::DeleteSet { .. } => None,
     };
-    split_origin(comment?).map(|(_, origin)| origin.to_owned())
+    Provenance::read(comment?).map(|provenance| provenance.origin.to_string())
 }
 
 fn unverified(id: &TableId, snapshot: &Snapshot, desired: Option<&Table>) -> EnforceError {

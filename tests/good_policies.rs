@@ -1,10 +1,11 @@
 //! What valid policies mean.
 
 use palisade::facts::{Facts, Kernel, ListFile, ProtocolNames, ServiceNames};
+use palisade::net::IfPattern;
 use palisade::policy::{Problem, Problems, Source, Sources, parse, without_byte_order_mark};
 use palisade::resolve::{
-    Action, AddressList, Containers, DefaultLines, Defaults, Group, Interface, Peers, Ports, Rate, Resolved,
-    ReversePath, Service, Transport, resolve,
+    Action, AddressList, Containers, DefaultLines, Defaults, Group, Peers, Ports, Rate, Resolved, ReversePath,
+    Service, Transport, resolve,
 };
 use palisade::ruleset::{AddressRange, Addresses, LimitUnit};
 use std::collections::{BTreeMap, BTreeSet};
@@ -61,8 +62,8 @@ fn ports<const N: usize>(items: [(Transport, u16, u16); N]) -> BTreeSet<Ports> {
     items.into_iter().map(|(transport, first, last)| Ports { transport, first, last }).collect()
 }
 
-fn interface(name: &str, wildcard: bool) -> Interface {
-    Interface { name: name.to_owned(), wildcard }
+fn interface(name: &str, wildcard: bool) -> IfPattern {
+    IfPattern { name: name.to_owned(), wildcard }
 }
 
 fn groups<const N: usize>(names: [(&str, u32); N]) -> BTreeMap<String, u32> {

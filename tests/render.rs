@@ -162,9 +162,9 @@ fn a_transaction_reads_as_nft_commands() {
     let port = vec![Element::single(&[0, 22]).with_verdict(Verdict::Accept)];
     let name = |name: &str| name.to_owned();
     let ops = vec![
-        Op::AddTable { flags: 0, comment: Some(name("palisade")) },
-        Op::AddTable { flags: 1, comment: None },
-        Op::AddTable { flags: 0, comment: None },
+        Op::AddTable { flags: TableFlags::default(), comment: Some(name("palisade")) },
+        Op::AddTable { flags: TableFlags::DORMANT, comment: None },
+        Op::AddTable { flags: TableFlags::default(), comment: None },
         Op::AddChain { name: name("service-ssh"), base: None, comment: None },
         Op::AddChain { name: name("filter-input"), base: Some(base.clone()), comment: Some(name("In")) },
         Op::SetPolicy { name: name("filter-input"), base },

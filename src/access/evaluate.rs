@@ -5,17 +5,15 @@
 
 use super::reading::{ReadRule, Reading};
 use super::region::{Region, Regions};
-use super::value::{SourceTest, Version, sources};
-use crate::ruleset::{Hook, Policy, Table, TableId, Verdict};
-use crate::simulate::{Changed, End, Packet, RuleResult, Seen, Transport, attached_to, run_for_any_source};
+use super::value::{SourceTest, sources};
+use crate::net::Version;
+use crate::ruleset::{Hook, Policy, Table, TableFlags, TableId, Verdict};
+use crate::simulate::{
+    Changed, End, MAX_DEPTH, Packet, RuleResult, Seen, Transport, attached_to, run_for_any_source,
+};
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::rc::Rc;
-
-/// As the simulator has it: no table in which chains call each other deeper is taken by the kernel.
-const MAX_DEPTH: usize = 16;
-/// `NFT_TABLE_F_DORMANT`: the table's chains are attached to no hook.
-const DORMANT: u32 = 1;
 
 /// The sources whose packets may come to each end; a packet that may come to several is in several of these.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -114,7 +112,7 @@ impl<'a> Evaluator<'a> {
 
     fn once(&mut self, regions: &mut Regions, place: usize, packet: &Packet) -> Fate<'a> {
         let mut fate = Fate { allow: Region::ALL, ..Fate::default() };
-        if self.table.flags & DORMANT != 0 {
+        if self.table.flags.contains(TableFlags::DORMANT) {
             return fate;
         }
         for hook in packet.path.hooks() {

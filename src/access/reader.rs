@@ -3,7 +3,9 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 use super::reading::{Asked, ReadRule};
-use super::value::{SourceTest, Test, Version, WITH_PORTS, bounds, is_prefix, names_are_understood, number};
+use super::value::{SourceTest, Test, WITH_PORTS, bounds, names_are_understood, number};
+use crate::net::Version;
+use crate::net::{IfName, header, is_prefix};
 use crate::ruleset::registers::{self, Content, Part, Registers};
 use crate::ruleset::{
     Cmp, CtKey, Direction, ElementKey, Expr, FibResult, Foreign, MetaKey, PayloadBase, Register, Reject, Rule,
@@ -11,7 +13,7 @@ use crate::ruleset::{
 };
 
 /// The name of the loopback as a register has it.
-const LOOPBACK: &[u8] = b"lo\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+const LOOPBACK: &[u8] = IfName::LOOPBACK.bytes();
 
 /// What a register holds, as far as packets of one class may differ in it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -181,13 +183,12 @@ impl<'a, 't> Reader<'a, 't> {
     }
 
     fn of_header(&self, base: PayloadBase, offset: u32, len: u32) -> Option<Field<'a>> {
-        let bytes = u32::try_from(self.version.len()).unwrap_or_default();
-        let overlaps = |begin: u32, size: u32| offset < begin + size && begin < offset.saturating_add(len);
+        let (source, destination) = (self.version.source(), self.version.destination());
         match base {
-            PayloadBase::Network if offset == self.version.source() && len <= bytes => Some(Field::Source(None)),
-            PayloadBase::Network if offset == self.version.destination() && len <= bytes => Some(Field::Destination),
+            PayloadBase::Network if source.begins(offset, len) => Some(Field::Source(None)),
+            PayloadBase::Network if destination.begins(offset, len) => Some(Field::Destination),
             PayloadBase::Network => {
-                let varies = overlaps(self.version.destination(), bytes) || overlaps(self.version.protocol(), 1);
+                let varies = destination.overlaps(offset, len) || self.version.protocol().overlaps(offset, len);
                 varies.then_some(Field::Varies)
             }
             PayloadBase::Transport => match (offset, len) {
@@ -195,7 +196,7 @@ impl<'a, 't> Reader<'a, 't> {
                 (0, 4) => Some(Field::Ports),
                 _ if self.protocol.is_some_and(|number| !WITH_PORTS.contains(&number)) => None,
                 // What stands behind the ports is never known.
-                _ => overlaps(0, 4).then_some(Field::Varies),
+                _ => header::ports::BOTH.overlaps(offset, len).then_some(Field::Varies),
             },
             PayloadBase::Link | PayloadBase::Inner | PayloadBase::Other(_) => None,
         }
@@ -244,7 +245,8 @@ impl<'a, 't> Reader<'a, 't> {
         let whole = len == data.len();
         match field {
             Field::Source(mask) => {
-                let understood = mask.is_none() || matches!(op, Cmp::Eq | Cmp::Neq) && whole && is_prefix(mask);
+                let understood =
+                    mask.is_none() || matches!(op, Cmp::Eq | Cmp::Neq) && whole && mask.is_none_or(is_prefix);
                 if understood {
                     self.read.sources.push(SourceTest::Begins { op, data, mask });
                 }

@@ -4,7 +4,8 @@
 //! A question in a form that is not understood makes its rule one that may do anything.
 
 use super::reader::Reader;
-use super::value::{SourceTest, Test, Version};
+use super::value::{SourceTest, Test};
+use crate::net::Version;
 use crate::ruleset::graph::{Graph, NamedMaps};
 use crate::ruleset::{Expr, Rule, SetRef, Table};
 use std::collections::{BTreeMap, BTreeSet};

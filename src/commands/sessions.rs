@@ -3,9 +3,9 @@
 use crate::facts::{Session, ssh_sessions};
 use crate::guard::{self, Beside, Lockouts};
 use crate::netlink::conntrack::{Conntrack, Layer4, Tuple};
-use crate::netlink::route::{RouteKind, Routing};
+use crate::netlink::route::Routing;
 use crate::netlink::{LiveSets, NetlinkError, Socket};
-use crate::ruleset::{Table, TableId};
+use crate::ruleset::{AddressType, Table, TableId};
 use crate::simulate::protocol;
 use std::net::SocketAddr;
 
@@ -20,7 +20,7 @@ pub(super) fn present() -> Vec<Session> {
         // A session comes in where answers to it go out; one of this machine with itself never leaves it.
         let route = routing.as_ref().and_then(|routing| routing.route_to(session.client).ok().flatten());
         let by = route.and_then(|route| match route.kind {
-            RouteKind::Local => Some("lo".to_owned()),
+            AddressType::Local => Some("lo".to_owned()),
             _ => route.interface,
         });
         session.interface = session.interface.take().or(by);

@@ -2,7 +2,8 @@
 
 use super::Compiler;
 use super::forward::CONTAINERS;
-use super::statement::{Origin, Version, when};
+use super::statement::{Origin, when};
+use crate::net::Version;
 use crate::resolve::{Action, Transport};
 use crate::ruleset::{Rule, Verdict, ct_state};
 use crate::simulate::protocol;

@@ -10,9 +10,10 @@
 //! no longer than the kernel would take the exchange for one that goes on.
 
 use super::Compiler;
-use super::statement::{Origin, Version, when};
+use super::statement::{Origin, when};
+use crate::net::Version;
 use crate::ruleset::{
-    Elements, REVOKED_UDP_V4, REVOKED_UDP_V6, REVOKED_V4, REVOKED_V6, Rule, Set, SetFlags, SetSpec,
+    Elements, KeyType, REVOKED_UDP_V4, REVOKED_UDP_V6, REVOKED_V4, REVOKED_V6, Rule, Set, SetFlags, SetSpec,
 };
 use crate::simulate::protocol;
 
@@ -70,7 +71,7 @@ impl Compiler<'_> {
             let spec = SetSpec {
                 timeout_ms: Some(timeout_ms),
                 comment: Some(self.says(sentence, Origin::BuiltIn)),
-                ..SetSpec::new(version.flow(), SetFlags::DYNAMIC.with(SetFlags::TIMEOUT))
+                ..SetSpec::new(KeyType::whole_flow(version), SetFlags::DYNAMIC.with(SetFlags::TIMEOUT))
             };
             self.set(name, Set { spec, elements: Elements::none() });
         }

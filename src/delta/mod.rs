@@ -14,13 +14,12 @@ mod model;
 mod tests;
 
 use crate::ruleset::graph::{self, Name};
-use crate::ruleset::{BaseChain, Chain, Element, Elements, Expr, Rule, Set, SetFlags, Table, TableId, Verdict};
+use crate::ruleset::{
+    BaseChain, Chain, Element, Elements, Expr, Rule, Set, SetFlags, Table, TableFlags, TableId, Verdict, provenance,
+};
 use crate::transaction::{Op, Transaction};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-
-/// `NFT_TABLE_F_DORMANT`, the one flag that can be changed in place.
-const DORMANT: u32 = 1;
 
 /// The transaction that makes `live` into `desired`; `None` is a table that is not there.
 ///
@@ -94,7 +93,8 @@ fn change(live: &Table, desired: &Table) -> Vec<Op> {
         return Vec::new();
     }
     // Objects and flowtables are none of ours, and only the whole table's deletion takes every kind of them along.
-    let foreign = live.others != desired.others || (live.flags ^ desired.flags) & !DORMANT != 0;
+    let foreign = live.others != desired.others
+        || live.flags.without(TableFlags::DORMANT) != desired.flags.without(TableFlags::DORMANT);
     // A table's comment comes with the table. One without tells that somebody else made it.
     if foreign || is_signed(desired) && !is_signed(live) {
         return replace(desired);
@@ -106,7 +106,7 @@ fn change(live: &Table, desired: &Table) -> Vec<Op> {
 
 /// Whether the table's comment says that palisade made it.
 fn is_signed(table: &Table) -> bool {
-    table.comment.as_deref().is_some_and(|comment| comment.starts_with("palisade: "))
+    table.comment.as_deref().is_some_and(|comment| comment.starts_with(provenance::PREFIX))
 }
 
 /// Two tables, canonical and as they are, and the names in them that can't stay.

@@ -1,7 +1,7 @@
 use super::{Difference, cost, delta, model, replace};
 use crate::ruleset::{
     BaseChain, Chain, DynsetOp, Element, Expr, Hook, KeyType, MapValue, Policy, Register, Rule, Set, SetFlags,
-    SetRef, SetSpec, Table, TableId, Verdict,
+    SetRef, SetSpec, Table, TableFlags, TableId, Verdict,
 };
 use crate::transaction::{Op, Transaction};
 use proptest::prelude::*;
@@ -102,7 +102,7 @@ prop_compose! {
             ((*name).to_owned(), Set { spec, elements: elements.collect() })
         };
         Table {
-            flags,
+            flags: TableFlags(flags),
             comment: None,
             chains: chains.iter().enumerate().map(chain).collect(),
             sets: sets.iter().enumerate().map(set).collect(),

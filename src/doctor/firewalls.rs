@@ -4,7 +4,7 @@ use super::{Facts, Finding, error, some, warning};
 use crate::owners::owner_of;
 use crate::render::{table_command, table_title};
 use crate::ruleset::graph::{self, Graph, NamedMaps};
-use crate::ruleset::{Expr, Family, Foreign, Hook, Policy, Rule, Table, TableId, Verdict};
+use crate::ruleset::{Expr, Family, Foreign, Hook, Policy, Rule, Table, TableFlags, TableId, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Other firewalls that come at boot.
@@ -58,9 +58,8 @@ struct Denier<'r> {
 
 /// Who drops what comes in or passes, in one table.
 fn drops<'r>(id: &'r TableId, table: &'r Table) -> BTreeSet<Denier<'r>> {
-    const DORMANT: u32 = 1;
     let mut found = BTreeSet::new();
-    if *id == TableId::palisade() || table.flags & DORMANT != 0 {
+    if *id == TableId::palisade() || table.flags.contains(TableFlags::DORMANT) {
         return found;
     }
     if !matches!(id.family, Family::Inet | Family::Ip | Family::Ip6) {

@@ -3,9 +3,10 @@
 use super::Facts;
 use crate::net::address;
 use crate::owners::owner_of;
+use crate::ports;
 use crate::resolve::Containers;
 use crate::ruleset::{Chain, Family, Rule, Table, TableId, dnat};
-use crate::simulate::{Asked, Packet, Transport, Verdict, Way, follow, protocol};
+use crate::simulate::{Asked, Packet, Transport, Verdict, Way, follow};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -122,11 +123,7 @@ fn loopback_or_address(family: Family, bytes: &[u8]) -> Option<IpAddr> {
 impl std::fmt::Display for Published {
     /// `9200/tcp`
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let name = match self.protocol {
-            protocol::UDP => "udp",
-            protocol::SCTP => "sctp",
-            _ => "tcp",
-        };
+        let name = ports::Transport::from_number(self.protocol).map_or("tcp", ports::Transport::name);
         write!(f, "{}/{name}", self.port)
     }
 }

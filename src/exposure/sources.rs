@@ -5,6 +5,7 @@
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
+use crate::net::is_prefix;
 use crate::ruleset::graph::{Graph, NamedMaps};
 use crate::ruleset::registers::{self, Content, Registers};
 use crate::ruleset::xt::Match;
@@ -377,10 +378,4 @@ impl<'a> Reader<'a, '_> {
         let last = self.number(last, u8::MAX);
         self.cuts.extend(last.checked_add(1));
     }
-}
-
-/// Whether the bits that are set come first.
-fn is_prefix(mask: &[u8]) -> bool {
-    let bits = mask.iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1));
-    bits.is_sorted_by(|a, b| a >= b)
 }

@@ -129,7 +129,7 @@ fn row_json(row: &Row, listings: &Listings) -> Value {
 }
 
 fn protocol(row: &Row) -> &'static str {
-    let named = Transport::ALL.into_iter().find(|transport| transport.number() == row.protocol);
+    let named = Transport::from_number(row.protocol);
     named.map_or("?", Transport::name)
 }
 

@@ -1,7 +1,7 @@
 //! Where sources are: behind which interface, and which of them rules tell apart by numbers.
 
 use super::Interface;
-use crate::ruleset::address_type::{ANYCAST, LOCAL};
+use crate::ruleset::AddressType;
 use crate::simulate::{Asked, Routes, Way, is_link_local};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::collections::BTreeSet;
@@ -135,7 +135,7 @@ fn candidates(interface: &Interface, six: bool, (first, last): Interval) -> Vec<
 /// Whether the kernel lets such a source in by an interface at all.
 fn may_come(interface: &Interface, all: &[Interface], source: IpAddr, routes: &dyn Routes) -> bool {
     // A machine that routes IPv6 answers to the first address of each of its networks, too.
-    if matches!(routes.address_type(source), Ok(LOCAL | ANYCAST)) {
+    if matches!(routes.address_type(source), Ok(AddressType::Local | AddressType::Anycast)) {
         return false;
     }
     let local = is_link_local(source);

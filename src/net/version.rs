@@ -57,6 +57,15 @@ impl Version {
         }
     }
 
+    /// What the names of sets for it end with.
+    #[must_use]
+    pub const fn suffix(self) -> &'static str {
+        match self {
+            Self::V4 => "v4",
+            Self::V6 => "v6",
+        }
+    }
+
     /// The version of an `NFPROTO_*` or `AF_*` number.
     #[must_use]
     pub const fn from_nfproto(number: u8) -> Option<Self> {
@@ -92,4 +101,11 @@ impl std::fmt::Display for Version {
 pub fn address(bytes: &[u8]) -> Option<IpAddr> {
     let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
     v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
+}
+
+/// Whether a mask keeps a prefix: its ones all stand before its zeros.
+#[must_use]
+pub fn is_prefix(mask: &[u8]) -> bool {
+    let bits = mask.iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1));
+    bits.is_sorted_by(|a, b| a >= b)
 }

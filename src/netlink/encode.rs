@@ -6,7 +6,7 @@ use super::handles::Handles;
 use super::problem::{EncodeError, MAX_EXPRS, Problem, anonymous_name, c_string, check_comment, comment_userdata};
 use super::uapi::{self, flag, msg};
 use super::{expr, set};
-use crate::ruleset::{BaseChain, Expr, Family, Hook, Policy, Rule, Set, SetRef, SetSpec, TableId};
+use crate::ruleset::{BaseChain, Expr, Family, Hook, Policy, Rule, Set, SetRef, SetSpec, TableFlags, TableId};
 use crate::transaction::{Op, Transaction};
 use nftnl::{MsgType, ProtoFamily};
 use std::ffi::CString;
@@ -84,13 +84,13 @@ impl Encoder<'_> {
         }
     }
 
-    fn add_table(&mut self, op: usize, flags: u32, comment: Option<&str>) -> Result<(), Problem> {
+    fn add_table(&mut self, op: usize, flags: TableFlags, comment: Option<&str>) -> Result<(), Problem> {
         let userdata = comment.map(comment_userdata).transpose()?;
         self.batch.nftnl(op, self.table, MsgType::Add);
         self.batch.set_flags(0, flag::CREATE);
-        if flags != 0 {
+        if !flags.is_empty() {
             // nftnl has written `flags 0`; of two attributes with one type the kernel takes the last.
-            self.batch.append(|table| table.u32(uapi::table::FLAGS, flags));
+            self.batch.append(|table| table.u32(uapi::table::FLAGS, flags.0));
         }
         if let Some(userdata) = userdata {
             self.batch.append(|table| table.bytes(uapi::table::USERDATA, &userdata));

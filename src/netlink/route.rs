@@ -5,6 +5,8 @@ use super::channel::Channel;
 use super::error::NetlinkError;
 use super::uapi::{flag, rt};
 use super::write::Writer;
+use crate::net::address as to_address;
+use crate::ruleset::AddressType;
 use nix::errno::Errno;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -20,27 +22,10 @@ pub struct Routing(Channel);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// What becomes of packets to it.
-    pub kind: RouteKind,
+    pub kind: AddressType,
     /// The interface that they leave by: `lo`, or the one that has the address, when that is this machine's own. `None`
     /// where they go nowhere.
     pub interface: Option<String>,
-}
-
-/// What becomes of packets on a route (`RTN_*`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RouteKind {
-    /// The address is this machine's own.
-    Local,
-    /// They are sent to a neighbour or a gateway.
-    Unicast,
-    /// They are dropped without a word.
-    Blackhole,
-    /// The sender is told that the host can't be reached.
-    Unreachable,
-    /// The sender is told that it may not.
-    Prohibit,
-    /// Any other, by number: 3 is broadcast, 5 multicast.
-    Other(u8),
 }
 
 impl Routing {
@@ -80,9 +65,11 @@ impl Routing {
         match asked {
             Ok(_) => {}
             Err(NetlinkError::Refused { errno: Errno::ENETUNREACH, .. }) => return Ok(None),
-            Err(NetlinkError::Refused { errno: Errno::EINVAL, .. }) => return nowhere(RouteKind::Blackhole),
-            Err(NetlinkError::Refused { errno: Errno::EHOSTUNREACH, .. }) => return nowhere(RouteKind::Unreachable),
-            Err(NetlinkError::Refused { errno: Errno::EACCES, .. }) => return nowhere(RouteKind::Prohibit),
+            Err(NetlinkError::Refused { errno: Errno::EINVAL, .. }) => return nowhere(AddressType::Blackhole),
+            Err(NetlinkError::Refused { errno: Errno::EHOSTUNREACH, .. }) => {
+                return nowhere(AddressType::Unreachable);
+            }
+            Err(NetlinkError::Refused { errno: Errno::EACCES, .. }) => return nowhere(AddressType::Prohibit),
             Err(other) => return Err(other),
         }
         let (kind, index) = route.ok_or(NetlinkError::Malformed(DOING))?;
@@ -181,25 +168,13 @@ fn write_route(bytes: &mut Vec<u8>, seq: u32, family: u8, address: &[u8], flags:
     writer.finish();
 }
 
-fn to_address(bytes: &[u8]) -> Option<IpAddr> {
-    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
-    v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
-}
-
 /// The kind of a route and the index of its interface.
-pub(super) fn read_route(message: &Message<'_>) -> Option<(RouteKind, Option<u32>)> {
+pub(super) fn read_route(message: &Message<'_>) -> Option<(AddressType, Option<u32>)> {
     if message.kind != rt::NEWROUTE {
         return None;
     }
     let fields = Fields::<{ rt::ROUTE_END }>::read(message.payload.get(rt::ROUTE_HEAD..)?)?;
-    let kind = match *message.payload.get(rt::ROUTE_TYPE)? {
-        1 => RouteKind::Unicast,
-        2 => RouteKind::Local,
-        6 => RouteKind::Blackhole,
-        7 => RouteKind::Unreachable,
-        8 => RouteKind::Prohibit,
-        other => RouteKind::Other(other),
-    };
+    let kind = AddressType::from_number((*message.payload.get(rt::ROUTE_TYPE)?).into());
     let index = fields.get(rt::OIF).map(|index| index.try_into().map(u32::from_ne_bytes)).transpose().ok()?;
     Some((kind, index))
 }
@@ -228,7 +203,7 @@ mod tests {
     /// What kernel 6.18 said of 192.0.2.9 and 2001:db8::9, which lie behind eth7 with index 3, and of all interfaces.
     const ANSWERS: &[u8] = include_bytes!("../../tests/data/routes.bin");
 
-    fn read_all(bytes: &[u8]) -> (Vec<(RouteKind, Option<u32>)>, Vec<String>) {
+    fn read_all(bytes: &[u8]) -> (Vec<(AddressType, Option<u32>)>, Vec<String>) {
         let messages = || Messages::new(bytes);
         (
             messages().filter_map(|message| read_route(&message)).collect(),
@@ -240,7 +215,7 @@ mod tests {
     fn recorded_answers_are_read_whole() {
         let (routes, links) = read_all(ANSWERS);
 
-        assert_eq!(routes, [(RouteKind::Unicast, Some(3)); 2]);
+        assert_eq!(routes, [(AddressType::Unicast, Some(3)); 2]);
         assert_eq!(links, ["lo", "eth8", "eth7"]);
     }
 

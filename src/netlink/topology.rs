@@ -3,9 +3,10 @@
 use super::attr::{Fields, Message};
 use super::error::NetlinkError;
 use super::links::Link;
-use super::route::{RouteKind, Routing, read_route};
+use super::route::{Routing, read_route};
 use super::uapi::{flag, rt};
 use super::write::Writer;
+use crate::ruleset::AddressType;
 use std::collections::BTreeSet;
 
 /// An interface, and what is behind it.
@@ -73,7 +74,7 @@ impl Routing {
 pub(super) fn read_networks(message: &Message<'_>) -> Option<Vec<(u32, bool)>> {
     let (kind, index) = read_route(message)?;
     let everywhere = *message.payload.get(1)? == 0;
-    if kind != RouteKind::Unicast {
+    if kind != AddressType::Unicast {
         return Some(Vec::new());
     }
     let fields = Fields::<{ rt::ROUTE_DETAILS_END }>::read(message.payload.get(rt::ROUTE_HEAD..)?)?;

@@ -1,6 +1,8 @@
 //! Header fields by where they lie.
 
 use super::value::Kind;
+use crate::net::Version;
+use crate::net::header::{Place, icmp, ipv4, ipv6, ports, tcp};
 use crate::ruleset::{CtKey, Direction, FibResult, MetaKey, PayloadBase, fib_flags};
 
 /// What nft must know of a packet before a header field means anything.
@@ -24,7 +26,7 @@ pub(super) struct Field {
     pub(super) kind: Kind,
 }
 
-const fn field(offset: u32, len: u32, name: &'static str, kind: Kind) -> Field {
+const fn field(Place { offset, len }: Place, name: &'static str, kind: Kind) -> Field {
     Field { offset, len, name, kind }
 }
 
@@ -34,62 +36,79 @@ pub(super) struct Header {
     base: PayloadBase,
     context: Option<Context>,
     /// The address family that nft wants beside a transport protocol that only one has.
-    nfproto: Option<u8>,
+    version: Option<Version>,
     name: &'static str,
     fields: &'static [Field],
 }
 
-const PORTS: &[Field] = &[field(0, 2, "sport", Kind::Number), field(2, 2, "dport", Kind::Number)];
+const PORTS: &[Field] =
+    &[field(ports::SOURCE, "sport", Kind::Number), field(ports::DESTINATION, "dport", Kind::Number)];
 
-const fn network(nfproto: u8, name: &'static str, fields: &'static [Field]) -> Header {
-    Header { base: PayloadBase::Network, context: Some(Context::Nfproto(nfproto)), nfproto: None, name, fields }
+const fn network(version: Version, name: &'static str, fields: &'static [Field]) -> Header {
+    Header {
+        base: PayloadBase::Network,
+        context: Some(Context::Nfproto(version.nfproto())),
+        version: None,
+        name,
+        fields,
+    }
 }
 
-const fn transport(l4proto: u8, nfproto: Option<u8>, name: &'static str, fields: &'static [Field]) -> Header {
-    Header { base: PayloadBase::Transport, context: Some(Context::L4proto(l4proto)), nfproto, name, fields }
+const fn transport(l4proto: u8, version: Option<Version>, name: &'static str, fields: &'static [Field]) -> Header {
+    Header { base: PayloadBase::Transport, context: Some(Context::L4proto(l4proto)), version, name, fields }
 }
 
 const HEADERS: &[Header] = &[
     network(
-        2,
+        Version::V4,
         "ip",
         &[
-            field(2, 2, "length", Kind::Number),
-            field(4, 2, "id", Kind::Number),
-            field(8, 1, "ttl", Kind::Number),
-            field(9, 1, "protocol", Kind::Protocol),
-            field(12, 4, "saddr", Kind::Ipv4),
-            field(16, 4, "daddr", Kind::Ipv4),
+            field(ipv4::LENGTH, "length", Kind::Number),
+            field(ipv4::ID, "id", Kind::Number),
+            field(ipv4::HOP_LIMIT, "ttl", Kind::Number),
+            field(ipv4::PROTOCOL, "protocol", Kind::Protocol),
+            field(ipv4::SOURCE, "saddr", Kind::Ipv4),
+            field(ipv4::DESTINATION, "daddr", Kind::Ipv4),
         ],
     ),
     network(
-        10,
+        Version::V6,
         "ip6",
         &[
-            field(4, 2, "length", Kind::Number),
-            field(6, 1, "nexthdr", Kind::Protocol),
-            field(7, 1, "hoplimit", Kind::Number),
-            field(8, 16, "saddr", Kind::Ipv6),
-            field(24, 16, "daddr", Kind::Ipv6),
+            field(ipv6::LENGTH, "length", Kind::Number),
+            field(ipv6::PROTOCOL, "nexthdr", Kind::Protocol),
+            field(ipv6::HOP_LIMIT, "hoplimit", Kind::Number),
+            field(ipv6::SOURCE, "saddr", Kind::Ipv6),
+            field(ipv6::DESTINATION, "daddr", Kind::Ipv6),
         ],
     ),
-    transport(1, Some(2), "icmp", &[field(0, 1, "type", Kind::IcmpType), field(1, 1, "code", Kind::Number)]),
-    transport(58, Some(10), "icmpv6", &[field(0, 1, "type", Kind::Icmpv6Type), field(1, 1, "code", Kind::Number)]),
+    transport(
+        1,
+        Some(Version::V4),
+        "icmp",
+        &[field(icmp::TYPE, "type", Kind::IcmpType), field(icmp::CODE, "code", Kind::Number)],
+    ),
+    transport(
+        58,
+        Some(Version::V6),
+        "icmpv6",
+        &[field(icmp::TYPE, "type", Kind::Icmpv6Type), field(icmp::CODE, "code", Kind::Number)],
+    ),
     transport(
         6,
         None,
         "tcp",
         &[
-            field(0, 2, "sport", Kind::Number),
-            field(2, 2, "dport", Kind::Number),
-            field(13, 1, "flags", Kind::TcpFlags),
+            field(ports::SOURCE, "sport", Kind::Number),
+            field(ports::DESTINATION, "dport", Kind::Number),
+            field(tcp::FLAGS, "flags", Kind::TcpFlags),
         ],
     ),
     transport(17, None, "udp", PORTS),
     transport(33, None, "dccp", PORTS),
     transport(132, None, "sctp", PORTS),
     transport(136, None, "udplite", PORTS),
-    Header { base: PayloadBase::Transport, context: None, nfproto: None, name: "th", fields: PORTS },
+    Header { base: PayloadBase::Transport, context: None, version: None, name: "th", fields: PORTS },
 ];
 
 impl Header {
@@ -106,8 +125,8 @@ impl Header {
         if known.contains(&context) {
             return Vec::new();
         }
-        self.nfproto
-            .map(Context::Nfproto)
+        self.version
+            .map(|version| Context::Nfproto(version.nfproto()))
             .filter(|nfproto| !known.contains(nfproto))
             .into_iter()
             .chain([context])

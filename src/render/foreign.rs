@@ -2,23 +2,12 @@
 
 use super::text::quoted;
 use super::value::Kind;
-use crate::ruleset::Extension;
 use crate::ruleset::xt::{Conntrack, Match, Range, Target};
+use crate::ruleset::{AddressType, Extension};
 
-/// Bits of `1 << RTN_*`, and nft's names for them.
-const ADDRESS_TYPES: [&str; 9] =
-    ["unspec", "unicast", "local", "broadcast", "anycast", "multicast", "blackhole", "unreachable", "prohibit"];
 /// `XT_CONNTRACK_STATE_*`.
 const STATES: [(u16, &str); 7] =
     [(1, "invalid"), (2, "established"), (4, "related"), (8, "new"), (64, "snat"), (128, "dnat"), (256, "untracked")];
-
-/// nft's name of an address type by its `RTN_*` number.
-pub(super) fn address_type(number: u32) -> String {
-    usize::try_from(number)
-        .ok()
-        .and_then(|number| ADDRESS_TYPES.get(number))
-        .map_or_else(|| number.to_string(), |name| (*name).to_owned())
-}
 
 /// A match of iptables.
 pub(super) fn matches(extension: &Extension) -> String {
@@ -202,8 +191,10 @@ fn span(first: u16, last: u16) -> String {
     if first == last { first.to_string() } else { format!("{first}-{last}") }
 }
 
+/// nft's names of the bits of `1 << RTN_*`.
 fn bits(mask: u16) -> String {
-    let names: Vec<String> = (0..16).filter(|bit| mask & (1 << bit) != 0).map(address_type).collect();
+    let names = (0..16).filter(|bit| mask & (1 << bit) != 0);
+    let names: Vec<String> = names.map(|number| AddressType::from_number(number).to_string()).collect();
     names.join(",")
 }
 

@@ -1,6 +1,6 @@
 //! The bytes of a register as the text that nft writes for them.
 
-use crate::ruleset::{KeyType, LimitUnit};
+use crate::ruleset::{AddressType, KeyType, LimitUnit};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// How the bytes of a key or of compared data are meant.
@@ -154,7 +154,7 @@ impl Kind {
             Self::Ifname => Some(ifname(bytes)),
             Self::Number => (bytes.len() <= 8).then(|| big_endian(bytes).to_string()),
             Self::HostNumber => host_word(bytes).map(|word| word.to_string()),
-            Self::AddressType => host_word(bytes).map(super::foreign::address_type),
+            Self::AddressType => host_word(bytes).map(|word| AddressType::from_number(word).to_string()),
             Self::Presence => match bytes {
                 [0] | [0, 0, 0, 0] => Some("missing".to_owned()),
                 [1] | [1, 0, 0, 0] => Some("exists".to_owned()),

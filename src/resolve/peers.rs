@@ -1,7 +1,8 @@
 //! Who may be where: groups, files and the lists that name them.
 
-use super::{Fault, Group, Interface, Line, Peers, address, values};
+use super::{Fault, Group, Line, Peers, address, values};
 use crate::facts::Facts;
+use crate::net::IfPattern;
 use crate::policy::{self, Diagnostic, Given, List, Peer, Policy, Span, Text, list, nearest, quote};
 use crate::ruleset::{AddressRange, Addresses};
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,14 +44,14 @@ struct Members<'a> {
     groups: Vec<Text>,
     ranges: Vec<AddressRange>,
     files: Vec<&'a Addresses>,
-    interfaces: BTreeSet<Interface>,
+    interfaces: BTreeSet<IfPattern>,
 }
 
 /// Resolves peers, and remembers which groups were named.
 pub(super) struct Resolver<'a> {
     facts: &'a Facts,
     /// What the built-in group `containers` is.
-    containers: BTreeSet<Interface>,
+    containers: BTreeSet<IfPattern>,
     /// The groups of the policy, those with illegal names included: using them is no second mistake.
     groups: BTreeMap<&'a str, (Span, Members<'a>)>,
     /// The files whose problems were reported.
@@ -65,7 +66,7 @@ impl<'a> Resolver<'a> {
     pub(super) fn new(
         policy: &'a Policy,
         facts: &'a Facts,
-        containers: &BTreeSet<Interface>,
+        containers: &BTreeSet<IfPattern>,
         problems: &mut Vec<Diagnostic>,
     ) -> Self {
         let mut resolver = Self {
@@ -359,7 +360,7 @@ pub(super) fn interfaces(
     list: &policy::List<Peer>,
     key: &str,
     problems: &mut Vec<Diagnostic>,
-) -> BTreeSet<Interface> {
+) -> BTreeSet<IfPattern> {
     let mut interfaces = BTreeSet::new();
     for peer in &list.items {
         let outcome = match peer {

@@ -156,7 +156,9 @@ impl<'a> Reader<'a> {
         match *field {
             Field::Meta(MetaKey::L4proto) => Some(Named::Protocol),
             Field::Ct(CtKey::ProtoDst, _) => Some(Named::Port),
-            Field::Payload { base: PayloadBase::Transport, offset: 2, len: 2 } => Some(Named::Port),
+            Field::Payload { base: PayloadBase::Transport, offset, len } => {
+                (header::ports::DESTINATION == header::Place { offset, len }).then_some(Named::Port)
+            }
             Field::Payload { base: PayloadBase::Network, offset, len } => self.of_header(offset, len),
             Field::Meta(_) | Field::Ct(..) | Field::Payload { .. } | Field::Fib(..) => None,
         }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// `NFT_JUMP_STACK_SIZE`: the kernel takes no table in which chains call each other deeper, jumps and gotos counted.
-const MAX_DEPTH: usize = 16;
+pub(crate) const MAX_DEPTH: usize = 16;
 /// How many steps are told. Chains that call the same chain twice, and this one another twice, and so on, make more than
 /// anybody reads.
 const MAX_STEPS: usize = 10_000;

@@ -90,7 +90,7 @@ impl<'a> Machine<'a, '_> {
         };
         let address = match address {
             None => Some(None),
-            Some(bits) => bits.bytes().and_then(to_address).map(Some),
+            Some(bits) => bits.bytes().and_then(crate::net::address).map(Some),
         };
         let port = match port {
             None => Some(None),
@@ -214,7 +214,7 @@ impl<'a> Machine<'a, '_> {
                 return Err("what an address is to this machine is not known".into());
             };
             let kind = routes.address_type(address)?;
-            let is_one = mask.checked_shr(kind).unwrap_or_default() & 1 == 1;
+            let is_one = mask.checked_shr(kind.number()).unwrap_or_default() & 1 == 1;
             if is_one == inverted {
                 return Ok(false);
             }
@@ -288,11 +288,6 @@ fn number(load: Load) -> Result<Option<u32>, Doubt> {
             _ => Err(why),
         },
     }
-}
-
-fn to_address(bytes: &[u8]) -> Option<IpAddr> {
-    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
-    v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
 }
 
 /// False where one is, else in doubt where one is.

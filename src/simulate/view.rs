@@ -3,6 +3,7 @@
 use super::bits::Bits;
 use super::packet::{Interface, Packet, Path, State, Transport, protocol};
 use super::truth::Doubt;
+use crate::net::IfName;
 use crate::ruleset::{CtKey, Direction, Hook, MetaKey, PayloadBase, ct_state};
 use std::net::IpAddr;
 
@@ -304,17 +305,12 @@ impl Tuple {
 }
 
 fn interface(interface: &Interface, why: &'static str) -> Load {
-    let mut name = [0; 16];
-    match interface {
-        Interface::Absent => {}
-        Interface::Unknown => return Load::Value(Bits::unknown(name.len()), why.into()),
-        Interface::Named(interface) => {
-            for (to, from) in name.iter_mut().zip(interface.bytes()) {
-                *to = from;
-            }
-        }
-    }
-    Load::Value(Bits::known(&name), Doubt::default())
+    let name = match interface {
+        Interface::Absent => IfName::default(),
+        Interface::Unknown => return Load::Value(Bits::unknown(16), why.into()),
+        Interface::Named(interface) => IfName::new(interface),
+    };
+    Load::Value(Bits::known(name.bytes()), Doubt::default())
 }
 
 fn destination(packet: &Packet, translated: bool) -> IpAddr {

@@ -299,7 +299,7 @@ fn table_of(rules: Vec<Rule>, target: Chain, sets: BTreeMap<String, Set>) -> Tab
         ("target", target),
     ];
     Table {
-        flags: 0,
+        flags: TableFlags::default(),
         comment: Some("all that palisade can say".to_owned()),
         chains: chains.into_iter().map(|(name, chain)| (name.to_owned(), chain)).collect(),
         sets,

@@ -2,7 +2,7 @@
 
 use super::namespace::Namespace;
 use palisade::netlink::{CommitError, Handles, Socket, encode};
-use palisade::ruleset::{Element, ElementKey, Family, KeyType, SetFlags, SetSpec, TableId};
+use palisade::ruleset::{Element, ElementKey, Family, KeyType, SetFlags, SetSpec, TableFlags, TableId};
 use palisade::transaction::{Op, Transaction};
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -31,7 +31,7 @@ impl Writer {
         let writer =
             Self { socket: Socket::open().expect("a socket"), table: writer(), set: "numbers", spec: numbers() };
         let ops = vec![
-            Op::AddTable { flags: 0, comment: None },
+            Op::AddTable { flags: TableFlags::default(), comment: None },
             Op::AddSet { name: writer.set.to_owned(), spec: numbers() },
         ];
         writer.commit(ops).expect("a table of its own");

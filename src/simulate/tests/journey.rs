@@ -1,7 +1,7 @@
 //! Packets that rules translate and routes lead.
 
 use super::*;
-use crate::ruleset::{Extension, FibResult, Foreign, Nat, fib_flags};
+use crate::ruleset::{AddressType, Extension, FibResult, Foreign, Nat, fib_flags};
 
 /// eth0 to the world, docker0 to 172.17.0.0/16, and 203.0.113.1 this machine's own.
 struct Table;
@@ -17,8 +17,8 @@ impl Routes for Table {
         }
     }
 
-    fn address_type(&self, address: IpAddr) -> Result<u32, Doubt> {
-        Ok(if address == ip("203.0.113.1") { 2 } else { 1 })
+    fn address_type(&self, address: IpAddr) -> Result<AddressType, Doubt> {
+        Ok(if address == ip("203.0.113.1") { AddressType::Local } else { AddressType::Unicast })
     }
 
     fn index(&self, interface: &str) -> Result<u32, Doubt> {
