@@ -5,7 +5,7 @@
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
-use crate::net::is_prefix;
+use crate::net::{Version, header, is_prefix};
 use crate::ruleset::graph::{Graph, NamedMaps};
 use crate::ruleset::registers::{self, Content, Registers};
 use crate::ruleset::xt::Match;
@@ -25,10 +25,14 @@ pub(super) struct Understood {
 }
 
 /// Reads a table for packets of one version.
-pub(super) fn understand(id: &TableId, table: &Table, six: bool) -> Understood {
+pub(super) fn understand(id: &TableId, table: &Table, version: Version) -> Understood {
     let (asked, answered) = (reachable(table, false), reachable(table, true));
     let mut understood = Understood { table: table.clone(), cuts: BTreeSet::new(), ports: BTreeSet::new() };
-    if id.family == if six { Family::Ip } else { Family::Ip6 } {
+    let of_another = match version {
+        Version::V4 => Family::Ip6,
+        Version::V6 => Family::Ip,
+    };
+    if id.family == of_another {
         return understood;
     }
     for (name, chain) in &table.chains {
@@ -38,7 +42,7 @@ pub(super) fn understand(id: &TableId, table: &Table, six: bool) -> Understood {
         }
         let read = |rule| {
             Reader {
-                six,
+                version,
                 answers: answered.contains(name.as_str()),
                 registers: Registers::new(&table.sets),
                 cuts: &mut understood.cuts,
@@ -84,7 +88,7 @@ enum Field<'a> {
 }
 
 struct Reader<'a, 'r> {
-    six: bool,
+    version: Version,
     /// Whether answers come here, whose destination is the client.
     answers: bool,
     registers: Registers<'a>,
@@ -207,7 +211,7 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn len(&self) -> usize {
-        if self.six { 16 } else { 4 }
+        self.version.address_len()
     }
 
     /// What a field is to a client; `None` where it is the same for all clients.
@@ -226,20 +230,22 @@ impl<'a> Reader<'a, '_> {
             Some(Direction::Original) | None => [CtKey::Src, CtKey::SrcIp, CtKey::SrcIp6],
         };
         // Of the other version there is none, and the rule does not match.
-        let of_another = if self.six { [CtKey::SrcIp, CtKey::DstIp] } else { [CtKey::SrcIp6, CtKey::DstIp6] };
+        let of_another = match self.version {
+            Version::V4 => [CtKey::SrcIp6, CtKey::DstIp6],
+            Version::V6 => [CtKey::SrcIp, CtKey::DstIp],
+        };
         (clients.contains(&key) && !of_another.contains(&key)).then_some(Field::Client(None))
     }
 
     fn of_header(&self, base: PayloadBase, offset: u32, len: u32) -> Option<Field<'a>> {
-        let (Ok(begin), Ok(bytes)) = (usize::try_from(offset), usize::try_from(len)) else { return None };
         match base {
-            PayloadBase::Transport => (begin == 0 && bytes >= 2).then_some(Field::SourcePort),
+            PayloadBase::Transport => (offset == header::ports::SOURCE.offset && len >= header::ports::SOURCE.len)
+                .then_some(Field::SourcePort),
             PayloadBase::Network => {
-                let source = if self.six { 8 } else { 12 };
-                let clients = if self.answers { vec![source, source + self.len()] } else { vec![source] };
-                let overlaps = |at: &&usize| begin < **at + self.len() && **at < begin.saturating_add(bytes);
-                match clients.iter().find(overlaps)? {
-                    at if *at == begin => Some(Field::Client(None)),
+                let destination = self.answers.then_some(self.version.destination());
+                let mut clients = [self.version.source()].into_iter().chain(destination);
+                match clients.find(|client| client.overlaps(offset, len))? {
+                    client if client.offset == offset => Some(Field::Client(None)),
                     _ => Some(Field::Tangled),
                 }
             }
@@ -289,8 +295,8 @@ impl<'a> Reader<'a, '_> {
         match self.load(register, data.len()) {
             None => Reads::Understood,
             Some((0, Field::Version)) => {
-                let ours: &[&[u8]] = if self.six { &[&[10], &[0x86, 0xdd]] } else { &[&[2], &[0x08, 0x00]] };
-                match op == Cmp::Eq && !ours.contains(&data) {
+                let ours = data == [self.version.nfproto()] || data == self.version.ether_type();
+                match op == Cmp::Eq && !ours {
                     true => Reads::ForAnother,
                     false => Reads::Understood,
                 }

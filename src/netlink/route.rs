@@ -5,14 +5,11 @@ use super::channel::Channel;
 use super::error::NetlinkError;
 use super::uapi::{flag, rt};
 use super::write::Writer;
-use crate::net::address as to_address;
+use crate::net::{Version, address as to_address};
 use crate::ruleset::AddressType;
 use nix::errno::Errno;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-
-const AF_INET: u8 = 2;
-const AF_INET6: u8 = 10;
 
 /// A socket to the routing of the network namespace that it was opened in. It takes no capability.
 #[derive(Debug)]
@@ -54,8 +51,8 @@ impl Routing {
         const DOING: &str = "the route to an address";
         let mut route = None;
         let write = |bytes: &mut Vec<u8>, seq| match address {
-            IpAddr::V4(address) => write_route(bytes, seq, AF_INET, &address.octets(), flags),
-            IpAddr::V6(address) => write_route(bytes, seq, AF_INET6, &address.octets(), flags),
+            IpAddr::V4(address) => write_route(bytes, seq, Version::V4, &address.octets(), flags),
+            IpAddr::V6(address) => write_route(bytes, seq, Version::V6, &address.octets(), flags),
         };
         let asked = self.0.request(DOING, false, write, |message| {
             route = Some(read_route(message)?);
@@ -85,8 +82,8 @@ impl Routing {
     pub fn source_towards(&self, address: IpAddr) -> Result<Option<IpAddr>, NetlinkError> {
         let mut source = None;
         let write = |bytes: &mut Vec<u8>, seq| match address {
-            IpAddr::V4(address) => write_route(bytes, seq, AF_INET, &address.octets(), 0),
-            IpAddr::V6(address) => write_route(bytes, seq, AF_INET6, &address.octets(), 0),
+            IpAddr::V4(address) => write_route(bytes, seq, Version::V4, &address.octets(), 0),
+            IpAddr::V6(address) => write_route(bytes, seq, Version::V6, &address.octets(), 0),
         };
         let asked = self.0.request("the route to an address", false, write, |message| {
             let fields = Fields::<{ rt::ROUTE_END }>::read(message.payload.get(rt::ROUTE_HEAD..)?)?;
@@ -157,11 +154,9 @@ impl Routing {
 }
 
 /// Writes `RTM_GETROUTE` for one address.
-#[expect(clippy::cast_possible_truncation, reason = "an address has at most 128 bits")]
-fn write_route(bytes: &mut Vec<u8>, seq: u32, family: u8, address: &[u8], flags: u32) {
+fn write_route(bytes: &mut Vec<u8>, seq: u32, version: Version, address: &[u8], flags: u32) {
     let mut head = [0; rt::ROUTE_HEAD];
-    head[0] = family;
-    head[1] = (address.len() * 8) as u8;
+    (head[0], head[1]) = (version.nfproto(), version.address_bits());
     head[rt::ROUTE_FLAGS..rt::ROUTE_FLAGS + 4].copy_from_slice(&flags.to_ne_bytes());
     let mut writer = Writer::message(bytes, rt::GETROUTE, 0, seq, &head);
     writer.bytes(rt::DST, address);

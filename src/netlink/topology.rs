@@ -6,6 +6,7 @@ use super::links::Link;
 use super::route::{Routing, read_route};
 use super::uapi::{flag, rt};
 use super::write::Writer;
+use crate::net::Version;
 use crate::ruleset::AddressType;
 use std::collections::BTreeSet;
 
@@ -32,10 +33,10 @@ impl Routing {
     /// What the socket says.
     pub fn topology(&self) -> Result<Vec<RoutedLink>, NetlinkError> {
         let (mut with_network, mut ways_out) = (BTreeSet::new(), BTreeSet::new());
-        for family in [2, 10] {
+        for version in Version::ALL {
             let mut routes: BTreeSet<(u32, bool)> = BTreeSet::new();
             let mut head = [0; rt::ROUTE_HEAD];
-            head[0] = family;
+            head[0] = version.nfproto();
             self.list(
                 "the routes",
                 |bytes, seq| Writer::message(bytes, rt::GETROUTE, flag::DUMP, seq, &head).finish(),

@@ -6,6 +6,7 @@ use super::error::NetlinkError;
 use super::route::{Route, Routing, read_route};
 use super::uapi::rt;
 use super::write::Writer;
+use crate::net::Version;
 use crate::ruleset::AddressType;
 use crate::simulate::{Asked, Doubt, Routes, Way};
 use nix::errno::Errno;
@@ -120,8 +121,8 @@ impl Routing {
             "whether this machine forwards",
             false,
             |bytes, seq| {
-                let family = if ipv4 { 2 } else { 10 };
-                let mut writer = Writer::message(bytes, rt::GETNETCONF, 0, seq, &[family, 0, 0, 0]);
+                let mut writer =
+                    Writer::message(bytes, rt::GETNETCONF, 0, seq, &[Version::of(family).nfproto(), 0, 0, 0]);
                 writer.bytes(rt::NETCONF_IFINDEX, &index.to_ne_bytes());
                 writer.finish();
             },
@@ -150,8 +151,9 @@ fn write_asked(bytes: &mut Vec<u8>, seq: u32, asked: &Asked<'_>, incoming: Optio
         IpAddr::V6(address) => address.octets().to_vec(),
     };
     let mut head = [0; rt::ROUTE_HEAD];
-    let (family, bits) = if asked.destination.is_ipv4() { (2, 32) } else { (10, 128) };
-    head[0] = family;
+    let version = Version::of(asked.destination);
+    let bits = version.address_bits();
+    head[0] = version.nfproto();
     head[1] = bits;
     head[2] = bits;
     let mut writer = Writer::message(bytes, rt::GETROUTE, 0, seq, &head);

@@ -10,6 +10,7 @@ use super::set::anonymous;
 use super::text::{duration, name, quoted};
 use super::value::{Kind, prefix_len, rate};
 use super::verdict;
+use crate::net::Version;
 use crate::ruleset::{
     Cmp, DynsetOp, Expr, Family, Foreign, IcmpxCode, Limit, Log, MetaKey, Nat, PayloadBase, Register, Reject, SetRef,
 };
@@ -20,8 +21,8 @@ use crate::ruleset::{
 #[must_use]
 pub fn expressions(family: Family, exprs: &[Expr]) -> String {
     let known = match family {
-        Family::Ip => vec![Context::Nfproto(2)],
-        Family::Ip6 => vec![Context::Nfproto(10)],
+        Family::Ip => vec![Context::Nfproto(Version::V4.nfproto())],
+        Family::Ip6 => vec![Context::Nfproto(Version::V6.nfproto())],
         _ => Vec::new(),
     };
     let mut reader =
@@ -301,7 +302,7 @@ impl Reader<'_> {
             Foreign::Redirect { ports, flags } => self.translate("redirect", *ports, *flags),
             Foreign::Reject { kind: 1, .. } => self.words.push("reject with tcp reset".to_owned()),
             Foreign::Reject { code, .. } => {
-                let ipv6 = self.known.contains(&Context::Nfproto(10));
+                let ipv6 = self.known.contains(&Context::Nfproto(Version::V6.nfproto()));
                 self.words.push(foreign::reject(ipv6, *code));
             }
             Foreign::Log { prefix, level, flags } => self.words.push(foreign::log(prefix, *level, *flags)),
@@ -316,7 +317,8 @@ impl Reader<'_> {
     }
 
     fn nat(&mut self, nat: &Nat) {
-        let (kind, family) = if nat.family == 2 { (Kind::Ipv4, " ip") } else { (Kind::Ipv6, " ip6") };
+        let (kind, family) =
+            if nat.family == u32::from(Version::V4.nfproto()) { (Kind::Ipv4, " ip") } else { (Kind::Ipv6, " ip6") };
         let (address, port) = (self.span(nat.addresses, kind), self.span(nat.ports, Kind::Number));
         let to = match (address, port) {
             (Some(address), Some(port)) if kind == Kind::Ipv6 => format!(" to [{address}]:{port}"),

@@ -1,5 +1,6 @@
 //! The bytes of a register as the text that nft writes for them.
 
+use crate::net::Version;
 use crate::ruleset::{AddressType, KeyType, LimitUnit};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -47,7 +48,7 @@ const PROTOCOLS: &[(u8, &str)] = &[
     (132, "sctp"),
     (136, "udplite"),
 ];
-const NFPROTOS: &[(u8, &str)] = &[(2, "ipv4"), (10, "ipv6")];
+const NFPROTOS: &[(u8, &str)] = &[(Version::V4.nfproto(), "ipv4"), (Version::V6.nfproto(), "ipv6")];
 const ICMP_TYPES: &[(u8, &str)] = &[
     (0, "echo-reply"),
     (3, "destination-unreachable"),

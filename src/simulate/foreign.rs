@@ -74,15 +74,15 @@ impl<'a> Machine<'a, '_> {
     }
 
     fn nat(&self, nat: &Nat, registers: &Registers) -> Done<'a> {
-        let ipv4 = self.view.is_ipv4();
-        if nat.family != if ipv4 { 2 } else { 10 } {
+        let version = self.view.version();
+        if nat.family != u32::from(version.nfproto()) {
             // An expression for the other family does nothing.
             return if nat.family == 1 { anything("how it translates is not known") } else { Done::If(Truth::True) };
         }
         if !nat.destination {
             return self.translate_source();
         }
-        let address = nat.addresses[0].map(|register| registers.load(register, if ipv4 { 4 } else { 16 }));
+        let address = nat.addresses[0].map(|register| registers.load(register, version.address_len()));
         let port = nat.ports[0].map(|register| registers.load(register, 2));
         let of_several = |registers: [Option<Register>; 2]| match registers {
             [first, Some(last)] => first != Some(last),
@@ -157,30 +157,13 @@ impl<'a> Machine<'a, '_> {
                 (view.destination(), destination, flags & 2 != 0),
             ]),
             Match::Ports { source, destination, flags } => {
-                let flags = flags.map_or(Some(true), |(mask, set, inverted)| {
-                    let known = view.is_first() && mask & !PLAIN_FLAGS == 0;
-                    known.then_some((SYN & mask == set) != inverted)
-                });
+                let flags = flags.map_or(Some(true), |flags| first_flags(view, flags));
                 all([source.holds(view.source_port()), destination.holds(view.destination_port()), flags])
                     .ok_or_else(|| "the source port, or a flag of TCP, is not known".into())
             }
-            Match::Multiport { which, ranges, inverted } => {
-                let (source, destination) = (view.source_port(), view.destination_port());
-                let ports = [source, destination];
-                let looked_at = match which {
-                    0 => ports.get(..1),
-                    1 => ports.get(1..),
-                    _ => ports.get(..),
-                };
-                let within = |port: u16| ranges.iter().any(|(first, last)| (*first..=*last).contains(&port));
-                let answers: Vec<Option<bool>> =
-                    looked_at.unwrap_or_default().iter().map(|port| port.map(within)).collect();
-                match answers.contains(&Some(true)) {
-                    true => Ok(!inverted),
-                    false if answers.contains(&None) => Err("the source port is not known".into()),
-                    false => Ok(inverted),
-                }
-            }
+            Match::Multiport { which, ranges, inverted } => one_of_ports(view, which, &ranges)
+                .map(|within| within != inverted)
+                .ok_or_else(|| "the source port is not known".into()),
             Match::Icmp { kind, codes, inverted } => Ok(match view.icmp() {
                 None => inverted,
                 Some(_) if kind.is_none() => !inverted,
@@ -220,6 +203,29 @@ impl<'a> Machine<'a, '_> {
             }
         }
         Ok(true)
+    }
+}
+
+/// Whether the flags of a connection's first packet are these of those looked at.
+fn first_flags(view: &View<'_>, (mask, set, inverted): (u8, u8, bool)) -> Option<bool> {
+    let known = view.is_first() && mask & !PLAIN_FLAGS == 0;
+    known.then_some((SYN & mask == set) != inverted)
+}
+
+/// Whether a port is within these ranges: the source's, the destination's, or either. A packet without ports has none.
+fn one_of_ports(view: &View<'_>, which: u8, ranges: &[(u16, u16)]) -> Option<bool> {
+    let ports = [view.source_port(), view.destination_port()];
+    let looked_at = match which {
+        0 => ports.get(..1),
+        1 => ports.get(1..),
+        _ => ports.get(..),
+    };
+    let within = |port: u16| ranges.iter().any(|(first, last)| (*first..=*last).contains(&port));
+    let answers: Vec<Option<bool>> = looked_at.unwrap_or_default().iter().map(|port| port.map(within)).collect();
+    match answers.contains(&Some(true)) {
+        true => Some(true),
+        false if answers.contains(&None) => None,
+        false => Some(false),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::bits::Bits;
 use super::packet::{Interface, Packet, Path, State, Transport, protocol};
 use super::truth::Doubt;
-use crate::net::IfName;
+use crate::net::{IfName, Version};
 use crate::ruleset::{CtKey, Direction, Hook, MetaKey, PayloadBase, ct_state};
 use std::net::IpAddr;
 
@@ -118,8 +118,8 @@ impl<'a> View<'a> {
         self.outgoing
     }
 
-    pub(super) fn is_ipv4(&self) -> bool {
-        self.packet.source.is_ipv4()
+    pub(super) fn version(&self) -> Version {
+        Version::of(self.packet.source)
     }
 
     /// `None` where it is hidden.
@@ -177,13 +177,13 @@ impl<'a> View<'a> {
     }
 
     pub(super) fn meta(&self, key: MetaKey) -> Load {
-        let ipv4 = self.packet.source.is_ipv4();
+        let version = Version::of(self.packet.source);
         let value = match key {
             MetaKey::Iifname => return interface(self.incoming, "the incoming interface is not known"),
             MetaKey::Oifname => return interface(self.outgoing, "the outgoing interface is not known"),
-            MetaKey::Nfproto => Bits::known(&[if ipv4 { 2 } else { 10 }]),
+            MetaKey::Nfproto => Bits::known(&[version.nfproto()]),
             MetaKey::L4proto => Bits::known(&[self.protocol()]),
-            MetaKey::Protocol => Bits::known(if ipv4 { &[0x08, 0x00] } else { &[0x86, 0xdd] }),
+            MetaKey::Protocol => Bits::known(&version.ether_type()),
             MetaKey::Iif if *self.incoming == Interface::Absent => Bits::known(&[0; 4]),
             MetaKey::Oif if *self.outgoing == Interface::Absent => Bits::known(&[0; 4]),
             key => {
@@ -240,7 +240,7 @@ impl<'a> View<'a> {
             CtKey::DstIp | CtKey::DstIp6 | CtKey::Dst => tuple.destination,
             CtKey::SrcIp | CtKey::SrcIp6 | CtKey::Src => tuple.source,
             CtKey::Direction => Bits::known(&[u8::from(self.packet.state == State::Reply)]),
-            CtKey::L3proto => Bits::known(&[if ipv4 { 2 } else { 10 }]),
+            CtKey::L3proto => Bits::known(&[Version::of(self.packet.source).nfproto()]),
             CtKey::Protocol => Bits::known(&[self.protocol()]),
             key => {
                 return Load::Unknown(format!("`ct` key {} of the connection is not known", key.number()).into());
@@ -333,19 +333,15 @@ fn destination_port(packet: &Packet, translated: bool, hidden: Hidden) -> Option
 fn source_bits(packet: &Packet, hidden: Hidden) -> Bits {
     match hidden {
         Hidden::Nothing => address(packet.source, packet.source),
-        Hidden::Source => Bits::unknown(address_len(packet.source)),
+        Hidden::Source => Bits::unknown(Version::of(packet.source).address_len()),
     }
 }
 
 fn destination_bits(packet: &Packet, translated: bool, hidden: Hidden) -> Bits {
     if is_hidden(packet, translated, hidden) {
-        return Bits::unknown(address_len(packet.source));
+        return Bits::unknown(Version::of(packet.source).address_len());
     }
     address(destination(packet, translated), packet.source)
-}
-
-const fn address_len(address: IpAddr) -> usize {
-    if address.is_ipv4() { 4 } else { 16 }
 }
 
 /// An address in network order; unknown when it is not of the packet's family.
@@ -353,7 +349,7 @@ fn address(address: IpAddr, family: IpAddr) -> Bits {
     match (address, family) {
         (IpAddr::V4(address), IpAddr::V4(_)) => Bits::known(&address.octets()),
         (IpAddr::V6(address), IpAddr::V6(_)) => Bits::known(&address.octets()),
-        (_, family) => Bits::unknown(address_len(family)),
+        (_, family) => Bits::unknown(Version::of(family).address_len()),
     }
 }
 
