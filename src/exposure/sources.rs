@@ -264,7 +264,7 @@ impl<'a> Reader<'a, '_> {
                 Field::Client(None) if mask.len() <= self.len() && xor.iter().all(|byte| *byte == 0) => {
                     Some(Field::Client(Some(mask)))
                 }
-                field => of_client(field),
+                field @ (Field::Client(_) | Field::Version | Field::SourcePort | Field::Tangled) => of_client(field),
             },
             Content::Computed(fields) => fields.iter().find_map(|field| of_client(self.field(*field)?)),
             Content::Mapped(_) | Content::Constant(_) => None,

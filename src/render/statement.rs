@@ -4,6 +4,8 @@
 //! nfproto ipv4`. Such conditions stand in the expressions. They are left out of the text where nft will put them back
 //! in the same place, and written where it would not, so that the text gives the same expressions again.
 
+#![deny(clippy::wildcard_enum_match_arm)]
+
 use super::field::{self, Context, Header};
 use super::foreign;
 use super::set::anonymous;
@@ -23,7 +25,7 @@ pub fn expressions(family: Family, exprs: &[Expr]) -> String {
     let known = match family {
         Family::Ip => vec![Context::Nfproto(Version::V4.nfproto())],
         Family::Ip6 => vec![Context::Nfproto(Version::V6.nfproto())],
-        _ => Vec::new(),
+        Family::Inet | Family::Arp | Family::Bridge | Family::Netdev | Family::Other(_) => Vec::new(),
     };
     let mut reader =
         Reader { family, rest: exprs, known, conditions: Vec::new(), loaded: Vec::new(), words: Vec::new() };

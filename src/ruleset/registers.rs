@@ -317,7 +317,7 @@ mod tests {
         let mark = || meta(MetaKey::Mark, 1);
         let is_mark = part(Some(0), 4, &Content::Field(Field::Meta(MetaKey::Mark)));
         let name = Field::Meta(MetaKey::Iifname);
-        assert_eq!(held(&[load(1), load(2), mark()], 4), [is_mark.clone()]);
+        assert_eq!(held(&[load(1), load(2), mark()], 4), std::slice::from_ref(&is_mark));
         assert_eq!(
             held(&[meta(MetaKey::Iifname, 1), mark()], 8),
             [is_mark.clone(), part(Some(4), 12, &Content::Computed(vec![name]))]
