@@ -1,11 +1,10 @@
 //! What valid policies mean.
 
 use palisade::facts::{Facts, Kernel, ListFile, ProtocolNames, ServiceNames};
-use palisade::net::{AddressRange, Addresses, Ports, Transport};
+use palisade::net::{AddressRange, Addresses, IfPattern, Ports, Transport};
 use palisade::policy::{AddressList, Problem, Problems, Source, Sources, parse, without_byte_order_mark};
 use palisade::resolve::{
-    Action, Containers, DefaultLines, Defaults, Group, Interface, Peers, Rate, Resolved, ReversePath, Service,
-    resolve,
+    Action, Containers, DefaultLines, Defaults, Group, Peers, Rate, Resolved, ReversePath, Service, resolve,
 };
 use palisade::ruleset::LimitUnit;
 use std::collections::{BTreeMap, BTreeSet};
@@ -62,8 +61,8 @@ fn ports<const N: usize>(items: [(Transport, u16, u16); N]) -> BTreeSet<Ports> {
     items.into_iter().map(|(transport, first, last)| Ports { transport, first, last }).collect()
 }
 
-fn interface(name: &str, wildcard: bool) -> Interface {
-    Interface { name: name.to_owned(), wildcard }
+fn interface(name: &str, wildcard: bool) -> IfPattern {
+    IfPattern { name: name.to_owned(), wildcard }
 }
 
 fn groups<const N: usize>(names: [(&str, u32); N]) -> BTreeMap<String, u32> {

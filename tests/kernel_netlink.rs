@@ -65,7 +65,7 @@ fn add_chain(name: &str) -> Op {
 }
 
 fn add_table() -> Op {
-    Op::AddTable { flags: 0, comment: None }
+    Op::AddTable { flags: TableFlags::default(), comment: None }
 }
 
 fn comments(table: &Table, chain: &str) -> Vec<String> {

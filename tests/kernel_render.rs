@@ -84,7 +84,7 @@ fn trace_one(expr: &Expr) -> String {
                 MetaKey::Oifname => "oifname",
                 MetaKey::Nfproto => "nfproto",
                 MetaKey::L4proto => "l4proto",
-                MetaKey::Other(_) => panic!("palisade compiles no other key"),
+                _ => panic!("palisade compiles no other key"),
             };
             format!("meta load {key} => reg {}", dreg.number())
         }
@@ -95,7 +95,7 @@ fn trace_one(expr: &Expr) -> String {
                 CtKey::DstIp => "dst_ip",
                 CtKey::DstIp6 => "dst_ip6",
                 CtKey::ProtoDst => "proto_dst",
-                CtKey::Other(_) => panic!("palisade compiles no other key"),
+                _ => panic!("palisade compiles no other key"),
             };
             let direction = direction.map_or("", |_| " , dir original");
             format!("ct load {key} => reg {}{direction}", dreg.number())

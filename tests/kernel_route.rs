@@ -2,7 +2,8 @@
 
 mod support;
 
-use palisade::netlink::routing::{Route, RouteKind, Routing};
+use palisade::netlink::routing::{Route, Routing};
+use palisade::ruleset::AddressType;
 use std::collections::BTreeSet;
 use support::lab::Lab;
 use support::namespace::Namespace;
@@ -11,11 +12,11 @@ fn routing(inside: &Namespace) -> Routing {
     inside.run(|| Routing::open().expect("routing can be asked"))
 }
 
-fn route(kind: RouteKind, interface: &str) -> Option<Route> {
+fn route(kind: AddressType, interface: &str) -> Option<Route> {
     Some(Route { kind, interface: Some(interface.to_owned()) })
 }
 
-fn nowhere(kind: RouteKind) -> Option<Route> {
+fn nowhere(kind: AddressType) -> Option<Route> {
     Some(Route { kind, interface: None })
 }
 
@@ -42,21 +43,21 @@ fn each_kind_of_route_is_told_with_its_interface() {
     assert_routes(
         &routing(&lab.host),
         &[
-            ("203.0.113.1", route(RouteKind::Local, "lo")),
-            ("2001:db8::1", route(RouteKind::Local, "lo")),
-            ("127.0.0.1", route(RouteKind::Local, "lo")),
-            ("::1", route(RouteKind::Local, "lo")),
-            ("10.77.0.2", route(RouteKind::Unicast, "eth1")),
-            ("fd77::2", route(RouteKind::Unicast, "eth1")),
-            ("198.51.100.7", route(RouteKind::Unicast, "eth0")),
-            ("2001:db8:ffff::7", route(RouteKind::Unicast, "eth0")),
-            ("10.77.0.255", route(RouteKind::Other(3), "eth1")),
-            ("192.0.2.1", nowhere(RouteKind::Blackhole)),
-            ("2001:db8:1::1", nowhere(RouteKind::Blackhole)),
-            ("192.0.2.65", nowhere(RouteKind::Unreachable)),
-            ("2001:db8:2::1", nowhere(RouteKind::Unreachable)),
-            ("192.0.2.129", nowhere(RouteKind::Prohibit)),
-            ("2001:db8:3::1", nowhere(RouteKind::Prohibit)),
+            ("203.0.113.1", route(AddressType::Local, "lo")),
+            ("2001:db8::1", route(AddressType::Local, "lo")),
+            ("127.0.0.1", route(AddressType::Local, "lo")),
+            ("::1", route(AddressType::Local, "lo")),
+            ("10.77.0.2", route(AddressType::Unicast, "eth1")),
+            ("fd77::2", route(AddressType::Unicast, "eth1")),
+            ("198.51.100.7", route(AddressType::Unicast, "eth0")),
+            ("2001:db8:ffff::7", route(AddressType::Unicast, "eth0")),
+            ("10.77.0.255", route(AddressType::Broadcast, "eth1")),
+            ("192.0.2.1", nowhere(AddressType::Blackhole)),
+            ("2001:db8:1::1", nowhere(AddressType::Blackhole)),
+            ("192.0.2.65", nowhere(AddressType::Unreachable)),
+            ("2001:db8:2::1", nowhere(AddressType::Unreachable)),
+            ("192.0.2.129", nowhere(AddressType::Prohibit)),
+            ("2001:db8:3::1", nowhere(AddressType::Prohibit)),
         ],
     );
 }
@@ -90,7 +91,7 @@ fn a_socket_speaks_of_the_namespace_that_it_was_opened_in() {
 
     let found = elsewhere.run(move || there.route_to([10, 77, 0, 2].into()).expect("the kernel tells"));
 
-    assert_eq!(found, route(RouteKind::Unicast, "eth1"));
+    assert_eq!(found, route(AddressType::Unicast, "eth1"));
 }
 
 #[test]

@@ -19,7 +19,7 @@ fn spec() -> SetSpec {
 }
 
 fn add_table() -> Op {
-    Op::AddTable { flags: 0, comment: None }
+    Op::AddTable { flags: TableFlags::default(), comment: None }
 }
 
 fn add_chain() -> Op {

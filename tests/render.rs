@@ -73,8 +73,8 @@ fn what_somebody_else_wrote_is_shown_as_nearly_as_nft_can_say_it() {
             [nfproto(10).as_slice(), &l4proto(6), &concatenated].concat(),
             "meta nfproto ipv6 meta l4proto tcp ip6 saddr . tcp dport @pairs",
         ),
-        (vec![meta(MetaKey::Other(3)), eq(&mark)], "meta mark 0x1"),
-        (vec![meta(MetaKey::Other(3)), xor, eq(&mark)], "(meta mark & 0x1) ^ 0x1 == 0x1"),
+        (vec![meta(MetaKey::Mark), eq(&mark)], "meta mark 0x1"),
+        (vec![meta(MetaKey::Mark), xor, eq(&mark)], "(meta mark & 0x1) ^ 0x1 == 0x1"),
         (vec![meta(MetaKey::Other(99)), eq(&mark)], "<unknown meta key 99> 0x01000000"),
         (vec![meta(MetaKey::Iifname), meta(MetaKey::Oifname)], "<unused iifname> <unused oifname>"),
         (vec![verdict(Verdict::Other(-7))], "<unknown verdict -7>"),
@@ -161,9 +161,9 @@ fn a_transaction_reads_as_nft_commands() {
     let port = vec![Element::single(&[0, 22]).with_verdict(Verdict::Accept)];
     let name = |name: &str| name.to_owned();
     let ops = vec![
-        Op::AddTable { flags: 0, comment: Some(name("palisade")) },
-        Op::AddTable { flags: 1, comment: None },
-        Op::AddTable { flags: 0, comment: None },
+        Op::AddTable { flags: TableFlags::default(), comment: Some(name("palisade")) },
+        Op::AddTable { flags: TableFlags::DORMANT, comment: None },
+        Op::AddTable { flags: TableFlags::default(), comment: None },
         Op::AddChain { name: name("service-ssh"), base: None, comment: None },
         Op::AddChain { name: name("filter-input"), base: Some(base.clone()), comment: Some(name("In")) },
         Op::SetPolicy { name: name("filter-input"), base },

@@ -114,7 +114,7 @@ fn named(policy: &Resolved, peers: &Peers, source: IpAddr, interface: &str) -> [
     [by_interface, peers.addresses.contains(source) || groups.iter().any(|group| group.addresses.contains(source))]
 }
 
-fn is_one(named: &palisade::resolve::Interface, interface: &str) -> bool {
+fn is_one(named: &palisade::net::IfPattern, interface: &str) -> bool {
     if named.wildcard { interface.starts_with(&named.name) } else { interface == named.name }
 }
 

@@ -5,9 +5,8 @@ use super::narrow::narrowed;
 use super::reading::Reading;
 use super::region::{Region, Regions};
 use super::space::{Place, Prober, Space, Target};
-use super::value::Version;
 use super::words;
-use crate::net::protocol;
+use crate::net::{Transport, Version};
 use crate::ruleset::{Table, TableId};
 use serde::Serialize;
 use std::fmt;
@@ -261,11 +260,7 @@ fn joined(a: Target, b: Target) -> Option<Target> {
 fn name(target: Target) -> (Option<Port>, String) {
     match target {
         Target::Ports { protocol, first, last } => {
-            let name = match protocol {
-                protocol::TCP => "tcp",
-                protocol::UDP => "udp",
-                _ => "sctp",
-            };
+            let name = Transport::from_number(protocol).map_or("sctp", Transport::name);
             let port = if first == last { Port::One(first) } else { Port::Range(format!("{first}-{last}")) };
             (Some(port), name.to_owned())
         }

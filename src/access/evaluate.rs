@@ -1,22 +1,26 @@
-//! What a table does with a packet from every source at once.
+//! The verdicts of a table on packets from every source at once.
 //!
-//! The simulator's rules, lifted from one source to all: where it follows a packet, this follows the set of the sources
-//! whose packets are there, and where it says what may become of a packet, this says of which sources' packets it may.
+//! The simulator follows one packet through the chains. This lifts its rules from one source to sets of sources: for each
+//! outcome it says which sources' packets may come to it. With `here` the sources whose packets reach a rule, a rule takes
+//! those that match and leaves the rest to the next: `reached = here & match`, `here = here - match`.
+//!
+//! Whether a rule matches may be unknown, of some sources or of all: a match that is not understood, a set that packets
+//! themselves change. The logic is ternary, as in Diekmann's Iptables_Semantics: an unknown match may match and may not. So a
+//! rule has two sets of sources, those that *may* match it and those that *surely* do; what it does is done to the former, and
+//! only the latter leave. The sets of all outcomes together cover every source, and where they overlap the verdict is not known.
 
 use super::asked::ReadRule;
 use super::reading::Reading;
 use super::region::{Region, Regions};
-use super::value::{SourceTest, Version, sources};
-use crate::ruleset::{Hook, Policy, Table, TableId, Verdict};
-use crate::simulate::{Changed, End, Packet, RuleResult, Seen, Transport, attached_to, run_for_any_source};
+use super::value::{SourceTest, sources};
+use crate::net::Version;
+use crate::ruleset::{Hook, Policy, Table, TableFlags, TableId, Verdict};
+use crate::simulate::{
+    Changed, End, MAX_DEPTH, Packet, RuleResult, Seen, Transport, attached_to, run_for_any_source,
+};
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::rc::Rc;
-
-/// As the simulator has it: no table in which chains call each other deeper is taken by the kernel.
-const MAX_DEPTH: usize = 16;
-/// `NFT_TABLE_F_DORMANT`: the table's chains are attached to no hook.
-const DORMANT: u32 = 1;
 
 /// The sources whose packets may come to each end; a packet that may come to several is in several of these.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,7 +69,7 @@ pub(super) struct Evaluator<'a> {
     conditions: HashMap<(&'a str, usize), Condition>,
 }
 
-/// The sources that meet what a rule asks of them.
+/// The sources that may match a rule, and those that surely do, as far as it asks for the source.
 #[derive(Clone, Copy)]
 struct Condition {
     may: Region,
@@ -115,7 +119,7 @@ impl<'a> Evaluator<'a> {
 
     fn once(&mut self, regions: &mut Regions, place: usize, packet: &Packet) -> Fate<'a> {
         let mut fate = Fate { allow: Region::ALL, ..Fate::default() };
-        if self.table.flags & DORMANT != 0 {
+        if self.table.flags.contains(TableFlags::DORMANT) {
             return fate;
         }
         for hook in packet.path.hooks() {
@@ -123,16 +127,17 @@ impl<'a> Evaluator<'a> {
                 let next = u32::try_from(self.views.len()).unwrap_or(u32::MAX);
                 let view = *self.views.entry((place, *hook, priority)).or_insert(next);
                 let place = Place { view, seen: Seen::new(packet, *hook, priority), packet };
-                let come = self.base(regions, &place, name, base.policy);
+                let of_chain = self.base(regions, &place, name, base.policy);
                 let here = std::mem::take(&mut fate.allow);
-                fate.add(regions, here, &come);
+                fate.add(regions, here, &of_chain);
             }
         }
         fate
     }
 
     fn base(&mut self, regions: &mut Regions, place: &Place<'_>, name: &'a str, policy: Policy) -> Fate<'a> {
-        let mut fate = (*self.chain(regions, place, name, &mut Vec::new())).clone();
+        let mut walk = Walk { evaluator: self, regions, place, inside: Vec::new() };
+        let mut fate = (*walk.chain(name)).clone();
         let rest = std::mem::take(&mut fate.returns);
         match policy {
             Policy::Accept => fate.allow = regions.or(fate.allow, rest),
@@ -140,154 +145,181 @@ impl<'a> Evaluator<'a> {
         }
         fate
     }
+}
 
-    /// What comes of the packets in a chain, whoever sends them there.
-    fn chain(
-        &mut self,
-        regions: &mut Regions,
-        place: &Place<'_>,
-        name: &'a str,
-        inside: &mut Vec<&'a str>,
-    ) -> Rc<Fate<'a>> {
-        let Some(chain) =
-            self.reading.chains.get(name).filter(|_| inside.len() < MAX_DEPTH && !inside.contains(&name))
-        else {
+/// A walk through the chains of one place.
+struct Walk<'w, 'a, 'v> {
+    evaluator: &'w mut Evaluator<'a>,
+    regions: &'w mut Regions,
+    place: &'w Place<'v>,
+    /// The chains that lead to where it is.
+    inside: Vec<&'a str>,
+}
+
+/// What a rule does with packets that match it.
+enum Effect<'a> {
+    /// They go on with the next rule.
+    Passes,
+    Allows,
+    Denies,
+    Rejects,
+    /// They go back to the caller of the chain.
+    Returns,
+    /// They may have any verdict, or none.
+    Anything,
+    /// They run another chain, and come back where it is a jump.
+    Calls {
+        chain: &'a str,
+        jump: bool,
+    },
+}
+
+impl<'a> Walk<'_, 'a, '_> {
+    /// The outcomes of a chain for all sources, whichever of them are sent there.
+    fn chain(&mut self, name: &'a str) -> Rc<Fate<'a>> {
+        let reading = self.evaluator.reading;
+        let is_new = self.inside.len() < MAX_DEPTH && !self.inside.contains(&name);
+        let Some(chain) = reading.chains.get(name).filter(|_| is_new) else {
             return Rc::new(Fate { anything: Region::ALL, returns: Region::ALL, ..Fate::default() });
         };
-        let transport = chain.transport.then_some(place.packet.transport);
-        let destination = chain.destination.then_some(place.packet.destination);
-        let key = (name, place.view, transport, destination);
-        if let Some(fate) = self.known.get(&key) {
+        let packet = self.place.packet;
+        let transport = chain.transport.then_some(packet.transport);
+        let key = (name, self.place.view, transport, chain.destination.then_some(packet.destination));
+        if let Some(fate) = self.evaluator.known.get(&key) {
             return Rc::clone(fate);
         }
-        inside.push(name);
-        let mut fate = Fate::default();
-        let mut here = Region::ALL;
-        for (index, rule) in chain.rules.iter().enumerate() {
-            if here == Region::NONE {
-                break;
-            }
-            here = self.rule_in(regions, place, (name, index), rule, here, &mut fate, inside);
-        }
-        fate.returns = regions.or(fate.returns, here);
-        inside.pop();
-        let fate = Rc::new(fate);
-        self.known.insert(key, Rc::clone(&fate));
+        self.inside.push(name);
+        let fate = Rc::new(self.rules(name, &chain.rules));
+        self.inside.pop();
+        self.evaluator.known.insert(key, Rc::clone(&fate));
         fate
     }
 
-    /// Adds what a rule does to those who come to it, and gives who comes to the next.
-    #[expect(clippy::too_many_arguments, reason = "the state of one walk, which has no other place")]
-    fn rule_in(
-        &mut self,
-        regions: &mut Regions,
-        place: &Place<'_>,
-        at: (&'a str, usize),
-        rule: &'a ReadRule<'a>,
-        here: Region,
-        fate: &mut Fate<'a>,
-        inside: &mut Vec<&'a str>,
-    ) -> Region {
-        let all = Condition { may: Region::ALL, surely: Region::ALL };
-        let condition = if rule.sources.is_empty() { all } else { self.condition(regions, at, rule) };
-        let may = regions.and(here, condition.may);
-        if may == Region::NONE {
-            return here;
-        }
-        if !rule.destinations.is_empty() {
-            fate.destinations.insert(at);
-        }
-        if rule.opaque {
-            fate.anything = regions.or(fate.anything, may);
-            return here;
-        }
-        let (end, doubtful) = match run_for_any_source(self.id, self.table, &rule.rest, &place.seen, &self.changed) {
-            RuleResult::NoMatch => return here,
-            RuleResult::Match { end, doubt } => (end, doubt.is_some()),
-        };
-        let surely = if doubtful { Region::NONE } else { condition.surely };
-        let stay = regions.minus(here, surely);
-        let target = match &end {
-            End::Continue => return here,
-            End::Reject => {
-                fate.reject = regions.or(fate.reject, may);
-                return stay;
+    fn rules(&mut self, chain: &'a str, rules: &'a [ReadRule<'a>]) -> Fate<'a> {
+        let mut fate = Fate::default();
+        let mut here = Region::ALL;
+        for (index, rule) in rules.iter().enumerate() {
+            if here == Region::NONE {
+                break;
             }
-            End::Anything(_) | End::Translate(_) | End::TranslateSource => {
-                fate.anything = regions.or(fate.anything, may);
-                return here;
+            let at = (chain, index);
+            let Condition { may, surely } = self.condition(at, rule);
+            let reached = self.regions.and(here, may);
+            if reached == Region::NONE {
+                continue;
             }
-            End::Verdict(verdict) => match &**verdict {
-                Verdict::Continue => return here,
-                Verdict::Accept => {
-                    fate.allow = regions.or(fate.allow, may);
-                    return stay;
-                }
-                Verdict::Drop => {
-                    fate.deny = regions.or(fate.deny, may);
-                    return stay;
-                }
-                Verdict::Return => {
-                    fate.returns = regions.or(fate.returns, may);
-                    return stay;
-                }
-                Verdict::Other(_) => {
-                    fate.anything = regions.or(fate.anything, may);
-                    return here;
-                }
-                Verdict::Jump(target) | Verdict::Goto(target) => target,
-            },
-        };
-        let jump = matches!(&end, End::Verdict(verdict) if matches!(**verdict, Verdict::Jump(_)));
-        let Some((target, _)) = self.table.chains.get_key_value(target) else {
-            fate.anything = regions.or(fate.anything, may);
-            return here;
-        };
-        let come = self.chain(regions, place, target, inside);
-        let back = regions.and(may, come.returns);
-        fate.add(regions, may, &come);
-        if jump {
-            return regions.or(stay, back);
+            if !rule.destinations.is_empty() {
+                fate.destinations.insert(at);
+            }
+            let (effect, doubtful) = self.effect(rule);
+            let left = if doubtful { here } else { self.regions.minus(here, surely) };
+            here = self.apply(&effect, reached, here, left, &mut fate);
         }
-        fate.returns = regions.or(fate.returns, back);
-        stay
+        fate.returns = self.regions.or(fate.returns, here);
+        fate
     }
 
-    fn condition(&mut self, regions: &mut Regions, at: (&'a str, usize), rule: &ReadRule<'a>) -> Condition {
-        if let Some(condition) = self.conditions.get(&at) {
+    /// What a rule does with packets whose source matches, and whether it may not match for another reason.
+    fn effect(&self, rule: &'a ReadRule<'a>) -> (Effect<'a>, bool) {
+        let Evaluator { id, table, changed, .. } = &*self.evaluator;
+        if rule.opaque {
+            return (Effect::Anything, true);
+        }
+        let RuleResult::Match { end, doubt } = run_for_any_source(id, table, &rule.rest, &self.place.seen, changed)
+        else {
+            return (Effect::Passes, true);
+        };
+        let effect = match end {
+            End::Continue => Effect::Passes,
+            End::Reject => Effect::Rejects,
+            End::Anything(_) | End::Translate(_) | End::TranslateSource => Effect::Anything,
+            End::Verdict(verdict) => match &*verdict {
+                Verdict::Continue => Effect::Passes,
+                Verdict::Accept => Effect::Allows,
+                Verdict::Drop => Effect::Denies,
+                Verdict::Return => Effect::Returns,
+                Verdict::Other(_) => Effect::Anything,
+                Verdict::Jump(chain) | Verdict::Goto(chain) => match table.chains.get_key_value(chain) {
+                    Some((chain, _)) => Effect::Calls { chain, jump: matches!(*verdict, Verdict::Jump(_)) },
+                    None => Effect::Anything,
+                },
+            },
+        };
+        (effect, doubt.is_some())
+    }
+
+    /// Adds what a rule does to the outcomes of its chain, and gives the sources whose packets go on with the next rule:
+    /// `left`, or all that were `here` where the rule does not end them.
+    fn apply(
+        &mut self,
+        effect: &Effect<'a>,
+        reached: Region,
+        here: Region,
+        left: Region,
+        fate: &mut Fate<'a>,
+    ) -> Region {
+        let (outcome, next) = match *effect {
+            Effect::Passes => return here,
+            Effect::Anything => (&mut fate.anything, here),
+            Effect::Allows => (&mut fate.allow, left),
+            Effect::Denies => (&mut fate.deny, left),
+            Effect::Rejects => (&mut fate.reject, left),
+            Effect::Returns => (&mut fate.returns, left),
+            Effect::Calls { chain, jump } => {
+                let callee = self.chain(chain);
+                fate.add(self.regions, reached, &callee);
+                let back = self.regions.and(reached, callee.returns);
+                if jump {
+                    return self.regions.or(left, back);
+                }
+                fate.returns = self.regions.or(fate.returns, back);
+                return left;
+            }
+        };
+        *outcome = self.regions.or(*outcome, reached);
+        next
+    }
+
+    /// The sources that match what a rule asks of them.
+    fn condition(&mut self, at: (&'a str, usize), rule: &ReadRule<'a>) -> Condition {
+        let mut condition = Condition { may: Region::ALL, surely: Region::ALL };
+        if rule.sources.is_empty() {
+            return condition;
+        }
+        if let Some(condition) = self.evaluator.conditions.get(&at) {
             return *condition;
         }
-        let mut condition = Condition { may: Region::ALL, surely: Region::ALL };
         for test in &rule.sources {
             let (named, inverted) = match test {
                 SourceTest::In { name, inverted, .. } => (*name, *inverted),
                 SourceTest::Begins { .. } => (None, false),
             };
-            if named.is_some_and(|name| self.changed.borrow().contains(&(self.id, name))) {
+            let changed = |name| self.evaluator.changed.borrow().contains(&(self.evaluator.id, name));
+            if named.is_some_and(changed) {
                 condition.surely = Region::NONE;
                 continue;
             }
-            let within = regions.of(sources(test, self.version));
-            let within = if inverted { regions.minus(Region::ALL, within) } else { within };
-            condition.may = regions.and(condition.may, within);
-            condition.surely = regions.and(condition.surely, within);
+            let within = self.regions.of(sources(test, self.evaluator.version));
+            let within = if inverted { self.regions.minus(Region::ALL, within) } else { within };
+            condition.may = self.regions.and(condition.may, within);
+            condition.surely = self.regions.and(condition.surely, within);
         }
-        self.conditions.insert(at, condition);
+        self.evaluator.conditions.insert(at, condition);
         condition
     }
 }
 
 impl<'a> Fate<'a> {
-    /// Adds what comes of those of `here`; but for their return.
-    fn add(&mut self, regions: &mut Regions, here: Region, come: &Fate<'a>) {
+    /// Merges `callee` restricted to `here`, except its `returns`.
+    fn add(&mut self, regions: &mut Regions, here: Region, callee: &Fate<'a>) {
         let mut add = |to: &mut Region, from: Region| {
             let from = regions.and(here, from);
             *to = regions.or(*to, from);
         };
-        add(&mut self.allow, come.allow);
-        add(&mut self.deny, come.deny);
-        add(&mut self.reject, come.reject);
-        add(&mut self.anything, come.anything);
-        self.destinations.extend(come.destinations.iter().copied());
+        add(&mut self.allow, callee.allow);
+        add(&mut self.deny, callee.deny);
+        add(&mut self.reject, callee.reject);
+        add(&mut self.anything, callee.anything);
+        self.destinations.extend(callee.destinations.iter().copied());
     }
 }

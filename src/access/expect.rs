@@ -9,12 +9,12 @@ use super::asked::Asked;
 use super::reading::Reading;
 use super::region::{Interval, Region, Regions};
 use super::space::{InterfaceClass, Prober, Space, Target, example, from_number, to_number};
-use super::value::Version;
 use super::words;
-use crate::net::AddressRange;
+use crate::net::{AddressRange, IfPattern, Version};
 use crate::policy::Diagnostic;
-use crate::resolve::{Expectation, Interface};
-use crate::ruleset::{Table, TableId, split_origin};
+use crate::resolve::Expectation;
+use crate::ruleset::provenance::without_prefix;
+use crate::ruleset::{Table, TableId};
 use crate::simulate::{Effect, Packet, Step, Trace, Verdict, simulate_table};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -107,14 +107,14 @@ impl Court<'_> {
     /// A name of the class that the expectation is about, if it is: by addresses, and by interfaces.
     fn by(&self, class: &InterfaceClass) -> [Option<String>; 2] {
         let one_of =
-            |named: &BTreeSet<Interface>| named.iter().find_map(|named| class.one_of(named)).map(str::to_owned);
+            |named: &BTreeSet<IfPattern>| named.iter().find_map(|named| class.one_of(named)).map(str::to_owned);
         let expectation = self.expectation;
         let on = match expectation.on.is_empty() {
             true => Some(class.example.clone()),
             false => one_of(&expectation.on),
         };
         let outside = !class.containers || !expectation.on.is_empty() || expectation.any;
-        let both: BTreeSet<Interface> = match expectation.on.is_empty() {
+        let both: BTreeSet<IfPattern> = match expectation.on.is_empty() {
             true => expectation.interfaces.clone(),
             false => {
                 let pairs =
@@ -270,8 +270,8 @@ const fn loopback(version: Version) -> Interval {
 }
 
 /// The interfaces that both name.
-fn narrower<'a>(a: &'a Interface, b: &'a Interface) -> Option<&'a Interface> {
-    let within = |one: &Interface, other: &Interface| match other.wildcard {
+fn narrower<'a>(a: &'a IfPattern, b: &'a IfPattern) -> Option<&'a IfPattern> {
+    let within = |one: &IfPattern, other: &IfPattern| match other.wildcard {
         true => one.name.starts_with(&other.name),
         false => one == other,
     };
@@ -305,12 +305,8 @@ fn path(trace: &Trace<'_>) -> Vec<String> {
 
 fn step(step: &Step<'_>) -> String {
     let sentence = match step.comment() {
-        Some(comment) => comment.strip_prefix("palisade: ").unwrap_or(comment).to_owned(),
+        Some(comment) => without_prefix(comment).to_owned(),
         None => step.text(),
-    };
-    let sentence = match split_origin(&sentence) {
-        Some((words, origin)) => format!("{words} ({origin})"),
-        None => sentence,
     };
     let effect = match step.effect {
         Effect::Continue => "goes on".to_owned(),

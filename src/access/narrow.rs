@@ -6,7 +6,8 @@
 
 use super::asked::Asked;
 use super::reading::Reading;
-use super::value::{SourceTest, Version};
+use super::value::SourceTest;
+use crate::net::Version;
 use crate::ruleset::{Element, Elements, Expr, Key, MANIFEST, Set, SetRef, Table};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -71,7 +72,7 @@ fn asked_for_the_source_alone(table: &Table) -> BTreeSet<&str> {
         for test in reading.chains.values().flat_map(|chain| &chain.rules).flat_map(|rule| &rule.sources) {
             match test {
                 SourceTest::In { set: Set { spec, .. }, name: Some(name), .. } => {
-                    match usize::try_from(spec.key.len).is_ok_and(|len| len == version.len()) {
+                    match usize::try_from(spec.key.len).is_ok_and(|len| len == version.address_len()) {
                         true => *asked.entry(*name).or_default() += 1,
                         false => drop(otherwise.insert(*name)),
                     }

@@ -1,17 +1,21 @@
-//! One rule, expression by expression: which field of a packet stands in which register, and what it is compared with.
+//! One rule, expression by expression: which fields of a packet it asks for, and what they are compared with.
+
+#![deny(clippy::wildcard_enum_match_arm)]
 
 use super::asked::{Asked, ReadRule};
-use super::value::{SourceTest, Test, Version, WITH_PORTS, bounds, is_prefix, names_are_understood, number};
+use super::value::{SourceTest, Test, WITH_PORTS, bounds, names_are_understood, number};
+use crate::net::{IfName, Version, header, is_prefix};
+use crate::ruleset::registers;
+use crate::ruleset::registers::{Content, Part, Registers};
 use crate::ruleset::{
     Cmp, CtKey, Direction, ElementKey, Expr, FibResult, Foreign, MetaKey, PayloadBase, Register, Reject, Rule,
     SetFlags, SetRef, Table, Verdict, fib_flags,
 };
-use std::collections::BTreeMap;
 
 /// The name of the loopback as a register has it.
-const LOOPBACK: &[u8] = b"lo\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+const LOOPBACK: &[u8] = IfName::LOOPBACK.bytes();
 
-/// What stands in a register.
+/// What a register holds, as far as packets of one class may differ in it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Field<'a> {
     /// The first bytes of the source address, behind a mask.
@@ -32,11 +36,9 @@ enum Field<'a> {
 
 /// Follows the registers of one rule.
 pub(super) struct Reader<'a, 't> {
-    table: &'a Table,
     version: Version,
     asked: &'t mut Asked<'a>,
-    /// By the first slot: what, and how many bytes.
-    registers: BTreeMap<u8, (Field<'a>, usize)>,
+    registers: Registers<'a>,
     /// The protocol that the rule is for.
     protocol: Option<u8>,
     /// Whether the rule is for the other version, and what follows is never asked.
@@ -53,7 +55,8 @@ impl<'a, 't> Reader<'a, 't> {
             transport: false,
             destinations: Vec::new(),
         };
-        Self { table, version, asked, registers: BTreeMap::new(), protocol: None, for_another: false, read }
+        let registers = Registers::new(&table.sets);
+        Self { version, asked, registers, protocol: None, for_another: false, read }
     }
 
     pub(super) fn rule(mut self, rule: &'a Rule) -> ReadRule<'a> {
@@ -74,136 +77,165 @@ impl<'a, 't> Reader<'a, 't> {
 
     /// Reads an expression; whether it asks for the source alone, and so is no part of the rest.
     fn expr(&mut self, expr: &'a Expr) -> bool {
-        match expr {
-            Expr::Meta { key, dreg } => {
-                let (field, len) = match key {
-                    MetaKey::Iifname => (Some(Field::Incoming), 16),
-                    MetaKey::Oifname => (Some(Field::Outgoing), 16),
-                    MetaKey::L4proto => (Some(Field::Protocol), 1),
-                    MetaKey::Nfproto => (Some(Field::Version), 1),
-                    MetaKey::Other(_) => (None, 4),
-                };
-                self.store(*dreg, field, len);
+        let asks_source = match expr {
+            Expr::Meta { key, .. } => self.loads(registers::Field::Meta(*key)),
+            Expr::Ct { key, direction, .. } => self.loads(registers::Field::Ct(*key, *direction)),
+            Expr::Payload { base, offset, len, .. } => {
+                self.loads(registers::Field::Payload { base: *base, offset: *offset, len: *len })
             }
-            Expr::Ct { key, direction, dreg } => {
-                let original = *direction == Some(Direction::Original);
-                let (field, len) = match key {
-                    CtKey::State | CtKey::Status => (None, 4),
-                    CtKey::ProtoDst if original => (Some(Field::Port), 2),
-                    CtKey::DstIp if original && self.version == Version::V4 => (Some(Field::Destination), 4),
-                    CtKey::DstIp6 if original && self.version == Version::V6 => (Some(Field::Destination), 16),
-                    // Of the other version: there is none, and the rule does not match.
-                    CtKey::DstIp | CtKey::DstIp6 if original => (None, 16),
-                    CtKey::ProtoDst | CtKey::DstIp | CtKey::DstIp6 | CtKey::Other(_) => (Some(Field::Varies), 16),
-                };
-                self.store(*dreg, field, len);
-            }
-            Expr::Payload { base, offset, len, dreg } => {
-                let field = self.payload(*base, *offset, *len);
-                self.store(*dreg, field, usize::try_from(*len).unwrap_or(usize::MAX));
-            }
-            Expr::Fib { result, flags, dreg } => {
-                let of_source = flags & (fib_flags::SADDR | fib_flags::PRESENT) == fib_flags::SADDR;
-                let field = match result {
-                    // The simulator takes a source for one that routes back by where it came in.
-                    FibResult::OifName if of_source => Some(Field::Incoming),
-                    FibResult::Oif if of_source => Some(Field::Varies),
-                    // What it takes the addresses for depends on the hook, and on whether they come by the loopback.
-                    FibResult::Oif | FibResult::OifName | FibResult::Type => {
-                        self.asked.incoming.push(Test::Begins(Cmp::Eq, LOOPBACK));
-                        None
-                    }
-                };
-                self.store(*dreg, field, usize::try_from(result.len(*flags)).unwrap_or(usize::MAX));
-            }
-            Expr::Cmp { op, sreg, data } => return self.compare(*op, *sreg, data),
-            Expr::Bitwise { sreg, dreg, mask, xor } => {
-                let field = match self.load(*sreg, mask.len()) {
-                    Some((Field::Source(None), len)) if len == mask.len() && xor.iter().all(|byte| *byte == 0) => {
-                        Some(Field::Source(Some(mask)))
-                    }
-                    // The simulator knows the version, and that it does not know what becomes of the source.
-                    None | Some((Field::Source(_) | Field::Version, _)) => None,
-                    Some(_) => Some(Field::Varies),
-                };
-                self.store(*dreg, field, mask.len());
-            }
-            Expr::Lookup { set, sreg, dreg, inverted } => return self.lookup(set, *sreg, *dreg, *inverted),
-            Expr::Reject(Reject::TcpReset) => self.read.transport = true,
-            Expr::Unknown { .. } => self.registers.clear(),
-            Expr::Foreign(Foreign::Log { .. }) => {}
-            // Whether it is answered by a reset depends on the protocol.
-            Expr::Foreign(Foreign::Reject { .. }) => self.read.transport = true,
-            // No rule of palisade has one: what such a rule asks is not looked into.
-            Expr::Foreign(_) => {
-                self.read.opaque = true;
-                self.registers.clear();
-            }
-            Expr::Dynset { .. }
+            Expr::Fib { result, flags, .. } => self.loads(registers::Field::Fib(*result, *flags)),
+            Expr::Cmp { op, sreg, data } => self.compare(*op, *sreg, data),
+            Expr::Lookup { set, sreg, dreg, inverted } => self.lookup(set, *sreg, dreg.is_some(), *inverted),
+            Expr::Reject(Reject::TcpReset) => self.asks_transport(),
+            Expr::Foreign(foreign) => self.foreign(foreign),
+            Expr::Bitwise { .. }
+            | Expr::Dynset { .. }
             | Expr::Verdict(_)
             | Expr::Counter { .. }
             | Expr::Limit(_)
             | Expr::Log(_)
-            | Expr::Reject(Reject::Icmpx(_)) => {}
+            | Expr::Reject(Reject::Icmpx(_))
+            | Expr::Unknown { .. } => false,
+        };
+        self.registers.run(expr);
+        asks_source
+    }
+
+    fn foreign(&mut self, expr: &Foreign) -> bool {
+        match expr {
+            Foreign::Log { .. } => false,
+            // Whether it is answered by a reset depends on the protocol.
+            Foreign::Reject { .. } => self.asks_transport(),
+            // No rule of palisade has one: what such a rule asks is not looked into.
+            Foreign::Immediate { .. }
+            | Foreign::SetMeta { .. }
+            | Foreign::SetCt { .. }
+            | Foreign::Range { .. }
+            | Foreign::Nat(_)
+            | Foreign::Masquerade { .. }
+            | Foreign::Redirect { .. }
+            | Foreign::Object { .. }
+            | Foreign::Notrack
+            | Foreign::Match(_)
+            | Foreign::Target(_) => {
+                self.read.opaque = true;
+                false
+            }
+        }
+    }
+
+    fn asks_transport(&mut self) -> bool {
+        self.read.transport = true;
+        false
+    }
+
+    fn loads(&mut self, field: registers::Field) -> bool {
+        use registers::Field as Loaded;
+        let of_transport = matches!(field, Loaded::Payload { base: PayloadBase::Transport, .. })
+            || matches!(self.field(field), Some(Field::Port | Field::Ports | Field::Protocol));
+        self.read.transport |= of_transport;
+        // What the simulator takes addresses for depends on the hook, and on whether they come by the loopback.
+        if matches!(field, Loaded::Fib(..)) && self.field(field).is_none() {
+            self.asked.incoming.push(Test::Begins(Cmp::Eq, LOOPBACK));
         }
         false
     }
 
-    fn payload(&mut self, base: PayloadBase, offset: u32, len: u32) -> Option<Field<'a>> {
-        let bytes = u32::try_from(self.version.len()).unwrap_or_default();
-        let overlaps = |begin: u32, size: u32| offset < begin + size && begin < offset.saturating_add(len);
-        match base {
-            PayloadBase::Network if offset == self.version.source() && len <= bytes => Some(Field::Source(None)),
-            PayloadBase::Network if offset == self.version.destination() && len <= bytes => Some(Field::Destination),
-            PayloadBase::Network => {
-                let varies = overlaps(self.version.destination(), bytes) || overlaps(self.version.protocol(), 1);
-                varies.then_some(Field::Varies)
-            }
-            PayloadBase::Transport => {
-                self.read.transport = true;
-                match (offset, len) {
-                    (2, 2) => Some(Field::Port),
-                    (0, 4) => Some(Field::Ports),
-                    _ if self.protocol.is_some_and(|number| !WITH_PORTS.contains(&number)) => None,
-                    // What stands behind the ports is never known.
-                    _ => overlaps(0, 4).then_some(Field::Varies),
+    /// What a field is to packets of one class; `None` where all of them have the same, or the simulator says that it does not
+    /// know it.
+    fn field(&self, field: registers::Field) -> Option<Field<'a>> {
+        use registers::Field as Loaded;
+        match field {
+            Loaded::Meta(MetaKey::Iifname) => Some(Field::Incoming),
+            Loaded::Meta(MetaKey::Oifname) => Some(Field::Outgoing),
+            Loaded::Meta(MetaKey::L4proto) => Some(Field::Protocol),
+            Loaded::Meta(MetaKey::Nfproto) => Some(Field::Version),
+            Loaded::Meta(_) => None,
+            Loaded::Ct(key, direction) => self.of_connection(key, direction == Some(Direction::Original)),
+            Loaded::Payload { base, offset, len } => self.of_header(base, offset, len),
+            Loaded::Fib(result, flags) => {
+                let of_source = flags & (fib_flags::SADDR | fib_flags::PRESENT) == fib_flags::SADDR;
+                match result {
+                    // The simulator takes a source for one that routes back by where it came in.
+                    FibResult::OifName if of_source => Some(Field::Incoming),
+                    FibResult::Oif if of_source => Some(Field::Varies),
+                    FibResult::Oif | FibResult::OifName | FibResult::Type => None,
                 }
             }
-            PayloadBase::Link | PayloadBase::Other(_) => None,
         }
     }
 
-    fn store(&mut self, register: Register, field: Option<Field<'a>>, len: usize) {
-        let Register::Data(slot) = register else { return };
-        if matches!(field, Some(Field::Port | Field::Ports | Field::Protocol)) {
-            self.read.transport = true;
+    fn of_connection(&self, key: CtKey, original: bool) -> Option<Field<'a>> {
+        if matches!(key, CtKey::State | CtKey::Status) {
+            None
+        } else if !original {
+            Some(Field::Varies)
+        } else if key == CtKey::ProtoDst {
+            Some(Field::Port)
+        } else if matches!((key, self.version), (CtKey::DstIp, Version::V4) | (CtKey::DstIp6, Version::V6)) {
+            Some(Field::Destination)
+        } else if matches!(key, CtKey::DstIp | CtKey::DstIp6) {
+            // Of the other version: there is none, and the rule does not match.
+            None
+        } else {
+            Some(Field::Varies)
         }
-        let slots = |slot: u8, len: usize| usize::from(slot)..usize::from(slot).saturating_add(len.div_ceil(4));
-        let new = slots(slot, len);
-        self.registers.retain(|&other, (_, len)| {
-            let old = slots(other, *len);
-            old.end <= new.start || new.end <= old.start
-        });
-        if let Some(field) = field {
-            self.registers.insert(slot, (field, len));
+    }
+
+    fn of_header(&self, base: PayloadBase, offset: u32, len: u32) -> Option<Field<'a>> {
+        let (source, destination) = (self.version.source(), self.version.destination());
+        match base {
+            PayloadBase::Network if source.begins(offset, len) => Some(Field::Source(None)),
+            PayloadBase::Network if destination.begins(offset, len) => Some(Field::Destination),
+            PayloadBase::Network => {
+                let varies = destination.overlaps(offset, len) || self.version.protocol().overlaps(offset, len);
+                varies.then_some(Field::Varies)
+            }
+            PayloadBase::Transport => match (offset, len) {
+                (2, 2) => Some(Field::Port),
+                (0, 4) => Some(Field::Ports),
+                _ if self.protocol.is_some_and(|number| !WITH_PORTS.contains(&number)) => None,
+                // What stands behind the ports is never known.
+                _ => header::ports::BOTH.overlaps(offset, len).then_some(Field::Varies),
+            },
+            PayloadBase::Link | PayloadBase::Inner | PayloadBase::Other(_) => None,
+        }
+    }
+
+    fn content(&self, content: &Content<'a>) -> Option<Field<'a>> {
+        // The simulator knows the version, and that it does not know what becomes of a source.
+        let varies = |field: Option<Field<'a>>| match field {
+            None | Some(Field::Source(_) | Field::Version) => None,
+            Some(_) => Some(Field::Varies),
+        };
+        match content {
+            Content::Field(field) => self.field(*field),
+            Content::Masked { field, mask, xor } => match self.field(*field) {
+                Some(Field::Source(None)) if field.width() == mask.len() && xor.iter().all(|byte| *byte == 0) => {
+                    Some(Field::Source(Some(mask)))
+                }
+                field => varies(field),
+            },
+            Content::Computed(fields) => fields.iter().find_map(|field| varies(self.field(*field))),
+            Content::Mapped(set) => set.is_none_or(|set| !set.elements.is_empty()).then_some(Field::Varies),
+            Content::Constant(_) => None,
         }
     }
 
     /// What is read from a register; [`Field::Varies`] where it is not one field from its beginning.
     fn load(&self, register: Register, len: usize) -> Option<(Field<'a>, usize)> {
-        let Register::Data(slot) = register else { return None };
-        let begin = usize::from(slot);
-        let end = begin.saturating_add(len.div_ceil(4));
-        let within = |&(other, (field, size)): &(&u8, &(Field<'a>, usize))| {
-            let other = usize::from(*other);
-            begin < other + size.div_ceil(4) && other < end && !matches!(field, Field::Source(_) if other != begin)
+        let known = |part: &Part<'a>| {
+            let field = self.content(&part.content)?;
+            // The source is hidden from the simulator wherever it stands.
+            let elsewhere = matches!(field, Field::Source(_)) && part.before != Some(0);
+            (!elsewhere).then_some((part.before, field, part.len))
         };
-        let mut read = self.registers.iter().filter(within);
+        let parts = self.registers.read(register, len);
+        let mut read = parts.iter().filter_map(known);
         match (read.next(), read.next()) {
             (None, _) => None,
-            (Some((other, (field, size))), None) if *other == slot && len <= *size => Some((*field, *size)),
-            // The source is hidden from the simulator wherever it stands.
-            (Some((_, (Field::Source(_), _))), None) => None,
+            (Some((Some(0), field, size)), None) if len <= size => Some((field, size)),
+            (Some((_, Field::Source(_), _)), None) => None,
             _ => Some((Field::Varies, len)),
         }
     }
@@ -213,7 +245,8 @@ impl<'a, 't> Reader<'a, 't> {
         let whole = len == data.len();
         match field {
             Field::Source(mask) => {
-                let understood = mask.is_none() || matches!(op, Cmp::Eq | Cmp::Neq) && whole && is_prefix(mask);
+                let understood =
+                    mask.is_none() || matches!(op, Cmp::Eq | Cmp::Neq) && whole && mask.is_none_or(is_prefix);
                 if understood {
                     self.read.sources.push(SourceTest::Begins { op, data, mask });
                 }
@@ -240,33 +273,24 @@ impl<'a, 't> Reader<'a, 't> {
                     self.protocol = data.first().copied();
                 }
             }
-            _ => self.read.opaque = true,
+            Field::Port | Field::Ports | Field::Incoming | Field::Outgoing | Field::Protocol | Field::Varies => {
+                self.read.opaque = true
+            }
         }
         false
     }
 
-    fn lookup(&mut self, set: &'a SetRef, register: Register, dreg: Option<Register>, inverted: bool) -> bool {
-        let (set, name) = match set {
-            SetRef::Anonymous(set) => (&**set, None),
-            SetRef::Named(name) => match self.table.sets.get(name) {
-                Some(set) => (set, Some(name.as_str())),
-                None => return false,
-            },
-        };
+    fn lookup(&mut self, set: &'a SetRef, register: Register, maps: bool, inverted: bool) -> bool {
+        let Some((set, name)) = self.registers.set(set) else { return false };
         let key_len = usize::try_from(set.spec.key.len).unwrap_or(usize::MAX);
-        let field = self.load(register, key_len);
-        if let Some(dreg) = dreg {
-            self.store(dreg, (!set.elements.is_empty()).then_some(Field::Varies), 16);
-        }
-        let Some((field, len)) = field else { return false };
+        let Some((field, len)) = self.load(register, key_len) else { return false };
         let plain = !set.spec.flags.contains(SetFlags::CONCAT)
             && !set.spec.flags.contains(SetFlags::EXPR)
             && set.spec.unknown.is_empty();
         let catch_all = set.elements.last().is_some_and(|element| element.key == ElementKey::CatchAll);
         match field {
             Field::Source(mask) => {
-                let understood =
-                    mask.is_none() && dreg.is_none() && plain && len == key_len && !(inverted && catch_all);
+                let understood = mask.is_none() && !maps && plain && len == key_len && !(inverted && catch_all);
                 if understood {
                     self.read.sources.push(SourceTest::In { set, name, inverted });
                 }

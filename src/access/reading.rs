@@ -5,8 +5,9 @@
 
 use super::asked::{Asked, ReadRule};
 use super::reader::Reader;
-use super::value::Version;
-use crate::ruleset::{ElementValue, Expr, Rule, Set, SetRef, Table, Verdict};
+use crate::net::Version;
+use crate::ruleset::graph::{Graph, NamedMaps};
+use crate::ruleset::{Expr, SetRef, Table};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A chain, taken apart.
@@ -33,14 +34,11 @@ impl<'a> Reading<'a> {
             let rules: Vec<_> =
                 chain.rules.iter().map(|rule| Reader::new(table, version, asked).rule(rule)).collect();
             for expr in chain.rules.iter().flat_map(|rule| &rule.exprs) {
-                match expr {
-                    Expr::Lookup { set: SetRef::Named(set), .. } => {
-                        looked_up.insert(set.as_str());
-                    }
-                    Expr::Dynset { set, .. } => {
-                        changed.insert(set.as_str());
-                    }
-                    _ => {}
+                if let Expr::Lookup { set: SetRef::Named(set), .. } = expr {
+                    looked_up.insert(set.as_str());
+                }
+                if let Expr::Dynset { set, .. } = expr {
+                    changed.insert(set.as_str());
                 }
             }
             let transport = rules.iter().any(|rule| rule.transport);
@@ -55,12 +53,7 @@ impl<'a> Reading<'a> {
 
     /// What a chain asks, those that lead to it ask too.
     fn inherit(&mut self, table: &'a Table) {
-        let mut callers: BTreeMap<&str, Vec<&'a str>> = BTreeMap::new();
-        for (name, chain) in &table.chains {
-            for target in chain.rules.iter().flat_map(|rule| targets(table, rule)) {
-                callers.entry(target).or_default().push(name);
-            }
-        }
+        let callers = Graph::new(table, NamedMaps::Listed).callers();
         let asks: [for<'r> fn(&'r mut ReadChain<'a>) -> &'r mut bool; 2] =
             [|chain| &mut chain.transport, |chain| &mut chain.destination];
         for asks in asks {
@@ -81,29 +74,4 @@ impl<'a> Reading<'a> {
             }
         }
     }
-}
-
-/// The chains that a rule may lead to.
-fn targets<'a>(table: &'a Table, rule: &'a Rule) -> Vec<&'a str> {
-    let of = |verdict: &'a Verdict| match verdict {
-        Verdict::Jump(chain) | Verdict::Goto(chain) => Some(chain.as_str()),
-        _ => None,
-    };
-    let of_set = |set: &'a Set| {
-        set.elements.listed().iter().filter_map(move |element| match element.value.as_deref() {
-            Some(ElementValue::Verdict(verdict)) => of(verdict),
-            _ => None,
-        })
-    };
-    let of_expr = |expr: &'a Expr| -> Vec<&'a str> {
-        match expr {
-            Expr::Verdict(verdict) => of(verdict).into_iter().collect(),
-            Expr::Lookup { set: SetRef::Anonymous(set), dreg: Some(_), .. } => of_set(set).collect(),
-            Expr::Lookup { set: SetRef::Named(name), dreg: Some(_), .. } => {
-                table.sets.get(name).into_iter().flat_map(of_set).collect()
-            }
-            _ => Vec::new(),
-        }
-    };
-    rule.exprs.iter().flat_map(of_expr).collect()
 }

@@ -4,10 +4,9 @@ use super::asked::Asked;
 use super::evaluate::{Evaluator, Fate};
 use super::reading::Reading;
 use super::region::Regions;
-use super::value::{Test, Version, WITH_PORTS, begins_alike, bounds, number};
+use super::value::{Test, WITH_PORTS, begins_alike, bounds, number};
 use crate::compile::CONTAINERS;
-use crate::net::protocol;
-use crate::resolve::Interface;
+use crate::net::{IfName, IfPattern, Version, protocol};
 use crate::ruleset::{Table, TableId};
 use crate::simulate::{Answer, AsListed, Packet, Sets, Translation, Transport};
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +15,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// Behind the beginning of a name this makes one that no interface has, and alone one that no rule names.
 const NO_NAME: &str = "/";
 /// The longest name of an interface.
-const MAX_NAME: usize = 15;
+const MAX_NAME: usize = IfName::MAX_LEN;
 /// An address of this machine, until a rule asks for another.
 const MACHINE_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const MACHINE_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
@@ -78,7 +77,7 @@ impl Space {
     pub(super) fn new<'n>(
         asked: &Asked<'_>,
         tables: &[&Table],
-        named: impl IntoIterator<Item = &'n Interface>,
+        named: impl IntoIterator<Item = &'n IfPattern>,
     ) -> Self {
         let incoming = interfaces(&asked.incoming, tables, named);
         let outgoing = interfaces(&asked.outgoing, tables, []).into_iter().filter(|class| class.containers);
@@ -130,11 +129,10 @@ fn targets(asked: &Asked<'_>) -> Vec<Target> {
 fn interfaces<'n>(
     tests: &[Test<'_>],
     tables: &[&Table],
-    named: impl IntoIterator<Item = &'n Interface>,
+    named: impl IntoIterator<Item = &'n IfPattern>,
 ) -> Vec<InterfaceClass> {
     let name = |bytes: &[u8], begins: bool| {
-        let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-        let name = String::from_utf8_lossy(bytes.get(..end).unwrap_or_default()).into_owned();
+        let name = IfName::text(bytes);
         if begins && name.len() < MAX_NAME { name + NO_NAME } else { name }
     };
     let mut candidates = BTreeSet::new();
@@ -159,12 +157,11 @@ fn interfaces<'n>(
         if candidate == "lo" {
             continue;
         }
-        let mut bytes = candidate.clone().into_bytes();
-        bytes.resize(16, 0);
-        let answers: Vec<usize> = tests.iter().map(|test| test.answer(&bytes)).collect();
+        let bytes = IfName::new(&candidate);
+        let answers: Vec<usize> = tests.iter().map(|test| test.answer(bytes.bytes())).collect();
         let class = classes.entry(answers.clone()).or_insert_with(|| {
             order.push(answers);
-            let containers = tables.iter().any(|table| is_container(table, &bytes));
+            let containers = tables.iter().any(|table| is_container(table, bytes.bytes()));
             InterfaceClass { example: candidate.clone(), names: Vec::new(), members: Vec::new(), containers }
         });
         match candidate.strip_suffix(NO_NAME) {
@@ -178,18 +175,14 @@ fn interfaces<'n>(
 }
 
 /// A name that stands for the interfaces that a policy names.
-pub(super) fn example(named: &Interface) -> String {
+pub(super) fn example(named: &IfPattern) -> String {
     if named.wildcard && named.name.len() < MAX_NAME { named.name.clone() + NO_NAME } else { named.name.clone() }
 }
 
 impl InterfaceClass {
     /// One of those that a policy names in this class.
-    pub(super) fn one_of(&self, named: &Interface) -> Option<&str> {
-        let is = |member: &&String| match named.wildcard {
-            true => member.starts_with(&named.name),
-            false => **member == named.name,
-        };
-        self.members.iter().find(is).map(String::as_str)
+    pub(super) fn one_of(&self, named: &IfPattern) -> Option<&str> {
+        self.members.iter().map(String::as_str).find(|member| named.covers(member))
     }
 }
 
@@ -238,7 +231,7 @@ impl<'a> Prober<'a> {
     ) -> Self {
         let evaluators =
             tables.into_iter().map(|(table, reading)| Evaluator::new(id, table, reading, version)).collect();
-        Self { version, regions: Regions::new(version.last()), evaluators }
+        Self { version, regions: Regions::new(version.last_address()), evaluators }
     }
 
     /// What becomes of all packets that come to a target by a way, in each table: a fate for each table, for each class

@@ -6,9 +6,9 @@ use super::evaluate::Fate;
 use super::reading::Reading;
 use super::region::Region;
 use super::space::{Prober, Space, from_number};
-use super::value::Version;
 use crate::compile::compile;
 use crate::facts::{Facts, Kernel, ListFile, ProtocolNames, ServiceNames};
+use crate::net::Version;
 use crate::policies::{Written, config, policy};
 use crate::policy::{AddressList, parse};
 use crate::resolve::resolve;
@@ -41,7 +41,7 @@ fn boundaries(prober: &Prober<'_>, fate: &Fate<'_>) -> Vec<u128> {
     let intervals = regions.iter().flat_map(|region| prober.regions.intervals(*region));
     let ends =
         intervals.flat_map(|&(first, last)| [first.checked_sub(1), Some(first), Some(last), last.checked_add(1)]);
-    ends.flatten().filter(|at| *at <= prober.version.last()).collect()
+    ends.flatten().filter(|at| *at <= prober.version.last_address()).collect()
 }
 
 fn outcomes_are(

@@ -6,7 +6,7 @@ use super::narrow::narrowed;
 use super::reading::Reading;
 use super::space::{Place, Prober, Target, from_number, to_number};
 use super::tests::compiled;
-use super::value::Version;
+use crate::net::Version;
 use crate::policies::{Written, config, policy};
 use crate::ruleset::{Table, TableId};
 use crate::simulate::{Packet, Transport, Verdict, simulate_table};
@@ -27,7 +27,7 @@ fn read(text: &str) -> Vec<Printed> {
     let version = |address: IpAddr| if address.is_ipv4() { Version::V4 } else { Version::V6 };
     let range = |first: IpAddr, last: IpAddr| vec![(version(first), to_number(first), to_number(last))];
     if text == "any" {
-        return Version::ALL.into_iter().map(|version| (version, 0, version.last())).collect();
+        return Version::ALL.into_iter().map(|version| (version, 0, version.last_address())).collect();
     }
     if let Ok(network) = text.parse::<IpNet>() {
         return range(network.network(), network.broadcast());
@@ -174,10 +174,10 @@ proptest! {
             // Any address, or one beside the edge of something.
             let edges: Vec<u128> = [cell.gains, cell.loses].iter().flat_map(|region| regions.intervals(*region))
                 .flat_map(|&(first, last)| [first.saturating_sub(1), first, last, last.saturating_add(1)]).collect();
-            let anywhere = random.random::<u128>() & version.last();
+            let anywhere = random.random::<u128>() & version.last_address();
             let source = match edges.len() {
                 0 => anywhere,
-                len if random.random() => edges[random.random_range(0..len)].min(version.last()),
+                len if random.random() => edges[random.random_range(0..len)].min(version.last_address()),
                 _ => anywhere,
             };
             // Any port of the class, to any address that a policy may name.
@@ -189,7 +189,7 @@ proptest! {
                 other => (other, None),
             };
             let near = [0x0a00_0000_u128, 0xc000_0200, 0x2001_0db8 << 96, 5];
-            let machine = (near[random.random_range(0..4_usize)] + random.random_range(0..20_u128)) & version.last();
+            let machine = (near[random.random_range(0..4_usize)] + random.random_range(0..20_u128)) & version.last_address();
             let machine = from_number(version, machine).expect("an address");
             let source_port = random.random_range(1024..=u16::MAX - 1);
             let packet = way.packet(from_number(version, source).expect("an address"), machine, target, Some(source_port));
@@ -235,7 +235,7 @@ proptest! {
                     for target in [targets[0], targets[targets.len() - 1]] {
                         let changes = |source| pair.changes((places[0], target, family), None, source, gained);
                         prop_assert!(changes(first) && changes(last), "{change}: {text} does not change");
-                        let outside = [first.checked_sub(1), last.checked_add(1).filter(|next| *next <= version.last())];
+                        let outside = [first.checked_sub(1), last.checked_add(1).filter(|next| *next <= version.last_address())];
                         for neighbour in outside.into_iter().flatten() {
                             prop_assert!(!changes(neighbour), "{change}: beside {text}, {neighbour:x} changes too");
                         }

@@ -1,73 +1,16 @@
 //! Addresses, names and ports as the bytes that rules compare.
 
 use super::region::Interval;
-use crate::net::protocol;
+use crate::net::{Version, protocol};
 use crate::ruleset::{Cmp, ElementKey, Set};
 
-/// IPv4 or IPv6: where the fields stand, and how long an address is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Version {
-    V4,
-    V6,
-}
-
-impl Version {
-    pub(super) const ALL: [Self; 2] = [Self::V4, Self::V6];
-
-    /// Bytes of an address.
-    pub(super) const fn len(self) -> usize {
-        match self {
-            Self::V4 => 4,
-            Self::V6 => 16,
-        }
-    }
-
-    /// The highest address as a number.
-    pub(super) const fn last(self) -> u128 {
-        match self {
-            Self::V4 => 0xffff_ffff,
-            Self::V6 => u128::MAX,
-        }
-    }
-
-    /// `NFPROTO_IPV4`, `NFPROTO_IPV6`.
-    pub(super) const fn nfproto(self) -> u8 {
-        match self {
-            Self::V4 => 2,
-            Self::V6 => 10,
-        }
-    }
-
-    pub(super) const fn source(self) -> u32 {
-        match self {
-            Self::V4 => 12,
-            Self::V6 => 8,
-        }
-    }
-
-    pub(super) const fn destination(self) -> u32 {
-        match self {
-            Self::V4 => 16,
-            Self::V6 => 24,
-        }
-    }
-
-    /// Where the protocol's number stands.
-    pub(super) const fn protocol(self) -> u32 {
-        match self {
-            Self::V4 => 9,
-            Self::V6 => 6,
-        }
-    }
-
-    /// The addresses that begin with the bytes of `begin`, filled up: first and last.
-    fn range(self, begin: &[u8]) -> Interval {
-        let filled = |fill: u8| {
-            let bytes = begin.iter().copied().chain(std::iter::repeat(fill)).take(self.len());
-            bytes.fold(0, |number, byte| number << 8 | u128::from(byte))
-        };
-        (filled(0), filled(u8::MAX))
-    }
+/// The addresses that begin with the bytes of `begin`, filled up: first and last.
+fn range(version: Version, begin: &[u8]) -> Interval {
+    let filled = |fill: u8| {
+        let bytes = begin.iter().copied().chain(std::iter::repeat(fill)).take(version.address_len());
+        bytes.fold(0, |number, byte| number << 8 | u128::from(byte))
+    };
+    (filled(0), filled(u8::MAX))
 }
 
 /// What a value is compared with.
@@ -111,7 +54,7 @@ impl Test<'_> {
     pub(super) fn cuts(self, version: Version) -> Vec<u128> {
         let around = |(first, last): Interval| [Some(first), last.checked_add(1)].into_iter().flatten();
         match self {
-            Self::Begins(_, data) => around(version.range(data)).collect(),
+            Self::Begins(_, data) => around(range(version, data)).collect(),
             Self::In(set) => bounds(set).flat_map(|(first, last)| around((number(first), number(last)))).collect(),
         }
     }
@@ -135,14 +78,6 @@ pub(super) fn number(bytes: &[u8]) -> u128 {
     bytes.iter().fold(0, |number, byte| number << 8 | u128::from(*byte))
 }
 
-/// Whether a mask is that of a network.
-pub(super) fn is_prefix(mask: Option<&[u8]>) -> bool {
-    mask.is_none_or(|mask| {
-        let bits = mask.iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1));
-        bits.is_sorted_by(|a, b| a >= b)
-    })
-}
-
 /// Whether each element is a name, or all names that begin alike.
 pub(super) fn names_are_understood(set: &Set) -> bool {
     bounds(set).all(|(first, last)| first == last || begins_alike(first, last).is_some())
@@ -159,18 +94,18 @@ pub(super) fn begins_alike<'a>(first: &'a [u8], last: &[u8]) -> Option<&'a [u8]>
 
 /// The sources that meet a condition.
 pub(super) fn sources(test: &SourceTest<'_>, version: Version) -> Vec<Interval> {
-    let last = version.last();
+    let last = version.last_address();
     let outside = |(first, end): Interval| {
         let below = first.checked_sub(1).map(|before| (0, before));
         below.into_iter().chain(end.checked_add(1).filter(|next| *next <= last).map(|next| (next, last))).collect()
     };
     match test {
         SourceTest::Begins { op, data, mask } => {
-            let (first, end) = version.range(data);
+            let (first, end) = range(version, data);
             let (fits, end) = match mask {
                 None => (true, end),
                 Some(mask) => {
-                    let (mask, _) = version.range(mask);
+                    let (mask, _) = range(version, mask);
                     (first & !mask == 0, first | (last & !mask))
                 }
             };
@@ -191,7 +126,7 @@ pub(super) fn sources(test: &SourceTest<'_>, version: Version) -> Vec<Interval> 
             vec![(0, last)]
         }
         SourceTest::In { set, .. } => {
-            bounds(set).map(|(first, end)| (version.range(first).0, version.range(end).1)).collect()
+            bounds(set).map(|(first, end)| (range(version, first).0, range(version, end).1)).collect()
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::region::{Interval, Region, Regions};
 use super::space::from_number;
-use super::value::Version;
+use crate::net::Version;
 use ipnet::{Ipv4Net, Ipv6Net};
 use std::net::IpAddr;
 
@@ -15,7 +15,7 @@ fn interval(version: Version, (first, last): Interval) -> String {
         return from.to_string();
     }
     // As many bits as both have in common, where the rest is all clear in one and all set in the other.
-    let bits = u32::try_from(version.len() * 8).unwrap_or_default();
+    let bits = u32::try_from(version.address_len() * 8).unwrap_or_default();
     let free = u128::BITS - (first ^ last).leading_zeros();
     let prefix = u8::try_from(bits.saturating_sub(free)).unwrap_or_default();
     let network = match (from, to) {
@@ -43,9 +43,9 @@ pub(super) fn ranges_outside(version: Version, regions: &Regions, region: Region
     let mut begin = Some(0);
     for &(first, last) in regions.intervals(region) {
         outside.extend(begin.filter(|begin| *begin < first).map(|begin| (begin, first - 1)));
-        begin = last.checked_add(1).filter(|next| *next <= version.last());
+        begin = last.checked_add(1).filter(|next| *next <= version.last_address());
     }
-    outside.extend(begin.map(|begin| (begin, version.last())));
+    outside.extend(begin.map(|begin| (begin, version.last_address())));
     outside.into_iter().map(|one| interval(version, one)).collect()
 }
 

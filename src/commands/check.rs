@@ -5,6 +5,7 @@ use crate::enforce::{EnforceError, try_out};
 use crate::error::Error;
 use crate::netlink::Socket;
 use crate::process::privileges::{Confinement, Needs, may_change_firewall, may_make_namespaces};
+use crate::ruleset::Origin;
 use crate::state::State;
 use serde_json::json;
 use std::mem::ManuallyDrop;
@@ -29,7 +30,7 @@ pub(super) fn run(path: &Path, state: &State) -> Result<Report, Error> {
         }
         Err(EnforceError::Refused { object, origin, why }) => {
             let message = format!("the kernel would refuse {object}: {why}");
-            let line = origin.as_deref().and_then(line_of);
+            let line = origin.as_deref().and_then(|origin| Origin::read(origin).line());
             let at = origin.map(|origin| format!(" ({origin})")).unwrap_or_default();
             let problem = json!({
                 "message": message,
@@ -43,9 +44,4 @@ pub(super) fn run(path: &Path, state: &State) -> Result<Report, Error> {
         }
         Err(error) => Err(error.into()),
     }
-}
-
-/// The line of an origin such as `policy.yaml:17`.
-fn line_of(origin: &str) -> Option<u32> {
-    origin.rsplit_once(':')?.1.parse().ok()
 }

@@ -5,11 +5,11 @@ use crate::cli::Target;
 use crate::error::Error;
 use crate::explain::{Explanation, beyond};
 use crate::machine::legacy_tables;
-use crate::net::protocol;
-use crate::netlink::routing::{RouteKind, Routing};
+use crate::net;
+use crate::netlink::routing::Routing;
 use crate::netlink::{Live, LiveSets, Socket};
 use crate::process::privileges::Confinement;
-use crate::ruleset::{Table, TableId};
+use crate::ruleset::{AddressType, Table, TableId};
 use crate::simulate::{EPHEMERAL, Interface, Packet, Path, Routes, Transport, follow};
 use crate::state::State;
 use std::net::IpAddr;
@@ -86,7 +86,7 @@ fn packet(question: &Question<'_>, routing: &Routing) -> Result<Packet, Error> {
     let Question { target, from, to, on } = question;
     let unsaid = |what: &str| Error::Declined(what.to_owned());
     let route = routing.route_to(*from)?;
-    let own = route.as_ref().is_some_and(|route| route.kind == RouteKind::Local);
+    let own = route.as_ref().is_some_and(|route| route.kind == AddressType::Local);
     let to = match to {
         Some(to) if to.is_ipv4() != from.is_ipv4() => {
             return Err(Error::Declined(format!("{from} and {to} are of different IP versions")));
@@ -129,11 +129,7 @@ fn from_a_port(packet: &Packet) -> Packet {
 fn in_words(packet: &Packet) -> String {
     let target = match packet.transport {
         Transport::Ports { protocol, destination, .. } => {
-            let name = match protocol {
-                protocol::TCP => "tcp",
-                protocol::UDP => "udp",
-                _ => "sctp",
-            };
+            let name = net::Transport::from_number(protocol).map_or("sctp", net::Transport::name);
             format!("{destination}/{name}")
         }
         _ => "ping".to_owned(),

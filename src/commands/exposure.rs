@@ -8,6 +8,7 @@ use crate::exposure::{Interface, Label, Listing, Listings, Machine, exposure, js
 use crate::machine::{
     EngineError, Listener, PublishedPort, legacy_tables, listeners, published_ports, running_engines,
 };
+use crate::net::IfName;
 use crate::netlink::routing::Routing;
 use crate::netlink::{Link, Live, LiveSets, NetlinkError, Socket, members};
 use crate::process::privileges::Confinement;
@@ -97,16 +98,9 @@ fn interface(link: Link, live: &Live, sets: &dyn Sets) -> Option<Interface> {
     let id = TableId::palisade();
     let declared = live.ruleset.tables.get(&id).and_then(|table| table.sets.get(CONTAINERS));
     let containers = match declared {
-        Some(set) => {
-            let mut key = name.clone().into_bytes();
-            key.resize(16, 0);
-            sets.find(&id, CONTAINERS, set, &key) != Answer::Absent
-        }
+        Some(set) => sets.find(&id, CONTAINERS, set, IfName::new(&name).bytes()) != Answer::Absent,
         // As a policy has it that does not say.
-        None => Containers::default().interfaces.iter().any(|of| match of.wildcard {
-            true => name.starts_with(&of.name),
-            false => name == of.name,
-        }),
+        None => Containers::default().interfaces.iter().any(|bridge| bridge.covers(&name)),
     };
     Some(Interface { name, containers, addresses })
 }

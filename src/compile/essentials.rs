@@ -2,8 +2,8 @@
 
 use super::Compiler;
 use super::forward::CONTAINERS;
-use super::statement::{Origin, Version, when};
-use crate::net::{Transport, protocol};
+use super::statement::{Origin, when};
+use crate::net::{Transport, Version, protocol};
 use crate::resolve::Action;
 use crate::ruleset::{Rule, Verdict, ct_state};
 

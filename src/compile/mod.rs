@@ -31,7 +31,7 @@ mod statement;
 pub(crate) use forward::CONTAINERS;
 
 use crate::resolve::{Action, Resolved};
-use crate::ruleset::{BaseChain, Chain, Hook, MAX_COMMENT, Policy, Rule, Set, Table};
+use crate::ruleset::{BaseChain, Chain, Hook, MAX_COMMENT, Policy, Provenance, Rule, Set, Table, provenance};
 use statement::{Origin, when};
 use std::collections::BTreeSet;
 
@@ -84,15 +84,15 @@ impl<'a> Compiler<'a> {
 
     /// A comment: `palisade: SENTENCE (FILE:LINE)`, cut to what stock nft shows.
     fn says(&self, sentence: &str, origin: Origin) -> String {
+        let file = self.file.as_str();
         let origin = match origin {
-            Origin::File => format!(" ({})", self.file),
-            Origin::Line(Some(line)) => format!(" ({}:{line})", self.file),
-            Origin::Line(None) => format!(" ({}, by default)", self.file),
-            Origin::BuiltIn => " (always)".to_owned(),
+            Origin::File => provenance::Origin::File(file),
+            Origin::Line(Some(line)) => provenance::Origin::Line(file, line),
+            Origin::Line(None) => provenance::Origin::Default(file),
+            Origin::BuiltIn => provenance::Origin::BuiltIn,
         };
-        let room = MAX_COMMENT.saturating_sub("palisade: ".len() + origin.len());
-        let sentence = shortened(sentence, room);
-        format!("palisade: {sentence}{origin}")
+        let room = MAX_COMMENT.saturating_sub(Provenance::len_without_sentence(origin));
+        Provenance { sentence: &shortened(sentence, room), origin }.to_string()
     }
 
     fn base_chain(&mut self, name: &str, hook: Hook, priority: i32, policy: Policy, comment: &str, rules: Vec<Rule>) {

@@ -19,8 +19,9 @@
 //! are asked in a chain of their own, behind translation, which costs each packet of a connection one more rule.
 
 use super::forward::CONTAINERS;
-use super::statement::{Origin, Statement, Version, when};
+use super::statement::{Origin, Statement, when};
 use super::{Compiler, PRIORITY_AFTER_DNAT};
+use crate::net::Version;
 use crate::resolve::{Action, ReversePath};
 use crate::ruleset::{Hook, Policy, Rule, ct_state};
 

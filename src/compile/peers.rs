@@ -1,9 +1,9 @@
 //! Who: groups and literal peers as sets, and the matches on them.
 
 use super::Compiler;
-use super::statement::{Origin, Statement, Version, interface_elements, when};
-use crate::net::Addresses;
-use crate::resolve::{Interface, Line, Peers};
+use super::statement::{Origin, Statement, interface_elements, when};
+use crate::net::{Addresses, IfPattern, Version};
+use crate::resolve::{Line, Peers};
 use crate::ruleset::{Address, Elements, KeyType, Set, SetFlags, SetSpec};
 use std::collections::BTreeSet;
 
@@ -60,7 +60,7 @@ impl Compiler<'_> {
         let (hosts, networks): (Vec<_>, Vec<_>) = intervals.iter().copied().partition(|(first, last)| first == last);
         self.address_set(format!("{owner}-{}", version.suffix()), version, &networks, comment);
         if !hosts.is_empty() {
-            let mut spec = SetSpec::new(version.key(), SetFlags::default());
+            let mut spec = SetSpec::new(KeyType::address(version), SetFlags::default());
             spec.comment = Some(comment.to_owned());
             spec.size = Some(room(hosts.len()));
             let elements = Elements::of_addresses(&hosts);
@@ -77,7 +77,7 @@ impl Compiler<'_> {
 
     fn address_set<A: Address>(&mut self, name: String, version: Version, intervals: &[(A, A)], comment: &str) {
         if !intervals.is_empty() {
-            let mut spec = SetSpec::new(version.key(), SetFlags::INTERVAL);
+            let mut spec = SetSpec::new(KeyType::address(version), SetFlags::INTERVAL);
             spec.comment = Some(comment.to_owned());
             self.set(name, Set { spec, elements: Elements::of_addresses(intervals) });
         }
@@ -85,7 +85,7 @@ impl Compiler<'_> {
 
     /// A set of interfaces, only when it has an element. Always an interval set, so that the first wildcard is an
     /// added element and not another set.
-    pub(super) fn interface_set(&mut self, name: String, interfaces: &BTreeSet<Interface>, comment: String) {
+    pub(super) fn interface_set(&mut self, name: String, interfaces: &BTreeSet<IfPattern>, comment: String) {
         let elements = interface_elements(interfaces);
         if !elements.is_empty() {
             let spec = SetSpec { comment: Some(comment), ..SetSpec::new(KeyType::IFNAME, SetFlags::INTERVAL) };

@@ -10,10 +10,10 @@
 //! no longer than the kernel would take the exchange for one that goes on.
 
 use super::Compiler;
-use super::statement::{Origin, Version, when};
-use crate::net::protocol;
+use super::statement::{Origin, when};
+use crate::net::{Version, protocol};
 use crate::ruleset::{
-    Elements, REVOKED_UDP_V4, REVOKED_UDP_V6, REVOKED_V4, REVOKED_V6, Rule, Set, SetFlags, SetSpec,
+    Elements, KeyType, REVOKED_UDP_V4, REVOKED_UDP_V6, REVOKED_V4, REVOKED_V6, Rule, Set, SetFlags, SetSpec,
 };
 
 /// As long as the kernel remembers an idle TCP connection (`nf_conntrack_tcp_timeout_established`): five days. No packet
@@ -70,7 +70,7 @@ impl Compiler<'_> {
             let spec = SetSpec {
                 timeout_ms: Some(timeout_ms),
                 comment: Some(self.says(sentence, Origin::BuiltIn)),
-                ..SetSpec::new(version.flow(), SetFlags::DYNAMIC.with(SetFlags::TIMEOUT))
+                ..SetSpec::new(KeyType::whole_flow(version), SetFlags::DYNAMIC.with(SetFlags::TIMEOUT))
             };
             self.set(name, Set { spec, elements: Elements::none() });
         }

@@ -3,9 +3,10 @@
 use super::Compiler;
 use super::forward::CONTAINERS;
 use super::peers::{Alternatives, Match};
-use super::statement::{Origin, Version, when};
+use super::statement::{Origin, when};
+use crate::net::Version;
 use crate::resolve::{Action, Line, Rate, Service};
-use crate::ruleset::{DYNAMIC_SIZE, Elements, LimitUnit, Rule, Set, SetFlags, SetSpec};
+use crate::ruleset::{DYNAMIC_SIZE, Elements, KeyType, LimitUnit, Rule, Set, SetFlags, SetSpec};
 
 /// How many sources a limit remembers: addresses of IPv4, /64 networks of IPv6, since one host has as many addresses of
 /// its network as it likes.
@@ -52,7 +53,7 @@ impl Compiler<'_> {
                     size: Some(LIMIT_SOURCES),
                     timeout_ms: Some(rate.unit.seconds() * 1_000),
                     comment: Some(comment),
-                    ..SetSpec::new(version.key(), SetFlags::DYNAMIC.with(SetFlags::TIMEOUT))
+                    ..SetSpec::new(KeyType::address(version), SetFlags::DYNAMIC.with(SetFlags::TIMEOUT))
                 };
                 self.set(limit_set(name, version), Set { spec, elements: Elements::none() });
             }

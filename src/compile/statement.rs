@@ -3,8 +3,9 @@
 
 mod routing;
 
-use crate::net::{Transport, protocol};
-use crate::resolve::{Interface, Rate};
+use crate::net::header::Place;
+use crate::net::{IfName, IfPattern, Transport, Version, header, protocol};
+use crate::resolve::Rate;
 use crate::ruleset::{
     Cmp, CtKey, Direction, DynsetOp, Element, Expr, IcmpxCode, Key, KeyType, Limit, Log, MapValue, MetaKey,
     PayloadBase, Register, Reject, Rule, Set, SetFlags, SetRef, SetSpec, Verdict,
@@ -31,47 +32,6 @@ pub(super) enum Origin {
     Line(Option<u32>),
     /// What every machine needs, whatever the policy says.
     BuiltIn,
-}
-
-/// IPv4 or IPv6.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Version {
-    V4,
-    V6,
-}
-
-impl Version {
-    pub(super) const ALL: [Self; 2] = [Self::V4, Self::V6];
-
-    /// `NFPROTO_IPV4`, `NFPROTO_IPV6`.
-    const fn nfproto(self) -> u8 {
-        match self {
-            Self::V4 => 2,
-            Self::V6 => 10,
-        }
-    }
-
-    pub(super) const fn suffix(self) -> &'static str {
-        match self {
-            Self::V4 => "v4",
-            Self::V6 => "v6",
-        }
-    }
-
-    /// The type of a whole flow's key.
-    pub(super) const fn flow(self) -> KeyType {
-        match self {
-            Self::V4 => KeyType::FLOW_V4,
-            Self::V6 => KeyType::FLOW_V6,
-        }
-    }
-
-    pub(super) const fn key(self) -> KeyType {
-        match self {
-            Self::V4 => KeyType::IPV4_ADDR,
-            Self::V6 => KeyType::IPV6_ADDR,
-        }
-    }
 }
 
 /// A rule in the making.
@@ -101,6 +61,10 @@ impl Statement {
         self.add(Expr::Payload { base, offset, len, dreg: Register::ONE })
     }
 
+    fn field(self, base: PayloadBase, Place { offset, len }: Place) -> Self {
+        self.payload(base, offset, len)
+    }
+
     fn cmp(self, op: Cmp, data: &[u8]) -> Self {
         self.add(Expr::Cmp { op, sreg: Register::ONE, data: data.to_vec() })
     }
@@ -127,7 +91,7 @@ impl Statement {
     /// `tcp flags syn / fin,syn,rst,ack`: the first packet of a handshake, and none else.
     pub(super) fn begins_tcp(self) -> Self {
         self.l4proto(protocol::TCP)
-            .payload(PayloadBase::Transport, 13, 1)
+            .field(PayloadBase::Transport, header::tcp::FLAGS)
             .masked(vec![TCP_FIN | TCP_SYN | TCP_RST | TCP_ACK])
             .cmp(Cmp::Eq, &[TCP_SYN])
     }
@@ -135,7 +99,9 @@ impl Statement {
     /// `meta l4proto sctp @th,96,8 0x1`: a packet whose first chunk is INIT, which stands alone in its packet (RFC 9260, 6.10).
     /// nft's own word for it finds the chunk wherever it stands, for which the kernel goes through all of them.
     pub(super) fn begins_sctp(self) -> Self {
-        self.l4proto(protocol::SCTP).payload(PayloadBase::Transport, 12, 1).cmp(Cmp::Eq, &[SCTP_INIT])
+        self.l4proto(protocol::SCTP)
+            .field(PayloadBase::Transport, header::sctp::CHUNK_TYPE)
+            .cmp(Cmp::Eq, &[SCTP_INIT])
     }
 
     /// `meta l4proto != 6`
@@ -145,12 +111,12 @@ impl Statement {
 
     /// `iifname "lo"`
     pub(super) fn iifname_is(self, name: &str) -> Self {
-        self.meta(MetaKey::Iifname).cmp(Cmp::Eq, &padded(name, 0))
+        self.meta(MetaKey::Iifname).cmp(Cmp::Eq, IfName::new(name).bytes())
     }
 
     /// `oifname "lo"`
     pub(super) fn oifname_is(self, name: &str) -> Self {
-        self.meta(MetaKey::Oifname).cmp(Cmp::Eq, &padded(name, 0))
+        self.meta(MetaKey::Oifname).cmp(Cmp::Eq, IfName::new(name).bytes())
     }
 
     /// `iifname @lan-if`
@@ -179,10 +145,7 @@ impl Statement {
     }
 
     fn source(self, version: Version) -> Self {
-        match version {
-            Version::V4 => self.payload(PayloadBase::Network, 12, 4),
-            Version::V6 => self.payload(PayloadBase::Network, 8, 16),
-        }
+        self.field(PayloadBase::Network, version.source())
     }
 
     /// `meta nfproto ipv4 ct original ip daddr != @ssh.to-v4`: the address that the sender wrote, before any NAT.
@@ -217,17 +180,19 @@ impl Statement {
 
     /// `ip saddr 127.0.0.0/8`
     pub(super) fn source_is_loopback(self) -> Self {
-        self.version(Version::V4).payload(PayloadBase::Network, 12, 1).cmp(Cmp::Eq, &[127])
+        self.version(Version::V4).payload(PayloadBase::Network, header::ipv4::SOURCE.offset, 1).cmp(Cmp::Eq, &[127])
     }
 
     /// `ip daddr 127.0.0.0/8`
     pub(super) fn destination_is_loopback(self) -> Self {
-        self.version(Version::V4).payload(PayloadBase::Network, 16, 1).cmp(Cmp::Eq, &[127])
+        self.version(Version::V4)
+            .payload(PayloadBase::Network, header::ipv4::DESTINATION.offset, 1)
+            .cmp(Cmp::Eq, &[127])
     }
 
     /// `ip6 hoplimit 255`: sent by a neighbour, since every router takes one off.
     pub(super) fn hop_limit_untouched(self) -> Self {
-        self.version(Version::V6).payload(PayloadBase::Network, 7, 1).cmp(Cmp::Eq, &[255])
+        self.version(Version::V6).field(PayloadBase::Network, header::ipv6::HOP_LIMIT).cmp(Cmp::Eq, &[255])
     }
 
     /// `icmp type { ... }`, `icmpv6 type { ... }`: one type is compared, several are looked up. The network protocol
@@ -237,7 +202,7 @@ impl Statement {
             Version::V4 => (1, KeyType::ICMP_TYPE),
             Version::V6 => (58, KeyType::ICMPV6_TYPE),
         };
-        let statement = self.l4proto(protocol).payload(PayloadBase::Transport, 0, 1);
+        let statement = self.l4proto(protocol).field(PayloadBase::Transport, header::icmp::TYPE);
         match types {
             [one] => statement.cmp(Cmp::Eq, &[*one]),
             several => {
@@ -250,12 +215,12 @@ impl Statement {
     /// `udp sport 67 udp dport 68`, which nft compares as the four bytes that they are.
     pub(super) fn udp_ports(self, source: u16, destination: u16) -> Self {
         let ports = [source.to_be_bytes(), destination.to_be_bytes()].concat();
-        self.l4proto(Transport::Udp.number()).payload(PayloadBase::Transport, 0, 4).cmp(Cmp::Eq, &ports)
+        self.l4proto(Transport::Udp.number()).field(PayloadBase::Transport, header::ports::BOTH).cmp(Cmp::Eq, &ports)
     }
 
     /// `udp dport { 53, 67 }`, `tcp dport 53`
     pub(super) fn destination_ports(self, transport: Transport, ports: &[u16]) -> Self {
-        let statement = self.l4proto(transport.number()).payload(PayloadBase::Transport, 2, 2);
+        let statement = self.l4proto(transport.number()).field(PayloadBase::Transport, header::ports::DESTINATION);
         match ports {
             [one] => statement.cmp(Cmp::Eq, &one.to_be_bytes()),
             several => {
@@ -419,22 +384,13 @@ fn anonymous(key: KeyType, value: Option<MapValue>, mut elements: Vec<Element>) 
     SetRef::Anonymous(Box::new(Set { spec, elements: elements.into() }))
 }
 
-/// An interface's name as the kernel's registers hold it: 16 bytes, the rest filled.
-fn padded(name: &str, fill: u8) -> [u8; 16] {
-    let mut bytes = [fill; 16];
-    for (to, from) in bytes.iter_mut().zip(name.bytes()) {
-        *to = from;
-    }
-    bytes
-}
-
 /// Interfaces as elements of an `ifname` interval set: a wildcard is the range of all names that begin so. What a
 /// wildcard covers is left out, since the kernel refuses intervals that overlap.
-pub(super) fn interface_elements<'a>(interfaces: impl IntoIterator<Item = &'a Interface> + Clone) -> Vec<Element> {
+pub(super) fn interface_elements<'a>(interfaces: impl IntoIterator<Item = &'a IfPattern> + Clone) -> Vec<Element> {
     let wildcards: BTreeSet<&str> =
         interfaces.clone().into_iter().filter(|one| one.wildcard).map(|one| one.name.as_str()).collect();
     // A wildcard does not cover itself. Names are short, and lists of them may be long.
-    let covered = |one: &Interface| {
+    let covered = |one: &IfPattern| {
         let longest = one.name.len().saturating_sub(one.wildcard.into());
         (0..=longest).filter_map(|end| one.name.get(..end)).any(|begin| wildcards.contains(begin))
     };
@@ -442,8 +398,8 @@ pub(super) fn interface_elements<'a>(interfaces: impl IntoIterator<Item = &'a In
         .into_iter()
         .filter(|one| !covered(one))
         .map(|one| match one.wildcard {
-            true => Element::range(&padded(&one.name, 0), &padded(&one.name, 0xff)),
-            false => Element::single(&padded(&one.name, 0)),
+            true => Element::range(IfName::new(&one.name).bytes(), IfName::last_beginning_with(&one.name).bytes()),
+            false => Element::single(IfName::new(&one.name).bytes()),
         })
         .collect();
     elements.sort_unstable();

@@ -5,8 +5,10 @@
 
 use crate::delta::common_rules;
 use crate::render;
+use crate::ruleset::provenance::without_prefix;
 use crate::ruleset::{
-    Chain, Element, ElementValue, Elements, Family, Rule, Set, SetSpec, Table, TableId, Verdict, split_origin,
+    Chain, Element, ElementValue, Elements, Family, Provenance, Rule, Set, SetSpec, Table, TableFlags, TableId,
+    Verdict,
 };
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -371,8 +373,7 @@ fn heading(change: &Change, desired: &Table) -> String {
         }
         _ => desired.chains.get(&change.name).and_then(|chain| chain.comment.as_ref()),
     };
-    let comment =
-        comment.map_or("not of the policy", |comment| comment.strip_prefix("palisade: ").unwrap_or(comment));
+    let comment = comment.map_or("not of the policy", |comment| without_prefix(comment));
     format!("{} {}: {comment}", place(change, desired), change.name)
 }
 
@@ -392,18 +393,17 @@ fn names<'a, K: Ord, V>(live: &'a BTreeMap<K, V>, desired: &'a BTreeMap<K, V>) -
     live.keys().chain(desired.keys()).collect()
 }
 
-fn flag_words(flags: u32) -> String {
+fn flag_words(flags: TableFlags) -> String {
     match flags {
-        0 => "in force".to_owned(),
-        1 => "dormant, no chain of it sees a packet".to_owned(),
-        2 => "owned by another program, which alone can change it".to_owned(),
-        other => format!("flags {other:#x}"),
+        flags if flags.is_empty() => "in force".to_owned(),
+        TableFlags::DORMANT => "dormant, no chain of it sees a packet".to_owned(),
+        TableFlags::OWNER => "owned by another program, which alone can change it".to_owned(),
+        other => format!("flags {:#x}", other.0),
     }
 }
 
 /// `policy.yaml:17` of a comment that ends so.
 fn origin(comment: Option<&String>) -> Option<String> {
-    let (_, origin) = split_origin(comment?)?;
-    let (_, line) = origin.rsplit_once(':')?;
-    line.bytes().all(|byte| byte.is_ascii_digit()).then(|| origin.to_owned())
+    let Provenance { origin, .. } = Provenance::read(comment?)?;
+    origin.line().map(|_| origin.to_string())
 }

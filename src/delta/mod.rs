@@ -14,17 +14,15 @@ mod model;
 #[cfg(test)]
 mod tests;
 
-pub use changes::{Change, ChangeOp, Object, changes, unified};
-
+use crate::ruleset::graph;
+use crate::ruleset::graph::Name;
 use crate::ruleset::{
-    BaseChain, Chain, Element, ElementValue, Elements, Expr, Op, Rule, Set, SetFlags, SetRef, Table, TableId,
-    Transaction, Verdict,
+    BaseChain, Chain, Element, Elements, Expr, Op, Rule, Set, SetFlags, Table, TableFlags, TableId, Transaction,
+    Verdict, provenance,
 };
+pub use changes::{Change, ChangeOp, Object, changes, unified};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-
-/// `NFT_TABLE_F_DORMANT`, the one flag that can be changed in place.
-const DORMANT: u32 = 1;
 
 /// The transaction that makes `live` into `desired`; `None` is a table that is not there.
 ///
@@ -98,7 +96,8 @@ fn change(live: &Table, desired: &Table) -> Vec<Op> {
         return Vec::new();
     }
     // Objects and flowtables are none of ours, and only the whole table's deletion takes every kind of them along.
-    let foreign = live.others != desired.others || (live.flags ^ desired.flags) & !DORMANT != 0;
+    let foreign = live.others != desired.others
+        || live.flags.without(TableFlags::DORMANT) != desired.flags.without(TableFlags::DORMANT);
     // A table's comment comes with the table. One without tells that somebody else made it.
     if foreign || is_signed(desired) && !is_signed(live) {
         return replace(desired);
@@ -110,7 +109,7 @@ fn change(live: &Table, desired: &Table) -> Vec<Op> {
 
 /// Whether the table's comment says that palisade made it.
 fn is_signed(table: &Table) -> bool {
-    table.comment.as_deref().is_some_and(|comment| comment.starts_with("palisade: "))
+    table.comment.as_deref().is_some_and(|comment| comment.starts_with(provenance::PREFIX))
 }
 
 /// Two tables, canonical and as they are, and the names in them that can't stay.
@@ -223,25 +222,14 @@ impl<'a> Difference<'a> {
     }
 
     fn names_stale(&self, expr: &Expr) -> bool {
-        match expr {
-            Expr::Lookup { set: SetRef::Named(name), .. } => self.stale_sets.contains(name),
-            Expr::Lookup { set: SetRef::Anonymous(set), .. } => {
-                set.elements.iter().any(|element| self.leads_to_stale(&element))
-            }
-            Expr::Dynset { set, exprs, .. } => {
-                self.stale_sets.contains(set) || exprs.iter().any(|expr| self.names_stale(expr))
-            }
-            Expr::Verdict(verdict) => self.verdict_is_stale(verdict),
-            _ => false,
-        }
+        graph::names(expr).into_iter().any(|name| match name {
+            Name::Chain(chain) => self.stale_chains.contains(chain),
+            Name::Set(set) => self.stale_sets.contains(set),
+        })
     }
 
     fn leads_to_stale(&self, element: &Element) -> bool {
-        matches!(element.value.as_deref(), Some(ElementValue::Verdict(verdict)) if self.verdict_is_stale(verdict))
-    }
-
-    fn verdict_is_stale(&self, verdict: &Verdict) -> bool {
-        matches!(verdict, Verdict::Jump(chain) | Verdict::Goto(chain) if self.stale_chains.contains(chain))
+        element.verdict().and_then(Verdict::target).is_some_and(|chain| self.stale_chains.contains(chain))
     }
 
     fn elements_gone(&self) -> impl Iterator<Item = Op> {

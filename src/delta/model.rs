@@ -1,6 +1,7 @@
 //! A table in memory that takes transactions as the kernel does: whole or not at all, checking every reference.
 
-use crate::ruleset::{Chain, Element, ElementValue, Expr, Op, Rule, Set, SetRef, Table, Transaction, Verdict};
+use crate::ruleset::graph::Name;
+use crate::ruleset::{Chain, Element, Op, Rule, Set, Table, Transaction, Verdict, graph};
 use std::collections::BTreeMap;
 
 /// The table after the transaction, or the operation that the kernel would refuse and why.
@@ -124,18 +125,12 @@ impl Model {
         let missing = match op {
             Op::AddRule { rule, .. } => rule_names(rule).find(|name| !exists(table, name)),
             Op::AddElements { elements, .. } => {
-                elements.listed().iter().filter_map(element_names).find(|name| !exists(table, name))
+                elements.listed().iter().filter_map(element_name).find(|name| !exists(table, name))
             }
             _ => None,
         };
         missing.map_or(Ok(()), |name| Err(format!("{name:?} does not exist")))
     }
-}
-
-#[derive(Debug, PartialEq)]
-enum Name<'a> {
-    Chain(&'a str),
-    Set(&'a str),
 }
 
 fn exists(table: &Table, name: &Name<'_>) -> bool {
@@ -148,30 +143,13 @@ fn exists(table: &Table, name: &Name<'_>) -> bool {
 /// All that rules and elements of the table refer to.
 fn names(table: &Table) -> impl Iterator<Item = Name<'_>> {
     let rules = table.chains.values().flat_map(|chain| &chain.rules).flat_map(rule_names);
-    rules.chain(table.sets.values().flat_map(|set| set.elements.listed()).filter_map(element_names))
+    rules.chain(table.sets.values().flat_map(|set| set.elements.listed()).filter_map(element_name))
 }
 
 fn rule_names(rule: &Rule) -> impl Iterator<Item = Name<'_>> {
-    rule.exprs.iter().flat_map(|expr| match expr {
-        Expr::Lookup { set: SetRef::Named(name), .. } | Expr::Dynset { set: name, .. } => vec![Name::Set(name)],
-        Expr::Lookup { set: SetRef::Anonymous(set), .. } => {
-            set.elements.listed().iter().filter_map(element_names).collect()
-        }
-        Expr::Verdict(verdict) => verdict_name(verdict).into_iter().collect(),
-        _ => Vec::new(),
-    })
+    rule.exprs.iter().flat_map(graph::names)
 }
 
-fn element_names(element: &Element) -> Option<Name<'_>> {
-    match element.value.as_deref() {
-        Some(ElementValue::Verdict(verdict)) => verdict_name(verdict),
-        _ => None,
-    }
-}
-
-fn verdict_name(verdict: &Verdict) -> Option<Name<'_>> {
-    match verdict {
-        Verdict::Jump(chain) | Verdict::Goto(chain) => Some(Name::Chain(chain)),
-        _ => None,
-    }
+fn element_name(element: &Element) -> Option<Name<'_>> {
+    element.verdict().and_then(Verdict::target).map(Name::Chain)
 }

@@ -1,7 +1,7 @@
 use super::{Difference, cost, delta, model, replace};
 use crate::ruleset::{
     BaseChain, Chain, DynsetOp, Element, Expr, Hook, KeyType, MapValue, Op, Policy, Register, Rule, Set, SetFlags,
-    SetRef, SetSpec, Table, TableId, Transaction, Verdict,
+    SetRef, SetSpec, Table, TableFlags, TableId, Transaction, Verdict,
 };
 use proptest::prelude::*;
 use proptest::sample::subsequence;
@@ -101,7 +101,7 @@ prop_compose! {
             ((*name).to_owned(), Set { spec, elements: elements.collect() })
         };
         Table {
-            flags,
+            flags: TableFlags(flags),
             comment: None,
             chains: chains.iter().enumerate().map(chain).collect(),
             sets: sets.iter().enumerate().map(set).collect(),

@@ -3,9 +3,8 @@
 use super::{Facts, Finding, error, some, warning};
 use crate::explain::owner_of;
 use crate::render::{table_command, table_title};
-use crate::ruleset::{
-    Chain, ElementValue, Expr, Family, Foreign, Hook, Policy, Register, Rule, SetRef, Table, TableId, Verdict,
-};
+use crate::ruleset::graph::{self, Graph, NamedMaps};
+use crate::ruleset::{Expr, Family, Foreign, Hook, Policy, Rule, Table, TableFlags, TableId, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Other firewalls that come at boot.
@@ -59,9 +58,8 @@ struct Denier<'r> {
 
 /// Who drops what comes in or passes, in one table.
 fn drops<'r>(id: &'r TableId, table: &'r Table) -> BTreeSet<Denier<'r>> {
-    const DORMANT: u32 = 1;
     let mut found = BTreeSet::new();
-    if *id == TableId::palisade() || table.flags & DORMANT != 0 {
+    if *id == TableId::palisade() || table.flags.contains(TableFlags::DORMANT) {
         return found;
     }
     if !matches!(id.family, Family::Inet | Family::Ip | Family::Ip6) {
@@ -78,58 +76,19 @@ fn drops<'r>(id: &'r TableId, table: &'r Table) -> BTreeSet<Denier<'r>> {
         if base.policy == Policy::Drop {
             add(name, true);
         }
-        reachable(table, name)
-            .into_iter()
-            .filter(|(_, chain)| chain.rules.iter().any(is_drop))
-            .for_each(|(name, _)| add(name, false));
+        // What a named map calls is not listed with it.
+        let called = Graph::new(table, NamedMaps::Unlisted).reachable([name.as_str()]);
+        let drops = |name: &&str| table.chains.get(*name).is_some_and(|chain| chain.rules.iter().any(is_drop));
+        called.into_iter().filter(drops).for_each(|name| add(name, false));
     }
     found
-}
-
-/// A base chain and all that it calls. What a named map calls is not listed with it: any chain, for all that is known.
-fn reachable<'r>(table: &'r Table, base: &'r str) -> BTreeMap<&'r str, &'r Chain> {
-    let mut found = BTreeMap::new();
-    let mut waiting = vec![base];
-    while let Some(name) = waiting.pop() {
-        let Some(chain) = table.chains.get(name) else { continue };
-        if found.insert(name, chain).is_some() {
-            continue;
-        }
-        for expr in chain.rules.iter().flat_map(|rule| &rule.exprs) {
-            match expr {
-                Expr::Verdict(Verdict::Jump(to) | Verdict::Goto(to)) => waiting.push(to),
-                Expr::Lookup { set: SetRef::Named(_), dreg: Some(Register::Verdict), .. } => {
-                    waiting.extend(
-                        table.chains.iter().filter(|(_, chain)| chain.base.is_none()).map(|(name, _)| name.as_str()),
-                    );
-                }
-                _ => waiting.extend(verdicts(expr).filter_map(|verdict| match verdict {
-                    Verdict::Jump(to) | Verdict::Goto(to) => Some(to.as_str()),
-                    _ => None,
-                })),
-            }
-        }
-    }
-    found
-}
-
-/// The verdicts of an anonymous map.
-fn verdicts(expr: &Expr) -> impl Iterator<Item = &Verdict> {
-    let elements = match expr {
-        Expr::Lookup { set: SetRef::Anonymous(set), dreg: Some(Register::Verdict), .. } => set.elements.listed(),
-        _ => &[],
-    };
-    elements.iter().filter_map(|element| match element.value.as_deref() {
-        Some(ElementValue::Verdict(verdict)) => Some(verdict),
-        _ => None,
-    })
 }
 
 fn is_drop(rule: &Rule) -> bool {
     rule.exprs.iter().any(|expr| match expr {
-        Expr::Verdict(Verdict::Drop) | Expr::Reject(_) | Expr::Foreign(Foreign::Reject { .. }) => true,
+        Expr::Reject(_) | Expr::Foreign(Foreign::Reject { .. }) => true,
         Expr::Foreign(Foreign::Target(target)) => target.name == "REJECT",
-        expr => verdicts(expr).any(|verdict| *verdict == Verdict::Drop),
+        expr => graph::verdicts(expr).any(|verdict| *verdict == Verdict::Drop),
     })
 }
 

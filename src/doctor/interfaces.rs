@@ -1,9 +1,10 @@
 //! Interfaces that the policy does not know, or takes for others than they are.
 
 use super::{Facts, Finding, error, some, warning};
+use crate::net::IfPattern;
 use crate::netlink::RoutedLink;
 use crate::printable::is_invisible;
-use crate::resolve::{Action, Interface, Peers, Resolved};
+use crate::resolve::{Action, Peers, Resolved};
 
 /// Kinds of interfaces that guests are behind, whatever they are called.
 const KINDS: [&str; 8] = ["bridge", "tun", "wireguard", "vxlan", "geneve", "ipip", "sit", "gre"];
@@ -116,6 +117,6 @@ fn names(policy: &Resolved, name: &str) -> bool {
         || policy.groups.values().any(|group| covers(&group.interfaces, name))
 }
 
-fn covers<'i>(interfaces: impl IntoIterator<Item = &'i Interface>, name: &str) -> bool {
+fn covers<'i>(interfaces: impl IntoIterator<Item = &'i IfPattern>, name: &str) -> bool {
     interfaces.into_iter().any(|interface| interface.covers(name))
 }

@@ -2,14 +2,11 @@
 
 use super::Facts;
 use crate::explain::owner_of;
-use crate::net::protocol;
+use crate::net::{self, address};
 use crate::resolve::Containers;
-use crate::ruleset::{
-    Chain, Cmp, CtKey, Expr, Family, Foreign, MetaKey, PayloadBase, Register, Rule, TableId,
-    xt::{Match, Target},
-};
+use crate::ruleset::{Chain, Family, Rule, Table, TableId, dnat};
 use crate::simulate::{Asked, Packet, Transport, Verdict, Way, follow};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Somebody far away, of each IP version, whose packets come in by the way out.
@@ -48,7 +45,7 @@ pub(super) fn published(facts: &Facts<'_>) -> BTreeSet<Published> {
     let rules = tables.flat_map(|(id, table)| {
         let of_chain = |(name, chain): (&String, &Chain)| {
             let owner = owner_of(id, name, Some(table));
-            let ports = chain.rules.iter().filter_map(|rule| translated(id.family, rule));
+            let ports = chain.rules.iter().filter_map(|rule| translated(id, table, rule));
             ports.map(|one| Published { owner, ..one }).collect::<Vec<_>>()
         };
         table.chains.iter().flat_map(of_chain).collect::<Vec<_>>()
@@ -101,97 +98,17 @@ fn far_away(to: IpAddr) -> IpAddr {
     FAR_AWAY[usize::from(to.is_ipv6())]
 }
 
-/// What a rule loads and compares.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Field {
-    Protocol,
-    Destination,
-    Port,
-}
-
 /// The port that a rule translates, where it translates just one, to one address and port.
-fn translated(family: Family, rule: &Rule) -> Option<Published> {
-    let mut fields: BTreeMap<Register, Field> = BTreeMap::new();
-    let mut data: BTreeMap<Register, &[u8]> = BTreeMap::new();
-    let (mut protocol, mut port, mut on) = (None, None, None);
-    for expr in &rule.exprs {
-        match expr {
-            Expr::Cmp { op: Cmp::Eq, sreg, data } => match fields.get(sreg) {
-                Some(Field::Protocol) => protocol = data.first().copied(),
-                Some(Field::Destination) => on = Some(loopback_or_address(family, data)?),
-                Some(Field::Port) => port = Some(u16::from_be_bytes(data.as_slice().try_into().ok()?)),
-                None => {}
-            },
-            Expr::Foreign(Foreign::Immediate { dreg, data: value }) => {
-                data.insert(*dreg, value);
-            }
-            Expr::Foreign(Foreign::Match(extension)) => {
-                if let Some(Match::Ports { destination, .. }) = extension.as_match() {
-                    protocol = protocol.or(Some(if extension.name == "udp" { protocol::UDP } else { protocol::TCP }));
-                    port =
-                        (destination.first == destination.last && !destination.inverted).then_some(destination.first);
-                }
-            }
-            Expr::Foreign(Foreign::Target(extension)) => {
-                if let Some(Target::Dnat { address, port: to }) = extension.as_target(family != Family::Ip6) {
-                    let port = port?;
-                    return Some(Published {
-                        protocol: protocol?,
-                        port,
-                        on,
-                        to: (address?, to.unwrap_or(port)).into(),
-                        owner: None,
-                    });
-                }
-            }
-            Expr::Foreign(Foreign::Nat(nat)) if nat.destination => {
-                let port = port?;
-                let value = |register: Option<Register>| register.and_then(|register| data.get(&register).copied());
-                let to = match value(nat.ports[0]) {
-                    Some(bytes) => u16::from_be_bytes(bytes.first_chunk().copied()?),
-                    None => port,
-                };
-                return Some(Published {
-                    protocol: protocol?,
-                    port,
-                    on,
-                    to: (address(value(nat.addresses[0])?)?, to).into(),
-                    owner: None,
-                });
-            }
-            expr => {
-                if let Some((register, field)) = loaded(family, expr) {
-                    match field {
-                        Some(field) => fields.insert(register, field),
-                        None => fields.remove(&register),
-                    };
-                }
-            }
-        }
-    }
-    None
-}
-
-/// Which register an expression loads, and with what of this.
-fn loaded(family: Family, expr: &Expr) -> Option<(Register, Option<Field>)> {
-    Some(match expr {
-        Expr::Meta { key, dreg } => (*dreg, (*key == MetaKey::L4proto).then_some(Field::Protocol)),
-        Expr::Ct { key, dreg, .. } => (*dreg, (*key == CtKey::ProtoDst).then_some(Field::Port)),
-        Expr::Payload { base, offset, len, dreg } => {
-            let field = match (base, offset, len, family) {
-                (PayloadBase::Network, 9, 1, Family::Ip) | (PayloadBase::Network, 6, 1, Family::Ip6) => {
-                    Some(Field::Protocol)
-                }
-                (PayloadBase::Network, 16, 1..=4, Family::Ip | Family::Inet) => Some(Field::Destination),
-                (PayloadBase::Network, 24, 1..=16, Family::Ip6 | Family::Inet) => Some(Field::Destination),
-                (PayloadBase::Transport, 2, 2, _) => Some(Field::Port),
-                _ => None,
-            };
-            (*dreg, field)
-        }
-        Expr::Bitwise { dreg, .. } => (*dreg, None),
-        _ => return None,
-    })
+fn translated(id: &TableId, table: &Table, rule: &Rule) -> Option<Published> {
+    let dnat = dnat(id.family, &table.sets, rule)?;
+    let &[(port, last)] = dnat.ports.as_slice() else { return None };
+    let on = match dnat.destination {
+        Some(bytes) => Some(loopback_or_address(id.family, bytes)?),
+        None => None,
+    };
+    let protocol = dnat.protocols.first().filter(|_| dnat.protocols.len() == 1)?;
+    let to = (dnat.address?, dnat.port.unwrap_or(port)).into();
+    (port == last).then_some(Published { protocol: *protocol, port, on, to, owner: None })
 }
 
 /// An address, or that of this machine for what begins like it.
@@ -202,19 +119,10 @@ fn loopback_or_address(family: Family, bytes: &[u8]) -> Option<IpAddr> {
     }
 }
 
-fn address(bytes: &[u8]) -> Option<IpAddr> {
-    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
-    v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
-}
-
 impl std::fmt::Display for Published {
     /// `9200/tcp`
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let name = match self.protocol {
-            protocol::UDP => "udp",
-            protocol::SCTP => "sctp",
-            _ => "tcp",
-        };
+        let name = net::Transport::from_number(self.protocol).map_or("tcp", net::Transport::name);
         write!(f, "{}/{name}", self.port)
     }
 }

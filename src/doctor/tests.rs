@@ -2,10 +2,11 @@
 
 use super::*;
 use crate::machine::EngineNetwork;
-use crate::resolve::{Action, Containers, Group, Interface, Resolved};
+use crate::net::IfPattern;
+use crate::resolve::{Action, Containers, Group, Resolved};
 use crate::ruleset::{
-    BaseChain, Chain, Cmp, Expr, Family, Foreign, Hook, MetaKey, Nat, PayloadBase, Policy, Register, Rule, Table,
-    TableId, Verdict,
+    AddressType, BaseChain, Chain, Cmp, Expr, Family, Foreign, Hook, MetaKey, Nat, PayloadBase, Policy, Register,
+    Rule, Table, TableId, Verdict,
 };
 use crate::simulate::{AsListed, Asked, Doubt, Way};
 use std::net::IpAddr;
@@ -18,8 +19,8 @@ impl Routes for ToDocker {
         Ok(Way::Out("docker0".to_owned()))
     }
 
-    fn address_type(&self, _: IpAddr) -> Result<u32, Doubt> {
-        Ok(1)
+    fn address_type(&self, _: IpAddr) -> Result<AddressType, Doubt> {
+        Ok(AddressType::Unicast)
     }
 
     fn index(&self, _: &str) -> Result<u32, Doubt> {
@@ -205,7 +206,7 @@ fn guests_are_told_by_the_kind_of_their_interface_or_the_name_of_their_wire() {
         let mut policy = Resolved::default();
         policy.defaults.forward = Action::Allow;
         assert_eq!(found(&policy, &Ruleset::default(), with), []);
-        let interface = Interface { name: name[..3].to_owned(), wildcard: true };
+        let interface = IfPattern { name: name[..3].to_owned(), wildcard: true };
         let group = Group { interfaces: [interface].into(), ..Group::default() };
         let policy = Resolved { groups: [("guests".to_owned(), group)].into(), ..Resolved::default() };
         assert_eq!(found(&policy, &Ruleset::default(), with), []);
@@ -217,7 +218,7 @@ fn a_way_out_counts_as_containers_by_its_name_alone() {
     let way_out =
         |facts: &mut Facts<'_>| facts.links.push(RoutedLink { is_way_out: true, ..link("br-lan", "bridge") });
     assert_eq!(ids(way_out), ["way-out-is-containers"]);
-    let interfaces = [Interface { name: "docker0".to_owned(), wildcard: false }].into();
+    let interfaces = [IfPattern { name: "docker0".to_owned(), wildcard: false }].into();
     let policy = Resolved { containers: Containers { interfaces, ..Containers::default() }, ..Resolved::default() };
     assert_eq!(found(&policy, &Ruleset::default(), way_out), []);
 }

@@ -8,7 +8,7 @@ use crate::delta::{changes, cost, delta, replacement};
 use crate::netlink::{CommitError, NetlinkError, Reading, Snapshot, Socket, Watch, encode};
 use crate::process::progress::{doing, in_thousands};
 use crate::render;
-use crate::ruleset::{Op, Table, TableId, Transaction, split_origin};
+use crate::ruleset::{Op, Provenance, Table, TableFlags, TableId, Transaction};
 use std::time::{Duration, Instant};
 
 /// How long a transaction is computed anew because somebody else changed the ruleset in between.
@@ -18,9 +18,6 @@ use std::time::{Duration, Instant};
 /// commits 16,000 times a second is outrun within 25 attempts (`tests/kernel_contention.rs`). A program that keeps changing
 /// this very table is not.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// `NFT_TABLE_F_OWNER`: only the socket that made the table may change it.
-const OWNER: u32 = 2;
 
 /// What enforcing did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,7 +138,7 @@ fn enforce_by(
         if transaction.ops.is_empty() {
             return Ok(Enforced { operations, attempts: attempts.made, before: before.unwrap_or(snapshot.table) });
         }
-        if snapshot.table.as_ref().is_some_and(|table| table.flags & OWNER != 0) {
+        if snapshot.table.as_ref().is_some_and(|table| table.flags.contains(TableFlags::OWNER)) {
             return Err(EnforceError::Owned(id.clone()));
         }
         let replaceable = desired.filter(|_| snapshot.table.is_some());
@@ -283,7 +280,7 @@ fn origin(op: &Op) -> Option<String> {
         Op::AddRule { rule, .. } | Op::DeleteRule { rule, .. } => rule.comment.as_ref(),
         Op::DeleteTable | Op::SetPolicy { .. } | Op::DeleteChain { .. } | Op::DeleteSet { .. } => None,
     };
-    split_origin(comment?).map(|(_, origin)| origin.to_owned())
+    Provenance::read(comment?).map(|provenance| provenance.origin.to_string())
 }
 
 fn unverified(id: &TableId, snapshot: &Snapshot, desired: Option<&Table>) -> EnforceError {

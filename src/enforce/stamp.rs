@@ -1,22 +1,18 @@
 //! When a table was loaded, kept in the table's own comment: it lives and dies with what it speaks of.
 
-use crate::ruleset::split_origin;
+use crate::ruleset::{Origin, Provenance};
 use std::time::SystemTime;
-
-/// What stands between the policy's file name and the time.
-const LOADED: &str = ", loaded ";
 
 /// The table's comment with the time in it: `... (policy.yaml, loaded 2026-11-22T15:04:05Z)`.
 #[must_use]
 pub fn stamp(comment: &str, now: SystemTime) -> String {
-    let time = humantime::format_rfc3339_seconds(now);
-    match split_origin(comment) {
-        Some((sentence, origin)) => {
-            // A table that was loaded before is loaded anew.
-            let file = origin.split_once(LOADED).map_or(origin, |(file, _)| file);
-            format!("{sentence} ({file}{LOADED}{time})")
+    let time = humantime::format_rfc3339_seconds(now).to_string();
+    match (Provenance::read(comment), read(comment)) {
+        // A table that was loaded before is loaded anew.
+        (Some(Provenance { sentence, .. }), (Some(file), _)) => {
+            Provenance { sentence, origin: Origin::Loaded(file, &time) }.to_string()
         }
-        None => comment.to_owned(),
+        _ => comment.to_owned(),
     }
 }
 
@@ -24,12 +20,10 @@ pub fn stamp(comment: &str, now: SystemTime) -> String {
 /// time.
 #[must_use]
 pub fn read(comment: &str) -> (Option<&str>, Option<&str>) {
-    match split_origin(comment) {
-        None => (None, None),
-        Some((_, origin)) => match origin.split_once(LOADED) {
-            Some((file, time)) => (Some(file), Some(time)),
-            None => (Some(origin), None),
-        },
+    match Provenance::read(comment).map(|provenance| provenance.origin) {
+        Some(Origin::Loaded(file, time)) => (Some(file), Some(time)),
+        Some(Origin::File(file) | Origin::Line(file, _) | Origin::Default(file)) => (Some(file), None),
+        Some(Origin::BuiltIn) | None => (None, None),
     }
 }
 

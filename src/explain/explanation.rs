@@ -3,7 +3,7 @@
 use crate::explain::owner_of;
 use crate::printable::printable;
 use crate::render;
-use crate::ruleset::{Expr, Hook, Table, TableId, split_origin};
+use crate::ruleset::{Expr, Hook, Provenance, Table, TableId, provenance::without_prefix};
 use crate::simulate::{Doubt, Effect, Journey, Step, Translation, Verdict, Way};
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -125,7 +125,7 @@ impl Explanation<'_> {
 }
 
 fn step_json(step: &Step<'_>, packet: &str, table: Option<&Table>) -> Value {
-    let says = step.comment().and_then(split_origin);
+    let says = step.comment().and_then(Provenance::read);
     let target = match step.effect {
         Effect::Jump(chain) | Effect::Goto(chain) => Some(chain.to_owned()),
         Effect::Translate(to) => Some(translation(&to)),
@@ -141,7 +141,7 @@ fn step_json(step: &Step<'_>, packet: &str, table: Option<&Table>) -> Value {
         "index": step.rule.map(|(index, _)| index),
         "text": step.text(),
         "comment": step.comment(),
-        "origin": says.filter(|_| is_ours(step)).map(|(_, origin)| origin),
+        "origin": says.filter(|_| is_ours(step)).map(|says| says.origin.to_string()),
         "owner": owner(step, table),
         "effect": effect(&step.effect),
         "target": target,
@@ -184,7 +184,7 @@ fn way_text(way: &Way) -> String {
 fn line(step: &Step<'_>) -> String {
     let place = format!("{} {} {}", step.table.family, step.table.name, step.chain);
     let says = match step.comment().filter(|_| is_ours(step)) {
-        Some(comment) => format!("{} -> {}", sentence(comment), effect_words(&step.effect)),
+        Some(comment) => format!("{} -> {}", without_prefix(comment), effect_words(&step.effect)),
         None => text_of(step),
     };
     let comment = step.comment().filter(|_| !is_ours(step)).map(|comment| format!(" ({comment})"));
@@ -200,7 +200,7 @@ fn line(step: &Step<'_>) -> String {
 /// Who ended the packet, and with which rule.
 pub(crate) fn by(step: &Step<'_>, verdict: Verdict, table: Option<&Table>) -> String {
     let by = match step.comment() {
-        Some(comment) if is_ours(step) => format!("by palisade: {}", sentence(comment)),
+        Some(comment) if is_ours(step) => format!("by palisade: {}", without_prefix(comment)),
         None if is_ours(step) => format!("by palisade: `{}` of chain {}", step.text(), step.chain),
         _ => {
             let done = if verdict == Verdict::Reject { "rejected" } else { "dropped" };
@@ -221,11 +221,6 @@ fn text_of(step: &Step<'_>) -> String {
 
 fn is_ours(step: &Step<'_>) -> bool {
     *step.table == TableId::palisade()
-}
-
-/// Our own comment without what every one begins with.
-fn sentence(comment: &str) -> &str {
-    comment.strip_prefix("palisade: ").unwrap_or(comment)
 }
 
 /// Which program a step is of, as far as names tell.

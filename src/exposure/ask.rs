@@ -2,20 +2,18 @@
 
 use super::reach::{Label, Reach};
 use super::{Machine, Purpose};
-use crate::ruleset::{Set, Table, TableId};
-use crate::simulate::{Answer, Doubt, Journey, Packet, Sets, Translation, Transport, Verdict, Way, follow};
+use crate::ruleset::{KeyType, Set, Table, TableId};
+use crate::simulate::{
+    Answer, Doubt, EPHEMERAL, Journey, Packet, Sets, Translation, Transport, Verdict, Way, follow,
+};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 /// How many kinds of sources are asked about one by one: those of some hundred groups in one service.
 const MOST_KINDS: usize = 2000;
-/// A port that clients send from.
-const EPHEMERAL: u16 = 50_123;
 /// Of how many source ports that rules name is asked, where one matters.
 const MOST_PORTS: usize = 16;
-/// `nft`'s numbers of the types of addresses.
-const ADDRESS_TYPES: [u32; 2] = [7, 8];
 
 /// A packet that is asked about.
 pub(super) struct Question<'q> {
@@ -219,7 +217,7 @@ impl<'s> Assuming<'s> {
             kind >>= 6;
             (part != 0 || kind != 0).then_some(part)
         });
-        parts.any(|part| ADDRESS_TYPES.contains(&part))
+        parts.any(|part| [KeyType::IPV4_ADDR, KeyType::IPV6_ADDR].iter().any(|kind| kind.number == part))
             && key.windows(self.source.len()).any(|part| part == self.source)
     }
 }

@@ -23,6 +23,7 @@ pub use rows::{Purpose, Row};
 pub use words::{Listing, Listings, json, lists, range, text};
 
 use crate::machine::{Listener, PublishedPort};
+use crate::net::Version;
 use crate::ruleset::{Table, TableId};
 use crate::simulate::{Doubt, Routes, Sets};
 use ask::Asker;
@@ -63,13 +64,13 @@ pub struct Machine<'m> {
 #[must_use]
 pub fn exposure(machine: &Machine<'_>) -> Vec<Row> {
     let mut rows = rows::rows(machine);
-    for six in [false, true] {
-        let rules = Rules::new(&machine.tables, six);
+    for version in Version::ALL {
+        let rules = Rules::new(&machine.tables, version);
         let tables: Vec<(&TableId, &Table)> = rules.tables.iter().map(|(id, table)| (*id, table)).collect();
-        let mut scout = Scout::new(machine, six, &rules.cuts, Asker::new(machine, &tables, &rules.ports));
+        let mut scout = Scout::new(machine, version, &rules.cuts, Asker::new(machine, &tables, &rules.ports));
         for row in &mut rows {
             let reach = scout.reach(row);
-            if let Some(of_family) = row.reach.get_mut(usize::from(six)) {
+            if let Some(of_family) = row.reach.get_mut(version as usize) {
                 *of_family = reach;
             }
         }
@@ -85,10 +86,10 @@ struct Rules<'m> {
 }
 
 impl<'m> Rules<'m> {
-    fn new(tables: &[(&'m TableId, &'m Table)], six: bool) -> Self {
+    fn new(tables: &[(&'m TableId, &'m Table)], version: Version) -> Self {
         let mut rules = Self { tables: Vec::new(), cuts: BTreeSet::new(), ports: BTreeSet::new() };
         for (id, table) in tables {
-            let understood = sources::understand(id, table, six);
+            let understood = sources::understand(id, table, version);
             rules.tables.push((*id, understood.table));
             rules.cuts.extend(understood.cuts);
             rules.ports.extend(understood.ports);

@@ -4,6 +4,7 @@ use super::Machine;
 use super::forwarded::forwarded;
 use super::reach::{Label, Reach};
 use crate::machine::{EngineKind, Listener};
+use crate::net::Version;
 use crate::ruleset::TableId;
 use crate::simulate::Translation;
 use std::collections::{BTreeMap, BTreeSet};
@@ -168,29 +169,29 @@ fn is_forwarded(machine: &Machine<'_>, row: &mut Row) -> bool {
 /// Says of both IP versions alike what is so of one because nobody of the other is left out.
 fn say_alike(machine: &Machine<'_>, row: &mut Row) {
     let [Some(v4), Some(v6)] = &row.reach else { return };
-    let alike = |reach: &Reach, other: &Reach, six: bool| {
+    let alike = |reach: &Reach, other: &Reach, version: Version| {
         let mut alike = reach.clone();
         for clause in &mut alike.who {
             let same = other.who.iter().filter(|other| other.within == clause.within);
             let left_out: Vec<Label> = same.flat_map(|other| other.but.clone()).collect();
-            clause.but.extend(left_out.into_iter().filter(|label| is_nobody_of(machine, label, six)));
+            clause.but.extend(left_out.into_iter().filter(|label| is_nobody_of(machine, label, version)));
         }
         alike
     };
-    row.reach = [Some(alike(v4, v6, false)), Some(alike(v6, v4, true))];
+    row.reach = [Some(alike(v4, v6, Version::V4)), Some(alike(v6, v4, Version::V6))];
 }
 
 /// Whether nobody of an IP version has such a label.
-fn is_nobody_of(machine: &Machine<'_>, label: &Label, six: bool) -> bool {
+fn is_nobody_of(machine: &Machine<'_>, label: &Label, version: Version) -> bool {
     match label {
         Label::Group(name) | Label::List(name) => {
-            let set = format!("{name}-{}", if six { "v6" } else { "v4" });
+            let set = format!("{name}-{}", version.suffix());
             let ours = machine.tables.iter().find(|(id, _)| **id == TableId::palisade());
             ours.is_some_and(|(_, table)| !table.sets.contains_key(&set))
         }
         Label::Containers => {
             let mut containers = machine.interfaces.iter().filter(|interface| interface.containers);
-            !containers.any(|interface| super::zones::networks(interface, six).next().is_some())
+            !containers.any(|interface| super::zones::networks(interface, version).next().is_some())
         }
         _ => false,
     }

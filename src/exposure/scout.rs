@@ -5,6 +5,7 @@ use super::reach::{Clause, Label, Reach};
 use super::rows::{Purpose, Row};
 use super::zones::{Interval, Part, parts, words};
 use super::{Interface, Machine};
+use crate::net::Version;
 use crate::simulate::is_link_local;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
@@ -15,7 +16,7 @@ const MOST_PARTS: usize = 4096;
 /// Goes to each interface with a question.
 pub(super) struct Scout<'m> {
     machine: &'m Machine<'m>,
-    six: bool,
+    version: Version,
     cuts: &'m BTreeSet<u128>,
     asker: Asker<'m>,
     /// By the interface's place, and whether its neighbours alone are meant.
@@ -45,13 +46,18 @@ struct Behind {
 }
 
 impl<'m> Scout<'m> {
-    pub(super) fn new(machine: &'m Machine<'m>, six: bool, cuts: &'m BTreeSet<u128>, asker: Asker<'m>) -> Self {
-        Self { machine, six, cuts, asker, parts: BTreeMap::new() }
+    pub(super) fn new(
+        machine: &'m Machine<'m>,
+        version: Version,
+        cuts: &'m BTreeSet<u128>,
+        asker: Asker<'m>,
+    ) -> Self {
+        Self { machine, version, cuts, asker, parts: BTreeMap::new() }
     }
 
     /// Who reaches it over this IP version; `None` where nobody listens.
     pub(super) fn reach(&mut self, row: &mut Row) -> Option<Reach> {
-        if !row.bound.iter().any(|(address, both)| takes(*address, *both, self.six)) {
+        if !row.bound.iter().any(|(address, both)| takes(*address, *both, self.version)) {
             return None;
         }
         let places = self.places(row);
@@ -78,7 +84,7 @@ impl<'m> Scout<'m> {
     fn places(&self, row: &Row) -> Vec<At> {
         let mut places = Vec::new();
         for (address, both) in &row.bound {
-            if !takes(*address, *both, self.six) {
+            if !takes(*address, *both, self.version) {
                 continue;
             }
             places.push(match address {
@@ -125,7 +131,7 @@ impl<'m> Scout<'m> {
                     reach = reach.or(self.asker.ask(&question, &mut seen));
                 }
                 if near && !interface.containers {
-                    reach = reach.within(&Label::Network(words(self.six, part.interval)));
+                    reach = reach.within(&Label::Network(words(self.version, part.interval)));
                 }
                 found.push((part.interval, reach));
             }
@@ -135,15 +141,15 @@ impl<'m> Scout<'m> {
             return None;
         }
         let near = places.iter().any(|at| matches!(at, At::Near(_)));
-        let reach = folded(self.six, found.clone());
+        let reach = folded(self.version, found.clone());
         Some(Behind { interface: index, reach, parts: found, near, by_group: seen.by_group })
     }
 
     fn parts(&mut self, index: usize, near: bool) -> Vec<Part> {
-        let (machine, six, cuts) = (self.machine, self.six, self.cuts);
+        let (machine, version, cuts) = (self.machine, self.version, self.cuts);
         let known = self.parts.entry((index, near)).or_insert_with(|| {
             let Some(interface) = machine.interfaces.get(index) else { return Vec::new() };
-            parts(interface, &machine.interfaces, six, near, cuts, machine.routes)
+            parts(interface, &machine.interfaces, version, near, cuts, machine.routes)
         });
         known.clone()
     }
@@ -161,7 +167,7 @@ impl<'m> Scout<'m> {
                 At::Everywhere => {
                     let of = |one: &'m Interface| {
                         let fits = |address: &IpAddr| {
-                            address.is_ipv6() == self.six && is_link_local(*address) == is_link_local(source)
+                            Version::of(*address) == self.version && is_link_local(*address) == is_link_local(source)
                         };
                         one.addresses.iter().map(|(address, _)| *address).filter(move |address| fits(address))
                     };
@@ -180,7 +186,7 @@ impl<'m> Scout<'m> {
 
     /// Everybody but containers: what is so by every interface, and what is so by some.
     fn outside(&self, outside: &[Behind], containers: &[Behind]) -> Reach {
-        let agreed = agreed(outside).map(|parts| folded(self.six, parts));
+        let agreed = agreed(outside).map(|parts| folded(self.version, parts));
         let plain = agreed.unwrap_or_else(|| {
             together(outside, |behind| {
                 let mut groups = behind.by_group.iter().filter(|group| *group != "containers");
@@ -240,8 +246,9 @@ fn agreed(all: &[Behind]) -> Option<Vec<(Interval, Reach)>> {
 }
 
 /// Whether what is bound to an address takes what comes over an IP version.
-const fn takes(address: IpAddr, both: bool, six: bool) -> bool {
-    address.is_ipv6() == six || both && !six
+const fn takes(address: IpAddr, both: bool, version: Version) -> bool {
+    matches!((Version::of(address), version), (Version::V4, Version::V4) | (Version::V6, Version::V6))
+        || both && matches!(version, Version::V4)
 }
 
 /// What is so by all interfaces, and what is so by some of them, which is said.
@@ -265,7 +272,7 @@ fn together(all: &[Behind], label: impl Fn(&Behind) -> Label) -> Reach {
 }
 
 /// One formula for what is so of intervals: what is so of most addresses, and where it is otherwise.
-fn folded(six: bool, mut found: Vec<(Interval, Reach)>) -> Reach {
+fn folded(version: Version, mut found: Vec<(Interval, Reach)>) -> Reach {
     found.sort_by_key(|(interval, _)| *interval);
     let mut runs: Vec<(Interval, Reach)> = Vec::new();
     for (interval, reach) in found {
@@ -284,7 +291,7 @@ fn folded(six: bool, mut found: Vec<(Interval, Reach)>) -> Reach {
     };
     let mut folded = most.clone();
     for (interval, reach) in runs.iter().filter(|(_, reach)| *reach != most) {
-        folded = Reach::choose(&Label::Network(words(six, *interval)), reach, &folded);
+        folded = Reach::choose(&Label::Network(words(version, *interval)), reach, &folded);
     }
     folded
 }

@@ -3,18 +3,17 @@
 //! Between two such numbers one source stands for all. What a rule asks of the source in a form that is not understood is
 //! taken out of the rule, and something nobody can tell is put in its place: both ways are followed then.
 
-use crate::ruleset::{
-    Cmp, CtKey, Direction, ElementValue, Expr, Family, Foreign, Hook, MetaKey, PayloadBase, Register, Rule, Set,
-    SetRef, Table, TableId, Verdict,
-};
-use std::collections::{BTreeMap, BTreeSet};
+#![deny(clippy::wildcard_enum_match_arm)]
 
-/// Keys of `ct` that load the source of a tuple, IPv4's or IPv6's among them.
-const CT_SOURCE: [CtKey; 3] = [CtKey::Other(8), CtKey::Other(19), CtKey::Other(21)];
-/// Keys of `ct` that load the destination of a tuple.
-const CT_DESTINATION: [CtKey; 3] = [CtKey::Other(9), CtKey::DstIp, CtKey::DstIp6];
-/// `NFT_META_PROTOCOL`.
-const META_PROTOCOL: MetaKey = MetaKey::Other(1);
+use crate::net::{Version, header, is_prefix};
+use crate::ruleset::graph::{Graph, NamedMaps};
+use crate::ruleset::registers::{self, Content, Registers};
+use crate::ruleset::xt::Match;
+use crate::ruleset::{
+    Cmp, CtKey, Direction, Expr, Extension, Family, Foreign, Hook, MetaKey, PayloadBase, Register, Rule, SetRef,
+    Table, TableId,
+};
+use std::collections::BTreeSet;
 
 /// A table as packets of one IP version meet it, and the sources at which what it does may change.
 pub(super) struct Understood {
@@ -26,27 +25,34 @@ pub(super) struct Understood {
 }
 
 /// Reads a table for packets of one version.
-pub(super) fn understand(id: &TableId, table: &Table, six: bool) -> Understood {
+pub(super) fn understand(id: &TableId, table: &Table, version: Version) -> Understood {
     let (asked, answered) = (reachable(table, false), reachable(table, true));
     let mut understood = Understood { table: table.clone(), cuts: BTreeSet::new(), ports: BTreeSet::new() };
-    for (name, chain) in &mut understood.table.chains {
+    let of_another = match version {
+        Version::V4 => Family::Ip6,
+        Version::V6 => Family::Ip,
+    };
+    if id.family == of_another {
+        return understood;
+    }
+    for (name, chain) in &table.chains {
         // Where neither a packet nor its answer comes, or only to be given another source.
         if !asked.contains(name.as_str()) && !answered.contains(name.as_str()) {
             continue;
         }
-        for rule in &mut chain.rules {
-            let mut reader = Reader {
-                six,
-                declared: &table.sets,
+        let read = |rule| {
+            Reader {
+                version,
                 answers: answered.contains(name.as_str()),
-                registers: BTreeMap::new(),
+                registers: Registers::new(&table.sets),
                 cuts: &mut understood.cuts,
                 ports: &mut understood.ports,
-            };
-            if id.family == if six { Family::Ip } else { Family::Ip6 } {
-                continue;
             }
-            reader.rule(rule);
+            .rule(rule)
+        };
+        let rules = chain.rules.iter().map(read).collect();
+        if let Some(chain) = understood.table.chains.get_mut(name) {
+            chain.rules = rules;
         }
     }
     understood
@@ -64,57 +70,28 @@ fn reachable(table: &Table, answers: bool) -> BTreeSet<&str> {
             begins(base.hook) && !(base.kind == "nat" && matches!(base.hook, Hook::Postrouting | Hook::Input))
         })
     });
-    let mut found: BTreeSet<&str> = BTreeSet::new();
-    let mut waiting: Vec<&str> = bases.map(|(name, _)| name.as_str()).collect();
-    while let Some(name) = waiting.pop() {
-        if !found.insert(name) {
-            continue;
-        }
-        let rules = table.chains.get(name).into_iter().flat_map(|chain| &chain.rules);
-        for expr in rules.flat_map(|rule| &rule.exprs) {
-            match expr {
-                Expr::Verdict(Verdict::Jump(target) | Verdict::Goto(target)) => waiting.push(target),
-                Expr::Lookup { set: SetRef::Anonymous(set), dreg: Some(Register::Verdict), .. } => {
-                    waiting.extend(targets(set));
-                }
-                // Its elements are not listed: any chain may be among them.
-                Expr::Lookup { set: SetRef::Named(_), dreg: Some(Register::Verdict), .. } => {
-                    waiting.extend(
-                        table.chains.iter().filter(|(_, chain)| chain.base.is_none()).map(|(name, _)| name.as_str()),
-                    );
-                }
-                _ => {}
-            }
-        }
-    }
-    found
+    // The elements of named maps are not listed.
+    Graph::new(table, NamedMaps::Unlisted).reachable(bases.map(|(name, _)| name.as_str()))
 }
 
-fn targets(map: &Set) -> impl Iterator<Item = &str> {
-    map.elements.listed().iter().filter_map(|element| match element.value.as_deref() {
-        Some(ElementValue::Verdict(Verdict::Jump(chain) | Verdict::Goto(chain))) => Some(chain.as_str()),
-        _ => None,
-    })
-}
-
-/// What stands in a register.
-#[derive(Clone, PartialEq, Eq)]
-enum Field {
+/// What a register holds of a client.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Field<'a> {
     /// The client's address from its first byte on, behind a mask; maybe with something behind it.
-    Client(Option<Vec<u8>>),
+    Client(Option<&'a [u8]>),
     /// `NFPROTO_*`, or the Ethernet type.
     Version,
     /// The source port, maybe with the destination port behind it.
     SourcePort,
+    /// Something else that depends on the client.
+    Tangled,
 }
 
-struct Reader<'r> {
-    six: bool,
-    declared: &'r BTreeMap<String, Set>,
+struct Reader<'a, 'r> {
+    version: Version,
     /// Whether answers come here, whose destination is the client.
     answers: bool,
-    /// By the first slot: what, and how many bytes.
-    registers: BTreeMap<u8, (Field, usize)>,
+    registers: Registers<'a>,
     cuts: &'r mut BTreeSet<u128>,
     ports: &'r mut BTreeSet<u16>,
 }
@@ -130,153 +107,196 @@ enum Reads {
     ForAnother,
 }
 
-impl Reader<'_> {
-    fn rule(&mut self, rule: &mut Rule) {
+impl<'a> Reader<'a, '_> {
+    /// The rule, with something nobody can tell in the place of what is not understood.
+    fn rule(mut self, rule: &'a Rule) -> Rule {
         let unknown = |name: &str| Expr::Unknown { name: name.to_owned(), attributes: Vec::new() };
-        for expr in &mut rule.exprs {
+        let mut understood = rule.clone();
+        for (expr, of_copy) in rule.exprs.iter().zip(&mut understood.exprs) {
             match self.expr(expr) {
-                Reads::Understood => {}
+                Reads::Understood => self.registers.run(expr),
                 Reads::NotUnderstood => {
-                    *expr = unknown("match");
-                    self.registers.clear();
+                    *of_copy = unknown("match");
+                    self.registers.forget();
                 }
                 Reads::Anything => {
-                    *expr = unknown("source");
-                    return;
+                    *of_copy = unknown("source");
+                    break;
                 }
-                Reads::ForAnother => return,
+                Reads::ForAnother => break,
             }
+        }
+        understood
+    }
+
+    fn expr(&mut self, expr: &'a Expr) -> Reads {
+        match expr {
+            Expr::Payload { base, offset, len, .. } => {
+                match self.field(registers::Field::Payload { base: *base, offset: *offset, len: *len }) {
+                    Some(Field::Tangled) => Reads::NotUnderstood,
+                    Some(Field::Client(_) | Field::Version | Field::SourcePort) | None => Reads::Understood,
+                }
+            }
+            Expr::Cmp { op, sreg, data } => self.compare(*op, *sreg, data),
+            Expr::Bitwise { sreg, mask, xor, .. } => self.mask(*sreg, mask, xor),
+            Expr::Lookup { set, sreg, .. } => self.lookup(set, *sreg),
+            Expr::Foreign(expr) => self.foreign(expr),
+            // They load what is no client's, or a field of a tuple, which the comparison looks at; or they end the rule; or the
+            // simulator says that it does not know what they do.
+            Expr::Meta { .. }
+            | Expr::Ct { .. }
+            | Expr::Fib { .. }
+            | Expr::Dynset { .. }
+            | Expr::Verdict(_)
+            | Expr::Counter { .. }
+            | Expr::Limit(_)
+            | Expr::Log(_)
+            | Expr::Reject(_)
+            | Expr::Unknown { .. } => Reads::Understood,
         }
     }
 
-    fn expr(&mut self, expr: &Expr) -> Reads {
+    fn foreign(&mut self, expr: &'a Foreign) -> Reads {
         match expr {
-            Expr::Meta { key: MetaKey::Nfproto | META_PROTOCOL, dreg } => self.store(*dreg, Some(Field::Version), 2),
-            Expr::Meta { dreg, .. } => self.store(*dreg, None, 16),
-            Expr::Ct { key, direction, dreg } => return self.ct(*key, *direction, *dreg),
-            Expr::Payload { base, offset, len, dreg } => return self.payload(*base, *offset, *len, *dreg),
-            Expr::Cmp { op, sreg, data } => return self.compare(*op, *sreg, data),
-            Expr::Bitwise { sreg, dreg, mask, xor } => return self.mask(*sreg, *dreg, mask, xor),
-            Expr::Lookup { set, sreg, dreg, .. } => return self.lookup(set, *sreg, *dreg),
-            Expr::Foreign(Foreign::Range { sreg, first, last, .. }) => match self.load(*sreg, first.len()) {
-                None | Some((_, Field::Version)) => {}
-                Some((0, Field::Client(None))) => {
-                    self.cut(first);
-                    self.cut_behind(last);
-                }
-                Some((0, Field::SourcePort)) => self.name_ports(first, last),
-                Some(_) => return Reads::NotUnderstood,
-            },
-            Expr::Foreign(Foreign::Immediate { dreg, data }) => self.store(*dreg, None, data.len()),
-            Expr::Fib { result, flags, dreg } => self.store(*dreg, None, result.len(*flags) as usize),
-            Expr::Foreign(Foreign::SetMeta { sreg, .. } | Foreign::SetCt { sreg, .. })
-                if self.load(*sreg, 4).is_some() =>
-            {
-                return Reads::Anything;
+            Foreign::Range { sreg, first, last, .. } => self.range(*sreg, first, last),
+            Foreign::SetMeta { sreg, .. } | Foreign::SetCt { sreg, .. } => self.uses([*sreg]),
+            Foreign::Nat(nat) => self.uses(nat.addresses.into_iter().chain(nat.ports).flatten()),
+            Foreign::Match(extension) => {
+                self.extension(extension);
+                Reads::Understood
             }
-            Expr::Foreign(Foreign::Nat(nat)) => {
-                let registers = nat.addresses.iter().chain(&nat.ports).flatten();
-                if registers.into_iter().any(|register| self.load(*register, 4).is_some()) {
-                    return Reads::Anything;
-                }
-            }
-            Expr::Foreign(Foreign::Match(extension)) => {
-                use crate::ruleset::xt::Match;
-                match extension.as_match() {
-                    Some(Match::Ports { source, .. }) if (source.first, source.last) != (0, u16::MAX) => {
-                        self.ports.extend([source.first, source.last]);
-                    }
-                    Some(Match::Multiport { which: 0 | 2, ranges, .. }) => {
-                        self.ports.extend(ranges.iter().flat_map(|(first, last)| [*first, *last]));
-                    }
-                    _ => {}
-                }
-            }
-            Expr::Unknown { .. } => self.registers.clear(),
-            _ => {}
+            Foreign::Immediate { .. }
+            | Foreign::Masquerade { .. }
+            | Foreign::Redirect { .. }
+            | Foreign::Reject { .. }
+            | Foreign::Log { .. }
+            | Foreign::Object { .. }
+            | Foreign::Notrack
+            | Foreign::Target(_) => Reads::Understood,
         }
-        Reads::Understood
+    }
+
+    /// A value that later rules see, or that packets are sent to.
+    fn uses(&self, registers: impl IntoIterator<Item = Register>) -> Reads {
+        match registers.into_iter().any(|register| self.load(register, 4).is_some()) {
+            true => Reads::Anything,
+            false => Reads::Understood,
+        }
+    }
+
+    fn extension(&mut self, extension: &Extension) {
+        match extension.as_match() {
+            Some(Match::Ports { source, .. }) if (source.first, source.last) != (0, u16::MAX) => {
+                self.ports.extend([source.first, source.last]);
+            }
+            Some(Match::Multiport { which: 0 | 2, ranges, .. }) => {
+                self.ports.extend(ranges.iter().flat_map(|(first, last)| [*first, *last]));
+            }
+            // They ask nothing of a source, or the simulator knows the address that they ask for.
+            Some(
+                Match::Ports { .. }
+                | Match::Multiport { .. }
+                | Match::Comment
+                | Match::Limit
+                | Match::Conntrack(_)
+                | Match::AddressType { .. }
+                | Match::Icmp { .. }
+                | Match::Mark { .. }
+                | Match::HopLimit { .. }
+                | Match::Recent { .. }
+                | Match::RoutingHeader,
+            )
+            | None => {}
+        }
     }
 
     fn len(&self) -> usize {
-        if self.six { 16 } else { 4 }
+        self.version.address_len()
     }
 
-    fn ct(&mut self, key: CtKey, direction: Option<Direction>, dreg: Register) -> Reads {
-        let original = direction != Some(Direction::Reply);
-        let source = CT_SOURCE.contains(&key);
-        if source == original && (source || CT_DESTINATION.contains(&key)) {
-            let of_six = match key {
-                CtKey::Other(19) | CtKey::DstIp => Some(false),
-                CtKey::Other(21) | CtKey::DstIp6 => Some(true),
-                _ => None,
-            };
-            // Of the other version there is none, and the rule does not match.
-            let field = of_six.is_none_or(|six| six == self.six).then_some(Field::Client(None));
-            self.store(dreg, field, self.len());
-        } else {
-            self.store(dreg, None, 16);
+    /// What a field is to a client; `None` where it is the same for all clients.
+    fn field(&self, field: registers::Field) -> Option<Field<'a>> {
+        match field {
+            registers::Field::Meta(MetaKey::Nfproto | MetaKey::Protocol) => Some(Field::Version),
+            registers::Field::Meta(_) | registers::Field::Fib(..) => None,
+            registers::Field::Ct(key, direction) => self.of_connection(key, direction),
+            registers::Field::Payload { base, offset, len } => self.of_header(base, offset, len),
         }
-        Reads::Understood
     }
 
-    fn payload(&mut self, base: PayloadBase, offset: u32, len: u32, dreg: Register) -> Reads {
-        let (Ok(begin), Ok(bytes)) = (usize::try_from(offset), usize::try_from(len)) else {
-            return Reads::Understood;
+    fn of_connection(&self, key: CtKey, direction: Option<Direction>) -> Option<Field<'a>> {
+        let clients = match direction {
+            Some(Direction::Reply) => [CtKey::Dst, CtKey::DstIp, CtKey::DstIp6],
+            Some(Direction::Original) | None => [CtKey::Src, CtKey::SrcIp, CtKey::SrcIp6],
         };
-        if base == PayloadBase::Transport {
-            self.store(dreg, (begin == 0 && bytes >= 2).then_some(Field::SourcePort), bytes);
-            return Reads::Understood;
-        }
-        if base != PayloadBase::Network {
-            self.store(dreg, None, bytes);
-            return Reads::Understood;
-        }
-        let source = if self.six { 8 } else { 12 };
-        let clients = if self.answers { vec![source, source + self.len()] } else { vec![source] };
-        let overlaps = |at: &&usize| begin < **at + self.len() && **at < begin.saturating_add(bytes);
-        match clients.iter().find(overlaps) {
-            None => self.store(dreg, None, bytes),
-            Some(at) if *at == begin => self.store(dreg, Some(Field::Client(None)), bytes),
-            Some(_) => return Reads::NotUnderstood,
-        }
-        Reads::Understood
+        // Of the other version there is none, and the rule does not match.
+        let of_another = match self.version {
+            Version::V4 => [CtKey::SrcIp6, CtKey::DstIp6],
+            Version::V6 => [CtKey::SrcIp, CtKey::DstIp],
+        };
+        (clients.contains(&key) && !of_another.contains(&key)).then_some(Field::Client(None))
     }
 
-    fn store(&mut self, register: Register, field: Option<Field>, len: usize) {
-        let Register::Data(slot) = register else { return };
-        let slots = |slot: u8, len: usize| usize::from(slot)..usize::from(slot).saturating_add(len.div_ceil(4));
-        let new = slots(slot, len);
-        self.registers.retain(|&other, (_, len)| {
-            let old = slots(other, *len);
-            old.end <= new.start || new.end <= old.start
-        });
-        if let Some(field) = field {
-            self.registers.insert(slot, (field, len));
+    fn of_header(&self, base: PayloadBase, offset: u32, len: u32) -> Option<Field<'a>> {
+        match base {
+            PayloadBase::Transport => (offset == header::ports::SOURCE.offset && len >= header::ports::SOURCE.len)
+                .then_some(Field::SourcePort),
+            PayloadBase::Network => {
+                let destination = self.answers.then_some(self.version.destination());
+                let mut clients = [self.version.source()].into_iter().chain(destination);
+                match clients.find(|client| client.overlaps(offset, len))? {
+                    client if client.offset == offset => Some(Field::Client(None)),
+                    _ => Some(Field::Tangled),
+                }
+            }
+            PayloadBase::Link | PayloadBase::Inner | PayloadBase::Other(_) => None,
+        }
+    }
+
+    fn content(&self, content: &Content<'a>) -> Option<Field<'a>> {
+        let of_client = |field| match field {
+            Field::Version => None,
+            Field::Client(_) | Field::SourcePort | Field::Tangled => Some(Field::Tangled),
+        };
+        match content {
+            Content::Field(field) => self.field(*field),
+            Content::Masked { field, mask, xor } => match self.field(*field)? {
+                Field::Client(None) if mask.len() <= self.len() && xor.iter().all(|byte| *byte == 0) => {
+                    Some(Field::Client(Some(mask)))
+                }
+                field @ (Field::Client(_) | Field::Version | Field::SourcePort | Field::Tangled) => of_client(field),
+            },
+            Content::Computed(fields) => fields.iter().find_map(|field| of_client(self.field(*field)?)),
+            Content::Mapped(_) | Content::Constant(_) => None,
         }
     }
 
     /// What is read, and how many bytes stand before it; `None` where it says nothing of the source. A part of the source
     /// from elsewhere than its beginning is [`usize::MAX`] away.
-    fn load(&self, register: Register, len: usize) -> Option<(usize, Field)> {
-        let Register::Data(slot) = register else { return None };
-        let begin = usize::from(slot);
-        let end = begin.saturating_add(len.div_ceil(4));
-        let read = self.registers.iter().find(|(other, (_, size))| {
-            let other = usize::from(**other);
-            begin < other + size.div_ceil(4) && other < end
-        });
-        let (other, (field, _)) = read?;
-        let before = usize::from(*other).checked_sub(begin).map_or(usize::MAX, |slots| slots * 4);
-        Some((before, field.clone()))
+    fn load(&self, register: Register, len: usize) -> Option<(usize, Field<'a>)> {
+        let parts = self.registers.read(register, len);
+        parts.iter().find_map(|part| Some((part.before.unwrap_or(usize::MAX), self.content(&part.content)?)))
+    }
+
+    fn range(&mut self, register: Register, first: &[u8], last: &[u8]) -> Reads {
+        match self.load(register, first.len()) {
+            None | Some((_, Field::Version)) => {}
+            Some((0, Field::Client(None))) => {
+                self.cut(first);
+                self.cut_behind(last);
+            }
+            Some((0, Field::SourcePort)) => self.name_ports(first, last),
+            Some(_) => return Reads::NotUnderstood,
+        }
+        Reads::Understood
     }
 
     fn compare(&mut self, op: Cmp, register: Register, data: &[u8]) -> Reads {
         match self.load(register, data.len()) {
             None => Reads::Understood,
             Some((0, Field::Version)) => {
-                let ours: &[&[u8]] = if self.six { &[&[10], &[0x86, 0xdd]] } else { &[&[2], &[0x08, 0x00]] };
-                match op == Cmp::Eq && !ours.contains(&data) {
+                let ours = data == [self.version.nfproto()] || data == self.version.ether_type();
+                match op == Cmp::Eq && !ours {
                     true => Reads::ForAnother,
                     false => Reads::Understood,
                 }
@@ -290,7 +310,7 @@ impl Reader<'_> {
                 self.cut_behind(data);
                 Reads::Understood
             }
-            Some((0, Field::Client(Some(mask)))) if is_prefix(&mask) && matches!(op, Cmp::Eq | Cmp::Neq) => {
+            Some((0, Field::Client(Some(mask)))) if is_prefix(mask) && matches!(op, Cmp::Eq | Cmp::Neq) => {
                 self.cut(data);
                 let last: Vec<u8> = data
                     .iter()
@@ -304,32 +324,22 @@ impl Reader<'_> {
         }
     }
 
-    fn mask(&mut self, sreg: Register, dreg: Register, mask: &[u8], xor: &[u8]) -> Reads {
-        let field = match self.load(sreg, mask.len()) {
-            None | Some((_, Field::Version)) => None,
+    fn mask(&self, register: Register, mask: &[u8], xor: &[u8]) -> Reads {
+        match self.load(register, mask.len()) {
+            None | Some((_, Field::Version)) => Reads::Understood,
             Some((0, Field::Client(None))) if mask.len() <= self.len() && xor.iter().all(|byte| *byte == 0) => {
-                Some(Field::Client(Some(mask.to_vec())))
+                Reads::Understood
             }
-            Some(_) => return Reads::NotUnderstood,
-        };
-        self.store(dreg, field, mask.len());
-        Reads::Understood
+            Some(_) => Reads::NotUnderstood,
+        }
     }
 
-    fn lookup(&mut self, set: &SetRef, sreg: Register, dreg: Option<Register>) -> Reads {
-        let (spec, elements) = match set {
-            SetRef::Anonymous(set) => (&set.spec, Some(&set.elements)),
-            SetRef::Named(name) => match self.declared.get(name) {
-                Some(set) => (&set.spec, None),
-                None => return Reads::NotUnderstood,
-            },
-        };
-        let len = usize::try_from(spec.key.len).unwrap_or(usize::MAX);
-        let read = self.load(sreg, len);
-        if let Some(dreg) = dreg {
-            self.store(dreg, None, 64);
-        }
-        match (read, elements) {
+    fn lookup(&mut self, set: &'a SetRef, register: Register) -> Reads {
+        let Some((set, name)) = self.registers.set(set) else { return Reads::NotUnderstood };
+        let len = usize::try_from(set.spec.key.len).unwrap_or(usize::MAX);
+        // Those of a named set are not listed.
+        let listed = name.is_none().then_some(&set.elements);
+        match (self.load(register, len), listed) {
             (None | Some((_, Field::Version)), _) => {}
             (Some((before, Field::SourcePort)), Some(elements)) if before != usize::MAX => {
                 for (first, last) in elements.bounds() {
@@ -339,7 +349,7 @@ impl Reader<'_> {
             }
             // The simulator does not know it, and says so.
             (Some((_, Field::SourcePort)), _) => {}
-            (Some((before, Field::Client(mask))), Some(elements)) if before != usize::MAX && mask.is_none() => {
+            (Some((before, Field::Client(None))), Some(elements)) if before != usize::MAX => {
                 for (first, last) in elements.bounds() {
                     self.cut(first.get(before..).unwrap_or_default());
                     self.cut_behind(last.get(before..).unwrap_or_default());
@@ -374,10 +384,4 @@ impl Reader<'_> {
         let last = self.number(last, u8::MAX);
         self.cuts.extend(last.checked_add(1));
     }
-}
-
-/// Whether the bits that are set come first.
-fn is_prefix(mask: &[u8]) -> bool {
-    let bits = mask.iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1));
-    bits.is_sorted_by(|a, b| a >= b)
 }

@@ -6,8 +6,8 @@ use crate::net::protocol;
 use crate::netlink::ListeningSocket;
 use crate::policies::Written;
 use crate::ruleset::{
-    BaseChain, Chain, Cmp, Element, Expr, Family, Foreign, Hook, KeyType, MetaKey, Nat, PayloadBase, Policy,
-    Register, Rule, Set, SetFlags, SetRef, SetSpec, Table, TableId, Verdict,
+    AddressType, BaseChain, Chain, Cmp, Element, Expr, Family, Foreign, Hook, KeyType, MetaKey, Nat, PayloadBase,
+    Policy, Register, Rule, Set, SetFlags, SetRef, SetSpec, Table, TableId, Verdict,
 };
 use crate::simulate::{AsListed, Asked, Doubt, Routes, Way};
 use std::collections::BTreeSet;
@@ -43,8 +43,8 @@ impl Routes for Fixed {
         }
     }
 
-    fn address_type(&self, _: IpAddr) -> Result<u32, Doubt> {
-        Ok(1)
+    fn address_type(&self, _: IpAddr) -> Result<AddressType, Doubt> {
+        Ok(AddressType::Unicast)
     }
 
     fn index(&self, _: &str) -> Result<u32, Doubt> {

@@ -2,7 +2,7 @@
 
 use super::reach::{Clause, Label, Reach};
 use super::rows::{Purpose, Row};
-use crate::net::Transport;
+use crate::net::{Transport, Version};
 use crate::printable::printable;
 use crate::simulate::Doubt;
 use serde_json::{Value, json};
@@ -31,8 +31,8 @@ pub type Listings = BTreeMap<Label, Listing>;
 pub fn range(first: &[u8], last: &[u8]) -> String {
     let number = |bytes: &[u8]| bytes.iter().fold(0, |number, byte| number << 8 | u128::from(*byte));
     match (first.len(), last.len()) {
-        (4, 4) => super::zones::words(false, (number(first), number(last))),
-        (16, 16) => super::zones::words(true, (number(first), number(last))),
+        (4, 4) => super::zones::words(Version::V4, (number(first), number(last))),
+        (16, 16) => super::zones::words(Version::V6, (number(first), number(last))),
         _ => String::new(),
     }
 }
@@ -129,7 +129,7 @@ fn row_json(row: &Row, listings: &Listings) -> Value {
 }
 
 fn protocol(row: &Row) -> &'static str {
-    let named = Transport::ALL.into_iter().find(|transport| transport.number() == row.protocol);
+    let named = Transport::from_number(row.protocol);
     named.map_or("?", Transport::name)
 }
 

@@ -1,7 +1,8 @@
 //! Where sources are: behind which interface, and which of them rules tell apart by numbers.
 
 use super::Interface;
-use crate::ruleset::address_type::{ANYCAST, LOCAL};
+use crate::net::Version;
+use crate::ruleset::AddressType;
 use crate::simulate::{Asked, Routes, Way, is_link_local};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::collections::BTreeSet;
@@ -33,15 +34,11 @@ pub(super) fn number(address: IpAddr) -> u128 {
     }
 }
 
-pub(super) fn address(six: bool, number: u128) -> IpAddr {
-    match (six, u32::try_from(number)) {
-        (false, Ok(number)) => IpAddr::V4(number.into()),
+pub(super) fn address(version: Version, number: u128) -> IpAddr {
+    match (version, u32::try_from(number)) {
+        (Version::V4, Ok(number)) => IpAddr::V4(number.into()),
         _ => IpAddr::V6(number.into()),
     }
-}
-
-const fn last(six: bool) -> u128 {
-    if six { u128::MAX } else { 0xffff_ffff }
 }
 
 pub(super) fn interval(network: IpNet) -> Interval {
@@ -56,16 +53,16 @@ pub(super) fn network(address: IpAddr, prefix: u8) -> Option<IpNet> {
 }
 
 /// What no packet from elsewhere has for a source.
-fn nowhere(six: bool) -> Vec<Interval> {
-    match six {
-        false => vec![(0, 0x00ff_ffff), (0x7f00_0000, 0x7fff_ffff), (0xe000_0000, 0xffff_ffff)],
-        true => vec![(0, 1), (0xff << 120, u128::MAX)],
+fn nowhere(version: Version) -> Vec<Interval> {
+    match version {
+        Version::V4 => vec![(0, 0x00ff_ffff), (0x7f00_0000, 0x7fff_ffff), (0xe000_0000, 0xffff_ffff)],
+        Version::V6 => vec![(0, 1), (0xff << 120, u128::MAX)],
     }
 }
 
 /// The networks of an interface, but for those of a link alone.
-pub(super) fn networks(interface: &Interface, six: bool) -> impl Iterator<Item = IpNet> {
-    let of_family = interface.addresses.iter().filter(move |(address, _)| address.is_ipv6() == six);
+pub(super) fn networks(interface: &Interface, version: Version) -> impl Iterator<Item = IpNet> {
+    let of_family = interface.addresses.iter().filter(move |(address, _)| Version::of(*address) == version);
     let routed = of_family.filter(|(address, _)| !is_link_local(*address));
     routed.filter_map(|(address, prefix)| network(*address, *prefix))
 }
@@ -77,7 +74,7 @@ pub(super) fn networks(interface: &Interface, six: bool) -> impl Iterator<Item =
 pub(super) fn parts(
     interface: &Interface,
     all: &[Interface],
-    six: bool,
+    version: Version,
     near: bool,
     cuts: &BTreeSet<u128>,
     routes: &dyn Routes,
@@ -85,17 +82,17 @@ pub(super) fn parts(
     let own: BTreeSet<IpAddr> =
         all.iter().flat_map(|other| other.addresses.iter().map(|(address, _)| *address)).collect();
     let whole: Vec<Interval> = match interface.containers || near {
-        true => networks(interface, six).map(interval).collect(),
-        false => vec![(0, last(six))],
+        true => networks(interface, version).map(interval).collect(),
+        false => vec![(0, version.last_address())],
     };
-    let mut others: Vec<Interval> = nowhere(six);
+    let mut others: Vec<Interval> = nowhere(version);
     if !interface.containers {
         let containers = all.iter().filter(|other| other.containers);
-        others.extend(containers.flat_map(|other| networks(other, six)).map(interval));
+        others.extend(containers.flat_map(|other| networks(other, version)).map(interval));
     }
     let mut bounds: BTreeSet<u128> = cuts.clone();
     bounds.extend(others.iter().flat_map(|(first, last)| [Some(*first), last.checked_add(1)]).flatten());
-    if six {
+    if version == Version::V6 {
         bounds.extend([0xfe80 << 112, 0xfec0 << 112]);
     }
     let mut parts = Vec::new();
@@ -108,7 +105,7 @@ pub(super) fn parts(
                 continue;
             }
             let part = (*first, last);
-            let source = candidates(interface, six, part)
+            let source = candidates(interface, version, part)
                 .into_iter()
                 .find(|source| !own.contains(source) && may_come(interface, all, *source, routes));
             parts.extend(source.map(|source| Part { interval: part, source }));
@@ -118,9 +115,9 @@ pub(super) fn parts(
 }
 
 /// Addresses of an interval that may be a host's: an example, neighbours, those at its ends and in its middle.
-fn candidates(interface: &Interface, six: bool, (first, last): Interval) -> Vec<IpAddr> {
-    let examples = EXAMPLES.into_iter().filter(|example| example.is_ipv6() == six).map(number);
-    let neighbours = networks(interface, six).map(interval).flat_map(|(begin, end)| {
+fn candidates(interface: &Interface, version: Version, (first, last): Interval) -> Vec<IpAddr> {
+    let examples = EXAMPLES.into_iter().filter(|example| Version::of(*example) == version).map(number);
+    let neighbours = networks(interface, version).map(interval).flat_map(|(begin, end)| {
         let (begin, end) = (begin.max(first), end.min(last));
         // The first address of a network is its own, the last all of its hosts.
         [begin.saturating_add(66), begin.saturating_add(1), begin.saturating_add(2), end.saturating_sub(1), begin]
@@ -129,13 +126,13 @@ fn candidates(interface: &Interface, six: bool, (first, last): Interval) -> Vec<
     let inside = first.saturating_add(66);
     let ends = [inside, first.saturating_add(1), first, last.saturating_sub(1), last, first + (last - first) / 2];
     let all = examples.chain(neighbours).chain(ends);
-    all.filter(|at| (first..=last).contains(at)).map(|at| address(six, at)).collect()
+    all.filter(|at| (first..=last).contains(at)).map(|at| address(version, at)).collect()
 }
 
 /// Whether the kernel lets such a source in by an interface at all.
 fn may_come(interface: &Interface, all: &[Interface], source: IpAddr, routes: &dyn Routes) -> bool {
     // A machine that routes IPv6 answers to the first address of each of its networks, too.
-    if matches!(routes.address_type(source), Ok(LOCAL | ANYCAST)) {
+    if matches!(routes.address_type(source), Ok(AddressType::Local | AddressType::Anycast)) {
         return false;
     }
     let local = is_link_local(source);
@@ -149,12 +146,12 @@ fn may_come(interface: &Interface, all: &[Interface], source: IpAddr, routes: &d
 }
 
 /// A network, a range or an address in words.
-pub(super) fn words(six: bool, (first, last): Interval) -> String {
-    let (from, to) = (address(six, first), address(six, last));
+pub(super) fn words(version: Version, (first, last): Interval) -> String {
+    let (from, to) = (address(version, first), address(version, last));
     if first == last {
         return from.to_string();
     }
-    let bits = if six { 128 } else { 32 };
+    let bits = u32::from(version.address_bits());
     let free = u128::BITS - (first ^ last).leading_zeros();
     let prefix = u8::try_from(bits - free.min(bits)).unwrap_or_default();
     match network(from, prefix) {

@@ -10,8 +10,9 @@ pub use beside::Beside;
 
 use crate::compile::CONTAINERS;
 use crate::machine::Session;
+use crate::net::IfName;
 use crate::printable::printable;
-use crate::ruleset::{Expr, Hook, KeyType, MetaKey, Set, SetRef, Table, TableId};
+use crate::ruleset::{Expr, Hook, KeyType, MetaKey, Set, SetRef, Table, TableId, provenance::without_prefix};
 use crate::simulate::{
     Answer, AsListed, Interface, Packet, Sets, Step, Trace, Translation, Transport, Verdict, simulate_table,
 };
@@ -166,12 +167,8 @@ pub fn locked_out<'a>(id: &'a TableId, table: &'a Table, session: &Session) -> O
 /// that rules name or that begin a range, but for the loopback.
 fn telling_apart(table: &Table) -> Vec<String> {
     let mut named: BTreeSet<String> = BTreeSet::new();
-    let name = |bytes: &[u8]| {
-        let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-        String::from_utf8_lossy(bytes.get(..end).unwrap_or_default()).into_owned()
-    };
     let of_set = |set: &Set| -> Vec<String> {
-        let names = set.elements.bounds().map(|(first, _)| name(first));
+        let names = set.elements.bounds().map(|(first, _)| IfName::text(first));
         if set.spec.key == KeyType::IFNAME { names.collect() } else { Vec::new() }
     };
     named.extend(table.sets.values().flat_map(of_set));
@@ -180,7 +177,7 @@ fn telling_apart(table: &Table) -> Vec<String> {
         for expr in rule.exprs.iter().filter(|_| by_interface) {
             match expr {
                 Expr::Cmp { data, .. } => {
-                    named.insert(name(data));
+                    named.insert(IfName::text(data));
                 }
                 Expr::Lookup { set: SetRef::Anonymous(set), .. } => named.extend(of_set(set)),
                 _ => {}
@@ -225,15 +222,14 @@ fn is_container(table: &Table, session: &Session) -> bool {
     let Some((interface, containers)) = session.interface.as_ref().zip(table.sets.get(CONTAINERS)) else {
         return false;
     };
-    let mut name = interface.clone().into_bytes();
-    name.resize(16, 0);
-    AsListed.find(&TableId::palisade(), CONTAINERS, containers, &name) != Answer::Absent
+    let name = IfName::new(interface);
+    AsListed.find(&TableId::palisade(), CONTAINERS, containers, name.bytes()) != Answer::Absent
 }
 
 /// What a step's comment says, with its line; its text where it has none.
 fn sentence(step: &Step<'_>) -> String {
     match step.comment() {
-        Some(comment) => comment.strip_prefix("palisade: ").unwrap_or(comment).to_owned(),
+        Some(comment) => without_prefix(comment).to_owned(),
         None => format!("`{}` of chain {}", step.text(), step.chain),
     }
 }

@@ -4,9 +4,9 @@ use crate::lockout::{self, Beside, Lockouts};
 use crate::machine::{Session, ssh_sessions};
 use crate::net::protocol;
 use crate::netlink::conntrack::{Conntrack, Layer4, Tuple};
-use crate::netlink::routing::{RouteKind, Routing};
+use crate::netlink::routing::Routing;
 use crate::netlink::{LiveSets, NetlinkError, Socket};
-use crate::ruleset::{Table, TableId};
+use crate::ruleset::{AddressType, Table, TableId};
 use std::net::SocketAddr;
 
 /// All there are, with the interfaces that they come in by. To be asked while this process is still root.
@@ -20,7 +20,7 @@ pub fn present() -> Vec<Session> {
         // A session comes in where answers to it go out; one of this machine with itself never leaves it.
         let route = routing.as_ref().and_then(|routing| routing.route_to(session.client).ok().flatten());
         let by = route.and_then(|route| match route.kind {
-            RouteKind::Local => Some("lo".to_owned()),
+            AddressType::Local => Some("lo".to_owned()),
             _ => route.interface,
         });
         session.interface = session.interface.take().or(by);

@@ -1,8 +1,14 @@
-//! Values of the network that need nothing else: addresses, ports and protocols.
+//! What every room knows of networks: addresses, ports, protocols, IP versions, names of interfaces, and where in a header a
+//! field lies. Plain values, which use nothing else of palisade.
 
+pub mod header;
+mod ifname;
 mod intervals;
 mod ports;
 pub mod protocol;
+mod version;
 
+pub use ifname::{IfName, IfPattern};
 pub use intervals::{AddressRange, Addresses, Intervals};
 pub use ports::{Ports, Transport};
+pub use version::{Version, address, is_prefix};

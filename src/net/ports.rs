@@ -36,6 +36,12 @@ impl Transport {
         }
     }
 
+    /// The protocol of an IP protocol number.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|transport| transport.number() == number)
+    }
+
     /// The name, in policies and in nft text.
     #[must_use]
     pub const fn name(self) -> &'static str {

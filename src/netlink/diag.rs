@@ -9,10 +9,11 @@ use super::wire::channel::{Channel, End};
 use super::wire::error::NetlinkError;
 use super::wire::uapi::{diag, flag};
 use super::wire::write::Writer;
-use crate::net::protocol;
+use crate::net;
+use crate::net::{Version, protocol};
 use nix::errno::Errno;
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// What asking for them is called in errors.
 const DOING: &str = "the list of sockets";
@@ -46,7 +47,7 @@ pub fn listening_sockets() -> Result<Vec<ListeningSocket>, NetlinkError> {
     let mut found = Vec::new();
     // A UDP socket that is not connected is closed, as the kernel calls it.
     for (protocol, state) in [(protocol::TCP, diag::LISTEN), (protocol::UDP, diag::CLOSE)] {
-        for family in [diag::AF_INET, diag::AF_INET6] {
+        for family in Version::ALL.map(Version::nfproto) {
             let request = Request { protocol, family: Some(family), states: 1 << state };
             found.extend(dump(&channel, request, |message| read(message, protocol))?);
         }
@@ -94,7 +95,7 @@ pub fn tcp_sockets() -> Result<Vec<TcpSocket>, NetlinkError> {
     };
     // For connections the kernel goes through a table that is as large as its memory allows: once, not for each family.
     let mut found = tcp(None, diag::ESTABLISHED)?;
-    for family in [diag::AF_INET, diag::AF_INET6] {
+    for family in Version::ALL.map(Version::nfproto) {
         found.extend(tcp(Some(family), diag::LISTEN)?);
     }
     Ok(found)
@@ -137,7 +138,7 @@ pub fn connected_sockets() -> Result<Vec<ConnectedSocket>, NetlinkError> {
         dump(&channel, Request { protocol, family, states }, |message| read_connected(message, protocol))
     };
     let mut found = connected(protocol::TCP, None, &OPEN)?;
-    for family in [diag::AF_INET, diag::AF_INET6] {
+    for family in Version::ALL.map(Version::nfproto) {
         found.extend(connected(protocol::UDP, Some(family), &[diag::ESTABLISHED])?);
     }
     Ok(found)
@@ -239,10 +240,8 @@ fn port(head: &[u8], at: usize) -> Option<u16> {
 }
 
 fn address(head: &[u8], at: usize) -> Option<IpAddr> {
-    Some(match *head.first()? {
-        diag::AF_INET => IpAddr::from(Ipv4Addr::from(*head.get(at..)?.first_chunk::<4>()?)),
-        _ => IpAddr::from(Ipv6Addr::from(*head.get(at..)?.first_chunk::<16>()?)),
-    })
+    let version = Version::from_nfproto(*head.first()?)?;
+    net::address(head.get(at..)?.get(..version.address_len())?)
 }
 
 #[cfg(test)]
@@ -280,11 +279,14 @@ mod tests {
             inode: 42,
         };
 
-        assert_eq!(read_all(&socket_message(diag::AF_INET, &[192, 0, 2, 1], 0)), [(socket("192.0.2.1", false), 7)]);
-        assert_eq!(read_all(&socket_message(diag::AF_INET6, &[0; 16], 0)), [(socket("::", true), 7)]);
-        assert_eq!(read_all(&socket_message(diag::AF_INET6, &[0; 16], 1)), [(socket("::", false), 7)]);
+        assert_eq!(
+            read_all(&socket_message(Version::V4.nfproto(), &[192, 0, 2, 1], 0)),
+            [(socket("192.0.2.1", false), 7)]
+        );
+        assert_eq!(read_all(&socket_message(Version::V6.nfproto(), &[0; 16], 0)), [(socket("::", true), 7)]);
+        assert_eq!(read_all(&socket_message(Version::V6.nfproto(), &[0; 16], 1)), [(socket("::", false), 7)]);
         let mapped = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192, 0, 2, 1];
-        assert_eq!(read_all(&socket_message(diag::AF_INET6, &mapped, 0)), [(socket("192.0.2.1", false), 7)]);
+        assert_eq!(read_all(&socket_message(Version::V6.nfproto(), &mapped, 0)), [(socket("192.0.2.1", false), 7)]);
     }
 
     proptest! {

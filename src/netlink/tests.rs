@@ -19,7 +19,7 @@ fn ops(ops: Vec<Op>) -> Result<Batch, EncodeError> {
 }
 
 fn add_table() -> Op {
-    Op::AddTable { flags: 0, comment: None }
+    Op::AddTable { flags: TableFlags::default(), comment: None }
 }
 
 fn add_chain() -> Op {
@@ -375,7 +375,7 @@ fn what_only_other_programs_write_is_kept_whole() {
         assert_eq!(dumped(name, attributes).0, Expr::Foreign(expected), "{name}");
     };
     // meta mark set
-    is("meta", &[(2, &[0, 0, 0, 3]), (3, one)], Foreign::SetMeta { key: MetaKey::Other(3), sreg: Register::ONE });
+    is("meta", &[(2, &[0, 0, 0, 3]), (3, one)], Foreign::SetMeta { key: MetaKey::Mark, sreg: Register::ONE });
     // log level debug
     let log = Foreign::Log { prefix: "x".to_owned(), level: Some(7), flags: None };
     is("log", &[(2, b"x\0"), (5, &[0, 0, 0, 7])], log);

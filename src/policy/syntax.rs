@@ -49,25 +49,40 @@ pub(super) fn explain(error: &Error, text: &str) -> Diagnostic {
 
 /// The scanner's problems that people run into have a sentence of their own.
 fn explain_scan(kind: &ErrorKind, span: Span, message: &str, text: &str) -> Diagnostic {
-    match kind {
+    of_tabs(kind, span, text)
+        .or_else(|| of_brackets(kind, span, text))
+        .or_else(|| of_levels(kind, span))
+        .or_else(|| of_characters(kind, span))
+        .unwrap_or_else(|| Diagnostic::at(span, format!("this is not valid YAML: {}", first_line(message))))
+}
+
+fn of_tabs(kind: &ErrorKind, span: Span, text: &str) -> Option<Diagnostic> {
+    let is_tab = matches!(
+        kind,
         ErrorKind::TabNotAllowed
-        | ErrorKind::TabInBlockIndentation
-        | ErrorKind::TabInIndentation
-        | ErrorKind::TabInPlainScalar
-        | ErrorKind::TabAtBlockScalarStart => {
-            Diagnostic::at(span, "a tab can't indent YAML").help("indent with spaces, two for each level")
-        }
-        _ if in_indentation_with_tab(text, span) => {
-            Diagnostic::at(span, "a tab can't indent YAML").help("indent with spaces, two for each level")
-        }
+            | ErrorKind::TabInBlockIndentation
+            | ErrorKind::TabInIndentation
+            | ErrorKind::TabInPlainScalar
+            | ErrorKind::TabAtBlockScalarStart
+    );
+    (is_tab || in_indentation_with_tab(text, span))
+        .then(|| Diagnostic::at(span, "a tab can't indent YAML").help("indent with spaces, two for each level"))
+}
+
+/// Lists and mappings in brackets, and ends of the file inside of them.
+fn of_brackets(kind: &ErrorKind, span: Span, text: &str) -> Option<Diagnostic> {
+    Some(match kind {
         ErrorKind::UnclosedFlowCollection { open } => {
             let close = if *open == '[' { ']' } else { '}' };
             Diagnostic::at(span, format!("the bracket `{open}` is never closed"))
                 .help(format!("close it with `{close}` after its last item"))
         }
         ErrorKind::MismatchedFlowCollectionEnd { open, close } => {
-            Diagnostic::at(span, format!("the bracket `{open}` is closed by `{close}`"))
-                .help(if *open == '[' { "close it with `]`" } else { "close it with `}`" })
+            Diagnostic::at(span, format!("the bracket `{open}` is closed by `{close}`")).help(if *open == '[' {
+                "close it with `]`"
+            } else {
+                "close it with `}`"
+            })
         }
         ErrorKind::MisplacedFlowCollectionEnd => {
             Diagnostic::at(span, "this bracket closes nothing").help("remove it, or open it where the list begins")
@@ -89,9 +104,23 @@ fn explain_scan(kind: &ErrorKind, span: Span, message: &str, text: &str) -> Diag
             .help("separate the items of a list with commas and close it with `]`"),
         ErrorKind::ExpectedFlowMappingSeparator => Diagnostic::at(span, "a comma or `}` is missing before this")
             .help("separate the entries with commas and close the mapping with `}`"),
-        ErrorKind::UnclosedQuotedScalar | ErrorKind::DocumentIndicatorInQuotedScalar => {
-            Diagnostic::at(span, "a quote is opened and never closed").help("close it on the line it stands on")
+        ErrorKind::RecursionLimitExceeded => {
+            Diagnostic::at(span, format!("lists and mappings are nested more than {MAX_DEPTH} deep here"))
+                .help("a policy needs no more than five levels: check the indentation and the brackets")
         }
+        ErrorKind::UnexpectedEof
+        | ErrorKind::UnexpectedEofFlowSequence
+        | ErrorKind::UnexpectedEofFlowMapping
+        | ErrorKind::UnexpectedEofImplicitFlowMapping
+        | ErrorKind::UnexpectedEofBlockMapping
+        | ErrorKind::UnexpectedEofBlockSequence => unclosed(span),
+        _ => return None,
+    })
+}
+
+/// Keys, colons and indentation.
+fn of_levels(kind: &ErrorKind, span: Span) -> Option<Diagnostic> {
+    Some(match kind {
         ErrorKind::MappingValueNotAllowed
         | ErrorKind::InvalidColonPlacement
         | ErrorKind::SimpleKeyExpected
@@ -106,17 +135,17 @@ fn explain_scan(kind: &ErrorKind, span: Span, message: &str, text: &str) -> Diag
             Diagnostic::at(span, "this line's indentation fits none of the lines above it")
                 .help("what belongs together begins in the same column")
         }
-        ErrorKind::UnknownAnchor => unknown_anchor(span),
-        ErrorKind::RecursionLimitExceeded => {
-            Diagnostic::at(span, format!("lists and mappings are nested more than {MAX_DEPTH} deep here"))
-                .help("a policy needs no more than five levels: check the indentation and the brackets")
+        _ => return None,
+    })
+}
+
+/// Quotes, aliases, and characters that no value begins with.
+fn of_characters(kind: &ErrorKind, span: Span) -> Option<Diagnostic> {
+    Some(match kind {
+        ErrorKind::UnclosedQuotedScalar | ErrorKind::DocumentIndicatorInQuotedScalar => {
+            Diagnostic::at(span, "a quote is opened and never closed").help("close it on the line it stands on")
         }
-        ErrorKind::UnexpectedEof
-        | ErrorKind::UnexpectedEofFlowSequence
-        | ErrorKind::UnexpectedEofFlowMapping
-        | ErrorKind::UnexpectedEofImplicitFlowMapping
-        | ErrorKind::UnexpectedEofBlockMapping
-        | ErrorKind::UnexpectedEofBlockSequence => unclosed(span),
+        ErrorKind::UnknownAnchor => unknown_anchor(span),
         ErrorKind::MissingAnchorOrAliasName => Diagnostic::at(span, "a `*` or `&` stands here without a name")
             .help("put a text that begins with `*` or `&` in quotes; everyone is called `any`"),
         ErrorKind::InvalidTrailingDoubleQuotedScalar | ErrorKind::InvalidTrailingSingleQuotedScalar => {
@@ -135,8 +164,8 @@ fn explain_scan(kind: &ErrorKind, span: Span, message: &str, text: &str) -> Diag
             .help("remove it: it is invisible, and it is left behind when files are joined"),
         ErrorKind::UnknownQuotedScalarEscape => Diagnostic::at(span, "no such escape is known in double quotes")
             .help("use single quotes, which take a backslash as it is"),
-        _ => Diagnostic::at(span, format!("this is not valid YAML: {}", first_line(message))),
-    }
+        _ => return None,
+    })
 }
 
 fn unknown_anchor(span: Span) -> Diagnostic {

@@ -1,6 +1,8 @@
 //! Header fields by where they lie.
 
 use super::value::Kind;
+use crate::net::Version;
+use crate::net::header::{Place, icmp, ipv4, ipv6, ports, tcp};
 use crate::ruleset::{CtKey, Direction, FibResult, MetaKey, PayloadBase, fib_flags};
 
 /// What nft must know of a packet before a header field means anything.
@@ -24,7 +26,7 @@ pub(super) struct Field {
     pub(super) kind: Kind,
 }
 
-const fn field(offset: u32, len: u32, name: &'static str, kind: Kind) -> Field {
+const fn field(Place { offset, len }: Place, name: &'static str, kind: Kind) -> Field {
     Field { offset, len, name, kind }
 }
 
@@ -34,62 +36,79 @@ pub(super) struct Header {
     base: PayloadBase,
     context: Option<Context>,
     /// The address family that nft wants beside a transport protocol that only one has.
-    nfproto: Option<u8>,
+    version: Option<Version>,
     name: &'static str,
     fields: &'static [Field],
 }
 
-const PORTS: &[Field] = &[field(0, 2, "sport", Kind::Number), field(2, 2, "dport", Kind::Number)];
+const PORTS: &[Field] =
+    &[field(ports::SOURCE, "sport", Kind::Number), field(ports::DESTINATION, "dport", Kind::Number)];
 
-const fn network(nfproto: u8, name: &'static str, fields: &'static [Field]) -> Header {
-    Header { base: PayloadBase::Network, context: Some(Context::Nfproto(nfproto)), nfproto: None, name, fields }
+const fn network(version: Version, name: &'static str, fields: &'static [Field]) -> Header {
+    Header {
+        base: PayloadBase::Network,
+        context: Some(Context::Nfproto(version.nfproto())),
+        version: None,
+        name,
+        fields,
+    }
 }
 
-const fn transport(l4proto: u8, nfproto: Option<u8>, name: &'static str, fields: &'static [Field]) -> Header {
-    Header { base: PayloadBase::Transport, context: Some(Context::L4proto(l4proto)), nfproto, name, fields }
+const fn transport(l4proto: u8, version: Option<Version>, name: &'static str, fields: &'static [Field]) -> Header {
+    Header { base: PayloadBase::Transport, context: Some(Context::L4proto(l4proto)), version, name, fields }
 }
 
 const HEADERS: &[Header] = &[
     network(
-        2,
+        Version::V4,
         "ip",
         &[
-            field(2, 2, "length", Kind::Number),
-            field(4, 2, "id", Kind::Number),
-            field(8, 1, "ttl", Kind::Number),
-            field(9, 1, "protocol", Kind::Protocol),
-            field(12, 4, "saddr", Kind::Ipv4),
-            field(16, 4, "daddr", Kind::Ipv4),
+            field(ipv4::LENGTH, "length", Kind::Number),
+            field(ipv4::ID, "id", Kind::Number),
+            field(ipv4::HOP_LIMIT, "ttl", Kind::Number),
+            field(ipv4::PROTOCOL, "protocol", Kind::Protocol),
+            field(ipv4::SOURCE, "saddr", Kind::Ipv4),
+            field(ipv4::DESTINATION, "daddr", Kind::Ipv4),
         ],
     ),
     network(
-        10,
+        Version::V6,
         "ip6",
         &[
-            field(4, 2, "length", Kind::Number),
-            field(6, 1, "nexthdr", Kind::Protocol),
-            field(7, 1, "hoplimit", Kind::Number),
-            field(8, 16, "saddr", Kind::Ipv6),
-            field(24, 16, "daddr", Kind::Ipv6),
+            field(ipv6::LENGTH, "length", Kind::Number),
+            field(ipv6::PROTOCOL, "nexthdr", Kind::Protocol),
+            field(ipv6::HOP_LIMIT, "hoplimit", Kind::Number),
+            field(ipv6::SOURCE, "saddr", Kind::Ipv6),
+            field(ipv6::DESTINATION, "daddr", Kind::Ipv6),
         ],
     ),
-    transport(1, Some(2), "icmp", &[field(0, 1, "type", Kind::IcmpType), field(1, 1, "code", Kind::Number)]),
-    transport(58, Some(10), "icmpv6", &[field(0, 1, "type", Kind::Icmpv6Type), field(1, 1, "code", Kind::Number)]),
+    transport(
+        1,
+        Some(Version::V4),
+        "icmp",
+        &[field(icmp::TYPE, "type", Kind::IcmpType), field(icmp::CODE, "code", Kind::Number)],
+    ),
+    transport(
+        58,
+        Some(Version::V6),
+        "icmpv6",
+        &[field(icmp::TYPE, "type", Kind::Icmpv6Type), field(icmp::CODE, "code", Kind::Number)],
+    ),
     transport(
         6,
         None,
         "tcp",
         &[
-            field(0, 2, "sport", Kind::Number),
-            field(2, 2, "dport", Kind::Number),
-            field(13, 1, "flags", Kind::TcpFlags),
+            field(ports::SOURCE, "sport", Kind::Number),
+            field(ports::DESTINATION, "dport", Kind::Number),
+            field(tcp::FLAGS, "flags", Kind::TcpFlags),
         ],
     ),
     transport(17, None, "udp", PORTS),
     transport(33, None, "dccp", PORTS),
     transport(132, None, "sctp", PORTS),
     transport(136, None, "udplite", PORTS),
-    Header { base: PayloadBase::Transport, context: None, nfproto: None, name: "th", fields: PORTS },
+    Header { base: PayloadBase::Transport, context: None, version: None, name: "th", fields: PORTS },
 ];
 
 impl Header {
@@ -106,8 +125,8 @@ impl Header {
         if known.contains(&context) {
             return Vec::new();
         }
-        self.nfproto
-            .map(Context::Nfproto)
+        self.version
+            .map(|version| Context::Nfproto(version.nfproto()))
             .filter(|nfproto| !known.contains(nfproto))
             .into_iter()
             .chain([context])
@@ -155,7 +174,7 @@ pub(super) fn raw(base: PayloadBase, offset: u32, len: u32) -> Option<String> {
         PayloadBase::Link => "ll",
         PayloadBase::Network => "nh",
         PayloadBase::Transport => "th",
-        PayloadBase::Other(3) => "ih",
+        PayloadBase::Inner => "ih",
         PayloadBase::Other(_) => return None,
     };
     Some(format!("@{base},{},{}", u64::from(offset) * 8, u64::from(len) * 8))
@@ -163,53 +182,53 @@ pub(super) fn raw(base: PayloadBase, offset: u32, len: u32) -> Option<String> {
 
 /// nft's name of a `meta` key, how its bytes are meant, and how many they are.
 pub(super) fn meta(key: MetaKey) -> (String, Kind, u32) {
-    let (name, kind, len) = match key {
-        MetaKey::Iifname => ("iifname", Kind::Ifname, 16),
-        MetaKey::Oifname => ("oifname", Kind::Ifname, 16),
-        MetaKey::Nfproto => ("meta nfproto", Kind::Nfproto, 1),
-        MetaKey::L4proto => ("meta l4proto", Kind::Protocol, 1),
-        MetaKey::Other(0) => ("meta length", Kind::HostNumber, 4),
-        MetaKey::Other(1) => ("meta protocol", Kind::Bytes, 2),
-        MetaKey::Other(2) => ("meta priority", Kind::HostHex, 4),
-        MetaKey::Other(3) => ("meta mark", Kind::HostHex, 4),
-        MetaKey::Other(4) => ("iif", Kind::HostNumber, 4),
-        MetaKey::Other(5) => ("oif", Kind::HostNumber, 4),
-        MetaKey::Other(10) => ("meta skuid", Kind::HostNumber, 4),
-        MetaKey::Other(11) => ("meta skgid", Kind::HostNumber, 4),
-        MetaKey::Other(17) => ("meta ibrname", Kind::Ifname, 16),
-        MetaKey::Other(18) => ("meta obrname", Kind::Ifname, 16),
-        MetaKey::Other(19) => ("meta pkttype", Kind::Number, 1),
-        MetaKey::Other(20) => ("meta cpu", Kind::HostNumber, 4),
-        MetaKey::Other(21) => ("meta iifgroup", Kind::HostNumber, 4),
-        MetaKey::Other(22) => ("meta oifgroup", Kind::HostNumber, 4),
-        MetaKey::Other(number) => return (format!("<unknown meta key {number}>"), Kind::Bytes, 4),
+    let (name, kind) = match key {
+        MetaKey::Iifname => ("iifname", Kind::Ifname),
+        MetaKey::Oifname => ("oifname", Kind::Ifname),
+        MetaKey::Nfproto => ("meta nfproto", Kind::Nfproto),
+        MetaKey::L4proto => ("meta l4proto", Kind::Protocol),
+        MetaKey::Len => ("meta length", Kind::HostNumber),
+        MetaKey::Protocol => ("meta protocol", Kind::Bytes),
+        MetaKey::Priority => ("meta priority", Kind::HostHex),
+        MetaKey::Mark => ("meta mark", Kind::HostHex),
+        MetaKey::Iif => ("iif", Kind::HostNumber),
+        MetaKey::Oif => ("oif", Kind::HostNumber),
+        MetaKey::SkUid => ("meta skuid", Kind::HostNumber),
+        MetaKey::SkGid => ("meta skgid", Kind::HostNumber),
+        MetaKey::BridgeIifname => ("meta ibrname", Kind::Ifname),
+        MetaKey::BridgeOifname => ("meta obrname", Kind::Ifname),
+        MetaKey::PacketType => ("meta pkttype", Kind::Number),
+        MetaKey::Cpu => ("meta cpu", Kind::HostNumber),
+        MetaKey::IifGroup => ("meta iifgroup", Kind::HostNumber),
+        MetaKey::OifGroup => ("meta oifgroup", Kind::HostNumber),
+        other => return (format!("<unknown meta key {}>", other.number()), Kind::Bytes, 4),
     };
-    (name.to_owned(), kind, len)
+    (name.to_owned(), kind, key.width())
 }
 
 /// nft's name of a `ct` key, how its bytes are meant, and how many they are.
 pub(super) fn ct(key: CtKey, direction: Option<Direction>) -> (String, Kind, u32) {
-    let (name, kind, len) = match key {
-        CtKey::State => ("state", Kind::CtState, 4),
-        CtKey::Status => ("status", Kind::CtStatus, 4),
-        CtKey::DstIp => ("ip daddr", Kind::Ipv4, 4),
-        CtKey::DstIp6 => ("ip6 daddr", Kind::Ipv6, 16),
-        CtKey::ProtoDst => ("proto-dst", Kind::Number, 2),
-        CtKey::Other(1) => ("direction", Kind::Number, 1),
-        CtKey::Other(3) => ("mark", Kind::HostHex, 4),
-        CtKey::Other(7) => ("l3proto", Kind::Nfproto, 1),
-        CtKey::Other(10) => ("protocol", Kind::Protocol, 1),
-        CtKey::Other(11) => ("proto-src", Kind::Number, 2),
-        CtKey::Other(19) => ("ip saddr", Kind::Ipv4, 4),
-        CtKey::Other(21) => ("ip6 saddr", Kind::Ipv6, 16),
-        CtKey::Other(number) => return (format!("<unknown ct key {number}>"), Kind::Bytes, 4),
+    let (name, kind) = match key {
+        CtKey::State => ("state", Kind::CtState),
+        CtKey::Status => ("status", Kind::CtStatus),
+        CtKey::DstIp => ("ip daddr", Kind::Ipv4),
+        CtKey::DstIp6 => ("ip6 daddr", Kind::Ipv6),
+        CtKey::ProtoDst => ("proto-dst", Kind::Number),
+        CtKey::Direction => ("direction", Kind::Number),
+        CtKey::Mark => ("mark", Kind::HostHex),
+        CtKey::L3proto => ("l3proto", Kind::Nfproto),
+        CtKey::Protocol => ("protocol", Kind::Protocol),
+        CtKey::ProtoSrc => ("proto-src", Kind::Number),
+        CtKey::SrcIp => ("ip saddr", Kind::Ipv4),
+        CtKey::SrcIp6 => ("ip6 saddr", Kind::Ipv6),
+        other => return (format!("<unknown ct key {}>", other.number()), Kind::Bytes, 4),
     };
     let direction = match direction {
         None => "",
         Some(Direction::Original) => "original ",
         Some(Direction::Reply) => "reply ",
     };
-    (format!("ct {direction}{name}"), kind, len)
+    (format!("ct {direction}{name}"), kind, key.width())
 }
 
 /// What `fib` is asked, as in `fib saddr . iif oif`, and how the answer's bytes are meant.

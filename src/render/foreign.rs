@@ -1,9 +1,9 @@
 //! Expressions of other programs as nft statements, and iptables' matches and targets as nearly so as can be.
 
 use super::text::quoted;
-use super::value::{Kind, address_type};
-use crate::ruleset::Extension;
+use super::value::Kind;
 use crate::ruleset::xt::{Conntrack, Match, Range, Target};
+use crate::ruleset::{AddressType, Extension};
 
 /// `XT_CONNTRACK_STATE_*`.
 const STATES: [(u16, &str); 7] =
@@ -191,8 +191,10 @@ fn span(first: u16, last: u16) -> String {
     if first == last { first.to_string() } else { format!("{first}-{last}") }
 }
 
+/// nft's names of the bits of `1 << RTN_*`.
 fn bits(mask: u16) -> String {
-    let names: Vec<String> = (0..16).filter(|bit| mask & (1 << bit) != 0).map(address_type).collect();
+    let names = (0..16).filter(|bit| mask & (1 << bit) != 0);
+    let names: Vec<String> = names.map(|number| AddressType::from_number(number).to_string()).collect();
     names.join(",")
 }
 

@@ -23,7 +23,7 @@ pub fn table(id: &TableId, table: &Table) -> Value {
         family: id.family.to_string(),
         name: &id.name,
         comment: table.comment.as_deref(),
-        flags: (table.flags != 0).then_some(table.flags),
+        flags: (!table.flags.is_empty()).then_some(table.flags.0),
         sets: sets.into_iter().map(|(name, set)| JsonSet::new(name, set)).collect(),
         maps: maps.into_iter().map(|(name, set)| JsonSet::new(name, set)).collect(),
         chains: table.chains.iter().map(|(name, chain)| JsonChain::new(id.family, name, chain)).collect(),

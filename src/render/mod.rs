@@ -39,8 +39,8 @@ pub fn table(id: &TableId, table: &Table) -> String {
     if let Some(comment) = &table.comment {
         let _ = writeln!(properties, "\tcomment {}", quoted(comment));
     }
-    if table.flags != 0 {
-        let _ = writeln!(properties, "\tflags {}", table_flags(table.flags));
+    if !table.flags.is_empty() {
+        let _ = writeln!(properties, "\tflags {}", table.flags);
     }
     if !properties.is_empty() {
         sections.push(properties);
@@ -191,14 +191,4 @@ fn priority(family: Family, hook: Hook, priority: i32) -> String {
         Some((value, name, _)) if value < priority => format!("{name} + {}", value.abs_diff(priority)),
         Some((value, name, _)) => format!("{name} - {}", value.abs_diff(priority)),
     }
-}
-
-fn table_flags(flags: u32) -> String {
-    const NAMES: [(u32, &str); 3] = [(1, "dormant"), (2, "owner"), (4, "persist")];
-    let mut names: Vec<String> =
-        NAMES.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, name)| (*name).to_owned()).collect();
-    if flags & !7 != 0 {
-        names.push(format!("<unknown flags {:#x}>", flags & !7));
-    }
-    names.join(",")
 }

@@ -4,12 +4,15 @@
 //! nfproto ipv4`. Such conditions stand in the expressions. They are left out of the text where nft will put them back
 //! in the same place, and written where it would not, so that the text gives the same expressions again.
 
+#![deny(clippy::wildcard_enum_match_arm)]
+
 use super::field::{self, Context, Header};
 use super::foreign;
 use super::set::anonymous;
 use super::text::{duration, name, quoted};
 use super::value::{Kind, prefix_len, rate};
 use super::verdict;
+use crate::net::Version;
 use crate::ruleset::{
     Cmp, DynsetOp, Expr, Family, Foreign, IcmpxCode, Limit, Log, MetaKey, Nat, PayloadBase, Register, Reject, SetRef,
 };
@@ -20,9 +23,9 @@ use crate::ruleset::{
 #[must_use]
 pub fn expressions(family: Family, exprs: &[Expr]) -> String {
     let known = match family {
-        Family::Ip => vec![Context::Nfproto(2)],
-        Family::Ip6 => vec![Context::Nfproto(10)],
-        _ => Vec::new(),
+        Family::Ip => vec![Context::Nfproto(Version::V4.nfproto())],
+        Family::Ip6 => vec![Context::Nfproto(Version::V6.nfproto())],
+        Family::Inet | Family::Arp | Family::Bridge | Family::Netdev | Family::Other(_) => Vec::new(),
     };
     let mut reader =
         Reader { family, rest: exprs, known, conditions: Vec::new(), loaded: Vec::new(), words: Vec::new() };
@@ -301,7 +304,7 @@ impl Reader<'_> {
             Foreign::Redirect { ports, flags } => self.translate("redirect", *ports, *flags),
             Foreign::Reject { kind: 1, .. } => self.words.push("reject with tcp reset".to_owned()),
             Foreign::Reject { code, .. } => {
-                let ipv6 = self.known.contains(&Context::Nfproto(10));
+                let ipv6 = self.known.contains(&Context::Nfproto(Version::V6.nfproto()));
                 self.words.push(foreign::reject(ipv6, *code));
             }
             Foreign::Log { prefix, level, flags } => self.words.push(foreign::log(prefix, *level, *flags)),
@@ -316,7 +319,8 @@ impl Reader<'_> {
     }
 
     fn nat(&mut self, nat: &Nat) {
-        let (kind, family) = if nat.family == 2 { (Kind::Ipv4, " ip") } else { (Kind::Ipv6, " ip6") };
+        let (kind, family) =
+            if nat.family == u32::from(Version::V4.nfproto()) { (Kind::Ipv4, " ip") } else { (Kind::Ipv6, " ip6") };
         let (address, port) = (self.span(nat.addresses, kind), self.span(nat.ports, Kind::Number));
         let to = match (address, port) {
             (Some(address), Some(port)) if kind == Kind::Ipv6 => format!(" to [{address}]:{port}"),

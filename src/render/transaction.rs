@@ -29,8 +29,8 @@ fn command(transaction: &Transaction, op: &Op) -> String {
             if let Some(comment) = comment {
                 let _ = write!(properties, " comment {};", quoted(comment));
             }
-            if *flags != 0 {
-                let _ = write!(properties, " flags {};", super::table_flags(*flags));
+            if !flags.is_empty() {
+                let _ = write!(properties, " flags {flags};");
             }
             if properties.is_empty() {
                 format!("add table {table}")

@@ -1,18 +1,8 @@
 //! The bytes of a register as the text that nft writes for them.
 
-use crate::ruleset::{KeyType, LimitUnit};
+use crate::net::Version;
+use crate::ruleset::{AddressType, KeyType, LimitUnit};
 use std::net::{Ipv4Addr, Ipv6Addr};
-
-/// nft's names of address types, by their `RTN_*` numbers.
-const ADDRESS_TYPES: [&str; 9] =
-    ["unspec", "unicast", "local", "broadcast", "anycast", "multicast", "blackhole", "unreachable", "prohibit"];
-/// nft's name of an address type by its `RTN_*` number.
-pub(super) fn address_type(number: u32) -> String {
-    usize::try_from(number)
-        .ok()
-        .and_then(|number| ADDRESS_TYPES.get(number))
-        .map_or_else(|| number.to_string(), |name| (*name).to_owned())
-}
 
 /// How the bytes of a key or of compared data are meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +48,7 @@ const PROTOCOLS: &[(u8, &str)] = &[
     (132, "sctp"),
     (136, "udplite"),
 ];
-const NFPROTOS: &[(u8, &str)] = &[(2, "ipv4"), (10, "ipv6")];
+const NFPROTOS: &[(u8, &str)] = &[(Version::V4.nfproto(), "ipv4"), (Version::V6.nfproto(), "ipv6")];
 const ICMP_TYPES: &[(u8, &str)] = &[
     (0, "echo-reply"),
     (3, "destination-unreachable"),
@@ -165,7 +155,7 @@ impl Kind {
             Self::Ifname => Some(ifname(bytes)),
             Self::Number => (bytes.len() <= 8).then(|| big_endian(bytes).to_string()),
             Self::HostNumber => host_word(bytes).map(|word| word.to_string()),
-            Self::AddressType => host_word(bytes).map(address_type),
+            Self::AddressType => host_word(bytes).map(|word| AddressType::from_number(word).to_string()),
             Self::Presence => match bytes {
                 [0] | [0, 0, 0, 0] => Some("missing".to_owned()),
                 [1] | [1, 0, 0, 0] => Some("exists".to_owned()),

@@ -13,8 +13,8 @@ mod values;
 pub(crate) use runs::port_runs;
 
 pub use resolved::{
-    Action, ContainerLines, Containers, DefaultLines, Defaults, Expectation, Group, Interface, Line, Peers, Rate,
-    Resolved, ReversePath, Service,
+    Action, ContainerLines, Containers, DefaultLines, Defaults, Expectation, Group, Line, Peers, Rate, Resolved,
+    ReversePath, Service,
 };
 
 use crate::facts::Facts;

@@ -1,10 +1,11 @@
 //! Who may be where: groups, files and the lists that name them.
 
-use super::{Group, Interface, Line, Peers, values};
+use super::{Group, Line, Peers, values};
 use crate::facts::Facts;
-use crate::net::{AddressRange, Addresses};
+use crate::net::{AddressRange, Addresses, IfPattern};
+use crate::policy;
 use crate::policy::{
-    self, Diagnostic, Fault, Given, List, Peer, Policy, Span, Text, address_range, is_name, list, nearest, quote,
+    Diagnostic, Fault, Given, List, Peer, Policy, Span, Text, address_range, is_name, list, nearest, quote,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -45,14 +46,14 @@ struct Members<'a> {
     groups: Vec<Text>,
     ranges: Vec<AddressRange>,
     files: Vec<&'a Addresses>,
-    interfaces: BTreeSet<Interface>,
+    interfaces: BTreeSet<IfPattern>,
 }
 
 /// Resolves peers, and remembers which groups were named.
 pub(super) struct Resolver<'a> {
     facts: &'a Facts,
     /// What the built-in group `containers` is.
-    containers: BTreeSet<Interface>,
+    containers: BTreeSet<IfPattern>,
     /// The groups of the policy, those with illegal names included: using them is no second mistake.
     groups: BTreeMap<&'a str, (Span, Members<'a>)>,
     /// The files whose problems were reported.
@@ -67,7 +68,7 @@ impl<'a> Resolver<'a> {
     pub(super) fn new(
         policy: &'a Policy,
         facts: &'a Facts,
-        containers: &BTreeSet<Interface>,
+        containers: &BTreeSet<IfPattern>,
         problems: &mut Vec<Diagnostic>,
     ) -> Self {
         let mut resolver = Self {
@@ -361,7 +362,7 @@ pub(super) fn interfaces(
     list: &policy::List<Peer>,
     key: &str,
     problems: &mut Vec<Diagnostic>,
-) -> BTreeSet<Interface> {
+) -> BTreeSet<IfPattern> {
     let mut interfaces = BTreeSet::new();
     for peer in &list.items {
         let outcome = match peer {

@@ -1,7 +1,7 @@
 //! What a policy means once every name has become a value: the input of [`compile`](crate::compile).
 
 use crate::facts::Kernel;
-use crate::net::{Addresses, Ports};
+use crate::net::{Addresses, IfPattern, Ports};
 use crate::policy::Span;
 use crate::ruleset::LimitUnit;
 use std::collections::{BTreeMap, BTreeSet};
@@ -102,7 +102,7 @@ pub enum ReversePath {
 pub struct Containers {
     /// The bridges of container engines: what comes in by one of them is sent by a container. Empty on a machine that is
     /// said to have none.
-    pub interfaces: BTreeSet<Interface>,
+    pub interfaces: BTreeSet<IfPattern>,
     /// What containers may open to the outside.
     pub outgoing: Action,
     /// Whether containers reach every port of this machine (`Allow`), or those that services open to them (`Deny`).
@@ -127,7 +127,7 @@ impl Default for Containers {
     fn default() -> Self {
         let exact = ["docker0", "docker_gwbridge"].map(|name| (name, false));
         let begin = ["br-", "podman", "cni-podman", "lxcbr", "lxdbr", "incusbr", "virbr"].map(|name| (name, true));
-        let interface = |(name, wildcard): (&str, bool)| Interface { name: name.to_owned(), wildcard };
+        let interface = |(name, wildcard): (&str, bool)| IfPattern { name: name.to_owned(), wildcard };
         Self {
             interfaces: exact.into_iter().chain(begin).map(interface).collect(),
             outgoing: Action::Allow,
@@ -145,7 +145,7 @@ pub struct Group {
     /// Its addresses.
     pub addresses: Addresses,
     /// Its interfaces.
-    pub interfaces: BTreeSet<Interface>,
+    pub interfaces: BTreeSet<IfPattern>,
 }
 
 /// The peers that a `from`, an `except` or `block` names.
@@ -160,7 +160,7 @@ pub struct Peers {
     /// Addresses, networks, ranges and files that stand here without a group's name.
     pub addresses: Addresses,
     /// Interfaces that stand here without a group's name.
-    pub interfaces: BTreeSet<Interface>,
+    pub interfaces: BTreeSet<IfPattern>,
 }
 
 impl Peers {
@@ -187,7 +187,7 @@ pub struct Service {
     /// The destination addresses it holds for; empty is all of this machine's.
     pub to: Addresses,
     /// The incoming interfaces it holds for; empty is all.
-    pub on: BTreeSet<Interface>,
+    pub on: BTreeSet<IfPattern>,
     /// New connections that one source address may open.
     pub limit: Option<Rate>,
     /// Whether each new connection is logged.
@@ -207,29 +207,6 @@ pub struct Rate {
     pub line: Option<Line>,
 }
 
-/// An interface by name, or all whose names begin alike.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Interface {
-    /// The name, or what the names begin with: 1 to 15 bytes.
-    pub name: String,
-    /// Whether a `*` stood behind it.
-    pub wildcard: bool,
-}
-
-impl Interface {
-    /// Whether an interface of that name is meant.
-    #[must_use]
-    pub fn covers(&self, name: &str) -> bool {
-        if self.wildcard { name.starts_with(&self.name) } else { name == self.name }
-    }
-}
-
-impl std::fmt::Display for Interface {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}{}", self.name, if self.wildcard { "*" } else { "" })
-    }
-}
-
 /// Ports that have to be open, or shut, for some sources.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expectation {
@@ -246,7 +223,7 @@ pub struct Expectation {
     /// The addresses, groups and files included; one list for all ports that are expected together.
     pub addresses: Arc<Addresses>,
     /// Whoever comes in by these.
-    pub interfaces: BTreeSet<Interface>,
+    pub interfaces: BTreeSet<IfPattern>,
     /// The incoming interfaces that it speaks of; empty is all.
-    pub on: BTreeSet<Interface>,
+    pub on: BTreeSet<IfPattern>,
 }

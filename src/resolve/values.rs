@@ -1,6 +1,7 @@
 //! Names, words, rates, interfaces and comments.
 
-use super::{Action, Interface, Rate, ReversePath};
+use super::{Action, Rate, ReversePath};
+use crate::net::IfPattern;
 use crate::policy::{Fault, Text, is_name, list, nearest, quote};
 use crate::printable::is_invisible;
 use crate::ruleset::LimitUnit;
@@ -120,7 +121,7 @@ pub(super) fn rate(text: &Text) -> Result<Rate, Fault> {
 }
 
 /// Reads an interface's name, with or without a `*` behind it.
-pub(super) fn interface(text: &str) -> Result<Interface, Fault> {
+pub(super) fn interface(text: &str) -> Result<IfPattern, Fault> {
     let fault = |why: &str| Fault::new(format!("{} can't be an interface: {why}", quote(text)));
     let (name, wildcard) = text.strip_suffix('*').map_or((text, false), |name| (name, true));
     if name.is_empty() {
@@ -145,7 +146,7 @@ pub(super) fn interface(text: &str) -> Result<Interface, Fault> {
         return Err(fault("the kernel allows no such name").help("`ip link` lists the names"));
     }
     // Behind 15 bytes nothing can follow, so that a `*` there means the one name; nft would refuse it.
-    Ok(Interface { name: name.to_owned(), wildcard: wildcard && name.len() < 15 })
+    Ok(IfPattern { name: name.to_owned(), wildcard: wildcard && name.len() < 15 })
 }
 
 /// Checks a service's comment.

@@ -12,7 +12,7 @@
 //! | 65,535 as the size of a dynamic set, or none | the kernel gives it that size with the first rule that adds to it |
 //! | the order of elements, and two spellings of one value | sets have no order |
 
-use super::{Chain, DYNAMIC_SIZE, Elements, Expr, KeyType, Rule, Set, SetFlags, SetRef, Table};
+use super::{Chain, DYNAMIC_SIZE, Elements, Expr, KeyType, Provenance, Rule, Set, SetFlags, SetRef, Table};
 
 impl Table {
     /// This table with every don't-care field blanked.
@@ -92,15 +92,8 @@ impl Set {
 /// A comment without the origin that stands in parentheses at its end.
 fn without_origin(comment: Option<&str>) -> Option<String> {
     let comment = comment?;
-    let sentence = split_origin(comment).map_or(comment, |(sentence, _)| sentence);
+    let sentence = Provenance::read(comment).map_or(comment, |provenance| provenance.sentence);
     Some(sentence.to_owned())
-}
-
-/// A comment's sentence and its origin: `palisade: from trusted (policy.yaml:9)` is `palisade: from trusted` and
-/// `policy.yaml:9`. `None` when it names no origin.
-#[must_use]
-pub fn split_origin(comment: &str) -> Option<(&str, &str)> {
-    comment.strip_suffix(')')?.rsplit_once(" (")
 }
 
 #[cfg(test)]
@@ -128,12 +121,5 @@ mod tests {
         let port = Element { key: ElementKey::Range(port.clone(), port), value: None };
         let ba = set(vec![Element::range(&[0, 80], &[0, 90]), port]);
         assert_eq!(ab.canonical(), ba.canonical());
-    }
-
-    #[test]
-    fn an_origin_is_what_stands_in_the_last_parentheses() {
-        assert_eq!(split_origin("palisade: a (b) c (p.yaml:3)"), Some(("palisade: a (b) c", "p.yaml:3")));
-        assert_eq!(split_origin("palisade: a"), None);
-        assert_eq!(split_origin(""), None);
     }
 }

@@ -1,6 +1,6 @@
 //! The nf_tables expressions, in the kernel's own terms.
 
-use super::{FibResult, Foreign, Set};
+use super::{CtKey, FibResult, Foreign, MetaKey, Set};
 
 /// One nf_tables expression.
 ///
@@ -150,92 +150,6 @@ impl Register {
     }
 }
 
-/// `NFT_META_*` keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum MetaKey {
-    /// Name of the incoming interface, 16 bytes, zero-padded.
-    Iifname,
-    /// Name of the outgoing interface, 16 bytes, zero-padded.
-    Oifname,
-    /// `NFPROTO_*` of the packet, 1 byte.
-    Nfproto,
-    /// IP protocol of the transport header, 1 byte.
-    L4proto,
-    /// Another key by number.
-    Other(u32),
-}
-
-impl MetaKey {
-    /// The `NFT_META_*` number.
-    #[must_use]
-    pub const fn number(self) -> u32 {
-        match self {
-            Self::Iifname => 6,
-            Self::Oifname => 7,
-            Self::Nfproto => 15,
-            Self::L4proto => 16,
-            Self::Other(number) => number,
-        }
-    }
-
-    /// The key of an `NFT_META_*` number.
-    #[must_use]
-    pub const fn from_number(number: u32) -> Self {
-        match number {
-            6 => Self::Iifname,
-            7 => Self::Oifname,
-            15 => Self::Nfproto,
-            16 => Self::L4proto,
-            other => Self::Other(other),
-        }
-    }
-}
-
-/// `NFT_CT_*` keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum CtKey {
-    /// One state bit, 4 bytes in host order: 1 invalid, 2 established, 4 related, 8 new, 64 untracked.
-    State,
-    /// `IPS_*` bits, 4 bytes in host order: 0x20 is destination NAT.
-    Status,
-    /// IPv4 destination of the tuple, 4 bytes in network order (kernel 4.17 and newer).
-    DstIp,
-    /// IPv6 destination of the tuple, 16 bytes in network order (kernel 4.17 and newer).
-    DstIp6,
-    /// Destination port of the tuple, 2 bytes in network order.
-    ProtoDst,
-    /// Another key by number.
-    Other(u32),
-}
-
-impl CtKey {
-    /// The `NFT_CT_*` number.
-    #[must_use]
-    pub const fn number(self) -> u32 {
-        match self {
-            Self::State => 0,
-            Self::Status => 2,
-            Self::ProtoDst => 12,
-            Self::DstIp => 20,
-            Self::DstIp6 => 22,
-            Self::Other(number) => number,
-        }
-    }
-
-    /// The key of an `NFT_CT_*` number.
-    #[must_use]
-    pub const fn from_number(number: u32) -> Self {
-        match number {
-            0 => Self::State,
-            2 => Self::Status,
-            12 => Self::ProtoDst,
-            20 => Self::DstIp,
-            22 => Self::DstIp6,
-            other => Self::Other(other),
-        }
-    }
-}
-
 /// Conntrack state bits, as [`CtKey::State`] loads them.
 pub mod ct_state {
     /// Belongs to no connection and can't begin one.
@@ -268,6 +182,8 @@ pub enum PayloadBase {
     Network,
     /// Transport header.
     Transport,
+    /// What the transport header carries (kernel 5.17 and newer).
+    Inner,
     /// Another base by number.
     Other(u32),
 }
@@ -280,6 +196,7 @@ impl PayloadBase {
             Self::Link => 0,
             Self::Network => 1,
             Self::Transport => 2,
+            Self::Inner => 3,
             Self::Other(number) => number,
         }
     }
@@ -291,6 +208,7 @@ impl PayloadBase {
             0 => Self::Link,
             1 => Self::Network,
             2 => Self::Transport,
+            3 => Self::Inner,
             other => Self::Other(other),
         }
     }

@@ -61,16 +61,88 @@ pub mod fib_flags {
     pub const PRESENT: u32 = 32;
 }
 
-/// What an address is to this machine, as [`FibResult::Type`] tells (`RTN_*`).
-pub mod address_type {
-    /// Another's.
-    pub const UNICAST: u32 = 1;
+/// What an address is to this machine, and a route to its packets (`RTN_*`), as [`FibResult::Type`] tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AddressType {
+    /// No route leads there.
+    Unspecified,
+    /// Another's, reached by a gateway or as a neighbour.
+    Unicast,
     /// This machine's own.
-    pub const LOCAL: u32 = 2;
+    Local,
     /// Everyone's on a network.
-    pub const BROADCAST: u32 = 3;
+    Broadcast,
     /// This machine's own among others': of IPv6, each network's first address on a router.
-    pub const ANYCAST: u32 = 4;
+    Anycast,
     /// A group's.
-    pub const MULTICAST: u32 = 5;
+    Multicast,
+    /// What goes there is dropped without a word.
+    Blackhole,
+    /// The sender is told that it can't be reached.
+    Unreachable,
+    /// The sender is told that it may not.
+    Prohibit,
+    /// Another, by number.
+    Other(u32),
+}
+
+impl AddressType {
+    /// Those with a name, by number.
+    const NAMED: [(Self, &str); 9] = [
+        (Self::Unspecified, "unspec"),
+        (Self::Unicast, "unicast"),
+        (Self::Local, "local"),
+        (Self::Broadcast, "broadcast"),
+        (Self::Anycast, "anycast"),
+        (Self::Multicast, "multicast"),
+        (Self::Blackhole, "blackhole"),
+        (Self::Unreachable, "unreachable"),
+        (Self::Prohibit, "prohibit"),
+    ];
+
+    /// The `RTN_*` number.
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        match self {
+            Self::Unspecified => 0,
+            Self::Unicast => 1,
+            Self::Local => 2,
+            Self::Broadcast => 3,
+            Self::Anycast => 4,
+            Self::Multicast => 5,
+            Self::Blackhole => 6,
+            Self::Unreachable => 7,
+            Self::Prohibit => 8,
+            Self::Other(number) => number,
+        }
+    }
+
+    /// The type of an `RTN_*` number.
+    #[must_use]
+    pub fn from_number(number: u32) -> Self {
+        let named = usize::try_from(number).ok().and_then(|number| Self::NAMED.get(number));
+        named.map_or(Self::Other(number), |(named, _)| *named)
+    }
+}
+
+impl std::fmt::Display for AddressType {
+    /// nft's name, or the number of one that has none.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match Self::NAMED.iter().find(|(named, _)| named == self) {
+            Some((_, name)) => f.write_str(name),
+            None => write!(f, "{}", self.number()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_number_is_one_type_of_address() {
+        for number in 0..20 {
+            assert_eq!(AddressType::from_number(number).number(), number);
+        }
+    }
 }

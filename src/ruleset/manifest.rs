@@ -4,7 +4,8 @@
 //! The kernel takes seconds to list a hundred thousand elements and minutes for a million, since each part of a dump begins
 //! anew. It keeps no digest beside a set, but it keeps comments, and a transaction that changes a set changes its rule.
 
-use super::{Chain, Elements, Expr, Rule, Set, SetFlags, Table, Verdict};
+use super::provenance::PREFIX;
+use super::{Chain, Elements, Expr, Origin, Provenance, Rule, Set, SetFlags, Table, Verdict};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 
@@ -62,13 +63,15 @@ impl Table {
         let rules: Vec<Rule> = large
             .filter_map(|(name, set)| {
                 let Digest { count, sum } = Digest::of(&set.elements)?;
-                let comment = format!("palisade: {name}: {count} elements, digest {sum}");
+                let comment = format!("{PREFIX}{name}: {count} elements, digest {sum}");
                 // nft has no word for a rule without expressions.
                 Some(Rule { exprs: vec![Expr::Verdict(Verdict::Continue)], comment: Some(comment) })
             })
             .collect();
         if !rules.is_empty() {
-            let comment = Some("palisade: what large sets hold, for those who compare (always)".to_owned());
+            let comment =
+                Provenance { sentence: "what large sets hold, for those who compare", origin: Origin::BuiltIn };
+            let comment = Some(comment.to_string());
             self.chains.insert(MANIFEST.to_owned(), Chain { base: None, comment, rules });
         }
     }
@@ -78,7 +81,7 @@ impl Table {
     pub fn manifest(&self) -> BTreeMap<&str, Digest> {
         let rules = self.chains.get(MANIFEST).map_or(&[][..], |chain| &chain.rules);
         let entries = rules.iter().filter_map(|rule| {
-            let (name, digest) = rule.comment.as_deref()?.strip_prefix("palisade: ")?.split_once(": ")?;
+            let (name, digest) = rule.comment.as_deref()?.strip_prefix(PREFIX)?.split_once(": ")?;
             Some((name, Digest::read(digest)?))
         });
         entries.collect()

@@ -9,24 +9,33 @@
 //! status). Names follow `include/uapi/linux/netfilter/nf_tables.h`.
 
 mod canonical;
+mod dnat;
 mod elements;
 mod expr;
 mod fib;
+mod flags;
 mod foreign;
+pub mod graph;
+mod keys;
 mod manifest;
+pub mod provenance;
+pub mod registers;
 mod set;
 mod transaction;
 pub mod xt;
 
-pub use canonical::split_origin;
+pub use dnat::{Dnat, dnat};
 pub use elements::{Address, Elements, PackedView};
 pub use expr::{
-    Cmp, CtKey, Direction, DynsetOp, Expr, IcmpxCode, Limit, LimitUnit, Log, MetaKey, PayloadBase, Register, Reject,
-    SetRef, Verdict, ct_state,
+    Cmp, Direction, DynsetOp, Expr, IcmpxCode, Limit, LimitUnit, Log, PayloadBase, Register, Reject, SetRef, Verdict,
+    ct_state,
 };
-pub use fib::{FibResult, address_type, fib_flags};
+pub use fib::{AddressType, FibResult, fib_flags};
+pub use flags::TableFlags;
 pub use foreign::{Extension, Foreign, Nat};
+pub use keys::{CtKey, MetaKey};
 pub use manifest::{Digest, MANIFEST, is_large};
+pub use provenance::{Origin, Provenance};
 pub use set::{DYNAMIC_SIZE, Element, ElementKey, ElementValue, Key, KeyType, MapValue, Set, SetFlags, SetSpec};
 pub use transaction::{Op, Transaction};
 
@@ -144,8 +153,8 @@ impl std::fmt::Display for TableId {
 /// A table: chains with their rules, sets and maps with their elements.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Table {
-    /// `NFT_TABLE_F_*`: 1 dormant, 2 owner, 4 persist.
-    pub flags: u32,
+    /// Its flags.
+    pub flags: TableFlags,
     /// The table's comment (kernel 5.10 and newer).
     pub comment: Option<String>,
     /// The chains by name.

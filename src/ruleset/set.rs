@@ -1,6 +1,7 @@
 //! Sets and maps, and their elements.
 
 use super::{Elements, Verdict};
+use crate::net::Version;
 use smallvec::SmallVec;
 use std::cmp::Ordering;
 
@@ -75,7 +76,7 @@ impl KeyType {
     pub const ICMPV6_TYPE: Self = Self { number: 29, len: 1 };
     /// `ifname`, zero-padded; a string, which nft calls host byte order.
     pub const IFNAME: Self = Self { number: 41, len: 16 };
-    /// `fib_addrtype`: an [`address_type`](super::address_type), in host byte order.
+    /// `fib_addrtype`: an [`AddressType`](super::AddressType), in host byte order.
     pub const FIB_ADDRTYPE: Self = Self { number: 38, len: 4 };
     /// A string of up to 16 bytes: what `fib ... oifname` is to nft before 1.0.8, where later ones have [`Self::IFNAME`].
     pub const STRING: Self = Self { number: 5, len: 16 };
@@ -85,6 +86,24 @@ impl KeyType {
     pub const FLOW_V4: Self = Self::flow(Self::IPV4_ADDR);
     /// `ipv6_addr . ipv6_addr . inet_proto . inet_service . inet_service`
     pub const FLOW_V6: Self = Self::flow(Self::IPV6_ADDR);
+
+    /// `ipv4_addr` or `ipv6_addr`.
+    #[must_use]
+    pub const fn address(version: Version) -> Self {
+        match version {
+            Version::V4 => Self::IPV4_ADDR,
+            Version::V6 => Self::IPV6_ADDR,
+        }
+    }
+
+    /// [`Self::FLOW_V4`] or [`Self::FLOW_V6`].
+    #[must_use]
+    pub const fn whole_flow(version: Version) -> Self {
+        match version {
+            Version::V4 => Self::FLOW_V4,
+            Version::V6 => Self::FLOW_V6,
+        }
+    }
 
     /// nft numbers a concatenation by its parts, six bits each, the first in the highest.
     const fn flow(address: Self) -> Self {

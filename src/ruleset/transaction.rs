@@ -1,6 +1,6 @@
 //! A change of one table, as an ordered list of operations.
 
-use crate::ruleset::{BaseChain, Elements, Rule, SetSpec, TableId};
+use crate::ruleset::{BaseChain, Elements, Rule, SetSpec, TableFlags, TableId};
 
 /// Operations that the kernel carries out all together or not at all, in the order that they stand in.
 ///
@@ -19,7 +19,7 @@ pub enum Op {
     /// Makes the table, or sets the flags of the one that is there.
     AddTable {
         /// `NFT_TABLE_F_*`.
-        flags: u32,
+        flags: TableFlags,
         /// The comment, which only a new table takes.
         comment: Option<String>,
     },

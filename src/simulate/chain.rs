@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// `NFT_JUMP_STACK_SIZE`: the kernel takes no table in which chains call each other deeper, jumps and gotos counted.
-const MAX_DEPTH: usize = 16;
+pub(crate) const MAX_DEPTH: usize = 16;
 /// How many steps are told. Chains that call the same chain twice, and this one another twice, and so on, make more than
 /// anybody reads.
 const MAX_STEPS: usize = 10_000;
@@ -83,67 +83,64 @@ impl<'a, 'v, 's> Walk<'a, 'v, 's> {
         doubt: Option<Doubt>,
     ) -> Outcomes {
         let inside = certain && doubt.is_none();
-        let rule = Some(rule);
-        let verdict = match end {
-            End::Continue => {
-                self.note(chain, rule, Effect::Continue, certain, doubt);
-                return Outcomes::RETURNS;
-            }
-            End::Reject => {
-                self.note(chain, rule, Effect::Reject, certain, doubt);
-                return Outcomes::REJECT;
-            }
+        let (effect, outcomes) = match end {
+            End::Continue => (Effect::Continue, Outcomes::RETURNS),
+            End::Reject => (Effect::Reject, Outcomes::REJECT),
             End::Translate(to) if inside => {
-                self.note(chain, rule, Effect::Translate(*to), certain, doubt);
                 self.machine.effects.borrow_mut().destination = Some(*to);
-                return Outcomes::ALLOW;
+                (Effect::Translate(*to), Outcomes::ALLOW)
             }
             End::Translate(_) => {
                 let why = doubt.unwrap_or_else(|| "whether the destination is translated is not known".into());
-                return self.unknown(chain, rule, certain, why);
+                return self.unknown(chain, Some(rule), certain, why);
             }
             // Whose address it then bears matters to nobody but chains that come after the translation.
             End::TranslateSource => {
-                self.note(chain, rule, Effect::TranslateSource, certain, doubt);
                 self.machine.effects.borrow_mut().source = true;
-                return Outcomes::ALLOW;
+                (Effect::TranslateSource, Outcomes::ALLOW)
             }
             End::Anything(why) => {
-                self.note(chain, rule, Effect::Unknown, certain, Some(doubt.unwrap_or_else(|| why.clone())));
+                let why = doubt.unwrap_or_else(|| why.clone());
+                self.note(chain, Some(rule), Effect::Unknown, certain, Some(why));
                 return Outcomes::ANYTHING.or(Outcomes::RETURNS);
             }
-            End::Verdict(verdict) => &**verdict,
+            End::Verdict(verdict) => return self.verdict(chain, rule, verdict, depth, certain, doubt),
         };
-        match verdict {
-            Verdict::Accept => {
-                self.note(chain, rule, Effect::Accept, certain, doubt);
-                Outcomes::ALLOW
+        self.note(chain, Some(rule), effect, certain, doubt);
+        outcomes
+    }
+
+    fn verdict(
+        &mut self,
+        chain: &'a str,
+        rule: (usize, &'a Rule),
+        verdict: &Verdict,
+        depth: usize,
+        certain: bool,
+        doubt: Option<Doubt>,
+    ) -> Outcomes {
+        let inside = certain && doubt.is_none();
+        let (effect, outcomes) = match verdict {
+            Verdict::Accept => (Effect::Accept, Outcomes::ALLOW),
+            Verdict::Drop => (Effect::Drop, Outcomes::DENY),
+            Verdict::Continue => (Effect::Continue, Outcomes::RETURNS),
+            Verdict::Return => (Effect::Return, Outcomes::RETURNS),
+            Verdict::Jump(target) | Verdict::Goto(target) => {
+                let Some((target, _)) = self.machine.table.chains.get_key_value(target) else {
+                    return self.unknown(chain, Some(rule), certain, format!("there is no chain {target}").into());
+                };
+                let jump = matches!(verdict, Verdict::Jump(_));
+                let effect = if jump { Effect::Jump(target) } else { Effect::Goto(target) };
+                self.note(chain, Some(rule), effect, certain, doubt);
+                return self.enter(target, depth + 1, inside);
             }
-            Verdict::Drop => {
-                self.note(chain, rule, Effect::Drop, certain, doubt);
-                Outcomes::DENY
-            }
-            Verdict::Continue => {
-                self.note(chain, rule, Effect::Continue, certain, doubt);
-                Outcomes::RETURNS
-            }
-            Verdict::Return => {
-                self.note(chain, rule, Effect::Return, certain, doubt);
-                Outcomes::RETURNS
-            }
-            Verdict::Jump(target) | Verdict::Goto(target) => match self.machine.table.chains.get_key_value(target) {
-                Some((target, _)) => {
-                    let jump = matches!(verdict, Verdict::Jump(_));
-                    let effect = if jump { Effect::Jump(target) } else { Effect::Goto(target) };
-                    self.note(chain, rule, effect, certain, doubt);
-                    self.enter(target, depth + 1, inside)
-                }
-                None => self.unknown(chain, rule, certain, format!("there is no chain {target}").into()),
-            },
             Verdict::Other(code) => {
-                self.unknown(chain, rule, certain, format!("what verdict {code} leads to is not known").into())
+                let why = format!("what verdict {code} leads to is not known").into();
+                return self.unknown(chain, Some(rule), certain, why);
             }
-        }
+        };
+        self.note(chain, Some(rule), effect, certain, doubt);
+        outcomes
     }
 
     /// What comes of the packet in a chain that it is sent to.

@@ -8,12 +8,10 @@ use super::routes::Routes;
 use super::sets::Sets;
 use super::trace::{Outcomes, Step};
 use super::view::{Hidden, View};
-use crate::ruleset::{BaseChain, Chain, Family, Hook, Policy, Table, TableId};
+use crate::ruleset::{BaseChain, Chain, Family, Hook, Policy, Table, TableFlags, TableId};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-/// `NFT_TABLE_F_DORMANT`: the table's chains are attached to no hook.
-const DORMANT: u32 = 1;
 /// `NF_IP_PRI_NAT_DST` and `NF_IP_PRI_NAT_SRC`: where the kernel asks all `nat` chains, whatever their priorities are
 /// among themselves.
 const NAT_DST: i32 = -100;
@@ -38,7 +36,7 @@ impl<'a, 'v> Course<'a, 'v> {
         routes: Option<&'v dyn Routes>,
     ) -> Self {
         Self {
-            tables: tables.into_iter().filter(|(_, table)| table.flags & DORMANT == 0).collect(),
+            tables: tables.into_iter().filter(|(_, table)| !table.flags.contains(TableFlags::DORMANT)).collect(),
             sets,
             routes,
             changed: RefCell::default(),

@@ -11,9 +11,9 @@ use super::machine::{Done, Machine};
 use super::packet::Interface;
 use super::routes::Routes;
 use super::truth::{Doubt, Truth};
-use crate::ruleset::address_type::{LOCAL, UNICAST};
+use crate::net::IfName;
 use crate::ruleset::fib_flags::{DADDR, IIF, OIF, PRESENT, SADDR};
-use crate::ruleset::{FibResult, Hook, Register};
+use crate::ruleset::{AddressType, FibResult, Hook, Register};
 use std::net::IpAddr;
 
 /// Where a route leads.
@@ -63,11 +63,7 @@ impl<'a> Machine<'a, '_> {
         };
         match (result, name) {
             _ if flags & PRESENT != 0 => Ok(Bits::known(&[u8::from(name.is_some()), 0, 0, 0])),
-            (FibResult::OifName, name) => {
-                let mut padded = [0; 16];
-                padded.iter_mut().zip(name.unwrap_or_default().bytes()).for_each(|(to, from)| *to = from);
-                Ok(Bits::known(&padded))
-            }
+            (FibResult::OifName, name) => Ok(Bits::known(IfName::new(name.unwrap_or_default()).bytes())),
             (_, None) => Ok(Bits::known(&[0; 4])),
             (_, Some(name)) => match self.routes {
                 Some(routes) => routes.index(name).map(|index| Bits::host_u32(index, u32::MAX)),
@@ -90,10 +86,12 @@ impl<'a> Machine<'a, '_> {
         let address = self.asked_about(flags)?;
         let kind = routes.address_type(address)?;
         // Of which interface a link-local address is this machine's own, and where an address is, the route does not say.
-        if flags & (IIF | OIF) != 0 && kind != UNICAST || is_link_local(address) && kind == LOCAL {
+        if flags & (IIF | OIF) != 0 && kind != AddressType::Unicast
+            || is_link_local(address) && kind == AddressType::Local
+        {
             return Err(unknown());
         }
-        Ok(Bits::host_u32(kind, u32::MAX))
+        Ok(Bits::host_u32(kind.number(), u32::MAX))
     }
 
     /// The route as `nft_fib4_eval` and `nft_fib6_eval` of the kernel ask for it. Rules of the routing that ask for the
@@ -145,13 +143,15 @@ impl<'a> Machine<'a, '_> {
 
     fn type_of_the_real(&self, flags: u32) -> Result<Bits, Doubt> {
         let kind = match (flags & (SADDR | DADDR), self.view.hook(), self.view.incoming()) {
-            (_, Hook::Input | Hook::Forward | Hook::Prerouting, Interface::Named(name)) if name == "lo" => LOCAL,
-            (SADDR, Hook::Input | Hook::Forward | Hook::Prerouting, _) => UNICAST,
-            (DADDR, Hook::Input, _) => LOCAL,
-            (DADDR, Hook::Forward, _) => UNICAST,
+            (_, Hook::Input | Hook::Forward | Hook::Prerouting, Interface::Named(name)) if name == "lo" => {
+                AddressType::Local
+            }
+            (SADDR, Hook::Input | Hook::Forward | Hook::Prerouting, _) => AddressType::Unicast,
+            (DADDR, Hook::Input, _) => AddressType::Local,
+            (DADDR, Hook::Forward, _) => AddressType::Unicast,
             _ => return Err(unknown()),
         };
-        Ok(Bits::host_u32(kind, u32::MAX))
+        Ok(Bits::host_u32(kind.number(), u32::MAX))
     }
 
     fn leads_of_the_real(&self, flags: u32) -> Result<Leads, Doubt> {

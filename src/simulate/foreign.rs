@@ -1,18 +1,14 @@
 //! What the expressions of other programs do, iptables' matches and targets among them.
 
 use super::bits::{Bits, Registers};
-use super::machine::{CT_MARK, Done, End, META_MARK, Machine, truth};
+use super::machine::{Done, End, Machine, truth};
 use super::packet::Translation;
 use super::truth::{Doubt, Truth};
 use super::view::{Load, View};
 use crate::ruleset::xt::{Conntrack, Match, Target};
-use crate::ruleset::{Cmp, CtKey, Extension, Family, Foreign, Nat, Register, ct_state};
+use crate::ruleset::{Cmp, CtKey, Extension, Family, Foreign, MetaKey, Nat, Register, ct_state};
 use std::net::IpAddr;
 
-const CT_DIRECTION: CtKey = CtKey::Other(1);
-const CT_PROTOCOL: CtKey = CtKey::Other(10);
-/// `NFT_CT_ZONE`: another zone is another table of connections.
-const CT_ZONE: CtKey = CtKey::Other(17);
 /// `NF_NAT_RANGE_*` that change nothing where there is one address and one port.
 const NAT_CHOICES: u32 = 0x1 | 0x2 | 0x4 | 0x8 | 0x10;
 /// `NFT_REJECT_TCP_RST`.
@@ -31,7 +27,7 @@ impl<'a> Machine<'a, '_> {
                 registers.store(*dreg, &Bits::known(data));
                 Done::If(Truth::True)
             }
-            Foreign::SetMeta { key: META_MARK, sreg } => {
+            Foreign::SetMeta { key: MetaKey::Mark, sreg } => {
                 self.mark(registers.load(*sreg, 4), certain);
                 Done::If(Truth::True)
             }
@@ -39,12 +35,12 @@ impl<'a> Machine<'a, '_> {
             Foreign::SetMeta { .. } | Foreign::Log { .. } | Foreign::Object { kind: COUNTER, .. } => {
                 Done::If(Truth::True)
             }
-            Foreign::SetCt { key: CT_MARK, sreg, .. } => {
+            Foreign::SetCt { key: CtKey::Mark, sreg, .. } => {
                 let mark = if certain { registers.load(*sreg, 4) } else { Bits::unknown(4) };
                 self.effects.borrow_mut().set_ct_mark(mark);
                 Done::If(Truth::True)
             }
-            Foreign::SetCt { key: CT_ZONE, .. } => anything("connections of another zone are not known"),
+            Foreign::SetCt { key: CtKey::Zone, .. } => anything("connections of another zone are not known"),
             Foreign::SetCt { .. } => Done::If(Truth::True),
             Foreign::Range { inverted, sreg, first, last } => {
                 let value = registers.load(*sreg, first.len());
@@ -78,15 +74,15 @@ impl<'a> Machine<'a, '_> {
     }
 
     fn nat(&self, nat: &Nat, registers: &Registers) -> Done<'a> {
-        let ipv4 = self.view.is_ipv4();
-        if nat.family != if ipv4 { 2 } else { 10 } {
+        let version = self.view.version();
+        if nat.family != u32::from(version.nfproto()) {
             // An expression for the other family does nothing.
             return if nat.family == 1 { anything("how it translates is not known") } else { Done::If(Truth::True) };
         }
         if !nat.destination {
             return self.translate_source();
         }
-        let address = nat.addresses[0].map(|register| registers.load(register, if ipv4 { 4 } else { 16 }));
+        let address = nat.addresses[0].map(|register| registers.load(register, version.address_len()));
         let port = nat.ports[0].map(|register| registers.load(register, 2));
         let of_several = |registers: [Option<Register>; 2]| match registers {
             [first, Some(last)] => first != Some(last),
@@ -94,7 +90,7 @@ impl<'a> Machine<'a, '_> {
         };
         let address = match address {
             None => Some(None),
-            Some(bits) => bits.bytes().and_then(to_address).map(Some),
+            Some(bits) => bits.bytes().and_then(crate::net::address).map(Some),
         };
         let port = match port {
             None => Some(None),
@@ -161,30 +157,13 @@ impl<'a> Machine<'a, '_> {
                 (view.destination(), destination, flags & 2 != 0),
             ]),
             Match::Ports { source, destination, flags } => {
-                let flags = flags.map_or(Some(true), |(mask, set, inverted)| {
-                    let known = view.is_first() && mask & !PLAIN_FLAGS == 0;
-                    known.then_some((SYN & mask == set) != inverted)
-                });
+                let flags = flags.map_or(Some(true), |flags| first_flags(view, flags));
                 all([source.holds(view.source_port()), destination.holds(view.destination_port()), flags])
                     .ok_or_else(|| "the source port, or a flag of TCP, is not known".into())
             }
-            Match::Multiport { which, ranges, inverted } => {
-                let (source, destination) = (view.source_port(), view.destination_port());
-                let ports = [source, destination];
-                let looked_at = match which {
-                    0 => ports.get(..1),
-                    1 => ports.get(1..),
-                    _ => ports.get(..),
-                };
-                let within = |port: u16| ranges.iter().any(|(first, last)| (*first..=*last).contains(&port));
-                let answers: Vec<Option<bool>> =
-                    looked_at.unwrap_or_default().iter().map(|port| port.map(within)).collect();
-                match answers.contains(&Some(true)) {
-                    true => Ok(!inverted),
-                    false if answers.contains(&None) => Err("the source port is not known".into()),
-                    false => Ok(inverted),
-                }
-            }
+            Match::Multiport { which, ranges, inverted } => one_of_ports(view, which, &ranges)
+                .map(|within| within != inverted)
+                .ok_or_else(|| "the source port is not known".into()),
             Match::Icmp { kind, codes, inverted } => Ok(match view.icmp() {
                 None => inverted,
                 Some(_) if kind.is_none() => !inverted,
@@ -218,12 +197,35 @@ impl<'a> Machine<'a, '_> {
                 return Err("what an address is to this machine is not known".into());
             };
             let kind = routes.address_type(address)?;
-            let is_one = mask.checked_shr(kind).unwrap_or_default() & 1 == 1;
+            let is_one = mask.checked_shr(kind.number()).unwrap_or_default() & 1 == 1;
             if is_one == inverted {
                 return Ok(false);
             }
         }
         Ok(true)
+    }
+}
+
+/// Whether the flags of a connection's first packet are these of those looked at.
+fn first_flags(view: &View<'_>, (mask, set, inverted): (u8, u8, bool)) -> Option<bool> {
+    let known = view.is_first() && mask & !PLAIN_FLAGS == 0;
+    known.then_some((SYN & mask == set) != inverted)
+}
+
+/// Whether a port is within these ranges: the source's, the destination's, or either. A packet without ports has none.
+fn one_of_ports(view: &View<'_>, which: u8, ranges: &[(u16, u16)]) -> Option<bool> {
+    let ports = [view.source_port(), view.destination_port()];
+    let looked_at = match which {
+        0 => ports.get(..1),
+        1 => ports.get(1..),
+        _ => ports.get(..),
+    };
+    let within = |port: u16| ranges.iter().any(|(first, last)| (*first..=*last).contains(&port));
+    let answers: Vec<Option<bool>> = looked_at.unwrap_or_default().iter().map(|port| port.map(within)).collect();
+    match answers.contains(&Some(true)) {
+        true => Some(true),
+        false if answers.contains(&None) => None,
+        false => Some(false),
     }
 }
 
@@ -254,12 +256,12 @@ fn conntrack(view: &View<'_>, asked: &Conntrack) -> Result<bool, Doubt> {
         return Ok(asked.state.is_some());
     }
     if let Some(reply) = asked.reply
-        && number(view.ct(CT_DIRECTION, None))? != Some(u32::from(reply))
+        && number(view.ct(CtKey::Direction, None))? != Some(u32::from(reply))
     {
         return Ok(false);
     }
     if let Some((protocol, inverted)) = asked.protocol
-        && (number(view.ct(CT_PROTOCOL, None))? == Some(protocol.into())) == inverted
+        && (number(view.ct(CtKey::Protocol, None))? == Some(protocol.into())) == inverted
     {
         return Ok(false);
     }
@@ -292,11 +294,6 @@ fn number(load: Load) -> Result<Option<u32>, Doubt> {
             _ => Err(why),
         },
     }
-}
-
-fn to_address(bytes: &[u8]) -> Option<IpAddr> {
-    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
-    v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
 }
 
 /// False where one is, else in doubt where one is.

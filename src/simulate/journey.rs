@@ -7,6 +7,7 @@ use super::routes::{Asked, Routes, Way};
 use super::sets::Sets;
 use super::trace::{Outcomes, Trace, Verdict};
 use super::truth::Doubt;
+use crate::ruleset::AddressType;
 use crate::ruleset::{Hook, Table, TableId};
 use std::net::IpAddr;
 
@@ -80,8 +81,6 @@ pub fn follow<'a>(
     Journey { trace, turns, translated, doubt }
 }
 
-/// `RTN_LOCAL`.
-const LOCAL: u32 = 2;
 /// A port that clients send from, of those that Linux and others take by themselves.
 pub const EPHEMERAL: u16 = 50_123;
 
@@ -130,7 +129,7 @@ impl Traveller<'_, '_> {
         };
         // A reset is sent in the name of whom it is asked of, an error by this machine.
         let by = match self.routes.address_type(packet.destination) {
-            Ok(LOCAL) => Ok(packet.destination),
+            Ok(AddressType::Local) => Ok(packet.destination),
             Ok(_) => self.routes.source_towards(packet.source),
             Err(why) => Err(why),
         };

@@ -6,13 +6,10 @@ use super::routes::Routes;
 use super::sets::Sets;
 use super::truth::{Doubt, Truth};
 use super::view::View;
-use crate::ruleset::{CtKey, MetaKey, Table, TableId, Verdict};
+use crate::ruleset::{Table, TableId, Verdict};
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-
-pub(super) const META_MARK: MetaKey = MetaKey::Other(3);
-pub(super) const CT_MARK: CtKey = CtKey::Other(3);
 
 /// What a rule does with a packet.
 pub(crate) enum RuleResult<'a> {

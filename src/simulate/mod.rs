@@ -35,6 +35,7 @@ mod view;
 mod tests;
 
 pub(crate) use any_source::{Changed, Seen, attached_to, run_for_any_source};
+pub(crate) use chain::MAX_DEPTH;
 pub(crate) use fib::is_link_local;
 pub use journey::{EPHEMERAL, Journey, Turn, follow};
 pub(crate) use machine::{End, RuleResult};

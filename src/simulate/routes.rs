@@ -1,6 +1,7 @@
 //! Where packets go: the routing, as the simulator asks for it.
 
 use super::truth::Doubt;
+use crate::ruleset::AddressType;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Who knows the routes: the kernel, or a table in a test.
@@ -12,12 +13,12 @@ pub trait Routes {
     /// Why it can't be told.
     fn way(&self, asked: &Asked<'_>) -> Result<Way, Doubt>;
 
-    /// What an address is to this machine, as an `RTN_*` number: 1 is another's, 2 this machine's own, 3 broadcast.
+    /// What an address is to this machine, as far as the routing tells.
     ///
     /// # Errors
     ///
     /// Why it can't be told.
-    fn address_type(&self, address: IpAddr) -> Result<u32, Doubt>;
+    fn address_type(&self, address: IpAddr) -> Result<AddressType, Doubt>;
 
     /// The interface that packets of this machine to an address leave by; `None` where no route leads there, or the address
     /// is its own.

@@ -1,14 +1,14 @@
 //! Whether a rule matches, and its verdict: its expressions on a virtual machine as the kernel's.
 
 use super::bits::{Bits, Registers};
-use super::machine::{CT_MARK, Done, End, META_MARK, Machine, RuleResult, truth};
+use super::machine::{Done, End, Machine, RuleResult, truth};
 use super::packet::Interface;
 use super::sets::{Answer, find, has_catch_all, value_len};
 use super::truth::{Doubt, Truth};
 use super::view::Load;
 use crate::net::protocol;
 use crate::ruleset::{
-    DynsetOp, ElementValue, Expr, Limit, MetaKey, Register, Reject, Rule, SetFlags, SetRef, Verdict,
+    CtKey, DynsetOp, ElementValue, Expr, Limit, MetaKey, Register, Reject, Rule, Set, SetFlags, SetRef, Verdict,
 };
 use std::borrow::Cow;
 
@@ -60,7 +60,7 @@ impl<'a> Machine<'a, '_> {
     fn step(&self, expr: &'a Expr, registers: &mut Registers, certain: bool) -> Done<'a> {
         match expr {
             Expr::Meta { key, dreg } => load(self.meta(*key), *dreg, registers),
-            Expr::Ct { key: CT_MARK, dreg, .. } if self.view.is_tracked() => {
+            Expr::Ct { key: CtKey::Mark, dreg, .. } if self.view.is_tracked() => {
                 let mark = self.effects.borrow().ct_mark.clone();
                 load(Load::Value(mark, "`ct` key 3 of the connection is not known".into()), *dreg, registers)
             }
@@ -119,15 +119,13 @@ impl<'a> Machine<'a, '_> {
     }
 
     fn meta(&self, key: MetaKey) -> Load {
-        const IIF: MetaKey = MetaKey::Other(4);
-        const OIF: MetaKey = MetaKey::Other(5);
         let interface = match key {
-            META_MARK => {
+            MetaKey::Mark => {
                 let mark = self.effects.borrow().mark.clone();
                 return Load::Value(mark, "`meta` key 3 of the packet is not known".into());
             }
-            IIF => self.view.incoming(),
-            OIF => self.view.outgoing(),
+            MetaKey::Iif => self.view.incoming(),
+            MetaKey::Oif => self.view.outgoing(),
             _ => return self.view.meta(key),
         };
         match (interface, self.routes) {
@@ -147,41 +145,19 @@ impl<'a> Machine<'a, '_> {
         inverted: bool,
         registers: &mut Registers,
     ) -> Done<'a> {
-        let verdict_wanted = dreg == Some(Register::Verdict);
-        let unknown = |why: Doubt, registers: &mut Registers| match verdict_wanted {
-            true => Done::End(End::Anything(why), None),
-            false => {
-                dreg.into_iter().for_each(|dreg| registers.forget_from(dreg, why.clone()));
-                Done::If(Truth::Doubtful(why))
-            }
-        };
         let (declared, name) = match set {
             SetRef::Anonymous(set) => (&**set, None),
             SetRef::Named(name) => match self.table.sets.get(name) {
                 Some(set) => (set, Some(name)),
-                None => return unknown(format!("there is no set {name}").into(), registers),
+                None => return not_known(dreg, format!("there is no set {name}").into(), registers),
             },
         };
-        let changed = name.is_some_and(|name| self.changed.borrow().contains(&(self.id, name.as_str())));
-        let empty = || name.map_or(declared.elements.is_empty(), |name| self.sets.is_empty(self.id, name, declared));
-        let len = usize::try_from(declared.spec.key.len).unwrap_or(usize::MAX);
-        let key = registers.load(sreg, len);
-        let answer = match (key.bytes(), name) {
-            (Some(key), _) if key.len() != len => Answer::Unknown("a key longer than any register".into()),
-            (_, Some(name)) if changed => Answer::Unknown(format!("the packet itself has changed set {name}").into()),
-            (Some(key), Some(name)) => self.sets.find(self.id, name, declared, key),
-            (Some(key), None) => find(declared, key),
-            (None, _) if empty() => Answer::Absent,
-            (None, _) => match registers.truth(None) {
-                Truth::Doubtful(why) => Answer::Unknown(why),
-                Truth::True | Truth::False => Answer::Unknown(Doubt::default()),
-            },
-        };
+        let answer = self.answer(declared, name.map(String::as_str), sreg, registers);
         if inverted && (dreg.is_some() || has_catch_all(declared)) {
-            return unknown("an inverted lookup that kernels differ about".into(), registers);
+            return not_known(dreg, "an inverted lookup that kernels differ about".into(), registers);
         }
         match (answer, dreg) {
-            (Answer::Unknown(why), _) => unknown(why, registers),
+            (Answer::Unknown(why), _) => not_known(dreg, why, registers),
             (Answer::Absent, _) => Done::If(truth(inverted)),
             (Answer::Present(_), None) => Done::If(truth(!inverted)),
             (Answer::Present(Some(ElementValue::Verdict(Verdict::Continue))), Some(Register::Verdict)) => {
@@ -197,8 +173,27 @@ impl<'a> Machine<'a, '_> {
                 Done::If(Truth::True)
             }
             (Answer::Present(_), Some(_)) => {
-                unknown("a map's value of another kind than the map's".into(), registers)
+                not_known(dreg, "a map's value of another kind than the map's".into(), registers)
             }
+        }
+    }
+
+    /// Whether the value of a register is in a set.
+    fn answer(&self, declared: &Set, name: Option<&str>, sreg: Register, registers: &Registers) -> Answer {
+        let changed = name.is_some_and(|name| self.changed.borrow().contains(&(self.id, name)));
+        let empty = || name.map_or(declared.elements.is_empty(), |name| self.sets.is_empty(self.id, name, declared));
+        let len = usize::try_from(declared.spec.key.len).unwrap_or(usize::MAX);
+        let key = registers.load(sreg, len);
+        match (key.bytes(), name) {
+            (Some(key), _) if key.len() != len => Answer::Unknown("a key longer than any register".into()),
+            (_, Some(name)) if changed => Answer::Unknown(format!("the packet itself has changed set {name}").into()),
+            (Some(key), Some(name)) => self.sets.find(self.id, name, declared, key),
+            (Some(key), None) => find(declared, key),
+            (None, _) if empty() => Answer::Absent,
+            (None, _) => match registers.truth(None) {
+                Truth::Doubtful(why) => Answer::Unknown(why),
+                Truth::True | Truth::False => Answer::Unknown(Doubt::default()),
+            },
         }
     }
 
@@ -230,6 +225,15 @@ impl<'a> Machine<'a, '_> {
         }
         result
     }
+}
+
+/// Of a lookup: nobody can tell its verdict, or whether it matches and what it writes.
+fn not_known<'a>(dreg: Option<Register>, why: Doubt, registers: &mut Registers) -> Done<'a> {
+    if dreg == Some(Register::Verdict) {
+        return Done::End(End::Anything(why), None);
+    }
+    dreg.into_iter().for_each(|dreg| registers.forget_from(dreg, why.clone()));
+    Done::If(Truth::Doubtful(why))
 }
 
 /// A limit as one packet finds it that comes alone.

@@ -3,7 +3,7 @@
 use super::bits::Bits;
 use super::packet::{Interface, Packet, Path, State, Transport};
 use super::truth::Doubt;
-use crate::net::protocol;
+use crate::net::{IfName, Version, protocol};
 use crate::ruleset::{CtKey, Direction, Hook, MetaKey, PayloadBase, ct_state};
 use std::net::IpAddr;
 
@@ -11,20 +11,6 @@ use std::net::IpAddr;
 const PRIORITY_CONNTRACK: i32 = -200;
 /// `NF_IP_PRI_NAT_DST`: chains of higher priority see a translated destination.
 const PRIORITY_DNAT: i32 = -100;
-
-/// `NFT_CT_*` keys that no rule of palisade asks for.
-const CT_DIRECTION: u32 = 1;
-const CT_L3PROTOCOL: u32 = 7;
-const CT_SRC: u32 = 8;
-const CT_DST: u32 = 9;
-const CT_PROTOCOL: u32 = 10;
-const CT_PROTO_SRC: u32 = 11;
-const CT_SRC_IP: u32 = 19;
-const CT_SRC_IP6: u32 = 21;
-/// `NFT_META_*` keys that no rule of palisade asks for.
-const META_PROTOCOL: u32 = 1;
-const META_IIF: u32 = 4;
-const META_OIF: u32 = 5;
 
 /// `IPS_*` bits of a connection.
 const SEEN_REPLY: u32 = 0x2;
@@ -132,8 +118,8 @@ impl<'a> View<'a> {
         self.outgoing
     }
 
-    pub(super) fn is_ipv4(&self) -> bool {
-        self.packet.source.is_ipv4()
+    pub(super) fn version(&self) -> Version {
+        Version::of(self.packet.source)
     }
 
     /// `None` where it is hidden.
@@ -191,17 +177,17 @@ impl<'a> View<'a> {
     }
 
     pub(super) fn meta(&self, key: MetaKey) -> Load {
-        let ipv4 = self.packet.source.is_ipv4();
+        let version = Version::of(self.packet.source);
         let value = match key {
             MetaKey::Iifname => return interface(self.incoming, "the incoming interface is not known"),
             MetaKey::Oifname => return interface(self.outgoing, "the outgoing interface is not known"),
-            MetaKey::Nfproto => Bits::known(&[if ipv4 { 2 } else { 10 }]),
+            MetaKey::Nfproto => Bits::known(&[version.nfproto()]),
             MetaKey::L4proto => Bits::known(&[self.protocol()]),
-            MetaKey::Other(META_PROTOCOL) => Bits::known(if ipv4 { &[0x08, 0x00] } else { &[0x86, 0xdd] }),
-            MetaKey::Other(META_IIF) if *self.incoming == Interface::Absent => Bits::known(&[0; 4]),
-            MetaKey::Other(META_OIF) if *self.outgoing == Interface::Absent => Bits::known(&[0; 4]),
-            MetaKey::Other(number) => {
-                return Load::Unknown(format!("`meta` key {number} of the packet is not known").into());
+            MetaKey::Protocol => Bits::known(&version.ether_type()),
+            MetaKey::Iif if *self.incoming == Interface::Absent => Bits::known(&[0; 4]),
+            MetaKey::Oif if *self.outgoing == Interface::Absent => Bits::known(&[0; 4]),
+            key => {
+                return Load::Unknown(format!("`meta` key {} of the packet is not known", key.number()).into());
             }
         };
         Load::Value(value, Doubt::default())
@@ -211,7 +197,7 @@ impl<'a> View<'a> {
         let begin = match base {
             PayloadBase::Network => 0,
             PayloadBase::Transport => self.network_len,
-            PayloadBase::Link | PayloadBase::Other(_) => {
+            PayloadBase::Link | PayloadBase::Inner | PayloadBase::Other(_) => {
                 return Load::Unknown("the packet is known from its network header on".into());
             }
         };
@@ -248,15 +234,15 @@ impl<'a> View<'a> {
         let value = match key {
             CtKey::Status => self.status(),
             CtKey::ProtoDst => tuple.destination_port,
-            CtKey::Other(CT_PROTO_SRC) => tuple.source_port,
-            CtKey::DstIp | CtKey::Other(CT_SRC_IP) if !ipv4 => return Load::Breaks,
-            CtKey::DstIp6 | CtKey::Other(CT_SRC_IP6) if ipv4 => return Load::Breaks,
-            CtKey::DstIp | CtKey::DstIp6 | CtKey::Other(CT_DST) => tuple.destination,
-            CtKey::Other(CT_SRC_IP | CT_SRC_IP6 | CT_SRC) => tuple.source,
-            CtKey::Other(CT_DIRECTION) => Bits::known(&[u8::from(self.packet.state == State::Reply)]),
-            CtKey::Other(CT_L3PROTOCOL) => Bits::known(&[if ipv4 { 2 } else { 10 }]),
-            CtKey::Other(CT_PROTOCOL) => Bits::known(&[self.protocol()]),
-            CtKey::State | CtKey::Other(_) => {
+            CtKey::ProtoSrc => tuple.source_port,
+            CtKey::DstIp | CtKey::SrcIp if !ipv4 => return Load::Breaks,
+            CtKey::DstIp6 | CtKey::SrcIp6 if ipv4 => return Load::Breaks,
+            CtKey::DstIp | CtKey::DstIp6 | CtKey::Dst => tuple.destination,
+            CtKey::SrcIp | CtKey::SrcIp6 | CtKey::Src => tuple.source,
+            CtKey::Direction => Bits::known(&[u8::from(self.packet.state == State::Reply)]),
+            CtKey::L3proto => Bits::known(&[Version::of(self.packet.source).nfproto()]),
+            CtKey::Protocol => Bits::known(&[self.protocol()]),
+            key => {
                 return Load::Unknown(format!("`ct` key {} of the connection is not known", key.number()).into());
             }
         };
@@ -319,17 +305,12 @@ impl Tuple {
 }
 
 fn interface(interface: &Interface, why: &'static str) -> Load {
-    let mut name = [0; 16];
-    match interface {
-        Interface::Absent => {}
-        Interface::Unknown => return Load::Value(Bits::unknown(name.len()), why.into()),
-        Interface::Named(interface) => {
-            for (to, from) in name.iter_mut().zip(interface.bytes()) {
-                *to = from;
-            }
-        }
-    }
-    Load::Value(Bits::known(&name), Doubt::default())
+    let name = match interface {
+        Interface::Absent => IfName::default(),
+        Interface::Unknown => return Load::Value(Bits::unknown(16), why.into()),
+        Interface::Named(interface) => IfName::new(interface),
+    };
+    Load::Value(Bits::known(name.bytes()), Doubt::default())
 }
 
 fn destination(packet: &Packet, translated: bool) -> IpAddr {
@@ -352,19 +333,15 @@ fn destination_port(packet: &Packet, translated: bool, hidden: Hidden) -> Option
 fn source_bits(packet: &Packet, hidden: Hidden) -> Bits {
     match hidden {
         Hidden::Nothing => address(packet.source, packet.source),
-        Hidden::Source => Bits::unknown(address_len(packet.source)),
+        Hidden::Source => Bits::unknown(Version::of(packet.source).address_len()),
     }
 }
 
 fn destination_bits(packet: &Packet, translated: bool, hidden: Hidden) -> Bits {
     if is_hidden(packet, translated, hidden) {
-        return Bits::unknown(address_len(packet.source));
+        return Bits::unknown(Version::of(packet.source).address_len());
     }
     address(destination(packet, translated), packet.source)
-}
-
-const fn address_len(address: IpAddr) -> usize {
-    if address.is_ipv4() { 4 } else { 16 }
 }
 
 /// An address in network order; unknown when it is not of the packet's family.
@@ -372,7 +349,7 @@ fn address(address: IpAddr, family: IpAddr) -> Bits {
     match (address, family) {
         (IpAddr::V4(address), IpAddr::V4(_)) => Bits::known(&address.octets()),
         (IpAddr::V6(address), IpAddr::V6(_)) => Bits::known(&address.octets()),
-        (_, family) => Bits::unknown(address_len(family)),
+        (_, family) => Bits::unknown(Version::of(family).address_len()),
     }
 }
 

@@ -106,7 +106,7 @@ pub fn statements() -> Vec<(&'static str, Vec<Expr>)> {
     let join = |parts: &[&[Expr]]| parts.concat();
     let asked = |result, flags| Expr::Fib { result, flags, dreg: Register::ONE };
     let back = fib_flags::SADDR | fib_flags::IIF | fib_flags::PRESENT;
-    let kind = |number: u32| Element::single(&number.to_ne_bytes());
+    let kind = |kind: AddressType| Element::single(&kind.number().to_ne_bytes());
     let per_minute = |rate, burst, over| Limit { rate, unit: LimitUnit::Minute, burst, over };
     vec![
         ("ct state vmap { invalid : goto invalid, established : accept, related : accept }",
@@ -168,12 +168,12 @@ pub fn statements() -> Vec<(&'static str, Vec<Expr>)> {
         ("tcp dport 22 accept", join(&[&l4proto(6), &[transport(2, 2), eq(&[0, 22]), ACCEPT]])),
         ("fib saddr type { local, anycast } fib daddr type != multicast counter drop",
             vec![asked(FibResult::Type, fib_flags::SADDR),
-                in_these(KeyType::FIB_ADDRTYPE, PLAIN, vec![kind(address_type::LOCAL), kind(address_type::ANYCAST)]),
-                asked(FibResult::Type, fib_flags::DADDR), cmp(Cmp::Neq, &address_type::MULTICAST.to_ne_bytes()),
+                in_these(KeyType::FIB_ADDRTYPE, PLAIN, vec![kind(AddressType::Local), kind(AddressType::Anycast)]),
+                asked(FibResult::Type, fib_flags::DADDR), cmp(Cmp::Neq, &AddressType::Multicast.number().to_ne_bytes()),
                 COUNTER, verdict(Verdict::Drop)]),
         ("meta nfproto ipv6 fib daddr . iif type local drop",
             join(&[&nfproto(10), &[asked(FibResult::Type, fib_flags::DADDR | fib_flags::IIF),
-                eq(&address_type::LOCAL.to_ne_bytes()), verdict(Verdict::Drop)]])),
+                eq(&AddressType::Local.number().to_ne_bytes()), verdict(Verdict::Drop)]])),
         ("fib saddr . iif oif missing jump published",
             vec![asked(FibResult::Oif, back), eq(&[0]), jump("published")]),
         ("fib daddr . iif oif exists accept",

@@ -299,7 +299,7 @@ fn table_of(rules: Vec<Rule>, target: Chain, sets: BTreeMap<String, Set>) -> Tab
         ("target", target),
     ];
     Table {
-        flags: 0,
+        flags: TableFlags::default(),
         comment: Some("all that palisade can say".to_owned()),
         chains: chains.into_iter().map(|(name, chain)| (name.to_owned(), chain)).collect(),
         sets,
@@ -407,10 +407,10 @@ fn any_load() -> impl Strategy<Value = (Expr, Register, KeyType)> {
         Just((meta(MetaKey::Oifname), KeyType::IFNAME)),
         Just((meta(MetaKey::Nfproto), KeyType::INET_PROTO)),
         Just((meta(MetaKey::L4proto), KeyType::INET_PROTO)),
-        Just((meta(MetaKey::Other(3)), KeyType::CT_STATE)),
+        Just((meta(MetaKey::Mark), KeyType::CT_STATE)),
         Just((ct(CtKey::State, None), KeyType::CT_STATE)),
         Just((ct(CtKey::Status, None), KeyType::CT_STATE)),
-        Just((ct(CtKey::Other(3), None), KeyType::CT_STATE)),
+        Just((ct(CtKey::Mark, None), KeyType::CT_STATE)),
         Just((ct(CtKey::ProtoDst, Some(Direction::Original)), KeyType::INET_SERVICE)),
         Just((ct(CtKey::ProtoDst, Some(Direction::Reply)), KeyType::INET_SERVICE)),
         Just((ct(CtKey::DstIp, Some(Direction::Original)), KeyType::IPV4_ADDR)),

@@ -2,7 +2,9 @@
 
 use super::namespace::Namespace;
 use palisade::netlink::{CommitError, Handles, Socket, encode};
-use palisade::ruleset::{Element, ElementKey, Family, KeyType, Op, SetFlags, SetSpec, TableId, Transaction};
+use palisade::ruleset::{
+    Element, ElementKey, Family, KeyType, Op, SetFlags, SetSpec, TableFlags, TableId, Transaction,
+};
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,7 +32,7 @@ impl Writer {
         let writer =
             Self { socket: Socket::open().expect("a socket"), table: writer(), set: "numbers", spec: numbers() };
         let ops = vec![
-            Op::AddTable { flags: 0, comment: None },
+            Op::AddTable { flags: TableFlags::default(), comment: None },
             Op::AddSet { name: writer.set.to_owned(), spec: numbers() },
         ];
         writer.commit(ops).expect("a table of its own");

@@ -1,11 +1,11 @@
 //! Statements that ask the routing.
 
-use super::{Statement, Version, anonymous, interface_elements};
-use crate::resolve::Interface;
-use crate::ruleset::address_type::{ANYCAST, LOCAL, MULTICAST, UNICAST};
+use super::{Statement, anonymous, interface_elements};
+use crate::net::IfPattern;
+use crate::net::Version;
 use crate::ruleset::{
-    Cmp, Element, Elements, Expr, FibResult, KeyType, PayloadBase, Register, Set, SetFlags, SetRef, SetSpec,
-    fib_flags,
+    AddressType, Cmp, Element, Elements, Expr, FibResult, KeyType, PayloadBase, Register, Set, SetFlags, SetRef,
+    SetSpec, fib_flags,
 };
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -36,13 +36,14 @@ impl Statement {
     }
 
     fn own_address(self, flags: u32) -> Self {
-        let elements = [LOCAL, ANYCAST].map(|kind| Element::single(&kind.to_ne_bytes()));
+        let elements =
+            [AddressType::Local, AddressType::Anycast].map(|kind| Element::single(&kind.number().to_ne_bytes()));
         let own = anonymous(KeyType::FIB_ADDRTYPE, None, elements.into());
         self.fib(FibResult::Type, flags).lookup(own, None, false)
     }
 
-    fn address_type(self, flags: u32, op: Cmp, kind: u32) -> Self {
-        self.fib(FibResult::Type, flags).cmp(op, &kind.to_ne_bytes())
+    fn address_type(self, flags: u32, op: Cmp, kind: AddressType) -> Self {
+        self.fib(FibResult::Type, flags).cmp(op, &kind.number().to_ne_bytes())
     }
 
     /// `fib saddr type { local, anycast }`: an address of this machine.
@@ -58,12 +59,12 @@ impl Statement {
     /// `ip6 saddr fe80::/10 fib saddr . iif type local`: an address of the interface that the packet came in by, which the
     /// kernel looks for on a bridge's port unless it is told.
     pub(in crate::compile) fn source_is_own_of_link(self) -> Self {
-        self.source_is_link_local().address_type(fib_flags::SADDR | fib_flags::IIF, Cmp::Eq, LOCAL)
+        self.source_is_link_local().address_type(fib_flags::SADDR | fib_flags::IIF, Cmp::Eq, AddressType::Local)
     }
 
     /// `meta nfproto ipv6 fib daddr . iif type local`
     pub(in crate::compile) fn destination_is_own_of_link(self) -> Self {
-        self.version(Version::V6).address_type(fib_flags::DADDR | fib_flags::IIF, Cmp::Eq, LOCAL)
+        self.version(Version::V6).address_type(fib_flags::DADDR | fib_flags::IIF, Cmp::Eq, AddressType::Local)
     }
 
     /// `fib daddr . iif oif exists`: goes back by where this came in.
@@ -73,12 +74,12 @@ impl Statement {
 
     /// `fib daddr type unicast`
     pub(in crate::compile) fn destination_is_unicast(self) -> Self {
-        self.address_type(fib_flags::DADDR, Cmp::Eq, UNICAST)
+        self.address_type(fib_flags::DADDR, Cmp::Eq, AddressType::Unicast)
     }
 
     /// `fib daddr type != multicast`
     pub(in crate::compile) fn destination_is_no_group(self) -> Self {
-        self.address_type(fib_flags::DADDR, Cmp::Neq, MULTICAST)
+        self.address_type(fib_flags::DADDR, Cmp::Neq, AddressType::Multicast)
     }
 
     /// `ip daddr != { 10.0.0.0/8, ... }`: what is routed on the internet.
@@ -87,7 +88,7 @@ impl Statement {
             Version::V4 => (16, 4, Elements::of_addresses(&NOT_PUBLIC)),
             Version::V6 => (24, 16, Elements::of_addresses(&NOT_PUBLIC_V6)),
         };
-        let spec = SetSpec::new(version.key(), SetFlags::CONSTANT.with(SetFlags::INTERVAL));
+        let spec = SetSpec::new(KeyType::address(version), SetFlags::CONSTANT.with(SetFlags::INTERVAL));
         let private = SetRef::Anonymous(Box::new(Set { spec, elements }));
         self.version(version).payload(PayloadBase::Network, at, length).lookup(private, None, true)
     }
@@ -99,18 +100,18 @@ impl Statement {
 
     /// `fib saddr oifname { "docker0", "br-*" }`: what is sent to the source would leave by one of these. The set stands in
     /// the rule: to nft 1.0.6 it is of another type than a set of interfaces.
-    pub(in crate::compile) fn source_routes_to(self, interfaces: &BTreeSet<Interface>) -> Self {
+    pub(in crate::compile) fn source_routes_to(self, interfaces: &BTreeSet<IfPattern>) -> Self {
         self.fib(FibResult::OifName, fib_flags::SADDR).lookup(interface_set(interfaces), None, false)
     }
 
     /// `fib daddr oifname != { "docker0", "br-*" }`
-    pub(in crate::compile) fn destination_routes_elsewhere(self, interfaces: &BTreeSet<Interface>) -> Self {
+    pub(in crate::compile) fn destination_routes_elsewhere(self, interfaces: &BTreeSet<IfPattern>) -> Self {
         self.fib(FibResult::OifName, fib_flags::DADDR).lookup(interface_set(interfaces), None, true)
     }
 }
 
 /// `{ "docker0", "br-*" }`
-fn interface_set(interfaces: &BTreeSet<Interface>) -> SetRef {
+fn interface_set(interfaces: &BTreeSet<IfPattern>) -> SetRef {
     let spec = SetSpec::new(KeyType::IFNAME, SetFlags::CONSTANT.with(SetFlags::INTERVAL));
     SetRef::Anonymous(Box::new(Set { spec, elements: interface_elements(interfaces).into() }))
 }

@@ -2,8 +2,8 @@
 
 use crate::netlink::NetlinkError;
 use crate::netlink::conntrack::{Entry, Layer4, Tuple};
-use crate::netlink::routing::{Route, RouteKind, Routing};
-use crate::ruleset::{Table, TableId};
+use crate::netlink::routing::{Route, Routing};
+use crate::ruleset::{AddressType, Table, TableId};
 use crate::simulate::{Packet, Path, Translation, Transport, Verdict, simulate_table};
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -121,17 +121,17 @@ impl<'a> Judge<'a> {
         let from_port = original.ports().map(|(source, _)| source);
         let transport = transport(original, from_port);
         let packet = match (back.kind, there.kind) {
-            (RouteKind::Local, RouteKind::Unicast) => Packet::from_machine(source, destination, transport),
-            (RouteKind::Unicast, RouteKind::Local) => Packet::to_machine(source, destination, transport),
-            (RouteKind::Unicast, RouteKind::Unicast) => Packet::through(source, destination, transport),
+            (AddressType::Local, AddressType::Unicast) => Packet::from_machine(source, destination, transport),
+            (AddressType::Unicast, AddressType::Local) => Packet::to_machine(source, destination, transport),
+            (AddressType::Unicast, AddressType::Unicast) => Packet::through(source, destination, transport),
             _ => return Ok(None),
         };
         let packet = match (back.kind, back.interface) {
-            (RouteKind::Unicast, Some(interface)) => packet.coming_in_by(interface),
+            (AddressType::Unicast, Some(interface)) => packet.coming_in_by(interface),
             _ => packet,
         };
         let packet = match (there.kind, there.interface) {
-            (RouteKind::Unicast, Some(interface)) => packet.leaving_by(interface),
+            (AddressType::Unicast, Some(interface)) => packet.leaving_by(interface),
             _ => packet,
         };
         Ok(Some(Packet { translated, ..packet }))

@@ -1,13 +1,12 @@
 //! Entries of connection tracking to and from netlink.
 
 use super::entry::{Entry, Layer4, Tuple, Zones};
+use crate::net::Version;
 use crate::netlink::wire::attr::{Fields, Message};
 use crate::netlink::wire::uapi::ct;
 use crate::netlink::wire::write::Writer;
 use std::net::IpAddr;
 
-const AF_INET: u8 = 2;
-const AF_INET6: u8 = 10;
 const IPPROTO_ICMPV6: u8 = 58;
 
 /// Begins a message of connection tracking; `kind` is without the subsystem.
@@ -80,7 +79,7 @@ fn read_layer4(proto: &Fields<'_, { ct::PROTO_END }>) -> Layer4 {
 ///
 /// The tuple is always written: without one, the kernel takes the request for one to delete all that it knows.
 pub fn write_delete(buffer: &mut Vec<u8>, flags: u16, seq: u32, entry: &Entry) {
-    let family = if entry.original.source.is_ipv4() { AF_INET } else { AF_INET6 };
+    let family = Version::of(entry.original.source).nfproto();
     let mut writer = begin(buffer, ct::DELETE, flags, family, seq);
     // The original tuple is looked up in the zone of its own direction; a zone of replies only plays no part in that.
     let Zones { original: zone, reply } = entry.zones;
@@ -97,7 +96,7 @@ pub fn write_delete(buffer: &mut Vec<u8>, flags: u16, seq: u32, entry: &Entry) {
 
 /// Writes the request for the connection whose answers have that tuple, outside of any zone.
 pub fn write_get_by_reply(buffer: &mut Vec<u8>, seq: u32, reply: &Tuple) {
-    let family = if reply.source.is_ipv4() { AF_INET } else { AF_INET6 };
+    let family = Version::of(reply.source).nfproto();
     let mut writer = begin(buffer, ct::GET, 0, family, seq);
     write_tuple(&mut writer, ct::REPLY, reply, None);
     writer.finish();

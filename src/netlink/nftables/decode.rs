@@ -10,7 +10,7 @@ use crate::netlink::wire::attr::{self, Attributes, Fields, Message, string};
 use crate::netlink::wire::uapi::{self, SUBSYSTEM, msg, udata};
 use crate::ruleset::{
     BaseChain, Chain, Digest, Elements, Expr, Family, Hook, Policy, Rule, Set, SetFlags, SetRef, SetSpec, Table,
-    TableId,
+    TableFlags, TableId,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -129,7 +129,7 @@ impl Assembler {
             return Some(());
         }
         let table = self.table.get_or_insert_default();
-        table.flags = fields.get(uapi::table::FLAGS).map_or(Some(0), |_| fields.u32(uapi::table::FLAGS))?;
+        table.flags = TableFlags(fields.get(uapi::table::FLAGS).map_or(Some(0), |_| fields.u32(uapi::table::FLAGS))?);
         table.comment = comment(fields.get(uapi::table::USERDATA));
         Some(())
     }

@@ -5,8 +5,11 @@ use super::elements::{self, Destination};
 use super::handles::Handles;
 use super::problem::{EncodeError, MAX_EXPRS, Problem, anonymous_name, c_string, check_comment, comment_userdata};
 use super::{expr, set};
-use crate::netlink::wire::uapi::{self, flag, msg};
-use crate::ruleset::{BaseChain, Expr, Family, Hook, Op, Policy, Rule, Set, SetRef, SetSpec, TableId, Transaction};
+use crate::netlink::wire::uapi;
+use crate::netlink::wire::uapi::{flag, msg};
+use crate::ruleset::{
+    BaseChain, Expr, Family, Hook, Op, Policy, Rule, Set, SetRef, SetSpec, TableFlags, TableId, Transaction,
+};
 use nftnl::{MsgType, ProtoFamily};
 use std::ffi::CString;
 
@@ -83,13 +86,13 @@ impl Encoder<'_> {
         }
     }
 
-    fn add_table(&mut self, op: usize, flags: u32, comment: Option<&str>) -> Result<(), Problem> {
+    fn add_table(&mut self, op: usize, flags: TableFlags, comment: Option<&str>) -> Result<(), Problem> {
         let userdata = comment.map(comment_userdata).transpose()?;
         self.batch.nftnl(op, self.table, MsgType::Add);
         self.batch.set_flags(0, flag::CREATE);
-        if flags != 0 {
+        if !flags.is_empty() {
             // nftnl has written `flags 0`; of two attributes with one type the kernel takes the last.
-            self.batch.append(|table| table.u32(uapi::table::FLAGS, flags));
+            self.batch.append(|table| table.u32(uapi::table::FLAGS, flags.0));
         }
         if let Some(userdata) = userdata {
             self.batch.append(|table| table.bytes(uapi::table::USERDATA, &userdata));

@@ -5,4 +5,4 @@ pub(super) mod route;
 pub(super) mod topology;
 pub(super) mod way;
 
-pub use route::{Route, RouteKind, Routing};
+pub use route::{Route, Routing};

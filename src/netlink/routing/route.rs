@@ -1,16 +1,15 @@
 //! How this machine reaches an address, asked of the kernel's routing (rtnetlink).
 
+use crate::net::{Version, address as to_address};
 use crate::netlink::wire::attr::{Fields, Message};
 use crate::netlink::wire::channel::Channel;
 use crate::netlink::wire::error::NetlinkError;
 use crate::netlink::wire::uapi::{flag, rt};
 use crate::netlink::wire::write::Writer;
+use crate::ruleset::AddressType;
 use nix::errno::Errno;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-
-const AF_INET: u8 = 2;
-const AF_INET6: u8 = 10;
 
 /// A socket to the routing of the network namespace that it was opened in. It takes no capability.
 #[derive(Debug)]
@@ -20,27 +19,10 @@ pub struct Routing(Channel);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// What becomes of packets to it.
-    pub kind: RouteKind,
+    pub kind: AddressType,
     /// The interface that they leave by: `lo`, or the one that has the address, when that is this machine's own. `None`
     /// where they go nowhere.
     pub interface: Option<String>,
-}
-
-/// What becomes of packets on a route (`RTN_*`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RouteKind {
-    /// The address is this machine's own.
-    Local,
-    /// They are sent to a neighbour or a gateway.
-    Unicast,
-    /// They are dropped without a word.
-    Blackhole,
-    /// The sender is told that the host can't be reached.
-    Unreachable,
-    /// The sender is told that it may not.
-    Prohibit,
-    /// Any other, by number: 3 is broadcast, 5 multicast.
-    Other(u8),
 }
 
 impl Routing {
@@ -69,8 +51,8 @@ impl Routing {
         const DOING: &str = "the route to an address";
         let mut route = None;
         let write = |bytes: &mut Vec<u8>, seq| match address {
-            IpAddr::V4(address) => write_route(bytes, seq, AF_INET, &address.octets(), flags),
-            IpAddr::V6(address) => write_route(bytes, seq, AF_INET6, &address.octets(), flags),
+            IpAddr::V4(address) => write_route(bytes, seq, Version::V4, &address.octets(), flags),
+            IpAddr::V6(address) => write_route(bytes, seq, Version::V6, &address.octets(), flags),
         };
         let asked = self.0.request(DOING, false, write, |message| {
             route = Some(read_route(message)?);
@@ -80,9 +62,11 @@ impl Routing {
         match asked {
             Ok(_) => {}
             Err(NetlinkError::Refused { errno: Errno::ENETUNREACH, .. }) => return Ok(None),
-            Err(NetlinkError::Refused { errno: Errno::EINVAL, .. }) => return nowhere(RouteKind::Blackhole),
-            Err(NetlinkError::Refused { errno: Errno::EHOSTUNREACH, .. }) => return nowhere(RouteKind::Unreachable),
-            Err(NetlinkError::Refused { errno: Errno::EACCES, .. }) => return nowhere(RouteKind::Prohibit),
+            Err(NetlinkError::Refused { errno: Errno::EINVAL, .. }) => return nowhere(AddressType::Blackhole),
+            Err(NetlinkError::Refused { errno: Errno::EHOSTUNREACH, .. }) => {
+                return nowhere(AddressType::Unreachable);
+            }
+            Err(NetlinkError::Refused { errno: Errno::EACCES, .. }) => return nowhere(AddressType::Prohibit),
             Err(other) => return Err(other),
         }
         let (kind, index) = route.ok_or(NetlinkError::Malformed(DOING))?;
@@ -98,8 +82,8 @@ impl Routing {
     pub fn source_towards(&self, address: IpAddr) -> Result<Option<IpAddr>, NetlinkError> {
         let mut source = None;
         let write = |bytes: &mut Vec<u8>, seq| match address {
-            IpAddr::V4(address) => write_route(bytes, seq, AF_INET, &address.octets(), 0),
-            IpAddr::V6(address) => write_route(bytes, seq, AF_INET6, &address.octets(), 0),
+            IpAddr::V4(address) => write_route(bytes, seq, Version::V4, &address.octets(), 0),
+            IpAddr::V6(address) => write_route(bytes, seq, Version::V6, &address.octets(), 0),
         };
         let asked = self.0.request("the route to an address", false, write, |message| {
             let fields = Fields::<{ rt::ROUTE_END }>::read(message.payload.get(rt::ROUTE_HEAD..)?)?;
@@ -170,36 +154,22 @@ impl Routing {
 }
 
 /// Writes `RTM_GETROUTE` for one address.
-#[expect(clippy::cast_possible_truncation, reason = "an address has at most 128 bits")]
-fn write_route(bytes: &mut Vec<u8>, seq: u32, family: u8, address: &[u8], flags: u32) {
+fn write_route(bytes: &mut Vec<u8>, seq: u32, version: Version, address: &[u8], flags: u32) {
     let mut head = [0; rt::ROUTE_HEAD];
-    head[0] = family;
-    head[1] = (address.len() * 8) as u8;
+    (head[0], head[1]) = (version.nfproto(), version.address_bits());
     head[rt::ROUTE_FLAGS..rt::ROUTE_FLAGS + 4].copy_from_slice(&flags.to_ne_bytes());
     let mut writer = Writer::message(bytes, rt::GETROUTE, 0, seq, &head);
     writer.bytes(rt::DST, address);
     writer.finish();
 }
 
-fn to_address(bytes: &[u8]) -> Option<IpAddr> {
-    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
-    v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
-}
-
 /// The kind of a route and the index of its interface.
-pub(in crate::netlink) fn read_route(message: &Message<'_>) -> Option<(RouteKind, Option<u32>)> {
+pub(in crate::netlink) fn read_route(message: &Message<'_>) -> Option<(AddressType, Option<u32>)> {
     if message.kind != rt::NEWROUTE {
         return None;
     }
     let fields = Fields::<{ rt::ROUTE_END }>::read(message.payload.get(rt::ROUTE_HEAD..)?)?;
-    let kind = match *message.payload.get(rt::ROUTE_TYPE)? {
-        1 => RouteKind::Unicast,
-        2 => RouteKind::Local,
-        6 => RouteKind::Blackhole,
-        7 => RouteKind::Unreachable,
-        8 => RouteKind::Prohibit,
-        other => RouteKind::Other(other),
-    };
+    let kind = AddressType::from_number((*message.payload.get(rt::ROUTE_TYPE)?).into());
     let index = fields.get(rt::OIF).map(|index| index.try_into().map(u32::from_ne_bytes)).transpose().ok()?;
     Some((kind, index))
 }
@@ -228,7 +198,7 @@ mod tests {
     /// What kernel 6.18 said of 192.0.2.9 and 2001:db8::9, which lie behind eth7 with index 3, and of all interfaces.
     const ANSWERS: &[u8] = include_bytes!("../../../tests/data/routes.bin");
 
-    fn read_all(bytes: &[u8]) -> (Vec<(RouteKind, Option<u32>)>, Vec<String>) {
+    fn read_all(bytes: &[u8]) -> (Vec<(AddressType, Option<u32>)>, Vec<String>) {
         let messages = || Messages::new(bytes);
         (
             messages().filter_map(|message| read_route(&message)).collect(),
@@ -240,7 +210,7 @@ mod tests {
     fn recorded_answers_are_read_whole() {
         let (routes, links) = read_all(ANSWERS);
 
-        assert_eq!(routes, [(RouteKind::Unicast, Some(3)); 2]);
+        assert_eq!(routes, [(AddressType::Unicast, Some(3)); 2]);
         assert_eq!(links, ["lo", "eth8", "eth7"]);
     }
 

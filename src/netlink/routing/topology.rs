@@ -1,11 +1,13 @@
 //! The networks behind the interfaces of this machine (rtnetlink).
 
 use super::links::Link;
-use super::route::{RouteKind, Routing, read_route};
+use super::route::{Routing, read_route};
+use crate::net::Version;
 use crate::netlink::wire::attr::{Fields, Message};
 use crate::netlink::wire::error::NetlinkError;
 use crate::netlink::wire::uapi::{flag, rt};
 use crate::netlink::wire::write::Writer;
+use crate::ruleset::AddressType;
 use std::collections::BTreeSet;
 
 /// An interface, and what is behind it.
@@ -31,10 +33,10 @@ impl Routing {
     /// What the socket says.
     pub fn topology(&self) -> Result<Vec<RoutedLink>, NetlinkError> {
         let (mut with_network, mut ways_out) = (BTreeSet::new(), BTreeSet::new());
-        for family in [2, 10] {
+        for version in Version::ALL {
             let mut routes: BTreeSet<(u32, bool)> = BTreeSet::new();
             let mut head = [0; rt::ROUTE_HEAD];
-            head[0] = family;
+            head[0] = version.nfproto();
             self.list(
                 "the routes",
                 |bytes, seq| Writer::message(bytes, rt::GETROUTE, flag::DUMP, seq, &head).finish(),
@@ -73,7 +75,7 @@ impl Routing {
 pub(in crate::netlink) fn read_networks(message: &Message<'_>) -> Option<Vec<(u32, bool)>> {
     let (kind, index) = read_route(message)?;
     let everywhere = *message.payload.get(1)? == 0;
-    if kind != RouteKind::Unicast {
+    if kind != AddressType::Unicast {
         return Some(Vec::new());
     }
     let fields = Fields::<{ rt::ROUTE_DETAILS_END }>::read(message.payload.get(rt::ROUTE_HEAD..)?)?;

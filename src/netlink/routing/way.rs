@@ -1,22 +1,17 @@
 //! Where a packet of somebody goes, asked of the kernel's routing: policy routing, reverse path filters and forwarding
 //! have their say in it.
 
-use super::route::{Route, RouteKind, Routing, read_route};
+use super::route::{Route, Routing, read_route};
+use crate::net::Version;
 use crate::netlink::wire::attr::{Fields, Message};
 use crate::netlink::wire::error::NetlinkError;
 use crate::netlink::wire::uapi::rt;
 use crate::netlink::wire::write::Writer;
+use crate::ruleset::AddressType;
 use crate::simulate::{Asked, Doubt, Routes, Way};
 use nix::errno::Errno;
 use std::net::IpAddr;
 
-/// `RTN_*` numbers.
-const UNICAST: u32 = 1;
-const LOCAL: u32 = 2;
-const BROADCAST: u32 = 3;
-const ANYCAST: u32 = 4;
-const MULTICAST: u32 = 5;
-const UNREACHABLE: u32 = 7;
 /// `RTM_F_FIB_MATCH`: the route as it is kept, with all its next hops.
 const FIB_MATCH: u32 = 0x2000;
 /// `NETCONFA_IFINDEX_ALL`.
@@ -41,8 +36,8 @@ impl Routes for Routing {
             Err(error) => return Err(cant(&error)),
         }
         match found {
-            Some((RouteKind::Local, _)) => Ok(Way::Local),
-            Some((RouteKind::Unicast, Some(index))) => {
+            Some((AddressType::Local, _)) => Ok(Way::Local),
+            Some((AddressType::Unicast, Some(index))) => {
                 if asked.incoming.is_some() && !self.forwards(asked.source, ALL)? {
                     return Ok(not_forwarded());
                 }
@@ -50,31 +45,31 @@ impl Routes for Routing {
                 name.map(Way::Out).ok_or_else(|| "the interface that the route leaves by is gone".into())
             }
             // To all of a network: this machine listens, too.
-            Some((RouteKind::Other(3 | 5), _)) if asked.incoming.is_some() => Ok(Way::Local),
+            Some((AddressType::Broadcast | AddressType::Multicast, _)) if asked.incoming.is_some() => Ok(Way::Local),
             Some((kind, _)) => Err(format!("where a route of the kind {kind:?} leads is not known").into()),
             None => Err("the kernel says nothing of the route".into()),
         }
     }
 
-    fn address_type(&self, address: IpAddr) -> Result<u32, Doubt> {
+    fn address_type(&self, address: IpAddr) -> Result<AddressType, Doubt> {
         if address.is_multicast() {
-            return Ok(MULTICAST);
+            return Ok(AddressType::Multicast);
         }
         let route = self.route_to(address).map_err(|error| cant(&error))?;
         Ok(match (route.map(|route| route.kind), address) {
-            (Some(RouteKind::Local), _) => LOCAL,
-            (Some(RouteKind::Other(3)), _) => BROADCAST,
-            (Some(RouteKind::Other(4)), _) => ANYCAST,
+            (Some(AddressType::Local), _) => AddressType::Local,
+            (Some(AddressType::Broadcast), _) => AddressType::Broadcast,
+            (Some(AddressType::Anycast), _) => AddressType::Anycast,
             // Of IPv4 only the table of this machine's own addresses is asked.
-            (Some(RouteKind::Unicast), _) | (_, IpAddr::V4(_)) => UNICAST,
-            (_, IpAddr::V6(_)) => UNREACHABLE,
+            (Some(AddressType::Unicast), _) | (_, IpAddr::V4(_)) => AddressType::Unicast,
+            (_, IpAddr::V6(_)) => AddressType::Unreachable,
         })
     }
 
     fn leads(&self, address: IpAddr) -> Result<Option<String>, Doubt> {
         match self.route_with(address, FIB_MATCH).map_err(|error| cant(&error))? {
-            Some(Route { kind: RouteKind::Unicast, interface: Some(interface) }) => Ok(Some(interface)),
-            Some(Route { kind: RouteKind::Unicast, interface: None }) => {
+            Some(Route { kind: AddressType::Unicast, interface: Some(interface) }) => Ok(Some(interface)),
+            Some(Route { kind: AddressType::Unicast, interface: None }) => {
                 Err(format!("several routes lead to {address}").into())
             }
             Some(_) | None => Ok(None),
@@ -126,8 +121,8 @@ impl Routing {
             "whether this machine forwards",
             false,
             |bytes, seq| {
-                let family = if ipv4 { 2 } else { 10 };
-                let mut writer = Writer::message(bytes, rt::GETNETCONF, 0, seq, &[family, 0, 0, 0]);
+                let mut writer =
+                    Writer::message(bytes, rt::GETNETCONF, 0, seq, &[Version::of(family).nfproto(), 0, 0, 0]);
                 writer.bytes(rt::NETCONF_IFINDEX, &index.to_ne_bytes());
                 writer.finish();
             },
@@ -156,8 +151,9 @@ fn write_asked(bytes: &mut Vec<u8>, seq: u32, asked: &Asked<'_>, incoming: Optio
         IpAddr::V6(address) => address.octets().to_vec(),
     };
     let mut head = [0; rt::ROUTE_HEAD];
-    let (family, bits) = if asked.destination.is_ipv4() { (2, 32) } else { (10, 128) };
-    head[0] = family;
+    let version = Version::of(asked.destination);
+    let bits = version.address_bits();
+    head[0] = version.nfproto();
     head[1] = bits;
     head[2] = bits;
     let mut writer = Writer::message(bytes, rt::GETROUTE, 0, seq, &head);

@@ -277,8 +277,6 @@ pub mod rt {
 pub mod diag {
     /// `SOCK_DIAG_BY_FAMILY`: of a request and of each answer.
     pub const BY_FAMILY: u16 = 20;
-    pub const AF_INET: u8 = 2;
-    pub const AF_INET6: u8 = 10;
     /// Bytes of `struct inet_diag_req_v2`.
     pub const REQUEST: usize = 56;
     /// `TCPDIAG_GETSOCK`, the request from before families had their own, which is answered for both.

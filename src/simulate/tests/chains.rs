@@ -57,7 +57,7 @@ fn an_accept_ends_its_base_chain_and_a_drop_the_packet() {
         ("a-second", base(Hook::Input, 0, Policy::Accept, &[rule(&[Expr::Reject(Reject::TcpReset)])])),
     ]);
     assert_eq!(verdict(&refused, &ssh()), Verdict::Deny);
-    assert_eq!(verdict(&Table { flags: 1, ..refused }, &ssh()), Verdict::Allow);
+    assert_eq!(verdict(&Table { flags: crate::ruleset::TableFlags::DORMANT, ..refused }, &ssh()), Verdict::Allow);
 }
 
 #[test]

@@ -27,7 +27,7 @@ fn protocols_are_those_of_the_packet() {
     assert_eq!([2, 10].map(|number| matches(&nfproto(number), &v6)), [Some(false), Some(true)]);
     assert_eq!([6, 17].map(|number| matches(&l4proto(number), &ssh())), [Some(true), Some(false)]);
     assert_eq!([1, 58].map(|number| matches(&l4proto(number), &v6)), [Some(false), Some(true)]);
-    assert_eq!(matches(&[meta(MetaKey::Other(3)), is(&[0; 4])], &ssh()), None);
+    assert_eq!(matches(&[meta(MetaKey::Mark), is(&[0; 4])], &ssh()), None);
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn a_mask_and_an_xor_are_applied_in_that_order() {
 #[test]
 fn conntrack_knows_a_published_port_by_both_its_numbers() {
     let port = |direction, number: u16| {
-        let key = if direction == Direction::Original { CtKey::ProtoDst } else { CtKey::Other(11) };
+        let key = if direction == Direction::Original { CtKey::ProtoDst } else { CtKey::ProtoSrc };
         matches(&[ct(key, Some(direction)), is(&number.to_be_bytes())], &published())
     };
     let dnat = [ct(CtKey::Status, None), masked(&0x20_u32.to_ne_bytes()), is_not(&[0; 4])];

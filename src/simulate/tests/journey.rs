@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::net::protocol;
-use crate::ruleset::{Extension, FibResult, Foreign, Nat, fib_flags};
+use crate::ruleset::{AddressType, Extension, FibResult, Foreign, Nat, fib_flags};
 
 /// eth0 to the world, docker0 to 172.17.0.0/16, and 203.0.113.1 this machine's own.
 struct Table;
@@ -18,8 +18,8 @@ impl Routes for Table {
         }
     }
 
-    fn address_type(&self, address: IpAddr) -> Result<u32, Doubt> {
-        Ok(if address == ip("203.0.113.1") { 2 } else { 1 })
+    fn address_type(&self, address: IpAddr) -> Result<AddressType, Doubt> {
+        Ok(if address == ip("203.0.113.1") { AddressType::Local } else { AddressType::Unicast })
     }
 
     fn index(&self, interface: &str) -> Result<u32, Doubt> {
@@ -145,11 +145,11 @@ fn a_mark_is_seen_by_later_rules_and_is_in_doubt_after_a_rule_in_doubt() {
     let set = |value: u32| {
         vec![
             Expr::Foreign(Foreign::Immediate { dreg: R, data: value.to_ne_bytes().to_vec() }),
-            Expr::Foreign(Foreign::SetMeta { key: MetaKey::Other(3), sreg: R }),
+            Expr::Foreign(Foreign::SetMeta { key: MetaKey::Mark, sreg: R }),
         ]
     };
     let drop_marked = rule(&[
-        Expr::Meta { key: MetaKey::Other(3), dreg: R },
+        Expr::Meta { key: MetaKey::Mark, dreg: R },
         Expr::Cmp { op: Cmp::Eq, sreg: R, data: 7_u32.to_ne_bytes().to_vec() },
         says(Says::Drop),
     ]);

@@ -1,0 +1,111 @@
+//! IPv4 and IPv6.
+
+use std::net::IpAddr;
+
+/// A version of IP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Version {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Version {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::V4, Self::V6];
+
+    /// The version of an address.
+    #[must_use]
+    pub const fn of(address: IpAddr) -> Self {
+        if address.is_ipv4() { Self::V4 } else { Self::V6 }
+    }
+
+    /// Bytes of an address.
+    #[must_use]
+    pub const fn address_len(self) -> usize {
+        match self {
+            Self::V4 => 4,
+            Self::V6 => 16,
+        }
+    }
+
+    /// Bits of an address.
+    #[must_use]
+    pub const fn address_bits(self) -> u8 {
+        match self {
+            Self::V4 => 32,
+            Self::V6 => 128,
+        }
+    }
+
+    /// The highest address as a number.
+    #[must_use]
+    pub const fn last_address(self) -> u128 {
+        match self {
+            Self::V4 => 0xffff_ffff,
+            Self::V6 => u128::MAX,
+        }
+    }
+
+    /// `NFPROTO_IPV4` and `NFPROTO_IPV6`, which are `AF_INET` and `AF_INET6`, too.
+    #[must_use]
+    pub const fn nfproto(self) -> u8 {
+        match self {
+            Self::V4 => 2,
+            Self::V6 => 10,
+        }
+    }
+
+    /// What the names of sets for it end with.
+    #[must_use]
+    pub const fn suffix(self) -> &'static str {
+        match self {
+            Self::V4 => "v4",
+            Self::V6 => "v6",
+        }
+    }
+
+    /// The version of an `NFPROTO_*` or `AF_*` number.
+    #[must_use]
+    pub const fn from_nfproto(number: u8) -> Option<Self> {
+        match number {
+            2 => Some(Self::V4),
+            10 => Some(Self::V6),
+            _ => None,
+        }
+    }
+
+    /// `ETH_P_IP` and `ETH_P_IPV6`, in network order.
+    #[must_use]
+    pub const fn ether_type(self) -> [u8; 2] {
+        match self {
+            Self::V4 => [0x08, 0x00],
+            Self::V6 => [0x86, 0xdd],
+        }
+    }
+}
+
+impl std::fmt::Display for Version {
+    /// `IPv4`
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::V4 => "IPv4",
+            Self::V6 => "IPv6",
+        })
+    }
+}
+
+/// The address that these 4 or 16 bytes are, in network order.
+#[must_use]
+pub fn address(bytes: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
+    v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
+}
+
+/// Whether a mask keeps a prefix: its ones all stand before its zeros.
+#[must_use]
+pub fn is_prefix(mask: &[u8]) -> bool {
+    let bits = mask.iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1));
+    bits.is_sorted_by(|a, b| a >= b)
+}

@@ -1,0 +1,190 @@
+//! What a rule means that translates the destination of packets.
+
+#![deny(clippy::wildcard_enum_match_arm)]
+
+use super::registers::{Content, Field, Part, Registers};
+use super::xt::{Match, Target};
+use super::{Cmp, CtKey, Expr, Extension, Family, Foreign, MetaKey, PayloadBase, Register, Rule, Set};
+use crate::net::{Version, address, header};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+/// The transport protocols of iptables' matches `tcp` and `udp`.
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+
+/// A rule that translates destinations: of which packets, as far as it names them, and to where.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dnat<'a> {
+    /// The IP protocols that it names; none where it does not ask.
+    pub protocols: BTreeSet<u8>,
+    /// The runs of destination ports that it names, first and last.
+    pub ports: Vec<(u16, u16)>,
+    /// The bytes that the destination is, or begins with.
+    pub destination: Option<&'a [u8]>,
+    /// The new address; `None` where it is not one that stands in the rule.
+    pub address: Option<IpAddr>,
+    /// The new port; `None` where it stays, or is not one that stands in the rule.
+    pub port: Option<u16>,
+}
+
+/// The meaning of a rule in a table of that family with these sets; `None` for a rule that translates no destination.
+#[must_use]
+pub fn dnat<'a>(family: Family, sets: &'a BTreeMap<String, Set>, rule: &'a Rule) -> Option<Dnat<'a>> {
+    rule.exprs.iter().any(|expr| translates(family, expr)).then(|| {
+        let mut reader = Reader { family, registers: Registers::new(sets), read: Dnat::default() };
+        for expr in &rule.exprs {
+            reader.expr(expr);
+            reader.registers.run(expr);
+        }
+        reader.read
+    })
+}
+
+fn translates(family: Family, expr: &Expr) -> bool {
+    let Expr::Foreign(expr) = expr else { return false };
+    if let Foreign::Nat(nat) = expr {
+        return nat.destination;
+    }
+    if let Foreign::Target(target) = expr {
+        return matches!(target.as_target(family == Family::Ip), Some(Target::Dnat { .. }))
+            || ["DNAT", "REDIRECT"].contains(&target.name.as_str());
+    }
+    matches!(expr, Foreign::Redirect { .. })
+}
+
+/// What a register holds of what such a rule names.
+enum Named {
+    Protocol,
+    Destination,
+    Port,
+}
+
+struct Reader<'a> {
+    family: Family,
+    registers: Registers<'a>,
+    read: Dnat<'a>,
+}
+
+impl<'a> Reader<'a> {
+    fn expr(&mut self, expr: &'a Expr) {
+        match expr {
+            Expr::Cmp { op: Cmp::Eq, sreg, data } => match self.named(*sreg, data.len()) {
+                Some(Named::Protocol) => self.read.protocols.extend(data.first()),
+                Some(Named::Destination) => self.read.destination = Some(data),
+                Some(Named::Port) => self.ports(data, data),
+                None => {}
+            },
+            Expr::Lookup { set, sreg, dreg: None, inverted: false } => {
+                // The elements of a named set are not listed with the rules of others.
+                if let Some((set, None)) = self.registers.set(set)
+                    && let Some(Named::Port) = self.named(*sreg, 2)
+                {
+                    set.elements.bounds().for_each(|(first, last)| self.ports(first, last));
+                }
+            }
+            Expr::Foreign(expr) => self.foreign(expr),
+            Expr::Meta { .. }
+            | Expr::Ct { .. }
+            | Expr::Payload { .. }
+            | Expr::Cmp { .. }
+            | Expr::Bitwise { .. }
+            | Expr::Lookup { .. }
+            | Expr::Dynset { .. }
+            | Expr::Fib { .. }
+            | Expr::Verdict(_)
+            | Expr::Counter { .. }
+            | Expr::Limit(_)
+            | Expr::Log(_)
+            | Expr::Reject(_)
+            | Expr::Unknown { .. } => {}
+        }
+    }
+
+    fn foreign(&mut self, expr: &'a Foreign) {
+        match expr {
+            Foreign::Range { inverted: false, sreg, first, last } => {
+                if let Some(Named::Port) = self.named(*sreg, first.len()) {
+                    self.ports(first, last);
+                }
+            }
+            Foreign::Nat(nat) if nat.destination => {
+                self.read.address = nat.addresses[0].and_then(|register| address(self.constant(register)?));
+                self.read.port = nat.ports[0].and_then(|register| number(self.constant(register)?));
+            }
+            Foreign::Match(extension) => self.extension(extension),
+            Foreign::Target(target) => {
+                if let Some(Target::Dnat { address, port }) = target.as_target(self.family != Family::Ip6) {
+                    (self.read.address, self.read.port) = (address, port);
+                }
+            }
+            Foreign::Range { .. }
+            | Foreign::Nat(_)
+            | Foreign::Immediate { .. }
+            | Foreign::SetMeta { .. }
+            | Foreign::SetCt { .. }
+            | Foreign::Masquerade { .. }
+            | Foreign::Redirect { .. }
+            | Foreign::Reject { .. }
+            | Foreign::Log { .. }
+            | Foreign::Object { .. }
+            | Foreign::Notrack => {}
+        }
+    }
+
+    fn extension(&mut self, extension: &Extension) {
+        let asked = extension.as_match();
+        if let Some(Match::Ports { destination, .. }) = asked {
+            if !destination.inverted {
+                self.read.protocols.insert(if extension.name == "udp" { UDP } else { TCP });
+                let (first, last) = (destination.first, destination.last);
+                self.read.ports.extend(((first, last) != (0, u16::MAX)).then_some((first, last)));
+            }
+        } else if let Some(Match::Multiport { which: 1 | 2, ranges, inverted: false }) = asked {
+            self.read.ports.extend(ranges);
+        }
+    }
+
+    fn ports(&mut self, first: &[u8], last: &[u8]) {
+        self.read.ports.extend(number(first).zip(number(last)));
+    }
+
+    /// What is read from a register, where that is one field from its beginning.
+    fn named(&self, register: Register, len: usize) -> Option<Named> {
+        let read = self.registers.read(register, len);
+        let [Part { before: Some(0), content: Content::Field(field), .. }] = read.as_slice() else { return None };
+        match *field {
+            Field::Meta(MetaKey::L4proto) => Some(Named::Protocol),
+            Field::Ct(CtKey::ProtoDst, _) => Some(Named::Port),
+            Field::Payload { base: PayloadBase::Transport, offset, len } => {
+                (header::ports::DESTINATION == header::Place { offset, len }).then_some(Named::Port)
+            }
+            Field::Payload { base: PayloadBase::Network, offset, len } => self.of_header(offset, len),
+            Field::Meta(_) | Field::Ct(..) | Field::Payload { .. } | Field::Fib(..) => None,
+        }
+    }
+
+    /// In a table for both versions an address says which is meant, and a protocol does not.
+    fn of_header(&self, offset: u32, len: u32) -> Option<Named> {
+        let versions = [(Version::V4, Family::Ip), (Version::V6, Family::Ip6)];
+        versions.into_iter().find_map(|(version, family)| {
+            if self.family == family && version.protocol() == (header::Place { offset, len }) {
+                return Some(Named::Protocol);
+            }
+            let may_be = self.family == family || self.family == Family::Inet;
+            (may_be && version.destination().begins(offset, len)).then_some(Named::Destination)
+        })
+    }
+
+    fn constant(&self, register: Register) -> Option<&'a [u8]> {
+        match self.registers.read(register, 1).as_slice() {
+            [Part { before: Some(0), content: Content::Constant(data), .. }] => Some(data),
+            _ => None,
+        }
+    }
+}
+
+/// A port from its first bytes on.
+fn number(bytes: &[u8]) -> Option<u16> {
+    bytes.first_chunk().map(|bytes| u16::from_be_bytes(*bytes))
+}
