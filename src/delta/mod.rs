@@ -14,7 +14,7 @@ mod model;
 #[cfg(test)]
 mod tests;
 
-pub use changes::{Change, ChangeOp, Object, changes, unified};
+pub use changes::{Change, ChangeOp, Object, Thing, changes};
 
 use crate::ruleset::{
     BaseChain, Chain, Element, ElementValue, Elements, Expr, Op, Rule, Set, SetFlags, SetRef, Table, TableId,

@@ -163,7 +163,15 @@ pub(super) fn raw(base: PayloadBase, offset: u32, len: u32) -> Option<String> {
 
 /// nft's name of a `meta` key, how its bytes are meant, and how many they are.
 pub(super) fn meta(key: MetaKey) -> (String, Kind, u32) {
-    let (name, kind, len) = match key {
+    match known_meta(key) {
+        Some((name, kind, len)) => (name.to_owned(), kind, len),
+        None => (format!("<unknown meta key {}>", key.number()), Kind::Bytes, 4),
+    }
+}
+
+/// The same of a key that nft has a name for.
+pub(super) const fn known_meta(key: MetaKey) -> Option<(&'static str, Kind, u32)> {
+    Some(match key {
         MetaKey::Iifname => ("iifname", Kind::Ifname, 16),
         MetaKey::Oifname => ("oifname", Kind::Ifname, 16),
         MetaKey::Nfproto => ("meta nfproto", Kind::Nfproto, 1),
@@ -182,14 +190,26 @@ pub(super) fn meta(key: MetaKey) -> (String, Kind, u32) {
         MetaKey::Other(20) => ("meta cpu", Kind::HostNumber, 4),
         MetaKey::Other(21) => ("meta iifgroup", Kind::HostNumber, 4),
         MetaKey::Other(22) => ("meta oifgroup", Kind::HostNumber, 4),
-        MetaKey::Other(number) => return (format!("<unknown meta key {number}>"), Kind::Bytes, 4),
-    };
-    (name.to_owned(), kind, len)
+        MetaKey::Other(_) => return None,
+    })
 }
 
 /// nft's name of a `ct` key, how its bytes are meant, and how many they are.
 pub(super) fn ct(key: CtKey, direction: Option<Direction>) -> (String, Kind, u32) {
-    let (name, kind, len) = match key {
+    let Some((name, kind, len)) = known_ct(key) else {
+        return (format!("<unknown ct key {}>", key.number()), Kind::Bytes, 4);
+    };
+    let direction = match direction {
+        None => "",
+        Some(Direction::Original) => "original ",
+        Some(Direction::Reply) => "reply ",
+    };
+    (format!("ct {direction}{name}"), kind, len)
+}
+
+/// The same of a key that nft has a name for, without the direction.
+pub(super) const fn known_ct(key: CtKey) -> Option<(&'static str, Kind, u32)> {
+    Some(match key {
         CtKey::State => ("state", Kind::CtState, 4),
         CtKey::Status => ("status", Kind::CtStatus, 4),
         CtKey::DstIp => ("ip daddr", Kind::Ipv4, 4),
@@ -202,14 +222,8 @@ pub(super) fn ct(key: CtKey, direction: Option<Direction>) -> (String, Kind, u32
         CtKey::Other(11) => ("proto-src", Kind::Number, 2),
         CtKey::Other(19) => ("ip saddr", Kind::Ipv4, 4),
         CtKey::Other(21) => ("ip6 saddr", Kind::Ipv6, 16),
-        CtKey::Other(number) => return (format!("<unknown ct key {number}>"), Kind::Bytes, 4),
-    };
-    let direction = match direction {
-        None => "",
-        Some(Direction::Original) => "original ",
-        Some(Direction::Reply) => "reply ",
-    };
-    (format!("ct {direction}{name}"), kind, len)
+        CtKey::Other(_) => return None,
+    })
 }
 
 /// What `fib` is asked, as in `fib saddr . iif oif`, and how the answer's bytes are meant.
