@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What a pure module has no use for. `std::time::Duration` is a value like any other.
-const IMPURE: [&str; 9] = [
+const IMPURE: [&str; 13] = [
     "std::fs",
     "std::process",
     "std::env",
@@ -16,6 +16,10 @@ const IMPURE: [&str; 9] = [
     "std::net::TcpListener",
     "std::net::UdpSocket",
     "std::net::ToSocketAddrs",
+    "caps",
+    "landlock",
+    "nix",
+    "procfs",
 ];
 const LONGEST_FILE: usize = 500;
 
@@ -60,7 +64,10 @@ fn code(text: &str) -> String {
 
 /// Every path that a file names or imports, with `use std::{a, b::c};` written out.
 fn paths(code: &str) -> BTreeSet<String> {
-    paths_from(code, "std::")
+    ["std::", "caps::", "landlock::", "nix::", "procfs::"]
+        .into_iter()
+        .flat_map(|root| paths_from(code, root))
+        .collect()
 }
 
 /// Every path that begins so.
