@@ -3,14 +3,15 @@
 use super::Report;
 use crate::cli::Cli;
 use crate::error::Error;
-use crate::policy::SCHEMA;
+use crate::policy;
 use clap::CommandFactory;
 use serde_json::{Value, json};
 use std::path::Path;
 
 pub(super) fn schema() -> Result<Report, Error> {
-    let json = serde_json::from_str(SCHEMA).unwrap_or(Value::Null);
-    Ok(Report::ok(SCHEMA, json))
+    let schema = policy::schema();
+    let json = serde_json::from_str(&schema).unwrap_or(Value::Null);
+    Ok(Report::ok(schema, json))
 }
 
 pub(super) fn completions(shell: clap_complete::Shell) -> Result<Report, Error> {

@@ -6,12 +6,15 @@
 mod address;
 mod diagnostic;
 mod fault;
+pub mod keys;
 mod lines;
 mod list;
 mod model;
 mod name;
 mod place;
 mod read;
+mod reference;
+mod schema;
 mod syntax;
 mod yaml;
 
@@ -22,10 +25,8 @@ pub(crate) use lines::number_at;
 pub use list::{AddressList, ListReader};
 pub use model::{Containers, Defaults, Expectation, Given, Group, List, Peer, Policy, Service, Spanned, Text};
 pub(crate) use name::is_name;
-pub use read::{CONTAINERS_KEYS, DEFAULTS_KEYS, EXPECT_KEYS, LOG_KEYS, PEER_KEYS, POLICY_KEYS, SERVICE_KEYS};
-
-/// The JSON Schema (draft 2020-12) of the whole language, for editors.
-pub const SCHEMA: &str = include_str!("schema.json");
+pub use reference::reference;
+pub use schema::schema;
 
 /// What could be read of a policy, and every problem of its syntax and shape.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
