@@ -7,7 +7,6 @@ mod netns;
 use netns::in_fresh_netns;
 use palisade::netlink::{CommitError, Handles, Reading, Socket, encode};
 use palisade::ruleset::*;
-use palisade::ruleset::{Op, Transaction};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 fn foreign() -> TableId {

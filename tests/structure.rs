@@ -5,33 +5,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Modules that only compute: as files or as folders below `src`, by what their paths begin with.
-const PURE: &[&str] = &[
-    "access",
-    "changes",
-    "doctor",
-    "explanation",
-    "exposure",
-    "owners",
-    "policy",
-    "ports",
-    "printable",
-    "resolve",
-    "compile",
-    "ruleset",
-    "delta",
-    "guard",
-    "transaction",
-    "render",
-    "simulate",
-    "netlink/conntrack/entry",
-    "netlink/conntrack/wire",
-    "netlink/encode",
-    "netlink/decode",
-    "netlink/expr",
-];
 /// What a pure module has no use for. `std::time::Duration` is a value like any other.
-const IMPURE: [&str; 9] = [
+const IMPURE: [&str; 13] = [
     "std::fs",
     "std::process",
     "std::env",
@@ -41,6 +16,10 @@ const IMPURE: [&str; 9] = [
     "std::net::TcpListener",
     "std::net::UdpSocket",
     "std::net::ToSocketAddrs",
+    "caps",
+    "landlock",
+    "nix",
+    "procfs",
 ];
 const LONGEST_FILE: usize = 500;
 
@@ -55,12 +34,16 @@ fn root() -> &'static Path {
 }
 
 fn sources() -> Vec<Source> {
-    let src = root().join("src");
+    sources_below("src")
+}
+
+fn sources_below(folder: &str) -> Vec<Source> {
+    let src = root().join(folder);
     let mut folders = vec![src.clone()];
     let mut found = Vec::new();
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).expect("src can be read") {
-            let path: PathBuf = entry.expect("src can be read").path();
+        for entry in fs::read_dir(&folder).expect("it can be read") {
+            let path: PathBuf = entry.expect("it can be read").path();
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
@@ -81,9 +64,19 @@ fn code(text: &str) -> String {
 
 /// Every path that a file names or imports, with `use std::{a, b::c};` written out.
 fn paths(code: &str) -> BTreeSet<String> {
+    ["std::", "caps::", "landlock::", "nix::", "procfs::"]
+        .into_iter()
+        .flat_map(|root| paths_from(code, root))
+        .collect()
+}
+
+/// Every path that begins so.
+fn paths_from(code: &str, root: &str) -> BTreeSet<String> {
     let mut paths = BTreeSet::new();
-    for (start, _) in code.match_indices("std::") {
-        write_out("", &code[start..], &mut paths);
+    for (start, _) in code.match_indices(root) {
+        if !code[..start].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':') {
+            write_out("", &code[start..], &mut paths);
+        }
     }
     paths
 }
@@ -126,12 +119,8 @@ fn impure(code: &str) -> Vec<String> {
 
 #[test]
 fn pure_modules_do_no_io_and_nothing_unsafe() {
-    let pure = |path: &str| {
-        PURE.iter().any(|room| {
-            let rest = path.strip_prefix(room);
-            rest.is_some_and(|rest| rest.starts_with(['/', '.', '_']))
-        })
-    };
+    let rooms = rooms();
+    let pure = |path: &str| rooms.iter().any(|room| room.only_computes(path));
     let mut broken = Vec::new();
     for Source { path, text } in sources().into_iter().filter(|source| pure(&source.path)) {
         let code = code(&text);
@@ -171,8 +160,14 @@ fn nothing_asks_the_c_library_for_a_name() {
 /// own, `disable` asks a question of its own, and the process that reads the policy for `boot` answers it by a pipe.
 #[test]
 fn nothing_is_printed_past_what_makes_it_printable() {
-    let places =
-        ["main.rs", "journal.rs", "progress.rs", "commands/rollback.rs", "commands/disable.rs", "commands/boot.rs"];
+    let places = [
+        "main.rs",
+        "process/journal.rs",
+        "process/progress.rs",
+        "commands/rollback.rs",
+        "commands/disable.rs",
+        "commands/boot.rs",
+    ];
     let printing = ["println!", "print!", "stdout()", "stderr()"];
     let mut found = Vec::new();
     for Source { path, text } in sources() {
@@ -191,7 +186,8 @@ fn nothing_is_printed_past_what_makes_it_printable() {
 /// wall clock is written for people, in files that say when they were made.
 #[test]
 fn no_deadline_is_told_by_the_wall_clock() {
-    let waiting = ["state/pending.rs", "state/clock.rs", "keeper.rs", "commands/waiting.rs", "commands/rollback.rs"];
+    let waiting =
+        ["state/pending.rs", "state/clock.rs", "confirm/undoer.rs", "confirm/mod.rs", "commands/rollback.rs"];
     let wall =
         ["SystemTime", "CLOCK_REALTIME", "on-calendar", "humantime::parse_rfc3339", "humantime::format_rfc3339"];
     let (mut found, mut read) = (Vec::new(), Vec::new());
@@ -206,8 +202,9 @@ fn no_deadline_is_told_by_the_wall_clock() {
 }
 
 #[test]
-fn no_source_file_is_longer_than_it_should_be() {
-    let lengths = sources().into_iter().map(|source| (source.text.lines().count(), source.path));
+fn no_file_is_longer_than_it_should_be() {
+    let files = ["src", "tests"].into_iter().flat_map(sources_below);
+    let lengths = files.map(|source| (source.text.lines().count(), source.path));
 
     let found: Vec<(usize, String)> = lengths.filter(|(lines, _)| *lines > LONGEST_FILE).collect();
 
@@ -246,4 +243,198 @@ fn the_reader_of_paths_sees_through_groups_and_comments() {
     assert!(!is_unsafe(&code(text)));
     assert!(is_unsafe("fn f() { unsafe { g() } }"));
     assert_eq!(impure("use std::net::*; use std::time;"), ["std::net::*", "std::time"]);
+}
+
+/// The files that lie beside the rooms' folders.
+const LOOSE: [&str; 5] = ["cli.rs", "desired.rs", "error.rs", "lib.rs", "main.rs"];
+
+/// A row of docs/architecture.md's table.
+struct Room {
+    floor: usize,
+    name: String,
+    does_io: bool,
+    /// The parts of a room with I/O that only compute.
+    pure_parts: Vec<String>,
+}
+
+impl Room {
+    /// Whether that file, or the folder that it lies in, is of this room and only computes.
+    fn only_computes(&self, path: &str) -> bool {
+        let below = |folder: &str| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with(['/', '.']));
+        if self.does_io {
+            self.pure_parts.iter().any(|part| below(&format!("{}/{part}", self.name)))
+        } else {
+            below(&self.name)
+        }
+    }
+}
+
+fn architecture() -> String {
+    fs::read_to_string(root().join("docs/architecture.md")).expect("it is there")
+}
+
+/// The words of a text that stand in backquotes.
+fn quoted(text: &str) -> Vec<String> {
+    text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+fn rooms() -> Vec<Room> {
+    let row = |line: &str| {
+        let [_, floor, name, io, _, _] = line.split('|').collect::<Vec<_>>().try_into().ok()?;
+        let [name] = quoted(name).try_into().ok()?;
+        let does_io = match io.trim() {
+            "no" => false,
+            io => io.starts_with("yes").then_some(true)?,
+        };
+        Some(Room { floor: floor.trim().parse().ok()?, name, does_io, pure_parts: quoted(io) })
+    };
+    architecture().lines().filter_map(row).collect()
+}
+
+/// The module that a file is, from the crate's root.
+fn module(path: &str) -> Vec<&str> {
+    let mut names: Vec<&str> = path.trim_end_matches(".rs").split('/').collect();
+    names.pop_if(|last| *last == "mod");
+    names
+}
+
+fn is_test(path: &str) -> bool {
+    path.contains("tests")
+}
+
+/// What each file imports from the crate: modules, the file's own aside. Unit tests may look anywhere.
+fn imports() -> Vec<(String, BTreeSet<String>)> {
+    let sources: Vec<Source> = sources().into_iter().filter(|source| !is_test(&source.path)).collect();
+    let modules: BTreeSet<String> = sources.iter().map(|source| module(&source.path).join("::")).collect();
+    let of = |Source { path, text }: &Source| {
+        let text = text.split("\n#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        let own = module(path);
+        let mut found = BTreeSet::new();
+        for root in ["crate::", "palisade::", "super::", "self::"] {
+            for named in paths_from(&code(text), root) {
+                let absolute = absolute(&own, &named);
+                let longest = (1..=absolute.len()).rev().map(|length| absolute[..length].join("::"));
+                found.extend(longest.filter(|module| modules.contains(module)).take(1));
+            }
+        }
+        found.remove(&own.join("::"));
+        (path.clone(), found)
+    };
+    sources.iter().map(of).collect()
+}
+
+/// A path from the crate's root, as a module names it.
+fn absolute<'a>(own: &[&'a str], named: &'a str) -> Vec<&'a str> {
+    let names: Vec<&str> = named.split("::").filter(|name| !name.is_empty()).collect();
+    let ups = names.iter().take_while(|name| **name == "super").count();
+    let above = match names.first() {
+        Some(&("super" | "self")) => &own[..own.len().saturating_sub(ups)],
+        _ => &[],
+    };
+    let below = names.iter().copied().skip(ups.max(1)).filter(|name| *name != "self");
+    above.iter().copied().chain(below).collect()
+}
+
+fn room_of(module: &str) -> &str {
+    module.split("::").next().unwrap_or(module)
+}
+
+#[test]
+fn the_rooms_of_the_architecture_are_those_of_the_source() {
+    let named: BTreeSet<String> = rooms().into_iter().map(|room| room.name).collect();
+    let there: BTreeSet<String> =
+        sources().iter().map(|source| module(&source.path)[0].to_owned()).filter(|name| name != "lib").collect();
+
+    assert_eq!(named, there);
+}
+
+#[test]
+fn nothing_lies_beside_the_rooms_but_what_has_a_name() {
+    let loose: BTreeSet<String> =
+        sources().into_iter().map(|source| source.path).filter(|path| !path.contains('/')).collect();
+
+    assert_eq!(loose, BTreeSet::from(LOOSE.map(str::to_owned)));
+}
+
+#[test]
+fn rooms_import_only_from_lower_floors() {
+    let floors: std::collections::BTreeMap<String, usize> =
+        rooms().into_iter().map(|room| (room.name, room.floor)).collect();
+    let mut upward = Vec::new();
+    for (path, imported) in imports() {
+        let own = room_of(module(&path)[0]).to_owned();
+        for other in imported.iter().map(|module| room_of(module)).collect::<BTreeSet<_>>() {
+            if own != other && own != "lib" && floors.get(other) >= floors.get(&own) {
+                upward.push(format!("src/{path} of floor {:?} imports {other} of {:?}", floors[&own], floors[other]));
+            }
+        }
+    }
+
+    assert_eq!(upward, Vec::<String>::new());
+}
+
+/// A file may name the module that it is a part of, whose types its parts share.
+#[test]
+fn files_import_each_other_in_no_circle() {
+    let mut left: Vec<(String, BTreeSet<String>)> = imports()
+        .into_iter()
+        .filter(|(path, _)| path != "lib.rs" && path != "main.rs")
+        .map(|(path, imported)| {
+            let own = module(&path).join("::");
+            let is_above = |other: &String| own.starts_with(&format!("{other}::"));
+            let imported = imported.into_iter().filter(|other| !is_above(other)).collect();
+            (own, imported)
+        })
+        .collect();
+    // Whoever imports nothing that is left is in no circle.
+    loop {
+        let names: BTreeSet<String> = left.iter().map(|(name, _)| name.clone()).collect();
+        let before = left.len();
+        left.retain(|(_, imported)| imported.iter().any(|other| names.contains(other)));
+        if left.len() == before {
+            break;
+        }
+    }
+
+    assert_eq!(left, []);
+}
+
+#[test]
+fn rooms_with_io_do_some_and_their_pure_parts_are_there() {
+    let (sources, imports, rooms) = (sources(), imports(), rooms());
+    let with_io = |name: &str| rooms.iter().any(|room| room.name == name && room.does_io);
+    let mut wrong = Vec::new();
+    for room in rooms.iter().filter(|room| room.does_io) {
+        let own = |path: &str| module(path)[0] == room.name && !is_test(path);
+        let names_it = sources.iter().any(|source| own(&source.path) && !impure(&code(&source.text)).is_empty());
+        let has_it_done = imports.iter().any(|(path, imported)| {
+            own(path) && imported.iter().any(|other| room_of(other) != room.name && with_io(room_of(other)))
+        });
+        if !names_it && !has_it_done {
+            wrong.push(format!("{} does no I/O", room.name));
+        }
+        let alone = |part: &&String| {
+            let part = Room { pure_parts: vec![(*part).clone()], name: room.name.clone(), ..*room };
+            !sources.iter().any(|source| part.only_computes(&source.path))
+        };
+        wrong.extend(room.pure_parts.iter().filter(alone).map(|part| format!("{}/{part} is not there", room.name)));
+    }
+
+    assert_eq!(wrong, Vec::<String>::new());
+}
+
+#[test]
+fn each_of_the_ten_invariants_has_a_test_that_is_there() {
+    let architecture = architecture();
+    let invariants = architecture.split("## Invariants").nth(1).expect("they are listed");
+    let words = quoted(&invariants[invariants.find("\n1. ").expect("they are counted")..]);
+    let pairs: Vec<(&String, &String)> =
+        words.iter().zip(words.iter().skip(1)).filter(|(file, _)| file.ends_with(".rs")).collect();
+    let missing = |(file, name): &&(&String, &String)| {
+        let text = fs::read_to_string(root().join(file)).unwrap_or_default();
+        !text.contains(&format!("fn {name}("))
+    };
+
+    assert_eq!(pairs.iter().filter(missing).collect::<Vec<_>>(), Vec::<&(&String, &String)>::new());
+    assert_eq!(pairs.len(), 10);
 }

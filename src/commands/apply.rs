@@ -11,6 +11,7 @@ use crate::netlink::{Reading, Socket};
 use crate::printable::printable;
 use crate::process::privileges::{Confinement, need_net_admin};
 use crate::render;
+use crate::render::changes::shown;
 use crate::ruleset::Table;
 use crate::state::State;
 use serde_json::json;
@@ -139,7 +140,7 @@ fn plan(socket: &Socket, state: &State, desired: &Desired, deep: bool) -> Result
     let json = json!({
         "applied": false,
         "in_sync": changes.is_empty(),
-        "changes": changes,
+        "changes": shown(&desired.id, &changes),
         "access": access,
         "commands": commands,
     });

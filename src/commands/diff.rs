@@ -2,11 +2,11 @@
 
 use super::{Desired, Report, reader};
 use crate::access::lines;
-use crate::delta::unified;
 use crate::error::Error;
 use crate::netlink::{Reading, Socket};
 use crate::printable::{Text, printable};
 use crate::process::privileges::Confinement;
+use crate::render::changes::{shown, unified};
 use crate::state::State;
 use anstyle::{AnsiColor, Style};
 use serde_json::json;
@@ -25,7 +25,7 @@ pub(super) fn run(path: &Path, state: &State, deep: bool) -> Result<Report, Erro
     };
     lines(&access).into_iter().for_each(|line| text.push(&format!("{}\n", printable(&line))));
     let status = if changes.is_empty() { 0 } else { 2 };
-    let json = json!({ "in_sync": changes.is_empty(), "changes": changes, "access": access });
+    let json = json!({ "in_sync": changes.is_empty(), "changes": shown(&desired.id, &changes), "access": access });
     Ok(Report { status, text, json })
 }
 

@@ -1,20 +1,20 @@
-//! How a live table differs from the desired one, in words for people and programs.
+//! How a live table differs from the desired one: one value for each thing that does.
 //!
-//! Where [`delta`](crate::delta) says what to send, this says what somebody did: a set that must be made anew because
-//! its flags were changed is one change, although the rules that name it are made anew with it.
+//! Where the rest of this room says what to send, this says what somebody did: a set that must be made anew because its
+//! flags were changed is one change, although the rules that name it are made anew with it.
+//! [`render`](crate::render::changes) has the words.
 
-use crate::delta::common_rules;
-use crate::render;
-use crate::ruleset::provenance::without_prefix;
+use super::common_rules;
 use crate::ruleset::{
-    Chain, Element, ElementValue, Elements, Family, Provenance, Rule, Set, SetSpec, Table, TableFlags, TableId,
+    BaseChain, Chain, Element, ElementValue, Elements, Provenance, Rule, Set, SetSpec, Table, TableFlags, TableId,
     Verdict,
 };
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// One difference.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// What `apply` would do.
     pub op: ChangeOp,
@@ -22,13 +22,53 @@ pub struct Change {
     pub object: Object,
     /// The name of it: a rule's is its chain's, an element's its set's.
     pub name: String,
-    /// It as nft text: as the policy wants it, or for `remove` as it is in the kernel.
-    pub text: String,
-    /// For `change`: as it is in the kernel.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub was: Option<String>,
+    /// It as it is in the kernel; `None` for what is to be added.
+    pub was: Option<Thing>,
+    /// It as the policy wants it; `None` for what is to be removed.
+    pub is: Option<Thing>,
     /// The policy line that it comes from, `policy.yaml:17`; `None` for what no policy line made.
     pub origin: Option<String>,
+}
+
+/// A thing in a table, as far as a difference shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Thing {
+    /// A whole table.
+    Table {
+        /// How many chains it has.
+        chains: usize,
+        /// How many sets and maps it has.
+        sets: usize,
+    },
+    /// A table's flags.
+    Flags(TableFlags),
+    /// A chain without its rules.
+    Chain {
+        /// Where it is attached, if it is.
+        base: Option<BaseChain>,
+        /// Its comment.
+        comment: Option<String>,
+    },
+    /// A rule.
+    Rule(Rule),
+    /// The same rule at another place of its chain, both counted from 1.
+    Place {
+        /// Where it is in the kernel.
+        was: usize,
+        /// Where the policy wants it.
+        is: usize,
+    },
+    /// A set or map without its elements.
+    Set(SetSpec),
+    /// An element.
+    Element {
+        /// What its set is.
+        spec: Arc<SetSpec>,
+        /// The element.
+        element: Element,
+    },
+    /// A stateful object or flowtable, by its kind and name.
+    Other(String),
 }
 
 /// What `apply` would do to the kernel.
@@ -80,14 +120,12 @@ impl std::fmt::Display for Object {
 /// All differences that count ([`Table::canonical`]), chain by chain and set by set. Empty when the two are in sync.
 #[must_use]
 pub fn changes(id: &TableId, live: Option<&Table>, desired: Option<&Table>) -> Vec<Change> {
+    let whole = |table: &Table| Thing::Table { chains: table.chains.len(), sets: table.sets.len() };
     let (live, desired) = match (live, desired) {
-        (None, None) => return Vec::new(),
         (Some(live), Some(desired)) => (live, desired),
         (live, desired) => {
-            let op = if live.is_none() { ChangeOp::Add } else { ChangeOp::Remove };
-            let (chains, sets) = live.or(desired).map_or((0, 0), |table| (table.chains.len(), table.sets.len()));
-            let text = format!("{id}: {chains} chains, {sets} sets and maps");
-            return vec![Change { op, object: Object::Table, name: id.name.clone(), text, was: None, origin: None }];
+            let change = changed(Object::Table, &id.name, live.map(whole), desired.map(whole), None);
+            return change.into_iter().collect();
         }
     };
     let comparison = Comparison { id, live, desired };
@@ -97,6 +135,23 @@ pub fn changes(id: &TableId, live: Option<&Table>, desired: Option<&Table>) -> V
     changes
 }
 
+/// The change of one thing; `None` of one that is on neither side.
+fn changed(
+    object: Object,
+    name: &str,
+    was: Option<Thing>,
+    is: Option<Thing>,
+    comment: Option<&String>,
+) -> Option<Change> {
+    let op = match (&was, &is) {
+        (None, None) => return None,
+        (None, Some(_)) => ChangeOp::Add,
+        (Some(_), None) => ChangeOp::Remove,
+        (Some(_), Some(_)) => ChangeOp::Change,
+    };
+    Some(Change { op, object, name: name.to_owned(), was, is, origin: origin(comment) })
+}
+
 struct Comparison<'a> {
     id: &'a TableId,
     live: &'a Table,
@@ -104,70 +159,33 @@ struct Comparison<'a> {
 }
 
 impl Comparison<'_> {
-    fn family(&self) -> Family {
-        self.id.family
-    }
-
     fn table(&self) -> Vec<Change> {
-        let change = |op, object, name: &str, text: String, was| Change {
-            op,
-            object,
-            name: name.to_owned(),
-            text,
-            was,
-            origin: None,
-        };
-        let mut changes = Vec::new();
-        if self.live.flags != self.desired.flags {
-            let text = |flags| format!("{}: {}", self.id, flag_words(flags));
-            changes.push(change(
-                ChangeOp::Change,
-                Object::Table,
-                &self.id.name,
-                text(self.desired.flags),
-                Some(text(self.live.flags)),
-            ));
-        }
-        for other in self.live.others.difference(&self.desired.others) {
-            changes.push(change(ChangeOp::Remove, Object::Other, other, other.clone(), None));
-        }
-        changes
+        let flags = |table: &Table| Some(Thing::Flags(table.flags));
+        let differ = self.live.flags != self.desired.flags;
+        let (was, is) = (flags(self.live).filter(|_| differ), flags(self.desired).filter(|_| differ));
+        let others = self.live.others.difference(&self.desired.others);
+        let others =
+            others.filter_map(|other| changed(Object::Other, other, Some(Thing::Other(other.clone())), None, None));
+        changed(Object::Table, &self.id.name, was, is, None).into_iter().chain(others).collect()
     }
 
     fn chains(&self, changes: &mut Vec<Change>) {
         let nothing = Chain::default();
         for name in names(&self.live.chains, &self.desired.chains) {
-            let header = |chain: &Chain, comment| {
-                render::chain_header(
-                    self.family(),
-                    name,
-                    chain.base.as_ref(),
-                    chain.comment.as_deref().filter(|_| comment),
-                )
-            };
-            let change = |op, text, was, chain: &Chain| Change {
-                op,
-                object: Object::Chain,
-                name: name.clone(),
-                text,
-                was,
-                origin: origin(chain.comment.as_ref()),
-            };
+            let thing = |chain: Chain| Thing::Chain { base: chain.base, comment: chain.comment };
             let (live, desired) = (self.live.chains.get(name), self.desired.chains.get(name));
-            match (live, desired) {
-                (Some(live), None) => changes.push(change(ChangeOp::Remove, header(live, true), None, live)),
-                (None, Some(desired)) => changes.push(change(ChangeOp::Add, header(desired, false), None, desired)),
+            let comment = desired.or(live).and_then(|chain| chain.comment.as_ref());
+            let (was, is) = match (live, desired) {
                 (Some(live), Some(desired)) => {
-                    let (is, wanted) = (live.canonical(), desired.canonical());
-                    if is.base != wanted.base || is.comment != wanted.comment {
-                        // A comment is shown only where it is the difference.
-                        let comment = is.comment != wanted.comment;
-                        let (text, was) = (header(&wanted, comment), header(&is, comment));
-                        changes.push(change(ChangeOp::Change, text, Some(was), desired));
+                    let (was, is) = (live.canonical(), desired.canonical());
+                    match was.base != is.base || was.comment != is.comment {
+                        true => (Some(thing(was)), Some(thing(is))),
+                        false => (None, None),
                     }
                 }
-                (None, None) => {}
-            }
+                (live, desired) => (live.cloned().map(thing), desired.cloned().map(thing)),
+            };
+            changes.extend(changed(Object::Chain, name, was, is, comment));
             self.rules(name, live.unwrap_or(&nothing), desired.unwrap_or(&nothing), changes);
         }
     }
@@ -175,14 +193,7 @@ impl Comparison<'_> {
     /// In the order of the chain: between two rules that stay, first what goes, then what comes.
     fn rules(&self, chain: &str, live: &Chain, desired: &Chain, changes: &mut Vec<Change>) {
         let (is, wanted) = (live.canonical().rules, desired.canonical().rules);
-        let change = |op, rule: &Rule, was: Option<String>| Change {
-            op,
-            object: Object::Rule,
-            name: chain.to_owned(),
-            text: render::rule(self.family(), rule),
-            was,
-            origin: origin(rule.comment.as_ref()),
-        };
+        let thing = |rule: &Rule| Some(Thing::Rule(rule.clone()));
         let common = common_rules(&is, &wanted);
         let kept_live: BTreeSet<usize> = common.iter().map(|&(index, _)| index).collect();
         let kept_desired: BTreeSet<usize> = common.iter().map(|&(_, index)| index).collect();
@@ -204,18 +215,17 @@ impl Comparison<'_> {
         let ends = common.iter().copied().chain([(is.len(), wanted.len())]);
         let mut begin = (0, 0);
         for (end_live, end_desired) in ends {
-            let lost = gone.iter().filter(|index| (begin.0..end_live).contains(*index));
-            changes.extend(lost.map(|&index| change(ChangeOp::Remove, &live.rules[index], None)));
+            for &index in gone.iter().filter(|index| (begin.0..end_live).contains(*index)) {
+                let rule = &live.rules[index];
+                changes.extend(changed(Object::Rule, chain, thing(rule), None, rule.comment.as_ref()));
+            }
             for (index, rule) in desired.rules.iter().enumerate().take(end_desired).skip(begin.1) {
-                changes.push(match pairs.get(&index) {
-                    None => change(ChangeOp::Add, rule, None),
-                    Some(&was) if is[was] == wanted[index] => {
-                        let words =
-                            format!("the same rule at place {} of the chain instead of {}", was + 1, index + 1);
-                        change(ChangeOp::Change, rule, Some(words))
-                    }
-                    Some(&was) => change(ChangeOp::Change, rule, Some(render::rule(self.family(), &live.rules[was]))),
-                });
+                let was = match pairs.get(&index) {
+                    None => None,
+                    Some(&was) if is[was] == wanted[index] => Some(Thing::Place { was: was + 1, is: index + 1 }),
+                    Some(&was) => thing(&live.rules[was]),
+                };
+                changes.extend(changed(Object::Rule, chain, was, thing(rule), rule.comment.as_ref()));
             }
             begin = (end_live + 1, end_desired + 1);
         }
@@ -223,38 +233,29 @@ impl Comparison<'_> {
 
     fn sets(&self, changes: &mut Vec<Change>) {
         for name in names(&self.live.sets, &self.desired.sets) {
-            let change = |op, text, was, spec: &SetSpec| Change {
-                op,
-                object: if spec.value.is_some() { Object::Map } else { Object::Set },
-                name: name.clone(),
-                text,
-                was,
-                origin: origin(spec.comment.as_ref()),
-            };
-            let header = |spec: &SetSpec, comment| {
-                let comment = spec.comment.clone().filter(|_| comment);
-                render::set_header(name, &SetSpec { comment, ..spec.clone() })
-            };
+            let (live, desired) = (self.live.sets.get(name), self.desired.sets.get(name));
+            let Some(Set { spec, .. }) = desired.or(live) else { continue };
+            let object = if spec.value.is_some() { Object::Map } else { Object::Set };
+            let thing = |set: &Set| Some(Thing::Set(set.spec.clone()));
+            let changed = |was, is| changed(object, name, was, is, spec.comment.as_ref());
             let empty = |set: &Set| Set { spec: set.spec.clone(), elements: Elements::none() };
-            match (self.live.sets.get(name), self.desired.sets.get(name)) {
+            match (live, desired) {
                 (Some(live), None) => {
-                    changes.push(change(ChangeOp::Remove, header(&live.spec, true), None, &live.spec));
+                    changes.extend(changed(thing(live), None));
                     self.elements(name, &live.canonical(), &empty(live), changes);
                 }
                 (None, Some(desired)) => {
-                    changes.push(change(ChangeOp::Add, header(&desired.spec, false), None, &desired.spec));
+                    changes.extend(changed(None, thing(desired)));
                     self.elements(name, &empty(desired), &desired.canonical(), changes);
                 }
                 (Some(live), Some(desired)) => {
-                    let (is, wanted) = (live.canonical(), desired.canonical());
-                    if is.spec != wanted.spec {
-                        // A comment is shown only where it is the difference.
-                        let comment = is.spec.comment != wanted.spec.comment;
-                        let (text, was) = (header(&wanted.spec, comment), header(&is.spec, comment));
-                        changes.push(change(ChangeOp::Change, text, Some(was), &desired.spec));
+                    let (was, is) = (live.canonical(), desired.canonical());
+                    if was.spec != is.spec {
+                        changes.extend(changed(thing(&was), thing(&is)));
                     }
-                    let wanted = Set { spec: desired.spec.clone(), ..wanted };
-                    self.elements(name, &is, &wanted, changes);
+                    // Elements are shown by what the policy says that the set is.
+                    let is = Set { spec: desired.spec.clone(), ..is };
+                    self.elements(name, &was, &is, changes);
                 }
                 (None, None) => {}
             }
@@ -272,24 +273,23 @@ impl Comparison<'_> {
             alone.into_iter().map(|element| (element.key.clone(), element)).collect()
         };
         let (is, wanted) = (alone(live, desired), alone(desired, live));
-        let change = |op, spec: &SetSpec, element: &Element, was| Change {
-            op,
-            object: Object::Element,
-            name: name.to_owned(),
-            text: render::element(spec, element),
-            was,
-            origin: self.leads_to(element).or_else(|| origin(desired.spec.comment.as_ref())),
+        let [live_spec, desired_spec] = [live, desired].map(|set| Arc::new(set.spec.clone()));
+        let thing = |spec: &Arc<SetSpec>, element: &Element| {
+            Some(Thing::Element { spec: Arc::clone(spec), element: element.clone() })
+        };
+        let mut push = |was, is, element: &Element| {
+            let change = changed(Object::Element, name, was, is, desired.spec.comment.as_ref());
+            changes.extend(
+                change.map(|change| Change { origin: self.leads_to(element).or(change.origin.clone()), ..change }),
+            );
         };
         let gone = is.iter().filter(|(key, _)| !comparable || !wanted.contains_key(key));
-        changes.extend(gone.map(|(_, element)| change(ChangeOp::Remove, &live.spec, element, None)));
+        for (_, element) in gone {
+            push(thing(&live_spec, element), None, element);
+        }
         for (key, element) in &wanted {
-            match is.get(key).filter(|_| comparable) {
-                None => changes.push(change(ChangeOp::Add, &desired.spec, element, None)),
-                Some(was) => {
-                    let was = render::element(&live.spec, was);
-                    changes.push(change(ChangeOp::Change, &desired.spec, element, Some(was)));
-                }
-            }
+            let was = is.get(key).filter(|_| comparable).and_then(|was| thing(&live_spec, was));
+            push(was, thing(&desired_spec, element), element);
         }
     }
 
@@ -304,102 +304,8 @@ impl Comparison<'_> {
     }
 }
 
-/// How many elements of a set are shown before the rest is only counted.
-const SHOWN_ELEMENTS: usize = 50;
-
-/// The differences like a unified diff: `-` stands in the kernel, `+` in the policy, under the chain or set they are in.
-///
-/// Of each set at most 50 elements are shown, and then how many more differ.
-#[must_use]
-pub fn unified(changes: &[Change], id: &TableId, desired: &Table, policy: &str) -> String {
-    if changes.is_empty() {
-        return String::new();
-    }
-    let mut lines = vec![format!("--- kernel: {id}"), format!("+++ policy: {policy}")];
-    let of_a_set = |change: &Change| matches!(change.object, Object::Element | Object::Set | Object::Map);
-    for group in changes.chunk_by(|a, b| (of_a_set(a), &a.name) == (of_a_set(b), &b.name)) {
-        let Some(first) = group.first() else { continue };
-        if first.object != Object::Table {
-            lines.push(format!("@@ {} @@", heading(first, desired)));
-        }
-        let mut elements = 0;
-        for change in group {
-            elements += usize::from(change.object == Object::Element);
-            if elements <= SHOWN_ELEMENTS {
-                lines_of(change, &mut lines);
-            }
-        }
-        if elements > SHOWN_ELEMENTS {
-            lines.push(format!(" and {} more elements, see --json", elements - SHOWN_ELEMENTS));
-        }
-        if group.iter().any(|change| is_beyond_us(&change.text) || change.was.as_deref().is_some_and(is_beyond_us)) {
-            let place = place(first, desired);
-            lines.push(format!(
-                " what is unknown here is shown by: nft list {place} {} {} {}",
-                id.family, id.name, first.name
-            ));
-        }
-    }
-    lines.push(String::new());
-    lines.join("\n")
-}
-
-/// The line or two of a change.
-fn lines_of(change: &Change, lines: &mut Vec<String>) {
-    let noun = match change.object {
-        Object::Element | Object::Other => format!("{} ", change.object),
-        _ => String::new(),
-    };
-    if let Some(was) = &change.was {
-        lines.push(format!("-{noun}{was}"));
-    }
-    let sign = if change.op == ChangeOp::Remove { '-' } else { '+' };
-    lines.push(format!("{sign}{noun}{}", change.text));
-}
-
-/// Whether a text has a part for which there are no words.
-fn is_beyond_us(text: &str) -> bool {
-    text.contains("<unknown ")
-}
-
-/// The place of a change: its chain or set, and what that is for.
-fn heading(change: &Change, desired: &Table) -> String {
-    if change.object == Object::Other {
-        return "not of the policy".to_owned();
-    }
-    let comment = match change.object {
-        Object::Set | Object::Map | Object::Element => {
-            desired.sets.get(&change.name).and_then(|set| set.spec.comment.as_ref())
-        }
-        _ => desired.chains.get(&change.name).and_then(|chain| chain.comment.as_ref()),
-    };
-    let comment = comment.map_or("not of the policy", |comment| without_prefix(comment));
-    format!("{} {}: {comment}", place(change, desired), change.name)
-}
-
-/// What nft calls the thing that a change is in.
-fn place(change: &Change, desired: &Table) -> &'static str {
-    match change.object {
-        Object::Set | Object::Map | Object::Element => {
-            let set = desired.sets.get(&change.name);
-            let is_map = set.map_or(change.object == Object::Map, |set| set.spec.value.is_some());
-            if is_map { "map" } else { "set" }
-        }
-        Object::Table | Object::Chain | Object::Rule | Object::Other => "chain",
-    }
-}
-
 fn names<'a, K: Ord, V>(live: &'a BTreeMap<K, V>, desired: &'a BTreeMap<K, V>) -> BTreeSet<&'a K> {
     live.keys().chain(desired.keys()).collect()
-}
-
-fn flag_words(flags: TableFlags) -> String {
-    match flags {
-        flags if flags.is_empty() => "in force".to_owned(),
-        TableFlags::DORMANT => "dormant, no chain of it sees a packet".to_owned(),
-        TableFlags::OWNER => "owned by another program, which alone can change it".to_owned(),
-        other => format!("flags {:#x}", other.0),
-    }
 }
 
 /// `policy.yaml:17` of a comment that ends so.

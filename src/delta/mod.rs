@@ -14,13 +14,13 @@ mod model;
 #[cfg(test)]
 mod tests;
 
-use crate::ruleset::graph;
-use crate::ruleset::graph::Name;
+pub use changes::{Change, ChangeOp, Object, Thing, changes};
+
+use crate::ruleset::graph::{self, Name};
 use crate::ruleset::{
     BaseChain, Chain, Element, Elements, Expr, Op, Rule, Set, SetFlags, Table, TableFlags, TableId, Transaction,
     Verdict, provenance,
 };
-pub use changes::{Change, ChangeOp, Object, changes, unified};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 

@@ -285,6 +285,7 @@ fn origin(op: &Op) -> Option<String> {
 
 fn unverified(id: &TableId, snapshot: &Snapshot, desired: Option<&Table>) -> EnforceError {
     let changes = changes(id, snapshot.table.as_ref(), desired);
-    let lines = changes.iter().map(|change| format!("  {} {}: {}", change.object, change.name, change.text));
+    let shown = render::changes::shown(id, &changes);
+    let lines = shown.iter().map(|change| format!("  {} {}: {}", change.object, change.name, change.text));
     EnforceError::Unverified(lines.collect::<Vec<_>>().join("\n"))
 }

@@ -182,7 +182,15 @@ pub(super) fn raw(base: PayloadBase, offset: u32, len: u32) -> Option<String> {
 
 /// nft's name of a `meta` key, how its bytes are meant, and how many they are.
 pub(super) fn meta(key: MetaKey) -> (String, Kind, u32) {
-    let (name, kind) = match key {
+    match known_meta(key) {
+        Some((name, kind)) => (name.to_owned(), kind, key.width()),
+        None => (format!("<unknown meta key {}>", key.number()), Kind::Bytes, 4),
+    }
+}
+
+/// The same of a key that nft has a name for.
+pub(super) const fn known_meta(key: MetaKey) -> Option<(&'static str, Kind)> {
+    Some(match key {
         MetaKey::Iifname => ("iifname", Kind::Ifname),
         MetaKey::Oifname => ("oifname", Kind::Ifname),
         MetaKey::Nfproto => ("meta nfproto", Kind::Nfproto),
@@ -201,14 +209,26 @@ pub(super) fn meta(key: MetaKey) -> (String, Kind, u32) {
         MetaKey::Cpu => ("meta cpu", Kind::HostNumber),
         MetaKey::IifGroup => ("meta iifgroup", Kind::HostNumber),
         MetaKey::OifGroup => ("meta oifgroup", Kind::HostNumber),
-        other => return (format!("<unknown meta key {}>", other.number()), Kind::Bytes, 4),
-    };
-    (name.to_owned(), kind, key.width())
+        _ => return None,
+    })
 }
 
 /// nft's name of a `ct` key, how its bytes are meant, and how many they are.
 pub(super) fn ct(key: CtKey, direction: Option<Direction>) -> (String, Kind, u32) {
-    let (name, kind) = match key {
+    let Some((name, kind)) = known_ct(key) else {
+        return (format!("<unknown ct key {}>", key.number()), Kind::Bytes, 4);
+    };
+    let direction = match direction {
+        None => "",
+        Some(Direction::Original) => "original ",
+        Some(Direction::Reply) => "reply ",
+    };
+    (format!("ct {direction}{name}"), kind, key.width())
+}
+
+/// The same of a key that nft has a name for, without the direction.
+pub(super) const fn known_ct(key: CtKey) -> Option<(&'static str, Kind)> {
+    Some(match key {
         CtKey::State => ("state", Kind::CtState),
         CtKey::Status => ("status", Kind::CtStatus),
         CtKey::DstIp => ("ip daddr", Kind::Ipv4),
@@ -221,14 +241,8 @@ pub(super) fn ct(key: CtKey, direction: Option<Direction>) -> (String, Kind, u32
         CtKey::ProtoSrc => ("proto-src", Kind::Number),
         CtKey::SrcIp => ("ip saddr", Kind::Ipv4),
         CtKey::SrcIp6 => ("ip6 saddr", Kind::Ipv6),
-        other => return (format!("<unknown ct key {}>", other.number()), Kind::Bytes, 4),
-    };
-    let direction = match direction {
-        None => "",
-        Some(Direction::Original) => "original ",
-        Some(Direction::Reply) => "reply ",
-    };
-    (format!("ct {direction}{name}"), kind, key.width())
+        _ => return None,
+    })
 }
 
 /// What `fib` is asked, as in `fib saddr . iif oif`, and how the answer's bytes are meant.

@@ -134,17 +134,21 @@ pub(super) fn reject(ipv6: bool, code: u8) -> String {
     )
 }
 
-/// How a translation chooses among what it may, and what of `NF_NAT_RANGE_*` is not known.
-pub(super) fn choices(flags: u32) -> String {
+/// Flags of a translation, and nft's names for them.
+const CHOICES: [(u32, &str); 3] = [(0x4, "random"), (0x10, "fully-random"), (0x8, "persistent")];
+
+/// What of `NF_NAT_RANGE_*` nft has no word for.
+pub(super) fn unknown_choices(flags: u32) -> u32 {
     // What is translated at all stands in the registers.
     const FOLLOWS: u32 = 0x1 | 0x2;
-    const NAMES: [(u32, &str); 3] = [(0x4, "random"), (0x10, "fully-random"), (0x8, "persistent")];
-    let mut names: Vec<String> =
-        NAMES.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, name)| (*name).to_owned()).collect();
-    let rest = NAMES.iter().fold(flags & !FOLLOWS, |rest, (bit, _)| rest & !bit);
-    if rest != 0 {
-        names.push(format!("<unknown flags {rest:#x}>"));
-    }
+    CHOICES.iter().fold(flags & !FOLLOWS, |rest, (bit, _)| rest & !bit)
+}
+
+/// How a translation chooses among what it may, and what of `NF_NAT_RANGE_*` is not known.
+pub(super) fn choices(flags: u32) -> String {
+    let names = CHOICES.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, name)| (*name).to_owned());
+    let rest = unknown_choices(flags);
+    let names: Vec<String> = names.chain((rest != 0).then(|| format!("<unknown flags {rest:#x}>"))).collect();
     if names.is_empty() { String::new() } else { format!(" {}", names.join(",")) }
 }
 

@@ -5,8 +5,10 @@
 //! stands in angle brackets, `<unknown expression "quota">`, which nft refuses. Nothing panics, and no control character
 //! from the kernel gets through.
 
+pub mod changes;
 mod field;
 mod foreign;
+mod gaps;
 pub mod json;
 mod set;
 mod statement;

@@ -97,28 +97,28 @@ pub(super) fn value_type(spec: &SetSpec) -> Option<String> {
     })
 }
 
+const FLAG_NAMES: [(SetFlags, &str); 4] = [
+    (SetFlags::CONSTANT, "constant"),
+    (SetFlags::DYNAMIC, "dynamic"),
+    (SetFlags::INTERVAL, "interval"),
+    (SetFlags::TIMEOUT, "timeout"),
+];
+/// Flags that follow from the form.
+const IMPLIED_FLAGS: [SetFlags; 5] =
+    [SetFlags::ANONYMOUS, SetFlags::MAP, SetFlags::OBJECT, SetFlags::CONCAT, SetFlags::EXPR];
+
+/// The flags that nft has no word for.
+pub(super) fn unknown_flags(flags: SetFlags) -> SetFlags {
+    let known = FLAG_NAMES.into_iter().map(|(flag, _)| flag).chain(IMPLIED_FLAGS);
+    known.fold(flags, SetFlags::without)
+}
+
 /// The flags that nft writes; those that follow from the form are left out.
 pub(super) fn flags(flags: SetFlags) -> Vec<String> {
-    const NAMES: [(SetFlags, &str); 4] = [
-        (SetFlags::CONSTANT, "constant"),
-        (SetFlags::DYNAMIC, "dynamic"),
-        (SetFlags::INTERVAL, "interval"),
-        (SetFlags::TIMEOUT, "timeout"),
-    ];
-    const IMPLIED: [SetFlags; 5] =
-        [SetFlags::ANONYMOUS, SetFlags::MAP, SetFlags::OBJECT, SetFlags::CONCAT, SetFlags::EXPR];
-    let mut rest = IMPLIED.into_iter().fold(flags, SetFlags::without);
-    let mut names = Vec::new();
-    for (flag, name) in NAMES {
-        if rest.contains(flag) {
-            names.push(name.to_owned());
-            rest = rest.without(flag);
-        }
-    }
-    if rest != SetFlags::default() {
-        names.push(format!("<unknown flags {:#x}>", rest.0));
-    }
-    names
+    let names = FLAG_NAMES.iter().filter(|(flag, _)| flags.contains(*flag)).map(|(_, name)| (*name).to_owned());
+    let rest = unknown_flags(flags);
+    let rest = (rest != SetFlags::default()).then(|| format!("<unknown flags {:#x}>", rest.0));
+    names.chain(rest).collect()
 }
 
 /// Elements between braces: on one line while they fit it, else one a line, indented by `indent`.
