@@ -2,7 +2,7 @@
 //!
 //! YAML is parsed into a [`policy::Policy`], resolved against [`facts::Facts`] about this machine, and compiled to a
 //! [`ruleset::Ruleset`]. The live `Ruleset` is decoded from the kernel. Their difference is a
-//! [`transaction::Transaction`], which is committed once, or not at all.
+//! [`ruleset::Transaction`], which is committed once, or not at all.
 
 // Unit tests share their generators with the tests outside of the crate, which call it by its name.
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! million elements as libnftnl objects cost 1.6 s and 319 MB. All reading is our own, safe and total: libnftnl fails a
 //! whole rule on one expression that it does not know.
 //!
-//! Beside it, the connections that the kernel tracks ([`conntrack`]), the routes that it would take ([`route`]) and the
+//! Beside it, the connections that the kernel tracks ([`conntrack`]), the routes that it would take ([`routing`]) and the
 //! interfaces that there are ([`Link`], [`RoutedLink`]).
 
 pub mod conntrack;
