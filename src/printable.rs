@@ -7,6 +7,7 @@
 use anstyle::Style;
 use serde_json::Value;
 use std::borrow::Cow;
+use std::time::Duration;
 
 /// Whether a terminal would obey or hide the character, or turn text round by it, instead of showing it.
 #[must_use]
@@ -115,6 +116,12 @@ impl From<String> for Text {
     fn from(text: String) -> Self {
         Self::from(text.as_str())
     }
+}
+
+/// A time in words, a part of a second counting as one: `1m 30s`.
+#[must_use]
+pub fn time_in_words(time: Duration) -> String {
+    humantime::format_duration(Duration::from_secs(time.as_secs_f64().ceil() as u64)).to_string()
 }
 
 #[cfg(test)]

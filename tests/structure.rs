@@ -30,6 +30,8 @@ const PURE: &[&str] = &[
     "netlink/decode",
     "netlink/expr",
 ];
+/// The file of a pure room in which its I/O is.
+const GATHERING: &[&str] = &["doctor/gather.rs"];
 /// What a pure module has no use for. `std::time::Duration` is a value like any other.
 const IMPURE: [&str; 9] = [
     "std::fs",
@@ -127,10 +129,11 @@ fn impure(code: &str) -> Vec<String> {
 #[test]
 fn pure_modules_do_no_io_and_nothing_unsafe() {
     let pure = |path: &str| {
-        PURE.iter().any(|room| {
-            let rest = path.strip_prefix(room);
-            rest.is_some_and(|rest| rest.starts_with(['/', '.', '_']))
-        })
+        !GATHERING.contains(&path)
+            && PURE.iter().any(|room| {
+                let rest = path.strip_prefix(room);
+                rest.is_some_and(|rest| rest.starts_with(['/', '.', '_']))
+            })
     };
     let mut broken = Vec::new();
     for Source { path, text } in sources().into_iter().filter(|source| pure(&source.path)) {

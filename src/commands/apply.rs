@@ -6,7 +6,7 @@ use crate::access::lines;
 use crate::delta::delta;
 use crate::error::Error;
 use crate::netlink::{Reading, Socket};
-use crate::printable::printable;
+use crate::printable::{printable, time_in_words};
 use crate::privileges::{Confinement, need_net_admin};
 use crate::render;
 use crate::ruleset::Table;
@@ -99,7 +99,7 @@ fn load_for_a_while(
     text.push_str(&format!(
         "It is undone in {} unless you confirm it: open a NEW connection to this machine, and run `palisade confirm` \
          there. `palisade rollback` undoes it now.\n",
-        waiting::in_words(left)
+        time_in_words(left)
     ));
     let json = json!({
         "applied": true,

@@ -9,6 +9,7 @@ use crate::compile::compile;
 use crate::error::Error;
 use crate::lockdown::{lockdown, ssh_ports};
 use crate::netlink::{Reading, Socket};
+use crate::printable::time_in_words;
 use crate::privileges::{Confinement, Needs, need_net_admin};
 use crate::ruleset::{Table, TableId};
 use crate::state::{Booted, Change, Identity, Lock, Source, State, StateError, Stored};
@@ -40,7 +41,7 @@ pub(super) fn run(path: &Path, state: &State, missing: bool, limits: Limits) -> 
     match &waits {
         _ if missing && is_loaded => Ok(nothing_to_do("the rules are loaded")),
         Unconfirmed::Waits(_, left) if is_loaded => {
-            Ok(nothing_to_do(&format!("a change waits for confirmation for another {}", waiting::in_words(*left))))
+            Ok(nothing_to_do(&format!("a change waits for confirmation for another {}", time_in_words(*left))))
         }
         Unconfirmed::Waits(change, _) => boot.waiting(change, &ports),
         _ => boot.best(&waits, is_loaded, reader, &ports, lock.ok()),

@@ -9,15 +9,13 @@ use crate::facts::{
     EngineError, Listener, PublishedPort, legacy_tables, listeners, published_ports, running_engines,
 };
 use crate::netlink::route::Routing;
-use crate::netlink::{Link, Live, LiveSets, NetlinkError, Socket, members};
+use crate::netlink::{Link, Live, LiveSets, Socket, members};
 use crate::privileges::Confinement;
 use crate::resolve::Containers;
 use crate::ruleset::TableId;
 use crate::simulate::{Answer, Doubt, Sets};
 use crate::state::State;
 
-/// How often the rules are read and followed before giving up, when others keep changing them meanwhile.
-const ATTEMPTS: u32 = 10;
 /// How much of a set is read, in messages of the kernel's; each has some hundred elements.
 const MOST_MESSAGES: usize = 8;
 
@@ -27,15 +25,7 @@ pub(super) fn run(state: &State) -> Result<Report, Error> {
     let published = published();
     Confinement::begin(reader(state)).keep_net_admin("exposure")?;
     let (socket, routing) = (Socket::open()?, Routing::open()?);
-    for _ in 0..ATTEMPTS {
-        let live = socket.live()?;
-        let report = report(&socket, &routing, &live, &listeners, &published, &legacy)?;
-        // What the sets were asked belongs to the rules that were read.
-        if socket.generation()? == live.genid {
-            return Ok(report);
-        }
-    }
-    Err(NetlinkError::Busy(ATTEMPTS).into())
+    socket.ask_live(|live| report(&socket, &routing, live, &listeners, &published, &legacy))?
 }
 
 /// What the engines that run say they publish. One that can't be asked is no reason to say nothing: what it has in the

@@ -7,7 +7,7 @@ mod confirm;
 mod diff;
 mod disable;
 mod doctor;
-mod engines_said;
+pub(crate) mod engines_said;
 mod explain;
 mod exposure;
 mod generate;

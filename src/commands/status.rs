@@ -1,12 +1,12 @@
 //! `palisade status`
 
-use super::waiting::in_words;
 use super::{Desired, Report, reader};
 use crate::changes::changes;
 use crate::error::Error;
 use crate::loaded;
 use crate::lockdown;
 use crate::netlink::{Reading, Socket};
+use crate::printable::time_in_words;
 use crate::privileges::Confinement;
 use crate::resolve::Service;
 use crate::ruleset::{Expr, Rule, Table, TableId, Verdict};
@@ -71,7 +71,7 @@ pub(super) fn run(path: &Path, state: &State) -> Result<Report, Error> {
     }
     let pending = state.pending().ok().flatten().and_then(|change| change.left());
     if let Some(left) = pending {
-        let left = in_words(left);
+        let left = time_in_words(left);
         let _ = writeln!(text, "undone in {left} unless `palisade confirm` comes from a new connection");
     }
     text.push_str(&table_of(&services, &denied));

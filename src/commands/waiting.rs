@@ -7,6 +7,7 @@ use crate::facts::Caller;
 use crate::keeper::{Timer, Undoer, systemd_can};
 use crate::lockdown::{lockdown, ssh_ports};
 use crate::netlink::{Reading, Socket};
+use crate::printable::time_in_words;
 use crate::ruleset::{Table, TableId};
 use crate::state::{Change, State, Stored};
 use std::path::Path;
@@ -127,16 +128,11 @@ pub(super) fn cancel(state: &State, change: &Change, timer: Timer) {
 pub(super) fn none_waits(state: &State) -> Result<(), Error> {
     match pending(state).and_then(|change| change.left()) {
         None => Ok(()),
-        Some(left) => Err(Error::Waiting(in_words(left))),
+        Some(left) => Err(Error::Waiting(time_in_words(left))),
     }
 }
 
 /// The table of a lockdown.
 pub(super) fn locked_down() -> Table {
     compile(&lockdown(&ssh_ports()))
-}
-
-/// A time in words: `1m 30s`.
-pub(super) fn in_words(time: Duration) -> String {
-    humantime::format_duration(Duration::from_secs(time.as_secs_f64().ceil() as u64)).to_string()
 }
