@@ -4,8 +4,8 @@ mod journal;
 
 use clap::Parser;
 use journal::Stderr;
-use palisade::cli::{Cli, Color};
-use palisade::commands::{Report, error_json, run};
+use palisade::cli::{Cli, Color, error_json, run};
+use palisade::commands::Report;
 use palisade::error::Error;
 use palisade::printable;
 use palisade::progress;

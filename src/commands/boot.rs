@@ -18,7 +18,52 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-pub(super) fn run(path: &Path, state: &State, missing: bool, limits: Limits) -> Result<Report, Error> {
+/// Load what protects this machine, whatever state it is in: what `palisade.service` runs at boot.
+///
+/// Where no rules of palisade's are loaded, loads at once what was in force: the last good ruleset, or a lockdown that
+/// denies all that comes in but SSH. Then the policy takes its place, which another process reads that has a minute and
+/// half of the memory: where it is missing, not valid, takes more, is refused by the kernel, or was undone because nobody
+/// confirmed it, the last good ruleset stays. What the policy expects and is not so is a warning. Says on standard error
+/// what was loaded if not the policy; `status` says it too.
+///
+/// Exit status: 0 one of them is loaded, 1 none.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Only bring back what was in force since the machine was started and is gone, without reading the policy: what
+    /// `nftables.service` is made to run after it has flushed everything.
+    #[arg(long)]
+    pub missing: bool,
+    /// Read the policy, and say on standard output what it means: for `boot` itself.
+    #[arg(long, hide = true, conflicts_with = "missing")]
+    pub read: bool,
+    /// What the reading may take.
+    #[command(flatten)]
+    pub limits: ReadingLimits,
+}
+
+/// What reading the policy may take at boot.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct ReadingLimits {
+    /// How long it may take.
+    #[arg(long, hide = true, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "60s")]
+    reading_time: Duration,
+    /// How many MiB of memory it may take: half of what there is, and 2048 at most, unless it is said.
+    #[arg(long, hide = true, value_name = "MIB")]
+    reading_memory: Option<u64>,
+}
+
+impl From<&ReadingLimits> for Limits {
+    fn from(said: &ReadingLimits) -> Self {
+        Self::new(said.reading_time, said.reading_memory)
+    }
+}
+
+pub(crate) fn run(path: &Path, state: &State, args: &Args) -> Result<Report, Error> {
+    let limits = Limits::from(&args.limits);
+    if args.read { read(path, limits) } else { load(path, state, args.missing, limits) }
+}
+
+fn load(path: &Path, state: &State, missing: bool, limits: Limits) -> Result<Report, Error> {
     need_net_admin("boot")?;
     // Rules that meet another writer's are better than none.
     let patience = if missing { PATIENCE_WITHOUT_RULES } else { PATIENCE };
@@ -49,7 +94,7 @@ pub(super) fn run(path: &Path, state: &State, missing: bool, limits: Limits) -> 
 }
 
 /// The other process.
-pub(super) fn read(path: &Path, limits: Limits) -> Result<Report, Error> {
+fn read(path: &Path, limits: Limits) -> Result<Report, Error> {
     let failed = |source| Error::Io { what: "the policy is not read apart".to_owned(), source };
     confine(&limits).map_err(failed)?;
     // It writes nothing and starts nothing.

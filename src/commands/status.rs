@@ -36,7 +36,13 @@ struct ServiceStatus {
     line: Option<u32>,
 }
 
-pub(super) fn run(path: &Path, state: &State) -> Result<Report, Error> {
+/// Say what is loaded, since when, whether it is in sync, and what it has let in and denied.
+///
+/// Exit status: 0 active, 3 not active, 1 error.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+pub(crate) fn run(path: &Path, state: &State) -> Result<Report, Error> {
     let confined = Confinement::begin(reader(state));
     let desired = Desired::load(path);
     confined.keep_net_admin("status")?;
