@@ -263,9 +263,10 @@ impl Comparison<'_> {
     fn elements(&self, name: &str, live: &Set, desired: &Set, changes: &mut Vec<Change>) {
         let comparable = (live.spec.key, live.spec.value) == (desired.spec.key, desired.spec.value);
         let alone = |these: &Set, others: &Set| -> BTreeMap<_, _> {
-            let alone = match comparable {
-                true => these.elements.without(&others.elements),
-                false => these.elements.clone().into_list(),
+            let alone = if comparable {
+                these.elements.without(&others.elements)
+            } else {
+                these.elements.clone().into_list()
             };
             alone.into_iter().map(|element| (element.key.clone(), element)).collect()
         };

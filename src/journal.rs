@@ -8,20 +8,20 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// Standard error, or the journal behind it.
 #[derive(Clone, Copy, Debug)]
-pub struct Stderr {
+pub(crate) struct Stderr {
     is_journal: bool,
 }
 
 impl Stderr {
     /// Asks whether systemd has connected it to the journal, as it says in JOURNAL_STREAM.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let stream = std::env::var("JOURNAL_STREAM").ok();
         let own = fstat(io::stderr()).map(|found| format!("{}:{}", found.st_dev, found.st_ino)).ok();
         Self { is_journal: stream.is_some() && stream == own }
     }
 
     /// Where lines of that level go.
-    pub fn at(self, level: Level) -> Lines {
+    pub(crate) fn at(self, level: Level) -> Lines {
         Lines { priority: self.is_journal.then(|| priority(level)) }
     }
 }
@@ -40,7 +40,7 @@ impl<'a> MakeWriter<'a> for Stderr {
 
 /// Standard error for lines of one level.
 #[derive(Debug)]
-pub struct Lines {
+pub(crate) struct Lines {
     priority: Option<u8>,
 }
 

@@ -51,9 +51,10 @@ pub fn json(document: &Value) -> String {
     }
     let mut units = [0; 2];
     text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
-        match is_invisible(c) {
-            true => out.extend(c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}"))),
-            false => out.push(c),
+        if is_invisible(c) {
+            out.extend(c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")))
+        } else {
+            out.push(c)
         }
         out
     })
@@ -76,9 +77,10 @@ fn escaped(text: &str, is_refused: impl Fn(char) -> bool + Copy) -> Cow<'_, str>
         return Cow::Borrowed(text);
     }
     Cow::Owned(text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
-        match is_refused(c) {
-            true => out.extend(c.escape_unicode()),
-            false => out.push(c),
+        if is_refused(c) {
+            out.extend(c.escape_unicode())
+        } else {
+            out.push(c)
         }
         out
     }))

@@ -176,6 +176,7 @@ impl<'a> Evaluator<'a> {
     }
 
     /// Adds what a rule does to those who come to it, and gives who comes to the next.
+    #[expect(clippy::too_many_lines)]
     #[expect(clippy::too_many_arguments, reason = "the state of one walk, which has no other place")]
     fn rule_in(
         &mut self,

@@ -107,18 +107,14 @@ impl Court<'_> {
         let one_of =
             |named: &BTreeSet<Interface>| named.iter().find_map(|named| class.one_of(named)).map(str::to_owned);
         let expectation = self.expectation;
-        let on = match expectation.on.is_empty() {
-            true => Some(class.example.clone()),
-            false => one_of(&expectation.on),
-        };
+        let on = if expectation.on.is_empty() { Some(class.example.clone()) } else { one_of(&expectation.on) };
         let outside = !class.containers || !expectation.on.is_empty() || expectation.any;
-        let both: BTreeSet<Interface> = match expectation.on.is_empty() {
-            true => expectation.interfaces.clone(),
-            false => {
-                let pairs =
-                    expectation.interfaces.iter().flat_map(|from| expectation.on.iter().map(move |on| (from, on)));
-                pairs.filter_map(|(from, on)| narrower(from, on)).cloned().collect()
-            }
+        let both: BTreeSet<Interface> = if expectation.on.is_empty() {
+            expectation.interfaces.clone()
+        } else {
+            let pairs =
+                expectation.interfaces.iter().flat_map(|from| expectation.on.iter().map(move |on| (from, on)));
+            pairs.filter_map(|(from, on)| narrower(from, on)).cloned().collect()
         };
         [on.filter(|_| outside), one_of(&both)]
     }
@@ -131,9 +127,10 @@ impl Court<'_> {
             || (expectation.any || !expectation.addresses.is_empty()) && !classes().any(|[by, _]| by.is_some());
         lacking.then(|| {
             let on: Vec<String> = expectation.on.iter().chain(&expectation.interfaces).map(example).collect();
-            let message = match on.iter().any(|name| name == "lo") {
-                true => "nothing can be expected of the interface `lo`: this machine always reaches itself",
-                false => "nobody is meant by this expectation: what `from` names is on no interface of `on`",
+            let message = if on.iter().any(|name| name == "lo") {
+                "nothing can be expected of the interface `lo`: this machine always reaches itself"
+            } else {
+                "nobody is meant by this expectation: what `from` names is on no interface of `on`"
             };
             Diagnostic::at(expectation.span, message).help("correct `on`, or leave it out")
         })
@@ -233,9 +230,10 @@ impl Court<'_> {
         let path = path(&trace);
         let problem = Diagnostic::at(self.expectation.span, message).label(label).path(path);
         let named = self.space.places.get(place).is_some_and(|place| !place.incoming.names.is_empty());
-        Some(match named && self.expectation.on.is_empty() && self.expectation.interfaces.is_empty() {
-            true => problem.help("to speak of what comes in by one interface only, name it: `on: eth0`"),
-            false => problem,
+        Some(if named && self.expectation.on.is_empty() && self.expectation.interfaces.is_empty() {
+            problem.help("to speak of what comes in by one interface only, name it: `on: eth0`")
+        } else {
+            problem
         })
     }
 
@@ -269,9 +267,8 @@ const fn loopback(version: Version) -> Interval {
 
 /// The interfaces that both name.
 fn narrower<'a>(a: &'a Interface, b: &'a Interface) -> Option<&'a Interface> {
-    let within = |one: &Interface, other: &Interface| match other.wildcard {
-        true => one.name.starts_with(&other.name),
-        false => one == other,
+    let within = |one: &Interface, other: &Interface| {
+        if other.wildcard { one.name.starts_with(&other.name) } else { one == other }
     };
     if within(a, b) { Some(a) } else { within(b, a).then_some(b) }
 }

@@ -73,6 +73,7 @@ impl<'a, 't> Reader<'a, 't> {
     }
 
     /// Reads an expression; whether it asks for the source alone, and so is no part of the rest.
+    #[expect(clippy::too_many_lines)]
     fn expr(&mut self, expr: &'a Expr) -> bool {
         match expr {
             Expr::Meta { key, dreg } => {

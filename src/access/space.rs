@@ -183,10 +183,8 @@ pub(super) fn example(named: &Interface) -> String {
 impl InterfaceClass {
     /// One of those that a policy names in this class.
     pub(super) fn one_of(&self, named: &Interface) -> Option<&str> {
-        let is = |member: &&String| match named.wildcard {
-            true => member.starts_with(&named.name),
-            false => **member == named.name,
-        };
+        let is =
+            |member: &&String| if named.wildcard { member.starts_with(&named.name) } else { **member == named.name };
         self.members.iter().find(is).map(String::as_str)
     }
 }

@@ -149,9 +149,10 @@ fn plan(socket: &Socket, state: &State, desired: &Desired, deep: bool) -> Result
     let live = socket.snapshot_reading(&desired.id, Reading::new(&(&desired.table, state), deep))?.table;
     let transaction = delta(&desired.id, live.as_ref(), Some(&desired.table));
     let (changes, access) = desired.differs_from(live.as_ref());
-    let mut text = match transaction.ops.is_empty() {
-        true => "# nothing to do: the kernel already holds this policy\n".to_owned(),
-        false => render::transaction(&transaction),
+    let mut text = if transaction.ops.is_empty() {
+        "# nothing to do: the kernel already holds this policy\n".to_owned()
+    } else {
+        render::transaction(&transaction)
     };
     text.extend(lines(&access).into_iter().map(|line| format!("# {}\n", printable(&line))));
     let commands = render::commands(&transaction);

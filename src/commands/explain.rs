@@ -44,7 +44,7 @@ pub struct Args {
 
 /// What a connection asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Target {
+pub(crate) enum Target {
     /// A port.
     Port {
         /// The IP protocol number.

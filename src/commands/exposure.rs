@@ -104,10 +104,10 @@ fn interface(link: Link, live: &Live, sets: &dyn Sets) -> Option<Interface> {
             sets.find(&id, CONTAINERS, set, &key) != Answer::Absent
         }
         // As a policy has it that does not say.
-        None => Containers::default().interfaces.iter().any(|of| match of.wildcard {
-            true => name.starts_with(&of.name),
-            false => name == of.name,
-        }),
+        None => Containers::default()
+            .interfaces
+            .iter()
+            .any(|of| if of.wildcard { name.starts_with(&of.name) } else { name == of.name }),
     };
     Some(Interface { name, containers, addresses })
 }

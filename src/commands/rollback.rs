@@ -125,9 +125,10 @@ fn live(state: &State) -> Result<Identity, Error> {
 fn list(state: &State) -> Result<Report, Error> {
     let confined = Confinement::begin(reader(state));
     let may_ask = may_change_firewall();
-    match may_ask {
-        true => confined.keep_net_admin("rollback")?,
-        false => confined.keep_nothing(),
+    if may_ask {
+        confined.keep_net_admin("rollback")?
+    } else {
+        confined.keep_nothing()
     }
     // What is kept is told whatever the kernel says: without it, or without the right to ask it, none is marked live.
     let live = may_ask.then(|| live(state)).transpose().unwrap_or_else(|error| {

@@ -20,7 +20,7 @@ pub struct Args {
 
 /// How `show` prints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub(crate) enum Format {
     /// What `nft -f` loads.
     Nft,
     /// One JSON document.

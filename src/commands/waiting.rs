@@ -23,7 +23,7 @@ pub(super) struct Terms {
 }
 
 impl Terms {
-    pub fn new(time: Duration, state: &State) -> Self {
+    pub(super) fn new(time: Duration, state: &State) -> Self {
         let id = Change::next_id();
         let undoer = Undoer::stand_by(state, &id, time, systemd_can(state));
         Self { time, caller: Caller::of_this_process(), id, undoer }

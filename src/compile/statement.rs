@@ -441,9 +441,12 @@ pub(super) fn interface_elements<'a>(interfaces: impl IntoIterator<Item = &'a In
     let mut elements: Vec<Element> = interfaces
         .into_iter()
         .filter(|one| !covered(one))
-        .map(|one| match one.wildcard {
-            true => Element::range(&padded(&one.name, 0), &padded(&one.name, 0xff)),
-            false => Element::single(&padded(&one.name, 0)),
+        .map(|one| {
+            if one.wildcard {
+                Element::range(&padded(&one.name, 0), &padded(&one.name, 0xff))
+            } else {
+                Element::single(&padded(&one.name, 0))
+            }
         })
         .collect();
     elements.sort_unstable();

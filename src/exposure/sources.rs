@@ -55,10 +55,7 @@ pub(super) fn understand(id: &TableId, table: &Table, six: bool) -> Understood {
 /// The chains that base chains lead to: those that a packet comes to, or those that its answer does. What only chooses
 /// another source has no say in whether it passes.
 fn reachable(table: &Table, answers: bool) -> BTreeSet<&str> {
-    let begins = |hook: Hook| match answers {
-        true => matches!(hook, Hook::Output | Hook::Postrouting),
-        false => true,
-    };
+    let begins = |hook: Hook| if answers { matches!(hook, Hook::Output | Hook::Postrouting) } else { true };
     let bases = table.chains.iter().filter(|(_, chain)| {
         chain.base.as_ref().is_some_and(|base| {
             begins(base.hook) && !(base.kind == "nat" && matches!(base.hook, Hook::Postrouting | Hook::Input))
@@ -276,10 +273,7 @@ impl Reader<'_> {
             None => Reads::Understood,
             Some((0, Field::Version)) => {
                 let ours: &[&[u8]] = if self.six { &[&[10], &[0x86, 0xdd]] } else { &[&[2], &[0x08, 0x00]] };
-                match op == Cmp::Eq && !ours.contains(&data) {
-                    true => Reads::ForAnother,
-                    false => Reads::Understood,
-                }
+                if op == Cmp::Eq && !ours.contains(&data) { Reads::ForAnother } else { Reads::Understood }
             }
             Some((0, Field::SourcePort)) => {
                 self.name_ports(data, data);

@@ -57,9 +57,10 @@ pub(super) fn network(address: IpAddr, prefix: u8) -> Option<IpNet> {
 
 /// What no packet from elsewhere has for a source.
 fn nowhere(six: bool) -> Vec<Interval> {
-    match six {
-        false => vec![(0, 0x00ff_ffff), (0x7f00_0000, 0x7fff_ffff), (0xe000_0000, 0xffff_ffff)],
-        true => vec![(0, 1), (0xff << 120, u128::MAX)],
+    if six {
+        vec![(0, 1), (0xff << 120, u128::MAX)]
+    } else {
+        vec![(0, 0x00ff_ffff), (0x7f00_0000, 0x7fff_ffff), (0xe000_0000, 0xffff_ffff)]
     }
 }
 
@@ -84,9 +85,10 @@ pub(super) fn parts(
 ) -> Vec<Part> {
     let own: BTreeSet<IpAddr> =
         all.iter().flat_map(|other| other.addresses.iter().map(|(address, _)| *address)).collect();
-    let whole: Vec<Interval> = match interface.containers || near {
-        true => networks(interface, six).map(interval).collect(),
-        false => vec![(0, last(six))],
+    let whole: Vec<Interval> = if interface.containers || near {
+        networks(interface, six).map(interval).collect()
+    } else {
+        vec![(0, last(six))]
     };
     let mut others: Vec<Interval> = nowhere(six);
     if !interface.containers {

@@ -185,10 +185,7 @@ impl Traveller<'_, '_> {
         self.course.pass(Hook::Output, &packet.clone().leaving_by(leaving(&way)));
         // What is translated is routed once more.
         let translated = self.course.effects.borrow().destination.is_some();
-        let way = match translated && self.course.goes_on() {
-            true => self.turn(&packet),
-            false => Some(way),
-        };
+        let way = if translated && self.course.goes_on() { self.turn(&packet) } else { Some(way) };
         let Some(way) = way else { return };
         self.course.pass(Hook::Postrouting, &packet.clone().leaving_by(leaving(&way)));
         if way == Way::Local && self.course.goes_on() {

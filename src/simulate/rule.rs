@@ -155,10 +155,7 @@ impl<'a> Machine<'a, '_> {
     /// Ends the packet, and tells its sender where that is done: nothing but TCP knows a reset, and no ICMP error is sent
     /// about one.
     pub(super) fn refuse(&self, reset: bool) -> Done<'a> {
-        let told = match reset {
-            true => self.view.protocol() == protocol::TCP,
-            false => !self.view.is_icmp_error(),
-        };
+        let told = if reset { self.view.protocol() == protocol::TCP } else { !self.view.is_icmp_error() };
         if !told {
             return Done::End(End::Verdict(Cow::Owned(Verdict::Drop)), None);
         }
@@ -201,9 +198,10 @@ impl<'a> Machine<'a, '_> {
         registers: &mut Registers,
     ) -> Done<'a> {
         let verdict_wanted = dreg == Some(Register::Verdict);
-        let unknown = |why: Doubt, registers: &mut Registers| match verdict_wanted {
-            true => Done::End(End::Anything(why), None),
-            false => {
+        let unknown = |why: Doubt, registers: &mut Registers| {
+            if verdict_wanted {
+                Done::End(End::Anything(why), None)
+            } else {
                 dreg.into_iter().for_each(|dreg| registers.forget_from(dreg, why.clone()));
                 Done::If(Truth::Doubtful(why))
             }

@@ -36,21 +36,22 @@ pub(super) fn check(facts: &Facts<'_>) -> Vec<Finding> {
         });
         let of_iptables = matches!(id.family, Family::Ip | Family::Ip6) && id.name == "filter";
         let tool = if id.family == Family::Ip6 { "ip6tables" } else { "iptables" };
-        let (title, help) = match of_iptables {
-            true => (
+        let (title, help) = if of_iptables {
+            (
                 format!("{tool} ({})", table_title(id)),
                 format!(
                     "put what these rules do into the policy, then take them out: `{tool} -S` lists them, `{tool} -D` \
-                     deletes one, `{tool} -P INPUT ACCEPT` lifts a policy"
+                 deletes one, `{tool} -P INPUT ACCEPT` lifts a policy"
                 ),
-            ),
-            false => (
+            )
+        } else {
+            (
                 table_title(id),
                 format!(
                     "put what it does into the policy, then {} and take it out of what loads it at boot",
                     table_command("delete", id)
                 ),
-            ),
+            )
         };
         let dropped = "what the policy allows is dropped there all the same, since a drop of any table is final";
         FINDING.found(format!("{title} drops {}: {dropped}", some(ways)), help)
