@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 
 /// How long a transaction is computed anew because somebody else changed the ruleset in between.
 ///
-/// What has to be outrun is the time from snapshot to commit: a millisecond for most policies, some 60 for 3,000 services.
-/// A program that commits 30,000 times a second is outrun mostly within 20 attempts, seen within 104; one that commits 40
-/// times a second for ever is not, where the policy is that large. An engine that starts its containers ends in time.
+/// The first attempt must be the only change of the ruleset from snapshot to commit. After that a [`Watch`] tells changes of
+/// other tables from those of this one, and only the time from its answer to the commit must be undisturbed: a program that
+/// commits 16,000 times a second is outrun within 25 attempts (`tests/kernel_contention.rs`). A program that keeps changing
+/// this very table is not.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// `NFT_TABLE_F_OWNER`: only the socket that made the table may change it.

@@ -1,33 +1,95 @@
-//! The JSON Schema says what the decoder says.
+//! What is made from the table of keys says what the reader says.
+#![allow(missing_docs)]
 
-use palisade::policy::{
-    CONTAINERS_KEYS, DEFAULTS_KEYS, EXPECT_KEYS, LOG_KEYS, PEER_KEYS, POLICY_KEYS, SCHEMA, SERVICE_KEYS,
-};
+use palisade::facts::Facts;
+use palisade::policy::keys::{CONTAINERS, DEFAULTS, EXPECTATION, Holds, LOG, PEER, POLICY, SERVICE, Section};
+use palisade::policy::{Parsed, parse, reference};
+use palisade::resolve::resolve;
 use serde_json::Value;
-use std::collections::BTreeSet;
 
 fn schema() -> Value {
-    serde_json::from_str(SCHEMA).expect("the schema is JSON")
+    serde_json::from_str(&palisade::policy::schema()).expect("the schema is JSON")
 }
 
-fn keys<'a>(schema: &'a Value, pointers: &[&str]) -> BTreeSet<&'a str> {
-    let objects = pointers.iter().map(|pointer| schema.pointer(pointer).and_then(Value::as_object));
-    objects.flat_map(|object| object.expect("an object of properties").keys().map(String::as_str)).collect()
+/// A policy in which a section stands with that inside.
+fn around(section: &Section, inside: &str) -> String {
+    match section.what {
+        "a policy" => inside.to_owned(),
+        "a service" => format!("version: 1\nservices: {{ one: {{ {inside} }} }}\n"),
+        "an expectation" => format!("version: 1\nexpect: {{ {inside} }}\n"),
+        "a peer in braces" => format!("version: 1\nblock: [{{ {inside} }}]\n"),
+        named => format!("version: 1\n{}: {{ {inside} }}\n", named.trim_matches('`')),
+    }
+}
+
+const SECTIONS: [&Section; 7] = [&POLICY, &DEFAULTS, &SERVICE, &CONTAINERS, &LOG, &EXPECTATION, &PEER];
+
+#[test]
+fn the_example_of_each_key_is_read_and_fits_the_schema() {
+    let validator = jsonschema::validator_for(&schema()).expect("a valid schema");
+    let wrong: Vec<String> = SECTIONS
+        .iter()
+        .flat_map(|section| section.keys.iter().map(move |key| (section, key)))
+        .filter_map(|(section, key)| {
+            let others: Vec<String> = match section.what {
+                "a policy" => vec!["version: 1\n".to_owned()],
+                _ => section
+                    .keys
+                    .iter()
+                    .filter(|key| key.required)
+                    .map(|key| format!("{}: {}", key.name, key.example))
+                    .collect(),
+            };
+            let own = format!("{}: {}", key.name, key.example);
+            let needed = others.iter().filter(|other| !other.starts_with(&format!("{}:", key.name)));
+            let one_of = (section.what == "an expectation" && !["allow", "deny"].contains(&key.name))
+                .then(|| "deny: 22/tcp".to_owned());
+            let separator = if section.what == "a policy" { "" } else { ", " };
+            let inside = needed.cloned().chain(one_of).chain([own]).collect::<Vec<_>>().join(separator);
+            let policy = around(section, &inside);
+            let Parsed { problems, .. } = parse(&policy, "policy.yaml");
+            let value: Value = serde_saphyr::from_str(&policy).expect("YAML");
+            (!problems.is_empty() || !validator.is_valid(&value)).then_some(policy)
+        })
+        .collect();
+    assert_eq!(wrong, Vec::<String>::new());
 }
 
 #[test]
-fn the_schema_knows_the_keys_that_the_decoder_knows() {
-    let schema = schema();
-    let same = |pointers: &[&str], known: &[&str]| {
-        assert_eq!(keys(&schema, pointers), known.iter().copied().collect(), "{pointers:?}");
+fn the_reader_takes_each_word_of_the_table_and_no_other() {
+    let resolved = |section: &Section, key: &str, word: &str| {
+        let policy = around(section, &format!("{key}: {word}"));
+        let read = parse(&policy, "policy.yaml").policy.expect("YAML");
+        resolve(&read, &Facts::default()).is_ok()
     };
-    same(&["/properties"], POLICY_KEYS);
-    same(&["/properties/defaults/properties"], DEFAULTS_KEYS);
-    same(&["/$defs/service/properties"], SERVICE_KEYS);
-    same(&["/properties/log/properties"], LOG_KEYS);
-    same(&["/$defs/peer/anyOf/1/properties", "/$defs/peer/anyOf/2/properties"], PEER_KEYS);
-    same(&["/properties/containers/properties"], CONTAINERS_KEYS);
-    same(&["/$defs/expectation/properties"], EXPECT_KEYS);
+    let mut words = 0;
+    for section in SECTIONS {
+        for key in section.keys {
+            let Holds::Word(known) = key.holds else { continue };
+            for word in ["allow", "deny", "reject", "off", "strict", "loose", "drop"] {
+                assert_eq!(
+                    resolved(section, key.name, word),
+                    known.contains(&word),
+                    "{} {}: {word}",
+                    section.what,
+                    key.name
+                );
+                words += 1;
+            }
+            assert!(key.default.is_some_and(|default| known.contains(&default)), "{}", key.name);
+        }
+    }
+    assert_eq!(words, 7 * 7);
+}
+
+/// `UPDATE_GOLDEN=1` writes the page anew.
+#[test]
+fn the_reference_page_is_the_one_that_the_table_gives() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/policy.md");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(path, reference()).expect("docs/ can be written");
+    }
+    assert_eq!(std::fs::read_to_string(path).expect("the page"), reference());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::Report;
 use crate::error::Error;
-use crate::policy::SCHEMA;
+use crate::policy;
 use serde_json::Value;
 
 /// Print the JSON Schema of the policy, for editors.
@@ -12,6 +12,7 @@ use serde_json::Value;
 pub struct Args {}
 
 pub(crate) fn run() -> Result<Report, Error> {
-    let json = serde_json::from_str(SCHEMA).unwrap_or(Value::Null);
-    Ok(Report::ok(SCHEMA, json))
+    let schema = policy::schema();
+    let json = serde_json::from_str(&schema).unwrap_or(Value::Null);
+    Ok(Report::ok(schema, json))
 }

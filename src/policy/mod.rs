@@ -4,20 +4,21 @@
 //! [`Diagnostic`]s.
 
 mod diagnostic;
+pub mod keys;
 mod lines;
 mod model;
 mod place;
 mod read;
+mod reference;
+mod schema;
 mod syntax;
 mod yaml;
 
 pub use diagnostic::{Diagnostic, Problem, Problems, Source, Sources, Span, list, nearest, quote, render};
 pub(crate) use lines::{is_break, lines, number_at};
 pub use model::{Containers, Defaults, Expectation, Given, Group, List, Peer, Policy, Service, Spanned, Text};
-pub use read::{CONTAINERS_KEYS, DEFAULTS_KEYS, EXPECT_KEYS, LOG_KEYS, PEER_KEYS, POLICY_KEYS, SERVICE_KEYS};
-
-/// The JSON Schema (draft 2020-12) of the whole language, for editors.
-pub const SCHEMA: &str = include_str!("schema.json");
+pub use reference::reference;
+pub use schema::schema;
 
 /// What could be read of a policy, and every problem of its syntax and shape.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,25 +1,10 @@
 //! From the tree of nodes to a [`Policy`], with every problem of its shape.
 
 use super::diagnostic::{Diagnostic, list, nearest, quote};
+use super::keys::{self, Section};
 use super::model::{Containers, Defaults, Expectation, Given, Group, List, Peer, Policy, Service, Spanned, Text};
 use super::yaml::{Node, Value, key, repeated};
 use std::collections::BTreeMap;
-
-/// The keys of a policy.
-pub const POLICY_KEYS: &[&str] =
-    &["version", "defaults", "groups", "services", "block", "containers", "log", "expect"];
-/// The keys of `defaults`.
-pub const DEFAULTS_KEYS: &[&str] = &["incoming", "outgoing", "forward", "ping", "reverse_path"];
-/// The keys of a service.
-pub const SERVICE_KEYS: &[&str] = &["ports", "from", "except", "to", "on", "limit", "log", "comment"];
-/// The keys of `log`.
-pub const LOG_KEYS: &[&str] = &["denied"];
-/// The keys of a peer that is a mapping.
-pub const PEER_KEYS: &[&str] = &["interface", "file"];
-/// The keys of `containers`.
-pub const CONTAINERS_KEYS: &[&str] = &["interfaces", "outgoing", "host"];
-/// The keys of an expectation.
-pub const EXPECT_KEYS: &[&str] = &["allow", "deny", "from", "on"];
 
 /// What one item of a list is decoded with.
 type ReadItem<T> = fn(&mut Reader, &Node, &str) -> Option<T>;
@@ -40,7 +25,7 @@ type Fields<'a> = BTreeMap<&'static str, &'a Node>;
 
 impl Reader {
     fn policy(&mut self, root: &Node, policy: &mut Policy) {
-        let Some(mut fields) = self.fields(root, "a policy", POLICY_KEYS) else { return };
+        let Some(mut fields) = self.fields(root, &keys::POLICY) else { return };
         match fields.remove("version") {
             Some(node) => self.version(node),
             None => self.problems.push(
@@ -98,7 +83,7 @@ impl Reader {
         if node.value == Value::Empty {
             return;
         }
-        let Some(fields) = self.fields(node, "`defaults`", DEFAULTS_KEYS) else { return };
+        let Some(fields) = self.fields(node, &keys::DEFAULTS) else { return };
         let mut word = |name: &str| self.text(fields.get(name).copied(), &format!("`{name}`"));
         defaults.incoming = word("incoming");
         defaults.outgoing = word("outgoing");
@@ -111,7 +96,7 @@ impl Reader {
         if node.value == Value::Empty {
             return;
         }
-        let Some(fields) = self.fields(node, "`containers`", CONTAINERS_KEYS) else { return };
+        let Some(fields) = self.fields(node, &keys::CONTAINERS) else { return };
         containers.interfaces = self.list(fields.get("interfaces").copied(), "`interfaces`", Self::peer);
         containers.outgoing = self.text(fields.get("outgoing").copied(), "`outgoing`");
         containers.host = self.text(fields.get("host").copied(), "`host`");
@@ -125,7 +110,7 @@ impl Reader {
             );
             return;
         };
-        let Some(fields) = self.fields(node, "`log`", LOG_KEYS) else { return };
+        let Some(fields) = self.fields(node, &keys::LOG) else { return };
         policy.log_denied = self.text(fields.get("denied").copied(), "`denied`");
     }
 
@@ -144,7 +129,7 @@ impl Reader {
         };
         let fields = match &node.value {
             Value::Empty => Some(Fields::new()),
-            _ => self.fields(node, &what, SERVICE_KEYS),
+            _ => self.fields_of(node, &what, &keys::SERVICE),
         };
         let Some(fields) = fields else {
             (service.ports, service.from) = (Given::Unreadable, Given::Unreadable);
@@ -163,7 +148,7 @@ impl Reader {
     }
 
     fn expectation(&mut self, node: &Node, _: &str) -> Option<Expectation> {
-        let fields = self.fields(node, "an expectation", EXPECT_KEYS)?;
+        let fields = self.fields(node, &keys::EXPECTATION)?;
         let field = |name: &str| fields.get(name).copied();
         Some(Expectation {
             span: node.span,
@@ -207,17 +192,23 @@ impl Reader {
 
     /// The values of a mapping with known keys. A mistyped key is reported and then taken for the one that is meant, so
     /// that nothing is called missing because of it.
-    fn fields<'a>(&mut self, node: &'a Node, what: &str, known: &'static [&'static str]) -> Option<Fields<'a>> {
+    fn fields<'a>(&mut self, node: &'a Node, section: &'static Section) -> Option<Fields<'a>> {
+        self.fields_of(node, section.what, section)
+    }
+
+    /// The same of a mapping that errors call by that name.
+    fn fields_of<'a>(&mut self, node: &'a Node, what: &str, section: &'static Section) -> Option<Fields<'a>> {
+        let known = section.names();
         let Value::Mapping(entries) = &node.value else {
             let problem =
                 Diagnostic::at(node.span, format!("{what} has to be a mapping, and this is {}", node.value.kind()));
             self.problems.push(match &node.value {
                 Value::Text(text)
-                    if known.iter().any(|key| text.strip_prefix(key).is_some_and(|t| t.starts_with(':'))) =>
+                    if known.clone().any(|key| text.strip_prefix(key).is_some_and(|t| t.starts_with(':'))) =>
                 {
                     problem.help("a blank is missing after the colon: `key: value`")
                 }
-                _ => problem.help(format!("its keys are {}, each as `key: value`", list(known.iter().copied()))),
+                _ => problem.help(format!("its keys are {}, each as `key: value`", list(known.clone()))),
             });
             return None;
         };
@@ -237,15 +228,15 @@ impl Reader {
                 continue;
             }
             first.insert(name, key_node);
-            if let Some(known) = known.iter().find(|&&known| known == name) {
+            if let Some(known) = known.clone().find(|&known| known == name) {
                 fields.insert(known, value);
                 continue;
             }
             let problem = Diagnostic::at(key_node.span, format!("{what} has no key {}", quote(name)));
-            let meant = nearest(name, known.iter().copied());
+            let meant = nearest(name, known.clone());
             self.problems.push(match meant {
                 Some(meant) => problem.help(format!("did you mean `{meant}`?")),
-                None => problem.help(format!("its keys are {}", list(known.iter().copied()))),
+                None => problem.help(format!("its keys are {}", list(known.clone()))),
             });
             guessed.extend(meant.map(|meant| (meant, value)));
         }
@@ -348,7 +339,7 @@ impl Reader {
             );
             return None;
         }
-        let fields = self.fields(node, "a peer in braces", PEER_KEYS)?;
+        let fields = self.fields(node, &keys::PEER)?;
         match (fields.get("interface"), fields.get("file"), fields.len()) {
             (Some(name), None, 1) => self.text(Some(name), "`interface`").here().cloned().map(Peer::Interface),
             (None, Some(path), 1) => self.text(Some(path), "`file`").here().cloned().map(Peer::File),

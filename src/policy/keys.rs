@@ -1,0 +1,405 @@
+//! The table of keys of the language: one row a key.
+//!
+//! The reader takes from it which keys there are, `palisade schema` what each may hold, and docs/policy.md what each says.
+//! To add a key, add its row here; the reader (`read.rs`) and the model (`model.rs`) then have to learn what it holds.
+
+/// Keys that stand together in one mapping.
+#[derive(Debug)]
+pub struct Section {
+    /// Where they stand, in the words of an error: `` `defaults` ``, `a policy`.
+    pub what: &'static str,
+    /// One or two sentences.
+    pub about: &'static str,
+    /// The keys, in the order that the documentation has them in.
+    pub keys: &'static [Key],
+    /// Whether the section may be there with nothing in it.
+    pub may_be_empty: bool,
+}
+
+/// One key of a section.
+#[derive(Debug)]
+pub struct Key {
+    /// As it is written.
+    pub name: &'static str,
+    /// What it may hold.
+    pub holds: Holds,
+    /// Whether it has to be there.
+    pub required: bool,
+    /// What holds without it, as it would be written.
+    pub default: Option<&'static str>,
+    /// What it says, in sentences.
+    pub about: &'static str,
+    /// One value of it.
+    pub example: &'static str,
+}
+
+/// What a key may hold.
+#[derive(Clone, Copy, Debug)]
+pub enum Holds {
+    /// The version of the language.
+    Version,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// `true` or `false`.
+    Flag,
+    /// A rate, such as `6/minute`.
+    Rate,
+    /// A rate, or `off`.
+    RateOrOff,
+    /// One line of text.
+    Comment,
+    /// A port, or a list of them.
+    Ports,
+    /// A peer, or a list of them that is not empty.
+    Sources,
+    /// A peer, or a list of them.
+    Peers,
+    /// The same, or nothing.
+    PeersOrNothing,
+    /// An address, a network or a range, or a list of them.
+    Addresses,
+    /// The name of an interface.
+    Interface,
+    /// An interface, or a list of them.
+    Interfaces,
+    /// The path of a file.
+    Path,
+    /// Keys of its own.
+    Section(&'static Section),
+    /// Names of one's own choice, each with peers.
+    Groups,
+    /// Names of one's own choice, each with these keys.
+    Named(&'static Section),
+    /// One mapping with these keys, or a list of them.
+    ListOf(&'static Section),
+}
+
+impl Section {
+    /// The names of the keys.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> + Clone + use<> {
+        self.keys.iter().map(|key| key.name)
+    }
+
+    /// The key of that name.
+    #[must_use]
+    pub fn key(&self, name: &str) -> Option<&'static Key> {
+        self.keys.iter().find(|key| key.name == name)
+    }
+}
+
+impl Key {
+    /// What it says, and what holds without it where that is a word.
+    #[must_use]
+    pub fn sentences(&self) -> String {
+        match (self.holds, self.default) {
+            (Holds::Word(_) | Holds::RateOrOff, Some(default)) => {
+                format!("{} The default is `{default}`.", self.about)
+            }
+            _ => self.about.to_owned(),
+        }
+    }
+}
+
+/// A key that may be left out; what else it has stands in the row.
+const OPTIONAL: Key = Key { name: "", holds: Holds::Flag, required: false, default: None, about: "", example: "" };
+/// A key that has to be there.
+const REQUIRED: Key = Key { required: true, ..OPTIONAL };
+
+/// The keys at the top of a policy.
+pub static POLICY: Section = Section {
+    what: "a policy",
+    about: "Who may reach which port of this machine, whether a process or a container answers. The order of lines changes \
+            nothing: `block` beats every service, a service allows what any of its lines says, and everything else gets the \
+            default.",
+    may_be_empty: false,
+    keys: &[
+        Key {
+            name: "version",
+            holds: Holds::Version,
+            about: "The version of this language. Always 1.",
+            example: "1",
+            ..REQUIRED
+        },
+        Key {
+            name: "defaults",
+            holds: Holds::Section(&DEFAULTS),
+            example: "{ incoming: deny, ping: allow }",
+            ..OPTIONAL
+        },
+        Key {
+            name: "groups",
+            holds: Holds::Groups,
+            about: "Names for places where a peer may be. A group may be made of other groups. `any`, `containers` and \
+                    `private` are built in.",
+            example: "{ office: [203.0.113.0/24, \"2001:db8:1::/48\"] }",
+            ..OPTIONAL
+        },
+        Key {
+            name: "services",
+            holds: Holds::Named(&SERVICE),
+            about: "What may be reached, and by whom. Each service has a name of your choice.",
+            example: "{ ssh: { ports: 22/tcp, from: any } }",
+            ..OPTIONAL
+        },
+        Key {
+            name: "block",
+            holds: Holds::PeersOrNothing,
+            about: "Who is dropped before connection tracking, whatever the services say.",
+            example: "[198.51.100.7, { file: abusers.txt }]",
+            ..OPTIONAL
+        },
+        Key {
+            name: "containers",
+            holds: Holds::Section(&CONTAINERS),
+            example: "{ outgoing: allow, host: deny }",
+            ..OPTIONAL
+        },
+        Key { name: "log", holds: Holds::Section(&LOG), example: "{ denied: 10/minute }", ..OPTIONAL },
+        Key {
+            name: "expect",
+            holds: Holds::ListOf(&EXPECTATION),
+            about: "What has to be true of the policy, proved by `palisade check` and before every `palisade apply`; an \
+                    expectation that is not met refuses the policy.",
+            example: "[{ deny: 9000/tcp, from: any }]",
+            ..OPTIONAL
+        },
+    ],
+};
+
+/// The keys of `defaults`.
+pub static DEFAULTS: Section = Section {
+    what: "`defaults`",
+    about: "What happens to new connections that no other line speaks of. Replies to allowed connections are always allowed.",
+    may_be_empty: true,
+    keys: &[
+        Key {
+            name: "incoming",
+            holds: Holds::Word(&["deny", "reject", "allow"]),
+            default: Some("deny"),
+            about: "What reaches this machine, or a port that a container publishes. `deny` drops without an answer, \
+                    `reject` answers with an error.",
+            example: "deny",
+            ..OPTIONAL
+        },
+        Key {
+            name: "outgoing",
+            holds: Holds::Word(&["allow", "deny", "reject"]),
+            default: Some("allow"),
+            about: "What this machine sends.",
+            example: "allow",
+            ..OPTIONAL
+        },
+        Key {
+            name: "forward",
+            holds: Holds::Word(&["deny", "reject", "allow"]),
+            default: Some("deny"),
+            about: "Routed traffic that is neither to nor from a container.",
+            example: "deny",
+            ..OPTIONAL
+        },
+        Key {
+            name: "ping",
+            holds: Holds::Word(&["allow", "deny"]),
+            default: Some("allow"),
+            about: "Whether echo requests are answered.",
+            example: "allow",
+            ..OPTIONAL
+        },
+        Key {
+            name: "reverse_path",
+            holds: Holds::Word(&["off", "strict"]),
+            default: Some("off"),
+            about: "`strict` drops what comes in by another interface than the one that answers to its source would leave \
+                    by (RFC 3704), IPv4 and IPv6, to this machine and through it. Not for machines with asymmetric routes: \
+                    several uplinks, or a router beside the default one. Sources that are addresses of this machine, or of \
+                    its containers, from elsewhere are always dropped.",
+            example: "strict",
+            ..OPTIONAL
+        },
+    ],
+};
+
+/// The keys of a service.
+pub static SERVICE: Section = Section {
+    what: "a service",
+    about: "Ports, and who may reach them.",
+    may_be_empty: false,
+    keys: &[
+        Key {
+            name: "ports",
+            holds: Holds::Ports,
+            about: "The ports that the outside world sees: `22/tcp`, `60000-61000/udp`, a service's name such as `ssh`, or \
+                    `esp/proto` for another IP protocol.",
+            example: "[443/tcp, 443/udp]",
+            ..REQUIRED
+        },
+        Key {
+            name: "from",
+            holds: Holds::Sources,
+            about: "Who may reach it: addresses, networks, ranges, groups, `any`, `private`, `containers`, \
+                    `{ interface: NAME }` or `{ file: PATH }`.",
+            example: "[office, 192.0.2.7]",
+            ..REQUIRED
+        },
+        Key {
+            name: "except",
+            holds: Holds::Peers,
+            about: "Who may not reach it, although `from` names them.",
+            example: "[203.0.113.66]",
+            ..OPTIONAL
+        },
+        Key {
+            name: "to",
+            holds: Holds::Addresses,
+            about: "The addresses of this machine that the service holds for. All of them when it is left out.",
+            example: "192.0.2.1",
+            ..OPTIONAL
+        },
+        Key {
+            name: "on",
+            holds: Holds::Interfaces,
+            about: "The incoming interfaces that the service holds for. All of them when it is left out. A trailing `*` is \
+                    allowed.",
+            example: "[eth0, wg*]",
+            ..OPTIONAL
+        },
+        Key {
+            name: "limit",
+            holds: Holds::Rate,
+            about: "New connections that one source may open, such as `6/minute`; a source is an address of IPv4, a /64 \
+                    network of IPv6. What exceeds it is denied. The last 65,535 sources are remembered; when there are \
+                    more, those that are not share twenty times the rate.",
+            example: "6/minute",
+            ..OPTIONAL
+        },
+        Key {
+            name: "log",
+            holds: Holds::Flag,
+            default: Some("false"),
+            about: "Whether new connections are logged: ten a second at most, so that nobody fills the disk.",
+            example: "true",
+            ..OPTIONAL
+        },
+        Key {
+            name: "comment",
+            holds: Holds::Comment,
+            about: "What you want to say about it. It stands beside the rules in the kernel: one line, at most 100 bytes, no \
+                    double quotes and no backslashes.",
+            example: "the trading dashboard",
+            ..OPTIONAL
+        },
+    ],
+};
+
+/// The keys of `containers`.
+pub static CONTAINERS: Section = Section {
+    what: "`containers`",
+    about: "How the container networks of this machine are treated.",
+    may_be_empty: false,
+    keys: &[
+        Key {
+            name: "interfaces",
+            holds: Holds::Interfaces,
+            default: Some("[docker0, docker_gwbridge, br-*, podman*, cni-podman*, lxcbr*, lxdbr*, incusbr*, virbr*]"),
+            about: "The interfaces that containers are behind. A trailing `*` is allowed.",
+            example: "[docker0, br-*]",
+            ..OPTIONAL
+        },
+        Key {
+            name: "outgoing",
+            holds: Holds::Word(&["allow", "deny", "reject"]),
+            default: Some("allow"),
+            about: "What containers may open to the outside.",
+            example: "deny",
+            ..OPTIONAL
+        },
+        Key {
+            name: "host",
+            holds: Holds::Word(&["deny", "allow"]),
+            default: Some("deny"),
+            about: "`deny`: containers reach this machine's ports like any source, by `services`. `allow`: they reach every \
+                    port of this machine.",
+            example: "deny",
+            ..OPTIONAL
+        },
+    ],
+};
+
+/// The keys of `log`.
+pub static LOG: Section = Section {
+    what: "`log`",
+    about: "What is logged beside the services' own `log: true`.",
+    may_be_empty: true,
+    keys: &[Key {
+        name: "denied",
+        holds: Holds::RateOrOff,
+        default: Some("10/minute"),
+        about: "How often denied connections are logged, with the prefix `palisade denied: `: `off`, or a rate such as \
+                `10/minute`.",
+        example: "1/second",
+        ..OPTIONAL
+    }],
+};
+
+/// The keys of an expectation.
+pub static EXPECTATION: Section = Section {
+    what: "an expectation",
+    about: "What the policy has to allow or to deny: `allow` or `deny`, and one of them.",
+    may_be_empty: false,
+    keys: &[
+        Key {
+            name: "allow",
+            holds: Holds::Ports,
+            about: "Ports that all of the sources have to reach.",
+            example: "22/tcp",
+            ..OPTIONAL
+        },
+        Key {
+            name: "deny",
+            holds: Holds::Ports,
+            about: "Ports that none of the sources may reach: what is dropped and what is rejected is denied.",
+            example: "9000/tcp",
+            ..OPTIONAL
+        },
+        Key {
+            name: "from",
+            holds: Holds::Sources,
+            about: "The sources: `any`, which is proved for all of them, or whatever the `from` of a service may name. Each \
+                    member of a group is meant.",
+            example: "any",
+            ..REQUIRED
+        },
+        Key {
+            name: "on",
+            holds: Holds::Interfaces,
+            about: "The incoming interfaces that it is about. Without it all but the containers' are meant, and for `any` \
+                    those too.",
+            example: "eth0",
+            ..OPTIONAL
+        },
+    ],
+};
+
+/// The keys of a peer that is a mapping, of which one stands alone.
+pub static PEER: Section = Section {
+    what: "a peer in braces",
+    about: "A peer that is no address and no group: one interface, or one file.",
+    may_be_empty: false,
+    keys: &[
+        Key {
+            name: "interface",
+            holds: Holds::Interface,
+            about: "Whoever comes in by this interface. A trailing `*` is allowed.",
+            example: "eth1",
+            ..OPTIONAL
+        },
+        Key {
+            name: "file",
+            holds: Holds::Path,
+            about: "A file with one address, network or range a line and `#` comments. A relative path begins in the folder \
+                    of the policy.",
+            example: "office.txt",
+            ..OPTIONAL
+        },
+    ],
+};

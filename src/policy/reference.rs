@@ -1,0 +1,77 @@
+//! The reference page of the language, docs/policy.md, made from the table of keys.
+
+use super::keys::{CONTAINERS, DEFAULTS, EXPECTATION, Holds, Key, LOG, PEER, POLICY, SERVICE, Section};
+use std::fmt::Write;
+
+/// What stands above the sections.
+const HEAD: &str = "# The policy language
+
+Every key of `policy.yaml`, version 1. This page is made from the table that the reader itself uses (`src/policy/keys.rs`),
+and a test compares the two. `palisade schema` prints the same as a JSON Schema for editors.
+
+A list may be written as its only item: `from: any` is `from: [any]`. Addresses are IPv4 or IPv6: `192.0.2.7`,
+`192.0.2.0/24`, `192.0.2.10-192.0.2.20`, and the same of IPv6, in quotes where YAML would misread the colons.
+";
+
+/// The sections and their headings, in the order of the page.
+const SECTIONS: [(&str, &Section); 7] = [
+    ("The file", &POLICY),
+    ("`defaults`", &DEFAULTS),
+    ("A service", &SERVICE),
+    ("`containers`", &CONTAINERS),
+    ("`log`", &LOG),
+    ("An expectation", &EXPECTATION),
+    ("A peer in braces", &PEER),
+];
+
+/// The page, as Markdown.
+#[must_use]
+pub fn reference() -> String {
+    SECTIONS.iter().fold(HEAD.to_owned(), |mut page, (heading, section)| {
+        // Writing to a string does not fail.
+        let _ = write!(page, "\n## {heading}\n\n{}\n\n{}", section.about, TABLE_HEAD);
+        section.keys.iter().for_each(|key| page.push_str(&row(key)));
+        page
+    })
+}
+
+const TABLE_HEAD: &str = "| key | holds | without it | what it says | for example |\n|---|---|---|---|---|\n";
+
+fn row(key: &Key) -> String {
+    let without = match (key.required, key.default) {
+        (true, _) => "has to be there".to_owned(),
+        (false, Some(default)) => format!("`{default}`"),
+        (false, None) => "–".to_owned(),
+    };
+    let about = match key.holds {
+        Holds::Section(section) => section.about,
+        _ => key.about,
+    };
+    // A bar would end the cell.
+    let row = [&format!("`{}`", key.name), &holds(key.holds), &without, about, &format!("`{}`", key.example)]
+        .map(|cell| cell.replace('|', "\\|"));
+    format!("| {} |\n", row.join(" | "))
+}
+
+fn holds(holds: Holds) -> String {
+    match holds {
+        Holds::Version => "`1`".to_owned(),
+        Holds::Word(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
+        Holds::Flag => "`true`, `false`".to_owned(),
+        Holds::Rate => "a rate: a count and `second`, `minute`, `hour`, `day` or `week`".to_owned(),
+        Holds::RateOrOff => "a rate, or `off`".to_owned(),
+        Holds::Comment => "one line of text".to_owned(),
+        Holds::Ports => "one or more ports".to_owned(),
+        Holds::Sources => "one or more peers".to_owned(),
+        Holds::Peers => "peers".to_owned(),
+        Holds::PeersOrNothing => "peers, or nothing".to_owned(),
+        Holds::Addresses => "one or more addresses, networks or ranges".to_owned(),
+        Holds::Interface => "an interface's name".to_owned(),
+        Holds::Interfaces => "one or more interfaces' names".to_owned(),
+        Holds::Path => "a path".to_owned(),
+        Holds::Section(_) => "the keys below".to_owned(),
+        Holds::Groups => "names of your choice, each with peers".to_owned(),
+        Holds::Named(_) => "names of your choice, each with the keys of a service".to_owned(),
+        Holds::ListOf(_) => "one or more expectations".to_owned(),
+    }
+}
