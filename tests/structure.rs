@@ -250,3 +250,17 @@ fn the_reader_of_paths_sees_through_groups_and_comments() {
     assert!(is_unsafe("fn f() { unsafe { g() } }"));
     assert_eq!(impure("use std::net::*; use std::time;"), ["std::net::*", "std::time"]);
 }
+
+#[test]
+fn each_file_that_contributors_are_sent_to_is_there() {
+    let text = include_str!("../CONTRIBUTING.md");
+    let rooms = ["src/", "tests/", "docs/", "scripts/", "packaging/", "policies/"];
+    let words = text.split(|c: char| c.is_whitespace() || "`()".contains(c));
+    let paths = words.map(|word| word.trim_end_matches([',', ';', ':', '.']));
+    let missing: Vec<&str> = paths
+        .filter(|path| rooms.iter().any(|room| path.starts_with(room)))
+        .filter(|path| !root().join(path).exists())
+        .collect();
+
+    assert_eq!(missing, Vec::<&str>::new());
+}
