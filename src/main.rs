@@ -1,8 +1,8 @@
 //! The command line of palisade: arguments in, a report out, an exit status.
 
 use clap::Parser;
-use palisade::cli::{Cli, Color};
-use palisade::commands::{Report, error_json, run};
+use palisade::cli::{Cli, Color, error_json, run};
+use palisade::commands::Report;
 use palisade::error::Error;
 use palisade::printable;
 use palisade::process::journal::Stderr;

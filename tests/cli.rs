@@ -1,7 +1,10 @@
 //! The command line: what is printed where, and with which exit status. Nothing here asks the kernel.
 #![allow(missing_docs)]
 
+use clap::CommandFactory;
+use palisade::cli::Cli;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
@@ -286,4 +289,37 @@ fn standard_output_that_is_full_is_an_error() {
         .expect("palisade was built");
     assert_eq!(done.status.code(), Some(1));
     assert_eq!(String::from_utf8_lossy(&done.stderr), "error: can't print: No space left on device (os error 28)\n");
+}
+
+/// The options of a line of usage: `--deep` of `palisade diff [--deep]`.
+fn options_of(usage: &str) -> BTreeSet<String> {
+    let words = usage.split(|c: char| c.is_whitespace() || "[]".contains(c));
+    words.filter(|word| word.starts_with("--")).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_readme_has_each_command_with_its_options() {
+    let readme = include_str!("../README.md");
+    let head = "| command | does | exit status |\n|---|---|---|\n";
+    let (_, table) = readme.split_once(head).expect("the table of commands");
+    let rows = table.lines().take_while(|line| line.starts_with('|'));
+    // One or several in backquotes in the first cell, of which the first begins with the program's name.
+    let usages = rows.flat_map(|row| row.split(" | ").next().unwrap_or_default().split('`').skip(1).step_by(2));
+    let mut documented: Vec<(String, BTreeSet<String>)> = usages
+        .map(|usage| usage.trim_start_matches("palisade "))
+        .map(|usage| (usage.split(' ').next().unwrap_or_default().to_owned(), options_of(usage)))
+        .collect();
+
+    let command = Cli::command();
+    let own = |command: &clap::Command| {
+        let visible = command.get_arguments().filter(|argument| !argument.is_hide_set());
+        visible.filter_map(|argument| argument.get_long().map(|long| format!("--{long}"))).collect()
+    };
+    let commands = command.get_subcommands().filter(|command| !command.is_hide_set());
+    let mut commands: Vec<(String, BTreeSet<String>)> =
+        commands.map(|command| (command.get_name().to_owned(), own(command))).collect();
+
+    documented.sort();
+    commands.sort();
+    assert_eq!(documented, commands);
 }

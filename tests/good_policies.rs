@@ -110,6 +110,7 @@ fn a_version_alone_denies_what_comes_in_and_allows_what_goes_out() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "the example, and all that it means")]
 fn the_example_of_the_language_means_what_it_says() {
     let text = "\
 version: 1

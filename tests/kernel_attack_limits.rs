@@ -28,9 +28,10 @@ fn admitted(stage: &Stage, all: &[Vec<Step>]) -> usize {
 /// Somebody else each time: of IPv6, in another network.
 fn invented(number: u32, six: bool) -> IpAddr {
     let [_, high, middle, low] = number.to_be_bytes();
-    match six {
-        false => Ipv4Addr::new(11, high, middle, low).into(),
-        true => Ipv6Addr::new(0x2002, u16::from(high), u16::from_be_bytes([middle, low]), 0, 0, 0, 0, 1).into(),
+    if six {
+        Ipv6Addr::new(0x2002, u16::from(high), u16::from_be_bytes([middle, low]), 0, 0, 0, 0, 1).into()
+    } else {
+        Ipv4Addr::new(11, high, middle, low).into()
     }
 }
 

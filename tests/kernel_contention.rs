@@ -206,12 +206,11 @@ fn apply_in_turn_unverified(lab: &Lab, times: u32) -> Tally {
         let begun = Instant::now();
         let done = lab.palisade("jesse.yaml", &["apply", "--json"]);
         tally.longest = tally.longest.max(begun.elapsed());
-        match gave_up(&done) {
-            true => tally.gave_up += 1,
-            false => {
-                done.success();
-                tally.applied += 1;
-            }
+        if gave_up(&done) {
+            tally.gave_up += 1;
+        } else {
+            done.success();
+            tally.applied += 1;
         }
     }
     tally

@@ -76,6 +76,7 @@ fn trace(exprs: &[Expr]) -> String {
     exprs.iter().map(|expr| format!("[ {} ]\n", trace_one(expr))).collect()
 }
 
+#[expect(clippy::too_many_lines, reason = "one arm for each expression")]
 fn trace_one(expr: &Expr) -> String {
     match expr {
         Expr::Meta { key, dreg } => {

@@ -84,8 +84,8 @@ fn what_is_commented_out_in_the_packaged_policy_is_valid_and_says_the_defaults()
 fn the_units_give_a_boot_more_time_than_it_takes_at_most() {
     let waits = Duration::from_secs(15);
     let cli = Cli::try_parse_from(["palisade", "boot"]).expect("it is a command");
-    let Command::Boot { limits, .. } = cli.command else { panic!("it is another command") };
-    let takes = waits + Limits::from(&limits).time;
+    let Command::Boot(boot) = cli.command else { panic!("it is another command") };
+    let takes = waits + Limits::from(&boot.limits).time;
     for unit in UNITS {
         let given = unit.lines().find_map(|line| line.strip_prefix("TimeoutStartSec=")).expect("a time");
         let given = humantime::parse_duration(given).expect("a time");

@@ -250,9 +250,10 @@ proptest! {
                 Ok(()) => continue,
             };
             for line in lines {
-                let text = match written.text.contains("\nservices:\n") {
-                    true => written.text.replace("\nservices:\n", &format!("\nservices:\n  {line}\n")),
-                    false => format!("{}services:\n  {line}\n", written.text),
+                let text = if written.text.contains("\nservices:\n") {
+                    written.text.replace("\nservices:\n", &format!("\nservices:\n  {line}\n"))
+                } else {
+                    format!("{}services:\n  {line}\n", written.text)
                 };
                 let (_, table) = compiled(&Written { text: text.clone(), ..written.clone() });
                 let again = check(&TableId::palisade(), &table, std::slice::from_ref(&session));

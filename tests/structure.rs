@@ -438,3 +438,17 @@ fn each_of_the_ten_invariants_has_a_test_that_is_there() {
     assert_eq!(pairs.iter().filter(missing).collect::<Vec<_>>(), Vec::<&(&String, &String)>::new());
     assert_eq!(pairs.len(), 10);
 }
+
+#[test]
+fn each_file_that_contributors_are_sent_to_is_there() {
+    let text = include_str!("../CONTRIBUTING.md");
+    let rooms = ["src/", "tests/", "docs/", "scripts/", "packaging/", "policies/"];
+    let words = text.split(|c: char| c.is_whitespace() || "`()".contains(c));
+    let paths = words.map(|word| word.trim_end_matches([',', ';', ':', '.']));
+    let missing: Vec<&str> = paths
+        .filter(|path| rooms.iter().any(|room| path.starts_with(room)))
+        .filter(|path| !root().join(path).exists())
+        .collect();
+
+    assert_eq!(missing, Vec::<&str>::new());
+}

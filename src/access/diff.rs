@@ -176,9 +176,10 @@ impl Comparison {
         let (port, proto) = name(target);
         let names = place.incoming.names.join(", ");
         let only = self.space.places.iter().filter(|other| other.published.is_none() && other.incoming.containers);
-        let by = match place.incoming.containers {
-            true if only.count() == 1 => Some("containers".to_owned()),
-            _ => Some(names).filter(|names| !names.is_empty()),
+        let by = if place.incoming.containers && only.count() == 1 {
+            Some("containers".to_owned())
+        } else {
+            Some(names).filter(|names| !names.is_empty())
         };
         let mut parts = Vec::new();
         for (sources, does) in [(gains, "gains"), (loses, "loses"), (unknown, "can't be told")] {
@@ -215,9 +216,10 @@ impl Comparison {
         let of = Version::ALL.into_iter().zip(&self.regions).zip(sources);
         let others: Vec<String> =
             of.flat_map(|((version, regions), sources)| words::ranges_outside(version, regions, sources)).collect();
-        match others.len() < them.len() && !others.is_empty() {
-            true => format!("any but {}", words::in_short(&others, SHOWN_RANGES)),
-            false => words::in_short(&them, SHOWN_RANGES),
+        if others.len() < them.len() && !others.is_empty() {
+            format!("any but {}", words::in_short(&others, SHOWN_RANGES))
+        } else {
+            words::in_short(&them, SHOWN_RANGES)
         }
     }
 }

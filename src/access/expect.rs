@@ -109,10 +109,7 @@ impl Court<'_> {
         let one_of =
             |named: &BTreeSet<IfPattern>| named.iter().find_map(|named| class.one_of(named)).map(str::to_owned);
         let expectation = self.expectation;
-        let on = match expectation.on.is_empty() {
-            true => Some(class.example.clone()),
-            false => one_of(&expectation.on),
-        };
+        let on = if expectation.on.is_empty() { Some(class.example.clone()) } else { one_of(&expectation.on) };
         let outside = !class.containers || !expectation.on.is_empty() || expectation.any;
         let both: BTreeSet<IfPattern> = match expectation.on.is_empty() {
             true => expectation.interfaces.clone(),
@@ -133,9 +130,10 @@ impl Court<'_> {
             || (expectation.any || !expectation.addresses.is_empty()) && !classes().any(|[by, _]| by.is_some());
         lacking.then(|| {
             let on: Vec<String> = expectation.on.iter().chain(&expectation.interfaces).map(example).collect();
-            let message = match on.iter().any(|name| name == "lo") {
-                true => "nothing can be expected of the interface `lo`: this machine always reaches itself",
-                false => "nobody is meant by this expectation: what `from` names is on no interface of `on`",
+            let message = if on.iter().any(|name| name == "lo") {
+                "nothing can be expected of the interface `lo`: this machine always reaches itself"
+            } else {
+                "nobody is meant by this expectation: what `from` names is on no interface of `on`"
             };
             Diagnostic::at(expectation.span, message).help("correct `on`, or leave it out")
         })
@@ -235,9 +233,10 @@ impl Court<'_> {
         let path = path(&trace);
         let problem = Diagnostic::at(self.expectation.span, message).label(label).path(path);
         let named = self.space.places.get(place).is_some_and(|place| !place.incoming.names.is_empty());
-        Some(match named && self.expectation.on.is_empty() && self.expectation.interfaces.is_empty() {
-            true => problem.help("to speak of what comes in by one interface only, name it: `on: eth0`"),
-            false => problem,
+        Some(if named && self.expectation.on.is_empty() && self.expectation.interfaces.is_empty() {
+            problem.help("to speak of what comes in by one interface only, name it: `on: eth0`")
+        } else {
+            problem
         })
     }
 

@@ -196,9 +196,10 @@ proptest! {
             // What is said of containers, and of published ports, may be said by what is said of others.
             let outside = way.published.is_none() && !way.incoming.containers;
             let regions_say = [cell.gains, cell.loses, cell.unknown].map(|region| regions.contains(region, source));
-            let said = match outside {
-                true => pair.printed(way, target).map(|printed| holds(printed, version, source)),
-                false => regions_say,
+            let said = if outside {
+                pair.printed(way, target).map(|printed| holds(printed, version, source))
+            } else {
+                regions_say
             };
             prop_assert_eq!(said, regions_say, "printed otherwise than found: {:?}", packet);
             match (passes(&before, &packet), passes(&after, &packet)) {

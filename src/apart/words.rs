@@ -61,7 +61,7 @@ pub fn tell(to: &mut impl Write, words: &Words) -> io::Result<()> {
 ///
 /// # Errors
 /// In words, what is wrong with it.
-pub fn understand(heard: &[u8]) -> Result<Option<(Words, usize)>, &'static str> {
+pub(super) fn understand(heard: &[u8]) -> Result<Option<(Words, usize)>, &'static str> {
     let Some(end) = heard.iter().take(MAX_LINE).position(|&byte| byte == b'\n') else {
         return if heard.len() < MAX_LINE { Ok(None) } else { Err("a line without an end") };
     };

@@ -8,7 +8,7 @@ use crate::enforce::load;
 use crate::error::Error;
 use crate::lockout::sessions;
 use crate::netlink::{Reading, Socket};
-use crate::printable::printable;
+use crate::printable::{printable, time_in_words};
 use crate::process::privileges::{Confinement, need_net_admin};
 use crate::render;
 use crate::render::changes::shown;
@@ -18,17 +18,38 @@ use serde_json::json;
 use std::path::Path;
 use std::time::Duration;
 
-/// What was asked for beside the policy.
-#[derive(Clone, Copy)]
-pub(super) struct Options {
-    pub(super) dry_run: bool,
-    pub(super) force: bool,
-    pub(super) confirm: Option<Duration>,
-    pub(super) deep: bool,
+/// Make the kernel match the policy.
+///
+/// Sends the least change as one transaction that is carried out whole or not at all, made against the ruleset it
+/// was computed from, and reads it back to verify. What does not change keeps its counters; applying again changes
+/// nothing. Connections whose source or port loses its access end; all others go on.
+///
+/// Exit status: 0 the kernel holds the policy, 1 it does not, and unless the error says otherwise the old rules are
+/// in force.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Print the transaction as nft commands, and send nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Apply a policy under which the SSH session that this is run from could not connect again.
+    ///
+    /// Without it such a policy is refused: a new connection like the session's is tried on the compiled rules, and on
+    /// those of all other tables. Others who are logged in and could not connect again are named in a warning.
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Undo it after TIME (`90s`, `5m`) unless `palisade confirm` comes from a new connection.
+    ///
+    /// For a change that could cut you off. Whatever happens to the session, to palisade or to the machine, what was
+    /// loaded before is in force again when the time is over. TIME is 5 seconds at least and a day at most.
+    #[arg(long, value_name = "TIME", value_parser = confirmation_time, conflicts_with = "dry_run")]
+    pub(crate) confirm: Option<Duration>,
+    /// Look up each element of large sets before, as `diff --deep` does.
+    #[arg(long)]
+    pub(crate) deep: bool,
 }
 
-pub(super) fn run(path: &Path, state: &State, options: Options) -> Result<Report, Error> {
-    let Options { dry_run, force, confirm, deep } = options;
+pub(crate) fn run(path: &Path, state: &State, args: &Args) -> Result<Report, Error> {
+    let Args { dry_run, force, confirm, deep } = *args;
     // Before the policy is read, so that of two applies at once the later one loads what is newest.
     let _lock = if dry_run { None } else { Some(lock(state, "apply")?) };
     need_net_admin("apply")?;
@@ -102,7 +123,7 @@ fn load_for_a_while(
     text.push_str(&format!(
         "It is undone in {} unless you confirm it: open a NEW connection to this machine, and run `palisade confirm` \
          there. `palisade rollback` undoes it now.\n",
-        confirm::in_words(left)
+        time_in_words(left)
     ));
     let json = json!({
         "applied": true,
@@ -131,9 +152,10 @@ fn plan(socket: &Socket, state: &State, desired: &Desired, deep: bool) -> Result
     let live = socket.snapshot_reading(&desired.id, Reading::new(&(&desired.table, state), deep))?.table;
     let transaction = delta(&desired.id, live.as_ref(), Some(&desired.table));
     let (changes, access) = desired.differs_from(live.as_ref());
-    let mut text = match transaction.ops.is_empty() {
-        true => "# nothing to do: the kernel already holds this policy\n".to_owned(),
-        false => render::transaction(&transaction),
+    let mut text = if transaction.ops.is_empty() {
+        "# nothing to do: the kernel already holds this policy\n".to_owned()
+    } else {
+        render::transaction(&transaction)
     };
     text.extend(lines(&access).into_iter().map(|line| format!("# {}\n", printable(&line))));
     let commands = render::commands(&transaction);
@@ -145,4 +167,14 @@ fn plan(socket: &Socket, state: &State, desired: &Desired, deep: bool) -> Result
         "commands": commands,
     });
     Ok(Report::ok(text, json))
+}
+
+/// The time that a change may wait for confirmation.
+fn confirmation_time(text: &str) -> Result<Duration, String> {
+    let bounds = Duration::from_secs(5)..=Duration::from_secs(24 * 60 * 60);
+    match humantime::parse_duration(text) {
+        Ok(time) if bounds.contains(&time) => Ok(time),
+        Ok(_) => Err("5 seconds at least, and a day at most".to_owned()),
+        Err(error) => Err(format!("{error}; a time is written as `90s` or `5m`")),
+    }
 }

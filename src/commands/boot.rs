@@ -11,6 +11,7 @@ use crate::enforce::load;
 use crate::error::Error;
 use crate::machine::ssh_ports;
 use crate::netlink::{Reading, Socket};
+use crate::printable::time_in_words;
 use crate::process::privileges::{Confinement, Needs, need_net_admin};
 use crate::resolve::lockdown::lockdown;
 use crate::ruleset::{Table, TableId};
@@ -20,7 +21,52 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-pub(super) fn run(path: &Path, state: &State, missing: bool, limits: Limits) -> Result<Report, Error> {
+/// Load what protects this machine, whatever state it is in: what `palisade.service` runs at boot.
+///
+/// Where no rules of palisade's are loaded, loads at once what was in force: the last good ruleset, or a lockdown that
+/// denies all that comes in but SSH. Then the policy takes its place, which another process reads that has a minute and
+/// half of the memory: where it is missing, not valid, takes more, is refused by the kernel, or was undone because nobody
+/// confirmed it, the last good ruleset stays. What the policy expects and is not so is a warning. Says on standard error
+/// what was loaded if not the policy; `status` says it too.
+///
+/// Exit status: 0 one of them is loaded, 1 none.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Only bring back what was in force since the machine was started and is gone, without reading the policy: what
+    /// `nftables.service` is made to run after it has flushed everything.
+    #[arg(long)]
+    pub missing: bool,
+    /// Read the policy, and say on standard output what it means: for `boot` itself.
+    #[arg(long, hide = true, conflicts_with = "missing")]
+    pub read: bool,
+    /// What the reading may take.
+    #[command(flatten)]
+    pub limits: ReadingLimits,
+}
+
+/// What reading the policy may take at boot.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct ReadingLimits {
+    /// How long it may take.
+    #[arg(long, hide = true, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "60s")]
+    reading_time: Duration,
+    /// How many MiB of memory it may take: half of what there is, and 2048 at most, unless it is said.
+    #[arg(long, hide = true, value_name = "MIB")]
+    reading_memory: Option<u64>,
+}
+
+impl From<&ReadingLimits> for Limits {
+    fn from(said: &ReadingLimits) -> Self {
+        Self::new(said.reading_time, said.reading_memory)
+    }
+}
+
+pub(crate) fn run(path: &Path, state: &State, args: &Args) -> Result<Report, Error> {
+    let limits = Limits::from(&args.limits);
+    if args.read { read(path, limits) } else { load(path, state, args.missing, limits) }
+}
+
+fn load(path: &Path, state: &State, missing: bool, limits: Limits) -> Result<Report, Error> {
     need_net_admin("boot")?;
     // Rules that meet another writer's are better than none.
     let patience = if missing { PATIENCE_WITHOUT_RULES } else { PATIENCE };
@@ -43,7 +89,7 @@ pub(super) fn run(path: &Path, state: &State, missing: bool, limits: Limits) -> 
     match &waits {
         _ if missing && is_loaded => Ok(nothing_to_do("the rules are loaded")),
         Unconfirmed::Waits(_, left) if is_loaded => {
-            Ok(nothing_to_do(&format!("a change waits for confirmation for another {}", confirm::in_words(*left))))
+            Ok(nothing_to_do(&format!("a change waits for confirmation for another {}", time_in_words(*left))))
         }
         Unconfirmed::Waits(change, _) => boot.waiting(change, &ports),
         _ => boot.best(&waits, is_loaded, reader, &ports, lock.ok()),
@@ -51,7 +97,7 @@ pub(super) fn run(path: &Path, state: &State, missing: bool, limits: Limits) -> 
 }
 
 /// The other process.
-pub(super) fn read(path: &Path, limits: Limits) -> Result<Report, Error> {
+fn read(path: &Path, limits: Limits) -> Result<Report, Error> {
     let failed = |source| Error::Io { what: "the policy is not read apart".to_owned(), source };
     confine(&limits).map_err(failed)?;
     // It writes nothing and starts nothing.

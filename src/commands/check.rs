@@ -11,7 +11,16 @@ use serde_json::json;
 use std::mem::ManuallyDrop;
 use std::path::Path;
 
-pub(super) fn run(path: &Path, state: &State) -> Result<Report, Error> {
+/// Say whether the policy is valid; changes nothing.
+///
+/// Reads, resolves and compiles the policy and reports all its problems at once. Run as root it also has the kernel
+/// accept the result in a throw-away network namespace.
+///
+/// Exit status: 0 valid, 1 not.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+pub(crate) fn run(path: &Path, state: &State) -> Result<Report, Error> {
     let confined = Confinement::begin(Needs { namespace: true, ..reader(state) });
     // The process ends with the command: ten thousand services need not be freed one by one before.
     let desired = ManuallyDrop::new(Desired::load_as_expected(path)?);

@@ -10,7 +10,16 @@ use crate::process::privileges::Confinement;
 use crate::state::State;
 use serde_json::json;
 
-pub(super) fn run(state: &State) -> Result<Report, Error> {
+/// Keep what `apply --confirm` has loaded.
+///
+/// What was applied over SSH is confirmed over a new SSH connection, which shows that one still gets in, or from the
+/// console.
+///
+/// Exit status: 0 it stays, 1 it does not, or nothing waits for confirmation.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+pub(crate) fn run(state: &State) -> Result<Report, Error> {
     let _lock = lock(state, "confirm")?;
     let caller = Caller::of_this_process();
     let timer = Timer::of_pending(state);

@@ -12,12 +12,28 @@ use anstyle::{AnsiColor, Style};
 use serde_json::json;
 use std::path::Path;
 
-pub(super) fn run(path: &Path, state: &State, deep: bool) -> Result<Report, Error> {
+/// Compare the policy with the live kernel.
+///
+/// Lines with `-` stand in the kernel and not in the policy, lines with `+` in the policy and not in the kernel:
+/// what `apply` would remove and add. Packet counts are no difference, nor are policy lines that merely moved.
+///
+/// A set of more than 65,536 addresses is compared by the digest that the table keeps beside it, and by how many
+/// elements the kernel counts; with --deep each of its elements, too.
+///
+/// Exit status: 0 in sync, 2 differs, 1 error.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Look up each element of large sets.
+    #[arg(long)]
+    pub(crate) deep: bool,
+}
+
+pub(crate) fn run(path: &Path, state: &State, args: &Args) -> Result<Report, Error> {
     let confined = Confinement::begin(reader(state));
     let desired = Desired::load(path)?;
     confined.keep_net_admin("diff")?;
     let known = (&desired.table, state);
-    let live = Socket::open()?.snapshot_reading(&desired.id, Reading::new(&known, deep))?.table;
+    let live = Socket::open()?.snapshot_reading(&desired.id, Reading::new(&known, args.deep))?.table;
     let (changes, access) = desired.differs_from(live.as_ref());
     let mut text = match live {
         None => format!("{} is not loaded: `palisade apply` loads it\n", desired.id).into(),

@@ -13,7 +13,17 @@ use crate::state::State;
 use serde_json::json;
 use std::io::{BufRead, IsTerminal, Write};
 
-pub(super) fn run(state: &State, yes: bool) -> Result<Report, Error> {
+/// Remove palisade's table, and with it every restriction that it enforces.
+///
+/// Asks first. What other firewalls and container engines have loaded stays as it is.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Do not ask.
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+pub(crate) fn run(state: &State, args: &Args) -> Result<Report, Error> {
     need_net_admin("disable")?;
     let timer = Timer::of_pending(state);
     Confinement::begin(writer(state)).keep_net_admin("disable")?;
@@ -25,7 +35,7 @@ pub(super) fn run(state: &State, yes: bool) -> Result<Report, Error> {
         let json = json!({ "disabled": false, "active": false });
         return Ok(Report::ok(format!("{id} is not loaded: nothing to disable\n"), json));
     }
-    if !yes {
+    if !args.yes {
         ask(&id)?;
     }
     // Not while somebody is asked, who may take an hour.

@@ -1,7 +1,6 @@
 //! `palisade explain`
 
 use super::{Desired, Report, reader};
-use crate::cli::Target;
 use crate::error::Error;
 use crate::explain::{Explanation, beyond};
 use crate::machine::legacy_tables;
@@ -17,26 +16,53 @@ use std::net::IpAddr;
 /// The exit status that says so.
 const CANT_TELL: u8 = 3;
 
-/// What is asked.
-pub(super) struct Question<'q> {
-    pub(super) target: Target,
-    pub(super) from: IpAddr,
-    pub(super) to: Option<IpAddr>,
-    pub(super) on: Option<&'q str>,
+/// Say what would happen to a connection, and each rule that it meets.
+///
+/// Asks the live kernel: the rules of all tables, whoever loaded them, what is in their sets, and the routes. Of a port
+/// that a container publishes name the port that the outside sees. Where something can't be told, what and why is
+/// said instead of a verdict.
+///
+/// Exit status: 0 allowed, 2 denied or rejected, 3 can't tell, 1 error.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What is asked for: a port as `22/tcp`, `53/udp` or `5060/sctp`, or `ping`.
+    #[arg(value_name = "PORT/PROTO", value_parser = target)]
+    pub(crate) target: Target,
+    /// Who asks.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) from: IpAddr,
+    /// Which address is asked for: this machine's own towards the asking one unless it is said.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) to: Option<IpAddr>,
+    /// The interface that it comes in by: the one that the route back leaves by unless it is said.
+    #[arg(long, value_name = "IFACE")]
+    pub(crate) on: Option<String>,
+    /// As it would be with the policy applied.
+    #[arg(long)]
+    pub(crate) planned: bool,
 }
 
-pub(super) fn run(
-    path: &std::path::Path,
-    state: &State,
-    question: &Question<'_>,
-    planned: bool,
-) -> Result<Report, Error> {
+/// What a connection asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// A port.
+    Port {
+        /// The IP protocol number.
+        protocol: u8,
+        /// The port.
+        port: u16,
+    },
+    /// An echo.
+    Ping,
+}
+
+pub(crate) fn run(path: &std::path::Path, state: &State, args: &Args) -> Result<Report, Error> {
     let confined = Confinement::begin(reader(state));
-    let desired = planned.then(|| Desired::load(path)).transpose()?;
+    let desired = args.planned.then(|| Desired::load(path)).transpose()?;
     let legacy = legacy_tables();
     confined.keep_net_admin("explain")?;
     let (socket, routing) = (Socket::open()?, Routing::open()?);
-    let packet = packet(question, &routing)?;
+    let packet = packet(args, &routing)?;
     // What the sets are asked belongs to the rules that were read.
     Ok(socket.ask_live(|live| {
         let planned = desired.as_ref().map(|desired| (&desired.id, &desired.table));
@@ -82,8 +108,8 @@ fn explained(
 }
 
 /// The first packet of the connection that is asked about, with what was not said taken from the routes.
-fn packet(question: &Question<'_>, routing: &Routing) -> Result<Packet, Error> {
-    let Question { target, from, to, on } = question;
+fn packet(args: &Args, routing: &Routing) -> Result<Packet, Error> {
+    let Args { target, from, to, on, .. } = args;
     let unsaid = |what: &str| Error::Declined(what.to_owned());
     let route = routing.route_to(*from)?;
     let own = route.as_ref().is_some_and(|route| route.kind == AddressType::Local);
@@ -105,7 +131,7 @@ fn packet(question: &Question<'_>, routing: &Routing) -> Result<Packet, Error> {
     match on {
         Some(name) => {
             routing.index(name).map_err(|why| Error::Declined(why.into_owned()))?;
-            Ok(packet.coming_in_by(*name))
+            Ok(packet.coming_in_by(name.as_str()))
         }
         None if own => Ok(Packet { path: Path::FromMachine, incoming: Interface::Absent, ..packet }),
         None => {
@@ -143,4 +169,18 @@ fn in_words(packet: &Packet) -> String {
         _ => String::new(),
     };
     format!("{target} from {}{port} to {}{by}", packet.source, packet.destination)
+}
+
+/// What `explain` is asked about.
+fn target(text: &str) -> Result<Target, String> {
+    const FORM: &str = "a port is written as `22/tcp`, `53/udp` or `5060/sctp`, an echo request as `ping`";
+    if text == "ping" {
+        return Ok(Target::Ping);
+    }
+    let (port, name) = text.split_once('/').ok_or(FORM)?;
+    let transport = net::Transport::ALL.into_iter().find(|transport| transport.name() == name).ok_or(FORM)?;
+    match port.parse() {
+        Ok(port @ 1..) => Ok(Target::Port { protocol: transport.number(), port }),
+        _ => Err("a port is a number from 1 to 65535".to_owned()),
+    }
 }

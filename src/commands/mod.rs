@@ -1,21 +1,22 @@
 //! The commands, one file each: a few lines of pipeline and the words for its result.
 
-mod apply;
-mod boot;
-mod check;
-mod confirm;
-mod diff;
-mod disable;
-mod doctor;
-mod explain;
-mod exposure;
-mod generate;
-mod rollback;
-mod show;
-mod status;
+pub(crate) mod apply;
+pub(crate) mod boot;
+pub(crate) mod check;
+pub(crate) mod completions;
+pub(crate) mod confirm;
+pub(crate) mod diff;
+pub(crate) mod disable;
+pub(crate) mod doctor;
+pub(crate) mod explain;
+pub(crate) mod exposure;
+pub(crate) mod man;
+pub(crate) mod rollback;
+pub(crate) mod schema;
+pub(crate) mod show;
+pub(crate) mod status;
 
 use crate::access::{AccessChange, access_changes};
-use crate::cli::{Cli, Command};
 use crate::compile::compile;
 use crate::delta::{Change, changes};
 use crate::desired::{Loaded, load, load_and_prove};
@@ -27,7 +28,7 @@ use crate::process::progress::doing;
 use crate::resolve::Resolved;
 use crate::ruleset::{Table, TableId};
 use crate::state::{Lock, State};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::path::Path;
 
 /// What a command has to say: `main` prints one of the two and exits with the status.
@@ -44,51 +45,6 @@ pub struct Report {
 impl Report {
     fn ok(text: impl Into<Text>, json: Value) -> Self {
         Self { status: 0, text: text.into(), json }
-    }
-}
-
-/// Runs a command.
-///
-/// # Errors
-/// [`Error`], for which `main` exits with status 1.
-pub fn run(cli: &Cli) -> Result<Report, Error> {
-    let policy = &cli.common.policy;
-    let state = State::new(cli.common.state_dir.clone(), cli.common.run_dir.clone());
-    match &cli.command {
-        Command::Check => check::run(policy, &state),
-        Command::Show { format } => show::run(policy, &state, *format),
-        Command::Diff { deep } => diff::run(policy, &state, *deep),
-        Command::Apply { dry_run, force, confirm, deep } => {
-            let options = apply::Options { dry_run: *dry_run, force: *force, confirm: *confirm, deep: *deep };
-            apply::run(policy, &state, options)
-        }
-        Command::Confirm => confirm::run(&state),
-        Command::Rollback { undo: Some(id), watch, .. } => rollback::undo(&state, id, *watch),
-        Command::Rollback { list: true, .. } => rollback::list(&state),
-        Command::Rollback { to, force, .. } => rollback::run(&state, *to, *force),
-        Command::Status => status::run(policy, &state),
-        Command::Explain { target, from, to, on, planned } => {
-            let question = explain::Question { target: *target, from: *from, to: *to, on: on.as_deref() };
-            explain::run(policy, &state, &question, *planned)
-        }
-        Command::Doctor => doctor::run(policy, &state),
-        Command::Exposure => exposure::run(&state),
-        Command::Disable { yes } => disable::run(&state, *yes),
-        Command::Boot { read: true, limits, .. } => boot::read(policy, limits.into()),
-        Command::Boot { missing, limits, .. } => boot::run(policy, &state, *missing, limits.into()),
-        Command::Schema => generate::schema(),
-        Command::Completions { shell } => generate::completions(*shell),
-        Command::Man { dir } => generate::man(dir),
-    }
-}
-
-/// An error as `--json` prints it.
-#[must_use]
-pub fn error_json(command: &Command, error: &Error) -> Value {
-    match (command, error) {
-        (Command::Check, Error::Policy(problems)) => json!({ "valid": false, "problems": problems.problems() }),
-        (_, Error::Policy(problems)) => json!({ "error": error.to_string(), "problems": problems.problems() }),
-        _ => json!({ "error": error.to_string() }),
     }
 }
 

@@ -20,7 +20,44 @@ const BEAT: Duration = Duration::from_secs(1);
 /// How often a watcher tries to undo.
 const ATTEMPTS: u32 = 600;
 
-pub(super) fn run(state: &State, to: Option<u32>, force: bool) -> Result<Report, Error> {
+/// Go back to what was loaded before.
+///
+/// While a change waits for confirmation: to what it has replaced. Else to the last but one of the rulesets that are
+/// kept, or to the one that is named. The policy stays as it is, and is not loaded at boot until it is applied or
+/// changed.
+///
+/// Exit status: 0 the kernel holds the older ruleset, 1 it does not.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// List the last five rulesets that were loaded and kept, newest first, and change nothing.
+    #[arg(long, conflicts_with_all = ["to", "undo"])]
+    pub(crate) list: bool,
+    /// The ruleset's number in the list.
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) to: Option<u32>,
+    /// Go back to a ruleset under which the SSH session that this is run from could not connect again.
+    ///
+    /// Without it such a ruleset is refused, as `apply` refuses such a policy. A change that waits for confirmation
+    /// is undone whatever becomes of sessions.
+    #[arg(long, conflicts_with_all = ["list", "undo"])]
+    pub(crate) force: bool,
+    /// Undo that change, unless it is settled: for timers.
+    #[arg(long, value_name = "ID", hide = true, conflicts_with = "to")]
+    pub(crate) undo: Option<String>,
+    /// Wait until the change's time is over.
+    #[arg(long, hide = true, requires = "undo")]
+    pub(crate) watch: bool,
+}
+
+pub(crate) fn run(state: &State, args: &Args) -> Result<Report, Error> {
+    match args {
+        Args { undo: Some(id), watch, .. } => undo(state, id, *watch),
+        Args { list: true, .. } => list(state),
+        Args { to, force, .. } => back(state, *to, *force),
+    }
+}
+
+fn back(state: &State, to: Option<u32>, force: bool) -> Result<Report, Error> {
     let _lock = lock(state, "rollback")?;
     let present = sessions::present();
     let timer = Timer::of_pending(state);
@@ -88,12 +125,13 @@ fn live(state: &State) -> Result<Identity, Error> {
     Ok(Identity::of(table.as_ref())?)
 }
 
-pub(super) fn list(state: &State) -> Result<Report, Error> {
+fn list(state: &State) -> Result<Report, Error> {
     let confined = Confinement::begin(reader(state));
     let may_ask = may_change_firewall();
-    match may_ask {
-        true => confined.keep_net_admin("rollback")?,
-        false => confined.keep_nothing(),
+    if may_ask {
+        confined.keep_net_admin("rollback")?
+    } else {
+        confined.keep_nothing()
     }
     // What is kept is told whatever the kernel says: without it, or without the right to ask it, none is marked live.
     let live = may_ask.then(|| live(state)).transpose().unwrap_or_else(|error| {
@@ -129,7 +167,7 @@ pub(super) fn list(state: &State) -> Result<Report, Error> {
 }
 
 /// Undoes the change of that id, if it still waits: what a timer runs, and a watcher once the time is over.
-pub(super) fn undo(state: &State, id: &str, watch: bool) -> Result<Report, Error> {
+fn undo(state: &State, id: &str, watch: bool) -> Result<Report, Error> {
     if watch {
         begin_watch().map_err(|source| Error::Io { what: "can't watch".to_owned(), source })?;
         if !keep_watch(state, id) {

@@ -1,19 +1,38 @@
 //! `palisade show`
 
 use super::{Desired, Report, reader};
-use crate::cli::Format;
 use crate::error::Error;
 use crate::process::privileges::Confinement;
 use crate::render;
 use crate::state::State;
+use clap::ValueEnum;
 use std::path::Path;
 
-pub(super) fn run(path: &Path, state: &State, format: Format) -> Result<Report, Error> {
+/// Print the compiled ruleset.
+///
+/// Needs no privilege. Each rule carries the policy line that it comes from.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// How to print it: `nft` loads with `nft -f`, `json` is for programs.
+    #[arg(long, value_enum, default_value_t = Format::Nft)]
+    pub(crate) format: Format,
+}
+
+/// How `show` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// What `nft -f` loads.
+    Nft,
+    /// One JSON document.
+    Json,
+}
+
+pub(crate) fn run(path: &Path, state: &State, args: &Args) -> Result<Report, Error> {
     let confined = Confinement::begin(reader(state));
     let desired = Desired::load(path)?;
     confined.keep_nothing();
     let json = render::json::table(&desired.id, &desired.table);
-    let text = match format {
+    let text = match args.format {
         Format::Nft => render::table(&desired.id, &desired.table),
         Format::Json => format!("{json:#}\n"),
     };

@@ -1,11 +1,11 @@
 //! `palisade status`
 
 use super::{Desired, Report, reader};
-use crate::confirm::in_words;
 use crate::delta::changes;
 use crate::enforce::stamp;
 use crate::error::Error;
 use crate::netlink::{Reading, Socket};
+use crate::printable::time_in_words;
 use crate::process::privileges::Confinement;
 use crate::resolve::{Service, lockdown};
 use crate::ruleset::{Expr, Rule, Table, TableId, Verdict};
@@ -35,7 +35,13 @@ struct ServiceStatus {
     line: Option<u32>,
 }
 
-pub(super) fn run(path: &Path, state: &State) -> Result<Report, Error> {
+/// Say what is loaded, since when, whether it is in sync, and what it has let in and denied.
+///
+/// Exit status: 0 active, 3 not active, 1 error.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+pub(crate) fn run(path: &Path, state: &State) -> Result<Report, Error> {
     let confined = Confinement::begin(reader(state));
     let desired = Desired::load(path);
     confined.keep_net_admin("status")?;
@@ -70,7 +76,7 @@ pub(super) fn run(path: &Path, state: &State) -> Result<Report, Error> {
     }
     let pending = state.pending().ok().flatten().and_then(|change| change.left());
     if let Some(left) = pending {
-        let left = in_words(left);
+        let left = time_in_words(left);
         let _ = writeln!(text, "undone in {left} unless `palisade confirm` comes from a new connection");
     }
     text.push_str(&table_of(&services, &denied));

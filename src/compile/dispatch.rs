@@ -15,9 +15,10 @@ impl<'a> Compiler<'a> {
             let name = transport.name();
             let (mut single, mut ranges) = (Vec::new(), Vec::new());
             for (first, last, services) in self.port_runs(transport) {
-                let (chain, ports) = match first == last {
-                    true => (format!("port-{name}-{first}"), format!("{first}/{name}")),
-                    false => (format!("port-{name}-{first}-{last}"), format!("{first}-{last}/{name}")),
+                let (chain, ports) = if first == last {
+                    (format!("port-{name}-{first}"), format!("{first}/{name}"))
+                } else {
+                    (format!("port-{name}-{first}-{last}"), format!("{first}-{last}/{name}"))
                 };
                 let verdict = self.verdict_for(chain, &ports, &services);
                 let (first_key, last_key) = (first.to_be_bytes(), last.to_be_bytes());

@@ -157,10 +157,11 @@ impl Compiler<'_> {
                     Version::V4 => service.to.v4.is_empty(),
                     Version::V6 => service.to.v6.is_empty(),
                 };
-                let to = match none {
+                let to = if none {
                     // A lookup of an IPv6 address in no set would let it through.
-                    true => when().version(version),
-                    false => when().original_destination_not_in(version, &format!("{name}.to-{}", version.suffix())),
+                    when().version(version)
+                } else {
+                    when().original_destination_not_in(version, &format!("{name}.to-{}", version.suffix()))
                 };
                 rules.push(to.go_back().because(self.says(&format!("{name}: not at this address"), here)));
             }

@@ -10,6 +10,7 @@ use crate::enforce::load;
 use crate::error::Error;
 use crate::machine::{Caller, ssh_ports};
 use crate::netlink::{Reading, Socket};
+use crate::printable::time_in_words;
 use crate::resolve::lockdown::lockdown;
 use crate::ruleset::{Table, TableId};
 use crate::state::{Change, State, Stored};
@@ -133,16 +134,11 @@ pub fn cancel(state: &State, change: &Change, timer: Timer) {
 pub fn none_waits(state: &State) -> Result<(), Error> {
     match pending(state).and_then(|change| change.left()) {
         None => Ok(()),
-        Some(left) => Err(Error::Waiting(in_words(left))),
+        Some(left) => Err(Error::Waiting(time_in_words(left))),
     }
 }
 
 /// The table of a lockdown.
 pub fn locked_down() -> Table {
     compile(&lockdown(&ssh_ports()))
-}
-
-/// A time in words: `1m 30s`.
-pub fn in_words(time: Duration) -> String {
-    humantime::format_duration(Duration::from_secs(time.as_secs_f64().ceil() as u64)).to_string()
 }

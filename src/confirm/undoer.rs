@@ -16,7 +16,7 @@ pub const READY: &str = "watching";
 /// Whether systemd runs this machine, and would undo the change where it was made: a container or a namespace has other
 /// rules and other files. Takes the right to look at process 1, which root has until it gives it up.
 #[must_use]
-pub fn systemd_can(state: &State) -> bool {
+pub(super) fn systemd_can(state: &State) -> bool {
     let same = |own: &Path, inits: &Path| {
         let identity = |path: &Path| std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
         identity(own).is_some_and(|found| Some(found) == identity(inits))
@@ -35,7 +35,7 @@ fn below_init(path: &Path) -> PathBuf {
 
 /// Whoever could undo a change: programs that were started while this process could start any, and wait for a word.
 #[derive(Debug)]
-pub struct Undoer {
+pub(super) struct Undoer {
     timer: Option<TimerOf>,
     watcher: io::Result<Standby>,
 }
@@ -50,7 +50,7 @@ struct TimerOf {
 impl Undoer {
     /// Has them stand by for a change of that id, which will have so long. `systemd`: whether [`systemd_can`].
     #[must_use]
-    pub fn stand_by(state: &State, id: &str, time: Duration, systemd: bool) -> Self {
+    pub(super) fn stand_by(state: &State, id: &str, time: Duration, systemd: bool) -> Self {
         let timer = systemd.then(|| {
             let unit = format!("palisade-undo-{id}");
             let program = std::env::current_exe().unwrap_or_default();
@@ -70,7 +70,7 @@ impl Undoer {
     ///
     /// # Errors
     /// When nobody will.
-    pub fn arm(self) -> io::Result<(Keeper, Timer)> {
+    pub(super) fn arm(self) -> io::Result<(Keeper, Timer)> {
         if let Some(TimerOf { unit, start, stop }) = self.timer {
             match start.map_err(|error| error.to_string()).and_then(Standby::run) {
                 Ok(()) => return Ok((Keeper::Systemd(unit), stop)),

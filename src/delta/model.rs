@@ -25,6 +25,7 @@ struct Model {
 }
 
 impl Model {
+    #[expect(clippy::too_many_lines, reason = "one arm for each operation")]
     fn step(&mut self, op: &Op) -> Result<(), String> {
         match op {
             Op::AddTable { flags, comment } => {

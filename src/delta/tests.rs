@@ -93,9 +93,13 @@ prop_compose! {
             let is_map = *name == "m";
             let flags = if interval[index] { SetFlags::INTERVAL } else { SetFlags::default() };
             let value = is_map.then_some(MapValue::Verdict);
-            let elements = elements[index].iter().map(|(key, to)| match is_map {
-                true => Element::single(&[0, *key]).with_verdict(target(*to).map_or(Verdict::Drop, Verdict::Jump)),
-                false => Element::single(&[0, *key]),
+            let elements = elements[index].iter().map(|(key, to)| {
+                let element = Element::single(&[0, *key]);
+                if is_map {
+                    element.with_verdict(target(*to).map_or(Verdict::Drop, Verdict::Jump))
+                } else {
+                    element
+                }
             });
             let spec = SetSpec { value, ..SetSpec::new(KeyType::INET_SERVICE, flags) };
             ((*name).to_owned(), Set { spec, elements: elements.collect() })

@@ -28,19 +28,10 @@ pub(super) struct Published {
     pub owner: Option<&'static str>,
 }
 
-/// What of this the rules of others leave open. Palisade closes both, as long as it is loaded.
-#[derive(Debug, Default)]
-pub(super) struct Leaks {
-    /// Ports that are reached by the container's own address, past what is published.
-    pub direct: BTreeSet<Published>,
-    /// Ports published to a loopback address that are reached from the wire.
-    pub loopback: BTreeSet<Published>,
-}
-
 /// All ports that rules of others translate to what lies behind a container's bridge.
 pub(super) fn published(facts: &Facts<'_>) -> BTreeSet<Published> {
     let default = Containers::default().interfaces;
-    let bridges = facts.policy.valid().map_or(&default, |policy| &policy.containers.interfaces);
+    let bridges = facts.host.policy.valid().map_or(&default, |policy| &policy.containers.interfaces);
     let tables = facts.rules.tables.iter().filter(|(id, _)| **id != TableId::palisade());
     let rules = tables.flat_map(|(id, table)| {
         let of_chain = |(name, chain): (&String, &Chain)| {
@@ -58,23 +49,24 @@ pub(super) fn published(facts: &Facts<'_>) -> BTreeSet<Published> {
         .collect()
 }
 
-/// Follows packets that should not get through.
-pub(super) fn leaks(facts: &Facts<'_>, published: &BTreeSet<Published>) -> Leaks {
-    let mut leaks = Leaks::default();
-    let Some(way_out) = facts.links.iter().find(|link| link.is_way_out).map(|link| link.name.as_str()) else {
-        return leaks;
+/// The ports that are reached by the container's own address, past what is published: the rules of others leave that open,
+/// and palisade closes it as long as it is loaded.
+pub(super) fn reached_directly(facts: &Facts<'_>) -> BTreeSet<Published> {
+    reached(facts, |one| Some(one.to))
+}
+
+/// The ports published to a loopback address that are reached from the wire, by the rules of others.
+pub(super) fn reached_on_loopback(facts: &Facts<'_>) -> BTreeSet<Published> {
+    reached(facts, |one| Some((one.on.filter(IpAddr::is_loopback)?, one.port).into()))
+}
+
+/// Follows packets that should not get through: one for each published port, to where `to` says.
+fn reached(facts: &Facts<'_>, to: impl Fn(&Published) -> Option<SocketAddr>) -> BTreeSet<Published> {
+    let Some(way_out) = facts.host.links.iter().find(|link| link.is_way_out).map(|link| link.name.as_str()) else {
+        return BTreeSet::new();
     };
-    for one in published {
-        if gets_through(facts, way_out, one.protocol, one.to) {
-            leaks.direct.insert(*one);
-        }
-        if let Some(on) = one.on.filter(IpAddr::is_loopback)
-            && gets_through(facts, way_out, one.protocol, (on, one.port).into())
-        {
-            leaks.loopback.insert(*one);
-        }
-    }
-    leaks
+    let gets_there = |one: &Published| to(one).is_some_and(|to| gets_through(facts, way_out, one.protocol, to));
+    published(facts).into_iter().filter(gets_there).collect()
 }
 
 /// Whether somebody far away gets a packet through to a container, by the rules of all others than palisade.

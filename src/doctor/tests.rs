@@ -1,15 +1,19 @@
 //! Each finding follows from the one fact that is wrong, and a healthy machine has none.
 
+use super::words::some;
 use super::*;
-use crate::machine::EngineNetwork;
+use crate::machine::{DockerOptions, EngineNetwork, Flush, Gap, Gaps, UnitState};
 use crate::net::IfPattern;
+use crate::netlink::RoutedLink;
 use crate::resolve::{Action, Containers, Group, Resolved};
 use crate::ruleset::{
     AddressType, BaseChain, Chain, Cmp, Expr, Family, Foreign, Hook, MetaKey, Nat, PayloadBase, Policy, Register,
     Rule, Table, TableId, Verdict,
 };
 use crate::simulate::{AsListed, Asked, Doubt, Way};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::time::Duration;
 
 /// Everything is routed out by docker0.
 struct ToDocker;
@@ -37,43 +41,44 @@ fn link(name: &str, kind: &str) -> RoutedLink {
     }
 }
 
-/// What is found on a healthy machine of which something was changed.
-fn found(policy: &Resolved, rules: &Ruleset, change: impl Fn(&mut Facts<'_>)) -> Vec<Finding> {
+/// A machine that is healthy with any policy.
+fn healthy(policy: &Resolved) -> Host {
     let docker = DockerOptions { iptables: true, iptables_from: "daemon.json".to_owned(), userland_proxy: true };
     let network = EngineNetwork { name: "bridge".to_owned(), driver: "bridge".to_owned(), talks: true };
     let version = Some("28.5.2".to_owned());
     let engine = Engine { name: "Docker".to_owned(), version, networks: vec![network], ..Engine::default() };
     let eth0 = RoutedLink { is_way_out: true, ..link("eth0", "") };
-    let sysctls = Sysctls { forwards_v4: Some(true), forwards_v6: Some(false), bridge_calls_iptables: Some(false) };
-    let mut facts = Facts {
-        policy: PolicyState::Valid(policy),
-        path: "/etc/palisade/policy.yaml",
-        rules,
-        sets: &AsListed,
-        routes: &ToDocker,
-        links: vec![link("docker0", "bridge"), eth0, link("eth1", ""), link("lo", "")],
-        legacy: Vec::new(),
-        sysctls,
+    Host {
+        policy: PolicyState::Valid(Box::new(policy.clone())),
+        path: "/etc/palisade/policy.yaml".to_owned(),
+        kernel: Kernel::Takes,
+        loaded: Loaded::Policy,
+        waits: None,
         boot: Some(UnitState::Enabled),
         enabled: Enabled::default(),
         flush: None,
         flush_is_mended: false,
+        legacy: Vec::new(),
         docker: Some(docker),
         engines: vec![engine],
-        kernel: Kernel::Takes,
-        loaded: Loaded::Policy,
-        waits: None,
-        unexamined: Vec::new(),
-    };
-    change(&mut facts);
-    let findings = examine(&facts);
+        sysctls: Sysctls { forwards_v4: Some(true), forwards_v6: Some(false), bridge_calls_iptables: Some(false) },
+        links: vec![link("docker0", "bridge"), eth0, link("eth1", ""), link("lo", "")],
+        gaps: Gaps::default(),
+    }
+}
+
+/// What is found on a healthy machine of which something was changed.
+fn found(policy: &Resolved, rules: &Ruleset, change: impl Fn(&mut Host)) -> Vec<Finding> {
+    let mut host = healthy(policy);
+    change(&mut host);
+    let findings = examine(&Facts { host: &host, rules, sets: &AsListed, routes: &ToDocker });
     for finding in &findings {
         assert!(!finding.message.is_empty() && !finding.help.is_empty(), "{finding:?}");
     }
     findings
 }
 
-fn ids(change: impl Fn(&mut Facts<'_>)) -> Vec<&'static str> {
+fn ids(change: impl Fn(&mut Host)) -> Vec<&'static str> {
     found(&Resolved::default(), &Ruleset::default(), change).into_iter().map(|finding| finding.id).collect()
 }
 
@@ -96,58 +101,97 @@ fn ruleset(family: Family, name: &str, chains: impl IntoIterator<Item = (&'stati
     Ruleset { tables: [(TableId { family, name: name.to_owned() }, table)].into() }
 }
 
-#[test]
-fn a_healthy_machine_has_no_finding() {
-    assert_eq!(ids(|_| {}), Vec::<&str>::new());
-    assert_eq!(ids(|facts| facts.boot = None), Vec::<&str>::new(), "there is no systemd");
+fn drops_by_policy(hook: Hook) -> Ruleset {
+    ruleset(Family::Inet, "mine", [("chain", base("filter", hook, 0, Policy::Drop, Vec::new()))])
+}
+
+fn rules_for_users(rules: Vec<Rule>) -> Ruleset {
+    ruleset(Family::Ip, "filter", [("DOCKER-USER", Chain { rules, ..Chain::default() })])
 }
 
 #[test]
-fn each_fact_that_is_wrong_is_one_finding() {
-    type Change = fn(&mut Facts<'_>);
-    let cases: [(&str, Change); 20] = [
-        ("policy-missing", |facts| facts.policy = PolicyState::Missing { help: None }),
-        ("policy-writable", |facts| {
-            facts.policy = PolicyState::Writable { message: "by all".to_owned(), help: Some("`chmod`".to_owned()) };
+fn a_healthy_machine_has_no_finding() {
+    assert_eq!(ids(|_| {}), Vec::<&str>::new());
+    assert_eq!(ids(|host| host.boot = None), Vec::<&str>::new(), "there is no systemd");
+}
+
+#[test]
+fn each_fact_that_is_wrong_is_one_finding_and_each_finding_has_one() {
+    type Change = fn(&mut Host);
+    let cases: [(&str, Change); 22] = [
+        ("policy-missing", |host| host.policy = PolicyState::Missing { help: None }),
+        ("policy-writable", |host| {
+            host.policy = PolicyState::Writable { message: "by all".to_owned(), help: Some("`chmod`".to_owned()) };
         }),
-        ("policy-invalid", |facts| {
-            facts.policy = PolicyState::Invalid { problems: 3, message: "no".to_owned(), at: Some("p:1".to_owned()) };
+        ("policy-invalid", |host| {
+            host.policy = PolicyState::Invalid { problems: 3, message: "no".to_owned(), at: Some("p:1".to_owned()) };
         }),
-        ("kernel-refuses", |facts| facts.kernel = Kernel::Refuses("no".to_owned())),
-        ("not-loaded", |facts| facts.loaded = Loaded::Nothing),
-        ("out-of-sync", |facts| facts.loaded = Loaded::Differs(2)),
-        ("boot-unit-disabled", |facts| facts.boot = Some(UnitState::Masked)),
-        ("waits-for-confirmation", |facts| facts.waits = Some("9s".to_owned())),
-        ("ufw-active", |facts| facts.enabled.ufw = true),
-        ("firewalld-active", |facts| facts.enabled.firewalld = true),
-        ("nftables-service-flushes", |facts| {
-            facts.flush = Some(Flush { file: "/etc/nftables.conf".into(), line: 3 })
+        ("kernel-refuses", |host| host.kernel = Kernel::Refuses("no".to_owned())),
+        ("not-loaded", |host| host.loaded = Loaded::Nothing),
+        ("out-of-sync", |host| host.loaded = Loaded::Differs(2)),
+        ("boot-unit-disabled", |host| host.boot = Some(UnitState::Masked)),
+        ("waits-for-confirmation", |host| host.waits = Some(Duration::from_secs(9))),
+        ("ufw-active", |host| host.enabled.ufw = true),
+        ("firewalld-active", |host| host.enabled.firewalld = true),
+        ("nftables-service-flushes", |host| host.flush = Some(Flush { file: "/etc/nftables.conf".into(), line: 3 })),
+        ("legacy-iptables", |host| host.legacy = vec!["filter".to_owned()]),
+        ("docker-iptables-off", |host| host.docker.iter_mut().for_each(|docker| docker.iptables = false)),
+        ("macvlan-network", |host| host.engines[0].networks[0].driver = "ipvlan".to_owned()),
+        ("macvlan-network", |host| host.links.push(RoutedLink { has_network: false, ..link("vm0", "macvtap") })),
+        ("forwarding-off", |host| host.sysctls.forwards_v4 = Some(false)),
+        ("bridge-netfilter-off", |host| host.docker.iter_mut().for_each(|docker| docker.userland_proxy = false)),
+        ("bridge-netfilter-off", |host| host.engines[0].networks[0].talks = false),
+        ("way-out-is-containers", |host| {
+            host.links.push(RoutedLink { is_way_out: true, ..link("br-lan", "bridge") });
         }),
-        ("legacy-iptables", |facts| facts.legacy = vec!["filter".to_owned()]),
-        ("docker-iptables-off", |facts| facts.docker.iter_mut().for_each(|docker| docker.iptables = false)),
-        ("macvlan-network", |facts| facts.engines[0].networks[0].driver = "ipvlan".to_owned()),
-        ("macvlan-network", |facts| facts.links.push(RoutedLink { has_network: false, ..link("vm0", "macvtap") })),
-        ("forwarding-off", |facts| facts.sysctls.forwards_v4 = Some(false)),
-        ("bridge-netfilter-off", |facts| facts.docker.iter_mut().for_each(|docker| docker.userland_proxy = false)),
-        ("bridge-netfilter-off", |facts| facts.engines[0].networks[0].talks = false),
-        ("direct-routing", |facts| facts.engines[0].version = Some("27.5.1".to_owned())),
-        ("not-examined", |facts| {
+        ("guests-not-named", |host| host.links.push(link("wg0", "wireguard"))),
+        ("direct-routing", |host| host.engines[0].version = Some("27.5.1".to_owned())),
+        ("not-examined", |host| {
             let [what, why, help] = ["a", "b", "c"].map(str::to_owned);
-            facts.unexamined.push(Unexamined { what, why, help });
+            host.gaps.add(Gap { what, why, help });
         }),
     ];
-    for (id, change) in cases {
-        assert_eq!(ids(change), [id]);
-        assert!(include_str!("../../docs/operations.md").contains(&format!("`{id}`")), "no row for {id}");
+    let of_rules = [
+        ("other-firewall-drops", drops_by_policy(Hook::Input)),
+        ("docker-user-rules", rules_for_users(vec![rule([Expr::Verdict(Verdict::Drop)])])),
+        ("loopback-ports-leak", published(&[[172, 17, 0, 5]])),
+    ];
+    for (id, change) in &cases {
+        assert_eq!(ids(change), [*id]);
     }
+    for (id, rules) in &of_rules {
+        assert_eq!(ids_of_rules(rules), [*id]);
+    }
+    let tried = cases.iter().map(|(id, _)| *id).chain(of_rules.iter().map(|(id, _)| *id));
+    let all = FINDINGS.iter().map(|(kind, _)| kind.id);
+    assert_eq!(tried.collect::<BTreeSet<_>>(), all.collect::<BTreeSet<_>>());
+}
+
+/// The table of docs/operations.md is what the kinds say of themselves, the worst first.
+#[test]
+fn the_documentation_lists_each_kind_of_finding() {
+    let mut kinds: Vec<&Kind> = FINDINGS.iter().map(|(kind, _)| kind).collect();
+    kinds.sort_by_key(|kind| kind.severity);
+    let row = |kind: &&Kind| {
+        format!("| `{}` | {} | {} | {} | {} |", kind.id, kind.severity.name(), kind.what, kind.why, kind.remedy)
+    };
+    let table: Vec<String> = kinds.iter().map(row).collect();
+    let head = "| finding | severity | what was found | why it matters | what mends it |\n|---|---|---|---|---|\n";
+
+    let documented = include_str!("../../docs/operations.md").split_once(head).expect("the table's head").1;
+
+    let documented = documented.lines().take_while(|line| !line.is_empty()).chain(["the end"]);
+    let table = table.iter().map(String::as_str).chain(["the end"]);
+    let wrong = documented.zip(table).find(|(documented, row)| documented != row);
+    assert_eq!(wrong, None, "a row as it is documented, and as it should be");
 }
 
 #[test]
 fn a_flush_after_which_the_drop_in_loads_the_rules_again_is_no_error() {
     let told = |mended| {
-        let found = found(&Resolved::default(), &Ruleset::default(), |facts| {
-            facts.flush = Some(Flush { file: "/etc/nftables.conf".into(), line: 3 });
-            facts.flush_is_mended = mended;
+        let found = found(&Resolved::default(), &Ruleset::default(), |host| {
+            host.flush = Some(Flush { file: "/etc/nftables.conf".into(), line: 3 });
+            host.flush_is_mended = mended;
         });
         found.into_iter().map(|finding| (finding.severity, finding.message)).collect::<Vec<_>>()
     };
@@ -171,9 +215,9 @@ fn a_flush_after_which_the_drop_in_loads_the_rules_again_is_no_error() {
 
 #[test]
 fn the_worst_comes_first() {
-    let found = found(&Resolved::default(), &Ruleset::default(), |facts| {
-        facts.legacy = vec!["nat".to_owned()];
-        facts.loaded = Loaded::Nothing;
+    let found = found(&Resolved::default(), &Ruleset::default(), |host| {
+        host.legacy = vec!["nat".to_owned()];
+        host.loaded = Loaded::Nothing;
     });
     let severities: Vec<_> = found.iter().map(|finding| (finding.id, finding.severity)).collect();
     assert_eq!(severities, [("not-loaded", Severity::Error), ("legacy-iptables", Severity::Warning)]);
@@ -182,10 +226,10 @@ fn the_worst_comes_first() {
 #[test]
 fn who_is_this_machine_itself_in_its_own_network_is_no_guest() {
     // An uplink of the kind that a container has, and a client of somebody else's VPN through which everything goes.
-    let healthy = ids(|facts| {
-        facts.links.push(RoutedLink { is_way_out: true, ..link("mv-uplink", "macvlan") });
-        facts.links.push(RoutedLink { is_way_out: true, ..link("wg0", "wireguard") });
-        facts.links.push(link("veth7", "vlan"));
+    let healthy = ids(|host| {
+        host.links.push(RoutedLink { is_way_out: true, ..link("mv-uplink", "macvlan") });
+        host.links.push(RoutedLink { is_way_out: true, ..link("wg0", "wireguard") });
+        host.links.push(link("veth7", "vlan"));
     });
     assert_eq!(healthy, Vec::<&str>::new());
 }
@@ -195,12 +239,12 @@ fn guests_are_told_by_the_kind_of_their_interface_or_the_name_of_their_wire() {
     for (name, kind) in
         [("wg0", "wireguard"), ("tun3", "tun"), ("flannel.1", "vxlan"), ("cali123", "veth"), ("lan", "bridge")]
     {
-        let with = |facts: &mut Facts<'_>| facts.links.push(link(name, kind));
+        let with = |host: &mut Host| host.links.push(link(name, kind));
         assert_eq!(ids(with), ["guests-not-named"], "{name}");
-        let without_forwarding = |facts: &mut Facts<'_>| {
-            with(facts);
-            facts.sysctls.forwards_v4 = Some(false);
-            facts.docker = None;
+        let without_forwarding = |host: &mut Host| {
+            with(host);
+            host.sysctls.forwards_v4 = Some(false);
+            host.docker = None;
         };
         assert_eq!(ids(without_forwarding), Vec::<&str>::new());
         let mut policy = Resolved::default();
@@ -215,8 +259,7 @@ fn guests_are_told_by_the_kind_of_their_interface_or_the_name_of_their_wire() {
 
 #[test]
 fn a_way_out_counts_as_containers_by_its_name_alone() {
-    let way_out =
-        |facts: &mut Facts<'_>| facts.links.push(RoutedLink { is_way_out: true, ..link("br-lan", "bridge") });
+    let way_out = |host: &mut Host| host.links.push(RoutedLink { is_way_out: true, ..link("br-lan", "bridge") });
     assert_eq!(ids(way_out), ["way-out-is-containers"]);
     let interfaces = [IfPattern { name: "docker0".to_owned(), wildcard: false }].into();
     let policy = Resolved { containers: Containers { interfaces, ..Containers::default() }, ..Resolved::default() };
@@ -235,9 +278,8 @@ fn a_drop_counts_where_packets_come_to_it_and_whose_it_is_decides() {
     assert_eq!(ids_of_rules(&calls("f2b-sshd")), ["other-firewall-drops"]);
     assert_eq!(ids_of_rules(&calls("ufw-user-input")), ["ufw-active"]);
     assert_eq!(ids_of_rules(&calls("LIBVIRT_INP")), Vec::<&str>::new());
-    let policy = |hook| ruleset(Family::Inet, "mine", [("chain", base("filter", hook, 0, Policy::Drop, Vec::new()))]);
-    assert_eq!(ids_of_rules(&policy(Hook::Forward)), ["other-firewall-drops"]);
-    assert_eq!(ids_of_rules(&policy(Hook::Output)), Vec::<&str>::new());
+    assert_eq!(ids_of_rules(&drops_by_policy(Hook::Forward)), ["other-firewall-drops"]);
+    assert_eq!(ids_of_rules(&drops_by_policy(Hook::Output)), Vec::<&str>::new());
     let docker = base("filter", Hook::Forward, 0, Policy::Drop, vec![jump("DOCKER-USER")]);
     assert_eq!(ids_of_rules(&ruleset(Family::Ip, "filter", [("FORWARD", docker)])), Vec::<&str>::new());
     let input = base("filter", Hook::Input, 0, Policy::Drop, vec![jump("input")]);
@@ -250,12 +292,11 @@ fn a_drop_counts_where_packets_come_to_it_and_whose_it_is_decides() {
 
 #[test]
 fn rules_for_users_are_left_unless_they_only_return() {
-    let user = |rules| ruleset(Family::Ip, "filter", [("DOCKER-USER", Chain { rules, ..Chain::default() })]);
     let counter = Expr::Counter { packets: 1, bytes: 60 };
     let returns = rule([counter.clone(), Expr::Verdict(Verdict::Return)]);
-    assert_eq!(ids_of_rules(&user(vec![returns.clone()])), Vec::<&str>::new());
+    assert_eq!(ids_of_rules(&rules_for_users(vec![returns.clone()])), Vec::<&str>::new());
     assert_eq!(
-        ids_of_rules(&user(vec![rule([counter, Expr::Verdict(Verdict::Drop)]), returns])),
+        ids_of_rules(&rules_for_users(vec![rule([counter, Expr::Verdict(Verdict::Drop)]), returns])),
         ["docker-user-rules"]
     );
 }

@@ -20,7 +20,7 @@ pub struct Loaded {
 
 impl Loaded {
     /// What `apply` says of it.
-    pub fn in_words(self) -> String {
+    pub(crate) fn in_words(self) -> String {
         let applied = match self.operations {
             0 => "nothing to do: the kernel already holds this policy\n".to_owned(),
             1 => "applied: 1 operation, verified\n".to_owned(),

@@ -167,9 +167,10 @@ fn choose<T: Clone>(
     let covered = |one: &T, by: &[T]| by.iter().any(|other| clause(other).covers(clause(one)));
     let mut chosen = Vec::new();
     for one in outside {
-        match covered(one, inside) {
-            true => chosen.push(one.clone()),
-            false => chosen.push(with(clause(one).clone().without(label), one)),
+        if covered(one, inside) {
+            chosen.push(one.clone())
+        } else {
+            chosen.push(with(clause(one).clone().without(label), one))
         }
     }
     for one in inside {

@@ -203,9 +203,10 @@ impl<'m> Scout<'m> {
             // Containers are among everyone, unless it is said otherwise.
             let is_among = |behind: &&Behind| behind.reach.covers(&clause) || !behind.reach.unknown.is_empty();
             let left_out: Vec<&Behind> = containers.iter().filter(|behind| !is_among(behind)).collect();
-            let left_out: Vec<Label> = match left_out.len() == containers.len() && !left_out.is_empty() {
-                true => vec![Label::Containers],
-                false => left_out.into_iter().map(|behind| Label::ContainersBy(self.name(behind))).collect(),
+            let left_out: Vec<Label> = if left_out.len() == containers.len() && !left_out.is_empty() {
+                vec![Label::Containers]
+            } else {
+                left_out.into_iter().map(|behind| Label::ContainersBy(self.name(behind))).collect()
             };
             let one = Reach { who: vec![clause], unknown: Vec::new() };
             reach = reach.or(left_out.iter().fold(one, Reach::but));
@@ -216,9 +217,10 @@ impl<'m> Scout<'m> {
     fn containers(&self, containers: &[Behind]) -> Reach {
         let all = together(containers, |behind| Label::ContainersBy(self.name(behind)));
         let named = |clause: &Clause| clause.within.iter().any(|label| matches!(label, Label::ContainersBy(_)));
-        let with = |clause: Clause| match named(&clause) {
-            true => clause,
-            false => {
+        let with = |clause: Clause| {
+            if named(&clause) {
+                clause
+            } else {
                 Clause { within: clause.within.into_iter().chain([Label::Containers]).collect(), but: clause.but }
             }
         };

@@ -61,10 +61,7 @@ pub(super) fn understand(id: &TableId, table: &Table, version: Version) -> Under
 /// The chains that base chains lead to: those that a packet comes to, or those that its answer does. What only chooses
 /// another source has no say in whether it passes.
 fn reachable(table: &Table, answers: bool) -> BTreeSet<&str> {
-    let begins = |hook: Hook| match answers {
-        true => matches!(hook, Hook::Output | Hook::Postrouting),
-        false => true,
-    };
+    let begins = |hook: Hook| if answers { matches!(hook, Hook::Output | Hook::Postrouting) } else { true };
     let bases = table.chains.iter().filter(|(_, chain)| {
         chain.base.as_ref().is_some_and(|base| {
             begins(base.hook) && !(base.kind == "nat" && matches!(base.hook, Hook::Postrouting | Hook::Input))

@@ -245,17 +245,15 @@ fn who(row: &Row, listings: &Listings) -> String {
     let mut parts: Vec<String> = Vec::new();
     for (but, said) in by_exception {
         let but: Vec<String> = but.iter().flat_map(|label| label_words(label, listings)).collect();
-        parts.push(match but.is_empty() {
-            true => said.join(", "),
-            false => format!("{} but {}", said.join(", "), some(&but)),
-        });
+        parts.push(if but.is_empty() { said.join(", ") } else { format!("{} but {}", said.join(", "), some(&but)) });
     }
     if !reach.unknown.is_empty() {
         let everyone = reach.unknown.iter().any(|(clause, _)| clause.within.is_empty() && clause.but.is_empty());
         let of: BTreeSet<String> = reach.unknown.iter().flat_map(|(clause, _)| words(clause, listings)).collect();
-        parts.push(match everyone {
-            true => "unknown".to_owned(),
-            false => format!("unknown for {}", of.into_iter().take(SHOWN).collect::<Vec<_>>().join(", ")),
+        parts.push(if everyone {
+            "unknown".to_owned()
+        } else {
+            format!("unknown for {}", of.into_iter().take(SHOWN).collect::<Vec<_>>().join(", "))
         });
     }
     match only_address(row) {
@@ -314,8 +312,5 @@ fn size(listing: Option<&Listing>) -> String {
         (false, 1) => "network",
         (false, _) => "networks and addresses",
     };
-    match listing.complete {
-        true => format!(" ({count} {what})"),
-        false => format!(" (more than {count} {what})"),
-    }
+    if listing.complete { format!(" ({count} {what})") } else { format!(" (more than {count} {what})") }
 }

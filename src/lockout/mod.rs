@@ -57,9 +57,10 @@ pub struct Lockouts(pub Vec<Lockout>);
 
 impl fmt::Display for Lockouts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.0.iter().all(|lockout| lockout.elsewhere.is_some()) {
-            true => "you could not connect again, whatever the policy says: ",
-            false => "this policy would lock you out: ",
+        f.write_str(if self.0.iter().all(|lockout| lockout.elsewhere.is_some()) {
+            "you could not connect again, whatever the policy says: "
+        } else {
+            "this policy would lock you out: "
         })?;
         f.write_str("nothing was changed, the old rules are in force\n\n")?;
         self.0.iter().try_for_each(|lockout| writeln!(f, "{lockout}"))?;
@@ -154,9 +155,10 @@ pub fn locked_out<'a>(id: &'a TableId, table: &'a Table, session: &Session) -> O
                 return None;
             }
             let traces: Vec<_> = telling_apart(table).into_iter().map(|name| on(Interface::Named(name))).collect();
-            match traces.iter().all(|trace| trace.outcomes.never_pass()) {
-                true => traces.into_iter().next().unwrap_or(unknown),
-                false => unknown,
+            if traces.iter().all(|trace| trace.outcomes.never_pass()) {
+                traces.into_iter().next().unwrap_or(unknown)
+            } else {
+                unknown
             }
         }
     };

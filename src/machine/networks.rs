@@ -1,5 +1,6 @@
 //! What container engines say of themselves that matters to `doctor`.
 
+use super::{Gap, Gaps};
 use crate::files::{MAX_CONFIGURATION, read_bounded};
 use crate::machine::{EngineKind, get, running_engines};
 use serde_json::Value;
@@ -37,7 +38,7 @@ pub struct EngineNetwork {
 const NETWORKS: [(&str, &str); 2] = [("Podman", "/etc/containers/networks"), ("CNI", "/etc/cni/net.d")];
 
 /// The engines of this network namespace. `docker`: whether Docker's daemon runs in it.
-pub fn engines(docker: bool, said: &mut impl FnMut(&str, String, &str)) -> Vec<Engine> {
+pub fn engines(docker: bool, gaps: &mut Gaps) -> Vec<Engine> {
     let mut engines = Vec::new();
     for (kind, socket) in running_engines() {
         // One of another namespace loads its rules there.
@@ -51,24 +52,28 @@ pub fn engines(docker: bool, said: &mut impl FnMut(&str, String, &str)) -> Vec<E
             Ok(engine) => engines.push(engine),
             Err(why) => {
                 let service = kind.name().to_lowercase();
-                said(&format!("the networks of {}", kind.name()), why, &format!("`systemctl status {service}`"));
+                gaps.add(networks_of(kind.name(), why, format!("`systemctl status {service}`")));
             }
         }
     }
     if docker && !engines.iter().any(|engine| engine.name == "Docker") && !running(EngineKind::Docker) {
         let why = format!("its daemon runs, and nobody listens on {}", EngineKind::Docker.socket());
-        said("the networks of Docker", why, "have dockerd listen there: `-H unix:///var/run/docker.sock`");
+        let help = "have dockerd listen there: `-H unix:///var/run/docker.sock`".to_owned();
+        gaps.add(networks_of("Docker", why, help));
     }
     for (name, folder) in NETWORKS {
-        let networks = networks_in(folder).unwrap_or_else(|why| {
-            said(&format!("the networks of {name}"), why, "mend that file, or take it away");
-            Vec::new()
-        });
+        let networks = networks_in(folder);
+        let networks = gaps
+            .or_nothing(networks.map_err(|why| networks_of(name, why, "mend that file, or take it away".to_owned())));
         if !networks.is_empty() && !engines.iter().any(|engine| engine.name == name) {
             engines.push(Engine { name: name.to_owned(), networks, ..Engine::default() });
         }
     }
     engines
+}
+
+fn networks_of(name: &str, why: String, help: String) -> Gap {
+    Gap { what: format!("the networks of {name}"), why, help }
 }
 
 fn running(kind: EngineKind) -> bool {

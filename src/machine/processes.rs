@@ -41,7 +41,7 @@ pub(super) struct Stat {
 
 impl Process {
     /// One by its number; `None` when it is gone.
-    pub fn open(pid: u32) -> Option<Self> {
+    pub(super) fn open(pid: u32) -> Option<Self> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let folder =
             nix::fcntl::open(Path::new("/proc").join(pid.to_string()).as_path(), flags, Mode::empty()).ok()?;
@@ -49,19 +49,19 @@ impl Process {
     }
 
     /// All of them, by their numbers.
-    pub fn all() -> impl Iterator<Item = Self> {
+    pub(super) fn all() -> impl Iterator<Item = Self> {
         let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
         entries.filter_map(|entry| Self::open(entry.file_name().to_str()?.parse().ok()?))
     }
 
     /// Its name, its parent and when it started.
-    pub fn stat(&self) -> Option<Stat> {
+    pub(super) fn stat(&self) -> Option<Stat> {
         parse_stat(&self.read("stat", MOST_TEXT).ok()?)
     }
 
     /// The file name of its program, unlike its own name none of its own choice; `None` for what is none, and where it
     /// can't be told.
-    pub fn program(&self) -> Option<OsString> {
+    pub(super) fn program(&self) -> Option<OsString> {
         let path = readlinkat(&self.folder, "exe").ok()?;
         let path = path.as_bytes();
         // One that was replaced since.
@@ -70,13 +70,13 @@ impl Process {
     }
 
     /// Whether its program is called one of these.
-    pub fn runs(&self, programs: &[&str]) -> bool {
+    pub(super) fn runs(&self, programs: &[&str]) -> bool {
         self.program().is_some_and(|name| programs.iter().any(|program| name == *program))
     }
 
     /// Whether it is root's own: of no user but root of this user namespace, not of a container, and a program that nobody
     /// else could have written.
-    pub fn is_roots_own(&self) -> bool {
+    pub(super) fn is_roots_own(&self) -> bool {
         // The users first: the file of another's program may be in a file system of theirs, which answers when they like.
         if self.users() != Some([0; 4]) || !self.is_in_this("user") || !self.is_in_this("pid") {
             return false;
@@ -89,14 +89,14 @@ impl Process {
     }
 
     /// Whether it is in the namespace of that kind that this thread is in.
-    pub fn is_in_this(&self, kind: &str) -> bool {
+    pub(super) fn is_in_this(&self, kind: &str) -> bool {
         let own = std::fs::read_link(Path::new("/proc/thread-self/ns").join(kind)).ok();
         own.is_some()
             && own.map(OsString::from) == readlinkat(&self.folder, Path::new("ns").join(kind).as_path()).ok()
     }
 
     /// The user that it acts for.
-    pub fn user(&self) -> Option<u32> {
+    pub(super) fn user(&self) -> Option<u32> {
         self.users().map(|[real, ..]| real)
     }
 
@@ -107,21 +107,21 @@ impl Process {
 
     /// The user of the login that it descends from and the number of its audit session; `None` where it is of none, or the
     /// kernel does not audit.
-    pub fn login(&self) -> Option<(u32, u32)> {
+    pub(super) fn login(&self) -> Option<(u32, u32)> {
         let number = |name| std::str::from_utf8(&self.read(name, MOST_TEXT).ok()?).ok()?.trim().parse().ok();
         let login = (number("loginuid")?, number("sessionid")?);
         (login.0 != UNSET && login.1 != UNSET).then_some(login)
     }
 
     /// What it was started with.
-    pub fn arguments(&self) -> io::Result<Vec<String>> {
+    pub(super) fn arguments(&self) -> io::Result<Vec<String>> {
         let text = self.read("cmdline", MOST_ARGUMENTS)?;
         let text = text.strip_suffix(b"\0").unwrap_or(&text);
         Ok(text.split(|&byte| byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect())
     }
 
     /// A variable of its environment, as it was when it began.
-    pub fn variable(&self, name: &str) -> Option<String> {
+    pub(super) fn variable(&self, name: &str) -> Option<String> {
         let text = self.read("environ", MOST_ARGUMENTS).ok()?;
         let value = |variable: &[u8]| variable.strip_prefix(name.as_bytes())?.strip_prefix(b"=").map(<[u8]>::to_vec);
         let value = text.split(|&byte| byte == 0).find_map(value)?;
@@ -129,13 +129,13 @@ impl Process {
     }
 
     /// The folder that its relative paths begin in.
-    pub fn folder(&self) -> Option<OsString> {
+    pub(super) fn folder(&self) -> Option<OsString> {
         readlinkat(&self.folder, "cwd").ok()
     }
 
     /// Shows the inodes of its sockets with their descriptors, the lowest first, and looks at so many open files at most;
     /// gives at how many it has looked.
-    pub fn sockets(&self, most: usize, mut visit: impl FnMut(u32, u64)) -> usize {
+    pub(super) fn sockets(&self, most: usize, mut visit: impl FnMut(u32, u64)) -> usize {
         let path = format!("/proc/thread-self/fd/{}/fd", self.folder.as_raw_fd());
         let mut looked = 0;
         // It may end meanwhile.

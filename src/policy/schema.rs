@@ -162,19 +162,6 @@ fn definitions() -> Vec<(&'static str, Json)> {
     let described = |about: &str, members: Vec<(&'static str, Json)>| {
         Json::Object([("description", text(about))].into_iter().chain(members).collect())
     };
-    let peer = |key: &'static Key| {
-        let of_one = [("required", words(&[key.name])), ("additionalProperties", Json::Flag(false))];
-        let properties = ("properties", Json::Object(vec![(key.name, Json::Object(property(key)))]));
-        Json::Object([("type", text("object"))].into_iter().chain(of_one).chain([properties]).collect())
-    };
-    let word = vec![
-        ("description", text("An address, a network, a range, or a group's name.")),
-        ("type", text("string")),
-        ("minLength", Json::Number(1)),
-    ];
-    let mut expectation = section(&EXPECTATION);
-    let one_of = ["allow", "deny"].map(|name| Json::Object(vec![("required", words(&[name]))]));
-    expectation.insert(3, ("oneOf", Json::List(one_of.into())));
     vec![
         (
             "name",
@@ -191,10 +178,7 @@ fn definitions() -> Vec<(&'static str, Json)> {
             )),
         ),
         ("peers", described("One peer, or a list of them.", vec![one_or_more("peer", false)])),
-        (
-            "peer",
-            Json::Object(vec![any_of([Json::Object(word)].into_iter().chain(PEER.keys.iter().map(peer)).collect())]),
-        ),
+        ("peer", peer()),
         ("address", described("An address, a network or a range.", pattern("^[0-9A-Fa-f.:/-]+$"))),
         (
             "interface",
@@ -204,15 +188,7 @@ fn definitions() -> Vec<(&'static str, Json)> {
             ),
         ),
         ("interfaces", interfaces()),
-        (
-            "named-interface",
-            Json::Object(vec![
-                ("type", text("object")),
-                ("required", words(&["interface"])),
-                ("additionalProperties", Json::Flag(false)),
-                ("properties", Json::Object(vec![("interface", reference("interface"))])),
-            ]),
-        ),
+        ("named-interface", named_interface()),
         (
             "rate",
             described(
@@ -220,8 +196,39 @@ fn definitions() -> Vec<(&'static str, Json)> {
                 pattern("^[0-9]{1,7}/(second|minute|hour|day|week)$"),
             ),
         ),
-        (definition(&EXPECTATION), Json::Object(expectation)),
+        (definition(&EXPECTATION), expectation()),
     ]
+}
+
+/// A word, or a mapping of one key.
+fn peer() -> Json {
+    let word = Json::Object(vec![
+        ("description", text("An address, a network, a range, or a group's name.")),
+        ("type", text("string")),
+        ("minLength", Json::Number(1)),
+    ]);
+    let mapping = |key: &'static Key| {
+        let of_one = [("required", words(&[key.name])), ("additionalProperties", Json::Flag(false))];
+        let properties = ("properties", Json::Object(vec![(key.name, Json::Object(property(key)))]));
+        Json::Object([("type", text("object"))].into_iter().chain(of_one).chain([properties]).collect())
+    };
+    Json::Object(vec![any_of([word].into_iter().chain(PEER.keys.iter().map(mapping)).collect())])
+}
+
+fn expectation() -> Json {
+    let mut expectation = section(&EXPECTATION);
+    let one_of = ["allow", "deny"].map(|name| Json::Object(vec![("required", words(&[name]))]));
+    expectation.insert(3, ("oneOf", Json::List(one_of.into())));
+    Json::Object(expectation)
+}
+
+fn named_interface() -> Json {
+    Json::Object(vec![
+        ("type", text("object")),
+        ("required", words(&["interface"])),
+        ("additionalProperties", Json::Flag(false)),
+        ("properties", Json::Object(vec![("interface", reference("interface"))])),
+    ])
 }
 
 fn interfaces() -> Json {

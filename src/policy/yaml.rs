@@ -12,7 +12,7 @@ use serde_saphyr::{DuplicateKeyPolicy, Location, MergeKeyPolicy, NonFiniteFloatP
 
 /// A node of the tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Node {
+pub(super) struct Node {
     /// Where it stands; for an alias, where its anchor is.
     pub span: Span,
     /// What it is.
@@ -21,7 +21,7 @@ pub struct Node {
 
 /// What a node is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value {
+pub(super) enum Value {
     /// Nothing, `~` or `null`.
     Empty,
     /// A scalar as it was written, quotes and escapes undone.
@@ -35,7 +35,7 @@ pub enum Value {
 impl Value {
     /// The kind of node, for messages.
     #[must_use]
-    pub const fn kind(&self) -> &'static str {
+    pub(super) const fn kind(&self) -> &'static str {
         match self {
             Self::Empty => "nothing",
             Self::Text(_) => "a single value",
@@ -49,7 +49,7 @@ impl Value {
 ///
 /// # Errors
 /// The first problem of the syntax, or a file that is too deep, too large or expands to too much.
-pub fn read(text: &str) -> Result<Option<Node>, Box<Diagnostic>> {
+pub(super) fn read(text: &str) -> Result<Option<Node>, Box<Diagnostic>> {
     let raw = serde_saphyr::from_str_with_options::<Option<Raw>>(text, options());
     match raw {
         Ok(None) => Ok(None),
@@ -216,7 +216,7 @@ impl<'de> Visitor<'de> for ContentVisitor {
 ///
 /// # Errors
 /// A key that is not a scalar.
-pub fn key(node: &Node) -> Result<&str, Box<Diagnostic>> {
+pub(super) fn key(node: &Node) -> Result<&str, Box<Diagnostic>> {
     let problem = match &node.value {
         Value::Text(text) => return Ok(text),
         Value::Empty => Diagnostic::at(node.span, "a key is missing here").help("write a name before the colon"),
@@ -228,7 +228,7 @@ pub fn key(node: &Node) -> Result<&str, Box<Diagnostic>> {
 
 /// The problem of a key that is there twice.
 #[must_use]
-pub fn repeated(key: &Node, name: &str, first: &Node) -> Diagnostic {
+pub(super) fn repeated(key: &Node, name: &str, first: &Node) -> Diagnostic {
     Diagnostic::at(key.span, format!("the key {} is there twice", quote(name)))
         .label("again here")
         .note(first.span, "first here")

@@ -7,6 +7,7 @@
 use anstyle::Style;
 use serde_json::Value;
 use std::borrow::Cow;
+use std::time::Duration;
 
 /// Whether a terminal would obey or hide the character, or turn text round by it, instead of showing it.
 #[must_use]
@@ -50,9 +51,10 @@ pub fn json(document: &Value) -> String {
     }
     let mut units = [0; 2];
     text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
-        match is_invisible(c) {
-            true => out.extend(c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}"))),
-            false => out.push(c),
+        if is_invisible(c) {
+            out.extend(c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")))
+        } else {
+            out.push(c)
         }
         out
     })
@@ -75,9 +77,10 @@ fn escaped(text: &str, is_refused: impl Fn(char) -> bool + Copy) -> Cow<'_, str>
         return Cow::Borrowed(text);
     }
     Cow::Owned(text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
-        match is_refused(c) {
-            true => out.extend(c.escape_unicode()),
-            false => out.push(c),
+        if is_refused(c) {
+            out.extend(c.escape_unicode())
+        } else {
+            out.push(c)
         }
         out
     }))
@@ -115,6 +118,12 @@ impl From<String> for Text {
     fn from(text: String) -> Self {
         Self::from(text.as_str())
     }
+}
+
+/// A time in words, a part of a second counting as one: `1m 30s`.
+#[must_use]
+pub fn time_in_words(time: Duration) -> String {
+    humantime::format_duration(Duration::from_secs(time.as_secs_f64().ceil() as u64)).to_string()
 }
 
 #[cfg(test)]

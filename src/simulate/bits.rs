@@ -78,10 +78,7 @@ impl Bits {
         let bytes = || self.value.iter().zip(&self.known).zip(data);
         if matches!(op, Cmp::Eq | Cmp::Neq) {
             let differs = bytes().any(|((value, known), data)| value & known != data & known);
-            return match differs {
-                true => Some(op == Cmp::Neq),
-                false => self.bytes().map(|_| op == Cmp::Eq),
-            };
+            return if differs { Some(op == Cmp::Neq) } else { self.bytes().map(|_| op == Cmp::Eq) };
         }
         let mut order = Ordering::Equal;
         for ((value, known), data) in bytes() {

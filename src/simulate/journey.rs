@@ -7,8 +7,7 @@ use super::routes::{Asked, Routes, Way};
 use super::sets::Sets;
 use super::trace::{Outcomes, Trace, Verdict};
 use super::truth::Doubt;
-use crate::ruleset::AddressType;
-use crate::ruleset::{Hook, Table, TableId};
+use crate::ruleset::{AddressType, Hook, Table, TableId};
 use std::net::IpAddr;
 
 /// What became of a packet, and where it went.
@@ -184,10 +183,7 @@ impl Traveller<'_, '_> {
         self.course.pass(Hook::Output, &packet.clone().leaving_by(leaving(&way)));
         // What is translated is routed once more.
         let translated = self.course.effects.borrow().destination.is_some();
-        let way = match translated && self.course.goes_on() {
-            true => self.turn(&packet),
-            false => Some(way),
-        };
+        let way = if translated && self.course.goes_on() { self.turn(&packet) } else { Some(way) };
         let Some(way) = way else { return };
         self.course.pass(Hook::Postrouting, &packet.clone().leaving_by(leaving(&way)));
         if way == Way::Local && self.course.goes_on() {

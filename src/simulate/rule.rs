@@ -102,10 +102,7 @@ impl<'a> Machine<'a, '_> {
     /// Ends the packet, and tells its sender where that is done: nothing but TCP knows a reset, and no ICMP error is sent
     /// about one.
     pub(super) fn refuse(&self, reset: bool) -> Done<'a> {
-        let told = match reset {
-            true => self.view.protocol() == protocol::TCP,
-            false => !self.view.is_icmp_error(),
-        };
+        let told = if reset { self.view.protocol() == protocol::TCP } else { !self.view.is_icmp_error() };
         if !told {
             return Done::End(End::Verdict(Cow::Owned(Verdict::Drop)), None);
         }

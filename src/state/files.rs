@@ -17,14 +17,14 @@ use std::path::{Path, PathBuf};
 
 /// An open folder that nobody but root and the effective user can change.
 #[derive(Debug)]
-pub struct Folder {
+pub(super) struct Folder {
     fd: OwnedFd,
     path: PathBuf,
 }
 
 impl Folder {
     /// Opens it; `None` when there is none.
-    pub fn open(path: &Path) -> io::Result<Option<Self>> {
+    pub(super) fn open(path: &Path) -> io::Result<Option<Self>> {
         if is_missing(path) {
             return Ok(None);
         }
@@ -36,7 +36,7 @@ impl Folder {
     }
 
     /// Opens it, and makes it where there is none, for its owner alone; those above it that are missing for everyone.
-    pub fn make(path: &Path) -> io::Result<Self> {
+    pub(super) fn make(path: &Path) -> io::Result<Self> {
         Self::make_with(path, Mode::S_IRWXU)
     }
 
@@ -55,13 +55,13 @@ impl Folder {
     }
 
     /// Opens a file in it, which is no link.
-    pub fn file(&self, name: &str, flags: OFlag) -> io::Result<File> {
+    pub(super) fn file(&self, name: &str, flags: OFlag) -> io::Result<File> {
         let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         Ok(File::from(openat(&self.fd, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)?))
     }
 
     /// The names of what is in it.
-    pub fn names(&self) -> io::Result<Vec<String>> {
+    pub(super) fn names(&self) -> io::Result<Vec<String>> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let mut folder = Dir::openat(&self.fd, ".", flags, Mode::empty())?;
         let name = |entry: nix::dir::Entry| entry.file_name().to_string_lossy().into_owned();
@@ -123,13 +123,13 @@ impl Folder {
 }
 
 /// Writes a file: whoever reads it finds the old one or the new one, after a crash too.
-pub fn write(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), StateError> {
+pub(super) fn write(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), StateError> {
     let written = Folder::make(folder).and_then(|folder| folder.write(name, bytes));
     written.map_err(|source| StateError::Write { path: folder.join(name), source })
 }
 
 /// Reads a file; `None` when there is none.
-pub fn read(path: &Path, max_bytes: u64) -> Result<Option<Vec<u8>>, StateError> {
+pub(super) fn read(path: &Path, max_bytes: u64) -> Result<Option<Vec<u8>>, StateError> {
     // Asked for first: most of these files are seldom there, and each step on the way to one would be opened.
     if is_missing(path) {
         return Ok(None);
@@ -142,12 +142,12 @@ pub fn read(path: &Path, max_bytes: u64) -> Result<Option<Vec<u8>>, StateError> 
 }
 
 /// Whether there is a file, in a folder that can be believed.
-pub fn exists(folder: &Path, name: &str) -> bool {
+pub(super) fn exists(folder: &Path, name: &str) -> bool {
     Folder::open(folder).ok().flatten().is_some_and(|folder| folder.holds(name))
 }
 
 /// The names of what is in a folder; none where there is no folder, or one that can't be believed.
-pub fn names(folder: &Path) -> Vec<String> {
+pub(super) fn names(folder: &Path) -> Vec<String> {
     let names =
         Folder::open(folder).and_then(|folder| folder.map_or_else(|| Ok(Vec::new()), |folder| folder.names()));
     names.unwrap_or_else(|error| {
@@ -161,7 +161,7 @@ fn is_missing(path: &Path) -> bool {
 }
 
 /// Removes a file, or finds it gone.
-pub fn remove(folder: &Path, name: &str) -> Result<(), StateError> {
+pub(super) fn remove(folder: &Path, name: &str) -> Result<(), StateError> {
     let path = folder.join(name);
     if is_missing(&path) {
         return Ok(());
@@ -171,12 +171,12 @@ pub fn remove(folder: &Path, name: &str) -> Result<(), StateError> {
 }
 
 /// Gives a file another name in its folder.
-pub fn rename(folder: &Path, from: &str, to: &str) -> Result<(), StateError> {
+pub(super) fn rename(folder: &Path, from: &str, to: &str) -> Result<(), StateError> {
     move_to(folder, from, folder, to)
 }
 
 /// Moves a file into another folder, which takes no room on the disk.
-pub fn move_to(from: &Path, name: &str, folder: &Path, as_name: &str) -> Result<(), StateError> {
+pub(super) fn move_to(from: &Path, name: &str, folder: &Path, as_name: &str) -> Result<(), StateError> {
     let moved = Folder::open(from).and_then(|from| {
         let (from, to) = (from.ok_or(ErrorKind::NotFound)?, Folder::make(folder)?);
         match from.give(name, &to, as_name) {

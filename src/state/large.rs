@@ -78,9 +78,10 @@ pub(super) fn from_bytes(bytes: &[u8], digest: &Digest) -> Result<Elements, &'st
         _ => None,
     };
     let elements = elements.ok_or("it is not what palisade writes")?;
-    match Digest::of(&elements).as_ref() == Some(digest) {
-        true => Ok(elements),
-        false => Err("its digest is wrong: it was changed, or not written to the end"),
+    if Digest::of(&elements).as_ref() == Some(digest) {
+        Ok(elements)
+    } else {
+        Err("its digest is wrong: it was changed, or not written to the end")
     }
 }
 

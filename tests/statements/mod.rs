@@ -1,5 +1,6 @@
 //! Every kind of statement that palisade compiles: its nft text, and the expressions that nft builds from it in an inet
 //! table.
+#![allow(unreachable_pub)]
 
 use palisade::ruleset::*;
 
@@ -97,6 +98,7 @@ pub const PLAIN: SetFlags = SetFlags(0);
 
 /// nft text and expressions, of each statement that palisade compiles.
 #[rustfmt::skip]
+#[expect(clippy::too_many_lines, reason = "a line for each statement")]
 pub fn statements() -> Vec<(&'static str, Vec<Expr>)> {
     let state = |bit: u32, verdict| Element::single(&bit.to_ne_bytes()).with_verdict(verdict);
     let link_local: [u8; 16] = 0xfe80_u128.rotate_right(16).to_be_bytes();
@@ -199,6 +201,7 @@ pub fn statements() -> Vec<(&'static str, Vec<Expr>)> {
 }
 
 /// `table inet palisade` with all that the statements name, and the statements as the rules of `filter-input`.
+#[expect(clippy::too_many_lines, reason = "a set for each that a statement names")]
 pub fn table() -> Table {
     let set = |spec: SetSpec, elements: Vec<Element>| Set { spec, elements: elements.into() };
     let interval = |key| SetSpec { flags: SetFlags::INTERVAL, ..spec(key) };

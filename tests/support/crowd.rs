@@ -243,6 +243,7 @@ impl Crowd {
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm for each state")]
     fn probe(&self, draw: &mut Draw, number: u16) -> Option<Probe> {
         use State::{Established, Invalid, New, Related, Reply, Untracked};
         let way = draw.of(&[

@@ -1,6 +1,6 @@
 //! What each target of the fuzzer does with its bytes, and what has to be true of the result. `tests/fuzz.rs` gives it the
 //! corpus and what it makes of that; `fuzz/` gives it what libFuzzer finds.
-#![allow(dead_code, missing_docs)]
+#![allow(dead_code, missing_docs, unreachable_pub)]
 
 use palisade::access::unmet;
 use palisade::compile::compile;

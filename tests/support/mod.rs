@@ -1,5 +1,5 @@
 //! The lab of the kernel tests: network namespaces that vanish with the test, real listeners and real probes in them.
-#![allow(dead_code, missing_docs)]
+#![allow(dead_code, missing_docs, unreachable_pub)]
 
 pub mod attack;
 pub mod crowd;

@@ -1,4 +1,5 @@
 //! A network namespace of its own for a test.
+#![allow(unreachable_pub)]
 
 use nix::sched::{CloneFlags, unshare};
 use std::fs::{read_link, read_to_string};

@@ -1,5 +1,5 @@
 //! Policies nobody would write by hand: valid ones that use every feature, and meet at every edge.
-#![allow(dead_code, missing_docs)]
+#![allow(dead_code, missing_docs, unreachable_pub)]
 
 use palisade::net::{AddressRange, Ports, Transport};
 use proptest::prelude::*;

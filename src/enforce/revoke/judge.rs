@@ -68,10 +68,7 @@ impl<'a> Judge<'a> {
                 return Fate::Kept;
             }
         };
-        let fate = |lost| match lost {
-            true => Fate::Lost { began_here: packet.path == Path::FromMachine },
-            false => Fate::Kept,
-        };
+        let fate = |lost| if lost { Fate::Lost { began_here: packet.path == Path::FromMachine } } else { Fate::Kept };
         if !self.known.contains_key(&key) {
             let any_port = Packet { transport: transport(original, None), ..packet.clone() };
             let known = self.loses_in_any_case(&any_port).map(fate);

@@ -10,12 +10,12 @@ use std::net::IpAddr;
 const IPPROTO_ICMPV6: u8 = 58;
 
 /// Begins a message of connection tracking; `kind` is without the subsystem.
-pub fn begin(buffer: &mut Vec<u8>, kind: u8, flags: u16, family: u8, seq: u32) -> Writer<'_> {
+pub(super) fn begin(buffer: &mut Vec<u8>, kind: u8, flags: u16, family: u8, seq: u32) -> Writer<'_> {
     Writer::raw(buffer, ct::SUBSYSTEM << 8 | u16::from(kind), flags, family, seq, 0)
 }
 
 /// Reads one entry of a dump; `None` when it lacks what each entry has, or is malformed.
-pub fn read(message: &Message<'_>) -> Option<Entry> {
+pub(crate) fn read(message: &Message<'_>) -> Option<Entry> {
     let fields = Fields::<{ ct::END }>::read(message.attributes()?)?;
     let (original, original_zone) = read_tuple(fields.get(ct::ORIGINAL)?)?;
     let (reply, reply_zone) = read_tuple(fields.get(ct::REPLY)?)?;
@@ -45,7 +45,7 @@ fn read_tcp(protoinfo: &[u8]) -> Option<(u8, bool)> {
 }
 
 /// Reads one direction, and the zone of it alone.
-pub fn read_tuple(bytes: &[u8]) -> Option<(Tuple, Option<u16>)> {
+pub(super) fn read_tuple(bytes: &[u8]) -> Option<(Tuple, Option<u16>)> {
     let fields = Fields::<{ ct::TUPLE_END }>::read(bytes)?;
     let [source, destination] = read_addresses(fields.get(ct::TUPLE_IP)?)?;
     let proto = Fields::<{ ct::PROTO_END }>::read(fields.get(ct::TUPLE_PROTO)?)?;
@@ -78,7 +78,7 @@ fn read_layer4(proto: &Fields<'_, { ct::PROTO_END }>) -> Layer4 {
 /// Writes the request that deletes this entry and none else.
 ///
 /// The tuple is always written: without one, the kernel takes the request for one to delete all that it knows.
-pub fn write_delete(buffer: &mut Vec<u8>, flags: u16, seq: u32, entry: &Entry) {
+pub(super) fn write_delete(buffer: &mut Vec<u8>, flags: u16, seq: u32, entry: &Entry) {
     let family = Version::of(entry.original.source).nfproto();
     let mut writer = begin(buffer, ct::DELETE, flags, family, seq);
     // The original tuple is looked up in the zone of its own direction; a zone of replies only plays no part in that.
@@ -95,7 +95,7 @@ pub fn write_delete(buffer: &mut Vec<u8>, flags: u16, seq: u32, entry: &Entry) {
 }
 
 /// Writes the request for the connection whose answers have that tuple, outside of any zone.
-pub fn write_get_by_reply(buffer: &mut Vec<u8>, seq: u32, reply: &Tuple) {
+pub(super) fn write_get_by_reply(buffer: &mut Vec<u8>, seq: u32, reply: &Tuple) {
     let family = Version::of(reply.source).nfproto();
     let mut writer = begin(buffer, ct::GET, 0, family, seq);
     write_tuple(&mut writer, ct::REPLY, reply, None);

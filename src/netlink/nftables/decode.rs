@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// One table, as far as it has been read.
 #[derive(Debug)]
-pub struct Assembler {
+pub(in crate::netlink) struct Assembler {
     id: TableId,
     table: Option<Table>,
     handles: Handles,
@@ -29,7 +29,7 @@ pub struct Assembler {
 
 impl Assembler {
     /// Nothing read yet; messages of other tables will be passed over.
-    pub fn new(id: TableId) -> Self {
+    pub(in crate::netlink) fn new(id: TableId) -> Self {
         Self {
             id,
             table: None,
@@ -41,7 +41,7 @@ impl Assembler {
     }
 
     /// Reads a message; `None` when it is malformed.
-    pub fn accept(&mut self, message: &Message<'_>) -> Option<()> {
+    pub(in crate::netlink) fn accept(&mut self, message: &Message<'_>) -> Option<()> {
         if message.kind >> 8 != SUBSYSTEM || Family::from_number(message.family()?) != self.id.family {
             return Some(());
         }
@@ -59,18 +59,18 @@ impl Assembler {
     }
 
     /// The sets read so far whose elements are policy: not those that the packet path fills.
-    pub fn sets_with_elements(&self) -> Vec<String> {
+    pub(in crate::netlink) fn sets_with_elements(&self) -> Vec<String> {
         let policy = self.sets.iter().filter(|(_, (spec, _))| !spec.flags.contains(SetFlags::DYNAMIC));
         policy.map(|(name, _)| name.clone()).collect()
     }
 
     /// What the table says that a set holds, as far as its rules have been read.
-    pub fn digest(&self, set: &str) -> Option<Digest> {
+    pub(in crate::netlink) fn digest(&self, set: &str) -> Option<Digest> {
         self.table.as_ref()?.manifest().remove(set)
     }
 
     /// Whether a set that was read can have these elements, by its kind and by how many the kernel counts.
-    pub fn may_hold(&self, set: &str, elements: &Elements) -> bool {
+    pub(in crate::netlink) fn may_hold(&self, set: &str, elements: &Elements) -> bool {
         let Some((spec, _)) = self.sets.get(set) else { return false };
         let fits = elements.packed().is_some_and(|packed| packed.width == spec.key.len as usize);
         let made = elements::count(spec, elements);
@@ -80,23 +80,23 @@ impl Assembler {
     }
 
     /// What a set is that was read.
-    pub fn spec(&self, set: &str) -> Option<&SetSpec> {
+    pub(in crate::netlink) fn spec(&self, set: &str) -> Option<&SetSpec> {
         self.sets.get(set).map(|(spec, _)| spec)
     }
 
     /// Takes a set to have these elements.
-    pub fn fill(&mut self, set: &str, elements: Elements) {
+    pub(in crate::netlink) fn fill(&mut self, set: &str, elements: Elements) {
         self.filled.insert(set.to_owned(), elements);
     }
 
     /// The anonymous sets read so far.
-    pub fn anonymous_sets(&self) -> Vec<String> {
+    pub(in crate::netlink) fn anonymous_sets(&self) -> Vec<String> {
         let anonymous = self.sets.iter().filter(|(_, (spec, _))| spec.flags.contains(SetFlags::ANONYMOUS));
         anonymous.map(|(name, _)| name.clone()).collect()
     }
 
     /// The table, if there was one, and the handles of its rules.
-    pub fn finish(mut self) -> (Option<Table>, Handles) {
+    pub(in crate::netlink) fn finish(mut self) -> (Option<Table>, Handles) {
         let Some(mut table) = self.table else { return (None, Handles::default()) };
         let mut anonymous = BTreeMap::new();
         for (name, (spec, collector)) in self.sets {
@@ -211,7 +211,7 @@ impl Assembler {
 }
 
 /// The table that a message describes.
-pub fn table_id(message: &Message<'_>) -> Option<TableId> {
+pub(in crate::netlink) fn table_id(message: &Message<'_>) -> Option<TableId> {
     let fields = Fields::<{ uapi::table::END }>::read(message.attributes()?)?;
     Some(TableId { family: Family::from_number(message.family()?), name: fields.string(uapi::table::NAME)? })
 }

@@ -20,7 +20,7 @@ const FULL: usize = u16::MAX as usize - 1024;
 
 /// Where elements are added to or deleted from.
 #[derive(Clone, Copy, Debug)]
-pub struct Destination<'a> {
+pub(in crate::netlink) struct Destination<'a> {
     /// `NFT_MSG_NEWSETELEM` or `NFT_MSG_DELSETELEM`.
     pub kind: u8,
     /// The message's flags.
@@ -36,7 +36,12 @@ pub struct Destination<'a> {
 }
 
 /// Writes as many messages as the elements need.
-pub fn write(batch: &mut Batch, op: usize, to: Destination<'_>, elements: &Elements) -> Result<(), Problem> {
+pub(in crate::netlink) fn write(
+    batch: &mut Batch,
+    op: usize,
+    to: Destination<'_>,
+    elements: &Elements,
+) -> Result<(), Problem> {
     if let Some(packed) = elements.packed() {
         return write_packed(batch, op, to, packed);
     }
@@ -115,7 +120,7 @@ impl Template {
 }
 
 /// An element without a value.
-pub fn write_key(writer: &mut Writer<'_>, key: &[u8], flags: u32) {
+pub(in crate::netlink) fn write_key(writer: &mut Writer<'_>, key: &[u8], flags: u32) {
     let element = writer.open(NFTA_LIST_ELEM);
     if flags != 0 {
         writer.u32(elem::FLAGS, flags);
@@ -127,7 +132,7 @@ pub fn write_key(writer: &mut Writer<'_>, key: &[u8], flags: u32) {
 }
 
 /// How many elements the kernel makes of these.
-pub fn count(spec: &SetSpec, elements: &Elements) -> u32 {
+pub(in crate::netlink) fn count(spec: &SetSpec, elements: &Elements) -> u32 {
     let ends = if spec.flags.contains(SetFlags::INTERVAL) {
         elements.bounds().filter(|(_, last)| last.iter().any(|&byte| byte != u8::MAX)).count()
     } else {
@@ -204,7 +209,7 @@ fn write_one(
 }
 
 /// The next value as big-endian bytes; `None` after the greatest.
-pub fn successor(key: &[u8]) -> Option<Key> {
+pub(in crate::netlink) fn successor(key: &[u8]) -> Option<Key> {
     step(key, u8::MAX, 0, |byte| byte.wrapping_add(1))
 }
 
@@ -236,7 +241,7 @@ enum Edge {
 
 /// Elements as the kernel gives them, in any order, becoming the elements of a set.
 #[derive(Debug, Default)]
-pub struct Collector {
+pub(in crate::netlink) struct Collector {
     interval: bool,
     /// Whether elements of this set have expressions by the set's own declaration.
     stateful: bool,
@@ -246,13 +251,13 @@ pub struct Collector {
 
 impl Collector {
     /// For a set of that kind.
-    pub fn new(spec: &SetSpec) -> Self {
+    pub(in crate::netlink) fn new(spec: &SetSpec) -> Self {
         let interval = spec.flags.contains(SetFlags::INTERVAL) && !spec.flags.contains(SetFlags::CONCAT);
         Self { interval, stateful: spec.flags.contains(SetFlags::EXPR), ..Self::default() }
     }
 
     /// Takes the elements of one `NFTA_SET_ELEM_LIST_ELEMENTS`; `None` when they are malformed.
-    pub fn add_list(&mut self, list: &[u8]) -> Option<()> {
+    pub(in crate::netlink) fn add_list(&mut self, list: &[u8]) -> Option<()> {
         for attribute in Attributes::new(list) {
             let (_, element) = attribute.ok()?;
             self.add(element)?;
@@ -264,9 +269,10 @@ impl Collector {
         let fields = Fields::<{ elem::END }>::read(element)?;
         let flags = fields.get(elem::FLAGS).map_or(Some(0), |_| fields.u32(elem::FLAGS))?;
         let expressions = fields.get(elem::EXPR).or(fields.get(elem::EXPRESSIONS)).is_some();
-        let value = match expressions && !self.stateful {
-            true => Some(Box::new(ElementValue::Unknown(element.to_vec()))),
-            false => read_value(&fields)?,
+        let value = if expressions && !self.stateful {
+            Some(Box::new(ElementValue::Unknown(element.to_vec())))
+        } else {
+            read_value(&fields)?
         };
         if flags & elem::CATCHALL != 0 {
             self.elements.push(Element { key: ElementKey::CatchAll, value });
@@ -288,7 +294,7 @@ impl Collector {
 
     /// The elements, sorted. An end that nothing starts before (nft writes one at zero) is nothing; a start without an
     /// end runs to the next start, or to the greatest value.
-    pub fn finish(mut self) -> Vec<Element> {
+    pub(in crate::netlink) fn finish(mut self) -> Vec<Element> {
         self.edges.sort_unstable();
         let mut open: Option<(Key, Option<Box<ElementValue>>)> = None;
         for (at, edge) in self.edges {
@@ -319,7 +325,7 @@ fn range(first: Key, last: Key) -> ElementKey {
 /// What the first element of a list says of the key that it was asked for; `None` when it is malformed.
 ///
 /// An element with a counter is one like any other; what other expressions in it say is not known.
-pub fn found(list: &[u8]) -> Option<Answer> {
+pub(in crate::netlink) fn found(list: &[u8]) -> Option<Answer> {
     let (_, element) = Attributes::new(list).next()?.ok()?;
     let fields = Fields::<{ elem::END }>::read(element)?;
     let expressions: Vec<Expr> = match (fields.get(elem::EXPR), fields.get(elem::EXPRESSIONS)) {

@@ -198,9 +198,10 @@ impl Sets for LiveSets<'_> {
     }
 
     fn is_empty(&self, table: &TableId, name: &str, set: &Set) -> bool {
-        match self.is_planned(table, set) {
-            true => set.elements.is_empty(),
-            false => self.live.empty.contains(&(table.clone(), name.to_owned())),
+        if self.is_planned(table, set) {
+            set.elements.is_empty()
+        } else {
+            self.live.empty.contains(&(table.clone(), name.to_owned()))
         }
     }
 }

@@ -18,7 +18,7 @@ fn kernel_flags(spec: &SetSpec) -> SetFlags {
 /// Writes the attributes of `NFT_MSG_NEWSET` that follow the table and the name.
 ///
 /// `count` is how many kernel elements an anonymous set gets, which makes the kernel take that much room at once.
-pub fn write(writer: &mut Writer<'_>, spec: &SetSpec, id: u32, anonymous: Option<u32>) -> Result<(), Problem> {
+pub(super) fn write(writer: &mut Writer<'_>, spec: &SetSpec, id: u32, anonymous: Option<u32>) -> Result<(), Problem> {
     if !spec.unknown.is_empty() || spec.flags.contains(SetFlags::CONCAT) {
         return Err(Problem::Unknown("set".to_owned()));
     }
@@ -77,7 +77,7 @@ fn userdata(spec: &SetSpec) -> Result<Vec<u8>, Problem> {
 /// The flag [`SetFlags::ANONYMOUS`] stays, for the caller to tell such sets by. Attributes newer than
 /// `NFTA_SET_EXPRESSIONS` are passed over: those that kernels have since added (the backend's name, the element count)
 /// describe the set and do not change it.
-pub fn decode(bytes: &[u8]) -> Option<SetSpec> {
+pub(super) fn decode(bytes: &[u8]) -> Option<SetSpec> {
     let fields = Fields::<{ set::END }>::read(bytes)?;
     let flags = SetFlags(fields.get(set::FLAGS).map_or(Some(0), |_| fields.u32(set::FLAGS))?);
     let value = if flags.contains(SetFlags::OBJECT) {
@@ -122,12 +122,12 @@ pub fn decode(bytes: &[u8]) -> Option<SetSpec> {
 }
 
 /// How many elements the kernel counts in a set; `None` where it does not say, as those before 6.16 don't.
-pub fn count(bytes: &[u8]) -> Option<u32> {
+pub(super) fn count(bytes: &[u8]) -> Option<u32> {
     Fields::<{ set::COUNT as usize + 1 }>::read(bytes)?.u32(set::COUNT)
 }
 
 /// The anonymous set as a rule holds it: without what follows from its being anonymous.
-pub fn anonymous(set: Set) -> Set {
+pub(super) fn anonymous(set: Set) -> Set {
     let flags = set.spec.flags.without(SetFlags::ANONYMOUS);
     Set { spec: SetSpec { flags, size: None, comment: None, ..set.spec }, ..set }
 }

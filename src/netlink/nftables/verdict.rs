@@ -13,7 +13,7 @@ const GOTO: i32 = -4;
 const RETURN: i32 = -5;
 
 /// The code of a verdict, and the chain that it goes to.
-pub fn parts(verdict: &Verdict) -> (i32, Option<&str>) {
+pub(super) fn parts(verdict: &Verdict) -> (i32, Option<&str>) {
     match verdict {
         Verdict::Accept => (ACCEPT, None),
         Verdict::Drop => (DROP, None),
@@ -26,7 +26,7 @@ pub fn parts(verdict: &Verdict) -> (i32, Option<&str>) {
 }
 
 /// Writes `NFTA_DATA_VERDICT`.
-pub fn write(writer: &mut Writer<'_>, verdict: &Verdict) {
+pub(super) fn write(writer: &mut Writer<'_>, verdict: &Verdict) {
     let (code, chain) = parts(verdict);
     let nest = writer.open(data::VERDICT);
     writer.u32(data::VERDICT_CODE, code.cast_unsigned());
@@ -37,7 +37,7 @@ pub fn write(writer: &mut Writer<'_>, verdict: &Verdict) {
 }
 
 /// Reads the attributes of a verdict.
-pub fn decode(bytes: &[u8]) -> Option<Verdict> {
+pub(super) fn decode(bytes: &[u8]) -> Option<Verdict> {
     let fields = Fields::<{ data::VERDICT_END }>::exactly(bytes)?;
     Some(match fields.u32(data::VERDICT_CODE)?.cast_signed() {
         ACCEPT => Verdict::Accept,

@@ -14,7 +14,7 @@ fn bytes<const N: usize>(from: &[u8], at: usize) -> Option<[u8; N]> {
 
 /// A netlink message of nfnetlink, or one of netlink's own.
 #[derive(Clone, Copy, Debug)]
-pub struct Message<'a> {
+pub(in crate::netlink) struct Message<'a> {
     /// `nlmsg_type`.
     pub kind: u16,
     /// `nlmsg_flags`.
@@ -27,27 +27,27 @@ pub struct Message<'a> {
 
 impl<'a> Message<'a> {
     /// `nfgen_family` of an nfnetlink message.
-    pub fn family(&self) -> Option<u8> {
+    pub(in crate::netlink) fn family(&self) -> Option<u8> {
         self.payload.first().copied()
     }
 
     /// `res_id`: the lower half of the generation id that a dumped object was read at.
-    pub fn resource(&self) -> Option<u16> {
+    pub(in crate::netlink) fn resource(&self) -> Option<u16> {
         bytes(self.payload, 2).map(u16::from_be_bytes)
     }
 
     /// The attributes of an nfnetlink message.
-    pub fn attributes(&self) -> Option<&'a [u8]> {
+    pub(in crate::netlink) fn attributes(&self) -> Option<&'a [u8]> {
         self.payload.get(4..)
     }
 
     /// The error of an `NLMSG_ERROR`: 0 acknowledges, else it is an errno, positive.
-    pub fn errno(&self) -> Option<i32> {
+    pub(in crate::netlink) fn errno(&self) -> Option<i32> {
         Some(i32::from_ne_bytes(bytes(self.payload, 0)?).saturating_neg())
     }
 
     /// The sentence that the kernel gives with an error, when it gives one (`NLMSGERR_ATTR_MSG`).
-    pub fn error_text(&self) -> Option<String> {
+    pub(in crate::netlink) fn error_text(&self) -> Option<String> {
         const ATTR_MSG: u16 = 1;
         if self.flags & flag::ACK_TLVS == 0 {
             return None;
@@ -64,11 +64,11 @@ impl<'a> Message<'a> {
 
 /// The messages of one datagram; ends at the first that is not whole.
 #[derive(Clone, Copy, Debug)]
-pub struct Messages<'a>(&'a [u8]);
+pub(in crate::netlink) struct Messages<'a>(&'a [u8]);
 
 impl<'a> Messages<'a> {
     /// The messages in what was received.
-    pub const fn new(datagram: &'a [u8]) -> Self {
+    pub(in crate::netlink) const fn new(datagram: &'a [u8]) -> Self {
         Self(datagram)
     }
 }
@@ -91,15 +91,15 @@ impl<'a> Iterator for Messages<'a> {
 
 /// An attribute's length does not fit what encloses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Malformed;
+pub(in crate::netlink) struct Malformed;
 
 /// Attributes in the order that they stand in, each as its type and its payload.
 #[derive(Clone, Copy, Debug)]
-pub struct Attributes<'a>(&'a [u8]);
+pub(in crate::netlink) struct Attributes<'a>(&'a [u8]);
 
 impl<'a> Attributes<'a> {
     /// The attributes in these bytes.
-    pub const fn new(bytes: &'a [u8]) -> Self {
+    pub(in crate::netlink) const fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
 }
@@ -128,16 +128,16 @@ impl<'a> Iterator for Attributes<'a> {
 
 /// Attributes by type, of types below `N`. Of two with one type the last counts, as in the kernel.
 #[derive(Debug)]
-pub struct Fields<'a, const N: usize>([Option<&'a [u8]>; N]);
+pub(in crate::netlink) struct Fields<'a, const N: usize>([Option<&'a [u8]>; N]);
 
 impl<'a, const N: usize> Fields<'a, N> {
     /// Reads all attributes, and passes over those of type `N` and above; `None` when they are malformed.
-    pub fn read(bytes: &'a [u8]) -> Option<Self> {
+    pub(in crate::netlink) fn read(bytes: &'a [u8]) -> Option<Self> {
         Self::collect(bytes, |_| true)
     }
 
     /// Reads all attributes; `None` when they are malformed, or one is of type `N` or above.
-    pub fn exactly(bytes: &'a [u8]) -> Option<Self> {
+    pub(in crate::netlink) fn exactly(bytes: &'a [u8]) -> Option<Self> {
         Self::collect(bytes, |_| false)
     }
 
@@ -155,37 +155,37 @@ impl<'a, const N: usize> Fields<'a, N> {
     }
 
     /// The payload of an attribute.
-    pub fn get(&self, kind: u16) -> Option<&'a [u8]> {
+    pub(in crate::netlink) fn get(&self, kind: u16) -> Option<&'a [u8]> {
         self.0.get(usize::from(kind)).copied().flatten()
     }
 
     /// A number of one byte.
-    pub fn u8(&self, kind: u16) -> Option<u8> {
+    pub(in crate::netlink) fn u8(&self, kind: u16) -> Option<u8> {
         self.get(kind)?.try_into().ok().map(u8::from_be_bytes)
     }
 
     /// A number of two bytes, in network order as all of nf_tables.
-    pub fn u16(&self, kind: u16) -> Option<u16> {
+    pub(in crate::netlink) fn u16(&self, kind: u16) -> Option<u16> {
         self.get(kind)?.try_into().ok().map(u16::from_be_bytes)
     }
 
     /// A number of four bytes.
-    pub fn u32(&self, kind: u16) -> Option<u32> {
+    pub(in crate::netlink) fn u32(&self, kind: u16) -> Option<u32> {
         self.get(kind)?.try_into().ok().map(u32::from_be_bytes)
     }
 
     /// A number of eight bytes.
-    pub fn u64(&self, kind: u16) -> Option<u64> {
+    pub(in crate::netlink) fn u64(&self, kind: u16) -> Option<u64> {
         self.get(kind)?.try_into().ok().map(u64::from_be_bytes)
     }
 
     /// Whether the number is absent or has the value that its absence means.
-    pub fn is_default(&self, kind: u16, default: u64) -> bool {
+    pub(in crate::netlink) fn is_default(&self, kind: u16, default: u64) -> bool {
         self.get(kind).is_none_or(|payload| number(payload) == Some(default))
     }
 
     /// A string without its closing zero; bytes that are not UTF-8 are replaced.
-    pub fn string(&self, kind: u16) -> Option<String> {
+    pub(in crate::netlink) fn string(&self, kind: u16) -> Option<String> {
         self.get(kind).map(string)
     }
 }
@@ -196,13 +196,13 @@ fn number(payload: &[u8]) -> Option<u64> {
 }
 
 /// A string up to its first zero.
-pub fn string(payload: &[u8]) -> String {
+pub(in crate::netlink) fn string(payload: &[u8]) -> String {
     let text = payload.split(|&byte| byte == 0).next().unwrap_or_default();
     String::from_utf8_lossy(text).into_owned()
 }
 
 /// The comment in the userdata of an object: entries of one byte type, one byte length, payload.
-pub fn comment(userdata: &[u8], kind: u8) -> Option<String> {
+pub(in crate::netlink) fn comment(userdata: &[u8], kind: u8) -> Option<String> {
     let mut rest = userdata;
     while let [found, len, tail @ ..] = rest {
         let payload = tail.get(..usize::from(*len))?;

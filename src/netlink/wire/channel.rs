@@ -53,7 +53,7 @@ impl std::fmt::Debug for Channel {
 
 impl Channel {
     /// Opens a socket in the network namespace of the calling thread.
-    pub fn open(bus: mnl::Bus) -> Result<Self, NetlinkError> {
+    pub(in crate::netlink) fn open(bus: mnl::Bus) -> Result<Self, NetlinkError> {
         let inner =
             mnl::Socket::new(bus).map_err(|error| NetlinkError::Socket { doing: "open", errno: errno_of(&error) })?;
         let buffer = RefCell::new(Vec::with_capacity(DATAGRAM));
@@ -84,7 +84,7 @@ impl Channel {
     }
 
     /// Has the kernel tell this socket what happens in a multicast group, by its number.
-    pub fn join(&self, group: libc::c_int) -> Result<(), NetlinkError> {
+    pub(in crate::netlink) fn join(&self, group: libc::c_int) -> Result<(), NetlinkError> {
         self.netlink_option(libc::NETLINK_ADD_MEMBERSHIP, group)
             .map_err(|errno| NetlinkError::Socket { doing: "listen", errno })
     }
@@ -95,7 +95,7 @@ impl Channel {
     }
 
     /// Makes room for sending that many bytes at once.
-    pub fn reserve(&self, bytes: usize) {
+    pub(in crate::netlink) fn reserve(&self, bytes: usize) {
         if bytes > self.send_buffer.get() {
             let fd = self.fd();
             // Should neither help, the send says so.
@@ -106,12 +106,12 @@ impl Channel {
     }
 
     /// Sends all messages in one datagram, and gives how many bytes were sent.
-    pub fn send(&self, bytes: &[u8]) -> Result<usize, Errno> {
+    pub(in crate::netlink) fn send(&self, bytes: &[u8]) -> Result<usize, Errno> {
         self.inner.send(bytes).map_err(|error| errno_of(&error))
     }
 
     /// The sequence number of the next request.
-    pub fn next_seq(&self) -> u32 {
+    pub(in crate::netlink) fn next_seq(&self) -> u32 {
         let seq = self.seq.get();
         self.seq.set(seq.wrapping_add(1) | FIRST_REQUEST);
         seq
@@ -121,7 +121,7 @@ impl Channel {
     /// gives `None` for what is malformed.
     ///
     /// With `dump` the answer is any number of messages and an end, else it is one.
-    pub fn request(
+    pub(in crate::netlink) fn request(
         &self,
         doing: &'static str,
         dump: bool,
@@ -138,7 +138,7 @@ impl Channel {
 
     /// The same of a dump that `read` may break off, with whether it has seen enough or what is malformed; `None` where it
     /// has seen enough. The socket is of no use from then on.
-    pub fn some(
+    pub(in crate::netlink) fn some(
         &self,
         doing: &'static str,
         write: impl FnOnce(&mut Vec<u8>, u32),
@@ -202,7 +202,7 @@ impl Channel {
     /// Unless the matter is `settled` from the start, it waits until `answer` has once said that this one settles it; then it
     /// takes what else is there. Should the kernel have had more answers than there is room for, it takes those that are
     /// there and waits for none.
-    pub fn answers(
+    pub(in crate::netlink) fn answers(
         &self,
         doing: &'static str,
         mut settled: bool,
@@ -229,7 +229,7 @@ impl Channel {
     }
 
     /// Hands each datagram that is there already to `event`, and `None` for those that there was no room for.
-    pub fn events(&self, mut event: impl FnMut(Option<&[u8]>)) -> Result<(), NetlinkError> {
+    pub(in crate::netlink) fn events(&self, mut event: impl FnMut(Option<&[u8]>)) -> Result<(), NetlinkError> {
         let mut buffer = self.buffer.borrow_mut();
         loop {
             match self.receive_now(&mut buffer) {

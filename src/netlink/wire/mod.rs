@@ -1,7 +1,7 @@
 //! Netlink itself: messages, attributes, the socket, the kernel's numbers, and what goes wrong.
 
-pub(super) mod attr;
-pub(super) mod channel;
-pub(super) mod error;
-pub(super) mod uapi;
-pub(super) mod write;
+pub(in crate::netlink) mod attr;
+pub(in crate::netlink) mod channel;
+pub(in crate::netlink) mod error;
+pub(in crate::netlink) mod uapi;
+pub(in crate::netlink) mod write;

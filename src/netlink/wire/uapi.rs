@@ -1,4 +1,5 @@
 //! Numbers of the nf_tables netlink interface, from `include/uapi/linux/netfilter/nf_tables.h` and its neighbours.
+#![expect(unreachable_pub, reason = "who may use them all is said once, where this module is declared")]
 
 /// `NFNL_SUBSYS_NFTABLES`: the upper byte of each message type, and the resource of a batch.
 pub const SUBSYSTEM: u16 = 10;

@@ -5,29 +5,36 @@ use super::uapi::{NESTED, SUBSYSTEM, flag};
 /// A message that is being written at the end of a buffer.
 ///
 /// Callers keep each attribute, nested ones with all that they hold, below the 65,535 bytes that its length can say.
-pub struct Writer<'a> {
+pub(in crate::netlink) struct Writer<'a> {
     buffer: &'a mut Vec<u8>,
     start: usize,
 }
 
 /// The place of a nested attribute whose length is not known yet.
 #[must_use]
-pub struct Nest(usize);
+pub(in crate::netlink) struct Nest(usize);
 
 impl<'a> Writer<'a> {
     /// Begins a message of nf_tables; `kind` is without the subsystem.
-    pub fn begin(buffer: &'a mut Vec<u8>, kind: u8, flags: u16, family: u8, seq: u32) -> Self {
+    pub(in crate::netlink) fn begin(buffer: &'a mut Vec<u8>, kind: u8, flags: u16, family: u8, seq: u32) -> Self {
         Self::raw(buffer, SUBSYSTEM << 8 | u16::from(kind), flags, family, seq, 0)
     }
 
     /// Begins any message of nfnetlink.
-    pub fn raw(buffer: &'a mut Vec<u8>, kind: u16, flags: u16, family: u8, seq: u32, resource: u16) -> Self {
+    pub(in crate::netlink) fn raw(
+        buffer: &'a mut Vec<u8>,
+        kind: u16,
+        flags: u16,
+        family: u8,
+        seq: u32,
+        resource: u16,
+    ) -> Self {
         let [high, low] = resource.to_be_bytes();
         Self::message(buffer, kind, flags, seq, &[family, 0, high, low])
     }
 
     /// Begins any message of netlink; `head` is what its subsystem puts before the attributes.
-    pub fn message(buffer: &'a mut Vec<u8>, kind: u16, flags: u16, seq: u32, head: &[u8]) -> Self {
+    pub(in crate::netlink) fn message(buffer: &'a mut Vec<u8>, kind: u16, flags: u16, seq: u32, head: &[u8]) -> Self {
         let start = buffer.len();
         buffer.extend_from_slice(&[0; 4]);
         buffer.extend_from_slice(&kind.to_ne_bytes());
@@ -39,18 +46,18 @@ impl<'a> Writer<'a> {
     }
 
     /// Goes on with a message that stands at `start`.
-    pub fn reopen(buffer: &'a mut Vec<u8>, start: usize) -> Self {
+    pub(in crate::netlink) fn reopen(buffer: &'a mut Vec<u8>, start: usize) -> Self {
         Self { buffer, start }
     }
 
     /// Bytes of the message so far.
-    pub fn len(&self) -> usize {
+    pub(in crate::netlink) fn len(&self) -> usize {
         self.buffer.len() - self.start
     }
 
     /// Puts an attribute.
     #[expect(clippy::cast_possible_truncation, reason = "names, keys and userdata are checked to be shorter")]
-    pub fn bytes(&mut self, kind: u16, payload: &[u8]) {
+    pub(in crate::netlink) fn bytes(&mut self, kind: u16, payload: &[u8]) {
         self.buffer.extend_from_slice(&((payload.len() + 4) as u16).to_ne_bytes());
         self.buffer.extend_from_slice(&kind.to_ne_bytes());
         self.buffer.extend_from_slice(payload);
@@ -58,23 +65,23 @@ impl<'a> Writer<'a> {
     }
 
     /// Puts attributes that are written already, padding and all.
-    pub fn ready_made(&mut self, attributes: &[u8]) {
+    pub(in crate::netlink) fn ready_made(&mut self, attributes: &[u8]) {
         self.buffer.extend_from_slice(attributes);
     }
 
     /// Puts a number of four bytes.
-    pub fn u32(&mut self, kind: u16, number: u32) {
+    pub(in crate::netlink) fn u32(&mut self, kind: u16, number: u32) {
         self.bytes(kind, &number.to_be_bytes());
     }
 
     /// Puts a number of eight bytes.
-    pub fn u64(&mut self, kind: u16, number: u64) {
+    pub(in crate::netlink) fn u64(&mut self, kind: u16, number: u64) {
         self.bytes(kind, &number.to_be_bytes());
     }
 
     /// Puts a string with its closing zero.
     #[expect(clippy::cast_possible_truncation, reason = "names are checked to be shorter")]
-    pub fn text(&mut self, kind: u16, text: &str) {
+    pub(in crate::netlink) fn text(&mut self, kind: u16, text: &str) {
         self.buffer.extend_from_slice(&((text.len() + 5) as u16).to_ne_bytes());
         self.buffer.extend_from_slice(&kind.to_ne_bytes());
         self.buffer.extend_from_slice(text.as_bytes());
@@ -83,7 +90,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Opens an attribute that holds attributes.
-    pub fn open(&mut self, kind: u16) -> Nest {
+    pub(in crate::netlink) fn open(&mut self, kind: u16) -> Nest {
         let nest = Nest(self.buffer.len());
         self.bytes(kind | NESTED, &[]);
         nest
@@ -91,7 +98,7 @@ impl<'a> Writer<'a> {
 
     /// Closes it.
     #[expect(clippy::cast_possible_truncation, reason = "element lists are closed before, all else is short")]
-    pub fn close(&mut self, nest: &Nest) {
+    pub(in crate::netlink) fn close(&mut self, nest: &Nest) {
         let len = (self.buffer.len() - nest.0) as u16;
         if let Some(place) = self.buffer.get_mut(nest.0..nest.0 + 2) {
             place.copy_from_slice(&len.to_ne_bytes());
@@ -100,7 +107,7 @@ impl<'a> Writer<'a> {
 
     /// Writes the message's length.
     #[expect(clippy::cast_possible_truncation, reason = "a message holds a few attributes of 16-bit length")]
-    pub fn finish(self) {
+    pub(in crate::netlink) fn finish(self) {
         let len = self.len() as u32;
         if let Some(place) = self.buffer.get_mut(self.start..self.start + 4) {
             place.copy_from_slice(&len.to_ne_bytes());
@@ -110,7 +117,7 @@ impl<'a> Writer<'a> {
 
 /// Adds an entry to userdata: one byte type, one byte length, payload.
 #[expect(clippy::cast_possible_truncation, reason = "comments are checked to be shorter")]
-pub fn put_udata(userdata: &mut Vec<u8>, kind: u8, payload: &[u8]) {
+pub(in crate::netlink) fn put_udata(userdata: &mut Vec<u8>, kind: u8, payload: &[u8]) {
     userdata.push(kind);
     userdata.push(payload.len() as u8);
     userdata.extend_from_slice(payload);

@@ -142,9 +142,10 @@ fn while_reading(namespace: bool) -> Filter {
     for &number in REFUSED.iter().chain(REFUSED_OLD) {
         filter.answer(number, Answer::NotPermitted);
     }
-    match namespace {
-        true => filter.refuse_when(libc::SYS_unshare, Condition::IsNot { argument: 0, value: libc::CLONE_NEWNET }),
-        false => filter.answer(libc::SYS_unshare, Answer::NotPermitted),
+    if namespace {
+        filter.refuse_when(libc::SYS_unshare, Condition::IsNot { argument: 0, value: libc::CLONE_NEWNET })
+    } else {
+        filter.answer(libc::SYS_unshare, Answer::NotPermitted)
     }
     filter.refuse_when(libc::SYS_clone, Condition::HasAny { argument: 0, bits: NAMESPACES });
     // Its flags are in memory, where no filter sees them; the C library then takes `clone`.

@@ -4,8 +4,7 @@
 
 use clap::Parser;
 use palisade::apart::{Limits, Words, confine, tell};
-use palisade::cli::{Cli, Command};
-use palisade::commands::run;
+use palisade::cli::{Cli, Command, run};
 use palisade::desired::compile_policy;
 use std::io::Write;
 use std::path::Path;
@@ -14,11 +13,13 @@ use std::time::Duration;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if let Command::Boot { read: true, limits, .. } = &cli.command {
-        confine(&Limits::from(limits)).expect("nothing hinders it");
+    if let Command::Boot(boot) = &cli.command
+        && boot.read
+    {
+        confine(&Limits::from(&boot.limits)).expect("nothing hinders it");
         return fail(&cli.common.policy, &std::env::var("PALISADE_FAULT").unwrap_or_default());
     }
-    if std::env::var("PALISADE_FAULT").as_deref() == Ok("boot") && matches!(cli.command, Command::Boot { .. }) {
+    if std::env::var("PALISADE_FAULT").as_deref() == Ok("boot") && matches!(cli.command, Command::Boot(_)) {
         panic!("planted");
     }
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).without_time().with_target(false).init();

@@ -23,7 +23,7 @@ enum Value<'a> {
 
 /// What libnftnl is to be told for one expression: its name and its `NFTNL_EXPR_*` attributes.
 #[derive(Debug)]
-pub struct Draft<'a> {
+pub(crate) struct Draft<'a> {
     name: &'static CStr,
     values: SmallVec<[(u32, Value<'a>); 6]>,
     nested: Vec<Draft<'a>>,
@@ -31,7 +31,7 @@ pub struct Draft<'a> {
 
 impl<'a> Draft<'a> {
     /// An expression of that name without attributes.
-    pub fn new(name: &'static CStr) -> Self {
+    pub(crate) fn new(name: &'static CStr) -> Self {
         Self { name, values: SmallVec::new(), nested: Vec::new() }
     }
 
@@ -41,32 +41,32 @@ impl<'a> Draft<'a> {
     }
 
     /// Adds a number of one byte.
-    pub fn u8(self, attribute: u32, number: u8) -> Self {
+    pub(crate) fn u8(self, attribute: u32, number: u8) -> Self {
         self.with(attribute, Value::U8(number))
     }
 
     /// Adds a number of two bytes.
-    pub fn u16(self, attribute: u32, number: u16) -> Self {
+    pub(crate) fn u16(self, attribute: u32, number: u16) -> Self {
         self.with(attribute, Value::U16(number))
     }
 
     /// Adds a number of four bytes.
-    pub fn u32(self, attribute: u32, number: u32) -> Self {
+    pub(crate) fn u32(self, attribute: u32, number: u32) -> Self {
         self.with(attribute, Value::U32(number))
     }
 
     /// Adds a number of eight bytes.
-    pub fn u64(self, attribute: u32, number: u64) -> Self {
+    pub(crate) fn u64(self, attribute: u32, number: u64) -> Self {
         self.with(attribute, Value::U64(number))
     }
 
     /// Adds a register.
-    pub fn register(self, attribute: u32, register: Register) -> Self {
+    pub(crate) fn register(self, attribute: u32, register: Register) -> Self {
         self.u32(attribute, register.number())
     }
 
     /// Adds what a register holds: 1 to 64 bytes, which is all the room that libnftnl has for it.
-    pub fn data(self, attribute: u32, data: &'a [u8]) -> Result<Self, Problem> {
+    pub(crate) fn data(self, attribute: u32, data: &'a [u8]) -> Result<Self, Problem> {
         if data.is_empty() || data.len() > uapi::data::MAX_LEN {
             return Err(Problem::DataLength(data.len()));
         }
@@ -74,18 +74,18 @@ impl<'a> Draft<'a> {
     }
 
     /// Adds a string.
-    pub fn text(self, attribute: u32, text: &str) -> Result<Self, Problem> {
+    pub(crate) fn text(self, attribute: u32, text: &str) -> Result<Self, Problem> {
         Ok(self.with(attribute, Value::Text(c_string(text)?)))
     }
 
     /// Adds an expression that this one holds.
-    pub fn nest(mut self, nested: Draft<'a>) -> Self {
+    pub(crate) fn nest(mut self, nested: Draft<'a>) -> Self {
         self.nested.push(nested);
         self
     }
 
     /// How many expressions this is, those that it holds counted.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         1 + self.nested.iter().map(Draft::count).sum::<usize>()
     }
 
@@ -126,7 +126,7 @@ impl<'a> Draft<'a> {
 
 /// An expression as the `nftnl` crate takes it.
 #[derive(Debug)]
-pub struct Built<'d, 'a>(pub &'d Draft<'a>);
+pub(crate) struct Built<'d, 'a>(pub &'d Draft<'a>);
 
 impl Expression for Built<'_, '_> {
     fn to_expr(&self, _rule: &nftnl::Rule) -> NonNull<sys::nftnl_expr> {

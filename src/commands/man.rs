@@ -1,0 +1,22 @@
+//! `palisade man`
+
+use super::Report;
+use crate::error::Error;
+use serde_json::json;
+use std::path::PathBuf;
+
+/// Write the manual pages to a folder.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The folder, which is made if it is not there.
+    pub(crate) dir: PathBuf,
+}
+
+/// `palisade`: the whole command line.
+pub(crate) fn run(args: &Args, palisade: clap::Command) -> Result<Report, Error> {
+    let dir = args.dir.as_path();
+    let failed = |source| Error::Io { what: format!("can't write manual pages to {}", dir.display()), source };
+    std::fs::create_dir_all(dir).map_err(failed)?;
+    clap_mangen::generate_to(palisade, dir).map_err(failed)?;
+    Ok(Report::ok(String::new(), json!({ "dir": dir.display().to_string() })))
+}

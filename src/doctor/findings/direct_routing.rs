@@ -1,0 +1,36 @@
+//! Others reach the addresses of containers.
+
+use crate::doctor::engines::{KEEP_LOADED, who_leaks};
+use crate::doctor::published::reached_directly;
+use crate::doctor::words::some;
+use crate::doctor::{Facts, Finding, Kind, Severity};
+use std::collections::BTreeSet;
+
+pub(super) const FINDING: Kind = Kind {
+    id: "direct-routing",
+    severity: Severity::Warning,
+    what: "the engine lets others reach the addresses of its containers",
+    why: "who routes packets there by this machine gets past what is published; palisade alone denies it",
+    remedy: "keep palisade loaded, after the next boot too; or Docker 28 or newer",
+};
+
+pub(super) fn check(facts: &Facts<'_>) -> Option<Finding> {
+    let loads = facts.host.docker.as_ref().is_none_or(|docker| docker.iptables);
+    let too_old = facts.host.engines.iter().find(|engine| engine.is_too_old() && loads);
+    let leaks = reached_directly(facts);
+    let open: BTreeSet<String> = leaks.iter().map(|one| one.to.to_string()).collect();
+    let found = match (too_old, open.len()) {
+        (None, 0) => return None,
+        (_, 0) => String::new(),
+        (_, 1) => format!(" ({} is open)", some(open)),
+        _ => format!(" ({} are open)", some(open)),
+    };
+    let who = who_leaks(too_old, &leaks);
+    Some(FINDING.found(
+        format!(
+            "{who} does not keep others away from the addresses of its containers{found}: who routes packets there by this \
+             machine gets past what is published; palisade alone denies it"
+        ),
+        KEEP_LOADED,
+    ))
+}

@@ -1,0 +1,16 @@
+//! firewalld is active, or is at the next boot.
+
+use crate::doctor::firewalls::of_a_program;
+use crate::doctor::{Facts, Finding, Kind, Severity};
+
+pub(super) const FINDING: Kind = Kind {
+    id: "firewalld-active",
+    severity: Severity::Warning,
+    what: "firewalld is loaded, or will be at the next boot",
+    why: "a drop of either firewall is final, and neither sees what the other allows",
+    remedy: "`systemctl disable --now firewalld`, once the policy says what it said",
+};
+
+pub(super) fn check(facts: &Facts<'_>) -> Option<Finding> {
+    of_a_program(facts, &FINDING, "firewalld", facts.host.enabled.firewalld, "`systemctl disable --now firewalld`")
+}

@@ -1,0 +1,85 @@
+//! Interfaces of guests that the policy stops and does not name.
+
+use crate::doctor::interfaces::{in_a_policy, is_container};
+use crate::doctor::words::some;
+use crate::doctor::{Facts, Finding, Kind, Severity};
+use crate::net::IfPattern;
+use crate::netlink::RoutedLink;
+use crate::resolve::{Action, Peers, Resolved};
+
+pub(super) const FINDING: Kind = Kind {
+    id: "guests-not-named",
+    severity: Severity::Warning,
+    what: "an interface of guests (a bridge, Kubernetes', a VPN's) whose traffic `forward: deny` stops, and that no \
+           part of the policy names",
+    why: "its guests reach this machine alone",
+    remedy: "add it to `containers: { interfaces: [...] }`, or say `defaults: { forward: allow }`; if they are to \
+             be stopped, name it",
+};
+
+/// Kinds of interfaces that guests are behind, whatever they are called.
+const KINDS: [&str; 8] = ["bridge", "tun", "wireguard", "vxlan", "geneve", "ipip", "sit", "gre"];
+/// How the ends of wires to guests begin that are no bridge's port, of those that routes lead to.
+const WIRES: [&str; 4] = ["cali", "lxc", "veth", "vnet"];
+
+/// What guests send elsewhere passes this machine, and is neither to nor from a container unless the policy says so.
+pub(super) fn check(facts: &Facts<'_>) -> Option<Finding> {
+    let policy = facts.host.policy.valid()?;
+    if policy.defaults.forward == Action::Allow {
+        return None;
+    }
+    let forwards = facts.host.sysctls.forwards_v4 == Some(true) || facts.host.sysctls.forwards_v6 == Some(true);
+    let ports = |bridge: &RoutedLink| {
+        facts.host.links.iter().filter(|link| link.master.as_deref() == Some(&bridge.name)).count()
+    };
+    let stopped = |link: &&RoutedLink| {
+        let routed = forwards && link.has_network && !link.is_way_out && link.master.is_none() && is_of_guests(link);
+        // Frames from port to port pass the same hook where the kernel is told so.
+        let bridged = link.kind.as_deref() == Some("bridge")
+            && facts.host.sysctls.bridge_calls_iptables == Some(true)
+            && ports(link) > 1;
+        (routed || bridged) && !names(policy, &link.name)
+    };
+    let found: Vec<String> = facts.host.links.iter().filter(stopped).map(|link| link.name.clone()).collect();
+    let first = in_a_policy(found.first()?);
+    let (it, them) = if found.len() == 1 { ("it", "its guests") } else { ("them", "their guests") };
+    let kind = if policy.defaults.forward == Action::Reject { "reject" } else { "deny" };
+    Some(FINDING.found(
+        format!(
+            "the policy does not name {}, and stops what is forwarded from {it} and to {it} (`forward: {kind}`): {them} reach \
+             this machine alone",
+            some(found)
+        ),
+        match first {
+            Some(first) => format!(
+                "in the policy, add {first} to `containers: {{ interfaces: [...] }}`, or say `defaults: {{ forward: allow }}`; if \
+                 they are to be stopped, name it in a group (`{{ interface: {first} }}`) or in a service's `on`"
+            ),
+            None => {
+                "no policy can name it: give it another name (`ip link` lists all), then run this again".to_owned()
+            }
+        },
+    ))
+}
+
+fn is_of_guests(link: &RoutedLink) -> bool {
+    let kind = link.kind.as_deref().unwrap_or_default();
+    KINDS.contains(&kind) || kind == "veth" && WIRES.iter().any(|begin| link.name.starts_with(begin))
+}
+
+/// Whether any part of the policy speaks of an interface.
+fn names(policy: &Resolved, name: &str) -> bool {
+    let of_peers = |peers: &Peers| covers(&peers.interfaces, name);
+    let of_services = policy
+        .services
+        .values()
+        .any(|service| covers(&service.on, name) || of_peers(&service.from) || of_peers(&service.except));
+    is_container(policy, name)
+        || of_services
+        || of_peers(&policy.block)
+        || policy.groups.values().any(|group| covers(&group.interfaces, name))
+}
+
+fn covers<'i>(interfaces: impl IntoIterator<Item = &'i IfPattern>, name: &str) -> bool {
+    interfaces.into_iter().any(|interface| interface.covers(name))
+}

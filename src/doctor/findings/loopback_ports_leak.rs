@@ -1,0 +1,37 @@
+//! A port published to 127.0.0.1 is reached from the wire.
+
+use crate::doctor::engines::{KEEP_LOADED, who_leaks};
+use crate::doctor::published::reached_on_loopback;
+use crate::doctor::words::some;
+use crate::doctor::{Facts, Finding, Kind, Severity};
+use std::collections::BTreeSet;
+
+pub(super) const FINDING: Kind = Kind {
+    id: "loopback-ports-leak",
+    severity: Severity::Warning,
+    what: "the engine lets a neighbour reach a port that is published to 127.0.0.1 alone",
+    why: "what was meant for this machine alone is open to its network; palisade alone denies it",
+    remedy: "keep palisade loaded, after the next boot too; or Docker 28 or newer",
+};
+
+pub(super) fn check(facts: &Facts<'_>) -> Option<Finding> {
+    let leaks = reached_on_loopback(facts);
+    let mut ports: BTreeSet<String> = leaks.iter().map(ToString::to_string).collect();
+    // Rules of the older iptables can't be followed, and those versions are known to leak.
+    let unseen = facts.host.engines.iter().filter(|engine| engine.is_too_old() && !facts.host.legacy.is_empty());
+    ports.extend(unseen.flat_map(|engine| engine.loopback_ports.iter().cloned()));
+    (!ports.is_empty()).then(|| {
+        let who = who_leaks(facts.host.engines.iter().find(|engine| engine.is_too_old()), &leaks);
+        FINDING.found(
+            format!(
+                "{} published to 127.0.0.1 alone, and {who} lets a machine on the same network reach it, which puts 127.0.0.1 on \
+                 the wire; palisade alone denies it",
+                match ports.len() {
+                    1 => format!("{} is", some(ports)),
+                    _ => format!("{} are", some(ports)),
+                }
+            ),
+            KEEP_LOADED,
+        )
+    })
+}

@@ -1,0 +1,20 @@
+//! Nothing of palisade's is loaded.
+
+use crate::doctor::{Facts, Finding, Kind, Loaded, Severity};
+
+pub(super) const FINDING: Kind = Kind {
+    id: "not-loaded",
+    severity: Severity::Error,
+    what: "nothing of palisade's is loaded",
+    why: "this machine is as open as its other firewalls leave it",
+    remedy: "`palisade apply`",
+};
+
+pub(super) fn check(facts: &Facts<'_>) -> Option<Finding> {
+    (facts.host.loaded == Loaded::Nothing).then(|| {
+        FINDING.found(
+            "nothing of palisade's is loaded: this machine is as open as its other firewalls leave it",
+            "`palisade apply`",
+        )
+    })
+}

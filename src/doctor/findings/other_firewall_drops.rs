@@ -1,0 +1,60 @@
+//! A table of somebody else drops.
+
+use crate::doctor::firewalls::{Denier, drops_of_others};
+use crate::doctor::words::some;
+use crate::doctor::{Facts, Finding, Kind, Severity};
+use crate::render::{table_command, table_title};
+use crate::ruleset::{Family, TableId};
+use std::collections::BTreeMap;
+
+pub(super) const FINDING: Kind = Kind {
+    id: "other-firewall-drops",
+    severity: Severity::Warning,
+    what: "a table of anybody else but an engine drops in *input* or *forward*, fail2ban's among them",
+    why: "what the policy allows is dropped there all the same, since a drop of any table is final",
+    remedy: "put what it does into the policy, then delete the table and take it out of what loads it at boot",
+};
+
+/// Whose drops are no finding of their own: those of engines, which keep their networks apart.
+const ENGINES: [&str; 5] = ["Docker", "Podman", "libvirt", "Kubernetes", "Calico"];
+
+/// A finding for each table that drops and is nobody's that is spoken of elsewhere.
+pub(super) fn check(facts: &Facts<'_>) -> Vec<Finding> {
+    let drops = drops_of_others(facts);
+    let mut by_table: BTreeMap<&TableId, Vec<&Denier<'_>>> = BTreeMap::new();
+    for drop in &drops {
+        let spoken_of = |owner| ENGINES.contains(&owner) || ["ufw", "firewalld"].contains(&owner);
+        if !drop.owner.is_some_and(spoken_of) {
+            by_table.entry(drop.id).or_default().push(drop);
+        }
+    }
+    let finding = |(id, drops): (&TableId, Vec<&Denier<'_>>)| {
+        let ways = drops.iter().map(|drop| {
+            let how = if drop.policy { "by its policy" } else { "by a rule" };
+            let owner = drop.owner.map(|owner| format!(" of {owner}")).unwrap_or_default();
+            format!("in {} {how}{owner} (chain {})", drop.hook, drop.base)
+        });
+        let of_iptables = matches!(id.family, Family::Ip | Family::Ip6) && id.name == "filter";
+        let tool = if id.family == Family::Ip6 { "ip6tables" } else { "iptables" };
+        let (title, help) = if of_iptables {
+            (
+                format!("{tool} ({})", table_title(id)),
+                format!(
+                    "put what these rules do into the policy, then take them out: `{tool} -S` lists them, `{tool} -D` \
+                 deletes one, `{tool} -P INPUT ACCEPT` lifts a policy"
+                ),
+            )
+        } else {
+            (
+                table_title(id),
+                format!(
+                    "put what it does into the policy, then {} and take it out of what loads it at boot",
+                    table_command("delete", id)
+                ),
+            )
+        };
+        let dropped = "what the policy allows is dropped there all the same, since a drop of any table is final";
+        FINDING.found(format!("{title} drops {}: {dropped}", some(ways)), help)
+    };
+    by_table.into_iter().map(finding).collect()
+}

@@ -1,0 +1,22 @@
+//! What is loaded is not the policy.
+
+use crate::doctor::{Facts, Finding, Kind, Loaded, Severity};
+
+pub(super) const FINDING: Kind = Kind {
+    id: "out-of-sync",
+    severity: Severity::Error,
+    what: "the kernel differs from the policy",
+    why: "somebody has changed one of them since it was applied, and the kernel does not do what the policy says",
+    remedy: "`palisade diff` shows where, `palisade apply` makes the kernel match",
+};
+
+pub(super) fn check(facts: &Facts<'_>) -> Option<Finding> {
+    let Loaded::Differs(places) = facts.host.loaded else { return None };
+    let places = if places == 1 { "one place".to_owned() } else { format!("{places} places") };
+    Some(FINDING.found(
+        format!(
+            "the kernel differs from the policy in {places}: somebody has changed one of them since it was applied"
+        ),
+        "`palisade diff` shows where, `palisade apply` makes the kernel match",
+    ))
+}

@@ -1,0 +1,307 @@
+//! Gathers what is examined. All I/O of `doctor` is here.
+//!
+//! In three steps, each with fewer rights than the one before: [`Surroundings`] are read with all of them,
+//! [`Installation`] from files that a confined process may read, and [`Live`] asks the kernel about rules and routes.
+
+use super::{Enabled, Engine, Facts, Finding, Host, Kernel, Loaded, PolicyState, Sysctls, examine};
+use crate::compile::compile;
+use crate::delta::changes;
+use crate::desired::{load_and_prove, missing};
+use crate::enforce::{EnforceError, enforce};
+use crate::error::Error;
+use crate::files::{MAX_CONFIGURATION, MAX_POLICY, read_text_bounded, read_trusted};
+use crate::machine::{
+    DockerOptions, Flush, Gap, Gaps, UnitState, docker_options, drop_in_runs, flushes, loaded_legacy_tables,
+    networks, systemd_runs, unit_commands, unit_state,
+};
+use crate::netlink::routing::Routing;
+use crate::netlink::{LiveSets, NetlinkError, Reading, Socket};
+use crate::policy::Problems;
+use crate::resolve::Resolved;
+use crate::ruleset::{Ruleset, Table, TableId};
+use crate::simulate::AsListed;
+use crate::state::State;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::time::Duration;
+
+const UFW: &str = "/etc/ufw/ufw.conf";
+/// Where ufw is, in one release or another.
+const UFW_PROGRAMS: [&str; 3] = ["/usr/sbin/ufw", "/usr/lib/ufw/ufw-init", "/lib/ufw/ufw-init"];
+const NFTABLES_SERVICE: &str = "nftables.service";
+
+/// What takes more rights than to look at rules: processes and sockets of engines, and other firewalls.
+#[derive(Debug)]
+pub struct Surroundings {
+    legacy: Vec<String>,
+    enabled: Enabled,
+    sysctls: Sysctls,
+    flush: Option<Flush>,
+    flush_is_mended: bool,
+    docker: Option<DockerOptions>,
+    engines: Vec<Engine>,
+    gaps: Gaps,
+}
+
+impl Surroundings {
+    /// Reads them, before any right is given up.
+    #[must_use]
+    pub fn read() -> Self {
+        let mut gaps = Gaps::default();
+        let legacy = gaps.or_nothing(loaded_legacy_tables().map_err(|why| Gap {
+            what: "the rules of the older iptables".to_owned(),
+            why,
+            help: "run palisade as root: `sudo palisade doctor`".to_owned(),
+        }));
+        let ufw = gaps.or_nothing(ufw());
+        let firewalld = unit_state("firewalld.service") == UnitState::Enabled;
+        let sysctls = sysctls(&mut gaps);
+        let flush = gaps.or_nothing(flush().map_err(|why| Gap {
+            what: "what nftables.service loads at boot".to_owned(),
+            why,
+            help: "`systemctl cat nftables` names the file".to_owned(),
+        }));
+        let flush_is_mended = drop_in_runs(NFTABLES_SERVICE, "palisade.conf", "/usr/sbin/palisade boot --missing");
+        let docker = gaps.or_nothing(docker_options().map_err(|why| Gap {
+            what: "the options of Docker's daemon".to_owned(),
+            why,
+            help: "mend that file, or run palisade where it can be read".to_owned(),
+        }));
+        let engines = networks::engines(docker.is_some(), &mut gaps);
+        let enabled = Enabled { ufw, firewalld };
+        Self { legacy, enabled, sysctls, flush, flush_is_mended, docker, engines, gaps }
+    }
+}
+
+/// Whether ufw is started at boot.
+fn ufw() -> Result<bool, Gap> {
+    match read_text_bounded(Path::new(UFW), MAX_CONFIGURATION) {
+        Ok(text) => Ok(is_enabled(&text) && UFW_PROGRAMS.iter().any(|program| Path::new(program).exists())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Gap {
+            what: "whether ufw comes at boot".to_owned(),
+            why: format!("{UFW} can't be read: {error}"),
+            help: "`ufw status`".to_owned(),
+        }),
+    }
+}
+
+/// `ENABLED=yes`, as ufw itself reads it.
+fn is_enabled(text: &str) -> bool {
+    let value = |line: &str| {
+        let (name, value) = line.split_once('=')?;
+        name.trim()
+            .eq_ignore_ascii_case("enabled")
+            .then(|| value.trim().trim_matches(['"', '\'']).eq_ignore_ascii_case("yes"))
+    };
+    text.lines().filter_map(value).next_back().unwrap_or(false)
+}
+
+/// Where what nftables.service loads at boot flushes the rules of everyone.
+fn flush() -> Result<Option<Flush>, String> {
+    if unit_state(NFTABLES_SERVICE) != UnitState::Enabled {
+        return Ok(None);
+    }
+    for command in unit_commands(NFTABLES_SERVICE) {
+        let mut words = command.split_whitespace();
+        let file = words.by_ref().find(|word| ["-f", "--file"].contains(word)).and_then(|_| words.next());
+        if let Some(file) = file
+            && let Some(found) = flushes(Path::new(file))?
+        {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+fn sysctls(gaps: &mut Gaps) -> Sysctls {
+    let mut read = |name| gaps.or_nothing(sysctl(name));
+    Sysctls {
+        forwards_v4: read("net.ipv4.ip_forward"),
+        forwards_v6: read("net.ipv6.conf.all.forwarding"),
+        bridge_calls_iptables: read("net.bridge.bridge-nf-call-iptables"),
+    }
+}
+
+/// Whether a sysctl is on; `None` where there is none of that name.
+fn sysctl(name: &str) -> Result<Option<bool>, Gap> {
+    match fs::read_to_string(format!("/proc/sys/{}", name.replace('.', "/"))) {
+        Ok(text) => Ok(Some(text.trim() != "0")),
+        // Without IPv6, or while no bridge's frames meet iptables, there is no such file.
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => {
+            Err(Gap { what: format!("the sysctl {name}"), why: error.to_string(), help: format!("`sysctl {name}`") })
+        }
+    }
+}
+
+/// What files say of palisade itself, and a network namespace to try its rules in.
+#[derive(Debug)]
+pub struct Installation {
+    path: String,
+    policy: PolicyState,
+    table: Option<Table>,
+    waits: Result<Option<Duration>, Gap>,
+    boot: Option<UnitState>,
+    throw_away: Result<Socket, NetlinkError>,
+}
+
+impl Installation {
+    /// Reads them. Takes the right to make a namespace.
+    #[must_use]
+    pub fn read(path: &Path, state: &State) -> Self {
+        let (policy, table) = policy(path);
+        let throw_away = Socket::open_in_new_namespace();
+        let waits = state.pending().map(|change| change.and_then(|change| change.left()));
+        let waits = waits.map_err(|error| Gap {
+            what: "whether a change waits for confirmation".to_owned(),
+            why: error.to_string(),
+            help: "`palisade status`, and look at that file".to_owned(),
+        });
+        let boot = systemd_runs().then(|| unit_state("palisade.service"));
+        Self { path: path.display().to_string(), policy, table, waits, boot, throw_away }
+    }
+}
+
+/// The policy, or what is wrong with it; and its table, where it means one.
+fn policy(path: &Path) -> (PolicyState, Option<Table>) {
+    let (refusal, problems) = match load_and_prove(path) {
+        Ok(loaded) => {
+            let state = match &loaded.unmet {
+                Some(problems) => invalid(problems),
+                None => PolicyState::Valid(Box::new(loaded.policy)),
+            };
+            return (state, Some(loaded.table));
+        }
+        Err(problems) => (read_trusted(path, MAX_POLICY).err(), problems),
+    };
+    let state = match refusal {
+        Some(refusal) if refusal.writable => PolicyState::Writable { message: refusal.message, help: refusal.help },
+        Some(_) if !path.exists() => PolicyState::Missing { help: missing(path).help },
+        _ => invalid(&problems),
+    };
+    (state, None)
+}
+
+fn invalid(problems: &Problems) -> PolicyState {
+    let problems = problems.problems();
+    let first = problems.first();
+    let at = first.and_then(|first| first.line.map(|line| format!("{}:{line}", first.file)));
+    let message = first.map(|first| first.message.clone()).unwrap_or_default();
+    PolicyState::Invalid { problems: problems.len(), message, at }
+}
+
+/// This machine, and how its live rules and routes are asked.
+#[derive(Debug)]
+pub struct Live {
+    host: Host,
+    socket: Socket,
+    routing: Routing,
+}
+
+impl Live {
+    /// Tries the rules in the throw-away namespace, and reads what is loaded and which interfaces there are. Takes
+    /// `CAP_NET_ADMIN` alone.
+    ///
+    /// # Errors
+    /// The kernel tells nothing about its rules or its interfaces.
+    pub fn ask(surroundings: Surroundings, installation: Installation, state: &State) -> Result<Self, Error> {
+        let Surroundings { legacy, enabled, sysctls, flush, flush_is_mended, docker, engines, mut gaps } =
+            surroundings;
+        let Installation { path, policy, table, waits, boot, throw_away } = installation;
+        let waits = gaps.or_nothing(waits);
+        let kernel = trial(throw_away, table.as_ref()).unwrap_or_else(|gap| {
+            gaps.add(gap);
+            Kernel::Takes
+        });
+        let (socket, routing) = (Socket::open()?, Routing::open()?);
+        let loaded = loaded(&socket, state, table.as_ref())?;
+        let host = Host {
+            policy,
+            path,
+            kernel,
+            loaded,
+            waits,
+            boot,
+            enabled,
+            flush,
+            flush_is_mended,
+            legacy,
+            docker,
+            engines,
+            sysctls,
+            links: routing.topology()?,
+            gaps,
+        };
+        Ok(Self { host, socket, routing })
+    }
+
+    /// What is found by the live rules.
+    ///
+    /// # Errors
+    /// They can't be read, or others keep changing them.
+    pub fn examine(&self) -> Result<Vec<Finding>, NetlinkError> {
+        let (host, routes) = (&self.host, &self.routing);
+        let examined = self.socket.ask_live(|live| {
+            let sets = LiveSets::new(&self.socket, live, None);
+            examine(&Facts { host, rules: &live.ruleset, sets: &sets, routes })
+        });
+        match examined {
+            // Then there are no rules.
+            Err(NetlinkError::NoNfTables) => {
+                Ok(examine(&Facts { host, rules: &Ruleset::default(), sets: &AsListed, routes }))
+            }
+            examined => examined,
+        }
+    }
+}
+
+/// Whether the kernel takes the rules of a policy; of an empty one where there is none.
+fn trial(throw_away: Result<Socket, NetlinkError>, table: Option<&Table>) -> Result<Kernel, Gap> {
+    let table = table.cloned().unwrap_or_else(|| compile(&Resolved::default()));
+    let tried = throw_away
+        .map_err(EnforceError::from)
+        .and_then(|socket| enforce(&socket, &TableId::palisade(), Some(&table), Reading::ByDigest(&table)));
+    match tried {
+        Ok(_) => Ok(Kernel::Takes),
+        Err(EnforceError::Refused { object, origin, why }) => {
+            let at = origin.map(|origin| format!(" ({origin})")).unwrap_or_default();
+            Ok(Kernel::Refuses(format!("the kernel refuses {object}{at}: {why}")))
+        }
+        Err(EnforceError::Netlink(error @ NetlinkError::NoNfTables)) => Ok(Kernel::Refuses(error.to_string())),
+        Err(error) => Err(Gap {
+            what: "whether this kernel takes the policy's rules".to_owned(),
+            why: error.to_string(),
+            help: "`palisade check` as root, outside of a container".to_owned(),
+        }),
+    }
+}
+
+fn loaded(socket: &Socket, state: &State, desired: Option<&Table>) -> Result<Loaded, Error> {
+    let id = TableId::palisade();
+    let nothing = Table::default();
+    let live = match socket.snapshot_reading(&id, Reading::ByDigest(&(desired.unwrap_or(&nothing), state))) {
+        Err(NetlinkError::NoNfTables) => None,
+        snapshot => snapshot?.table,
+    };
+    Ok(match (live, desired) {
+        (None, _) => Loaded::Nothing,
+        (Some(_), None) => Loaded::Something,
+        (Some(live), Some(desired)) => match changes(&id, Some(&live), Some(desired)).len() {
+            0 => Loaded::Policy,
+            places => Loaded::Differs(places),
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_enabled;
+
+    #[test]
+    fn ufw_is_enabled_where_its_file_says_so() {
+        assert!(is_enabled("# comment\nENABLED=yes\nLOGLEVEL=low\n") && is_enabled("enabled = \"YES\"\n"));
+        assert!(!is_enabled("") && !is_enabled("ENABLED=no\n") && !is_enabled("#ENABLED=yes\n"));
+    }
+}

@@ -1,0 +1,36 @@
+//! What could not be found out, collected while the rest is.
+
+/// Something that could not be found out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// What, as the object of a sentence: "the networks of Docker".
+    pub what: String,
+    /// Why, as a clause.
+    pub why: String,
+    /// What would help.
+    pub help: String,
+}
+
+/// Collects gaps, in the order in which they were met.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Gaps(Vec<Gap>);
+
+impl Gaps {
+    /// Adds a gap.
+    pub fn add(&mut self, gap: Gap) {
+        self.0.push(gap);
+    }
+
+    /// What was found out. Where it was not: nothing, and a gap.
+    pub fn or_nothing<T: Default>(&mut self, found: Result<T, Gap>) -> T {
+        found.unwrap_or_else(|gap| {
+            self.add(gap);
+            T::default()
+        })
+    }
+
+    /// All gaps.
+    pub fn iter(&self) -> impl Iterator<Item = &Gap> {
+        self.0.iter()
+    }
+}
