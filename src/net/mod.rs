@@ -6,4 +6,4 @@ mod ifname;
 mod version;
 
 pub use ifname::{IfName, IfPattern};
-pub use version::{Version, address, is_prefix};
+pub use version::{Version, address, is_prefix, number, octets};
