@@ -8,9 +8,9 @@
 use super::asked::Asked;
 use super::reading::Reading;
 use super::region::{Interval, Region, Regions};
-use super::space::{InterfaceClass, Prober, Space, Target, example, from_number, to_number};
+use super::space::{InterfaceClass, Prober, Space, Target, example};
 use super::words;
-use crate::net::{AddressRange, IfPattern, Version};
+use crate::net::{AddressRange, IfPattern, Version, number};
 use crate::policy::Diagnostic;
 use crate::resolve::Expectation;
 use crate::ruleset::provenance::without_prefix;
@@ -283,18 +283,18 @@ fn interval(version: Version, range: AddressRange) -> Option<Interval> {
         AddressRange::V6(first, last) if version == Version::V6 => (first.into(), last.into()),
         _ => return None,
     };
-    Some((to_number(first), to_number(last)))
+    Some((number(first), number(last)))
 }
 
 /// One of the sources: a documentation address, or the first that could be a host's.
 fn an_example(version: Version, regions: &Regions, sources: Region) -> Option<IpAddr> {
     let known = EXAMPLES.into_iter().filter(|address| address.is_ipv4() == (version == Version::V4));
-    let mut known = known.filter(|address| regions.contains(sources, to_number(*address)));
+    let mut known = known.filter(|address| regions.contains(sources, number(*address)));
     // 0.0.0.0/8 is no place to come from.
     let ordinary = regions.intervals(sources).iter().find(|(_, last)| *last > 0x00ff_ffff);
     let ordinary = ordinary.map(|&(first, _)| if version == Version::V4 { first.max(0x0100_0000) } else { first });
     let first = ordinary.or_else(|| regions.intervals(sources).first().map(|&(first, _)| first));
-    known.next().or_else(|| from_number(version, first?))
+    known.next().or_else(|| version.address(first?))
 }
 
 /// The steps of a packet in words, one a line.

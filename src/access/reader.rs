@@ -76,7 +76,6 @@ impl<'a, 't> Reader<'a, 't> {
     }
 
     /// Reads an expression; whether it asks for the source alone, and so is no part of the rest.
-    #[expect(clippy::too_many_lines)]
     fn expr(&mut self, expr: &'a Expr) -> bool {
         let asks_source = match expr {
             Expr::Meta { key, .. } => self.loads(registers::Field::Meta(*key)),

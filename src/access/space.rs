@@ -4,9 +4,9 @@ use super::asked::Asked;
 use super::evaluate::{Evaluator, Fate};
 use super::reading::Reading;
 use super::region::Regions;
-use super::value::{Test, WITH_PORTS, begins_alike, bounds, number};
+use super::value::{Test, WITH_PORTS, begins_alike, bounds};
 use crate::compile::CONTAINERS;
-use crate::net::{IfName, IfPattern, Version, protocol};
+use crate::net::{IfName, IfPattern, Version, octets, protocol};
 use crate::ruleset::{Table, TableId};
 use crate::simulate::{Answer, AsListed, Packet, Sets, Translation, Transport};
 use std::collections::{BTreeMap, BTreeSet};
@@ -272,7 +272,7 @@ impl<'a> Prober<'a> {
                     asked.retain(|address| classes.iter().any(|(other, _)| other == address));
                     let cuts = self.destination_tests(&rules).into_iter().flat_map(|test| test.cuts(self.version));
                     let cuts = cuts.chain(behind_unreachable(self.version));
-                    waiting.extend(cuts.filter_map(|cut| from_number(self.version, cut)).filter(is_reachable));
+                    waiting.extend(cuts.filter_map(|cut| self.version.address(cut)).filter(is_reachable));
                 }
                 asked.insert(address);
                 classes.push((address, fates));
@@ -316,22 +316,4 @@ fn behind_unreachable(version: Version) -> Vec<u128> {
 /// Whether packets from elsewhere can have that destination.
 fn is_reachable(address: &IpAddr) -> bool {
     !address.is_loopback() && !address.is_unspecified()
-}
-
-pub(super) fn from_number(version: Version, number: u128) -> Option<IpAddr> {
-    match version {
-        Version::V4 => u32::try_from(number).ok().map(|number| IpAddr::V4(number.into())),
-        Version::V6 => Some(IpAddr::V6(number.into())),
-    }
-}
-
-pub(super) fn to_number(address: IpAddr) -> u128 {
-    number(&octets(address))
-}
-
-fn octets(address: IpAddr) -> Vec<u8> {
-    match address {
-        IpAddr::V4(address) => address.octets().to_vec(),
-        IpAddr::V6(address) => address.octets().to_vec(),
-    }
 }

@@ -5,7 +5,7 @@ use super::diff::{access_changes, lines};
 use super::evaluate::Fate;
 use super::reading::Reading;
 use super::region::Region;
-use super::space::{Prober, Space, from_number};
+use super::space::{Prober, Space};
 use crate::compile::compile;
 use crate::facts::{Facts, Kernel, ListFile, ProtocolNames, ServiceNames};
 use crate::net::Version;
@@ -51,7 +51,7 @@ fn outcomes_are(
     table: &Table,
     source: u128,
 ) -> Result<bool, TestCaseError> {
-    let Some(source_address) = from_number(said.version, source) else { return Ok(true) };
+    let Some(source_address) = said.version.address(source) else { return Ok(true) };
     let asked = Packet { source: source_address, ..packet.clone() };
     let id = TableId::palisade();
     let trace = simulate_table(&id, table, &asked);

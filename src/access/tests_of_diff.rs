@@ -4,9 +4,9 @@ use super::asked::Asked;
 use super::diff::{AccessChange, Comparison, Port};
 use super::narrow::narrowed;
 use super::reading::Reading;
-use super::space::{Place, Prober, Target, from_number, to_number};
+use super::space::{Place, Prober, Target};
 use super::tests::compiled;
-use crate::net::Version;
+use crate::net::{Version, number};
 use crate::policies::{Written, config, policy};
 use crate::ruleset::{Table, TableId};
 use crate::simulate::{Packet, Transport, Verdict, simulate_table};
@@ -25,7 +25,7 @@ type Printed = (Version, u128, u128);
 /// Reads what is printed: `192.0.2.1`, `192.0.2.0/24`, `192.0.2.1-192.0.2.9`, `any`.
 fn read(text: &str) -> Vec<Printed> {
     let version = |address: IpAddr| if address.is_ipv4() { Version::V4 } else { Version::V6 };
-    let range = |first: IpAddr, last: IpAddr| vec![(version(first), to_number(first), to_number(last))];
+    let range = |first: IpAddr, last: IpAddr| vec![(version(first), number(first), number(last))];
     if text == "any" {
         return Version::ALL.into_iter().map(|version| (version, 0, version.last_address())).collect();
     }
@@ -117,7 +117,7 @@ impl<'t> Pair<'t> {
 
     /// Whether a source gains or loses, at one of this machine's addresses or from one port.
     fn changes(&self, at: (usize, usize, usize), port: Option<u16>, source: u128, gained: bool) -> bool {
-        let source = from_number(Version::ALL[at.2], source).expect("an address");
+        let source = Version::ALL[at.2].address(source).expect("an address");
         self.packets[&at].iter().any(|packet| {
             let mut packet = Packet { source, ..packet.clone() };
             if let (Transport::Ports { destination, .. }, Some(port)) = (&mut packet.transport, port) {
@@ -190,9 +190,9 @@ proptest! {
             };
             let near = [0x0a00_0000_u128, 0xc000_0200, 0x2001_0db8 << 96, 5];
             let machine = (near[random.random_range(0..4_usize)] + random.random_range(0..20_u128)) & version.last_address();
-            let machine = from_number(version, machine).expect("an address");
+            let machine = version.address(machine).expect("an address");
             let source_port = random.random_range(1024..=u16::MAX - 1);
-            let packet = way.packet(from_number(version, source).expect("an address"), machine, target, Some(source_port));
+            let packet = way.packet(version.address(source).expect("an address"), machine, target, Some(source_port));
             // What is said of containers, and of published ports, may be said by what is said of others.
             let outside = way.published.is_none() && !way.incoming.containers;
             let regions_say = [cell.gains, cell.loses, cell.unknown].map(|region| regions.contains(region, source));

@@ -2,6 +2,7 @@
 
 use super::reach::{Label, Reach};
 use super::{Machine, Purpose};
+use crate::net::octets;
 use crate::ruleset::{KeyType, Set, Table, TableId};
 use crate::simulate::{
     Answer, Doubt, EPHEMERAL, Journey, Packet, Sets, Translation, Transport, Verdict, Way, follow,
@@ -197,10 +198,7 @@ struct Assuming<'s> {
 
 impl<'s> Assuming<'s> {
     fn new(sets: &'s dyn Sets, source: IpAddr, assumed: &BTreeMap<SetKey, bool>) -> Self {
-        let source = match source {
-            IpAddr::V4(address) => address.octets().to_vec(),
-            IpAddr::V6(address) => address.octets().to_vec(),
-        };
+        let source = octets(source);
         Self {
             sets,
             source,

@@ -3,7 +3,7 @@
 use super::ask::{Asker, Question, Seen};
 use super::reach::{Clause, Label, Reach};
 use super::rows::{Purpose, Row};
-use super::zones::{Interval, Part, parts, words};
+use super::zones::{Interval, Part, parts};
 use super::{Interface, Machine};
 use crate::net::Version;
 use crate::simulate::is_link_local;
@@ -131,7 +131,7 @@ impl<'m> Scout<'m> {
                     reach = reach.or(self.asker.ask(&question, &mut seen));
                 }
                 if near && !interface.containers {
-                    reach = reach.within(&Label::Network(words(self.version, part.interval)));
+                    reach = reach.within(&Label::Network(self.version.words(part.interval.0, part.interval.1)));
                 }
                 found.push((part.interval, reach));
             }
@@ -293,7 +293,7 @@ fn folded(version: Version, mut found: Vec<(Interval, Reach)>) -> Reach {
     };
     let mut folded = most.clone();
     for (interval, reach) in runs.iter().filter(|(_, reach)| *reach != most) {
-        folded = Reach::choose(&Label::Network(words(version, *interval)), reach, &folded);
+        folded = Reach::choose(&Label::Network(version.words(interval.0, interval.1)), reach, &folded);
     }
     folded
 }

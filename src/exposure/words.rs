@@ -31,8 +31,8 @@ pub type Listings = BTreeMap<Label, Listing>;
 pub fn range(first: &[u8], last: &[u8]) -> String {
     let number = |bytes: &[u8]| bytes.iter().fold(0, |number, byte| number << 8 | u128::from(*byte));
     match (first.len(), last.len()) {
-        (4, 4) => super::zones::words(Version::V4, (number(first), number(last))),
-        (16, 16) => super::zones::words(Version::V6, (number(first), number(last))),
+        (4, 4) => Version::V4.words(number(first), number(last)),
+        (16, 16) => Version::V6.words(number(first), number(last)),
         _ => String::new(),
     }
 }

@@ -1,7 +1,7 @@
 //! Where sources are: behind which interface, and which of them rules tell apart by numbers.
 
 use super::Interface;
-use crate::net::Version;
+use crate::net::{Version, number};
 use crate::ruleset::AddressType;
 use crate::simulate::{Asked, Routes, Way, is_link_local};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -25,20 +25,6 @@ pub(super) struct Part {
     pub(super) interval: Interval,
     /// One of them, which can be behind the interface.
     pub(super) source: IpAddr,
-}
-
-pub(super) fn number(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(address) => u32::from(address).into(),
-        IpAddr::V6(address) => address.into(),
-    }
-}
-
-pub(super) fn address(version: Version, number: u128) -> IpAddr {
-    match (version, u32::try_from(number)) {
-        (Version::V4, Ok(number)) => IpAddr::V4(number.into()),
-        _ => IpAddr::V6(number.into()),
-    }
 }
 
 pub(super) fn interval(network: IpNet) -> Interval {
@@ -126,7 +112,7 @@ fn candidates(interface: &Interface, version: Version, (first, last): Interval) 
     let inside = first.saturating_add(66);
     let ends = [inside, first.saturating_add(1), first, last.saturating_sub(1), last, first + (last - first) / 2];
     let all = examples.chain(neighbours).chain(ends);
-    all.filter(|at| (first..=last).contains(at)).map(|at| address(version, at)).collect()
+    all.filter(|at| (first..=last).contains(at)).filter_map(|at| version.address(at)).collect()
 }
 
 /// Whether the kernel lets such a source in by an interface at all.
@@ -143,19 +129,4 @@ fn may_come(interface: &Interface, all: &[Interface], source: IpAddr, routes: &d
     let asked = Asked { source, destination, incoming: Some(&interface.name), mark: 0 };
     // Where that can't be told, the same comes out when the packet is followed.
     !matches!(routes.way(&asked), Ok(Way::Lost(_) | Way::Refused(_)))
-}
-
-/// A network, a range or an address in words.
-pub(super) fn words(version: Version, (first, last): Interval) -> String {
-    let (from, to) = (address(version, first), address(version, last));
-    if first == last {
-        return from.to_string();
-    }
-    let bits = u32::from(version.address_bits());
-    let free = u128::BITS - (first ^ last).leading_zeros();
-    let prefix = u8::try_from(bits - free.min(bits)).unwrap_or_default();
-    match network(from, prefix) {
-        Some(network) if interval(network) == (first, last) => network.to_string(),
-        _ => format!("{from}-{to}"),
-    }
 }

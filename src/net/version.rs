@@ -48,6 +48,33 @@ impl Version {
         }
     }
 
+    /// The address that a number is; `None` for a number beyond them.
+    #[must_use]
+    pub fn address(self, number: u128) -> Option<IpAddr> {
+        match self {
+            Self::V4 => u32::try_from(number).ok().map(|number| IpAddr::V4(number.into())),
+            Self::V6 => Some(IpAddr::V6(number.into())),
+        }
+    }
+
+    /// From the first address to the last: `192.0.2.1`, `192.0.2.0/24` or `192.0.2.1-192.0.2.9`. Empty where they are no
+    /// addresses.
+    #[must_use]
+    pub fn words(self, first: u128, last: u128) -> String {
+        let (Some(from), Some(to)) = (self.address(first), self.address(last)) else { return String::new() };
+        if from == to {
+            return from.to_string();
+        }
+        // As many bits as both have in common, where the rest is all clear in one and all set in the other.
+        let common = (first ^ last).leading_zeros();
+        let rest = u128::MAX.checked_shr(common).unwrap_or_default();
+        let bits = u32::from(self.address_bits());
+        match first & rest == 0 && last & rest == rest {
+            true => format!("{from}/{}", (common + bits).saturating_sub(u128::BITS)),
+            false => format!("{from}-{to}"),
+        }
+    }
+
     /// `NFPROTO_IPV4` and `NFPROTO_IPV6`, which are `AF_INET` and `AF_INET6`, too.
     #[must_use]
     pub const fn nfproto(self) -> u8 {
@@ -108,4 +135,42 @@ pub fn address(bytes: &[u8]) -> Option<IpAddr> {
 pub fn is_prefix(mask: &[u8]) -> bool {
     let bits = mask.iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1));
     bits.is_sorted_by(|a, b| a >= b)
+}
+
+/// An address as a number.
+#[must_use]
+pub fn number(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => u32::from(address).into(),
+        IpAddr::V6(address) => address.into(),
+    }
+}
+
+/// The bytes of an address, in network order.
+#[must_use]
+pub fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interval_is_an_address_a_network_or_a_range() {
+        let v4 = |first: [u8; 4], last: [u8; 4]| {
+            Version::V4.words(u32::from_be_bytes(first).into(), u32::from_be_bytes(last).into())
+        };
+        assert_eq!(v4([192, 0, 2, 1], [192, 0, 2, 1]), "192.0.2.1");
+        assert_eq!(v4([192, 0, 2, 0], [192, 0, 2, 255]), "192.0.2.0/24");
+        assert_eq!(v4([0, 0, 0, 0], [255, 255, 255, 255]), "0.0.0.0/0");
+        assert_eq!(v4([192, 0, 2, 1], [192, 0, 2, 2]), "192.0.2.1-192.0.2.2");
+        assert_eq!(v4([192, 0, 2, 254], [192, 0, 3, 255]), "192.0.2.254-192.0.3.255");
+        assert_eq!(Version::V6.words(0, u128::MAX), "::/0");
+        assert_eq!(Version::V6.words(1 << 64, (2 << 64) - 1), "0:0:0:1::/64");
+        assert_eq!(Version::V6.words(0, 2), "::-::2");
+    }
 }

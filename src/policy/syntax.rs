@@ -48,7 +48,6 @@ pub(super) fn explain(error: &Error, text: &str) -> Diagnostic {
 }
 
 /// The scanner's problems that people run into have a sentence of their own.
-#[expect(clippy::too_many_lines)]
 fn explain_scan(kind: &ErrorKind, span: Span, message: &str, text: &str) -> Diagnostic {
     of_tabs(kind, span, text)
         .or_else(|| of_brackets(kind, span, text))

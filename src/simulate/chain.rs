@@ -73,7 +73,6 @@ impl<'a, 'v, 's> Walk<'a, 'v, 's> {
     }
 
     /// Notes what a rule does, and gives what comes of the packet by it.
-    #[expect(clippy::too_many_lines)]
     fn end(
         &mut self,
         chain: &'a str,

@@ -141,7 +141,6 @@ impl<'a> Machine<'a, '_> {
         }
     }
 
-    #[expect(clippy::too_many_lines)]
     fn matches(&self, extension: &Extension) -> Truth {
         let view = self.view;
         let Some(asked) = extension.as_match() else {
