@@ -111,13 +111,12 @@ impl Court<'_> {
         let expectation = self.expectation;
         let on = if expectation.on.is_empty() { Some(class.example.clone()) } else { one_of(&expectation.on) };
         let outside = !class.containers || !expectation.on.is_empty() || expectation.any;
-        let both: BTreeSet<IfPattern> = match expectation.on.is_empty() {
-            true => expectation.interfaces.clone(),
-            false => {
-                let pairs =
-                    expectation.interfaces.iter().flat_map(|from| expectation.on.iter().map(move |on| (from, on)));
-                pairs.filter_map(|(from, on)| narrower(from, on)).cloned().collect()
-            }
+        let both: BTreeSet<IfPattern> = if expectation.on.is_empty() {
+            expectation.interfaces.clone()
+        } else {
+            let pairs =
+                expectation.interfaces.iter().flat_map(|from| expectation.on.iter().map(move |on| (from, on)));
+            pairs.filter_map(|(from, on)| narrower(from, on)).cloned().collect()
         };
         [on.filter(|_| outside), one_of(&both)]
     }
@@ -270,9 +269,8 @@ const fn loopback(version: Version) -> Interval {
 
 /// The interfaces that both name.
 fn narrower<'a>(a: &'a IfPattern, b: &'a IfPattern) -> Option<&'a IfPattern> {
-    let within = |one: &IfPattern, other: &IfPattern| match other.wildcard {
-        true => one.name.starts_with(&other.name),
-        false => one == other,
+    let within = |one: &IfPattern, other: &IfPattern| {
+        if other.wildcard { one.name.starts_with(&other.name) } else { one == other }
     };
     if within(a, b) { Some(a) } else { within(b, a).then_some(b) }
 }

@@ -72,9 +72,10 @@ fn asked_for_the_source_alone(table: &Table) -> BTreeSet<&str> {
         for test in reading.chains.values().flat_map(|chain| &chain.rules).flat_map(|rule| &rule.sources) {
             match test {
                 SourceTest::In { set: Set { spec, .. }, name: Some(name), .. } => {
-                    match usize::try_from(spec.key.len).is_ok_and(|len| len == version.address_len()) {
-                        true => *asked.entry(*name).or_default() += 1,
-                        false => drop(otherwise.insert(*name)),
+                    if usize::try_from(spec.key.len).is_ok_and(|len| len == version.address_len()) {
+                        *asked.entry(*name).or_default() += 1;
+                    } else {
+                        otherwise.insert(*name);
                     }
                 }
                 SourceTest::In { name: None, .. } | SourceTest::Begins { .. } => {}

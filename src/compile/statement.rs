@@ -397,9 +397,12 @@ pub(super) fn interface_elements<'a>(interfaces: impl IntoIterator<Item = &'a If
     let mut elements: Vec<Element> = interfaces
         .into_iter()
         .filter(|one| !covered(one))
-        .map(|one| match one.wildcard {
-            true => Element::range(IfName::new(&one.name).bytes(), IfName::last_beginning_with(&one.name).bytes()),
-            false => Element::single(IfName::new(&one.name).bytes()),
+        .map(|one| {
+            if one.wildcard {
+                Element::range(IfName::new(&one.name).bytes(), IfName::last_beginning_with(&one.name).bytes())
+            } else {
+                Element::single(IfName::new(&one.name).bytes())
+            }
         })
         .collect();
     elements.sort_unstable();

@@ -178,9 +178,10 @@ impl Comparison<'_> {
             let (was, is) = match (live, desired) {
                 (Some(live), Some(desired)) => {
                     let (was, is) = (live.canonical(), desired.canonical());
-                    match was.base != is.base || was.comment != is.comment {
-                        true => (Some(thing(was)), Some(thing(is))),
-                        false => (None, None),
+                    if was.base != is.base || was.comment != is.comment {
+                        (Some(thing(was)), Some(thing(is)))
+                    } else {
+                        (None, None)
                     }
                 }
                 (live, desired) => (live.cloned().map(thing), desired.cloned().map(thing)),
@@ -266,9 +267,10 @@ impl Comparison<'_> {
     fn elements(&self, name: &str, live: &Set, desired: &Set, changes: &mut Vec<Change>) {
         let comparable = (live.spec.key, live.spec.value) == (desired.spec.key, desired.spec.value);
         let alone = |these: &Set, others: &Set| -> BTreeMap<_, _> {
-            let alone = match comparable {
-                true => these.elements.without(&others.elements),
-                false => these.elements.clone().into_list(),
+            let alone = if comparable {
+                these.elements.without(&others.elements)
+            } else {
+                these.elements.clone().into_list()
             };
             alone.into_iter().map(|element| (element.key.clone(), element)).collect()
         };

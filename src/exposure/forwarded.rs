@@ -21,9 +21,10 @@ pub(super) fn forwarded<'a>(tables: impl IntoIterator<Item = (&'a TableId, &'a T
 }
 
 fn ports(dnat: &Dnat<'_>) -> BTreeSet<(u8, u16)> {
-    let protocols = match dnat.protocols.is_empty() {
-        true => BTreeSet::from([protocol::TCP, protocol::UDP]),
-        false => dnat.protocols.clone(),
+    let protocols = if dnat.protocols.is_empty() {
+        BTreeSet::from([protocol::TCP, protocol::UDP])
+    } else {
+        dnat.protocols.clone()
     };
     let few = |(first, last): &&(u16, u16)| last.checked_sub(*first).is_some_and(|more| more < MOST);
     let ports = dnat.ports.iter().filter(few).flat_map(|(first, last)| *first..=*last).filter(|port| *port != 0);

@@ -175,9 +175,10 @@ impl<'a> Reader<'a, '_> {
 
     /// A value that later rules see, or that packets are sent to.
     fn uses(&self, registers: impl IntoIterator<Item = Register>) -> Reads {
-        match registers.into_iter().any(|register| self.load(register, 4).is_some()) {
-            true => Reads::Anything,
-            false => Reads::Understood,
+        if registers.into_iter().any(|register| self.load(register, 4).is_some()) {
+            Reads::Anything
+        } else {
+            Reads::Understood
         }
     }
 
@@ -293,10 +294,7 @@ impl<'a> Reader<'a, '_> {
             None => Reads::Understood,
             Some((0, Field::Version)) => {
                 let ours = data == [self.version.nfproto()] || data == self.version.ether_type();
-                match op == Cmp::Eq && !ours {
-                    true => Reads::ForAnother,
-                    false => Reads::Understood,
-                }
+                if op == Cmp::Eq && !ours { Reads::ForAnother } else { Reads::Understood }
             }
             Some((0, Field::SourcePort)) => {
                 self.name_ports(data, data);

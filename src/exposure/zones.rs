@@ -67,9 +67,10 @@ pub(super) fn parts(
 ) -> Vec<Part> {
     let own: BTreeSet<IpAddr> =
         all.iter().flat_map(|other| other.addresses.iter().map(|(address, _)| *address)).collect();
-    let whole: Vec<Interval> = match interface.containers || near {
-        true => networks(interface, version).map(interval).collect(),
-        false => vec![(0, version.last_address())],
+    let whole: Vec<Interval> = if interface.containers || near {
+        networks(interface, version).map(interval).collect()
+    } else {
+        vec![(0, version.last_address())]
     };
     let mut others: Vec<Interval> = nowhere(version);
     if !interface.containers {

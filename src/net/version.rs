@@ -69,9 +69,10 @@ impl Version {
         let common = (first ^ last).leading_zeros();
         let rest = u128::MAX.checked_shr(common).unwrap_or_default();
         let bits = u32::from(self.address_bits());
-        match first & rest == 0 && last & rest == rest {
-            true => format!("{from}/{}", (common + bits).saturating_sub(u128::BITS)),
-            false => format!("{from}-{to}"),
+        if first & rest == 0 && last & rest == rest {
+            format!("{from}/{}", (common + bits).saturating_sub(u128::BITS))
+        } else {
+            format!("{from}-{to}")
         }
     }
 

@@ -1,4 +1,5 @@
 //! Generated rules: tables of nft, and rules of iptables with its own matches and targets.
+#![allow(unreachable_pub)]
 
 use crate::support::lab::LAN;
 use proptest::prelude::*;

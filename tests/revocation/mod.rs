@@ -1,4 +1,5 @@
 //! Which connections the kernel tracks, which of them palisade ended, and what is remembered of those.
+#![allow(unreachable_pub)]
 
 use crate::support::lab::Lab;
 use crate::support::namespace::{Output, output};
