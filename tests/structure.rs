@@ -143,6 +143,33 @@ fn unsafe_code_stands_in_netlink_alone() {
     assert_eq!(found, Vec::<String>::new());
 }
 
+/// An empty table in the place of one that is missing would be an open firewall, loaded without a word. The compiler alone
+/// begins with an empty one.
+#[test]
+fn nothing_that_is_enforced_falls_back_to_an_empty_one() {
+    let enforcing = ["apart/", "confirm/", "desired.rs", "enforce/", "state/"];
+    let commands = ["apply", "boot", "confirm", "disable", "rollback"].map(|name| format!("commands/{name}.rs"));
+    let enforces = |path: &str| {
+        !is_test(path)
+            && (enforcing.iter().any(|room| path.starts_with(room)) || commands.iter().any(|one| one == path))
+    };
+    let ways = ["or_default()", "::default()", "Elements::none()", "or_else(Table", "or_else(Elements"];
+    let enforced = ["table", "Table", "ruleset", "Ruleset", "elements", "Elements", "compile", "chains", "rules"];
+
+    let mut found = Vec::new();
+    for Source { path, text } in sources().into_iter().filter(|source| enforces(&source.path)) {
+        let code = code(text.split("\n#[cfg(test)]").next().unwrap_or_default());
+        for statement in code.split(|c: char| ";{}".contains(c)) {
+            let words: Vec<&str> = statement.split(|c: char| !c.is_alphanumeric()).collect();
+            if ways.iter().any(|way| statement.contains(way)) && enforced.iter().any(|word| words.contains(word)) {
+                found.push(format!("src/{path}: {}", statement.split_whitespace().collect::<Vec<_>>().join(" ")));
+            }
+        }
+    }
+
+    assert_eq!(found, Vec::<String>::new());
+}
+
 /// A directory server may be asked, or a name server, over a network that is not up when the rules are loaded at boot.
 #[test]
 fn nothing_asks_the_c_library_for_a_name() {

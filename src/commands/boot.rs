@@ -254,9 +254,8 @@ impl Boot<'_> {
     }
 
     fn last_good(&self) -> Result<usize, String> {
-        let (number, stored) = self.state.last_good().ok_or("no ruleset is kept to fall back on")?;
-        let table = stored.table.ok_or_else(|| format!("the kept ruleset {number} holds no table"))?;
-        self.load(&table).map_err(|error| format!("the kept ruleset {number} could not be loaded: {error}"))
+        let (number, kept) = self.state.last_good().ok_or("no ruleset is kept to fall back on")?;
+        self.load(&kept.table).map_err(|error| format!("the kept ruleset {number} could not be loaded: {error}"))
     }
 
     fn policy(&self, reader: &mut Reader, locked: bool) -> Result<(Table, usize), String> {

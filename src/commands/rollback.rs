@@ -71,35 +71,35 @@ fn back(state: &State, to: Option<u32>, force: bool) -> Result<Report, Error> {
     }
     let before = || Error::Declined("no older ruleset is kept: see `palisade rollback --list`".to_owned());
     let number = to.or_else(|| state.before_last_good()).ok_or_else(before)?;
-    let stored = state.kept(number)?;
+    let kept = state.kept(number)?;
     let id = TableId::palisade();
-    match stored.table.as_ref().map_or(Ok(()), |table| sessions::check(&socket, &id, table, &present)) {
+    match sessions::check(&socket, &id, &kept.table, &present) {
         Err(lockouts) if force => sessions::warn(&lockouts),
-        kept => kept.map_err(|lockouts| Error::Declined(lockouts.of_ruleset(number)))?,
+        checked => checked.map_err(|lockouts| Error::Declined(lockouts.of_ruleset(number)))?,
     }
     if let Some(change) = waits {
         confirm::undo(&socket, state, &change, timer)?;
     }
     let left = socket.snapshot_reading(&id, Reading::ByDigest(state))?.table;
-    let loaded = load::load(&socket, state, stored.table.as_ref(), false)?;
-    let kept = remember(state, number, &stored.about.identity, Identity::of(left.as_ref()).ok());
+    let loaded = load::load(&socket, state, Some(&kept.table), false)?;
+    let remembered = remember(state, number, &kept.about.identity, Identity::of(left.as_ref()).ok());
     let text = match loaded.operations {
         0 => format!("nothing to do: the kernel already holds ruleset {number}\n"),
-        _ => format!("rolled back to ruleset {number}, loaded first at {}\n", stored.about.saved),
+        _ => format!("rolled back to ruleset {number}, loaded first at {}\n", kept.about.saved),
     };
     let json = json!({
         "rolled_back": true,
         "to": number,
         "operations": loaded.operations,
         "connections_ended": loaded.ended,
-        "kept": kept,
+        "kept": remembered,
     });
     Ok(Report::ok(text, json))
 }
 
 /// Makes the ruleset the one to fall back on, and what it replaced one that boot does not load.
 fn remember(state: &State, number: u32, identity: &Identity, left: Option<Identity>) -> bool {
-    let last = state.last_good().map(|(_, stored)| stored.about.identity);
+    let last = state.last_good().map(|(_, kept)| kept.about.identity);
     let undone = [left, last].into_iter().flatten().filter(|other| other != identity);
     let kept = undone.into_iter().try_for_each(|other| state.remember_undone(&other));
     let kept = kept.and_then(|()| state.keep_again(number, identity)).and_then(|()| state.forget_boot());

@@ -73,7 +73,7 @@ pub fn undo(socket: &Socket, state: &State, change: &Change, timer: Timer) -> Re
         Ok(stored) => stored.table.clone(),
         Err(error) => {
             tracing::error!("{error}: what was loaded before can't be had");
-            Some(state.last_good().and_then(|(_, stored)| stored.table).unwrap_or_else(locked_down))
+            Some(state.last_good().map_or_else(locked_down, |(_, kept)| kept.table))
         }
     };
     load::load(socket, state, table.as_ref(), false)?;

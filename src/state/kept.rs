@@ -1,6 +1,6 @@
 //! The rulesets that were good, and those that were undone.
 
-use super::stored::{About, Identity, MAX_STORED, Stored};
+use super::stored::{About, Identity, Kept, MAX_STORED, Stored};
 use super::{State, StateError, files, read_json, to_json};
 use crate::ruleset::Table;
 use std::path::{Path, PathBuf};
@@ -116,11 +116,11 @@ impl State {
 
     /// The last good ruleset that can be used, and its number; those that can't be are passed over with a warning.
     #[must_use]
-    pub fn last_good(&self) -> Option<(u32, Stored)> {
+    pub fn last_good(&self) -> Option<(u32, Kept)> {
         let first = self.last_good_number()?;
         let older = self.numbers().into_iter().filter(|&number| number != first);
         std::iter::once(first).chain(older).find_map(|number| match self.kept(number) {
-            Ok(stored) => Some((number, stored)),
+            Ok(kept) => Some((number, kept)),
             Err(error) => {
                 tracing::warn!("{error}");
                 None
@@ -132,8 +132,11 @@ impl State {
     ///
     /// # Errors
     /// [`StateError::NoSuch`], or what is wrong with it.
-    pub fn kept(&self, number: u32) -> Result<Stored, StateError> {
-        self.stored(self.rulesets().join(file_name(number)))?.ok_or(StateError::NoSuch(number))
+    pub fn kept(&self, number: u32) -> Result<Kept, StateError> {
+        let path = self.rulesets().join(file_name(number));
+        let Stored { about, table } = self.stored(path.clone())?.ok_or(StateError::NoSuch(number))?;
+        let table = table.ok_or(StateError::Damaged { path, why: "it holds no table" })?;
+        Ok(Kept { about, table })
     }
 
     /// The number of the ruleset that a rollback goes to: what was the last good one before the one that is.

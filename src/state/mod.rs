@@ -37,7 +37,7 @@ pub use booted::{Booted, Source};
 pub use kept::Entry;
 pub use lock::{Lock, LockError, PATIENCE};
 pub use pending::{Change, Keeper};
-pub use stored::{About, Identity, MAX_STORED, Stored};
+pub use stored::{About, Identity, Kept, MAX_STORED, Stored};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

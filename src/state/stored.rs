@@ -40,6 +40,15 @@ pub struct Stored {
     pub table: Option<Table>,
 }
 
+/// A ruleset that can be loaded again: it always has its table, so that none is ever loaded in the place of one that is missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// What is known of it.
+    pub about: About,
+    /// The table.
+    pub table: Table,
+}
+
 /// What is known of a stored ruleset.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct About {
@@ -106,7 +115,9 @@ impl Stored {
         let mut parts = vec![self.to_bytes()?];
         for name in self.table.iter().flat_map(|table| table.manifest().into_keys()) {
             let packed = self.table.as_ref().and_then(|table| table.sets.get(name)?.elements.packed());
-            parts.push(packed.map(|packed| large::to_bytes(&packed)).unwrap_or_default());
+            let packed =
+                packed.ok_or_else(|| StateError::Unstorable(format!("the elements of {name} are not known")))?;
+            parts.push(large::to_bytes(&packed));
         }
         let with_length = |part: Vec<u8>| [(part.len() as u64).to_le_bytes().to_vec(), part].concat();
         Ok(parts.into_iter().flat_map(with_length).collect())

@@ -50,7 +50,7 @@ impl Scratch {
     }
 
     fn last_good(&self) -> Option<(u32, Table)> {
-        self.state.last_good().map(|(number, stored)| (number, stored.table.unwrap()))
+        self.state.last_good().map(|(number, kept)| (number, kept.table))
     }
 }
 
@@ -234,6 +234,16 @@ fn a_ruleset_that_others_could_have_written_is_not_used() {
     scratch.keep(&table("a"));
     fs::set_permissions(scratch.path("rulesets"), fs::Permissions::from_mode(0o777)).unwrap();
     assert_eq!(scratch.last_good(), None);
+}
+
+#[test]
+fn a_kept_ruleset_without_a_table_is_passed_over_and_is_no_empty_one() {
+    let scratch = scratch();
+    scratch.keep(&table("a"));
+    let nothing = Stored::new(None, None).unwrap().to_bytes().unwrap();
+    fs::write(scratch.path("rulesets/000002.ruleset"), nothing).unwrap();
+    assert!(scratch.state.kept(2).unwrap_err().to_string().ends_with("can't be used: it holds no table"));
+    assert_eq!(scratch.last_good(), Some((1, table("a"))));
 }
 
 #[test]
