@@ -77,7 +77,7 @@ fn beside_docker_20_10() {
 #[test]
 fn beside_docker_20_10_with_the_older_iptables() {
     let beside = Beside::new(Setting::docker("bookworm", true).legacy());
-    let words = ["the older iptables", "Docker 20.10.24 does not keep", "9200/tcp is published to 127.0.0.1 alone"];
+    let words = ["iptables-legacy", "Docker 20.10.24 does not keep", "9200/tcp is published to 127.0.0.1 alone"];
     beside.doctor().are(&["legacy-iptables", "direct-routing", "loopback-ports-leak"], &words);
 }
 

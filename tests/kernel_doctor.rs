@@ -296,7 +296,7 @@ fn rules_of_the_older_iptables() {
     iptables(&lab, "iptables-legacy", "-t nat -A POSTROUTING -j MASQUERADE");
     planted.doctor().is_one(
         "legacy-iptables",
-        &["tables filter and nat of the older iptables are loaded", "`iptables-legacy-save`"],
+        &["the iptables-legacy tables filter and nat are loaded", "`iptables-legacy-save`"],
     );
 }
 

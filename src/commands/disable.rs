@@ -53,7 +53,7 @@ pub(crate) fn run(state: &State, args: &Args) -> Result<Report, Error> {
 fn ask(id: &TableId) -> Result<(), Error> {
     let stdin = std::io::stdin();
     if !stdin.is_terminal() {
-        return Err(Error::Declined("not disabled: say --yes where nobody can be asked".to_owned()));
+        return Err(Error::Declined("not disabled: pass --yes when stdin is not a terminal".to_owned()));
     }
     let asked = |source| Error::Io { what: "can't ask".to_owned(), source };
     let question = format!("Remove {id}? Everything that only palisade denies will be open. [y/N] ");

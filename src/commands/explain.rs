@@ -91,7 +91,7 @@ fn explained(
     let first = follow(tables.iter().copied(), &sets, routing, packet);
     let answer = first.answer(packet).map(|packet| follow(tables.iter().copied(), &sets, routing, &packet));
     let of_legacy = (!legacy.is_empty()).then(|| {
-        format!("rules of the older iptables are loaded (table {}), which nf_tables does not show", legacy.join(", "))
+        format!("iptables-legacy rules are loaded (table {}), which nf_tables does not show", legacy.join(", "))
     });
     let explanation = Explanation {
         connection: in_words(packet),
@@ -120,7 +120,7 @@ fn packet(args: &Args, routing: &Routing) -> Result<Packet, Error> {
         Some(to) => *to,
         None if own => *from,
         None => routing.source_towards(*from)?.ok_or_else(|| {
-            Error::Declined(format!("no route leads back to {from}: say with --to which address it asks for"))
+            Error::Declined(format!("no route leads back to {from}: pass --to ADDRESS, the address that it asks for"))
         })?,
     };
     let transport = match target {
@@ -136,7 +136,7 @@ fn packet(args: &Args, routing: &Routing) -> Result<Packet, Error> {
         None if own => Ok(Packet { path: Path::FromMachine, incoming: Interface::Absent, ..packet }),
         None => {
             let interface = route.and_then(|route| route.interface);
-            let interface = interface.ok_or_else(|| unsaid("say with --on by which interface it comes in"))?;
+            let interface = interface.ok_or_else(|| unsaid("pass --on IFACE, the interface that it comes in by"))?;
             Ok(packet.coming_in_by(interface))
         }
     }

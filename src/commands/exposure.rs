@@ -69,7 +69,7 @@ fn report(
     let links = routing.links()?;
     let tables: Vec<_> = live.ruleset.tables.iter().collect();
     let of_legacy: Option<Doubt> = (!legacy.is_empty()).then(|| {
-        format!("rules of the older iptables are loaded (table {}), which nf_tables does not show", legacy.join(", "))
+        format!("iptables-legacy rules are loaded (table {}), which nf_tables does not show", legacy.join(", "))
             .into()
     });
     let machine = Machine {

@@ -50,7 +50,7 @@ impl Surroundings {
     pub fn read() -> Self {
         let mut gaps = Gaps::default();
         let legacy = gaps.or_nothing(loaded_legacy_tables().map_err(|why| Gap {
-            what: "the rules of the older iptables".to_owned(),
+            what: "the iptables-legacy rules".to_owned(),
             why,
             help: "run palisade as root: `sudo palisade doctor`".to_owned(),
         }));

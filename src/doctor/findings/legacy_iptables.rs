@@ -6,7 +6,7 @@ use crate::doctor::{Facts, Finding, Kind, Severity};
 pub(super) const FINDING: Kind = Kind {
     id: "legacy-iptables",
     severity: Severity::Warning,
-    what: "tables of the older iptables are loaded",
+    what: "iptables-legacy tables are loaded",
     why: "no listing of nf_tables shows their rules, and what they drop stays dropped, whatever the policy says",
     remedy: "`update-alternatives --set iptables /usr/sbin/iptables-nft`, and a reboot",
 };
@@ -14,11 +14,11 @@ pub(super) const FINDING: Kind = Kind {
 pub(super) fn check(facts: &Facts<'_>) -> Option<Finding> {
     let tables = &facts.host.legacy;
     let which = some(tables.iter().cloned());
-    let (noun, are) = if tables.len() == 1 { ("the table", "is") } else { ("tables", "are") };
+    let (noun, are) = if tables.len() == 1 { ("table", "is") } else { ("tables", "are") };
     (!tables.is_empty()).then(|| {
         FINDING.found(
             format!(
-                "{noun} {which} of the older iptables {are} loaded: rules there show in no listing of nf_tables, and what they \
+                "the iptables-legacy {noun} {which} {are} loaded: rules there show in no listing of nf_tables, and what they \
                  drop stays dropped, whatever the policy says"
             ),
             "`iptables-legacy-save` and `ip6tables-legacy-save` list them; `update-alternatives --set iptables \
