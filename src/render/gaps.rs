@@ -100,6 +100,13 @@ mod tests {
         }
     }
 
+    #[test]
+    fn an_expression_that_is_not_understood_is_a_gap() {
+        let unknown = Expr::Unknown { name: "numgen".to_owned(), attributes: Vec::new() };
+        let rule = Rule { exprs: vec![unknown], comment: None };
+        assert!(in_rule(Family::Inet, &rule) && render::rule(Family::Inet, &rule).contains(UNKNOWN));
+    }
+
     proptest! {
         #[test]
         fn where_no_gap_is_said_the_text_has_none(rule in arbitrary::rule(Default::default()), set in arbitrary::set(false)) {

@@ -92,8 +92,7 @@ impl Set {
 /// A comment without the origin that stands in parentheses at its end.
 fn without_origin(comment: Option<&str>) -> Option<String> {
     let comment = comment?;
-    let sentence = Provenance::read(comment).map_or(comment, |provenance| provenance.sentence);
-    Some(sentence.to_owned())
+    Some(Provenance::without_origin(comment).to_owned())
 }
 
 #[cfg(test)]

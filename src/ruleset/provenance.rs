@@ -44,6 +44,13 @@ impl<'a> Provenance<'a> {
         Some(Self { sentence, origin: Origin::read(origin) })
     }
 
+    /// A comment of palisade's without its origin, the prefix included: `palisade: service ssh`. Any other comment whole.
+    #[must_use]
+    pub fn without_origin(comment: &str) -> &str {
+        let sentence = Provenance::read(comment).map(|provenance| PREFIX.len() + provenance.sentence.len());
+        sentence.and_then(|len| comment.get(..len)).unwrap_or(comment)
+    }
+
     /// The length of a comment with such an origin, without its sentence.
     #[must_use]
     pub fn len_without_sentence(origin: Origin<'_>) -> usize {
@@ -117,6 +124,12 @@ mod tests {
         for other in ["palisade: a", "", "a (p.yaml:3)", "palisade: "] {
             assert_eq!(Provenance::read(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn a_comment_without_its_origin_keeps_what_says_that_it_is_ours() {
+        let comments = ["palisade: a (b) c (p.yaml:3)", "palisade: a", "a (p.yaml:3)"];
+        assert_eq!(comments.map(Provenance::without_origin), ["palisade: a (b) c", "palisade: a", "a (p.yaml:3)"]);
     }
 
     proptest! {
