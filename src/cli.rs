@@ -1,4 +1,4 @@
-//! The command line as it is typed. The help texts are the manual: `palisade man` prints them as manual pages.
+//! The command line as typed. The help texts are the manual: `palisade man` prints them as manual pages.
 
 use crate::commands::{
     Report, apply, boot, check, completions, confirm, diff, disable, doctor, explain, exposure, man, rollback,

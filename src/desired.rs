@@ -1,4 +1,4 @@
-//! From a policy's path to what it means: read, parse, gather facts, resolve; compile, and prove what it expects.
+//! From a policy's path to its table: read, parse, gather facts, resolve, compile, and prove the expectations.
 
 use crate::access::unmet;
 use crate::compile::compile;
@@ -11,21 +11,21 @@ use crate::ruleset::{Table, TableId};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Where the policy is unless the user says otherwise.
+/// The policy's path unless the user names another.
 pub const DEFAULT_PATH: &str = "/etc/palisade/policy.yaml";
 
-/// A policy, the table that it means, and the expectations that the table does not meet.
+/// A policy, its table, and the expectations that the table does not meet.
 #[derive(Clone, Debug)]
 pub struct Loaded {
     /// The policy.
     pub policy: Resolved,
     /// Its table.
     pub table: Table,
-    /// What is expected and not so: a problem for each, where there is any.
+    /// One problem for each unmet expectation; `None` if all are met.
     pub unmet: Option<Problems>,
 }
 
-/// A policy and the table that it means, of which nobody knows yet whether it is as it expects.
+/// A policy and its table, before the expectations are proved.
 #[derive(Clone, Debug)]
 pub struct Compiled {
     /// The policy.
@@ -36,7 +36,7 @@ pub struct Compiled {
 }
 
 impl Compiled {
-    /// Proves what the policy expects: a problem for each expectation that is not so, where there is any.
+    /// Proves the policy's expectations: one problem for each unmet one, `None` if all are met.
     #[must_use]
     pub fn unmet(&self) -> Option<Problems> {
         let _doing = doing("proving what the policy expects");
@@ -45,7 +45,7 @@ impl Compiled {
     }
 }
 
-/// Loads a policy, compiles it, and proves what it expects.
+/// Loads a policy, compiles it, and proves its expectations.
 ///
 /// # Errors
 /// As [`load`].
@@ -77,7 +77,7 @@ fn read(path: &Path) -> Result<(Resolved, Sources), Problems> {
     let name = path.display().to_string();
     let source = |text: &str| Source { name: name.clone(), text: Arc::from(text) };
     let bytes = read_trusted(path, MAX_POLICY).map_err(|refusal| {
-        // On a machine without a policy the folder is missing too.
+        // On a machine without a policy the default folder is missing, too.
         let none_yet = refusal.missing || path == Path::new(DEFAULT_PATH) && !path.exists();
         let problem = if none_yet { missing(path) } else { refusal.into() };
         Problems::new(vec![problem], Sources(vec![source("")]))
@@ -96,7 +96,7 @@ fn read(path: &Path) -> Result<(Resolved, Sources), Problems> {
         return Err(Problems::new(parsed.problems, Sources(vec![source(text)])));
     };
     let facts = gather(&policy, path.parent().unwrap_or(Path::new("")));
-    // What could be read is resolved although something else could not, so that everything is reported at once.
+    // Resolve the parts that parsed even if others did not, so that all problems are reported at once.
     match (resolve(&policy, &facts), parsed.problems) {
         (Ok(resolved), problems) if problems.is_empty() => Ok((resolved, facts.sources(source(text)))),
         (resolved, mut problems) => {
@@ -106,7 +106,7 @@ fn read(path: &Path) -> Result<(Resolved, Sources), Problems> {
     }
 }
 
-/// The problem of a policy that is not there; for the one that is expected, with how to begin.
+/// The problem of a missing policy; for the default path it says how to begin.
 #[must_use]
 pub fn missing(path: &Path) -> Diagnostic {
     let problem = Diagnostic::general(format!("{} does not exist", path.display()));

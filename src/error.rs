@@ -1,4 +1,4 @@
-//! What can end a command early.
+//! Errors that end a command early.
 
 use crate::enforce::EnforceError;
 use crate::lockout::Lockouts;
@@ -7,25 +7,25 @@ use crate::policy::Problems;
 use crate::process::privileges::NoNetAdmin;
 use crate::state::{LockError, StateError};
 
-/// Why a command did not do what it was asked.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The policy has problems, each of which knows its place.
+    /// The policy has problems; each carries its place in the policy.
     #[error("the policy is not valid")]
     Policy(Problems),
     /// The kernel could not be asked.
     #[error(transparent)]
     Netlink(#[from] NetlinkError),
-    /// The kernel could be asked, and does not hold what it should.
+    /// The kernel answered, but does not hold the desired table.
     #[error(transparent)]
     Enforce(#[from] EnforceError),
-    /// An SSH session could not connect again.
+    /// An SSH session could not reconnect under the new rules.
     #[error(transparent)]
     Lockout(#[from] Lockouts),
-    /// A command without the right to look or to change.
+    /// The command lacks the right to read or change the firewall.
     #[error(transparent)]
     Privilege(#[from] NoNetAdmin),
-    /// A file could not be written, or a terminal not be asked.
+    /// A file could not be written, or a prompt could not be shown.
     #[error("{what}: {source}")]
     Io {
         /// What was attempted.
@@ -33,16 +33,16 @@ pub enum Error {
         /// Why it failed.
         source: std::io::Error,
     },
-    /// Another writer does not end, or nobody can be kept out.
+    /// Another writer holds the lock for too long, or the lock can't be made.
     #[error(transparent)]
     Lock(#[from] LockError),
-    /// What palisade keeps can't be written or read, where it can't do without.
+    /// State that the command needs can't be read or written.
     #[error(transparent)]
     State(#[from] StateError),
-    /// Another change waits for confirmation; with how long it still does.
+    /// Another change waits for confirmation; holds the time left.
     #[error("a change waits for confirmation for another {0}: `palisade confirm` or `palisade rollback` first")]
     Waiting(String),
-    /// The user was asked and did not agree, or what was asked for is not to be had.
+    /// The user declined at the prompt, or the request can't be granted.
     #[error("{0}")]
     Declined(String),
 }

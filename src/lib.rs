@@ -4,7 +4,7 @@
 //! [`ruleset::Ruleset`]. The live `Ruleset` is decoded from the kernel. Their difference is a
 //! [`ruleset::Transaction`], which is committed once, or not at all.
 
-// Unit tests share their generators with the tests outside of the crate, which call it by its name.
+// Unit tests share their generators with the integration tests, which refer to the crate by name.
 #[cfg(test)]
 extern crate self as palisade;
 #[cfg(test)]

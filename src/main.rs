@@ -17,7 +17,7 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Status 2 is an answer of `diff`, so what was typed wrongly is an error like any other.
+            // Exit status 2 is an answer of `diff`, so a usage error exits with 1 like any other error.
             let status = u8::from(error.use_stderr());
             return if error.print().is_ok() { ExitCode::from(status) } else { ExitCode::FAILURE };
         }
@@ -47,8 +47,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Decides once for both streams, and says whether standard error is coloured. Left alone, each stream asks whether it
-/// is a terminal, and obeys NO_COLOR.
+/// Applies the colour choice to both streams and returns whether standard error is coloured. With `Auto`, each stream
+/// is coloured if it is a terminal and NO_COLOR is unset.
 fn choose_color(asked: Color) -> bool {
     match asked {
         Color::Always => anstream::ColorChoice::Always.write_global(),
@@ -58,7 +58,7 @@ fn choose_color(asked: Color) -> bool {
     anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never
 }
 
-/// Whether somebody is there to see what a long command is doing.
+/// Whether a terminal is there to show the progress of a long command.
 fn shows_progress(cli: &Cli) -> bool {
     let is_dumb = std::env::var_os("TERM").is_none_or(|name| name == "dumb");
     std::io::stderr().is_terminal() && !is_dumb && !cli.common.json && !cli.common.quiet
@@ -72,7 +72,7 @@ fn log_to_stderr(cli: &Cli, color: bool) {
         (false, _) => LevelFilter::TRACE,
     };
     let log = tracing_subscriber::fmt().with_max_level(level).with_writer(Stderr::detect()).with_ansi(color);
-    // Errors carry words of others.
+    // Errors quote text from other programs and files.
     let words = debug_fn(|writer, field, value| {
         let said = format!("{value:?}");
         let said = printable::lines(&said);
@@ -81,7 +81,7 @@ fn log_to_stderr(cli: &Cli, color: bool) {
     log.without_time().with_target(false).fmt_fields(words.delimited(" ")).init();
 }
 
-/// Says what went wrong, causes and all, on standard error.
+/// Prints an error and its causes to standard error.
 fn complain(error: &Error, color: bool) {
     let said = match error {
         Error::Policy(problems) => problems.render(color).trim_end().to_owned(),
@@ -99,11 +99,11 @@ fn complain(error: &Error, color: bool) {
             printable::lines(&line).into_owned()
         }
     };
-    // Nothing can be done about a standard error that takes nothing.
+    // Nothing can be done if standard error can't be written to.
     let _ = Stderr::detect().at(tracing::Level::ERROR).write_all(format!("{said}\n").as_bytes());
 }
 
-/// Prints what a command says, without its styles where there are to be none.
+/// Prints the output of a command; styles are stripped where colour is off.
 fn print(output: &str) -> std::io::Result<()> {
     let mut stdout = anstream::AutoStream::auto(std::io::stdout().lock());
     stdout.write_all(output.as_bytes())?;

@@ -1,4 +1,4 @@
-//! Who gains and who loses access when one table takes the place of another.
+//! Who gains and who loses access when one table replaces another.
 
 use super::asked::Asked;
 use super::narrow::narrowed;
@@ -13,7 +13,7 @@ use std::fmt;
 
 /// How many ranges of sources a line of text names.
 const SHOWN_RANGES: usize = 8;
-/// How many lines of text there are.
+/// How many changes are printed as lines of text.
 const SHOWN_LINES: usize = 100;
 
 /// Sources whose access to some ports changes.
@@ -23,32 +23,32 @@ const SHOWN_LINES: usize = 100;
 pub struct AccessChange {
     /// `9000`, or `"8000-8010"`; `None` for what has no ports.
     pub port: Option<Port>,
-    /// `tcp`, `udp`, `sctp`; `icmp` for echo requests; the number of another IP protocol, `other` for all that no rule
-    /// names.
+    /// `tcp`, `udp`, `sctp`; `icmp` for echo requests; the number of another IP protocol, `other` for all that no
+    /// rule names.
     pub proto: String,
     /// Who may open connections that were denied: networks, ranges and addresses, or `any`.
     pub gains: Vec<String>,
-    /// Who may no more.
+    /// Who may no longer open them.
     pub loses: Vec<String>,
-    /// Of whom it can't be told.
+    /// Sources for which it can't be told.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unknown: Vec<String>,
-    /// The incoming interfaces that it is so by, where it is otherwise by others: `eth1`, `br-*`, `containers`.
+    /// The incoming interfaces that the change is limited to, if others differ: `eth1`, `br-*`, `containers`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-    /// Whether it is so where a container publishes the port, and otherwise where this machine itself answers.
+    /// Whether the change is about ports that containers publish, instead of this machine's own.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub published: bool,
-    /// The same for people.
+    /// The change as a line of text.
     #[serde(skip)]
     text: String,
 }
 
-/// A port, or from the first to the last.
+/// A port or a range of ports.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Port {
-    /// One.
+    /// A single port.
     One(u16),
     /// `8000-8010`.
     Range(String),
@@ -60,7 +60,7 @@ impl fmt::Display for AccessChange {
     }
 }
 
-/// Changes as lines that begin with `access: `; of very many the first hundred, and how many more there are.
+/// Changes as lines that begin with `access: `: the first hundred, then how many more there are.
 #[must_use]
 pub fn lines(changes: &[AccessChange]) -> Vec<String> {
     let mut lines: Vec<String> = changes.iter().take(SHOWN_LINES).map(|change| format!("access: {change}")).collect();
@@ -70,11 +70,11 @@ pub fn lines(changes: &[AccessChange]) -> Vec<String> {
     lines
 }
 
-/// Who gains and who loses access to this machine, and to the ports that its containers publish, when `after` takes the
-/// place of `before`; `None` is no table, which restricts nobody.
+/// Who gains and who loses access to this machine, and to the ports that its containers publish, when `after`
+/// replaces `before`. `None` stands for no table, which restricts nobody.
 ///
-/// Exact, over all sources, ports and interfaces but the loopback. By which of this machine's addresses is not told: who
-/// reaches a port at one of them and did not before has gained it.
+/// Exact for all sources, ports and interfaces except the loopback. The addresses of this machine are not told apart:
+/// a source that reaches a port at any of them, and did not before, has gained it.
 #[must_use]
 pub fn access_changes(id: &TableId, before: Option<&Table>, after: Option<&Table>) -> Vec<AccessChange> {
     let nothing = Table::default();
@@ -138,8 +138,8 @@ impl Comparison {
                     Some(usual) => cells == self.cells_at(usual, index),
                 };
                 let unasked = place.published.is_some() && !matches!(target, Target::Ports { .. });
-                // An address in a policy is none of a container's: that containers stay as they are is no news. Nor is it
-                // that a published port does not answer DHCP.
+                // Policy addresses never mean containers, so "unchanged for containers" is not reported. Nor is the
+                // fact that a published port does not answer DHCP.
                 let no_news = nothing && (place.incoming.containers || place.published.is_some());
                 if as_usual || unasked || no_news {
                     continue;
@@ -160,8 +160,8 @@ impl Comparison {
         self.cells.get(place).and_then(|cells| cells.get(target)).copied().unwrap_or_default()
     }
 
-    /// The place that goes without saying beside another: for a published port this machine's own, for an interface
-    /// those that no rule names.
+    /// The place whose changes also stand for this one, unless this one differs: for a published port this machine's
+    /// own, for an interface the interfaces that no rule names.
     fn usual(&self, number: usize, place: &Place) -> Option<usize> {
         let same = |other: &Place| other.published.is_none() && other.incoming == place.incoming;
         match &place.published {
@@ -210,7 +210,7 @@ impl Comparison {
         of.flat_map(|((version, regions), sources)| words::ranges(version, regions, sources)).collect()
     }
 
-    /// The shorter of who it is and who it is not.
+    /// The sources or, if that list is shorter, all but the others.
     fn in_short(&self, sources: [Region; 2]) -> String {
         let them = self.in_full(sources);
         let of = Version::ALL.into_iter().zip(&self.regions).zip(sources);
@@ -236,7 +236,7 @@ fn compare(prober: &mut Prober<'_>, space: &Space, place: usize, target: Target)
         let (could, can) = (before.may_pass(regions), after.may_pass(regions));
         let gains = regions.minus(passes, could);
         let loses = regions.minus(passed, can);
-        // Whatever is not certain before or after: but for what passes certainly, or certainly not, in both.
+        // Unknown are the sources whose access is uncertain before or after.
         let doubtful_before = regions.minus(could, passed);
         let doubtful_after = regions.minus(can, passes);
         let unknown = regions.or(doubtful_before, doubtful_after);
@@ -247,7 +247,7 @@ fn compare(prober: &mut Prober<'_>, space: &Space, place: usize, target: Target)
     cell
 }
 
-/// Two runs of ports as one, where the second begins behind the first.
+/// Joins two runs of ports if the second begins right after the first.
 fn joined(a: Target, b: Target) -> Option<Target> {
     match (a, b) {
         (Target::Ports { protocol, first, last }, Target::Ports { protocol: other, first: next, last: end })

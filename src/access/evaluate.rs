@@ -1,13 +1,15 @@
 //! The verdicts of a table on packets from every source at once.
 //!
-//! The simulator follows one packet through the chains. This lifts its rules from one source to sets of sources: for each
-//! outcome it says which sources' packets may come to it. With `here` the sources whose packets reach a rule, a rule takes
-//! those that match and leaves the rest to the next: `reached = here & match`, `here = here - match`.
+//! The simulator follows one packet through the chains. This module lifts its rules from one source to sets of
+//! sources: for each outcome, it gives the sources whose packets may get it. Of the sources `here` whose packets
+//! reach a rule, it takes those that match and leaves the rest to the next rule: `reached = here & match`,
+//! `here = here - match`.
 //!
-//! Whether a rule matches may be unknown, of some sources or of all: a match that is not understood, a set that packets
-//! themselves change. The logic is ternary, as in Diekmann's Iptables_Semantics: an unknown match may match and may not. So a
-//! rule has two sets of sources, those that *may* match it and those that *surely* do; what it does is done to the former, and
-//! only the latter leave. The sets of all outcomes together cover every source, and where they overlap the verdict is not known.
+//! A match may be unknown, for some sources or for all: a match that is not understood, or a set that packets
+//! themselves change. The logic is ternary, as in Diekmann's Iptables_Semantics: an unknown match may match or not.
+//! So a rule has two sets of sources, those that *may* match it and those that *surely* do. The rule's effect applies
+//! to the former, and only the latter don't go on to the next rule. The sets of all outcomes together cover every
+//! source; where they overlap, the verdict is unknown.
 
 use super::asked::ReadRule;
 use super::reading::Reading;
@@ -22,10 +24,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::rc::Rc;
 
-/// The sources whose packets may come to each end; a packet that may come to several is in several of these.
+/// The sources whose packets may get each outcome. A source with several possible outcomes is in several of these
+/// sets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Fate<'a> {
-    /// Back to the caller of the chain.
+    /// It returns to the caller of the chain.
     pub(super) returns: Region,
     /// It passes.
     pub(super) allow: Region,
@@ -33,9 +36,9 @@ pub(super) struct Fate<'a> {
     pub(super) deny: Region,
     /// It is refused.
     pub(super) reject: Region,
-    /// Nobody can tell.
+    /// Its outcome is unknown.
     pub(super) anything: Region,
-    /// The rules that were asked for the destination address, by their chains and places.
+    /// The rules that test the destination address and were reached, by chain and index.
     pub(super) destinations: BTreeSet<(&'a str, usize)>,
 }
 
@@ -53,7 +56,7 @@ impl Fate<'_> {
     }
 }
 
-/// What decides the way of a packet through a chain, beside its source.
+/// The memo key: what decides the outcomes of a packet in a chain, besides its source.
 type Key<'a> = (&'a str, u32, Option<Transport>, Option<IpAddr>);
 
 /// One table and packets of one version.
@@ -63,13 +66,13 @@ pub(super) struct Evaluator<'a> {
     reading: &'a Reading<'a>,
     version: Version,
     changed: Changed<'a>,
-    /// Places (interfaces and paths, which the caller numbers) with hooks and priorities.
+    /// Numbers each place (interfaces and path, as numbered by the caller) at each hook and priority.
     views: HashMap<(usize, Hook, i32), u32>,
     known: HashMap<Key<'a>, Rc<Fate<'a>>>,
     conditions: HashMap<(&'a str, usize), Condition>,
 }
 
-/// The sources that may match a rule, and those that surely do, as far as it asks for the source.
+/// The sources that may pass a rule's tests of the source, and those that surely do.
 #[derive(Clone, Copy)]
 struct Condition {
     may: Region,
@@ -97,12 +100,13 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    /// The rule of those that were asked for the destination.
+    /// The rule at a chain and an index, as listed in [`Fate::destinations`].
     pub(super) fn rule(&self, (chain, index): (&str, usize)) -> Option<&'a ReadRule<'a>> {
         self.reading.chains.get(chain)?.rules.get(index)
     }
 
-    /// What becomes of the packet; whatever its source says. `place` is a number for its path and interfaces.
+    /// The outcomes of the packet for all sources; its own source is ignored. `place` numbers its path and
+    /// interfaces.
     pub(super) fn fate(&mut self, regions: &mut Regions, place: usize, packet: &Packet) -> Fate<'a> {
         loop {
             let known = self.changed.borrow().len();
@@ -111,7 +115,7 @@ impl<'a> Evaluator<'a> {
             if self.changed.borrow().len() == known || !self.changed.borrow().iter().any(watched) {
                 return fate;
             }
-            // A packet may have changed a set that a rule asks: what was said before is not certain.
+            // A packet may have changed a set that a rule looks up: the memo is no longer valid.
             self.known.clear();
             self.conditions.clear();
         }
@@ -147,12 +151,12 @@ impl<'a> Evaluator<'a> {
     }
 }
 
-/// A walk through the chains of one place.
+/// A walk through the chains at one place.
 struct Walk<'w, 'a, 'v> {
     evaluator: &'w mut Evaluator<'a>,
     regions: &'w mut Regions,
     place: &'w Place<'v>,
-    /// The chains that lead to where it is.
+    /// The chains that the walk is inside of, outermost first.
     inside: Vec<&'a str>,
 }
 
@@ -167,7 +171,7 @@ enum Effect<'a> {
     Returns,
     /// They may have any verdict, or none.
     Anything,
-    /// They run another chain, and come back where it is a jump.
+    /// They run another chain and, after a jump, come back.
     Calls {
         chain: &'a str,
         jump: bool,
@@ -175,7 +179,7 @@ enum Effect<'a> {
 }
 
 impl<'a> Walk<'_, 'a, '_> {
-    /// The outcomes of a chain for all sources, whichever of them are sent there.
+    /// The outcomes of a chain for all sources, whether or not their packets get there.
     fn chain(&mut self, name: &'a str) -> Rc<Fate<'a>> {
         let reading = self.evaluator.reading;
         let is_new = self.inside.len() < MAX_DEPTH && !self.inside.contains(&name);
@@ -219,7 +223,7 @@ impl<'a> Walk<'_, 'a, '_> {
         fate
     }
 
-    /// What a rule does with packets whose source matches, and whether it may not match for another reason.
+    /// What a rule does with packets whose source matches, and whether it may fail to match for another reason.
     fn effect(&self, rule: &'a ReadRule<'a>) -> (Effect<'a>, bool) {
         let Evaluator { id, table, changed, .. } = &*self.evaluator;
         if rule.opaque {
@@ -248,8 +252,8 @@ impl<'a> Walk<'_, 'a, '_> {
         (effect, doubt.is_some())
     }
 
-    /// Adds what a rule does to the outcomes of its chain, and gives the sources whose packets go on with the next rule:
-    /// `left`, or all that were `here` where the rule does not end them.
+    /// Merges a rule's effect into the outcomes of its chain. Returns the sources whose packets go on to the next
+    /// rule: `left`, or all of `here` if the rule is not final.
     fn apply(
         &mut self,
         effect: &Effect<'a>,
@@ -280,7 +284,7 @@ impl<'a> Walk<'_, 'a, '_> {
         next
     }
 
-    /// The sources that match what a rule asks of them.
+    /// The sources that may or surely do pass a rule's tests of the source.
     fn condition(&mut self, at: (&'a str, usize), rule: &ReadRule<'a>) -> Condition {
         let mut condition = Condition { may: Region::ALL, surely: Region::ALL };
         if rule.sources.is_empty() {

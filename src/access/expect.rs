@@ -1,9 +1,10 @@
 //! Whether a table does what its policy expects, proved for every source that is meant.
 //!
-//! Addresses come in by every interface but the containers': to a policy an address is not one of a container. `any` is
-//! every source by every interface but the loopback, and so are those whom an interface stands for, by that one. What is
-//! expected of a port has to be true of this machine's own and of one that a container publishes. Where services tell
-//! addresses of this machine apart (`to`), a port is open when it is at one of them, and shut when it is at all.
+//! Addresses come in by every interface except the containers': policy addresses never mean containers. `any` means
+//! every source by every interface except the loopback; an interface means every source by that interface. What is
+//! expected of a port must hold both for this machine's own port and for one that a container publishes. Where
+//! services tell addresses of this machine apart (`to`), a port counts as open if it is open at one of them, and as
+//! shut if it is shut at all of them.
 
 use super::asked::Asked;
 use super::reading::Reading;
@@ -19,16 +20,16 @@ use crate::simulate::{Effect, Packet, Step, Trace, Verdict, simulate_table};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// How many ranges are named beside a broken expectation.
+/// How many ranges to name for a broken expectation.
 const SHOWN: usize = 3;
-/// Examples to take where they are among the sources: what the documentation is full of, so that nobody is meant.
+/// Preferred example sources: addresses for documentation, which belong to nobody.
 const EXAMPLES: [IpAddr; 3] = [
     IpAddr::V4(Ipv4Addr::new(203, 0, 113, 66)),
     IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7)),
     IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x66)),
 ];
 
-/// The problems of the expectations that are not met, or can't be proved: one for each, with an example and its path.
+/// One problem for each expectation that is not met, or can't be proved, with an example and its path.
 #[must_use]
 pub fn unmet(id: &TableId, table: &Table, expectations: &[Expectation]) -> Vec<Diagnostic> {
     if expectations.is_empty() {
@@ -53,7 +54,7 @@ pub fn unmet(id: &TableId, table: &Table, expectations: &[Expectation]) -> Vec<D
     problems
 }
 
-/// One expectation before the table.
+/// Checks one expectation against the table.
 struct Court<'a> {
     id: &'a TableId,
     table: &'a Table,
@@ -61,7 +62,7 @@ struct Court<'a> {
     expectation: &'a Expectation,
 }
 
-/// Sources that do not fare as expected, with a packet that stands for theirs.
+/// Sources whose verdict is not as expected, with a packet that stands for theirs.
 struct Breach {
     packet: Packet,
     target: Target,
@@ -83,7 +84,7 @@ impl Court<'_> {
                     breaches.extend(breach.map(|breach| (prober.version, place, breach)));
                 }
             }
-            // The sources of the first way that breaks it: at another way they may be others.
+            // Only the sources of the first place that breaks it: other places may have other sources.
             let Some((_, first, _)) = breaches.first() else { continue };
             let first = *first;
             breaches.retain(|(_, place, _)| *place == first);
@@ -104,7 +105,7 @@ impl Court<'_> {
         }
     }
 
-    /// A name of the class that the expectation is about, if it is: by addresses, and by interfaces.
+    /// The interface of this class that the expectation means, if any: for its addresses, and for its interfaces.
     fn by(&self, class: &InterfaceClass) -> [Option<String>; 2] {
         let one_of =
             |named: &BTreeSet<IfPattern>| named.iter().find_map(|named| class.one_of(named)).map(str::to_owned);
@@ -121,7 +122,7 @@ impl Court<'_> {
         [on.filter(|_| outside), one_of(&both)]
     }
 
-    /// An expectation about no interface at all would be met by anything.
+    /// The problem of an expectation that is about no interface at all: anything would meet it.
     fn nobody(&self) -> Option<Diagnostic> {
         let classes = || self.space.places.iter().map(|place| self.by(&place.incoming));
         let expectation = self.expectation;
@@ -138,7 +139,7 @@ impl Court<'_> {
         })
     }
 
-    /// The sources that are meant, at a place.
+    /// The sources that the expectation means, at a place.
     fn wanted(&self, regions: &mut Regions, version: Version, by: &[Option<String>; 2]) -> Region {
         let expectation = self.expectation;
         let everyone = Region::ALL;
@@ -170,7 +171,7 @@ impl Court<'_> {
                 (sources != Region::NONE).then(|| Breach { packet: with(packet), target, sources })
             });
         }
-        // From each source port it has to be open at one of the addresses.
+        // From each source port, the port must be open at one of the addresses.
         for of_port in fates.chunk_by(|(a, _), (b, _)| a.transport == b.transport) {
             let mut denied = wanted;
             for (_, fates) in of_port {
@@ -195,7 +196,7 @@ impl Court<'_> {
         for (version, _, breach) in &breaches {
             let prober = probers.iter_mut().find(|prober| prober.version == *version)?;
             let regions = &mut prober.regions;
-            // The loopback was left out of everyone, and is not worth a gap.
+            // The loopback's addresses were left out of `any`; don't print a gap for them.
             let (first, last) = loopback(*version);
             let between = |sources| regions.contains(sources, first - 1) && regions.contains(sources, last + 1);
             let gap = if between(breach.sources) { regions.of(vec![(first, last)]) } else { Region::NONE };
@@ -259,7 +260,7 @@ impl Court<'_> {
     }
 }
 
-/// The loopback's addresses, with which nobody comes in.
+/// The loopback's addresses: no packet comes in with them.
 const fn loopback(version: Version) -> Interval {
     match version {
         Version::V4 => (0x7f00_0000, 0x7fff_ffff),
@@ -267,7 +268,7 @@ const fn loopback(version: Version) -> Interval {
     }
 }
 
-/// The interfaces that both name.
+/// The interfaces that both patterns match.
 fn narrower<'a>(a: &'a IfPattern, b: &'a IfPattern) -> Option<&'a IfPattern> {
     let within = |one: &IfPattern, other: &IfPattern| {
         if other.wildcard { one.name.starts_with(&other.name) } else { one == other }
@@ -288,14 +289,14 @@ fn interval(version: Version, range: AddressRange) -> Option<Interval> {
 fn an_example(version: Version, regions: &Regions, sources: Region) -> Option<IpAddr> {
     let known = EXAMPLES.into_iter().filter(|address| address.is_ipv4() == (version == Version::V4));
     let mut known = known.filter(|address| regions.contains(sources, number(*address)));
-    // 0.0.0.0/8 is no place to come from.
+    // No host has an address in 0.0.0.0/8.
     let ordinary = regions.intervals(sources).iter().find(|(_, last)| *last > 0x00ff_ffff);
     let ordinary = ordinary.map(|&(first, _)| if version == Version::V4 { first.max(0x0100_0000) } else { first });
     let first = ordinary.or_else(|| regions.intervals(sources).first().map(|&(first, _)| first));
     known.next().or_else(|| version.address(first?))
 }
 
-/// The steps of a packet in words, one a line.
+/// The steps of a packet in words, one per line.
 fn path(trace: &Trace<'_>) -> Vec<String> {
     trace.steps.iter().map(step).collect()
 }

@@ -1,17 +1,18 @@
 //! Who may open connections to this machine: proved for all sources, ports and interfaces at once, and not sampled.
 //!
-//! The compiled rules are followed with the set of all sources instead of one source (see [`simulate`](crate::simulate),
-//! whose evaluation of expressions this is). Ports, interfaces and addresses of this machine that no rule tells apart are
-//! one class and are asked once. What comes out is exact: a set of intervals for each class, of those who pass, and of
-//! those of whom it can't be told.
+//! The evaluator follows the compiled rules with the set of all sources instead of one source, and evaluates
+//! expressions as [`simulate`](crate::simulate) does. Ports, interfaces and addresses of this machine that no rule
+//! tells apart form one class and are probed once. The result is exact: for each class, the intervals of the sources
+//! that pass and of those for which it can't be told.
 //!
-//! "Proved" is of real senders. Rules that ask the routing (`fib`) are followed as [`simulate`](crate::simulate) follows
-//! them without it: a source is no address of this machine and routes back by where it comes in, and a destination is what
-//! the hook says. Those rules drop, or accept what a later one accepts, too. So what is shut out is so wherever it really
-//! comes from, while what is let in may still be dropped where its sender lies about that.
+//! The proof is about senders that don't forge their address. Rules that ask the routing (`fib`) are evaluated as
+//! [`simulate`](crate::simulate) does without routing: a source is no address of this machine and routes back by the
+//! interface that it comes in by, and the hook decides the type of the destination. Such rules only drop, or accept
+//! what a later rule accepts, too. So a denied source is denied wherever it really comes from, while an allowed one
+//! may still be dropped if its sender forges the address.
 //!
 //! ```text
-//! tables ─ reading ─► what rules ask ─ space ─► classes ─ evaluate ─► regions of sources by what becomes of them
+//! tables ─ reading ─► what rules ask ─ space ─► classes ─ evaluate ─► regions of sources by outcome
 //! ```
 
 mod asked;

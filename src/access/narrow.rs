@@ -1,8 +1,9 @@
-//! Comparing two tables that differ in some elements of large sets and in nothing else.
+//! Compares two tables that differ only in some elements of large sets.
 //!
-//! Whoever is in none of these elements is treated by both tables alike, whatever that is. So each set is cut down to what
-//! overlaps with them: of all others both tables then say the same, though not the truth, and of these each says what it said
-//! before. A block list of a million addresses costs no more than the ten that were added to it.
+//! Sources in none of these elements are treated the same by both tables. So each large set is cut down to its
+//! elements that overlap with the differing ones. For all other sources both tables then still agree, though their
+//! verdict may be wrong; for the sources in question each table keeps its verdict. A block list of a million
+//! addresses costs no more than the ten that were added to it.
 
 use super::asked::Asked;
 use super::reading::Reading;
@@ -11,10 +12,10 @@ use crate::net::Version;
 use crate::ruleset::{Element, Elements, Expr, Key, MANIFEST, Set, SetRef, Table};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// With more elements that differ it is not worth the trouble.
+/// With more differing elements than this, cutting down is not worth the trouble.
 const MOST: usize = 16_384;
 
-/// The tables with sets cut down; `None` where that would not be exact, or of no use.
+/// The tables with their large sets cut down; `None` if that would be inexact or useless.
 pub(super) fn narrowed(tables: [&Table; 2]) -> Option<[Table; 2]> {
     let [before, after] = tables;
     let are_large = |name: &str| {
@@ -52,7 +53,7 @@ pub(super) fn narrowed(tables: [&Table; 2]) -> Option<[Table; 2]> {
     Some([cut(before), cut(after)])
 }
 
-/// What both tables must have in common: all but the elements of large sets, and what the table says of these.
+/// What both tables must have in common: everything but the elements of large sets and the manifest.
 fn rest(table: &Table, large: &BTreeSet<&str>) -> Table {
     let mut rest = table.clone();
     rest.chains.remove(MANIFEST);
@@ -62,7 +63,7 @@ fn rest(table: &Table, large: &BTreeSet<&str>) -> Table {
     rest.canonical()
 }
 
-/// The sets that rules look up sources in and nothing else, and only those of packets of that version.
+/// The sets that rules use only to look up sources, and only those of the IP version that the set's keys have.
 fn asked_for_the_source_alone(table: &Table) -> BTreeSet<&str> {
     let mut asked: BTreeMap<&str, usize> = BTreeMap::new();
     let mut otherwise = BTreeSet::new();
@@ -94,7 +95,7 @@ fn asked_for_the_source_alone(table: &Table) -> BTreeSet<&str> {
     alone.map(|(name, _)| name).collect()
 }
 
-/// The elements that have a value in common with one of these.
+/// The elements that overlap with one of these ranges.
 fn overlapping(elements: &Elements, within: &[(Key, Key)]) -> Elements {
     let mut found: Vec<Element> = Vec::new();
     for (first, last) in within {

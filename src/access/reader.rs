@@ -1,4 +1,4 @@
-//! One rule, expression by expression: which fields of a packet it asks for, and what they are compared with.
+//! One rule, expression by expression: which fields of a packet it tests, and what it compares them with.
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
@@ -12,15 +12,15 @@ use crate::ruleset::{
     SetFlags, SetRef, Table, Verdict, fib_flags,
 };
 
-/// The name of the loopback as a register has it.
+/// The loopback's name as it stands in a register.
 const LOOPBACK: &[u8] = IfName::LOOPBACK.bytes();
 
-/// What a register holds, as far as packets of one class may differ in it.
+/// The content of a register, if packets of one class may differ in it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Field<'a> {
-    /// The first bytes of the source address, behind a mask.
+    /// The leading bytes of the source address, masked if there is a mask.
     Source(Option<&'a [u8]>),
-    /// The first bytes of the destination address as the sender wrote it.
+    /// The leading bytes of the destination address as the sender wrote it.
     Destination,
     /// The destination port as the sender wrote it.
     Port,
@@ -41,7 +41,7 @@ pub(super) struct Reader<'a, 't> {
     registers: Registers<'a>,
     /// The protocol that the rule is for.
     protocol: Option<u8>,
-    /// Whether the rule is for the other version, and what follows is never asked.
+    /// Whether the rule is for the other IP version, so that its remaining expressions are never evaluated.
     for_another: bool,
     read: ReadRule<'a>,
 }
@@ -75,7 +75,7 @@ impl<'a, 't> Reader<'a, 't> {
         self.read
     }
 
-    /// Reads an expression; whether it asks for the source alone, and so is no part of the rest.
+    /// Reads an expression. Returns whether it tests only the source, and so is left out of [`ReadRule::rest`].
     fn expr(&mut self, expr: &'a Expr) -> bool {
         let asks_source = match expr {
             Expr::Meta { key, .. } => self.loads(registers::Field::Meta(*key)),
@@ -104,9 +104,9 @@ impl<'a, 't> Reader<'a, 't> {
     fn foreign(&mut self, expr: &Foreign) -> bool {
         match expr {
             Foreign::Log { .. } => false,
-            // Whether it is answered by a reset depends on the protocol.
+            // The protocol decides whether it answers with a TCP reset.
             Foreign::Reject { .. } => self.asks_transport(),
-            // No rule of palisade has one: what such a rule asks is not looked into.
+            // No rule of palisade has one, so such a rule is not analysed.
             Foreign::Immediate { .. }
             | Foreign::SetMeta { .. }
             | Foreign::SetCt { .. }
@@ -134,15 +134,16 @@ impl<'a, 't> Reader<'a, 't> {
         let of_transport = matches!(field, Loaded::Payload { base: PayloadBase::Transport, .. })
             || matches!(self.field(field), Some(Field::Port | Field::Ports | Field::Protocol));
         self.read.transport |= of_transport;
-        // What the simulator takes addresses for depends on the hook, and on whether they come by the loopback.
+        // The simulator decides the type of an address by the hook, and by whether the packet comes in by the
+        // loopback.
         if matches!(field, Loaded::Fib(..)) && self.field(field).is_none() {
             self.asked.incoming.push(Test::Begins(Cmp::Eq, LOOPBACK));
         }
         false
     }
 
-    /// What a field is to packets of one class; `None` where all of them have the same, or the simulator says that it does not
-    /// know it.
+    /// How a field differs among the packets of one class; `None` if it is the same for all of them, or if the
+    /// simulator reports it as unknown.
     fn field(&self, field: registers::Field) -> Option<Field<'a>> {
         use registers::Field as Loaded;
         match field {
@@ -156,7 +157,7 @@ impl<'a, 't> Reader<'a, 't> {
             Loaded::Fib(result, flags) => {
                 let of_source = flags & (fib_flags::SADDR | fib_flags::PRESENT) == fib_flags::SADDR;
                 match result {
-                    // The simulator takes a source for one that routes back by where it came in.
+                    // The simulator assumes that a source routes back by the interface that it came in by.
                     FibResult::OifName if of_source => Some(Field::Incoming),
                     FibResult::Oif if of_source => Some(Field::Varies),
                     FibResult::Oif | FibResult::OifName | FibResult::Type => None,
@@ -175,7 +176,7 @@ impl<'a, 't> Reader<'a, 't> {
         } else if matches!((key, self.version), (CtKey::DstIp, Version::V4) | (CtKey::DstIp6, Version::V6)) {
             Some(Field::Destination)
         } else if matches!(key, CtKey::DstIp | CtKey::DstIp6) {
-            // Of the other version: there is none, and the rule does not match.
+            // There is no address of the other version, so the rule does not match.
             None
         } else {
             Some(Field::Varies)
@@ -195,7 +196,7 @@ impl<'a, 't> Reader<'a, 't> {
                 (2, 2) => Some(Field::Port),
                 (0, 4) => Some(Field::Ports),
                 _ if self.protocol.is_some_and(|number| !WITH_PORTS.contains(&number)) => None,
-                // What stands behind the ports is never known.
+                // The bytes after the ports are never known.
                 _ => header::ports::BOTH.overlaps(offset, len).then_some(Field::Varies),
             },
             PayloadBase::Link | PayloadBase::Inner | PayloadBase::Other(_) => None,
@@ -203,7 +204,7 @@ impl<'a, 't> Reader<'a, 't> {
     }
 
     fn content(&self, content: &Content<'a>) -> Option<Field<'a>> {
-        // The simulator knows the version, and that it does not know what becomes of a source.
+        // The simulator knows the version, and reports whatever is computed from a source as unknown.
         let varies = |field: Option<Field<'a>>| match field {
             None | Some(Field::Source(_) | Field::Version) => None,
             Some(_) => Some(Field::Varies),
@@ -222,11 +223,11 @@ impl<'a, 't> Reader<'a, 't> {
         }
     }
 
-    /// What is read from a register; [`Field::Varies`] where it is not one field from its beginning.
+    /// The field that is read from a register; [`Field::Varies`] unless it is one field from its first byte on.
     fn load(&self, register: Register, len: usize) -> Option<(Field<'a>, usize)> {
         let known = |part: &Part<'a>| {
             let field = self.content(&part.content)?;
-            // The source is hidden from the simulator wherever it stands.
+            // The source is hidden from the simulator at any offset.
             let elsewhere = matches!(field, Field::Source(_)) && part.before != Some(0);
             (!elsewhere).then_some((part.before, field, part.len))
         };
@@ -297,7 +298,7 @@ impl<'a, 't> Reader<'a, 't> {
                 return understood;
             }
             Field::Version => {}
-            // Nothing is in it, whatever is asked for.
+            // The set is empty, so no lookup finds anything.
             _ if set.elements.is_empty() => {}
             _ if !plain || len != key_len => self.read.opaque = true,
             Field::Destination => self.read.destinations.push(Test::In(set)),

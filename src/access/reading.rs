@@ -1,7 +1,7 @@
-//! What the rules of a table ask of a packet: which questions tell sources apart, and which tell ports, interfaces and
+//! What the rules of a table test in a packet: which tests tell sources apart, and which tell ports, interfaces and
 //! destinations apart.
 //!
-//! A question in a form that is not understood makes its rule one that may do anything.
+//! A rule with a test in a form that is not understood may do anything.
 
 use super::asked::{Asked, ReadRule};
 use super::reader::Reader;
@@ -13,16 +13,16 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A chain, taken apart.
 pub(super) struct ReadChain<'a> {
     pub(super) rules: Vec<ReadRule<'a>>,
-    /// Whether it, or a chain that it leads to, asks for the protocol or the ports.
+    /// Whether it, or a chain that it leads to, tests the protocol or the ports.
     pub(super) transport: bool,
-    /// Whether it, or a chain that it leads to, asks for the destination address.
+    /// Whether it, or a chain that it leads to, tests the destination address.
     pub(super) destination: bool,
 }
 
 /// A table, taken apart for packets of one version.
 pub(super) struct Reading<'a> {
     pub(super) chains: BTreeMap<&'a str, ReadChain<'a>>,
-    /// Sets that rules both ask and change.
+    /// Sets that rules both look up and change.
     pub(super) watched: BTreeSet<&'a str>,
 }
 
@@ -51,7 +51,7 @@ impl<'a> Reading<'a> {
         reading
     }
 
-    /// What a chain asks, those that lead to it ask too.
+    /// Marks every caller of a chain that has such a test, directly or through other chains.
     fn inherit(&mut self, table: &'a Table) {
         let callers = Graph::new(table, NamedMaps::Listed).callers();
         let asks: [for<'r> fn(&'r mut ReadChain<'a>) -> &'r mut bool; 2] =

@@ -1,10 +1,10 @@
-//! Sets of addresses as disjoint intervals, each set kept once, so that equal sets are the same and no operation on the
-//! same two is done twice.
+//! Sets of addresses as disjoint intervals. Each set is interned, so equal sets have the same id, and each operation
+//! on the same two sets is computed once.
 
 use std::collections::HashMap;
 use std::rc::Rc;
 
-/// A set of addresses of one family, by its place among the [`Regions`].
+/// A set of addresses of one family: an index into [`Regions`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Region(u32);
 
@@ -18,10 +18,10 @@ impl Region {
 /// From the first to the last number, both included.
 pub(super) type Interval = (u128, u128);
 
-/// Sorted, disjoint, and no two that touch.
+/// Sorted and disjoint, and no two adjacent.
 type Intervals = Rc<[Interval]>;
 
-/// All sets of one family that were needed so far.
+/// All sets of one family that have been needed so far.
 pub(super) struct Regions {
     /// The highest address as a number.
     last: u128,
@@ -37,7 +37,7 @@ enum Op {
     Minus,
 }
 
-/// How much longer one set has to be for its intervals to be searched instead of walked.
+/// The ratio of lengths above which the longer set is searched instead of walked.
 const MUCH: usize = 16;
 
 impl Regions {
@@ -49,7 +49,7 @@ impl Regions {
         regions
     }
 
-    /// The intervals of a set, sorted, disjoint and apart.
+    /// The intervals of a set: sorted, disjoint and not adjacent.
     pub(super) fn intervals(&self, region: Region) -> &[Interval] {
         self.sets.get(region.0 as usize).map_or(&[], |set| set)
     }
@@ -76,7 +76,7 @@ impl Regions {
             return *region;
         }
         let set: Intervals = set.into();
-        // Four thousand million sets do not fit into any memory.
+        // Four billion sets would not fit into memory.
         let region = Region(u32::try_from(self.sets.len()).unwrap_or(u32::MAX));
         self.sets.push(Rc::clone(&set));
         self.ids.insert(set, region);
@@ -140,7 +140,7 @@ fn push(set: &mut Vec<Interval>, (first, last): Interval) {
     }
 }
 
-/// The intervals of a set that are not all below `address`.
+/// The intervals of a set that end at or above `address`.
 fn from(set: &[Interval], address: u128) -> &[Interval] {
     set.get(set.partition_point(|&(_, last)| last < address)..).unwrap_or_default()
 }
@@ -174,7 +174,7 @@ fn difference(a: &[Interval], b: &[Interval]) -> Vec<Interval> {
     result
 }
 
-/// As [`from`], for what is near.
+/// Same as [`from`] by a linear walk, for when the result is near.
 fn walk(set: &[Interval], address: u128) -> &[Interval] {
     let below = set.iter().take_while(|&&(_, last)| last < address).count();
     set.get(below..).unwrap_or_default()
@@ -222,7 +222,7 @@ mod tests {
             prop_assert_eq!(bits(&regions, minus), x & !y);
             let without = regions.minus(Region::ALL, a);
             prop_assert_eq!(bits(&regions, without), all & !x);
-            // Equal sets are the same.
+            // Equal sets have the same id.
             let again = regions.minus(a, and);
             prop_assert_eq!(again, minus);
             let joined = regions.or(and, minus);

@@ -12,11 +12,11 @@ use crate::simulate::{Answer, AsListed, Packet, Sets, Translation, Transport};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Behind the beginning of a name this makes one that no interface has, and alone one that no rule names.
+/// Appended to a prefix it makes a name that no interface has; alone it is a name that no rule names.
 const NO_NAME: &str = "/";
 /// The longest name of an interface.
 const MAX_NAME: usize = IfName::MAX_LEN;
-/// An address of this machine, until a rule asks for another.
+/// An address of this machine, until a rule tests for another.
 const MACHINE_V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const MACHINE_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
 /// An address of a container, which is hidden from the rules.
@@ -28,9 +28,9 @@ const CONTAINER_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2);
 pub struct InterfaceClass {
     /// The name of one of them, or one that stands for them all.
     pub example: String,
-    /// What the rules call them, a `*` behind what names begin with; empty for those that no rule names.
+    /// Their names in rules, with a `*` after a prefix; empty for the interfaces that no rule names.
     pub names: Vec<String>,
-    /// All names that were asked for and are of this class; one that ends with `/` stands for all that begin so.
+    /// All probed names of this class; one that ends with `/` stands for all names with that prefix.
     members: Vec<String>,
     /// Whether containers are behind them.
     pub containers: bool,
@@ -61,11 +61,11 @@ pub enum Target {
     Ping,
     /// Another IP protocol.
     Protocol(u8),
-    /// All IP protocols that have no ports and that no rule names; with one of them.
+    /// All IP protocols that have no ports and that no rule names; the number is one of them.
     OtherProtocols(u8),
 }
 
-/// The classes.
+/// All classes of packets.
 pub(super) struct Space {
     pub(super) places: Vec<Place>,
     pub(super) targets: Vec<Target>,
@@ -73,7 +73,7 @@ pub(super) struct Space {
 }
 
 impl Space {
-    /// The classes of what was asked, those of the interfaces `named` told apart as far as rules do.
+    /// The classes that the tests in `asked` tell apart. The interfaces in `named` become members of these classes.
     pub(super) fn new<'n>(
         asked: &Asked<'_>,
         tables: &[&Table],
@@ -91,7 +91,7 @@ impl Space {
         Self { places, targets: targets(asked), pairs: asked.pairs.clone() }
     }
 
-    /// The source ports to ask with: one for each class.
+    /// The source ports to probe with: one for each class.
     fn source_ports(&self, target: Target) -> Vec<Option<u16>> {
         let Target::Ports { first, last, .. } = target else { return vec![None] };
         let named: BTreeSet<u16> =
@@ -174,13 +174,13 @@ fn interfaces<'n>(
     order.iter().filter_map(|answers| classes.remove(answers)).collect()
 }
 
-/// A name that stands for the interfaces that a policy names.
+/// A name that stands for the interfaces that a pattern of a policy matches.
 pub(super) fn example(named: &IfPattern) -> String {
     if named.wildcard && named.name.len() < MAX_NAME { named.name.clone() + NO_NAME } else { named.name.clone() }
 }
 
 impl InterfaceClass {
-    /// One of those that a policy names in this class.
+    /// A member of this class that a pattern of a policy matches.
     pub(super) fn one_of(&self, named: &IfPattern) -> Option<&str> {
         self.members.iter().map(String::as_str).find(|member| named.covers(member))
     }
@@ -194,8 +194,8 @@ fn is_container(table: &Table, name: &[u8]) -> bool {
 }
 
 impl Place {
-    /// The packet that stands for all that come this way from a source to a target. Those to ports come from that
-    /// source port.
+    /// The packet that stands for all that come this way from `source` to `target`. `source_port` is for targets with
+    /// ports.
     pub(super) fn packet(&self, source: IpAddr, machine: IpAddr, target: Target, source_port: Option<u16>) -> Packet {
         let transport = match target {
             Target::Ports { protocol, first, .. } => {
@@ -216,7 +216,7 @@ impl Place {
     }
 }
 
-/// Tables and packets of one version.
+/// Tables, evaluated for packets of one version.
 pub(super) struct Prober<'a> {
     pub(super) version: Version,
     pub(super) regions: Regions,
@@ -234,11 +234,11 @@ impl<'a> Prober<'a> {
         Self { version, regions: Regions::new(version.last_address()), evaluators }
     }
 
-    /// What becomes of all packets that come to a target by a way, in each table: a fate for each table, for each class
-    /// of source ports and of this machine's addresses; with a packet that stands for the class.
+    /// The outcomes of all packets to a target by one place. For each class of source ports and of this machine's
+    /// addresses: a packet that stands for the class, and its fate in each table.
     pub(super) fn fates(&mut self, space: &Space, place: usize, target: Target) -> Vec<(Packet, Vec<Fate<'a>>)> {
         let Some(way) = space.places.get(place) else { return Vec::new() };
-        // A port that a container publishes is one of a protocol with ports.
+        // Containers publish only ports, not other protocols.
         if way.published.is_some() && !matches!(target, Target::Ports { .. }) {
             return Vec::new();
         }
@@ -268,7 +268,7 @@ impl<'a> Prober<'a> {
                     rules.extend(fate.destinations.iter().map(|rule| (table, *rule)));
                 }
                 if rules.len() > known {
-                    // A new rule tells apart what was one class.
+                    // A new rule may split what was one class.
                     asked.retain(|address| classes.iter().any(|(other, _)| other == address));
                     let cuts = self.destination_tests(&rules).into_iter().flat_map(|test| test.cuts(self.version));
                     let cuts = cuts.chain(behind_unreachable(self.version));
@@ -297,7 +297,7 @@ fn machine(version: Version) -> IpAddr {
     }
 }
 
-/// In the place of a source that is hidden.
+/// Stands in for the hidden source.
 fn unspecified(version: Version) -> IpAddr {
     match version {
         Version::V4 => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
@@ -305,7 +305,8 @@ fn unspecified(version: Version) -> IpAddr {
     }
 }
 
-/// The addresses behind those that no packet from elsewhere is sent to: a class may begin there and go on behind.
+/// The addresses right after those that no packet from elsewhere is sent to: a class that begins among those may go
+/// on behind them.
 fn behind_unreachable(version: Version) -> Vec<u128> {
     match version {
         Version::V4 => vec![1, 0x8000_0000],
@@ -313,7 +314,7 @@ fn behind_unreachable(version: Version) -> Vec<u128> {
     }
 }
 
-/// Whether packets from elsewhere can have that destination.
+/// Whether packets from elsewhere can be sent to this address.
 fn is_reachable(address: &IpAddr) -> bool {
     !address.is_loopback() && !address.is_unspecified()
 }

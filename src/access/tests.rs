@@ -1,4 +1,4 @@
-//! What is said of all sources is what the simulator says of each.
+//! The outcomes for all sources at once are those that the simulator finds for each source.
 
 use super::asked::Asked;
 use super::diff::{access_changes, lines};
@@ -35,7 +35,7 @@ pub(crate) fn compiled(written: &Written) -> Table {
     compile(&resolved)
 }
 
-/// Sources worth asking: both sides of every boundary of a region.
+/// Sources worth probing: both sides of every boundary of a region.
 fn boundaries(prober: &Prober<'_>, fate: &Fate<'_>) -> Vec<u128> {
     let regions = [fate.allow, fate.deny, fate.reject, fate.anything];
     let intervals = regions.iter().flat_map(|region| prober.regions.intervals(*region));
@@ -59,7 +59,7 @@ fn outcomes_are(
     let one_by_one = [Outcomes::ALLOW, Outcomes::DENY, Outcomes::REJECT, Outcomes::ANYTHING]
         .map(|one| trace.outcomes.contain(one));
     let at_once = [fate.allow, fate.deny, fate.reject, fate.anything].map(within);
-    // What is hidden may leave more open, and never less.
+    // Hiding the source may add possible outcomes, but never removes one.
     let open = at_once[3] || one_by_one.iter().zip(at_once).all(|(one, all)| !one || all);
     prop_assert!(open, "{asked:?}: {one_by_one:?} one by one, {at_once:?} at once: {:#?}", trace.steps);
     Ok(one_by_one == at_once)
@@ -90,7 +90,7 @@ fn agrees(table: &Table, asked: &[(Index, Index, Vec<u128>)], exactly: bool) -> 
     Ok(())
 }
 
-/// Any table, whose rules the packets of every hook pass.
+/// Any table, with the rules of chain `everything` in each base chain, so that packets meet them at every hook.
 fn any_table() -> impl Strategy<Value = Table> {
     crate::arbitrary::table().prop_map(|mut table| {
         let rules = table.chains.get("everything").map(|chain| chain.rules.clone()).unwrap_or_default();
@@ -145,7 +145,7 @@ fn every_rule_of_a_policy_is_understood() {
     }
 }
 
-/// The routing is not asked in a proof, so an answer of it must open nothing by itself.
+/// A proof does not ask the routing, so what `fib` answers must open nothing by itself.
 #[test]
 fn no_access_is_proved_by_a_rule_that_accepts_what_fib_answers() {
     for (word, strict) in [("deny", "off"), ("deny", "strict"), ("reject", "off")] {

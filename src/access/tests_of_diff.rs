@@ -1,4 +1,4 @@
-//! What the access diff prints is what the simulator says of each source and port, and no range is wider or narrower.
+//! The access diff prints what the simulator says of each source and port, and no range is wider or narrower.
 
 use super::asked::Asked;
 use super::diff::{AccessChange, Comparison, Port};
@@ -16,7 +16,7 @@ use proptest::test_runner::{RngAlgorithm, TestRng};
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-/// How many sources and ports are asked one by one of each pair of policies.
+/// How many sources and ports are simulated one by one for each pair of policies.
 const SAMPLES: usize = 10_000;
 
 /// From the first to the last source, of one version.
@@ -40,7 +40,7 @@ fn holds(printed: &[Printed], version: Version, source: u128) -> bool {
     printed.iter().any(|(of, first, last)| *of == version && (*first..=*last).contains(&source))
 }
 
-/// Whether a change is printed of that way into the machine.
+/// Whether a change is about that place.
 fn is_of(change: &AccessChange, place: &Place) -> bool {
     let by = change.by.as_deref().unwrap_or_default();
     let names = place.incoming.names.join(", ");
@@ -49,7 +49,7 @@ fn is_of(change: &AccessChange, place: &Place) -> bool {
     same && change.published == place.published.is_some()
 }
 
-/// Whether a change is printed of that port or protocol.
+/// Whether a change is about that port or protocol.
 fn speaks_of(change: &AccessChange, target: Target) -> bool {
     match (target, &change.port) {
         (Target::Ports { protocol, first, last }, Some(port)) => {
@@ -70,7 +70,7 @@ fn speaks_of(change: &AccessChange, target: Target) -> bool {
     }
 }
 
-/// What a table does with a packet: it passes, it does not, or it can't be told.
+/// Whether a packet passes a table; `None` if it can't be told.
 fn passes(table: &Table, packet: &Packet) -> Option<bool> {
     let id = TableId::palisade();
     let trace = simulate_table(&id, table, packet);
@@ -80,11 +80,11 @@ fn passes(table: &Table, packet: &Packet) -> Option<bool> {
     }
 }
 
-/// Two tables, what is printed of their difference, and the simulator to ask about it.
+/// Two tables, the printed changes between them, and packets to simulate.
 struct Pair<'t> {
     tables: [&'t Table; 2],
     compared: Comparison,
-    /// With who gains, who loses, and of whom it can't be told.
+    /// Each with the ranges that gain, that lose, and for which it can't be told.
     printed: Vec<(AccessChange, [Vec<Printed>; 3])>,
     /// One packet for each class of source ports and of this machine's addresses, by place, target and version.
     packets: HashMap<(usize, usize, usize), Vec<Packet>>,
@@ -115,7 +115,7 @@ impl<'t> Pair<'t> {
         Self { tables, printed, compared, packets }
     }
 
-    /// Whether a source gains or loses, at one of this machine's addresses or from one port.
+    /// Whether a source gains (or loses) access at one of this machine's addresses, from one of the source ports.
     fn changes(&self, at: (usize, usize, usize), port: Option<u16>, source: u128, gained: bool) -> bool {
         let source = Version::ALL[at.2].address(source).expect("an address");
         self.packets[&at].iter().any(|packet| {
@@ -128,8 +128,8 @@ impl<'t> Pair<'t> {
         })
     }
 
-    /// What is printed of a way and a target: gained, lost, not to be told. What is said of no way is as it usually is;
-    /// of containers and of ports that they publish it is only said where something changes.
+    /// What is printed for a place and a target: gained, lost, unknown. A place without changes of its own has those
+    /// of the first place. For containers and published ports, only changes are printed.
     fn printed(&self, place: &Place, target: Target) -> [&[Printed]; 3] {
         let of =
             |place: &Place| self.printed.iter().find(|(change, _)| speaks_of(change, target) && is_of(change, place));
@@ -141,7 +141,7 @@ impl<'t> Pair<'t> {
     }
 }
 
-/// A pair takes a second to be asked about, so that few smaller ones are tried when one fails.
+/// Checking a pair takes a second, so shrinking tries only a few.
 fn pairs() -> ProptestConfig {
     ProptestConfig { max_shrink_iters: 20, ..config(4) }
 }
@@ -171,7 +171,7 @@ proptest! {
             let family = random.random_range(0..2_usize);
             let (version, regions) = (Version::ALL[family], &pair.compared.regions[family]);
             let cell = pair.compared.cells[place][number][family];
-            // Any address, or one beside the edge of something.
+            // Any address, or one at an edge of a region.
             let edges: Vec<u128> = [cell.gains, cell.loses].iter().flat_map(|region| regions.intervals(*region))
                 .flat_map(|&(first, last)| [first.saturating_sub(1), first, last, last.saturating_add(1)]).collect();
             let anywhere = random.random::<u128>() & version.last_address();
@@ -193,7 +193,8 @@ proptest! {
             let machine = version.address(machine).expect("an address");
             let source_port = random.random_range(1024..=u16::MAX - 1);
             let packet = way.packet(version.address(source).expect("an address"), machine, target, Some(source_port));
-            // What is said of containers, and of published ports, may be said by what is said of others.
+            // Changes for other places may cover containers and published ports, too: don't compare what is printed
+            // for these.
             let outside = way.published.is_none() && !way.incoming.containers;
             let regions_say = [cell.gains, cell.loses, cell.unknown].map(|region| regions.contains(region, source));
             let said = if outside {
@@ -208,7 +209,7 @@ proptest! {
                 (Some(_), Some(_)) => {}
                 _ => prop_assert!(said[2], "unknown: {packet:?}"),
             }
-            // At another of this machine's addresses, or from another port, it may be otherwise: but at one it is so.
+            // It may be otherwise at another of this machine's addresses or from another port, but must be so at one.
             for (says, gained) in [(said[0], true), (said[1], false)] {
                 changed += usize::from(says);
                 let does = says && pair.changes((place, number, family), port, source, gained);
@@ -249,7 +250,7 @@ proptest! {
     }
 }
 
-/// A group of addresses and networks with the list that is given, beside a network of another group that lies across it.
+/// A policy whose group `many` has these lines, beside a network that overlaps with it.
 fn beside_a_long_list(lines: &[String]) -> Table {
     let text = "version: 1
 groups:

@@ -4,7 +4,7 @@ use super::region::Interval;
 use crate::net::{Version, protocol};
 use crate::ruleset::{Cmp, ElementKey, Set};
 
-/// The addresses that begin with the bytes of `begin`, filled up: first and last.
+/// The first and the last address that begin with the bytes of `begin`.
 fn range(version: Version, begin: &[u8]) -> Interval {
     let filled = |fill: u8| {
         let bytes = begin.iter().copied().chain(std::iter::repeat(fill)).take(version.address_len());
@@ -16,14 +16,14 @@ fn range(version: Version, begin: &[u8]) -> Interval {
 /// What a value is compared with.
 #[derive(Clone, Copy)]
 pub(super) enum Test<'a> {
-    /// So, with the beginning of it.
+    /// Compares the leading bytes of the value with these.
     Begins(Cmp, &'a [u8]),
-    /// With the elements of a set.
+    /// Looks the value up in a set.
     In(&'a Set),
 }
 
 impl Test<'_> {
-    /// A number that is the same for two values exactly when the test can't tell them apart, as far as it goes.
+    /// A number that is equal for two values exactly when the test can't tell them apart.
     pub(super) fn answer(self, value: &[u8]) -> usize {
         match self {
             Self::Begins(op, data) => {
@@ -50,7 +50,7 @@ impl Test<'_> {
         }
     }
 
-    /// The values at which its answer may change.
+    /// The values at which the answer may change.
     pub(super) fn cuts(self, version: Version) -> Vec<u128> {
         let around = |(first, last): Interval| [Some(first), last.checked_add(1)].into_iter().flatten();
         match self {
@@ -62,9 +62,9 @@ impl Test<'_> {
 
 /// A condition on the source alone.
 pub(super) enum SourceTest<'a> {
-    /// The source, masked where there is a mask, compares so in its first bytes.
+    /// Compares the leading bytes of the source, masked if there is a mask.
     Begins { op: Cmp, data: &'a [u8], mask: Option<&'a [u8]> },
-    /// The first bytes of it are in a set, or not.
+    /// The leading bytes are in the set or, if `inverted`, are not.
     In { set: &'a Set, name: Option<&'a str>, inverted: bool },
 }
 
@@ -78,12 +78,12 @@ pub(super) fn number(bytes: &[u8]) -> u128 {
     bytes.iter().fold(0, |number, byte| number << 8 | u128::from(*byte))
 }
 
-/// Whether each element is a name, or all names that begin alike.
+/// Whether each element is one name, or the range of all names with one prefix.
 pub(super) fn names_are_understood(set: &Set) -> bool {
     bounds(set).all(|(first, last)| first == last || begins_alike(first, last).is_some())
 }
 
-/// What the names of a range begin with, when they are all that do.
+/// The common prefix of a range of names, if the range holds all names with that prefix.
 pub(super) fn begins_alike<'a>(first: &'a [u8], last: &[u8]) -> Option<&'a [u8]> {
     let end = first.iter().position(|byte| *byte == 0)?;
     let whole = first.get(end..)?.iter().all(|byte| *byte == 0)

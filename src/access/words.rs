@@ -20,7 +20,7 @@ pub(super) fn ranges_outside(version: Version, regions: &Regions, region: Region
     outside.into_iter().map(|(first, last)| version.words(first, last)).collect()
 }
 
-/// Some of the words, and how many more there are.
+/// The first `shown` words, and how many more there are.
 pub(super) fn in_short(words: &[String], shown: usize) -> String {
     match words.len().checked_sub(shown) {
         None | Some(0) => words.join(", "),

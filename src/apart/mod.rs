@@ -1,8 +1,8 @@
-//! Reading the policy in a process apart, which a mistake in palisade's own code, a policy that takes for ever and one that
-//! takes all memory end, and nothing else.
+//! Reads the policy in a separate process. A bug in palisade itself, a policy that takes for ever and one that
+//! exhausts memory end only that process.
 //!
-//! `boot` starts it before it gives up its rights, loads what was kept, and then waits for what the other process says: the
-//! problems of the policy, or its table, and after that whether it is as it expects. See `words`.
+//! `boot` starts it before giving up its own rights, loads the kept ruleset, and then waits for the other process to
+//! report: first the problems of the policy or its table, then whether the table meets the expectations. See `words`.
 
 mod reader;
 mod words;
@@ -21,22 +21,22 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
-/// How many MiB of memory it may take, on a machine that has twice as much: a million addresses take 60.
+/// The highest default limit, in MiB; a million addresses take 60.
 const MOST_MEMORY: u64 = 2048;
-/// And on a machine that has hardly any.
+/// The lowest default limit, in MiB, for a machine with hardly any memory.
 const LEAST_MEMORY: u64 = 128;
 
-/// What the process may take.
+/// The limits of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// From its start to all that it has to say.
+    /// From its start to its last report.
     pub time: Duration,
-    /// In MiB.
+    /// Of memory, in MiB.
     pub memory: u64,
 }
 
 impl Limits {
-    /// Half of this machine's memory, unless something else is said.
+    /// Half of this machine's memory, unless `memory` is given.
     #[must_use]
     pub fn new(time: Duration, memory: Option<u64>) -> Self {
         let half = || match procfs_memory() {
@@ -52,17 +52,17 @@ fn procfs_memory() -> Option<u64> {
     procfs::Meminfo::current().ok().map(|memory| memory.mem_total)
 }
 
-/// Makes this process one that can do nothing but read: it has no rights but those of its user, and ends when it takes
-/// too much, or when the process that waits for it ends.
+/// Confines this process to reading: it keeps no rights but those of its user, and ends when it exceeds a limit or
+/// when the process that waits for it ends.
 ///
 /// # Errors
-/// A limit that the kernel, or a filter of systemd's, refuses.
+/// The kernel, or one of systemd's system call filters, refuses a limit.
 pub fn confine(limits: &Limits) -> io::Result<()> {
     set_pdeathsig(Signal::SIGKILL)?;
-    // Should the machine's memory end all the same, this is what it ends first.
+    // If memory runs out all the same, the kernel's OOM killer picks this process first.
     let first = std::fs::write("/proc/self/oom_score_adj", "1000");
     let _ = first.inspect_err(|error| tracing::debug!("can't be the first that a lack of memory ends: {error}"));
-    // Whoever waits for it is confined meanwhile, and signals nobody.
+    // The waiting process is confined by then and can't signal this one.
     alarm::set(u32::try_from(limits.time.as_millis().div_ceil(1000)).unwrap_or(u32::MAX).max(1));
     let memory = limits.memory << 20;
     setrlimit(Resource::RLIMIT_DATA, memory, memory)?;
@@ -74,10 +74,10 @@ pub fn confine(limits: &Limits) -> io::Result<()> {
     Ok(())
 }
 
-/// What the process does: says what the policy is, and then whether it is as it expects.
+/// What the process does: reports the policy's table or problems, and then whether the expectations are met.
 ///
 /// # Errors
-/// Whoever waits for it has gone.
+/// The process that waits has gone.
 pub fn read_aloud(path: &Path, to: &mut impl Write) -> io::Result<()> {
     let compiled = match compile_policy(path) {
         Ok(compiled) => compiled,

@@ -1,4 +1,4 @@
-//! The process that reads the policy, as the one sees it that waits for it.
+//! The process that reads the policy, as seen by the process that waits for it.
 
 use super::words::understand;
 use super::{Limits, Words};
@@ -12,14 +12,14 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long a process is waited for that has been killed. One that waits for a disk that does not answer is left behind.
+/// How long to wait for a killed process to end. One that hangs on a disk that does not answer is left behind.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long to wait before looking again.
+/// The pause between two checks.
 const GLANCE: Duration = Duration::from_millis(5);
 /// The exit status of a Rust program that panicked.
 const PANICKED: i32 = 101;
 
-/// A process that reads the policy. It ends with this value at the latest.
+/// A process that reads the policy. Dropping this value kills it.
 #[derive(Debug)]
 pub struct Reader {
     child: Child,
@@ -30,13 +30,13 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Starts it.
+    /// Starts the process.
     ///
     /// # Errors
     /// In words, why it could not be started.
     pub fn start(policy: &Path, limits: Limits) -> Result<Self, String> {
         let failed = |error: io::Error| format!("the policy is not read, since no process could be started: {error}");
-        // The file that runs now, although a package may be replacing it.
+        // The running executable, even while a package upgrade replaces the file.
         let mut command = Command::new("/proc/self/exe");
         command.arg("--policy").arg(policy).args(["boot", "--read"]);
         command.arg(format!("--reading-time={}ms", limits.time.as_millis()));
@@ -46,10 +46,10 @@ impl Reader {
         Ok(Self { child, stdout, heard: Vec::new(), limits, begun: Instant::now() })
     }
 
-    /// Waits for the policy's table, and says what is wrong with the policy.
+    /// Waits for the policy's table; logs the problems of an invalid policy.
     ///
     /// # Errors
-    /// In words, why there is none.
+    /// In words, why there is no table.
     pub fn table(&mut self) -> Result<Table, String> {
         match self.next("reading the policy")? {
             Words::Table(table) => Ok(table),
@@ -61,10 +61,10 @@ impl Reader {
         }
     }
 
-    /// Waits until it is proved whether the policy is as it expects, and gives what is not.
+    /// Waits for the proof of the policy's expectations and returns the unmet ones.
     ///
     /// # Errors
-    /// In words, why that is not known.
+    /// In words, why there is no proof.
     pub fn unmet(&mut self) -> Result<Option<String>, String> {
         match self.next("proving what it expects")? {
             Words::Proved { unmet } => Ok(unmet),
@@ -101,10 +101,10 @@ impl Reader {
         }
     }
 
-    /// Hears what comes within that time; false when nothing can come any more.
+    /// Reads the output that arrives within that time; false at its end.
     fn hear(&mut self, within: Duration) -> io::Result<bool> {
         let mut waiting = [PollFd::new(self.stdout.as_fd(), PollFlags::POLLIN)];
-        // A millisecond more: what is left is rounded down.
+        // One millisecond more, because the timeout is rounded down.
         let within = PollTimeout::try_from(within + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
         match poll(&mut waiting, within) {
             Ok(0) | Err(nix::errno::Errno::EINTR) => return Ok(true),
@@ -117,7 +117,7 @@ impl Reader {
         Ok(read > 0)
     }
 
-    /// The status that it has ended with, or ends with within that time.
+    /// The exit status; waits up to that time for the process to end.
     fn ended(&mut self, within: Duration) -> Option<ExitStatus> {
         let since = Instant::now();
         loop {
@@ -133,7 +133,7 @@ impl Reader {
         match (status.code(), status.signal()) {
             (Some(PANICKED), _) => "palisade itself failed at it, which is a bug worth a report".to_owned(),
             (Some(code), _) => format!("it ended with exit status {code}"),
-            // Rust aborts when it gets no memory.
+            // Rust aborts when an allocation fails.
             (None, Some(nix::libc::SIGABRT)) => format!("it needed more than {} MiB of memory", self.limits.memory),
             (None, Some(nix::libc::SIGALRM)) => self.took_too_long(),
             (None, signal) => {
@@ -147,14 +147,15 @@ impl Reader {
         format!("it took longer than {}", humantime::format_duration(self.limits.time))
     }
 
-    /// Ends it, and says of what it was doing why.
+    /// Kills the process; returns an error that names what it was doing and why it failed.
     fn end(&mut self, doing: &str, why: &str) -> String {
         self.kill();
         format!("{doing} did not succeed: {why}")
     }
 
     fn kill(&mut self) {
-        // An error means that it has ended, or that this process is confined: then its own alarm ends it.
+        // An error means that it has ended, or that this process is confined and can't signal; then its own alarm
+        // ends it.
         let _ = self.child.kill();
         self.ended(PATIENCE);
     }

@@ -1,29 +1,29 @@
-//! What the process that reads the policy says, and how it is understood: each time a line of JSON, and behind the one of a
-//! table the table's bytes, in the form in which rulesets are kept.
+//! The protocol of the process that reads the policy: each message is one line of JSON. A table's line is followed by
+//! the table's bytes, in the format of kept rulesets.
 
 use crate::ruleset::Table;
 use crate::state::{MAX_STORED, Stored};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Write};
 
-/// How long a line may be: a hundred problems, each with what stands around it in the policy.
+/// The maximum length of a line: room for a hundred problems, each with an excerpt of the policy.
 const MAX_LINE: usize = 4 << 20;
 
-/// What is said.
+/// A message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Words {
     /// The policy can't be used.
     Invalid {
         /// Each problem, for the log.
         problems: Vec<String>,
-        /// All of them, in short.
+        /// All problems in one short sentence.
         why: String,
     },
-    /// What the policy means.
+    /// The policy's table.
     Table(Table),
-    /// It was tried whether it is as it expects.
+    /// The expectations were checked.
     Proved {
-        /// What is not as it is expected, in words.
+        /// The unmet expectations, in words; `None` if all are met.
         unmet: Option<String>,
     },
 }
@@ -36,10 +36,10 @@ enum Line {
     Proved { unmet: Option<String> },
 }
 
-/// Says it.
+/// Sends a message.
 ///
 /// # Errors
-/// Nobody listens, or a table that can't be put into bytes.
+/// The reader has gone, or the table can't be encoded.
 pub fn tell(to: &mut impl Write, words: &Words) -> io::Result<()> {
     let (line, bytes) = match words.clone() {
         Words::Invalid { problems, why } => (Line::Invalid { problems, why }, Vec::new()),
@@ -57,7 +57,7 @@ pub fn tell(to: &mut impl Write, words: &Words) -> io::Result<()> {
     to.flush()
 }
 
-/// Understands what was heard so far: the first words and how many bytes they take, or `None` when more is to come.
+/// Parses the bytes received so far: the first message and its length in bytes, or `None` if it is still incomplete.
 ///
 /// # Errors
 /// In words, what is wrong with it.

@@ -50,10 +50,10 @@ pub struct Args {
 
 pub(crate) fn run(path: &Path, state: &State, args: &Args) -> Result<Report, Error> {
     let Args { dry_run, force, confirm, deep } = *args;
-    // Before the policy is read, so that of two applies at once the later one loads what is newest.
+    // Taken before the policy is read: of two concurrent applies, the later one loads the newer policy.
     let _lock = if dry_run { None } else { Some(lock(state, "apply")?) };
     need_net_admin("apply")?;
-    // What other processes tell and do comes before this one is confined.
+    // Needs other processes, so it comes before this one is confined.
     let terms = confirm.map(|time| Terms::new(time, state));
     let sessions = sessions::present();
     let confined = Confinement::begin(if dry_run { reader(state) } else { writer(state) });
@@ -100,7 +100,7 @@ fn load_and_keep(
     Ok(Report::ok(loaded.in_words(), json))
 }
 
-/// Loads what is undone unless it is confirmed.
+/// Loads a table that is undone unless it is confirmed.
 fn load_for_a_while(
     socket: &Socket,
     state: &State,
@@ -137,7 +137,7 @@ fn load_for_a_while(
     Ok(Report::ok(text, json))
 }
 
-/// Keeps what the kernel holds for the next boot. That it can't be kept is no reason to give up what is in force.
+/// Keeps the kernel's table for the next boot. A failure does not undo the rules that are in force.
 fn keep(state: &State, table: &Table, policy: &Path) -> bool {
     let kept = state.keep(table, policy).and_then(|()| state.forget_boot());
     if let Err(error) = &kept {

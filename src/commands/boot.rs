@@ -1,7 +1,7 @@
-//! `palisade boot`: what was kept, at once; then the policy, where it can be read; or the best there is instead.
+//! `palisade boot`: loads the kept ruleset at once, then the policy if it can be read, or else the best there is.
 //!
-//! What was kept is a few messages and their digest. The policy is text that somebody has edited, and palisade's largest
-//! part of code works on it: that runs in a process apart, and whatever becomes of it, rules are in force meanwhile.
+//! A kept ruleset is a few messages and their digest. The policy is text that somebody edited, and reading it takes
+//! most of palisade's code. That runs in a separate process; however it ends, rules are in force meanwhile.
 
 use super::{Report, writer};
 use crate::apart::{Limits, Reader, confine, read_aloud};
@@ -68,7 +68,7 @@ pub(crate) fn run(path: &Path, state: &State, args: &Args) -> Result<Report, Err
 
 fn load(path: &Path, state: &State, missing: bool, limits: Limits) -> Result<Report, Error> {
     need_net_admin("boot")?;
-    // Rules that meet another writer's are better than none.
+    // Without the lock, loads anyway: rules that collide with another writer's are better than none.
     let patience = if missing { PATIENCE_WITHOUT_RULES } else { PATIENCE };
     let lock =
         state.lock_within("boot", patience).inspect_err(|error| tracing::error!("{error}; loading all the same"));
@@ -76,9 +76,10 @@ fn load(path: &Path, state: &State, missing: bool, limits: Limits) -> Result<Rep
         return Ok(nothing_to_do("no rules of palisade's were in force since this machine was started"));
     }
     let waits = Unconfirmed::of(state);
-    // Neither while a change waits, nor to bring back what is kept.
+    // Reads no policy while a change waits, nor to bring a kept ruleset back.
     let needless = matches!(waits, Unconfirmed::Waits(..)) || missing && state.last_good().is_some();
-    // Begun while this process may begin another one, and busy while this one loads what was kept.
+    // Started before this process gives up the right to start processes. It works while this process loads the kept
+    // ruleset.
     let reader = (!needless).then(|| Reader::start(path, limits));
     let confined = Confinement::begin(writer(state));
     let ports = ssh_ports();
@@ -96,11 +97,11 @@ fn load(path: &Path, state: &State, missing: bool, limits: Limits) -> Result<Rep
     }
 }
 
-/// The other process.
+/// The separate process that reads the policy.
 fn read(path: &Path, limits: Limits) -> Result<Report, Error> {
     let failed = |source| Error::Io { what: "the policy is not read apart".to_owned(), source };
     confine(&limits).map_err(failed)?;
-    // It writes nothing and starts nothing.
+    // This process writes no file and starts no process.
     let _confined = Confinement::begin(Needs::default());
     read_aloud(path, &mut std::io::stdout().lock()).map_err(failed)?;
     Ok(Report { status: 0, text: String::new().into(), json: json!({}) })
@@ -110,21 +111,22 @@ fn nothing_to_do(why: &str) -> Report {
     Report::ok(format!("nothing to do: {why}\n"), json!({ "booted_from": null, "why": why }))
 }
 
-/// How long another writer is waited for: the unit has 90 s for all of the boot, and reading the policy takes up to 60.
+/// How long to wait for another writer. The unit has 90 s for the whole boot, of which reading the policy takes up to
+/// 60.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// The same when the machine is without rules, and the other one may be a boot that reads a policy.
+/// The same while the machine has no rules: the other writer may be a boot that reads a policy.
 const PATIENCE_WITHOUT_RULES: Duration = Duration::from_secs(1);
 
-/// Why there is something to load although this is no boot.
+/// Why something has to be loaded although this is not the boot.
 const GONE: &str = "palisade's rules were gone";
 
-/// What became of a change that waited for confirmation.
+/// The state of a change that waited for confirmation.
 enum Unconfirmed {
-    /// There is none.
+    /// There is no such change.
     None,
-    /// It still waits, for so long: this is no boot, the unit was started again.
+    /// It waits for this much longer: this is not the boot, the unit was started again.
     Waits(Change, Duration),
-    /// Nobody confirmed it in time; with why that matters, and what was loaded before it, if there was a table.
+    /// Nobody confirmed it in time: the reason as text, and the table loaded before it, if there was one.
     Over(String, Option<Table>),
 }
 
@@ -147,22 +149,22 @@ struct Boot<'a> {
     path: &'a Path,
 }
 
-/// What was loaded instead of the policy.
+/// The ruleset that was loaded instead of the policy.
 struct Fallback {
     from: Source,
     operations: usize,
-    /// Why it was nothing better.
+    /// Why nothing better was loaded.
     why: Option<String>,
 }
 
 impl Boot<'_> {
-    /// Whether the kernel holds a table of palisade's. Where it does not say, one is loaded.
+    /// Whether the kernel holds palisade's table. If it does not answer, a table is loaded.
     fn is_loaded(&self) -> bool {
         let snapshot = self.socket.snapshot_reading(&self.id, Reading::ByDigest(self.state));
         snapshot.is_ok_and(|snapshot| snapshot.table.is_some())
     }
 
-    /// Loads the best that can be loaded.
+    /// Loads the best ruleset that can be loaded.
     fn best(
         &self,
         waits: &Unconfirmed,
@@ -184,8 +186,8 @@ impl Boot<'_> {
             let why = [GONE.to_owned()].into_iter().chain(why).collect::<Vec<_>>().join("; ");
             return Ok(said(&Booted { from, why: Some(why) }, operations));
         };
-        // A machine is without rules for as long as it takes to load what was kept. Rules that are there stay meanwhile:
-        // what was kept may be older than they are.
+        // Loading the kept ruleset first shortens the time without rules. Rules that are loaded already stay: the
+        // kept ones may be older.
         let at_once = if is_loaded { None } else { Some(self.fallback(ports)) };
         let locked = matches!(&at_once, Some(Ok(Fallback { from: Source::Lockdown, .. })));
         match (reader.and_then(|mut reader| Ok((self.policy(&mut reader, locked)?, reader))), at_once) {
@@ -202,7 +204,7 @@ impl Boot<'_> {
         }
     }
 
-    /// Loads what was in force before a change that nobody confirmed, and forgets the change.
+    /// Loads the table from before an unconfirmed change, and forgets the change.
     fn previous(&self, table: Option<&Table>) -> Result<usize, String> {
         let loaded = table.map(|table| self.load(table));
         let forgotten = confirm::forget(self.state, self.state.previous().ok().as_ref());
@@ -211,8 +213,8 @@ impl Boot<'_> {
         loaded.map_err(|error| format!("what it replaced could not be loaded: {error}"))
     }
 
-    /// Loads the table of a change that waits, or what it had replaced where that was not in force yet: whoever undoes the
-    /// change does not mind which.
+    /// Loads the table of a waiting change, or the table that it replaces if the change was not in force yet. Undoing
+    /// the change works with either.
     fn waiting(&self, change: &Change, ports: &BTreeSet<u16>) -> Result<Report, Error> {
         let load = |stored: Result<Stored, StateError>| {
             let table = stored.map_err(|error| error.to_string())?.table.ok_or("it replaced no ruleset")?;
@@ -245,7 +247,7 @@ impl Boot<'_> {
         }
     }
 
-    /// Loads the last good ruleset where some other is in force, which stays where there is none.
+    /// Loads the last good ruleset. If there is none, the live one stays.
     fn rather_than_live(&self) -> Fallback {
         match self.last_good() {
             Ok(operations) => Fallback { from: Source::LastGood, operations, why: None },
@@ -271,7 +273,7 @@ impl Boot<'_> {
         Ok((table, operations))
     }
 
-    /// The policy is loaded: keeps it, and says what is not as it expects.
+    /// Keeps the policy's table after it is loaded, and reports unmet expectations.
     fn finish(&self, table: &Table, operations: usize, mut reader: Reader, lock: Option<Lock>) -> Report {
         if lock.is_some() {
             let kept = self.state.keep(table, self.path);
@@ -279,7 +281,7 @@ impl Boot<'_> {
         }
         let booted = Booted { from: Source::Policy, why: None };
         self.note(&booted);
-        // Others may have to wait for it, and what is proved changes nothing.
+        // Others may be waiting for the lock, and the proof changes nothing.
         drop(lock);
         match reader.unmet() {
             Ok(None) => {}
@@ -290,7 +292,7 @@ impl Boot<'_> {
         Report { text: text.into(), ..said(&booted, operations) }
     }
 
-    /// What was loaded is not the policy: says why.
+    /// Reports why another ruleset than the policy was loaded.
     fn instead(&self, from: Source, reasons: Vec<String>, operations: usize) -> Report {
         let booted = Booted { from, why: Some(reasons.join("; ")) };
         self.note(&booted);

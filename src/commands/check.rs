@@ -22,7 +22,7 @@ pub struct Args {}
 
 pub(crate) fn run(path: &Path, state: &State) -> Result<Report, Error> {
     let confined = Confinement::begin(Needs { namespace: true, ..reader(state) });
-    // The process ends with the command: ten thousand services need not be freed one by one before.
+    // Leaked on purpose: the process exits next, and freeing ten thousand services one by one takes time.
     let desired = ManuallyDrop::new(Desired::load_as_expected(path)?);
     let file = path.display();
     if !may_change_firewall() || !may_make_namespaces() {

@@ -45,7 +45,7 @@ pub(crate) fn run(path: &Path, state: &State, args: &Args) -> Result<Report, Err
     Ok(Report { status, text, json })
 }
 
-/// The lines of a unified diff in its usual colours, which `main` takes out where there are to be none.
+/// Styles a unified diff in the usual colours. `main` removes them if colours are off.
 fn styled(diff: &str) -> Text {
     let mut text = Text::default();
     for line in diff.lines() {

@@ -38,12 +38,12 @@ pub(crate) fn run(state: &State, args: &Args) -> Result<Report, Error> {
     if !args.yes {
         ask(&id)?;
     }
-    // Not while somebody is asked, who may take an hour.
+    // Taken only after the prompt: the answer may take an hour.
     let _lock = lock(state, "disable")?;
     enforce(&socket, &id, None, Reading::ByDigest(state))?;
     state.note_lifted();
     if let Some(change) = confirm::pending(state) {
-        // What it would bring back is a table.
+        // Undoing it later would bring a table back.
         confirm::cancel(state, &change, timer);
     }
     let text = format!("{id} is gone: palisade restricts nothing now\n");

@@ -13,7 +13,7 @@ use crate::simulate::{EPHEMERAL, Interface, Packet, Path, Routes, Transport, fol
 use crate::state::State;
 use std::net::IpAddr;
 
-/// The exit status that says so.
+/// The exit status for "can't tell".
 const CANT_TELL: u8 = 3;
 
 /// Say what would happen to a connection, and each rule that it meets.
@@ -42,7 +42,7 @@ pub struct Args {
     pub(crate) planned: bool,
 }
 
-/// What a connection asks for.
+/// What the connection is to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
     /// A port.
@@ -52,7 +52,7 @@ pub(crate) enum Target {
         /// The port.
         port: u16,
     },
-    /// An echo.
+    /// An ICMP echo request.
     Ping,
 }
 
@@ -63,12 +63,12 @@ pub(crate) fn run(path: &std::path::Path, state: &State, args: &Args) -> Result<
     confined.keep_net_admin("explain")?;
     let (socket, routing) = (Socket::open()?, Routing::open()?);
     let packet = packet(args, &routing)?;
-    // What the sets are asked belongs to the rules that were read.
+    // Asks for set elements while the rules are the ones that were read.
     Ok(socket.ask_live(|live| {
         let planned = desired.as_ref().map(|desired| (&desired.id, &desired.table));
         let ask = |packet: &Packet| explained(&socket, &routing, live, planned, packet, &legacy);
         match ask(&packet) {
-            // Rules that look at the port that the client sends from: most clients take one that nobody speaks of.
+            // If rules look at the source port, tries one that no rule names: most clients use such a port.
             report if report.status == CANT_TELL => {
                 Some(ask(&from_a_port(&packet))).filter(|other| other.status != CANT_TELL).unwrap_or(report)
             }
@@ -107,7 +107,7 @@ fn explained(
     Report { status: explanation.status(), text: text.into(), json: explanation.json() }
 }
 
-/// The first packet of the connection that is asked about, with what was not said taken from the routes.
+/// The connection's first packet. Fields that were not given come from the routes.
 fn packet(args: &Args, routing: &Routing) -> Result<Packet, Error> {
     let Args { target, from, to, on, .. } = args;
     let unsaid = |what: &str| Error::Declined(what.to_owned());
@@ -171,7 +171,7 @@ fn in_words(packet: &Packet) -> String {
     format!("{target} from {}{port} to {}{by}", packet.source, packet.destination)
 }
 
-/// What `explain` is asked about.
+/// Parses the argument of `explain`.
 fn target(text: &str) -> Result<Target, String> {
     const FORM: &str = "a port is written as `22/tcp`, `53/udp` or `5060/sctp`, an echo request as `ping`";
     if text == "ping" {

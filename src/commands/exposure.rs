@@ -17,7 +17,7 @@ use crate::ruleset::TableId;
 use crate::simulate::{Answer, Doubt, Sets};
 use crate::state::State;
 
-/// How much of a set is read, in messages of the kernel's; each has some hundred elements.
+/// How much of a set is read, in netlink messages; each has some hundred elements.
 const MOST_MESSAGES: usize = 8;
 
 /// Say which ports are listened on, whose they are, and who can reach them.
@@ -40,8 +40,8 @@ pub(crate) fn run(state: &State) -> Result<Report, Error> {
     socket.ask_live(|live| report(&socket, &routing, live, &listeners, &published, &legacy))?
 }
 
-/// What the engines that run say they publish. One that can't be asked is no reason to say nothing: what it has in the
-/// rules is seen there.
+/// The ports that running engines publish. If an engine can't be asked, warns and goes on: the rules show its ports,
+/// too.
 fn published() -> Vec<PublishedPort> {
     let mut published = Vec::new();
     for (kind, path) in running_engines() {
@@ -90,7 +90,7 @@ fn report(
     Ok(Report::ok(text, json(&rows, &listings)))
 }
 
-/// An interface that packets come in by: not the loopback, nor a port of a bridge.
+/// An interface that packets come in by: not the loopback, and not a port of a bridge.
 fn interface(link: Link, live: &Live, sets: &dyn Sets) -> Option<Interface> {
     let Link { name, master, addresses, .. } = link;
     if name == "lo" || master.is_some() || addresses.is_empty() {
@@ -100,13 +100,13 @@ fn interface(link: Link, live: &Live, sets: &dyn Sets) -> Option<Interface> {
     let declared = live.ruleset.tables.get(&id).and_then(|table| table.sets.get(CONTAINERS));
     let containers = match declared {
         Some(set) => sets.find(&id, CONTAINERS, set, IfName::new(&name).bytes()) != Answer::Absent,
-        // As a policy has it that does not say.
+        // The default of a policy.
         None => Containers::default().interfaces.iter().any(|bridge| bridge.covers(&name)),
     };
     Some(Interface { name, containers, addresses })
 }
 
-/// What is in a group or a list of palisade's own table; nothing where that can't be told.
+/// The contents of a group or list in palisade's own table; empty if they can't be read.
 fn listing(label: &Label, live: &Live) -> Listing {
     let id = TableId::palisade();
     let (Label::Group(name) | Label::List(name)) = label else { return Listing::default() };

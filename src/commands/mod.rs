@@ -1,4 +1,4 @@
-//! The commands, one file each: a few lines of pipeline and the words for its result.
+//! The commands, one file each: a short pipeline, and the texts of its result.
 
 pub(crate) mod apply;
 pub(crate) mod boot;
@@ -31,12 +31,12 @@ use crate::state::{Lock, State};
 use serde_json::Value;
 use std::path::Path;
 
-/// What a command has to say: `main` prints one of the two and exits with the status.
+/// The output of a command. `main` prints the text or the JSON, and exits with the status.
 #[derive(Debug)]
 pub struct Report {
     /// The exit status.
     pub status: u8,
-    /// For people; empty when there is nothing to say.
+    /// For people; may be empty.
     pub text: Text,
     /// For programs.
     pub json: Value,
@@ -48,7 +48,7 @@ impl Report {
     }
 }
 
-/// A policy and the table that it means.
+/// A policy and its table.
 struct Desired {
     policy: Resolved,
     id: TableId,
@@ -62,7 +62,7 @@ impl Desired {
         Ok(Self { policy, id: TableId::palisade(), table })
     }
 
-    /// The same of a policy that has to be what it says is expected of it.
+    /// Like `load`, but fails if the policy does not meet its own expectations.
     fn load_as_expected(path: &Path) -> Result<Self, Error> {
         match load_and_prove(path).map_err(Error::Policy)? {
             Loaded { unmet: Some(problems), .. } => Err(Error::Policy(problems)),
@@ -70,7 +70,7 @@ impl Desired {
         }
     }
 
-    /// What differs in the live table, and who gains and loses access when this one takes its place.
+    /// How the live table differs, and who gains and loses access when this one replaces it.
     fn differs_from(&self, live: Option<&Table>) -> (Vec<Change>, Vec<AccessChange>) {
         let changes = changes(&self.id, live, Some(&self.table));
         if changes.is_empty() {
@@ -81,14 +81,14 @@ impl Desired {
     }
 }
 
-/// Begins a command that changes the firewall: nobody else does until the lock is dropped.
+/// Takes the lock for a command that changes the firewall. Nobody else changes it until the lock is dropped.
 fn lock(state: &State, command: &'static str) -> Result<Lock, Error> {
     need_net_admin(command)?;
     Ok(state.lock(command)?)
 }
 
-/// What is read once a command is confined: which start of the machine this is, where threads may run, whom a file belongs
-/// to, and which ports a lockdown leaves open.
+/// Paths that a confined command still reads, for: the boot ID, the CPUs that threads may use, the owner of a file,
+/// and the ports that a lockdown leaves open.
 const STILL_READ: [&str; 6] = [
     "/proc/self",
     "/proc/sys/kernel/random/boot_id",
@@ -98,15 +98,15 @@ const STILL_READ: [&str; 6] = [
     machine::SSHD_MORE,
 ];
 
-/// What a command needs that changes nothing.
+/// The rights of a command that changes nothing.
 fn reader(state: &State) -> Needs<'_> {
     let kept = [state.folder(), state.run_folder()];
     Needs { reads: STILL_READ.iter().map(Path::new).chain(kept).collect(), ..Needs::default() }
 }
 
-/// What a command needs that writes down what it does.
+/// The rights of a command that records what it does.
 fn writer(state: &State) -> Needs<'_> {
-    // They could not be made any more.
+    // The confined process can't create them any more.
     state.make_folders();
     let reads = STILL_READ.iter().map(Path::new).collect();
     Needs { writes: vec![state.folder(), state.run_folder()], reads, namespace: false }

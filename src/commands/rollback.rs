@@ -1,4 +1,4 @@
-//! `palisade rollback`: back to what was loaded before.
+//! `palisade rollback`: goes back to the ruleset that was loaded before.
 
 use super::{Report, lock, reader, writer};
 use crate::confirm;
@@ -15,9 +15,9 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::time::Duration;
 
-/// How long a watcher waits before it looks again.
+/// How long a watcher waits between two looks.
 const BEAT: Duration = Duration::from_secs(1);
-/// How often a watcher tries to undo.
+/// How many times a watcher tries to undo.
 const ATTEMPTS: u32 = 600;
 
 /// Go back to what was loaded before.
@@ -64,7 +64,7 @@ fn back(state: &State, to: Option<u32>, force: bool) -> Result<Report, Error> {
     Confinement::begin(writer(state)).keep_net_admin("rollback")?;
     let socket = Socket::open()?;
     let waits = confirm::pending(state);
-    // What was promised when the change was made: nothing stands in the way of it.
+    // Undoing was promised when the change was made: nothing may refuse it.
     if let (Some(change), None) = (&waits, to) {
         confirm::undo(&socket, state, change, timer)?;
         return Ok(undone(change));
@@ -97,7 +97,7 @@ fn back(state: &State, to: Option<u32>, force: bool) -> Result<Report, Error> {
     Ok(Report::ok(text, json))
 }
 
-/// Makes the ruleset the one to fall back on, and what it replaced one that boot does not load.
+/// Makes the ruleset the last good one, and marks the one that it replaced as undone, so that boot does not load it.
 fn remember(state: &State, number: u32, identity: &Identity, left: Option<Identity>) -> bool {
     let last = state.last_good().map(|(_, kept)| kept.about.identity);
     let undone = [left, last].into_iter().flatten().filter(|other| other != identity);
@@ -119,7 +119,7 @@ fn undone(change: &Change) -> Report {
     Report::ok(text, json!({ "rolled_back": true, "to": null }))
 }
 
-/// What the kernel holds.
+/// The identity of the table in the kernel.
 fn live(state: &State) -> Result<Identity, Error> {
     let table = Socket::open()?.snapshot_reading(&TableId::palisade(), Reading::ByDigest(state))?.table;
     Ok(Identity::of(table.as_ref())?)
@@ -133,7 +133,7 @@ fn list(state: &State) -> Result<Report, Error> {
     } else {
         confined.keep_nothing()
     }
-    // What is kept is told whatever the kernel says: without it, or without the right to ask it, none is marked live.
+    // Kept rulesets are listed even if the kernel can't be asked; then none is marked live.
     let live = may_ask.then(|| live(state)).transpose().unwrap_or_else(|error| {
         tracing::warn!("which of them is in force can't be told: {error}");
         None
@@ -166,7 +166,7 @@ fn list(state: &State) -> Result<Report, Error> {
     Ok(Report::ok(text, json!({ "rulesets": rulesets })))
 }
 
-/// Undoes the change of that id, if it still waits: what a timer runs, and a watcher once the time is over.
+/// Undoes the change with that ID if it still waits. Timers run this, and a watcher once the time is over.
 fn undo(state: &State, id: &str, watch: bool) -> Result<Report, Error> {
     if watch {
         begin_watch().map_err(|source| Error::Io { what: "can't watch".to_owned(), source })?;
@@ -187,7 +187,7 @@ fn undo(state: &State, id: &str, watch: bool) -> Result<Report, Error> {
 
 fn undo_now(state: &State, id: &str, confined: &mut bool) -> Result<Report, Error> {
     let _lock = lock(state, "rollback")?;
-    // Once, and not before: while it is waited for the end of the time, others may make the folders anew.
+    // Confines itself once, and only now: while the watcher waited, others may have created the folders anew.
     if !std::mem::replace(confined, true) {
         Confinement::begin(writer(state)).keep_net_admin("rollback")?;
     }
@@ -200,7 +200,7 @@ fn undo_now(state: &State, id: &str, confined: &mut bool) -> Result<Report, Erro
     }
 }
 
-/// Leaves the session, so that its end is not this process's, and says so.
+/// Starts a session of its own, to outlive the caller's, and reports that it is ready.
 fn begin_watch() -> std::io::Result<()> {
     nix::unistd::setsid()?;
     let mut stdout = std::io::stdout();
@@ -208,7 +208,7 @@ fn begin_watch() -> std::io::Result<()> {
     stdout.flush()
 }
 
-/// Waits until the change's time is over; false when it waits no more.
+/// Waits until the change's time is over; false if the change waits no more.
 fn keep_watch(state: &State, id: &str) -> bool {
     loop {
         match state.pending() {
@@ -219,7 +219,7 @@ fn keep_watch(state: &State, id: &str) -> bool {
                 clock::sleep_until(change.deadline().min(clock::since_start() + BEAT));
             }
             Ok(_) => return false,
-            // What can't be read has to be looked into.
+            // If the change can't be read, let the undo try and report why.
             Err(_) => return true,
         }
     }

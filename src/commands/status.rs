@@ -16,8 +16,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
-/// Packets and bytes that rules have counted since they were loaded. An established connection is counted by its first
-/// packet alone: the rest leaves at the first rule.
+/// Packets and bytes counted by rules since they were loaded. Of an established connection only the first packet is
+/// counted; the others match the first rule.
 #[derive(Clone, Copy, Default, Serialize)]
 struct Count {
     packets: u64,
@@ -28,7 +28,7 @@ struct Count {
 struct ServiceStatus {
     number: usize,
     name: String,
-    /// As the policy has them; empty when the policy can't be read.
+    /// As the policy writes them; empty if the policy can't be read.
     ports: Vec<String>,
     #[serde(flatten)]
     admitted: Count,
@@ -57,7 +57,7 @@ pub(crate) fn run(path: &Path, state: &State) -> Result<Report, Error> {
     let denied = denied(&live);
     let (file, since) = live.comment.as_deref().map_or((None, None), stamp::read);
 
-    // A policy that was applied to a lockdown has changed the rules that differ, and the table is the lockdown's still.
+    // A policy applied over a lockdown changes only the rules that differ: the table keeps the lockdown's comment.
     let policy = (file == Some(lockdown::FILE)).then(|| policy_of(&live, state)).flatten();
     let file = policy.as_deref().or(file);
     let mut text = format!("active, loaded from {}", file.unwrap_or("an unknown policy"));
@@ -94,7 +94,7 @@ pub(crate) fn run(path: &Path, state: &State) -> Result<Report, Error> {
     Ok(Report::ok(text, json))
 }
 
-/// The file name of the policy that the live table is the last good ruleset of.
+/// The file name of the policy, if the live table is the last good ruleset.
 fn policy_of(live: &Table, state: &State) -> Option<String> {
     let (_, kept) = state.last_good()?;
     let path =
@@ -124,7 +124,7 @@ fn ports(service: &Service) -> Vec<String> {
     ports.chain(service.protocols.iter().map(|number| format!("{number}/proto"))).collect()
 }
 
-/// What each of palisade's denying chains has counted.
+/// The counters of each of palisade's denying chains.
 fn denied(live: &Table) -> BTreeMap<&'static str, Count> {
     let chains = [
         ("incoming", "default-incoming"),

@@ -1,4 +1,4 @@
-//! Which service a packet asks for: verdict maps from port to the service's chain.
+//! Dispatch to services: verdict maps from a port to its service's chain.
 
 use super::Compiler;
 use super::statement::{Origin, key, when};
@@ -8,8 +8,8 @@ use crate::ruleset::{Element, ElementKey, ElementValue, KeyType, MapValue, Rule,
 use std::collections::BTreeSet;
 
 impl<'a> Compiler<'a> {
-    /// One map a transport for single ports, which is a hash, and one for runs of ports, which is a tree; one for other
-    /// IP protocols. A map without elements is left out.
+    /// Adds per transport one map for single ports (a hash) and one for runs of ports (a tree), and one map for other
+    /// IP protocols. Leaves out maps without elements.
     pub(super) fn dispatch_maps(&mut self) {
         for transport in Transport::ALL {
             let name = transport.name();
@@ -60,7 +60,7 @@ impl<'a> Compiler<'a> {
         self.set(name, Set { spec, elements: elements.into() });
     }
 
-    /// The rules that ask those maps; input and forward share them, and so every service.
+    /// The rules that look up those maps. Input and forward share the maps, and thus every service.
     pub(super) fn dispatch(&self) -> Vec<Rule> {
         let mut rules = Vec::new();
         for transport in Transport::ALL {
@@ -79,7 +79,7 @@ impl<'a> Compiler<'a> {
         rules
     }
 
-    /// The ports of all services, cut where another set of services begins or ends.
+    /// The ports of all services, split wherever the set of services changes.
     fn port_runs(&self, transport: Transport) -> Vec<(u16, u16, BTreeSet<&'a str>)> {
         let policy = self.policy;
         let services = policy.services.iter().map(|(name, service)| (name.as_str(), service));
@@ -98,8 +98,8 @@ impl<'a> Compiler<'a> {
         services.map(|(name, _)| name.as_str()).collect()
     }
 
-    /// Where a key leads: to its service, or to a chain of its own that asks each of several, so that a port is open
-    /// to the union of what its services say.
+    /// The verdict for a key: a jump to its service, or to a chain that tries several services in turn. So a port is
+    /// open to the union of the peers of its services.
     fn verdict_for(&mut self, chain: String, what: &str, services: &BTreeSet<&str>) -> Verdict {
         let policy = self.policy;
         let named: Vec<(&String, &Service)> =
@@ -112,7 +112,8 @@ impl<'a> Compiler<'a> {
             return Verdict::Jump(format!("service-{name}"));
         }
         let mut rules = Vec::new();
-        // Who is admitted without a limit must not be counted against another service's.
+        // Services without a limit come first: sources that they admit must not count against another service's
+        // limit.
         let (bounded, free): (Vec<_>, Vec<_>) = named.iter().partition(|(_, service)| limited(service));
         for (name, service) in free.iter().chain(&bounded) {
             let comment = self.says(&format!("{what} is {name}"), Origin::Line(Some(service.line)));

@@ -1,4 +1,4 @@
-//! What every default-deny machine needs, whatever its policy says.
+//! Rules that every default-deny machine needs, whatever its policy says.
 
 use super::Compiler;
 use super::forward::CONTAINERS;
@@ -12,11 +12,11 @@ const ICMP_ERRORS: [u8; 3] = [3, 11, 12];
 /// RFC 4443: destination unreachable, packet too big, time exceeded, parameter problem.
 const ICMPV6_ERRORS: [u8; 4] = [1, 2, 3, 4];
 /// RFC 4861: router solicitation and advertisement, neighbour solicitation and advertisement. Not redirects: a
-/// server's routes are not a neighbour's to change; they are dropped before, as [`origin`](super::origin) has it.
+/// neighbour must not change a server's routes. [`origin`](super::origin) drops them earlier.
 const NEIGHBOUR_DISCOVERY: [u8; 4] = [133, 134, 135, 136];
 /// RFC 2710 and 3810: multicast listener query, report, done, report version 2.
 const LISTENER_REPORTS: [u8; 4] = [130, 131, 132, 143];
-/// The chain of what is related to known connections.
+/// The chain for packets related to known connections.
 const RELATED: &str = "related";
 const DNS: u16 = 53;
 const DHCP: u16 = 67;
@@ -25,14 +25,15 @@ const ECHO_REQUEST: u8 = 8;
 const ECHO_REQUEST_V6: u8 = 128;
 
 impl Compiler<'_> {
-    /// The first rule of each chain that asks it: what belongs to a connection pays for one comparison and no more.
+    /// Comes first in each chain that uses it, so that a packet of a connection costs only one comparison.
     pub(super) fn accept_replies(&self) -> Rule {
         let comment = self.says("replies", Origin::BuiltIn);
         when().ct_state(&[ct_state::ESTABLISHED]).accept().because(comment)
     }
 
-    /// What belongs to a known connection without being a part of it: an error about it, but also a redirect that quotes it,
-    /// and whatever a helper expects. Only errors are accepted for that; the rest is judged as what begins a connection.
+    /// Handles packets that are related to a known connection without being part of it: an error about it, but also a
+    /// redirect that quotes it, and whatever a helper expects. Only errors are accepted as related; the rest is
+    /// treated like the first packet of a connection.
     pub(super) fn accept_errors(&self) -> Rule {
         let comment = self.says("errors about known connections", Origin::BuiltIn);
         when().ct_state(&[ct_state::RELATED]).jump(RELATED).because(comment)
@@ -44,7 +45,7 @@ impl Compiler<'_> {
         self.chain(RELATED, comment, rules.into());
     }
 
-    /// What belongs to no connection and can't begin one, where the default denies.
+    /// If the default denies: sends packets that belong to no connection and can't begin one to `invalid`.
     pub(super) fn goto_invalid(&self, incoming: Action) -> Option<Rule> {
         (incoming != Action::Allow).then(|| {
             let comment = self.says("packets that belong to no connection", Origin::BuiltIn);
@@ -60,8 +61,8 @@ impl Compiler<'_> {
         when().oifname_is("lo").accept().because(self.says("this machine talks to itself", Origin::BuiltIn))
     }
 
-    /// Packets that belong to no connection and can't begin one. Errors that path discovery needs are let through
-    /// even then: the connection they speak of may be one that this machine does not track.
+    /// The chain for packets that belong to no connection and can't begin one. It still accepts errors that path
+    /// discovery needs: they may be about a connection that this machine does not track.
     pub(super) fn invalid(&mut self) {
         let rules = vec![
             self.icmp_errors(Version::V4, "errors that path discovery needs"),
@@ -85,7 +86,7 @@ impl Compiler<'_> {
         let line = Origin::Line(self.policy.default_lines.ping);
         let (verdict, sentence) = match self.policy.defaults.ping {
             Action::Allow => (Verdict::Accept, "ping is answered"),
-            // Where the default denies, it denies echo requests too.
+            // A default that denies also denies echo requests.
             _ if self.policy.defaults.incoming != Action::Allow => return Vec::new(),
             _ => (Verdict::Drop, "ping is not answered"),
         };
@@ -120,8 +121,8 @@ impl Compiler<'_> {
         rules
     }
 
-    /// Engines answer their guests' questions for names and addresses at this machine's end of the bridge (Podman's
-    /// aardvark-dns, the dnsmasq of libvirt, LXC and Incus), and a guest without them is none.
+    /// Engines answer their guests' DNS and DHCP requests on this machine's end of the bridge (Podman's aardvark-dns,
+    /// the dnsmasq of libvirt, LXC and Incus). A guest cannot work without the answers.
     fn names_and_addresses_for_containers(&self) -> [Rule; 2] {
         let rule = |transport, ports: &[u16], what: &str| {
             let comment = self.says(&format!("containers ask their engine for {what}"), Origin::BuiltIn);
@@ -130,7 +131,7 @@ impl Compiler<'_> {
         [rule(Transport::Udp, &[DNS, DHCP, DHCPV6], "names and addresses"), rule(Transport::Tcp, &[DNS], "names")]
     }
 
-    /// To the kernel a reset that refuses a connection is related to it.
+    /// The kernel counts a reset that refuses a connection as related to it.
     fn accept_resets(&self) -> Rule {
         let comment = self.says("refusals of connections", Origin::BuiltIn);
         when().ct_state(&[ct_state::RELATED]).l4proto(protocol::TCP).accept().because(comment)
@@ -159,7 +160,7 @@ impl Compiler<'_> {
         when().hop_limit_untouched().icmp_type(Version::V6, &NEIGHBOUR_DISCOVERY).accept().because(comment)
     }
 
-    /// From any source: a host that has no address yet reports from `::`.
+    /// Accepts any source: a host without an address yet reports from `::`.
     fn listener_reports(&self) -> Rule {
         let comment = self.says("IPv6 multicast listener reports", Origin::BuiltIn);
         when().version(Version::V6).icmp_type(Version::V6, &LISTENER_REPORTS).accept().because(comment)

@@ -1,17 +1,17 @@
-//! What passes through this machine: to and from containers, and routed.
+//! Packets through this machine: to and from containers, and routed.
 
 use super::statement::{Origin, when};
 use super::{Compiler, PRIORITY_BEFORE_FILTER};
 use crate::resolve::Action;
 use crate::ruleset::{Hook, Policy, Rule};
 
-/// The set of the interfaces that containers send by; the group `containers` is the same set.
+/// The set of the containers' interfaces. It is also the set of the group `containers`.
 pub(crate) const CONTAINERS: &str = "containers-if";
 
 impl Compiler<'_> {
-    /// Never a blanket `policy drop`: frames between containers of one bridge pass here too, and an accept in another
-    /// base chain would not save them. What comes from outside and is not allowed is denied; the rest is left to its
-    /// owner.
+    /// Never a blanket `policy drop`: frames between containers of one bridge pass here, too, and an accept in
+    /// another base chain would not save them. The chain denies what comes from outside and is not allowed, and
+    /// leaves the rest to its owner.
     pub(super) fn forward(&mut self) {
         let mut rules = vec![self.accept_replies()];
         rules.extend(self.check_own_in_forward());
@@ -23,7 +23,7 @@ impl Compiler<'_> {
             rules.push(when().iifname_in(CONTAINERS).goto("from-containers").because(from));
         }
         rules.extend(self.check_others_in_forward());
-        // Whichever interface it leaves by: a bridge that the policy does not name publishes ports, too.
+        // Whichever interface it leaves by: bridges that the policy does not name publish ports, too.
         rules.push(self.translated_are_published());
         if self.has_containers() {
             self.containers_are_sent();
@@ -41,7 +41,7 @@ impl Compiler<'_> {
         !self.policy.containers.interfaces.is_empty()
     }
 
-    /// `containers-if`, which both filter-input and filter-forward ask.
+    /// Adds `containers-if`, which filter-input and filter-forward share.
     pub(super) fn container_set(&mut self) {
         let containers = &self.policy.containers;
         let comment =
@@ -49,7 +49,8 @@ impl Compiler<'_> {
         self.interface_set(CONTAINERS.to_owned(), &containers.interfaces, comment);
     }
 
-    /// Where containers may reach every port of this machine, by whichever way their engine takes them there.
+    /// Accepts packets of containers if they may reach every port of this machine, whichever way their engine routes
+    /// them.
     pub(super) fn admit_containers(&self) -> Option<Rule> {
         let containers = &self.policy.containers;
         (containers.host == Action::Allow && self.has_containers()).then(|| {
@@ -58,9 +59,9 @@ impl Compiler<'_> {
         })
     }
 
-    /// A container that asks for a published port of this machine asks like any source. What else it sends is between
-    /// it and its engine, unless it may open nothing to the outside: then it still reaches other containers, as far as
-    /// their engine lets it.
+    /// A container that connects to a published port of this machine is treated like any source. Its other
+    /// connections are its engine's business. If containers may not open connections to the outside, they still reach
+    /// other containers, as far as their engine lets them.
     fn containers_send(&mut self) {
         let containers = &self.policy.containers;
         let mut rules: Vec<_> = self.check_sources_of_containers().into_iter().collect();
@@ -83,7 +84,7 @@ impl Compiler<'_> {
         self.chain("from-containers", comment, rules);
     }
 
-    /// What was not translated was routed to a container's own address, past the port that its engine publishes.
+    /// A packet without DNAT was routed to a container's own address, past the port that the engine publishes.
     fn containers_are_sent(&mut self) {
         let rules = self.goto_default("default-incoming", self.policy.defaults.incoming).into_iter().collect();
         let comment = self.says("what is sent to containers", Origin::BuiltIn);
@@ -96,8 +97,8 @@ impl Compiler<'_> {
     }
 
     fn published(&mut self) {
-        // A neighbour can put 127.0.0.1 on the wire, and Docker before 28 translates it: a port that is published to this
-        // machine alone is not one for the outside, although a service may name its number.
+        // A neighbour can put 127.0.0.1 on the wire, and Docker before 28 translates it. A port published to this
+        // machine alone is not open to the outside, even if a service names its number.
         let comment = self.says("published to this machine alone", Origin::BuiltIn);
         let mut rules = vec![when().original_destination_is_loopback().counter().drop().because(comment)];
         rules.extend(self.dispatch());

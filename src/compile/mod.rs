@@ -1,4 +1,4 @@
-//! What a policy means, as the one nf_tables table that says so.
+//! Compiles a policy to a single nf_tables table.
 //!
 //! ```text
 //! filter-prerouting ── blocked sources, before connection tracking
@@ -9,15 +9,15 @@
 //!                    ├─ from-containers ─┬─ published: the same service maps as input
 //!                    ├─ to-containers ───┘
 //!                    └─ default-forward
-//! filter-output ──────┬─ replies, loopback
+//! filter-output ─────┬─ replies, loopback
 //!                    ├─ revoked, revoked-udp: connections that lost their access stay shut
 //!                    └─ default-outgoing, where the policy restricts what this machine sends
 //! ```
 //!
-//! Services are looked up by the port that the outside sees (`ct original proto-dst`), so a host process and a port
-//! published by a container are admitted by the same rule. The cost of a packet does not grow with the number of
-//! services or sources: ports are keys of a verdict map, sources are elements of sets. A chain that nothing leads to,
-//! `manifest`, tells what large sets hold.
+//! Services are looked up by the port that the outside sees (`ct original proto-dst`), so one rule covers a host
+//! process and a port that a container publishes. The cost of a packet does not grow with the number of services or
+//! sources: ports are keys of a verdict map, sources are elements of sets. The chain `manifest`, which nothing jumps
+//! to, records what large sets hold.
 
 mod dispatch;
 mod essentials;
@@ -35,10 +35,10 @@ use crate::ruleset::{BaseChain, Chain, Hook, MAX_COMMENT, Policy, Provenance, Ru
 use statement::{Origin, when};
 use std::collections::BTreeSet;
 
-/// The priority of base chains on the `raw` level: before connection tracking (`NF_IP_PRI_RAW`).
+/// The `raw` priority of base chains (`NF_IP_PRI_RAW`): before connection tracking.
 const PRIORITY_RAW: i32 = -300;
 
-/// One behind `dstnat` (`NF_IP_PRI_NAT_DST`): connections are known, and destinations are those that packets are routed to.
+/// One after `dstnat` (`NF_IP_PRI_NAT_DST`): connections are tracked, and destinations are already translated.
 const PRIORITY_AFTER_DNAT: i32 = -99;
 
 /// One before `filter` (`NF_IP_PRI_FILTER`): palisade denies before engines and other firewalls accept.
@@ -46,7 +46,7 @@ const PRIORITY_BEFORE_FILTER: i32 = -1;
 
 /// Compiles a policy to `table inet palisade`.
 ///
-/// Total: every [`Resolved`] has a table, and the same one has the same table.
+/// Total and deterministic: every [`Resolved`] compiles, and always to the same table.
 #[must_use]
 pub fn compile(resolved: &Resolved) -> Table {
     let mut compiler = Compiler::new(resolved);
@@ -64,10 +64,10 @@ pub fn compile(resolved: &Resolved) -> Table {
     compiler.table
 }
 
-/// A policy on its way to becoming a table.
+/// A policy, and the table that is being built from it.
 struct Compiler<'a> {
     policy: &'a Resolved,
-    /// The policy's file name, reduced to what can stand in a comment.
+    /// The policy's file name, shortened, without characters that can't stand in a comment.
     file: String,
     table: Table,
 }
@@ -82,7 +82,7 @@ impl<'a> Compiler<'a> {
         compiler
     }
 
-    /// A comment: `palisade: SENTENCE (FILE:LINE)`, cut to what stock nft shows.
+    /// A comment: `palisade: SENTENCE (FILE:LINE)`, cut to the length that stock nft shows.
     fn says(&self, sentence: &str, origin: Origin) -> String {
         let file = self.file.as_str();
         let origin = match origin {
@@ -109,14 +109,14 @@ impl<'a> Compiler<'a> {
         self.table.sets.insert(name.into(), set);
     }
 
-    /// Blocked sources are dropped before connection tracking spends anything on them.
+    /// Drops blocked sources before connection tracking spends anything on them.
     fn drop_blocked(&mut self) {
         let block = &self.policy.block;
         if block.is_empty() {
             return;
         }
         self.literal_sets("policy", "block", "blocked", block);
-        // Block lists name 127.0.0.0/8 as often as not, and this machine must go on talking to itself.
+        // Block lists often contain 127.0.0.0/8, but this machine must go on talking to itself.
         let mut rules = vec![self.accept_loopback()];
         rules.extend(self.alternatives("policy", "block", block).into_iter().map(|(who, sentence, line)| {
             let comment = self.says(&format!("blocked: {sentence}"), Origin::Line(line));
@@ -146,7 +146,8 @@ impl<'a> Compiler<'a> {
         self.base_chain("filter-input", Hook::Input, PRIORITY_BEFORE_FILTER, policy_of(incoming), comment, rules);
     }
 
-    /// What this machine sends begins connections as the policy's default says, and revives none that were ended.
+    /// Connections that this machine begins follow the policy's default, and must not revive connections that were
+    /// ended.
     fn output(&mut self) {
         let outgoing = self.policy.defaults.outgoing;
         let mut rules = vec![self.accept_replies(), self.accept_loopback_out(), self.accept_errors()];
@@ -165,8 +166,8 @@ impl<'a> Compiler<'a> {
             .then(|| when().goto(chain).because(self.says("everything else: the default", Origin::BuiltIn)))
     }
 
-    /// The chain in which a default denies: logged within the rate, counted, then dropped or refused. None where it
-    /// allows.
+    /// Adds the chain in which a default denies: it logs within the rate, counts, then drops or rejects. Adds none if
+    /// the default allows.
     fn default_chain(&mut self, name: &str, what: &str, action: Action, line: Option<u32>) {
         if action == Action::Allow {
             return;
@@ -193,7 +194,7 @@ impl<'a> Compiler<'a> {
     }
 }
 
-/// A base chain that ends in a denial says so in its policy too, so that it holds even with its last rule gone.
+/// A base chain that ends in a denial also has `policy drop`, so that it still denies without its last rule.
 fn policy_of(action: Action) -> Policy {
     match action {
         Action::Allow => Policy::Accept,

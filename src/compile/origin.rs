@@ -1,22 +1,25 @@
-//! Packets whose source is not theirs, and packets that would change this machine's routes.
+//! Spoofed sources, and packets that would change this machine's routes.
 //!
-//! Conntrack believes the first packet of a connection: an entry from this machine's port 9000 to a stranger, made by a
-//! forged packet, makes replies of what the stranger sends to port 9000, and replies are accepted first. So a forged packet
-//! must not make an entry. What belongs to a connection has been asked when that began; all else is asked here:
+//! Conntrack trusts the first packet of a connection. A forged packet from this machine's port 9000 to a stranger
+//! makes an entry; whatever the stranger then sends to port 9000 is a reply, and replies are accepted first. So a
+//! forged packet must not make an entry. The packets of a connection were checked when it began; all others are
+//! checked here:
 //!
-//! | source | dropped where |
+//! | source | dropped if |
 //! |---|---|
-//! | an address of this machine | it does not come by the loopback |
-//! | an address that routes to containers | it comes in by another interface than the one that it routes to |
-//! | of a container: one that does not route back to it | it would leave to the outside; and between containers where they may send nothing out, or where `reverse_path` is strict |
-//! | any that does not route back by where it came in | `reverse_path` is strict |
+//! | an address of this machine | the packet did not come in by the loopback |
+//! | an address that routes to containers | it came in by another interface than the one that it routes to |
+//! | a container's, without a route back to it | it would leave to the outside, or containers are closed |
+//! | any without a route back by the interface that it came in by | `reverse_path` is strict |
 //!
-//! A bridge without an address (Docker's `isolated` networks) has no route to its containers. What these send to each other
-//! passes here where `bridge-nf-call-iptables` is set, and can't be told from what is forged: it is let through where
-//! containers send freely and it is for a private address, and nowhere else.
+//! Containers are closed if they may send nothing out or `reverse_path` is strict.
 //!
-//! Older kernels answer some of these questions at the prerouting hook alone ([`Kernel`](crate::facts::Kernel)). There they
-//! are asked in a chain of their own, behind translation, which costs each packet of a connection one more rule.
+//! A bridge without an address (Docker's `isolated` networks) has no route to its containers. With
+//! `bridge-nf-call-iptables` set, packets between these containers pass here and can't be told from forged ones. They
+//! are let through only if containers may send freely and the destination is a private address.
+//!
+//! Older kernels answer some of these questions at the prerouting hook only ([`Kernel`](crate::facts::Kernel)). There
+//! the checks are in a base chain of their own, after DNAT, which costs each packet of a connection one more rule.
 
 use super::forward::CONTAINERS;
 use super::statement::{Origin, Statement, when};
@@ -32,15 +35,15 @@ const ROUTER_ADVERTISEMENT: u8 = 134;
 /// RFC 4861: redirect.
 const REDIRECT_V6: u8 = 137;
 
-/// The chain of sources that route to containers.
+/// The chain for sources that route to containers.
 const CONTAINER_SOURCES: &str = "container-sources";
-/// The chain of what containers send from sources that don't route back to them.
+/// The chain for packets of containers whose sources don't route back to them.
 const FORGED: &str = "forged";
-/// The chain of sources that don't route back by where they came in.
+/// The chain for sources that don't route back by the interface that they came in by.
 const UNROUTABLE: &str = "unroutable";
 
 impl Compiler<'_> {
-    /// The chains that the rules below lead to; and on older kernels the base chain that asks.
+    /// Adds the chains that the rules below jump to and, on older kernels, the base chain with the checks.
     pub(super) fn origins(&mut self) {
         if self.has_containers() {
             self.container_sources();
@@ -83,8 +86,8 @@ impl Compiler<'_> {
         }
     }
 
-    /// For filter-input, behind what comes by the loopback. What this machine sends to a group or to all of a network it
-    /// hears itself, by the interface that it left by (mDNS, VRRP); so only what is sent to one of its addresses is asked.
+    /// For filter-input, after loopback traffic. This machine receives its own multicasts and broadcasts by the
+    /// interface that they left by (mDNS, VRRP), so only packets to one of its addresses are checked.
     pub(super) fn check_sources_of_input(&self) -> Vec<Rule> {
         let kernel = self.policy.kernel;
         let mut rules = vec![self.own_address(when().source_is_own().destination_is_own())];
@@ -98,9 +101,12 @@ impl Compiler<'_> {
         rules
     }
 
-    /// For filter-forward, before everything that is accepted. What this machine sends to a group passes there where it
-    /// routes multicast. A link-local address is one of an interface: the first rule asks the port of a bridge, not the
-    /// bridge.
+    /// For filter-forward, before everything that is accepted. If this machine routes multicast, its own packets to a
+    /// multicast group pass there. Link-local addresses belong to one interface, and the first rule looks for them on
+    /// the port of a bridge, not on the bridge.
+    ///
+    /// Packets to this machine pass there only in a frame to another's hardware address. Such a packet would make an
+    /// entry, and after a forged reply the next one would be accepted as a packet of a connection.
     ///
     /// What is sent to this machine never passes there either, but as a frame to another's hardware address: with an entry
     /// of that, and a forged answer, its next packet would be one of a connection.
@@ -114,7 +120,7 @@ impl Compiler<'_> {
         ]
     }
 
-    /// For filter-forward, behind what containers send.
+    /// For filter-forward, after the rules for what containers send.
     pub(super) fn check_others_in_forward(&self) -> Vec<Rule> {
         let kernel = self.policy.kernel;
         let mut rules = Vec::new();
@@ -133,7 +139,7 @@ impl Compiler<'_> {
         self.policy.kernel.return_path_at_all_hooks.then(|| self.does_not_route_back(when()))
     }
 
-    /// For from-containers, before what goes to containers is accepted.
+    /// For from-containers, before packets to containers are accepted.
     pub(super) fn check_destinations_of_containers(&self) -> Vec<Rule> {
         let Some(leaves) = self.leaves_for_the_outside(when().oifname_in(CONTAINERS)) else { return Vec::new() };
         if !self.policy.kernel.routes_at_all_hooks {
@@ -144,8 +150,9 @@ impl Compiler<'_> {
         vec![when().oifname_in(CONTAINERS).destination_is_on_the_link().accept().because(link_local), leaves]
     }
 
-    /// Where containers may send nothing out: a frame to another container's hardware address goes to a container, whatever
-    /// its destination is, and makes an entry for what the next packet sends to that.
+    /// For containers that may send nothing out. A frame to another container's hardware address goes to that
+    /// container, whatever its destination address, and makes an entry that would accept the next packet to that
+    /// address.
     fn leaves_for_the_outside(&self, statement: Statement) -> Option<Rule> {
         (self.policy.containers.outgoing != Action::Allow).then(|| {
             let comment = self.says("to the outside, although a container is handed it", Origin::BuiltIn);
@@ -163,8 +170,9 @@ impl Compiler<'_> {
         statement.counter().drop().because(comment)
     }
 
-    /// 127.0.0.0/8 comes from the wire where `route_localnet` is on. Sources are asked for in [`own_address`]
-    /// (Self::own_address), and by [`guard_routes`](Self::guard_routes) where they are sent to all. `::1` no kernel routes.
+    /// With `route_localnet` on, packets from the wire can be for 127.0.0.0/8. Sources are checked by
+    /// [`own_address`](Self::own_address) and, for multicasts and broadcasts, by
+    /// [`guard_routes`](Self::guard_routes). No kernel routes `::1`.
     fn loopback_addresses(&self) -> [Rule; 2] {
         let comment = || self.says("this machine's loopback is not for others", Origin::BuiltIn);
         [
@@ -196,12 +204,12 @@ impl Compiler<'_> {
         self.chain(CONTAINER_SOURCES, comment, rules);
     }
 
-    /// Whether nothing may pass whose source does not route back to the container that sends it.
+    /// Whether to drop every packet of a container whose source does not route back to it.
     fn containers_are_closed(&self) -> bool {
         self.policy.containers.outgoing != Action::Allow || self.is_strict()
     }
 
-    /// Only what makes an entry: neighbour discovery is not tracked, and its sources may be `::`.
+    /// Checks only packets that make an entry: neighbour discovery is not tracked, and its sources may be `::`.
     fn does_not_route_back(&self, statement: Statement) -> Rule {
         let comment = self.says("a container's source that does not route back to it", Origin::BuiltIn);
         let states = [ct_state::NEW, ct_state::RELATED];
@@ -215,12 +223,12 @@ impl Compiler<'_> {
             let comment = self.says("not this container's address", Origin::BuiltIn);
             rules.push(when().counter().drop().because(comment));
         } else {
-            // At the prerouting hook it leaves by none yet.
+            // At the prerouting hook the outgoing interface is not known yet.
             if self.policy.kernel.return_path_at_all_hooks {
                 let comment = self.says("nothing goes out with another's address", Origin::BuiltIn);
                 rules.push(when().oifname_not_in(CONTAINERS).counter().drop().because(comment));
             }
-            // A bridge carries what is for elsewhere, too, when its frame is for another container.
+            // A bridge also carries packets for other destinations if the frame is for another container.
             rules.extend(Version::ALL.map(|version| {
                 let comment = self.says("nothing goes out with another's address", Origin::BuiltIn);
                 when().destination_is_public(version).counter().drop().because(comment)
@@ -240,8 +248,8 @@ impl Compiler<'_> {
         when().no_return_path().jump(UNROUTABLE).because(comment)
     }
 
-    /// This machine's own are asked for elsewhere, and are heard again where they were sent to a group; who has no address
-    /// yet, and who gives one, has no route.
+    /// Excepts this machine's own addresses: other rules check them, and its packets to a multicast group come back
+    /// to it. Also excepts hosts without an address yet, and servers that assign one: they have no route.
     fn unroutable(&mut self) {
         let line = Origin::Line(self.policy.default_lines.reverse_path);
         let own = self.says("what this machine sends to all", Origin::BuiltIn);
@@ -260,7 +268,7 @@ impl Compiler<'_> {
         self.chain(UNROUTABLE, comment, rules);
     }
 
-    /// For filter-input: asked of all but TCP, which never carries any of it.
+    /// For filter-input. Skips TCP, which never carries such packets.
     pub(super) fn guard_routes(&mut self) -> Rule {
         let redirect = |version, number| {
             let comment = self.says("this machine's routes are not a neighbour's to change", Origin::BuiltIn);
@@ -279,7 +287,7 @@ impl Compiler<'_> {
             rules.extend(drop);
         }
         let comment = self.says("this machine's loopback is not for others", Origin::BuiltIn);
-        // It is an own address as well; to ask for that, too, says to who proves that no real sender has it.
+        // A loopback address is an own address, too. Matching both tells the analysis that no real sender has it.
         rules.push(when().source_is_own().source_is_loopback().counter().drop().because(comment));
         let comment = self.says("what would change routes and addresses", Origin::BuiltIn);
         self.chain("routes", comment.clone(), rules);

@@ -1,4 +1,4 @@
-//! Who: groups and literal peers as sets, and the matches on them.
+//! Peers: groups and literal peers as sets, and the matches on them.
 
 use super::Compiler;
 use super::statement::{Origin, Statement, interface_elements, when};
@@ -7,16 +7,16 @@ use crate::resolve::{Line, Peers};
 use crate::ruleset::{Address, Elements, KeyType, Set, SetFlags, SetSpec};
 use std::collections::BTreeSet;
 
-/// From so many intervals on, single addresses have a set of their own.
+/// With this many intervals or more, single addresses get a set of their own.
 const MANY: usize = 1_024;
 
-/// The set of an owner's single addresses. The dot keeps it apart from a group's, whose name has none.
+/// The set of an owner's single addresses. The dot distinguishes it from a group's set, whose name has none.
 fn hosts_name(owner: &str, version: Version) -> String {
     format!("{owner}.hosts-{}", version.suffix())
 }
 
-/// The size to declare for so many elements: the kernel makes its hash that large at once. With some room, and in steps of an
-/// eighth, so that a few elements more do not make another set of it.
+/// The size to declare for a set of `count` elements; the kernel allocates a hash of that size at once. Rounded up in
+/// eighths, so that adding a few elements does not change the declared size and recreate the set.
 fn room(count: usize) -> u32 {
     let wanted = u32::try_from(count.saturating_add(count / 16)).unwrap_or(u32::MAX);
     let step = (wanted.checked_next_power_of_two().unwrap_or(u32::MAX) / 16).max(1);
@@ -24,7 +24,8 @@ fn room(count: usize) -> u32 {
 }
 
 impl Compiler<'_> {
-    /// `GROUP-v4`, `GROUP-v6` and `GROUP-if` of every group that is used: one change of a group is one change of a set.
+    /// Adds `GROUP-v4`, `GROUP-v6` and `GROUP-if` of every group in use, so that a change to a group is a change to a
+    /// set.
     pub(super) fn group_sets(&mut self) {
         for (name, group) in &self.policy.groups {
             let origin = group.line.map_or(Origin::BuiltIn, |line| Origin::Line(Some(line)));
@@ -34,7 +35,7 @@ impl Compiler<'_> {
         }
     }
 
-    /// Sets of the peers that stand in a list without a group's name: `ssh.from-v4`. The dot keeps them apart from
+    /// Adds the sets of the peers that a list names without a group: `ssh.from-v4`. The dot distinguishes them from
     /// groups, whose names have none.
     pub(super) fn literal_sets(&mut self, owner: &str, list: &str, what: &str, peers: &Peers) {
         if peers.addresses.is_empty() && peers.interfaces.is_empty() {
@@ -45,14 +46,14 @@ impl Compiler<'_> {
         self.interface_set(format!("{owner}.{list}-if"), &peers.interfaces, comment);
     }
 
-    /// The sets of sources that [`alternatives`](Self::alternatives) asks: `OWNER-v4` and `OWNER-v6`; and where there are
-    /// many, `OWNER.hosts-v4` and `OWNER.hosts-v6` for single addresses. Each only when it has an element.
+    /// Adds the sets of sources that [`alternatives`](Self::alternatives) looks up: `OWNER-v4` and `OWNER-v6` and, if
+    /// there are many addresses, `OWNER.hosts-v4` and `OWNER.hosts-v6` for the single ones. Leaves out empty sets.
     fn source_sets(&mut self, owner: &str, addresses: &Addresses, comment: &str) {
         self.sources(owner, Version::V4, addresses.v4.as_slice(), comment);
         self.sources(owner, Version::V6, addresses.v6.as_slice(), comment);
     }
 
-    /// The kernel takes seven times as long to load an interval as a single address, which a hash holds.
+    /// Puts single addresses into a hash: the kernel takes seven times as long to load an interval.
     fn sources<A: Address>(&mut self, owner: &str, version: Version, intervals: &[(A, A)], comment: &str) {
         if intervals.len() < MANY {
             return self.address_set(format!("{owner}-{}", version.suffix()), version, intervals, comment);
@@ -68,7 +69,7 @@ impl Compiler<'_> {
         }
     }
 
-    /// The sets `PREFIX-v4` and `PREFIX-v6`, each only when it has an element.
+    /// Adds the sets `PREFIX-v4` and `PREFIX-v6`, unless empty.
     pub(super) fn address_sets(&mut self, prefix: &str, addresses: &Addresses, comment: &str) {
         let name = |version: Version| format!("{prefix}-{}", version.suffix());
         self.address_set(name(Version::V4), Version::V4, addresses.v4.as_slice(), comment);
@@ -83,8 +84,8 @@ impl Compiler<'_> {
         }
     }
 
-    /// A set of interfaces, only when it has an element. Always an interval set, so that the first wildcard is an
-    /// added element and not another set.
+    /// Adds a set of interfaces, unless empty. It is always an interval set, so that the first wildcard adds an
+    /// element instead of recreating the set.
     pub(super) fn interface_set(&mut self, name: String, interfaces: &BTreeSet<IfPattern>, comment: String) {
         let elements = interface_elements(interfaces);
         if !elements.is_empty() {
@@ -111,13 +112,13 @@ impl Compiler<'_> {
         all
     }
 
-    /// Adds a match for each of the sets of that owner that exists.
+    /// Adds a match for each existing set of the owner.
     fn matches(&self, all: &mut Alternatives, owner: &str, interfaces: bool, words: &str, line: Option<Line>) {
         if interfaces {
             all.by_interface.push((when().iifname_in(&format!("{owner}-if")), words.to_owned(), line));
         }
         for version in Version::ALL {
-            // A hash is asked in a moment, and most of those who are found stand in it.
+            // Look in the hash first: it is cheap and holds most matches.
             let names = [hosts_name(owner, version), format!("{owner}-{}", version.suffix())];
             for name in names.into_iter().filter(|name| self.table.sets.contains_key(name)) {
                 all.by_address.push((when().source_in(version, &name), words.to_owned(), line));
@@ -132,11 +133,11 @@ pub(super) type Match = (Statement, String, Option<Line>);
 /// The matches of a list of peers.
 #[derive(Default)]
 pub(super) struct Alternatives {
-    /// The one match that everything else is redundant beside.
+    /// The match on everyone. If present, the others are empty.
     pub(super) anyone: Option<Match>,
-    /// By the interface that a packet comes in by.
+    /// The matches on the incoming interface.
     pub(super) by_interface: Vec<Match>,
-    /// By its source address.
+    /// The matches on the source address.
     pub(super) by_address: Vec<Match>,
 }
 

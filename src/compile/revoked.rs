@@ -1,13 +1,14 @@
 //! Connections that have lost their access, and the packets that would revive them.
 //!
-//! To end a connection its conntrack entry is deleted: what its client sends next begins a new connection, and the
-//! services deny that. But what the *server* sends next begins one too, in the other direction, which outgoing traffic
-//! is allowed, and to which the client's packets are replies: a download goes on as if nothing had happened. So whoever
-//! deletes the entry adds the flow of its replies to these sets first, and what would begin a connection there is dropped.
+//! To end a connection, its conntrack entry is deleted. The client's next packet then begins a new connection, which
+//! the services deny. But the *server's* next packet begins one, too, in the other direction: outgoing traffic is
+//! allowed, the client's packets are replies to it, and a download goes on as if nothing had happened. So before an
+//! entry is deleted, the flow of its replies is added to these sets, and packets that would begin a connection on
+//! that flow are dropped.
 //!
-//! What this machine begins *itself* between the same addresses and ports must not suffer from that. The first packet of TCP
-//! and of SCTP tells what it is, and is let through. That of UDP looks like any other, so that flows of UDP are remembered
-//! no longer than the kernel would take the exchange for one that goes on.
+//! Connections that this machine *itself* begins between the same addresses and ports must not suffer from that. The
+//! first packet of a TCP or SCTP connection is recognizable and let through. A first UDP packet looks like any other,
+//! so UDP flows are kept only for as long as the kernel would consider the exchange ongoing.
 
 use super::Compiler;
 use super::statement::{Origin, when};
@@ -16,21 +17,21 @@ use crate::ruleset::{
     Elements, KeyType, REVOKED_UDP_V4, REVOKED_UDP_V6, REVOKED_V4, REVOKED_V6, Rule, Set, SetFlags, SetSpec,
 };
 
-/// As long as the kernel remembers an idle TCP connection (`nf_conntrack_tcp_timeout_established`): five days. No packet
-/// begins the time anew: a server whose packets are all dropped gives up within half an hour.
+/// Five days: the kernel's timeout of an idle TCP connection (`nf_conntrack_tcp_timeout_established`). Packets do not
+/// restart it here: a server whose packets are all dropped gives up within half an hour.
 const REVOKED_TIMEOUT_MS: u64 = 5 * 24 * 3_600 * 1_000;
 
-/// As long as the kernel remembers an exchange of datagrams (`nf_conntrack_udp_timeout_stream`): two minutes.
+/// Two minutes: the kernel's timeout of an exchange of datagrams (`nf_conntrack_udp_timeout_stream`).
 const REVOKED_UDP_TIMEOUT_MS: u64 = 2 * 60 * 1_000;
 
 const REVOKED: &str = "revoked";
 const REVOKED_UDP: &str = "revoked-udp";
 
 impl Compiler<'_> {
-    /// The sets and the chains that ask them, which stand in every table: apply adds elements and no rules.
+    /// Adds the sets, and the chains that look them up. Every table has them, so that apply adds elements and no
+    /// rules.
     ///
-    /// Each packet that begins something towards the outside pays for it: that of TCP for two comparisons, that of UDP for
-    /// one lookup.
+    /// They cost each packet that begins a connection to the outside two comparisons (TCP) or one lookup (UDP).
     pub(super) fn revoked(&mut self) {
         let again = "what begins anew revives nothing";
         let says = |sentence: &str| self.says(sentence, Origin::BuiltIn);
@@ -63,8 +64,8 @@ impl Compiler<'_> {
         Version::ALL.into_iter().zip(sets).map(rule).collect()
     }
 
-    /// No rule adds to them: the kernel would give them the size of a dynamic set, 65,535, and what did not fit would go on.
-    /// They are dynamic all the same, since what they hold is live state and no policy.
+    /// No rule adds to these sets: the kernel would then limit them to the size of a dynamic set, 65,535, and flows
+    /// beyond that would not be stopped. They are dynamic all the same, since they hold live state, not policy.
     fn flow_sets(&mut self, names: [&str; 2], timeout_ms: u64, sentence: &str) {
         for (version, name) in Version::ALL.into_iter().zip(names) {
             let spec = SetSpec {
@@ -76,7 +77,7 @@ impl Compiler<'_> {
         }
     }
 
-    /// For chains that allow what begins a connection towards the outside.
+    /// For chains that allow new connections to the outside.
     pub(super) fn stay_shut(&self) -> Rule {
         let comment = self.says("connections that lost their access stay shut", Origin::BuiltIn);
         when().jump(REVOKED).because(comment)

@@ -1,4 +1,4 @@
-//! One chain a service: where it holds, who may not, who may.
+//! One chain per service: its scope, its exceptions, and the peers that it admits.
 
 use super::Compiler;
 use super::forward::CONTAINERS;
@@ -8,16 +8,17 @@ use crate::net::Version;
 use crate::resolve::{Action, Line, Rate, Service};
 use crate::ruleset::{DYNAMIC_SIZE, Elements, KeyType, LimitUnit, Rule, Set, SetFlags, SetSpec};
 
-/// How many sources a limit remembers: addresses of IPv4, /64 networks of IPv6, since one host has as many addresses of
-/// its network as it likes.
+/// How many sources a limit remembers: IPv4 addresses and IPv6 /64 networks, since an IPv6 host can use any address
+/// of its network.
 const LIMIT_SOURCES: u32 = DYNAMIC_SIZE;
 
-/// When a limit remembers no more, all sources that it does not know share a bucket that is so many times as large. Whoever
-/// invents enough sources to fill it then wins as much as this many addresses would give him, and can hold up those who come
-/// from a new address; who is remembered already keeps a bucket of his own.
+/// While the set of a limit is full, all sources outside it share one bucket that is this many times as large. An
+/// attacker who fills the set with invented sources gains as much as this many addresses would give, and can hold up
+/// clients with new addresses. Sources in the set keep their own buckets.
 const SHARED: u32 = 20;
 
-/// How often connections are logged of a service that says `log: true`: nobody may fill the disk by opening connections.
+/// How often a service with `log: true` logs its connections, so that nobody can fill the disk by opening
+/// connections.
 const LOGGED: Rate = Rate { count: 10, unit: LimitUnit::Second, line: None };
 
 impl Compiler<'_> {
@@ -60,7 +61,8 @@ impl Compiler<'_> {
         }
     }
 
-    /// `service-NAME`: accepts who may reach it; everyone else returns to the caller, and so to the default.
+    /// `service-NAME`: accepts the peers that may reach the service. All others return to the caller, and so to the
+    /// default.
     fn admit_service(&mut self, name: &str, service: &Service) {
         let mut rules = self.out_of_scope(name, service);
         let title = title(name, service);
@@ -84,10 +86,10 @@ impl Compiler<'_> {
         self.chain(format!("service-{name}"), comment, rules);
     }
 
-    /// A rule for each of the peers that `from` names.
+    /// Makes a rule for each peer that `from` names.
     ///
-    /// Containers are named by their interfaces, through `containers` or `any`: a service for a private network is not
-    /// one for the containers that have addresses of such a network.
+    /// Containers are admitted only by interface or through `containers` or `any`: a service for a private network is
+    /// not open to containers with addresses of that network.
     fn who_may_reach(&self, name: &str, service: &Service, rule: impl Fn(Match) -> Rule) -> Vec<Rule> {
         let Alternatives { anyone, by_interface, by_address } = self.alternatives(name, "from", &service.from);
         let mut rules: Vec<Rule> = anyone.into_iter().chain(by_interface).map(&rule).collect();
@@ -99,7 +101,7 @@ impl Compiler<'_> {
         rules
     }
 
-    /// The limit, the log, the acceptance.
+    /// The rules for the limit, the log and the acceptance.
     fn admit(&self, name: &str, service: &Service, line: Option<Line>) -> Vec<Rule> {
         let mut rules = Vec::new();
         if let Some(rate) = service.limit {
@@ -126,12 +128,12 @@ impl Compiler<'_> {
         rules
     }
 
-    /// Whether what exceeds a service's limit must be denied by a rule, since the default would let it in.
+    /// Whether a rule has to deny what exceeds a service's limit, since the default would accept it.
     pub(super) fn excess_needs_a_chain(&self, service: &Service) -> bool {
         service.limit.is_some() && self.policy.defaults.incoming == Action::Allow
     }
 
-    /// `excess-NAME`: drops who may reach the service and has not been admitted.
+    /// `excess-NAME`: drops packets of peers that may reach the service but were not admitted.
     fn deny_excess(&mut self, name: &str, service: &Service) {
         let mut rules = self.out_of_scope(name, service);
         rules.extend(self.who_may_reach(name, service, |(who, words, _)| {
@@ -143,7 +145,7 @@ impl Compiler<'_> {
         self.chain(format!("excess-{name}"), comment, rules);
     }
 
-    /// Sends back what the service does not speak of: other interfaces, other addresses, exceptions.
+    /// Returns packets outside the service's scope: other interfaces, other addresses, exceptions.
     fn out_of_scope(&self, name: &str, service: &Service) -> Vec<Rule> {
         let mut rules = Vec::new();
         let here = Origin::Line(Some(service.line));
@@ -158,7 +160,7 @@ impl Compiler<'_> {
                     Version::V6 => service.to.v6.is_empty(),
                 };
                 let to = if none {
-                    // A lookup of an IPv6 address in no set would let it through.
+                    // There is no set of this version, so no packet of this version is in scope.
                     when().version(version)
                 } else {
                     when().original_destination_not_in(version, &format!("{name}.to-{}", version.suffix()))
@@ -177,7 +179,7 @@ fn limit_set(name: &str, version: Version) -> String {
     format!("{name}.limit-{}", version.suffix())
 }
 
-/// The service's name, and what its author says of it.
+/// The service's name, and the author's comment.
 fn title(name: &str, service: &Service) -> String {
     match &service.comment {
         Some(comment) => format!("{name} ({comment})"),

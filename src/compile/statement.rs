@@ -1,5 +1,5 @@
-//! Rules that read as sentences: each method adds the expressions that stock nft makes of the same statement, so that
-//! what [`render`](crate::render) prints loads as exactly these.
+//! Rules that read as sentences. Each method adds the expressions into which stock nft compiles the same statement,
+//! so that the output of [`render`](crate::render) loads as exactly these expressions.
 
 mod routing;
 
@@ -20,17 +20,17 @@ const TCP_FIN: u8 = 0x01;
 const TCP_SYN: u8 = 0x02;
 const TCP_RST: u8 = 0x04;
 const TCP_ACK: u8 = 0x10;
-/// RFC 9260, 3.2: the type of a chunk, behind a header of 12 bytes.
+/// RFC 9260, 3.2: the type of a chunk, after the common header of 12 bytes.
 const SCTP_INIT: u8 = 1;
 
-/// Where a rule comes from, as its comment tells.
+/// The origin of a rule, as its comment names it.
 #[derive(Clone, Copy)]
 pub(super) enum Origin {
     /// The policy as a whole.
     File,
-    /// A line of the policy; `None` where the policy says nothing and a default speaks.
+    /// A line of the policy; `None` if the policy is silent and a default applies.
     Line(Option<u32>),
-    /// What every machine needs, whatever the policy says.
+    /// Needed by every machine, whatever the policy says.
     BuiltIn,
 }
 
@@ -78,7 +78,7 @@ impl Statement {
         self.add(Expr::Lookup { set, sreg: Register::ONE, dreg, inverted })
     }
 
-    /// `meta nfproto ipv4`, which nft writes by itself before an IPv4 field of an inet table.
+    /// `meta nfproto ipv4`, which nft adds before an IPv4 field of an inet table.
     pub(super) fn version(self, version: Version) -> Self {
         self.meta(MetaKey::Nfproto).cmp(Cmp::Eq, &[version.nfproto()])
     }
@@ -88,7 +88,7 @@ impl Statement {
         self.meta(MetaKey::L4proto).cmp(Cmp::Eq, &[number])
     }
 
-    /// `tcp flags syn / fin,syn,rst,ack`: the first packet of a handshake, and none else.
+    /// `tcp flags syn / fin,syn,rst,ack`: only the first packet of a handshake.
     pub(super) fn begins_tcp(self) -> Self {
         self.l4proto(protocol::TCP)
             .field(PayloadBase::Transport, header::tcp::FLAGS)
@@ -96,8 +96,8 @@ impl Statement {
             .cmp(Cmp::Eq, &[TCP_SYN])
     }
 
-    /// `meta l4proto sctp @th,96,8 0x1`: a packet whose first chunk is INIT, which stands alone in its packet (RFC 9260, 6.10).
-    /// nft's own word for it finds the chunk wherever it stands, for which the kernel goes through all of them.
+    /// `meta l4proto sctp @th,96,8 0x1`: a packet whose first chunk is INIT, which is always alone in its packet (RFC
+    /// 9260, 6.10). nft's own match finds the chunk at any position, for which the kernel walks all chunks.
     pub(super) fn begins_sctp(self) -> Self {
         self.l4proto(protocol::SCTP)
             .field(PayloadBase::Transport, header::sctp::CHUNK_TYPE)
@@ -167,7 +167,7 @@ impl Statement {
         self.version(Version::V6).source(Version::V6).of_the_link()
     }
 
-    /// `fe80::/10`, of an address that was loaded.
+    /// Matches `fe80::/10` in a loaded address.
     fn of_the_link(self) -> Self {
         let filled = |begin: [u8; 2]| [begin.to_vec(), vec![0; 14]].concat();
         self.masked(filled([0xff, 0xc0])).cmp(Cmp::Eq, &filled([0xfe, 0x80]))
@@ -190,7 +190,7 @@ impl Statement {
             .cmp(Cmp::Eq, &[127])
     }
 
-    /// `ip6 hoplimit 255`: sent by a neighbour, since every router takes one off.
+    /// `ip6 hoplimit 255`: sent by a neighbour, since every router decrements the hop limit.
     pub(super) fn hop_limit_untouched(self) -> Self {
         self.version(Version::V6).field(PayloadBase::Network, header::ipv6::HOP_LIMIT).cmp(Cmp::Eq, &[255])
     }
@@ -212,7 +212,7 @@ impl Statement {
         }
     }
 
-    /// `udp sport 67 udp dport 68`, which nft compares as the four bytes that they are.
+    /// `udp sport 67 udp dport 68`, which nft compares as one value of four bytes.
     pub(super) fn udp_ports(self, source: u16, destination: u16) -> Self {
         let ports = [source.to_be_bytes(), destination.to_be_bytes()].concat();
         self.l4proto(Transport::Udp.number()).field(PayloadBase::Transport, header::ports::BOTH).cmp(Cmp::Eq, &ports)
@@ -241,7 +241,7 @@ impl Statement {
         })
     }
 
-    /// Where a packet comes from and goes to, as [`KeyType::FLOW_V4`] and [`KeyType::FLOW_V6`] lay it out.
+    /// Loads a packet's source and destination in the layout of [`KeyType::FLOW_V4`] and [`KeyType::FLOW_V6`].
     fn flow(self, version: Version) -> Self {
         let (source, destination, len, words) = match version {
             Version::V4 => (12, 16, 4, 1),
@@ -260,8 +260,8 @@ impl Statement {
         self.ct(CtKey::Status, None).masked(STATUS_DNAT.to_ne_bytes().to_vec()).cmp(Cmp::Neq, &0_u32.to_ne_bytes())
     }
 
-    /// `ct state established,related`: one of these states. A mask, which the kernel evaluates in place; a map of verdicts
-    /// costs every packet of an established connection a hash.
+    /// `ct state established,related`: any of these states. A mask, which the kernel evaluates inline; a verdict map
+    /// would cost every packet of an established connection a hash lookup.
     pub(super) fn ct_state(self, states: &[u32]) -> Self {
         let mask = states.iter().fold(0, |mask, state| mask | state);
         self.ct(CtKey::State, None).masked(mask.to_ne_bytes().to_vec()).cmp(Cmp::Neq, &0_u32.to_ne_bytes())
@@ -281,7 +281,7 @@ impl Statement {
         self.meta(MetaKey::L4proto).lookup(SetRef::Named(map.to_owned()), Some(Register::Verdict), false)
     }
 
-    /// `ip saddr`, `ip6 saddr & ffff:ffff:ffff:ffff::`: whom a limit counts.
+    /// `ip saddr`, `ip6 saddr & ffff:ffff:ffff:ffff::`: the source that a limit counts.
     fn counted_source(self, version: Version) -> Self {
         let source = self.version(version).source(version);
         match version {
@@ -290,7 +290,7 @@ impl Statement {
         }
     }
 
-    /// `update @ssh.limit-v4 { ip saddr limit rate over 6/minute burst 6 packets }`: goes on for what exceeds the rate.
+    /// `update @ssh.limit-v4 { ip saddr limit rate over 6/minute burst 6 packets }`: matches what exceeds the rate.
     pub(super) fn source_exceeds(self, version: Version, set: &str, rate: Rate) -> Self {
         self.counted_source(version).add(Expr::Dynset {
             set: set.to_owned(),
@@ -301,8 +301,8 @@ impl Statement {
         })
     }
 
-    /// `ip saddr != @ssh.limit-v4`, behind a rule that adds it: the set was full. A lookup that finds an element would run
-    /// its limit once more; one that is met by there being none runs nothing.
+    /// `ip saddr != @ssh.limit-v4`, after a rule that adds the source: matches if the set was full. A lookup that
+    /// finds an element would run its limit again; a negated one matches only without an element, and runs nothing.
     pub(super) fn source_is_not_counted(self, version: Version, set: &str) -> Self {
         self.counted_source(version).lookup(SetRef::Named(set.to_owned()), None, true)
     }
@@ -372,24 +372,24 @@ impl Statement {
     }
 }
 
-/// A bucket that holds what comes back in one unit.
+/// A limit whose bucket holds as much as one unit of time refills.
 fn over(rate: Rate) -> Limit {
     Limit { rate: rate.count.into(), unit: rate.unit, burst: rate.count, over: true }
 }
 
-/// An anonymous set or map, as nft makes one of `{ ... }`.
+/// The anonymous set or map that nft makes of `{ ... }`.
 fn anonymous(key: KeyType, value: Option<MapValue>, mut elements: Vec<Element>) -> SetRef {
     elements.sort_unstable();
     let spec = SetSpec { value, ..SetSpec::new(key, SetFlags::CONSTANT) };
     SetRef::Anonymous(Box::new(Set { spec, elements: elements.into() }))
 }
 
-/// Interfaces as elements of an `ifname` interval set: a wildcard is the range of all names that begin so. What a
-/// wildcard covers is left out, since the kernel refuses intervals that overlap.
+/// Interfaces as elements of an `ifname` interval set. A wildcard is the range of all names with that beginning.
+/// Names that a wildcard covers are left out, since the kernel refuses overlapping intervals.
 pub(super) fn interface_elements<'a>(interfaces: impl IntoIterator<Item = &'a IfPattern> + Clone) -> Vec<Element> {
     let wildcards: BTreeSet<&str> =
         interfaces.clone().into_iter().filter(|one| one.wildcard).map(|one| one.name.as_str()).collect();
-    // A wildcard does not cover itself. Names are short, and lists of them may be long.
+    // A wildcard does not cover itself. Looks up each prefix: names are short, but lists of them may be long.
     let covered = |one: &IfPattern| {
         let longest = one.name.len().saturating_sub(one.wildcard.into());
         (0..=longest).filter_map(|end| one.name.get(..end)).any(|begin| wildcards.contains(begin))

@@ -1,4 +1,4 @@
-//! A change that waits for confirmation, as the commands that write deal with it.
+//! Changes that wait for confirmation, for the commands that write.
 
 mod undoer;
 
@@ -17,7 +17,7 @@ use crate::state::{Change, State, Stored};
 use std::path::Path;
 use std::time::Duration;
 
-/// How a change shall wait, found out while this process still may look around and start programs.
+/// How a change waits for confirmation; determined while this process may still inspect others and start programs.
 #[derive(Debug)]
 pub struct Terms {
     time: Duration,
@@ -27,7 +27,7 @@ pub struct Terms {
 }
 
 impl Terms {
-    /// Has somebody stand by who undoes the change when `time` is over.
+    /// Starts the programs that can undo the change after `time`.
     #[must_use]
     pub fn new(time: Duration, state: &State) -> Self {
         let id = Change::next_id();
@@ -36,7 +36,7 @@ impl Terms {
     }
 }
 
-/// Writes down what is loaded and what will be, and has the change undone in time: from here on it may begin.
+/// Saves the current and the desired ruleset, and arms the undo. After that the change may begin.
 pub fn begin(
     socket: &Socket,
     state: &State,
@@ -66,7 +66,7 @@ pub fn begin(
     }
 }
 
-/// Makes the kernel hold again what it held before a change.
+/// Restores what the kernel held before a change.
 pub fn undo(socket: &Socket, state: &State, change: &Change, timer: Timer) -> Result<(), Error> {
     let previous = state.previous();
     let table = match &previous {
@@ -85,7 +85,7 @@ pub fn undo(socket: &Socket, state: &State, change: &Change, timer: Timer) -> Re
     Ok(())
 }
 
-/// Remembers what was undone, unless it was what there had been before, and forgets the change.
+/// Remembers the undone ruleset, unless it equals the previous one, and forgets the change.
 pub fn forget(state: &State, previous: Option<&Stored>) -> Result<(), Error> {
     if let Ok(desired) = state.desired()
         && previous.is_none_or(|previous| previous.about.identity != desired.about.identity)
@@ -95,15 +95,16 @@ pub fn forget(state: &State, previous: Option<&Stored>) -> Result<(), Error> {
     Ok(state.drop_pending()?)
 }
 
-/// On a disk that takes nothing a change stays written down: nobody undoes it now, and a reboot does.
+/// Notes a settled change whose file can't be removed from the disk, so that nobody undoes it again until a reboot
+/// does.
 fn note_settled(state: &State, change: &Change) {
     let noted = state.note_settled(change);
     let _ = noted.inspect_err(|error| tracing::error!("{error}: the next command undoes it again"));
 }
 
-/// The change that waits for confirmation. A file that is damaged must not bar the way to what would mend it.
+/// The change that waits for confirmation. A damaged file must not block the commands that would repair it.
 pub fn pending(state: &State) -> Option<Change> {
-    // One that was confirmed by a process that did not come further is kept first.
+    // First finish a confirmation during which a process was killed.
     let finished = state.finish_confirmation();
     let _ = finished.inspect_err(|error| tracing::error!("{error}: what was confirmed is not kept yet"));
     state.pending().unwrap_or_else(|error| {
@@ -112,7 +113,7 @@ pub fn pending(state: &State) -> Option<Change> {
     })
 }
 
-/// Settles what the command before left: a change that was confirmed is kept, one whose time is over is undone.
+/// Finishes what an earlier command left: keeps a confirmed change, undoes an expired one.
 pub fn settle(socket: &Socket, state: &State) -> Result<(), Error> {
     if let Some(change) = pending(state).filter(|change| change.left().is_none()) {
         tracing::error!("nobody has confirmed the change to {}: it is undone first", change.policy.display());
@@ -121,7 +122,7 @@ pub fn settle(socket: &Socket, state: &State) -> Result<(), Error> {
     Ok(())
 }
 
-/// Forgets the change that waits, since what was asked for now replaces both it and what it had replaced.
+/// Forgets the waiting change: the new request replaces both it and what it had replaced.
 pub fn cancel(state: &State, change: &Change, timer: Timer) {
     if let Err(error) = forget(state, state.previous().ok().as_ref()) {
         tracing::error!("the change waits no more, but {error}");

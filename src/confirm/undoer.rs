@@ -1,6 +1,7 @@
-//! Who undoes a change that nobody confirms: it outlives palisade, the session and, with [`State`]'s help, a reboot.
+//! Undoes a change that nobody confirms. The undoer outlives palisade, the session and, with [`State`]'s help, a
+//! reboot.
 //!
-//! Where systemd runs this machine, a transient timer; elsewhere a process of palisade's own that has left the session.
+//! With systemd it is a transient timer, elsewhere a palisade process that has left the session.
 
 use crate::state::{Change, Keeper, State};
 use std::ffi::{OsStr, OsString};
@@ -10,11 +11,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// What a watcher prints once nothing that happens to this process happens to it.
+/// A watcher prints this once it is independent of the process that started it.
 pub const READY: &str = "watching";
 
-/// Whether systemd runs this machine, and would undo the change where it was made: a container or a namespace has other
-/// rules and other files. Takes the right to look at process 1, which root has until it gives it up.
+/// Whether systemd runs this machine and would undo the change in the right place: a container or a namespace has
+/// other rules and other files. Takes the right to inspect process 1, which root has until it is dropped.
 #[must_use]
 pub(super) fn systemd_can(state: &State) -> bool {
     let same = |own: &Path, inits: &Path| {
@@ -33,7 +34,7 @@ fn below_init(path: &Path) -> PathBuf {
     Path::new("/proc/1/root").join(path.strip_prefix("/").unwrap_or(path))
 }
 
-/// Whoever could undo a change: programs that were started while this process could start any, and wait for a word.
+/// The programs that can undo a change: started before the process was confined, they wait for a start signal.
 #[derive(Debug)]
 pub(super) struct Undoer {
     timer: Option<TimerOf>,
@@ -48,7 +49,8 @@ struct TimerOf {
 }
 
 impl Undoer {
-    /// Has them stand by for a change of that id, which will have so long. `systemd`: whether [`systemd_can`].
+    /// Starts the programs for the change `id`, to be undone after `time`. `systemd` is the answer of
+    /// [`systemd_can`].
     #[must_use]
     pub(super) fn stand_by(state: &State, id: &str, time: Duration, systemd: bool) -> Self {
         let timer = systemd.then(|| {
@@ -66,10 +68,10 @@ impl Undoer {
         Self { timer, watcher }
     }
 
-    /// Has the change undone, and gives who will, and how to tell them that it is settled.
+    /// Arms the undo; returns who will undo the change, and the timer to stop once it is settled.
     ///
     /// # Errors
-    /// When nobody will.
+    /// Nobody will undo the change.
     pub(super) fn arm(self) -> io::Result<(Keeper, Timer)> {
         if let Some(TimerOf { unit, start, stop }) = self.timer {
             match start.map_err(|error| error.to_string()).and_then(Standby::run) {
@@ -82,13 +84,13 @@ impl Undoer {
     }
 }
 
-/// The timer of systemd that would undo a change, to be stopped once the change is settled. One that is not stopped finds
-/// nothing to undo, as a watcher does.
+/// The systemd timer that would undo a change, to be stopped once the change is settled. If it is not stopped, it
+/// finds nothing to undo; nor does a watcher.
 #[derive(Debug)]
 pub struct Timer(Option<Standby>);
 
 impl Timer {
-    /// That of the change that waits now, if it has one.
+    /// The timer of the change that waits, if it has one.
     #[must_use]
     pub fn of_pending(state: &State) -> Self {
         match state.pending() {
@@ -97,7 +99,7 @@ impl Timer {
         }
     }
 
-    /// That of a change whose time is over: it has elapsed.
+    /// For a change whose time is over: its timer has elapsed.
     #[must_use]
     pub const fn elapsed() -> Self {
         Self(None)
@@ -108,7 +110,7 @@ impl Timer {
         Self(Standby::start("systemctl".as_ref(), arguments, [Stdio::null(), Stdio::piped()]).ok())
     }
 
-    /// Stops it.
+    /// Stops the timer.
     pub fn stop(self) {
         if let Some(Err(error)) = self.0.map(Standby::run) {
             tracing::debug!("the timer goes on, and finds nothing to undo: {error}");
@@ -116,8 +118,8 @@ impl Timer {
     }
 }
 
-/// A program that is started now, with all the rights of this process, and begins when it is told: a confined process can
-/// start none. It ends with this process unless it was told.
+/// A program that is started early, with all the rights of this process, and runs on a start signal, because a
+/// confined process can't start programs. Without the signal it ends with this process.
 #[derive(Debug)]
 struct Standby(Child);
 
@@ -133,11 +135,11 @@ impl Standby {
     }
 
     fn begin(&mut self) -> io::Result<()> {
-        // Its end is the end of the program's standard input.
+        // Dropping the pipe closes the program's standard input.
         self.0.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(b"go\n"))
     }
 
-    /// Has it run to its end.
+    /// Runs it to its end.
     fn run(mut self) -> Result<(), String> {
         self.begin().map_err(|error| error.to_string())?;
         let mut said = String::new();
@@ -146,7 +148,7 @@ impl Standby {
         if ended.success() { Ok(()) } else { Err(said.trim().to_owned()) }
     }
 
-    /// Has it watch on its own.
+    /// Lets it watch in the background.
     fn watch(mut self) -> io::Result<()> {
         self.begin()?;
         let mut line = String::new();
@@ -160,7 +162,7 @@ impl Standby {
     }
 }
 
-/// The arguments of `systemd-run`. What fails is tried again until it does not.
+/// The arguments of `systemd-run`. systemd retries until the undo succeeds.
 fn timer(unit: &str, time: Duration) -> Vec<String> {
     let mut arguments = vec![format!("--unit={unit}"), format!("--on-active={}ms", time.as_millis())];
     let fixed = [
@@ -176,13 +178,13 @@ fn timer(unit: &str, time: Duration) -> Vec<String> {
     arguments
 }
 
-/// The arguments of palisade that undo a change.
+/// The palisade arguments that undo a change.
 fn undo(state: &State, id: &str) -> Vec<OsString> {
     let folders = ["--state-dir".into(), state.folder().into(), "--run-dir".into(), state.run_folder().into()];
     folders.into_iter().chain(["rollback".into(), "--undo".into(), id.into()]).collect()
 }
 
-/// The file that runs now, although a package may be replacing it, as another process finds it.
+/// The running executable by a path that other processes can use, even while a package upgrade replaces the file.
 fn own_program() -> io::Result<PathBuf> {
     Ok(Path::new("/proc").join(std::fs::read_link("/proc/self")?).join("exe"))
 }

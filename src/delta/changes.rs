@@ -1,8 +1,8 @@
-//! How a live table differs from the desired one: one value for each thing that does.
+//! The differences between a live table and the desired one, one value per thing that differs.
 //!
-//! Where the rest of this room says what to send, this says what somebody did: a set that must be made anew because its
-//! flags were changed is one change, although the rules that name it are made anew with it.
-//! [`render`](crate::render::changes) has the words.
+//! The rest of this room says what to send; this says what somebody changed. If a set has to be recreated because its
+//! flags were changed, that is one change, although the rules that refer to the set are recreated with it.
+//! [`render`](crate::render::changes) puts the changes into words.
 
 use super::common_rules;
 use crate::ruleset::{
@@ -20,17 +20,17 @@ pub struct Change {
     pub op: ChangeOp,
     /// What kind of thing differs.
     pub object: Object,
-    /// The name of it: a rule's is its chain's, an element's its set's.
+    /// Its name; for a rule the name of its chain, for an element that of its set.
     pub name: String,
-    /// It as it is in the kernel; `None` for what is to be added.
+    /// The thing in the kernel; `None` if it is to be added.
     pub was: Option<Thing>,
-    /// It as the policy wants it; `None` for what is to be removed.
+    /// The thing that the policy wants; `None` if it is to be removed.
     pub is: Option<Thing>,
-    /// The policy line that it comes from, `policy.yaml:17`; `None` for what no policy line made.
+    /// The policy line that the thing comes from, `policy.yaml:17`; `None` if it comes from no line.
     pub origin: Option<String>,
 }
 
-/// A thing in a table, as far as a difference shows it.
+/// A thing in a table, as far as a difference needs to show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Thing {
     /// A whole table.
@@ -44,25 +44,25 @@ pub enum Thing {
     Flags(TableFlags),
     /// A chain without its rules.
     Chain {
-        /// Where it is attached, if it is.
+        /// Its attachment to a hook, if any.
         base: Option<BaseChain>,
         /// Its comment.
         comment: Option<String>,
     },
     /// A rule.
     Rule(Rule),
-    /// The same rule at another place of its chain, both counted from 1.
+    /// The same rule at another place in its chain. Places are counted from 1.
     Place {
-        /// Where it is in the kernel.
+        /// The place in the kernel.
         was: usize,
-        /// Where the policy wants it.
+        /// The place that the policy wants.
         is: usize,
     },
     /// A set or map without its elements.
     Set(SetSpec),
     /// An element.
     Element {
-        /// What its set is.
+        /// The definition of its set.
         spec: Arc<SetSpec>,
         /// The element.
         element: Element,
@@ -89,17 +89,17 @@ pub enum ChangeOp {
 pub enum Object {
     /// The table itself.
     Table,
-    /// A chain. The rules of one that is missing or foreign follow.
+    /// A chain. If it is missing or foreign, its rules follow.
     Chain,
     /// A rule.
     Rule,
-    /// A set. The elements of one that is missing or foreign follow.
+    /// A set. If it is missing or foreign, its elements follow.
     Set,
-    /// A map likewise.
+    /// A map. If it is missing or foreign, its elements follow.
     Map,
     /// An element of a set or map.
     Element,
-    /// A stateful object or flowtable, which palisade never makes.
+    /// A stateful object or flowtable. palisade never creates these.
     Other,
 }
 
@@ -117,7 +117,7 @@ impl std::fmt::Display for Object {
     }
 }
 
-/// All differences that count ([`Table::canonical`]), chain by chain and set by set. Empty when the two are in sync.
+/// All differences that count ([`Table::canonical`]), chain by chain and set by set. Empty if the tables are in sync.
 #[must_use]
 pub fn changes(id: &TableId, live: Option<&Table>, desired: Option<&Table>) -> Vec<Change> {
     let whole = |table: &Table| Thing::Table { chains: table.chains.len(), sets: table.sets.len() };
@@ -135,7 +135,7 @@ pub fn changes(id: &TableId, live: Option<&Table>, desired: Option<&Table>) -> V
     changes
 }
 
-/// The change of one thing; `None` of one that is on neither side.
+/// The change of one thing; `None` if neither side has it.
 fn changed(
     object: Object,
     name: &str,
@@ -191,7 +191,7 @@ impl Comparison<'_> {
         }
     }
 
-    /// In the order of the chain: between two rules that stay, first what goes, then what comes.
+    /// In the order of the chain. Between two rules that stay, removals come before additions.
     fn rules(&self, chain: &str, live: &Chain, desired: &Chain, changes: &mut Vec<Change>) {
         let (is, wanted) = (live.canonical().rules, desired.canonical().rules);
         let thing = |rule: &Rule| Some(Thing::Rule(rule.clone()));
@@ -201,7 +201,7 @@ impl Comparison<'_> {
         let mut gone: Vec<usize> = (0..is.len()).filter(|index| !kept_live.contains(index)).collect();
         let mut pairs = BTreeMap::new();
         let new: Vec<usize> = (0..wanted.len()).filter(|index| !kept_desired.contains(index)).collect();
-        // A rule that only stands elsewhere was moved; one with the same words, or the same effect, was changed.
+        // A rule at another place was moved. A rule with the same comment, or the same effect, was changed.
         let alike: [fn(&Rule, &Rule) -> bool; 3] =
             [|a, b| a == b, |a, b| a.comment == b.comment, |a, b| a.exprs == b.exprs];
         for alike in alike {
@@ -254,7 +254,7 @@ impl Comparison<'_> {
                     if was.spec != is.spec {
                         changes.extend(changed(thing(&was), thing(&is)));
                     }
-                    // Elements are shown by what the policy says that the set is.
+                    // Show elements by the policy's definition of the set.
                     let is = Set { spec: desired.spec.clone(), ..is };
                     self.elements(name, &was, &is, changes);
                 }
@@ -263,7 +263,7 @@ impl Comparison<'_> {
         }
     }
 
-    /// A key on one side only was added or removed; one with another value was redirected. First what goes.
+    /// A key on one side only was added or removed; a key with another value was redirected. Removals come first.
     fn elements(&self, name: &str, live: &Set, desired: &Set, changes: &mut Vec<Change>) {
         let comparable = (live.spec.key, live.spec.value) == (desired.spec.key, desired.spec.value);
         let alone = |these: &Set, others: &Set| -> BTreeMap<_, _> {
@@ -310,7 +310,7 @@ fn names<'a, K: Ord, V>(live: &'a BTreeMap<K, V>, desired: &'a BTreeMap<K, V>) -
     live.keys().chain(desired.keys()).collect()
 }
 
-/// `policy.yaml:17` of a comment that ends so.
+/// The origin at the end of a comment, such as `policy.yaml:17`.
 fn origin(comment: Option<&String>) -> Option<String> {
     let Provenance { origin, .. } = Provenance::read(comment?)?;
     origin.line().map(|_| origin.to_string())

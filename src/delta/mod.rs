@@ -1,12 +1,11 @@
-//! The difference of two tables as operations: the least that makes the live table the desired one.
+//! The difference between two tables, as the fewest operations that make the live table the desired one.
 //!
-//! Rules that stay keep their handle and counters, sets change by element. What can't be changed in place (a chain's
-//! hook, a set's type) is deleted and made again in the same transaction, and with it whatever names it. Where that
-//! would take more operations than replacing the table, the table is replaced.
+//! Rules that stay keep their handles and counters; sets change by element. Anything that can't be changed in place
+//! (a chain's hook, a set's type) is deleted and recreated in the same transaction, together with everything that
+//! refers to it. If that takes more operations than replacing the table, the table is replaced.
 //!
-//! The order of operations is decided here and nowhere else. The kernel checks each operation against what the ones
-//! before it left, so: first whatever refers to something goes, then what was referred to; then the referred-to comes,
-//! then what refers to it.
+//! Only this room decides the order of operations. The kernel checks each operation against the state that the
+//! previous ones left, so references are deleted before what they refer to, and added after it.
 
 mod changes;
 #[cfg(test)]
@@ -24,9 +23,9 @@ use crate::ruleset::{
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-/// The transaction that makes `live` into `desired`; `None` is a table that is not there.
+/// The transaction that turns `live` into `desired`; `None` is an absent table.
 ///
-/// Differences that do not count ([`Table::canonical`]) are left alone, so that equal tables give no operation.
+/// Ignores differences that do not count ([`Table::canonical`]), so equal tables give no operations.
 #[must_use]
 pub fn delta(id: &TableId, live: Option<&Table>, desired: Option<&Table>) -> Transaction {
     let ops = match (live, desired) {
@@ -38,7 +37,7 @@ pub fn delta(id: &TableId, live: Option<&Table>, desired: Option<&Table>) -> Tra
     Transaction { table: id.clone(), ops }
 }
 
-/// How many operations a list takes, an element counting as one.
+/// The number of operations; each element counts as one.
 #[must_use]
 pub fn cost(ops: &[Op]) -> usize {
     ops.iter()
@@ -49,9 +48,9 @@ pub fn cost(ops: &[Op]) -> usize {
         .sum()
 }
 
-/// The pairs (index in `live`, index in `desired`) of rules that stay: the longest run that both have in common.
+/// Pairs the rules that stay (index in `live`, index in `desired`): a longest common subsequence.
 ///
-/// Both are compared as they are; pass canonical rules.
+/// Compares the rules as they are: pass canonical ones.
 #[must_use]
 pub fn common_rules(live: &[Rule], desired: &[Rule]) -> Vec<(usize, usize)> {
     let ops = similar::capture_diff_slices(similar::Algorithm::Myers, live, desired);
@@ -66,8 +65,8 @@ pub fn common_rules(live: &[Rule], desired: &[Rule]) -> Vec<(usize, usize)> {
         .collect()
 }
 
-/// The transaction that replaces a table that is there, whatever is in it: what remains when the kernel refuses a
-/// [`delta`]. Counters, and what limits remember, begin anew.
+/// The transaction that replaces an existing table, whatever its contents: the fallback if the kernel refuses a
+/// [`delta`]. Counters and the state of limits start over.
 #[must_use]
 pub fn replacement(id: &TableId, desired: &Table) -> Transaction {
     Transaction { table: id.clone(), ops: replace(desired) }
@@ -95,10 +94,10 @@ fn change(live: &Table, desired: &Table) -> Vec<Op> {
     if difference.live == difference.desired {
         return Vec::new();
     }
-    // Objects and flowtables are none of ours, and only the whole table's deletion takes every kind of them along.
+    // palisade makes no objects or flowtables, and only deleting the whole table removes every kind of them.
     let foreign = live.others != desired.others
         || live.flags.without(TableFlags::DORMANT) != desired.flags.without(TableFlags::DORMANT);
-    // A table's comment comes with the table. One without tells that somebody else made it.
+    // A table's comment can only be set with the table. A table without one was made by somebody else.
     if foreign || is_signed(desired) && !is_signed(live) {
         return replace(desired);
     }
@@ -112,17 +111,17 @@ fn is_signed(table: &Table) -> bool {
     table.comment.as_deref().is_some_and(|comment| comment.starts_with(provenance::PREFIX))
 }
 
-/// Two tables, canonical and as they are, and the names in them that can't stay.
+/// Two tables, in canonical form and as they are, and the names in them that can't stay.
 struct Difference<'a> {
     live: Table,
     desired: Table,
-    /// As decoded, handles and comments as they stand: what a deletion shows.
+    /// As decoded, with the original comments: what a deletion shows.
     live_full: &'a Table,
-    /// With the comments to be written.
+    /// With the comments to write.
     desired_full: &'a Table,
-    /// Sets that go, or come anew under the same name.
+    /// Sets that are deleted, or recreated under the same name.
     stale_sets: BTreeSet<String>,
-    /// Chains that go, or come anew under the same name.
+    /// Chains that are deleted, or recreated under the same name.
     stale_chains: BTreeSet<String>,
 }
 
@@ -181,7 +180,7 @@ impl<'a> Difference<'a> {
         self.live.chains.contains_key(name) && !self.stale_chains.contains(name)
     }
 
-    /// The base of a chain that stays, when its policy does not.
+    /// The desired base of a chain that stays, if its policy changes.
     fn new_policy(&self, name: &str) -> Option<BaseChain> {
         let wanted = self.desired.chains.get(name)?.base.as_ref()?;
         let is = self.live.chains.get(name)?.base.as_ref()?;
@@ -200,14 +199,14 @@ impl<'a> Difference<'a> {
             }
             for (index, rule) in rules_of(self.desired_full, name).iter().enumerate() {
                 if let Err(next) = kept.binary_search_by_key(&index, |&(_, desired)| desired) {
-                    // Before the next rule that stays, whose handle marks the place.
+                    // Insert before the next rule that stays; its handle marks the place.
                     added.push(add_rule(name, rule, kept.get(next).map(|&(live, _)| live)));
                 }
             }
         }
     }
 
-    /// Rules that are equal on both sides and name nothing that goes.
+    /// The rules that are equal on both sides and refer to nothing that is deleted.
     fn kept_rules(&self, chain: &str) -> Vec<(usize, usize)> {
         if !self.keeps_chain(chain) {
             return Vec::new();
@@ -261,12 +260,12 @@ impl<'a> Difference<'a> {
     }
 }
 
-/// Whether the kernel deletes the set with the rule that uses it, and in no other way: what `meter` makes.
+/// Whether the kernel deletes the set only together with the rule that uses it. `meter` makes such sets.
 fn goes_with_its_rule(set: &Set) -> bool {
     set.spec.flags.contains(SetFlags::ANONYMOUS)
 }
 
-/// Whether the kernel named the chain (`jump { ... }`) and deletes it with the rule that leads to it, and in no other way.
+/// Whether the kernel named the chain (`jump { ... }`) and deletes it only together with the rule that leads to it.
 fn is_anonymous(chain: &str) -> bool {
     chain.starts_with("__chain")
 }
@@ -275,7 +274,7 @@ fn rules_of<'a>(table: &'a Table, chain: &str) -> &'a [Rule] {
     table.chains.get(chain).map_or(&[], |chain| &chain.rules)
 }
 
-/// Whether a chain can become another in place: only its policy and its rules may differ.
+/// Whether a chain can become the other in place: only their policies and rules may differ.
 fn can_become(live: &Chain, desired: &Chain) -> bool {
     let base = match (&live.base, &desired.base) {
         (None, None) => true,
@@ -285,9 +284,9 @@ fn can_become(live: &Chain, desired: &Chain) -> bool {
     base && live.comment == desired.comment
 }
 
-/// The elements of `these` that `others` has not, or that `anyway` names. Both are sorted.
+/// The elements of `these` that `others` lacks, or for which `anyway` holds. Both are sorted.
 fn difference(these: &Elements, others: &Elements, anyway: impl Fn(&Element) -> bool) -> Elements {
-    // What is packed maps to nothing.
+    // Packed elements have no values.
     if these.packed().is_some() {
         return these.without(others).into();
     }

@@ -1,10 +1,10 @@
-//! A table in memory that takes transactions as the kernel does: whole or not at all, checking every reference.
+//! An in-memory table that applies transactions like the kernel: all or nothing, and checking every reference.
 
 use crate::ruleset::graph::Name;
 use crate::ruleset::{Chain, Element, Op, Rule, Set, Table, Transaction, Verdict, graph};
 use std::collections::BTreeMap;
 
-/// The table after the transaction, or the operation that the kernel would refuse and why.
+/// The table after the transaction, or the operation that the kernel would refuse, and why.
 pub(super) fn apply(live: Option<&Table>, transaction: &Transaction) -> Result<Option<Table>, String> {
     let mut model = Model { table: live.cloned(), positions: BTreeMap::new() };
     if let Some(table) = live {
@@ -20,7 +20,7 @@ pub(super) fn apply(live: Option<&Table>, transaction: &Transaction) -> Result<O
 
 struct Model {
     table: Option<Table>,
-    /// Beside each rule its index in the chain before the transaction, which stands for its handle.
+    /// For each rule its index in the chain before the transaction, in place of its handle.
     positions: BTreeMap<String, Vec<Option<usize>>>,
 }
 
@@ -141,7 +141,7 @@ fn exists(table: &Table, name: &Name<'_>) -> bool {
     }
 }
 
-/// All that rules and elements of the table refer to.
+/// All names that rules and elements of the table refer to.
 fn names(table: &Table) -> impl Iterator<Item = Name<'_>> {
     let rules = table.chains.values().flat_map(|chain| &chain.rules).flat_map(rule_names);
     rules.chain(table.sets.values().flat_map(|set| set.elements.listed()).filter_map(element_name))

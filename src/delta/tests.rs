@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const CHAINS: [&str; 4] = ["filter-input", "a", "b", "c"];
 const SETS: [&str; 3] = ["s", "t", "m"];
 
-/// What a rule or an element may refer to is decided before its table is: indices into whatever exists there.
+/// What a rule or an element refers to, decided before its table exists: indices into whatever the table will have.
 #[derive(Clone, Debug)]
 enum Part {
     Counter,
@@ -45,7 +45,7 @@ fn base() -> impl Strategy<Value = Option<BaseChain>> {
 }
 
 prop_compose! {
-    /// Tables over few names, so that two of them have much in common.
+    /// Tables with few names, so that two of them have much in common.
     fn table()(
         chains in subsequence(CHAINS.to_vec(), 0..=4),
         sets in subsequence(SETS.to_vec(), 0..=3),
@@ -117,8 +117,8 @@ prop_compose! {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
-    /// The delta of any two tables is accepted operation by operation, gives the second, and takes no more operations
-    /// than replacing everything.
+    /// The delta of any two tables is accepted operation by operation, gives the second table, and takes no more
+    /// operations than replacing everything.
     #[test]
     fn a_delta_applied_to_the_first_table_gives_the_second(live in table(), desired in table()) {
         let desired = Table { others: BTreeSet::new(), ..desired };
@@ -128,8 +128,8 @@ proptest! {
         prop_assert!(cost(&transaction.ops) <= cost(&replace(&desired)));
     }
 
-    /// The least operations are accepted too where replacing would take fewer, so that the choice between the two is
-    /// one of cost alone.
+    /// The fewest operations are accepted even if replacing the table would take fewer still, so the choice between
+    /// the two is only one of cost.
     #[test]
     fn the_least_operations_give_the_second_table_whatever_they_cost(live in table(), desired in table()) {
         let others = BTreeSet::new();
@@ -140,7 +140,7 @@ proptest! {
         prop_assert_eq!(result.map(|table| table.canonical()), Some(desired.canonical()));
     }
 
-    /// A table that is not there is made; one that shall not be there is deleted; equal ones are left alone.
+    /// An absent table is created, an unwanted one is deleted, equal ones are left alone.
     #[test]
     fn a_delta_makes_deletes_and_leaves_alone(table in table()) {
         let table = Table { others: BTreeSet::new(), ..table };

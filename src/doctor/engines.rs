@@ -1,4 +1,4 @@
-//! Container engines: which are here, and which leave something open.
+//! Container engines: which run here, and which leave something open.
 
 use super::Facts;
 use super::published::Published;
@@ -6,14 +6,15 @@ use crate::explain::owner_of;
 use crate::machine::Engine;
 use std::collections::BTreeSet;
 
-/// The first version of Docker that drops what is sent to a container's own address, and what a wire brings to 127.0.0.1.
+/// The first version of Docker that drops packets sent to a container's own address, and packets from the wire to
+/// 127.0.0.1.
 const PROTECTING: u32 = 28;
-/// What keeps closed what an engine leaves open.
+/// The remedy against what an engine leaves open.
 pub(super) const KEEP_LOADED: &str = "keep palisade loaded, after the next boot too: `systemctl enable palisade`; Docker \
                                       28 and newer drop these packets themselves";
 
 impl Engine {
-    /// Whether it is a Docker that is too old to keep others away from the addresses of its containers.
+    /// Whether it is a Docker too old to keep others away from its containers' addresses.
     pub(super) fn is_too_old(&self) -> bool {
         let major = self.version.as_deref().and_then(|version| version.split('.').next()?.parse::<u32>().ok());
         self.name == "Docker" && major.is_some_and(|major| major < PROTECTING)
@@ -25,7 +26,7 @@ impl Engine {
     }
 }
 
-/// The engines that need forwarding now: those that have loaded rules, and Docker where its daemon runs.
+/// The engines that need forwarding now: those with rules in the kernel, and Docker if its daemon runs.
 pub(super) fn engines_here(facts: &Facts<'_>) -> BTreeSet<&'static str> {
     let of_rules = facts.rules.tables.iter().flat_map(|(id, table)| {
         table
@@ -37,7 +38,7 @@ pub(super) fn engines_here(facts: &Facts<'_>) -> BTreeSet<&'static str> {
     of_rules.chain(facts.host.docker.as_ref().map(|_| "Docker")).collect()
 }
 
-/// Who leaves something open: an engine by its version, else the owner of the rules that translate.
+/// Who leaves something open: the engine with its version, or else the owner of the translating rules.
 pub(super) fn who_leaks(engine: Option<&Engine>, open: &BTreeSet<Published>) -> String {
     let owner = open.iter().find_map(|one| one.owner).unwrap_or("the container engine");
     engine.map_or_else(|| owner.to_owned(), Engine::title)

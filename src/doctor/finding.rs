@@ -1,36 +1,36 @@
-//! A finding, and the kind that it is of.
+//! A finding and its kind.
 
 use super::Facts;
 use crate::printable::printable;
 use serde::Serialize;
 
-/// What works against the policy.
+/// Something that works against the policy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What kind of finding it is: a word that stays the same from version to version.
+    /// Its kind: an identifier that is the same in every version.
     pub id: &'static str,
     /// How bad it is.
     pub severity: Severity,
-    /// What was found, and what it means.
+    /// The problem, and what it means.
     pub message: String,
-    /// What mends it: a command, or what to write where.
+    /// The remedy: a command, or what to write where.
     pub help: String,
 }
 
-/// How bad a finding is, worst first.
+/// The severity of a finding, worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// The policy is not in force, or will not be after the next boot, or others decide what it says.
+    /// The policy is not in force, or will not be after the next boot, or others decide what it means.
     Error,
-    /// Something denies what the policy allows, or leaves open what palisade alone then closes.
+    /// Something denies what the policy allows, or leaves open what palisade alone closes.
     Warning,
-    /// It could not be found out whether something is wrong.
+    /// It could not be determined whether something is wrong.
     Note,
 }
 
 impl Severity {
-    /// The word for it, as JSON has it too.
+    /// Its name, also in JSON.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -44,38 +44,38 @@ impl Severity {
 /// A kind of finding. Its texts are a row of the table in docs/operations.md.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kind {
-    /// A word that stays the same from version to version.
+    /// An identifier that is the same in every version.
     pub id: &'static str,
-    /// How bad it is, unless the one that is found says otherwise.
+    /// Its severity, unless the single finding has another one.
     pub severity: Severity,
-    /// What is found.
+    /// The problem.
     pub what: &'static str,
     /// Why it matters.
     pub why: &'static str,
-    /// What mends it, in general.
+    /// The remedy, in general.
     pub remedy: &'static str,
 }
 
 impl Kind {
-    /// One of this kind was found. Names of others are in its words: they are put on one line, with nothing that a
-    /// terminal would obey.
+    /// Makes a finding of this kind. Its texts contain names that others chose: they are put on one line, and
+    /// terminal controls are made printable.
     pub(super) fn found(&self, message: impl Into<String>, help: impl Into<String>) -> Finding {
         let shown = |text: String| printable(&text).into_owned();
         Finding { id: self.id, severity: self.severity, message: shown(message.into()), help: shown(help.into()) }
     }
 }
 
-/// How a kind of finding is looked for.
+/// The check for a kind of finding.
 #[derive(Clone, Copy, Debug)]
 pub enum Check {
-    /// There is one at most.
+    /// Gives at most one.
     One(fn(&Facts<'_>) -> Option<Finding>),
-    /// There is one for each thing that is wrong.
+    /// Gives one for each thing that is wrong.
     Each(fn(&Facts<'_>) -> Vec<Finding>),
 }
 
 impl Check {
-    /// What is found.
+    /// Runs the check.
     #[must_use]
     pub fn run(self, facts: &Facts<'_>) -> Vec<Finding> {
         match self {

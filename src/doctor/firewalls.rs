@@ -1,4 +1,4 @@
-//! Other firewalls: a drop of any table is final.
+//! Other firewalls: a drop in any table is final.
 
 use super::{Facts, Finding, Kind};
 use crate::explain::owner_of;
@@ -6,7 +6,7 @@ use crate::ruleset::graph::{Graph, NamedMaps};
 use crate::ruleset::{Expr, Family, Foreign, Hook, Policy, Rule, Table, TableFlags, TableId, Verdict, graph};
 use std::collections::BTreeSet;
 
-/// Other firewalls that come at boot.
+/// Other firewalls that are started at boot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Enabled {
     /// `/etc/ufw/ufw.conf` says so, and ufw is installed.
@@ -15,7 +15,7 @@ pub struct Enabled {
     pub firewalld: bool,
 }
 
-/// The finding of a kind that is a program's: its rules drop, or will once it is started at boot.
+/// The finding for a program whose rules drop packets, or will once the boot starts it.
 pub(super) fn of_a_program(facts: &Facts<'_>, kind: &Kind, name: &str, enabled: bool, stop: &str) -> Option<Finding> {
     let loaded = drops_of_others(facts).iter().any(|drop| drop.owner == Some(name));
     let is = match (loaded, enabled) {
@@ -29,7 +29,7 @@ pub(super) fn of_a_program(facts: &Facts<'_>, kind: &Kind, name: &str, enabled: 
     ))
 }
 
-/// Who else drops what comes in or passes, in all tables.
+/// The drops in `input` and `forward` in all tables of others.
 pub(super) fn drops_of_others<'r>(facts: &Facts<'r>) -> Vec<Denier<'r>> {
     facts.rules.tables.iter().flat_map(|(id, table)| drops(id, table)).collect()
 }
@@ -46,7 +46,7 @@ pub(super) struct Denier<'r> {
     pub owner: Option<&'static str>,
 }
 
-/// Who drops what comes in or passes, in one table.
+/// The drops in `input` and `forward` in one table.
 fn drops<'r>(id: &'r TableId, table: &'r Table) -> BTreeSet<Denier<'r>> {
     let mut found = BTreeSet::new();
     if *id == TableId::palisade() || table.flags.contains(TableFlags::DORMANT) {
@@ -66,7 +66,7 @@ fn drops<'r>(id: &'r TableId, table: &'r Table) -> BTreeSet<Denier<'r>> {
         if base.policy == Policy::Drop {
             add(name, true);
         }
-        // What a named map calls is not listed with it.
+        // Leaves out chains that only named maps call: their elements are not listed.
         let called = Graph::new(table, NamedMaps::Unlisted).reachable([name.as_str()]);
         let drops = |name: &&str| table.chains.get(*name).is_some_and(|chain| chain.rules.iter().any(is_drop));
         called.into_iter().filter(drops).for_each(|name| add(name, false));

@@ -1,7 +1,7 @@
-//! Gathers what is examined. All I/O of `doctor` is here.
+//! Gathers the facts. All I/O of `doctor` is here.
 //!
-//! In three steps, each with fewer rights than the one before: [`Surroundings`] are read with all of them,
-//! [`Installation`] from files that a confined process may read, and [`Live`] asks the kernel about rules and routes.
+//! It takes three steps, each with fewer rights than the one before: [`Surroundings`] are read with all rights,
+//! [`Installation`] from files that a confined process may read, and [`Live`] asks the kernel for rules and routes.
 
 use super::{Enabled, Engine, Facts, Finding, Host, Kernel, Loaded, PolicyState, Sysctls, examine};
 use crate::compile::compile;
@@ -27,11 +27,11 @@ use std::path::Path;
 use std::time::Duration;
 
 const UFW: &str = "/etc/ufw/ufw.conf";
-/// Where ufw is, in one release or another.
+/// Where ufw is installed, depending on the release.
 const UFW_PROGRAMS: [&str; 3] = ["/usr/sbin/ufw", "/usr/lib/ufw/ufw-init", "/lib/ufw/ufw-init"];
 const NFTABLES_SERVICE: &str = "nftables.service";
 
-/// What takes more rights than to look at rules: processes and sockets of engines, and other firewalls.
+/// Facts that need more rights than reading rules does: engines' processes and sockets, and other firewalls.
 #[derive(Debug)]
 pub struct Surroundings {
     legacy: Vec<String>,
@@ -45,7 +45,7 @@ pub struct Surroundings {
 }
 
 impl Surroundings {
-    /// Reads them, before any right is given up.
+    /// Reads them, before the process gives up any right.
     #[must_use]
     pub fn read() -> Self {
         let mut gaps = Gaps::default();
@@ -87,7 +87,7 @@ fn ufw() -> Result<bool, Gap> {
     }
 }
 
-/// `ENABLED=yes`, as ufw itself reads it.
+/// Parses `ENABLED=yes` as ufw does.
 fn is_enabled(text: &str) -> bool {
     let value = |line: &str| {
         let (name, value) = line.split_once('=')?;
@@ -98,7 +98,8 @@ fn is_enabled(text: &str) -> bool {
     text.lines().filter_map(value).next_back().unwrap_or(false)
 }
 
-/// Where what nftables.service loads at boot flushes the rules of everyone.
+/// The line with which `nftables.service` flushes the rules of all programs at boot; `None` if it does not, or is not
+/// enabled.
 fn flush() -> Result<Option<Flush>, String> {
     if unit_state(NFTABLES_SERVICE) != UnitState::Enabled {
         return Ok(None);
@@ -124,11 +125,11 @@ fn sysctls(gaps: &mut Gaps) -> Sysctls {
     }
 }
 
-/// Whether a sysctl is on; `None` where there is none of that name.
+/// Whether a sysctl is on; `None` if it does not exist.
 fn sysctl(name: &str) -> Result<Option<bool>, Gap> {
     match fs::read_to_string(format!("/proc/sys/{}", name.replace('.', "/"))) {
         Ok(text) => Ok(Some(text.trim() != "0")),
-        // Without IPv6, or while no bridge's frames meet iptables, there is no such file.
+        // The file is missing without IPv6, or without br_netfilter.
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => {
             Err(Gap { what: format!("the sysctl {name}"), why: error.to_string(), help: format!("`sysctl {name}`") })
@@ -136,7 +137,7 @@ fn sysctl(name: &str) -> Result<Option<bool>, Gap> {
     }
 }
 
-/// What files say of palisade itself, and a network namespace to try its rules in.
+/// Palisade's own files, and a network namespace for trying its rules.
 #[derive(Debug)]
 pub struct Installation {
     path: String,
@@ -148,7 +149,7 @@ pub struct Installation {
 }
 
 impl Installation {
-    /// Reads them. Takes the right to make a namespace.
+    /// Reads them. Needs the right to create a namespace.
     #[must_use]
     pub fn read(path: &Path, state: &State) -> Self {
         let (policy, table) = policy(path);
@@ -164,7 +165,7 @@ impl Installation {
     }
 }
 
-/// The policy, or what is wrong with it; and its table, where it means one.
+/// The policy, or what is wrong with it, and its table if it has one.
 fn policy(path: &Path) -> (PolicyState, Option<Table>) {
     let (refusal, problems) = match load_and_prove(path) {
         Ok(loaded) => {
@@ -192,7 +193,7 @@ fn invalid(problems: &Problems) -> PolicyState {
     PolicyState::Invalid { problems: problems.len(), message, at }
 }
 
-/// This machine, and how its live rules and routes are asked.
+/// This machine, and access to its live rules and routes.
 #[derive(Debug)]
 pub struct Live {
     host: Host,
@@ -201,11 +202,11 @@ pub struct Live {
 }
 
 impl Live {
-    /// Tries the rules in the throw-away namespace, and reads what is loaded and which interfaces there are. Takes
-    /// `CAP_NET_ADMIN` alone.
+    /// Tries the rules in the throw-away namespace, and reads the loaded table and the interfaces. Needs only
+    /// `CAP_NET_ADMIN`.
     ///
     /// # Errors
-    /// The kernel tells nothing about its rules or its interfaces.
+    /// The kernel's rules or interfaces can't be read.
     pub fn ask(surroundings: Surroundings, installation: Installation, state: &State) -> Result<Self, Error> {
         let Surroundings { legacy, enabled, sysctls, flush, flush_is_mended, docker, engines, mut gaps } =
             surroundings;
@@ -237,10 +238,10 @@ impl Live {
         Ok(Self { host, socket, routing })
     }
 
-    /// What is found by the live rules.
+    /// All findings, from the live rules.
     ///
     /// # Errors
-    /// They can't be read, or others keep changing them.
+    /// The rules can't be read, or others keep changing them.
     pub fn examine(&self) -> Result<Vec<Finding>, NetlinkError> {
         let (host, routes) = (&self.host, &self.routing);
         let examined = self.socket.ask_live(|live| {
@@ -248,7 +249,7 @@ impl Live {
             examine(&Facts { host, rules: &live.ruleset, sets: &sets, routes })
         });
         match examined {
-            // Then there are no rules.
+            // Without nf_tables there are no rules.
             Err(NetlinkError::NoNfTables) => {
                 Ok(examine(&Facts { host, rules: &Ruleset::default(), sets: &AsListed, routes }))
             }
@@ -257,7 +258,7 @@ impl Live {
     }
 }
 
-/// Whether the kernel takes the rules of a policy; of an empty one where there is none.
+/// Whether the kernel accepts the policy's table, or without one, that of the default policy.
 fn trial(throw_away: Result<Socket, NetlinkError>, table: Option<&Table>) -> Result<Kernel, Gap> {
     let table = table.cloned().unwrap_or_else(|| compile(&Resolved::default()));
     let tried = throw_away

@@ -1,4 +1,4 @@
-//! What is known of this machine before its rules are followed.
+//! Facts about this machine, without its live rules.
 
 use super::{Enabled, Engine};
 use crate::machine::{DockerOptions, Flush, Gaps, UnitState};
@@ -6,34 +6,33 @@ use crate::netlink::RoutedLink;
 use crate::resolve::Resolved;
 use std::time::Duration;
 
-/// What is known of this machine. What could not be read stands in `gaps`, and in its own place is as if nothing were
-/// there.
+/// Facts about this machine. A fact that could not be read has an entry in `gaps`, and its field looks as if nothing
+/// were there.
 #[derive(Clone, Debug)]
 pub struct Host {
     /// The policy.
     pub policy: PolicyState,
-    /// Its path, as it was typed.
+    /// Its path, as typed.
     pub path: String,
-    /// Whether this kernel takes the rules.
+    /// Whether this kernel accepts the policy's rules.
     pub kernel: Kernel,
-    /// What is loaded.
+    /// How the loaded table compares with the policy.
     pub loaded: Loaded,
-    /// How long a change still waits for confirmation.
+    /// How long a pending change still waits for confirmation.
     pub waits: Option<Duration>,
-    /// What `palisade.service` does at boot; `None` where systemd does not run.
+    /// What `palisade.service` does at boot; `None` if systemd does not run.
     pub boot: Option<UnitState>,
-    /// Other firewalls that are loaded at boot.
+    /// Other firewalls that are started at boot.
     pub enabled: Enabled,
-    /// Where the rules that `nftables.service` loads at boot flush those of everyone; `None` where they do not, or it is
-    /// not enabled.
+    /// Where `nftables.service` flushes the rules of all programs at boot; `None` if it does not, or is not enabled.
     pub flush: Option<Flush>,
-    /// Whether palisade's rules are then loaded again, as the package's drop-in has it.
+    /// Whether palisade's rules are then loaded again, by the package's drop-in.
     pub flush_is_mended: bool,
-    /// The tables of the older iptables that are loaded.
+    /// The iptables-legacy tables that are loaded.
     pub legacy: Vec<String>,
-    /// How Docker's daemon was started; `None` where it does not run.
+    /// How Docker's daemon was started; `None` if it does not run.
     pub docker: Option<DockerOptions>,
-    /// What the container engines say of themselves.
+    /// The container engines, as they describe themselves.
     pub engines: Vec<Engine>,
     /// The sysctls.
     pub sysctls: Sysctls,
@@ -48,59 +47,59 @@ pub struct Host {
 pub enum PolicyState {
     /// It is valid.
     Valid(Box<Resolved>),
-    /// There is none.
+    /// It does not exist.
     Missing {
-        /// What to do.
+        /// The remedy.
         help: Option<String>,
     },
-    /// Someone else could have written it.
+    /// Someone other than root could have written it.
     Writable {
-        /// What can be written, and by whom.
+        /// What is writable, and by whom.
         message: String,
         /// The command that changes that.
         help: Option<String>,
     },
-    /// It can't be read, does not mean anything, or does not do what it says is expected of it: the first problem.
+    /// It can't be read or compiled, or does not meet its own expectations. Describes the first problem.
     Invalid {
-        /// How many problems there are.
+        /// The number of problems.
         problems: usize,
-        /// The first one.
+        /// The first problem.
         message: String,
-        /// The line it is at, `policy.yaml:17`.
+        /// Its line, `policy.yaml:17`.
         at: Option<String>,
     },
 }
 
 impl PolicyState {
-    /// The policy, where there is one.
+    /// The policy, if it is valid.
     pub(super) fn valid(&self) -> Option<&Resolved> {
         if let Self::Valid(policy) = self { Some(policy) } else { None }
     }
 }
 
-/// Whether this kernel takes the policy's rules.
+/// Whether this kernel accepts the policy's rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kernel {
-    /// It was tried in a namespace where no packet comes, or there is nothing to try.
+    /// It accepted them in a namespace without traffic, or there was nothing to try.
     Takes,
-    /// It refuses them, in a sentence that names the object and the kernel's reason.
+    /// It refused them; the sentence names the object and the kernel's reason.
     Refuses(String),
 }
 
-/// How what is loaded compares with the policy.
+/// How the loaded table compares with the policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loaded {
-    /// There is no table of palisade's.
+    /// Palisade's table is not loaded.
     Nothing,
-    /// There is one, and no policy to compare it with.
+    /// A table is loaded, but there is no policy to compare it with.
     Something,
-    /// It is the policy.
+    /// It matches the policy.
     Policy,
-    /// It differs in so many places.
+    /// It differs from the policy in this many places.
     Differs(usize),
 }
 
-/// The sysctls that matter; `None` where there is none of that name.
+/// The sysctls that matter; `None` for one that does not exist.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sysctls {
     /// `net.ipv4.ip_forward`.

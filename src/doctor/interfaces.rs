@@ -1,11 +1,11 @@
-//! Names of interfaces, and what a policy makes of them.
+//! Names of interfaces, and how a policy treats them.
 
 use crate::printable::is_invisible;
 use crate::resolve::Resolved;
 
-/// A name as YAML reads it, in quotes where it needs them; `None` for one that no policy takes.
+/// A name as YAML, quoted if necessary; `None` if no policy can contain it.
 pub(super) fn in_a_policy(name: &str) -> Option<String> {
-    // YAML takes these for something else than a name.
+    // YAML does not read these as names.
     let words = ["true", "false", "yes", "no", "on", "off", "y", "n", "null"];
     let plain = name.starts_with(|c: char| c.is_ascii_alphabetic())
         && !words.contains(&name.to_ascii_lowercase().as_str())

@@ -1,8 +1,8 @@
-//! What on this machine works against the policy: findings computed from facts, each with what it means and the command
-//! that mends it.
+//! Finds what on this machine works against the policy. Each finding follows from facts, and says what it means and
+//! which command mends it.
 //!
-//! [`gather`] does all I/O and makes a [`Host`] of it. With the live rules that is [`Facts`]. Each kind of finding has a file
-//! in `findings/` that looks at nothing else; [`FINDINGS`] lists them.
+//! [`gather`] does all I/O and makes a [`Host`] of it; together with the live rules that is [`Facts`]. Each kind of
+//! finding has a file in `findings/`, which reads nothing but the facts; [`FINDINGS`] lists them.
 
 mod engines;
 mod finding;
@@ -27,20 +27,20 @@ use crate::machine::Engine;
 use crate::ruleset::Ruleset;
 use crate::simulate::{Routes, Sets};
 
-/// What is known of this machine, and its live rules.
+/// Facts about this machine, and its live rules.
 #[derive(Clone, Copy)]
 pub struct Facts<'f> {
     /// This machine.
     pub host: &'f Host,
-    /// The rules of all tables, palisade's own among them.
+    /// The rules of all tables, including palisade's.
     pub rules: &'f Ruleset,
-    /// What is in their sets.
+    /// The contents of their sets.
     pub sets: &'f dyn Sets,
-    /// Where packets go.
+    /// The routing.
     pub routes: &'f dyn Routes,
 }
 
-/// All findings, the worst first.
+/// All findings, worst first.
 #[must_use]
 pub fn examine(facts: &Facts<'_>) -> Vec<Finding> {
     let mut findings: Vec<Finding> = FINDINGS.iter().flat_map(|(_, check)| check.run(facts)).collect();

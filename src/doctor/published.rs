@@ -1,4 +1,4 @@
-//! Ports that containers publish, as the kernel's rules have them, and who else gets to them.
+//! Ports that containers publish, found in the kernel's rules, and who else can reach them.
 
 use super::Facts;
 use crate::explain::owner_of;
@@ -9,26 +9,26 @@ use crate::simulate::{Asked, Packet, Transport, Verdict, Way, follow};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// Somebody far away, of each IP version, whose packets come in by the way out.
+/// A remote host per IP version, whose packets come in by the interface of the default route.
 const FAR_AWAY: [IpAddr; 2] =
     [IpAddr::V4(Ipv4Addr::new(198, 51, 100, 77)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x77))];
 
-/// A port that rules translate to a container's.
+/// A port that rules translate to a container's port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Published {
     /// The IP protocol number.
     pub protocol: u8,
-    /// The port that is asked for.
+    /// The port before translation.
     pub port: u16,
-    /// The only address that is translated; `None` for all of this machine's.
+    /// The only address that is translated; `None` if all of this machine's are.
     pub on: Option<IpAddr>,
     /// The container's address and port.
     pub to: SocketAddr,
-    /// Whose rule it is, as far as names tell.
+    /// The program that owns the rule, as far as names tell.
     pub owner: Option<&'static str>,
 }
 
-/// All ports that rules of others translate to what lies behind a container's bridge.
+/// All ports that other programs' rules translate to an address behind a container bridge.
 pub(super) fn published(facts: &Facts<'_>) -> BTreeSet<Published> {
     let default = Containers::default().interfaces;
     let bridges = facts.host.policy.valid().map_or(&default, |policy| &policy.containers.interfaces);
@@ -49,18 +49,18 @@ pub(super) fn published(facts: &Facts<'_>) -> BTreeSet<Published> {
         .collect()
 }
 
-/// The ports that are reached by the container's own address, past what is published: the rules of others leave that open,
-/// and palisade closes it as long as it is loaded.
+/// The published ports whose container can be reached by its own address. The rules of others leave that open;
+/// palisade closes it while it is loaded.
 pub(super) fn reached_directly(facts: &Facts<'_>) -> BTreeSet<Published> {
     reached(facts, |one| Some(one.to))
 }
 
-/// The ports published to a loopback address that are reached from the wire, by the rules of others.
+/// The ports published on a loopback address that the rules of others let the wire reach.
 pub(super) fn reached_on_loopback(facts: &Facts<'_>) -> BTreeSet<Published> {
     reached(facts, |one| Some((one.on.filter(IpAddr::is_loopback)?, one.port).into()))
 }
 
-/// Follows packets that should not get through: one for each published port, to where `to` says.
+/// Tries packets that should not get through: one per published port, sent to the address that `to` gives.
 fn reached(facts: &Facts<'_>, to: impl Fn(&Published) -> Option<SocketAddr>) -> BTreeSet<Published> {
     let Some(way_out) = facts.host.links.iter().find(|link| link.is_way_out).map(|link| link.name.as_str()) else {
         return BTreeSet::new();
@@ -69,7 +69,7 @@ fn reached(facts: &Facts<'_>, to: impl Fn(&Published) -> Option<SocketAddr>) -> 
     published(facts).into_iter().filter(gets_there).collect()
 }
 
-/// Whether somebody far away gets a packet through to a container, by the rules of all others than palisade.
+/// Whether a remote host's packet gets through to a container, by all rules but palisade's.
 fn gets_through(facts: &Facts<'_>, way_out: &str, protocol: u8, to: SocketAddr) -> bool {
     let transport = Transport::Ports { protocol, source: None, destination: to.port() };
     let packet = Packet::to_machine(far_away(to.ip()), to.ip(), transport).coming_in_by(way_out);
@@ -90,7 +90,7 @@ fn far_away(to: IpAddr) -> IpAddr {
     FAR_AWAY[usize::from(to.is_ipv6())]
 }
 
-/// The port that a rule translates, where it translates just one, to one address and port.
+/// The port that a rule translates, if it translates exactly one, to one address and port.
 fn translated(id: &TableId, table: &Table, rule: &Rule) -> Option<Published> {
     let dnat = dnat(id.family, &table.sets, rule)?;
     let &[(port, last)] = dnat.ports.as_slice() else { return None };
@@ -103,7 +103,7 @@ fn translated(id: &TableId, table: &Table, rule: &Rule) -> Option<Published> {
     (port == last).then_some(Published { protocol: *protocol, port, on, to, owner: None })
 }
 
-/// An address, or that of this machine for what begins like it.
+/// Reads an address. A prefix of 127.0.0.0/8, shorter than an address, counts as 127.0.0.1.
 fn loopback_or_address(family: Family, bytes: &[u8]) -> Option<IpAddr> {
     match bytes {
         [127] | [127, _] | [127, _, _] if family != Family::Ip6 => Some(Ipv4Addr::LOCALHOST.into()),

@@ -1,4 +1,4 @@
-//! Each finding follows from the one fact that is wrong, and a healthy machine has none.
+//! Each finding follows from one wrong fact, and a healthy machine has none.
 
 use super::words::some;
 use super::*;
@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// Everything is routed out by docker0.
+/// Routes everything out through docker0.
 struct ToDocker;
 
 impl Routes for ToDocker {
@@ -41,7 +41,7 @@ fn link(name: &str, kind: &str) -> RoutedLink {
     }
 }
 
-/// A machine that is healthy with any policy.
+/// A machine that is healthy with the given policy.
 fn healthy(policy: &Resolved) -> Host {
     let docker = DockerOptions { iptables: true, iptables_from: "daemon.json".to_owned(), userland_proxy: true };
     let network = EngineNetwork { name: "bridge".to_owned(), driver: "bridge".to_owned(), talks: true };
@@ -67,7 +67,7 @@ fn healthy(policy: &Resolved) -> Host {
     }
 }
 
-/// What is found on a healthy machine of which something was changed.
+/// The findings on a healthy machine after `change`.
 fn found(policy: &Resolved, rules: &Ruleset, change: impl Fn(&mut Host)) -> Vec<Finding> {
     let mut host = healthy(policy);
     change(&mut host);
@@ -167,7 +167,7 @@ fn each_fact_that_is_wrong_is_one_finding_and_each_finding_has_one() {
     assert_eq!(tried.collect::<BTreeSet<_>>(), all.collect::<BTreeSet<_>>());
 }
 
-/// The table of docs/operations.md is what the kinds say of themselves, the worst first.
+/// The table in docs/operations.md has the texts of the kinds, worst first.
 #[test]
 fn the_documentation_lists_each_kind_of_finding() {
     let mut kinds: Vec<&Kind> = FINDINGS.iter().map(|(kind, _)| kind).collect();
@@ -225,7 +225,8 @@ fn the_worst_comes_first() {
 
 #[test]
 fn who_is_this_machine_itself_in_its_own_network_is_no_guest() {
-    // An uplink of the kind that a container has, and a client of somebody else's VPN through which everything goes.
+    // A macvlan uplink, the kind of interface that a container has, and another program's VPN client that routes
+    // everything.
     let healthy = ids(|host| {
         host.links.push(RoutedLink { is_way_out: true, ..link("mv-uplink", "macvlan") });
         host.links.push(RoutedLink { is_way_out: true, ..link("wg0", "wireguard") });
@@ -301,7 +302,7 @@ fn rules_for_users_are_left_unless_they_only_return() {
     );
 }
 
-/// `ip daddr 127.0.0.1 tcp dport 9200 dnat to 172.17.0.5:9000`, and before it what an engine drops.
+/// `ip daddr 127.0.0.1 tcp dport 9200 dnat to 172.17.0.5:9000`, and before it the drops of an engine.
 fn published(dropped: &[[u8; 4]]) -> Ruleset {
     let one = Register::ONE;
     let two = Register::Data(4);

@@ -1,10 +1,10 @@
-//! Words that several findings use.
+//! Texts that several findings share.
 
 use crate::printable::shell_word;
 
-/// A command in backquotes about something that others have named; `None` where the name is none to be copied.
+/// A command in backquotes whose argument others have named; `None` if the name can't be copied safely.
 pub(super) fn command(begin: &str, name: &str, end: &str) -> Option<String> {
-    // What stands between backquotes ends with the first.
+    // A backquote in the name would end the quotation.
     let name = shell_word(name).filter(|name| !name.contains('`'))?;
     Some(format!("`{begin}{name}{end}`"))
 }

@@ -1,4 +1,4 @@
-//! Making the kernel hold a table, whichever command asks for it, and ending the connections that lose their access.
+//! Loads a table for any command, and ends the connections that lose their access.
 
 use super::revoke::revoke;
 use super::{EnforceError, Enforced, enforce, stamp};
@@ -7,19 +7,19 @@ use crate::ruleset::{Table, TableId};
 use crate::state::State;
 use std::time::SystemTime;
 
-/// What loading did.
+/// The result of loading.
 #[derive(Clone, Copy, Debug)]
 pub struct Loaded {
     /// Operations sent; 0 when the kernel already held the table.
     pub operations: usize,
-    /// How often they were computed.
+    /// How often the operations were computed.
     pub attempts: u32,
-    /// Connections that lost their access, and ended.
+    /// Connections that were ended because they lost their access.
     pub ended: usize,
 }
 
 impl Loaded {
-    /// What `apply` says of it.
+    /// The summary that `apply` prints.
     pub(crate) fn in_words(self) -> String {
         let applied = match self.operations {
             0 => "nothing to do: the kernel already holds this policy\n".to_owned(),
@@ -34,15 +34,16 @@ impl Loaded {
     }
 }
 
-/// Makes the kernel hold a table, `None` for none, stamped with the time. With `deep` each element of large sets is looked up
-/// before.
+/// Makes the kernel hold a table (`None`: no table), stamped with the time. With `deep` each element of large sets is
+/// looked up first.
 ///
-/// A process that is killed between the rules and the connections leaves a note, and the next one ends what was left.
+/// A process that is killed after loading the rules, but before ending connections, leaves a note; the next one ends
+/// them.
 pub fn load(socket: &Socket, state: &State, table: Option<&Table>, deep: bool) -> Result<Loaded, EnforceError> {
     load_by(enforce, socket, state, table, deep)
 }
 
-/// The same with a table that replaces a lockdown: nothing shall say that it is one.
+/// Replaces the whole table of a lockdown, so that no comment calls the new table one.
 pub fn replace(socket: &Socket, state: &State, table: &Table) -> Result<Loaded, EnforceError> {
     load_by(super::replace, socket, state, Some(table), false)
 }
@@ -70,7 +71,7 @@ fn load_by(
         }
         None => state,
     };
-    // Before the table is there: whoever flushes it in between is made up for by the next one who asks.
+    // Before the table is loaded: if another program flushes it in between, the next check loads it again.
     if table.is_some() {
         state.note_in_force();
     }

@@ -1,4 +1,4 @@
-//! Making the kernel hold a table: desired, snapshot, delta, commit, verify.
+//! Makes the kernel hold a table: desired, snapshot, delta, commit, verify.
 
 pub mod load;
 pub mod revoke;
@@ -11,74 +11,74 @@ use crate::render;
 use crate::ruleset::{Op, Provenance, Table, TableFlags, TableId, Transaction};
 use std::time::{Duration, Instant};
 
-/// How long a transaction is computed anew because somebody else changed the ruleset in between.
+/// How long to recompute a transaction while others keep changing the ruleset.
 ///
-/// The first attempt must be the only change of the ruleset from snapshot to commit. After that a [`Watch`] tells changes of
-/// other tables from those of this one, and only the time from its answer to the commit must be undisturbed: a program that
-/// commits 16,000 times a second is outrun within 25 attempts (`tests/kernel_contention.rs`). A program that keeps changing
-/// this very table is not.
+/// On the first attempt nobody else may change the ruleset between snapshot and commit. After that a [`Watch`] tells
+/// changes of other tables from changes of this one, and only the time from its answer to the commit must be
+/// undisturbed: that succeeds within 25 attempts against a program that commits 16,000 times a second
+/// (`tests/kernel_contention.rs`). It can't succeed against a program that keeps changing this very table.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What enforcing did.
+/// The result of enforcing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Enforced {
-    /// Operations sent, an element counting as one; 0 when the kernel already held the table.
+    /// Operations sent, counting each element as one; 0 if the kernel already held the table.
     pub operations: usize,
-    /// How often it was computed.
+    /// How often the transaction was computed.
     pub attempts: u32,
-    /// What the kernel held before the first operation was sent: `None` for no such table.
+    /// What the kernel held before the first operation was sent; `None` if the table did not exist.
     pub before: Option<Table>,
 }
 
 /// Why the kernel does not hold the table.
 #[derive(Debug, thiserror::Error)]
 pub enum EnforceError {
-    /// The kernel could not be asked.
+    /// The kernel did not answer.
     #[error(transparent)]
     Netlink(#[from] NetlinkError),
-    /// The kernel refused an operation, and so all of them.
+    /// The kernel refused an operation, and therefore the whole transaction.
     #[error("the kernel refused {object}{}: {why}; nothing was changed, the old rules are in force", .origin.as_ref().map(|o| format!(" ({o})")).unwrap_or_default())]
     Refused {
         /// The operation's object, in words.
         object: String,
-        /// The policy line that it comes from.
+        /// The policy line behind it.
         origin: Option<String>,
-        /// What the kernel said, in words.
+        /// The kernel's answer, in words.
         why: String,
     },
-    /// The change does not fit what may be sent at once.
+    /// The change exceeds what may be sent at once.
     #[error(transparent)]
     TooBig(CommitError),
-    /// Others changed the ruleset each time between the snapshot and the commit, or undid ours after it.
+    /// Others changed the ruleset between snapshot and commit each time, or undid our commit.
     #[error("another program keeps changing the firewall: gave up after {attempts} attempts, {}", if *.committed { "and what was loaded was changed at once by someone else; see `palisade diff`" } else { "nothing was changed" })]
     Contended {
-        /// How often it was tried.
+        /// The number of attempts.
         attempts: u32,
-        /// Whether a commit succeeded and could not be verified.
+        /// Whether a commit succeeded, but could not be verified.
         committed: bool,
     },
-    /// The table belongs to another program's socket, and the kernel lets nobody else change it.
+    /// Another program's socket owns the table, and the kernel lets nobody else change it.
     #[error(
         "another program has made {0} its own (`flags owner`), and the kernel lets nobody else change it: nothing was changed; `nft list {0}` names that program, and when it ends the table goes with it"
     )]
     Owned(TableId),
-    /// The kernel took the transaction and holds something else: a bug, in palisade or in the kernel.
+    /// The kernel accepted the transaction but holds a different table: a bug in palisade or in the kernel.
     #[error("the kernel took the rules and holds others:\n{0}")]
     Unverified(String),
 }
 
 impl EnforceError {
-    /// Whether rules may have been changed all the same.
+    /// Whether the rules may have changed despite the error.
     #[must_use]
     pub const fn has_changed_rules(&self) -> bool {
         matches!(self, Self::Unverified(_) | Self::Contended { committed: true, .. })
     }
 }
 
-/// Makes the kernel hold `desired` (`None`: no such table) and verifies that it does. `reading` is how large sets are read.
+/// Makes the kernel hold `desired` (`None`: no such table) and verifies it. `reading` says how to read large sets.
 ///
 /// # Errors
-/// [`EnforceError`]; unless it says otherwise the old rules are in force.
+/// [`EnforceError`]; unless it says otherwise, the old rules are in force.
 pub fn enforce(
     socket: &Socket,
     id: &TableId,
@@ -88,7 +88,7 @@ pub fn enforce(
     enforce_within(PATIENCE, socket, id, desired, reading)
 }
 
-/// As [`enforce`], but a table that differs is replaced as a whole: no rule of it is left, nor what a comment says.
+/// Like [`enforce`], but replaces a different table as a whole: none of its rules and comments are left.
 ///
 /// # Errors
 /// As [`enforce`].
@@ -101,7 +101,7 @@ pub fn replace(
     enforce_by(true, PATIENCE, socket, id, desired, reading)
 }
 
-/// As [`enforce`], with no commit but the first begun later than `patience` after the start.
+/// Like [`enforce`], but after `patience` it begins no commit except the first.
 ///
 /// # Errors
 /// As [`enforce`].
@@ -127,7 +127,7 @@ fn enforce_by(
     let mut attempts = Attempts { begun: Instant::now(), patience, made: 0 };
     let mut late = false;
     while !late {
-        // What is committed is read back, however long the commit took: at boot it waits while the kernel loads its modules.
+        // Read a commit back however long it took: at boot it waits while the kernel loads modules.
         late = attempts.next_is_late();
         let Some(snapshot) = read(socket, id, reading, watch.as_ref())? else {
             tracing::debug!("another program changed the firewall while it was read: reading anew");
@@ -146,7 +146,7 @@ fn enforce_by(
             transaction = replacement(id, desired);
         }
         let outcome = match committed {
-            // Nobody came between our commit and this snapshot, so the difference is our own.
+            // Nobody committed between ours and this snapshot, so the difference is our own.
             Some(genid) if snapshot.genid.wrapping_sub(genid) == 1 => Err(unverified(id, &snapshot, desired)),
             _ if late => break,
             _ => commit(socket, &transaction, &snapshot, watch.as_ref(), &mut attempts),
@@ -173,7 +173,7 @@ fn enforce_by(
     Err(EnforceError::Contended { attempts: attempts.made, committed: operations > 0 })
 }
 
-/// How often something was tried, and for how long it may be.
+/// The number of attempts, and their time limit.
 struct Attempts {
     begun: Instant,
     patience: Duration,
@@ -181,19 +181,19 @@ struct Attempts {
 }
 
 impl Attempts {
-    /// Counts one more, and says whether there is no time left for it. There always is for the first.
+    /// Counts an attempt and returns whether it is late. The first never is.
     fn next_is_late(&mut self) -> bool {
         self.made += 1;
         self.made > 1 && self.begun.elapsed() >= self.patience
     }
 }
 
-/// Listens to what others change. Where that can't be done, each change of theirs counts as one of this table.
+/// Watches other programs' changes. Without a watch, any of their changes counts as a change of this table.
 fn listen<'a>(socket: &'a Socket, id: &'a TableId) -> Option<Watch<'a>> {
     socket.watch(id).inspect_err(|error| tracing::debug!("the kernel does not tell what others change: {error}")).ok()
 }
 
-/// Reads the table once. Without a watch it fails when anybody changed anything meanwhile, with one when it was this table.
+/// Reads the table once. `None` if the ruleset changed meanwhile; with a watch, if this table changed.
 fn read(
     socket: &Socket,
     id: &TableId,
@@ -203,8 +203,8 @@ fn read(
     watch.map_or_else(|| socket.try_snapshot(id, reading), |watch| watch.try_snapshot(reading))
 }
 
-/// Sees whether the kernel takes a table, in a network namespace that nobody else has and where nothing is yet: nothing is
-/// read back.
+/// Tests whether the kernel accepts a table, in an empty network namespace that nobody else uses; nothing is read
+/// back.
 ///
 /// # Errors
 /// As [`enforce`].
@@ -216,8 +216,8 @@ pub fn try_out(socket: &Socket, id: &TableId, desired: &Table) -> Result<(), Enf
     commit(socket, &transaction, &snapshot, None, &mut once)?.map(drop).ok_or(unread)
 }
 
-/// Commits a transaction, and gives the generation that it replaced; `None` when the ruleset was changed since the snapshot.
-/// With a watch a change of other tables does not matter.
+/// Commits a transaction and returns the generation that it replaced; `None` if the ruleset changed since the
+/// snapshot. With a watch, changes of other tables do not matter.
 fn commit(
     socket: &Socket,
     transaction: &Transaction,
@@ -255,7 +255,7 @@ fn refused(transaction: &Transaction, op: Option<usize>, why: String) -> Enforce
     EnforceError::Refused { object, origin: op.and_then(origin), why }
 }
 
-/// An operation's object in words, rules with their text.
+/// An operation's object in words; for a rule with its text.
 fn describe(id: &TableId, op: &Op) -> String {
     match op {
         Op::AddTable { .. } | Op::DeleteTable => id.to_string(),
@@ -270,7 +270,7 @@ fn describe(id: &TableId, op: &Op) -> String {
     }
 }
 
-/// The policy line that an operation comes from, as its comment tells.
+/// The policy line in an operation's comment.
 fn origin(op: &Op) -> Option<String> {
     let comment = match op {
         Op::AddTable { comment, .. } | Op::AddChain { comment, .. } => comment.as_ref(),

@@ -1,14 +1,14 @@
-//! When a table was loaded, kept in the table's own comment: it lives and dies with what it speaks of.
+//! The time of loading, kept in the table's own comment, so that it lives exactly as long as the table.
 
 use crate::ruleset::{Origin, Provenance};
 use std::time::SystemTime;
 
-/// The table's comment with the time in it: `... (policy.yaml, loaded 2026-11-22T15:04:05Z)`.
+/// The table's comment with the time added: `... (policy.yaml, loaded 2026-11-22T15:04:05Z)`.
 #[must_use]
 pub fn stamp(comment: &str, now: SystemTime) -> String {
     let time = humantime::format_rfc3339_seconds(now).to_string();
     match (Provenance::read(comment), read(comment)) {
-        // A table that was loaded before is loaded anew.
+        // A table that was loaded before gets a new time.
         (Some(Provenance { sentence, .. }), (Some(file), _)) => {
             Provenance { sentence, origin: Origin::Loaded(file, &time) }.to_string()
         }
@@ -16,8 +16,7 @@ pub fn stamp(comment: &str, now: SystemTime) -> String {
     }
 }
 
-/// The policy's file name and the time of loading, as far as the comment tells: a table that `nft -f` loaded has no
-/// time.
+/// The policy's file name and the time of loading, if the comment has them: a table that `nft -f` loaded has no time.
 #[must_use]
 pub fn read(comment: &str) -> (Option<&str>, Option<&str>) {
     match Provenance::read(comment).map(|provenance| provenance.origin) {

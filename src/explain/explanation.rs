@@ -1,4 +1,5 @@
-//! What became of a connection, in words for whoever is asked at night why a port does not answer, and as JSON.
+//! The verdict on a connection: as text for an operator who is asked at night why a port does not answer, and as
+//! JSON.
 
 use crate::explain::owner_of;
 use crate::printable::printable;
@@ -8,29 +9,29 @@ use crate::simulate::{Doubt, Effect, Journey, Step, Translation, Verdict, Way};
 use serde_json::{Value, json};
 use std::fmt::Write;
 
-/// A connection that was asked about, and what the rules and the routing do with it.
+/// A connection, and what the rules and the routing do with it.
 #[derive(Debug)]
 pub struct Explanation<'a> {
-    /// The tables that it met.
+    /// The tables that it passed.
     pub tables: Vec<(&'a TableId, &'a Table)>,
-    /// It in words: `9000/tcp from 203.0.113.9 to 203.0.113.1 by eth0`.
+    /// The connection in words: `9000/tcp from 203.0.113.9 to 203.0.113.1 by eth0`.
     pub connection: String,
     /// Its first packet.
     pub first: Journey<'a>,
-    /// The answer to it, where that was followed.
+    /// The answer to it, if that was followed.
     pub answer: Option<Journey<'a>>,
     /// Why the tables don't tell everything: rules that they don't show.
     pub beyond: Option<Doubt>,
 }
 
 impl Explanation<'_> {
-    /// What becomes of the connection.
+    /// The verdict on the connection.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         let answered = self.first.trace.verdict == Verdict::Allow;
         match self.decisive().trace.verdict {
             _ if self.beyond.is_some() => Verdict::Unknown,
-            // Of what becomes of the answer this machine alone is told.
+            // A rejected answer is reported to this machine, its sender. The client hears nothing.
             Verdict::Reject if answered => Verdict::Deny,
             verdict => verdict,
         }
@@ -46,7 +47,7 @@ impl Explanation<'_> {
         }
     }
 
-    /// The packet that its end hangs on.
+    /// The packet that decides the verdict.
     fn decisive(&self) -> &Journey<'_> {
         let answer = self.answer.as_ref().filter(|answer| answer.trace.verdict != Verdict::Allow);
         answer.filter(|_| self.first.trace.verdict == Verdict::Allow).unwrap_or(&self.first)
@@ -60,7 +61,7 @@ impl Explanation<'_> {
         self.beyond.as_ref().or_else(|| self.decisive().doubt())
     }
 
-    /// Why, in one line.
+    /// The reason for the verdict, in one line.
     fn reason(&self) -> String {
         let verdict = self.verdict();
         let journey = self.decisive();
@@ -95,8 +96,8 @@ impl Explanation<'_> {
         text
     }
 
-    /// `{"verdict", "reason", "connection", "translated_to", "steps"}`. A step is a `rule`, a `policy` or a `route` by
-    /// its `kind`.
+    /// `{"verdict", "reason", "connection", "translated_to", "steps"}`. The `kind` of a step is `rule`, `policy` or
+    /// `route`.
     #[must_use]
     pub fn json(&self) -> Value {
         let journeys = [Some((&self.first, "first")), self.answer.as_ref().map(|answer| (answer, "answer"))];
@@ -197,7 +198,7 @@ fn line(step: &Step<'_>) -> String {
     printable(&line).into_owned()
 }
 
-/// Who ended the packet, and with which rule.
+/// Who dropped or rejected the packet, and by which rule.
 pub(crate) fn by(step: &Step<'_>, verdict: Verdict, table: Option<&Table>) -> String {
     let by = match step.comment() {
         Some(comment) if is_ours(step) => format!("by palisade: {}", without_prefix(comment)),
@@ -212,7 +213,7 @@ pub(crate) fn by(step: &Step<'_>, verdict: Verdict, table: Option<&Table>) -> St
     printable(&by).into_owned()
 }
 
-/// A step's rule without its counters, which tell nothing of the packet.
+/// A step's rule without its counters, which say nothing about the packet.
 fn text_of(step: &Step<'_>) -> String {
     let Some((_, rule)) = step.rule else { return step.text() };
     let exprs = rule.exprs.iter().filter(|expr| !matches!(expr, Expr::Counter { .. }));
@@ -223,7 +224,7 @@ fn is_ours(step: &Step<'_>) -> bool {
     *step.table == TableId::palisade()
 }
 
-/// Which program a step is of, as far as names tell.
+/// Which program a step belongs to, as far as names tell.
 pub(crate) fn owner(step: &Step<'_>, table: Option<&Table>) -> Option<&'static str> {
     owner_of(step.table, step.chain, table)
 }
@@ -265,7 +266,7 @@ fn effect_words(done: &Effect<'_>) -> String {
     }
 }
 
-/// Why a ruleset alone does not tell: chains of bridges, which frames may pass or not.
+/// Why the tables don't tell everything: chains of bridges may drop frames, and are not followed.
 #[must_use]
 pub fn beyond<'a>(tables: impl IntoIterator<Item = (&'a TableId, &'a Table)>) -> Option<Doubt> {
     use crate::ruleset::{Family, Policy, Verdict as Says};

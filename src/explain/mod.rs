@@ -1,4 +1,4 @@
-//! What becomes of a packet, in words, and whose rules decide it.
+//! Explains the verdict on a packet, and whose rules decide it.
 
 mod explanation;
 mod owners;

@@ -1,8 +1,8 @@
-//! Whose rules these are: programs are known by how they name their chains and tables.
+//! Who owns a rule: programs are recognised by the names of their chains and tables.
 
 use crate::ruleset::{Chain, Expr, Table, TableId, Verdict};
 
-/// How the chains, or the tables, of programs begin that are known for what they load.
+/// Prefixes of the chains or tables of programs, and the program.
 const OWNERS: [(&str, &str); 12] = [
     ("ufw6-", "ufw"),
     ("ufw-", "ufw"),
@@ -18,7 +18,8 @@ const OWNERS: [(&str, &str); 12] = [
     ("cali-", "Calico"),
 ];
 
-/// Which program a chain is of, as far as names tell. iptables' own chains are whose chains they call.
+/// Which program a chain belongs to, as far as names tell. A built-in chain of iptables belongs to the owner of the
+/// chains that it calls.
 #[must_use]
 pub fn owner_of(id: &TableId, chain: &str, table: Option<&Table>) -> Option<&'static str> {
     if *id == TableId::palisade() {
@@ -33,7 +34,7 @@ pub fn owner_of(id: &TableId, chain: &str, table: Option<&Table>) -> Option<&'st
             Expr::Verdict(Verdict::Jump(chain) | Verdict::Goto(chain)) => named(chain),
             _ => None,
         });
-        // ufw says what the policies are wherever it is; an engine sets one of them where nobody else did.
+        // ufw sets the policies wherever it is in use; a container engine sets one of them if nobody else did.
         let called: Vec<_> = called.collect();
         called.iter().find(|owner| **owner == "ufw").or(called.first()).copied()
     })

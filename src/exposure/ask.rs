@@ -1,4 +1,4 @@
-//! One port, one kind of sources: who of them reaches it, by the sets that they may be in.
+//! Probes one port from one part of the sources: which of them reach it, by the sets that they may be in.
 
 use super::reach::{Label, Reach};
 use super::{Machine, Purpose};
@@ -11,12 +11,12 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-/// How many kinds of sources are asked about one by one: those of some hundred groups in one service.
+/// How many kinds of sources are probed one by one: enough for some hundred groups in one service.
 const MOST_KINDS: usize = 2000;
-/// Of how many source ports that rules name is asked, where one matters.
+/// How many of the source ports that rules name are tried, if the source port matters.
 const MOST_PORTS: usize = 16;
 
-/// A packet that is asked about.
+/// A packet to probe with.
 pub(super) struct Question<'q> {
     pub(super) protocol: u8,
     pub(super) port: u16,
@@ -26,18 +26,18 @@ pub(super) struct Question<'q> {
     pub(super) purpose: &'q Purpose,
 }
 
-/// What was seen on the way.
+/// What probing has seen on the way.
 #[derive(Default)]
 pub(super) struct Seen {
     /// Where the destination was translated to.
     pub(super) translated: BTreeSet<Translation>,
-    /// The groups of interfaces that the incoming one was found in.
+    /// The groups of interfaces that hold the incoming one.
     pub(super) by_group: BTreeSet<String>,
-    /// Whether it was sent back to where it came from: neighbours on one bridge need no published port.
+    /// Whether a packet was sent back by its incoming interface: neighbours on one bridge need no published port.
     pub(super) sent_back: bool,
 }
 
-/// What became of one packet.
+/// Whether one packet gets through.
 enum Access {
     Yes,
     No,
@@ -47,7 +47,7 @@ enum Access {
 /// A set by its table and its name.
 type SetKey = (TableId, String);
 
-/// Asks about all kinds of sources.
+/// Probes with all kinds of sources.
 pub(super) struct Asker<'m> {
     machine: &'m Machine<'m>,
     tables: &'m [(&'m TableId, &'m Table)],
@@ -55,7 +55,7 @@ pub(super) struct Asker<'m> {
 }
 
 impl<'m> Asker<'m> {
-    /// Of the rules for one IP version, and the source ports that they name.
+    /// `tables` are the rules for one IP version, and `source_ports` the ports that they name.
     pub(super) fn new(
         machine: &'m Machine<'m>,
         tables: &'m [(&'m TableId, &'m Table)],
@@ -70,7 +70,7 @@ impl<'m> Asker<'m> {
         if reach.unknown.is_empty() {
             return reach;
         }
-        // Most clients take a port that nobody speaks of; somebody who means it takes another.
+        // Most clients send from a port that no rule names; somebody who knows the rules sends from another.
         let mut reach = self.sent_from(question, Some(EPHEMERAL), seen, &mut kinds);
         for port in self.source_ports.iter().take(MOST_PORTS) {
             let from_it = self.sent_from(question, Some(*port), seen, &mut kinds);
@@ -88,7 +88,7 @@ impl<'m> Asker<'m> {
         self.explore(question, port, &BTreeMap::new(), seen, kinds)
     }
 
-    /// Those who are, and are not, in the sets that are assumed; told apart by those that rules ask beside.
+    /// Who reaches it, given the memberships in `assumed`. Branches on each further set that rules look up.
     fn explore(
         &self,
         question: &Question<'_>,
@@ -134,7 +134,7 @@ impl<'m> Asker<'m> {
                 seen.sent_back = true;
                 return Access::No;
             }
-            // To somebody else.
+            // It goes to another machine.
             Some(Way::Out(_)) if *question.purpose == Purpose::Process => return Access::No,
             Some(Way::Local) if !self.listens(question, journey.translated) => return Access::No,
             _ => {}
@@ -155,12 +155,12 @@ impl<'m> Asker<'m> {
         }
     }
 
-    /// Whether somebody takes what comes to this machine, the one that is asked about where that is a process.
+    /// Whether anybody on this machine receives the packet; for a process, whether it does so itself.
     fn listens(&self, question: &Question<'_>, translated: Option<Translation>) -> bool {
         let address = translated.map_or(question.destination, |to| to.address);
         let port = translated.and_then(|to| to.port).unwrap_or(question.port);
         if *question.purpose == Purpose::Process {
-            // It is asked at an address of its own.
+            // The probed address is one of its own.
             return port == question.port && (address == question.destination || translated.is_none());
         }
         self.machine.listeners.iter().any(|listener| {
@@ -177,7 +177,7 @@ impl<'m> Asker<'m> {
     }
 }
 
-/// What a set is called.
+/// The label of a set.
 fn label((table, name): &SetKey) -> Label {
     if *table != TableId::palisade() {
         return Label::Set(format!("{} {}", table.family, table.name), name.clone());
@@ -186,12 +186,12 @@ fn label((table, name): &SetKey) -> Label {
     if begin.contains('.') { Label::List(begin.to_owned()) } else { Label::Group(begin.to_owned()) }
 }
 
-/// The sets, but for whether the source is in one: that is assumed, and noted where it was not.
+/// The sets, except that membership of the source is assumed; where nothing is assumed, the set is noted.
 struct Assuming<'s> {
     sets: &'s dyn Sets,
     source: Vec<u8>,
     assumed: RefCell<BTreeMap<SetKey, bool>>,
-    /// Those of which nothing was assumed, in the order in which they were asked; as if the source were not in them.
+    /// The sets without an assumption, in the order of their lookups; the source counts as not in them.
     asked: RefCell<Vec<SetKey>>,
     by_group: RefCell<BTreeSet<String>>,
 }

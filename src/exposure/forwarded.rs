@@ -1,13 +1,13 @@
-//! The ports that rules send elsewhere, read from the rules.
+//! The ports that rules forward elsewhere, read from the rules.
 
 use crate::net::protocol;
 use crate::ruleset::{Dnat, Table, TableId, dnat};
 use std::collections::BTreeSet;
 
-/// The longest run of ports that are taken one by one.
+/// The longest run of ports that is listed port by port; longer ones are left out.
 const MOST: u16 = 1024;
 
-/// The ports of rules that translate destinations, by protocol. A rule that names none names no port here.
+/// The ports of rules that translate destinations, by protocol. A rule that names no port adds none.
 pub(super) fn forwarded<'a>(tables: impl IntoIterator<Item = (&'a TableId, &'a Table)>) -> BTreeSet<(u8, u16)> {
     let mut found = BTreeSet::new();
     for (id, table) in tables {

@@ -1,11 +1,11 @@
 //! Who can reach which port of this machine, by the live rules of all tables.
 //!
-//! Each port is asked about as a packet would come: by each interface, for each of this machine's addresses, from each
-//! kind of sources. Which kinds there are the rules say themselves: they cut the addresses where a number stands in one
-//! (`sources`), and ask sets, of which each is a yes and a no (`ask`). What comes out is a formula (`reach`), in which
-//! a group of the policy has its name. What can't be told is said to be unknown.
+//! Each port is probed with packets: by each interface, to each of this machine's addresses, from each kind of
+//! source. The rules define the kinds: an address in a rule cuts the sources into parts (`sources`), and a set that a
+//! rule looks up splits them into members and others (`ask`). The result is a formula (`reach`) in which a group of
+//! the policy keeps its name. What can't be told is reported as unknown.
 //!
-//! Sources come in where the routing lets them: whom the reverse path filter turns away can reach nothing.
+//! Sources come in only where the routing lets them: a source that the reverse path filter drops reaches nothing.
 
 mod ask;
 mod forwarded;
@@ -42,7 +42,7 @@ pub struct Interface {
     pub addresses: Vec<(IpAddr, u8)>,
 }
 
-/// All that has to be known.
+/// All that the report is made from.
 pub struct Machine<'m> {
     /// The live tables.
     pub tables: Vec<(&'m TableId, &'m Table)>,
@@ -50,17 +50,17 @@ pub struct Machine<'m> {
     pub sets: &'m dyn Sets,
     /// The routing.
     pub routes: &'m dyn Routes,
-    /// The interfaces, but for the loopback and those that are ports of others.
+    /// The interfaces, except the loopback and those that are ports of others.
     pub interfaces: Vec<Interface>,
     /// Who listens.
     pub listeners: Vec<Listener>,
-    /// What containers publish, as far as an engine says so.
+    /// What containers publish, as far as their engines tell.
     pub published: Vec<PublishedPort>,
     /// Why the tables don't tell everything, if they don't.
     pub beyond: Option<Doubt>,
 }
 
-/// Every port on which somebody listens or behind which a container is, by number, and who reaches it.
+/// Every port that somebody listens on or that a container is behind, sorted by number, with who reaches it.
 #[must_use]
 pub fn exposure(machine: &Machine<'_>) -> Vec<Row> {
     let mut rows = rows::rows(machine);

@@ -1,7 +1,7 @@
-//! Who reaches a port, as a formula over what rules ask of a source: sets, networks, interfaces.
+//! Who reaches a port, as a formula over what rules test about a source: sets, networks, interfaces.
 //!
-//! Sets are not looked into: whether a source is in one is a variable. So a set of a million addresses costs what one of
-//! three does, and a group is called by its name.
+//! Membership of a set is a variable; the set's elements are not looked at. So a set of a million addresses costs as
+//! much as one of three, and a group is called by its name.
 
 use crate::simulate::Doubt;
 use std::collections::BTreeSet;
@@ -11,13 +11,13 @@ use std::collections::BTreeSet;
 pub enum Label {
     /// A group of the policy.
     Group(String),
-    /// What stands in the policy without a name, by the beginning of its sets' names: `ssh.from`, `policy.block`.
+    /// A list of the policy without a name, by the prefix of its sets' names: `ssh.from`, `policy.block`.
     List(String),
     /// A set of another table: its table and its name.
     Set(String, String),
     /// A network, a range or an address.
     Network(String),
-    /// Containers, of all interfaces that have some.
+    /// Containers behind any interface.
     Containers,
     /// The containers behind that interface.
     ContainersBy(String),
@@ -30,23 +30,23 @@ pub enum Label {
 /// All that are in each of `within` and in none of `but`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Clause {
-    /// Everyone, when there is none.
+    /// Everyone if empty.
     pub within: BTreeSet<Label>,
     /// Who is left out.
     pub but: BTreeSet<Label>,
 }
 
-/// Who reaches a port, and of whom that can't be told.
+/// Who reaches a port, and for whom it can't be told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reach {
-    /// Whoever is in one of these does.
+    /// Sources in any of these clauses reach it.
     pub who: Vec<Clause>,
-    /// Of whoever is in one of these it can't be told, and why.
+    /// For sources in any of these clauses it can't be told, for this reason.
     pub unknown: Vec<(Clause, Doubt)>,
 }
 
 impl Clause {
-    /// Everyone of another clause is in this one, as far as the formulas tell.
+    /// Whether all of another clause are in this one, as far as the formulas tell.
     fn covers(&self, other: &Self) -> bool {
         self.within.is_subset(&other.within) && self.but.is_subset(&other.but)
     }
@@ -73,7 +73,7 @@ impl Reach {
         Self { who: vec![Clause::default()], unknown: Vec::new() }
     }
 
-    /// Nobody can tell.
+    /// It can't be told for anyone.
     pub fn unknown(why: Doubt) -> Self {
         Self { who: Vec::new(), unknown: vec![(Clause::default(), why)] }
     }
@@ -93,7 +93,7 @@ impl Reach {
         self.who.is_empty() && self.unknown.is_empty()
     }
 
-    /// Who reaches it when those in `label` fare as `inside` says, and all others as `outside` does.
+    /// Who reaches it if `inside` holds for those in `label`, and `outside` for all others.
     pub fn choose(label: &Label, inside: &Self, outside: &Self) -> Self {
         Self {
             who: choose(label, &inside.who, &outside.who, |clause| clause, |clause, _| clause),
@@ -108,14 +108,14 @@ impl Reach {
         .simplified()
     }
 
-    /// Whoever is in one or the other.
+    /// The union of both.
     pub fn or(mut self, other: Self) -> Self {
         self.who.extend(other.who);
         self.unknown.extend(other.unknown);
         self.simplified()
     }
 
-    /// Only those who are in `label`, too.
+    /// Only those who are also in `label`.
     pub fn within(mut self, label: &Label) -> Self {
         self.who = self.who.into_iter().map(|clause| clause.with(label)).collect();
         self.unknown = self.unknown.into_iter().map(|(clause, why)| (clause.with(label), why)).collect();
@@ -130,11 +130,11 @@ impl Reach {
         self.simplified()
     }
 
-    /// Without what is part of something else.
+    /// Drops empty clauses and those that another clause covers.
     fn simplified(mut self) -> Self {
         let mut who: Vec<Clause> = Vec::new();
         for clause in self.who {
-            // Nobody is in and out of the same.
+            // Nobody is both in and not in the same label.
             let nobody = !clause.within.is_disjoint(&clause.but);
             if !nobody && !who.iter().any(|other| other.covers(&clause)) {
                 who.retain(|other| !clause.covers(other));
@@ -174,7 +174,7 @@ fn choose<T: Clone>(
         }
     }
     for one in inside {
-        // What is so whether or not it is in the set is there already.
+        // What holds both inside and outside is already there.
         let both = outside.iter().any(|other| clause(other).covers(clause(one)) && covered(other, inside));
         if !both {
             chosen.push(with(clause(one).clone().with(label), one));
@@ -218,7 +218,7 @@ mod tests {
         assert_eq!(Reach::choose(&group("seen"), &doubt, &doubt), doubt);
     }
 
-    /// A decision by three sets, as the truth of each of the eight kinds of sources.
+    /// A decision by three sets; each bit of `truth` is the result for one of the eight kinds of sources.
     fn decided(truth: u8, depth: u32, seen: u32) -> Reach {
         if depth == 3 {
             return if truth >> seen & 1 == 1 { Reach::everyone() } else { Reach::nobody() };

@@ -1,4 +1,4 @@
-//! The ports that there are, and whose they are.
+//! The ports to report, and who owns each.
 
 use super::Machine;
 use super::forwarded::forwarded;
@@ -13,10 +13,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// Programs that hold a published port for a container; Docker's daemon does so itself where it runs no proxies.
 const PROXIES: [&str; 7] =
     ["docker-proxy", "dockerd", "conmon", "rootlessport", "slirp4netns", "pasta", "pasta.avx2"];
-/// Those of them that hold nothing else, so that a container is there whoever says so.
+/// Those that hold nothing else: behind their ports is a container, even if no engine or rule says so.
 const NOTHING_ELSE: [&str; 2] = ["docker-proxy", "rootlessport"];
 
-/// Who takes what comes to a port.
+/// Who receives what is sent to a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Purpose {
     /// A process of this machine.
@@ -25,32 +25,32 @@ pub enum Purpose {
     Container,
 }
 
-/// A port, whose it is, and who reaches it.
+/// A port, its owner, and who reaches it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     /// The IP protocol number.
     pub protocol: u8,
     /// The port that the outside sees.
     pub port: u16,
-    /// Who takes what comes.
+    /// Who receives what is sent to it.
     pub purpose: Purpose,
-    /// The name of the process or of the container; where it is not known, what is known instead.
+    /// The name of the process or of the container; if it is unknown, what is known instead.
     pub owner: String,
-    /// The process that listens; of several the one that was started first.
+    /// The process that listens; of several, the one with the lowest PID.
     pub pid: Option<u32>,
-    /// The addresses of this machine, and whether one of IPv6 takes IPv4 too.
+    /// The addresses of this machine that it is bound to, each with whether an IPv6 address takes IPv4, too.
     pub bound: Vec<(IpAddr, bool)>,
-    /// The interface that it is listened on by alone.
+    /// The only interface that it listens on, if it is limited to one.
     pub interface: Option<String>,
-    /// The port that the container listens on, where an engine says so.
+    /// The port that the container listens on, if an engine or a rule says so.
     pub container_port: Option<u16>,
     /// The engine that said so.
     pub engine: Option<EngineKind>,
     /// Who reaches it, over IPv4 and over IPv6; `None` where nobody listens.
     pub reach: [Option<Reach>; 2],
-    /// Where rules send what comes to it.
+    /// Where rules translate its destination to.
     pub translated: BTreeSet<Translation>,
-    /// Whether only rules say that it is there.
+    /// Whether it is known from rules only.
     pub by_rules: bool,
 }
 
@@ -80,7 +80,7 @@ impl Row {
     }
 }
 
-/// The rows, without who reaches them.
+/// The rows, before anything is known of who reaches them.
 pub(super) fn rows(machine: &Machine<'_>) -> Vec<Row> {
     let mut published: BTreeMap<_, Row> = BTreeMap::new();
     for port in &machine.published {
@@ -131,7 +131,7 @@ pub(super) fn rows(machine: &Machine<'_>) -> Vec<Row> {
     rows
 }
 
-/// The rows with all that asking has found out, in the order of their ports.
+/// The rows with all that probing has found out, sorted by port.
 pub(super) fn finish(machine: &Machine<'_>, mut rows: Vec<Row>) -> Vec<Row> {
     rows.retain_mut(|row| !row.by_rules || is_forwarded(machine, row));
     rows.iter_mut().for_each(|row| say_alike(machine, row));
@@ -139,14 +139,14 @@ pub(super) fn finish(machine: &Machine<'_>, mut rows: Vec<Row>) -> Vec<Row> {
     rows
 }
 
-/// Whether rules send it anywhere, and where: names it so.
+/// Whether rules forward the port; names the owner by where to.
 fn is_forwarded(machine: &Machine<'_>, row: &mut Row) -> bool {
     let is_own = |address: IpAddr| {
         let mut own = machine.interfaces.iter().flat_map(|interface| &interface.addresses);
         address.is_loopback() || own.any(|(own, _)| *own == address)
     };
     let Some(to) = row.translated.first() else {
-        // To nowhere that is known.
+        // Its destination is not known.
         let doubtful = row.reach.iter().flatten().any(|reach| !reach.unknown.is_empty());
         row.owner = "redirected".to_owned();
         row.purpose = Purpose::Process;
@@ -166,7 +166,7 @@ fn is_forwarded(machine: &Machine<'_>, row: &mut Row) -> bool {
     true
 }
 
-/// Says of both IP versions alike what is so of one because nobody of the other is left out.
+/// Makes the reach over IPv4 and IPv6 equal where it differs only by exceptions that match nobody.
 fn say_alike(machine: &Machine<'_>, row: &mut Row) {
     let [Some(v4), Some(v6)] = &row.reach else { return };
     let alike = |reach: &Reach, other: &Reach, version: Version| {
@@ -181,7 +181,7 @@ fn say_alike(machine: &Machine<'_>, row: &mut Row) {
     row.reach = [Some(alike(v4, v6, Version::V4)), Some(alike(v6, v4, Version::V6))];
 }
 
-/// Whether nobody of an IP version has such a label.
+/// Whether a label matches nobody of an IP version.
 fn is_nobody_of(machine: &Machine<'_>, label: &Label, version: Version) -> bool {
     match label {
         Label::Group(name) | Label::List(name) => {

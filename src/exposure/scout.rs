@@ -1,4 +1,4 @@
-//! One port, all sources: behind each interface, at each address that is listened on.
+//! Probes one port from all sources: behind each interface, to each address that is listened on.
 
 use super::ask::{Asker, Question, Seen};
 use super::reach::{Clause, Label, Reach};
@@ -10,27 +10,27 @@ use crate::simulate::is_link_local;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 
-/// How many parts are asked about behind one interface.
+/// How many parts are probed behind one interface.
 const MOST_PARTS: usize = 4096;
 
-/// Goes to each interface with a question.
+/// Probes ports from behind each interface.
 pub(super) struct Scout<'m> {
     machine: &'m Machine<'m>,
     version: Version,
     cuts: &'m BTreeSet<u128>,
     asker: Asker<'m>,
-    /// By the interface's place, and whether its neighbours alone are meant.
+    /// By the interface's index, and whether only its neighbours are meant.
     parts: BTreeMap<(usize, bool), Vec<Part>>,
 }
 
-/// Where on this machine is asked.
+/// Which addresses of this machine are probed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum At {
-    /// At each of its addresses.
+    /// All of its addresses.
     Everywhere,
-    /// At one that the whole world may send to.
+    /// One that the whole world may send to.
     Address(IpAddr),
-    /// At one that neighbours alone can send to: a loopback address, or one of several machines.
+    /// One that only neighbours can send to: a loopback, multicast or broadcast address.
     Near(IpAddr),
 }
 
@@ -40,7 +40,7 @@ struct Behind {
     reach: Reach,
     /// The same, part by part.
     parts: Vec<(Interval, Reach)>,
-    /// Whether it is asked at an address that neighbours alone can send to.
+    /// Whether one of the addresses is one that only neighbours can send to.
     near: bool,
     by_group: BTreeSet<String>,
 }
@@ -75,7 +75,7 @@ impl<'m> Scout<'m> {
         }
         let reach = self.outside(&outside, &containers).or(self.containers(&containers));
         Some(match &machine.beyond {
-            // Nobody else can say either what those rules do.
+            // The effect of those rules is unknown for every source.
             Some(why) if !(outside.is_empty() && containers.is_empty()) => Reach::unknown(why.clone()),
             _ => reach,
         })
@@ -89,7 +89,7 @@ impl<'m> Scout<'m> {
             }
             places.push(match address {
                 address if address.is_unspecified() => At::Everywhere,
-                // Nothing that comes in by a wire is let in to it.
+                // The kernel lets nothing in to it from outside.
                 address if *address == IpAddr::V6(Ipv6Addr::LOCALHOST) => continue,
                 address if is_near(*address, self.machine) => At::Near(*address),
                 address => At::Address(*address),
@@ -98,7 +98,7 @@ impl<'m> Scout<'m> {
         places
     }
 
-    /// Who reaches it through an interface; `None` where nobody can be there, or who is needs not come this way.
+    /// Who reaches it through an interface; `None` if nobody can be behind it, or if they reach the port another way.
     fn behind(&mut self, row: &mut Row, index: usize, places: &[At]) -> Option<Behind> {
         let machine = self.machine;
         let interface = machine.interfaces.get(index)?;
@@ -154,7 +154,7 @@ impl<'m> Scout<'m> {
         known.clone()
     }
 
-    /// The addresses that such a source would send to.
+    /// The addresses that this source would send to.
     fn destinations(&self, interface: &Interface, source: IpAddr, places: &[At]) -> Vec<IpAddr> {
         let mut destinations = Vec::new();
         for at in places {
@@ -184,7 +184,7 @@ impl<'m> Scout<'m> {
         destinations
     }
 
-    /// Everybody but containers: what is so by every interface, and what is so by some.
+    /// Who reaches it except containers: what holds for every interface, and what holds for some.
     fn outside(&self, outside: &[Behind], containers: &[Behind]) -> Reach {
         let agreed = agreed(outside).map(|parts| folded(self.version, parts));
         let plain = agreed.unwrap_or_else(|| {
@@ -200,7 +200,7 @@ impl<'m> Scout<'m> {
         let (everyone, others): (Vec<Clause>, Vec<Clause>) = plain.who.into_iter().partition(is_everyone);
         let mut reach = Reach { who: others, unknown: plain.unknown };
         for clause in everyone {
-            // Containers are among everyone, unless it is said otherwise.
+            // "Everyone" includes containers unless they are excepted.
             let is_among = |behind: &&Behind| behind.reach.covers(&clause) || !behind.reach.unknown.is_empty();
             let left_out: Vec<&Behind> = containers.iter().filter(|behind| !is_among(behind)).collect();
             let left_out: Vec<Label> = if left_out.len() == containers.len() && !left_out.is_empty() {
@@ -235,7 +235,7 @@ impl<'m> Scout<'m> {
     }
 }
 
-/// What is so of each part of the sources, where that does not depend on the interface that they come in by.
+/// Who reaches it in each part of the sources, if that does not depend on the incoming interface.
 fn agreed(all: &[Behind]) -> Option<Vec<(Interval, Reach)>> {
     let mut parts: BTreeMap<Interval, &Reach> = BTreeMap::new();
     for (interval, reach) in all.iter().flat_map(|behind| &behind.parts) {
@@ -247,13 +247,13 @@ fn agreed(all: &[Behind]) -> Option<Vec<(Interval, Reach)>> {
     (!near).then(|| parts.into_iter().map(|(interval, reach)| (interval, reach.clone())).collect())
 }
 
-/// Whether what is bound to an address takes what comes over an IP version.
+/// Whether a socket that is bound to an address receives packets of an IP version.
 const fn takes(address: IpAddr, both: bool, version: Version) -> bool {
     matches!((Version::of(address), version), (Version::V4, Version::V4) | (Version::V6, Version::V6))
         || both && matches!(version, Version::V4)
 }
 
-/// What is so by all interfaces, and what is so by some of them, which is said.
+/// What holds for all interfaces, and what holds for some, with their labels.
 fn together(all: &[Behind], label: impl Fn(&Behind) -> Label) -> Reach {
     let mut reach = Reach::nobody();
     for behind in all {
@@ -273,13 +273,13 @@ fn together(all: &[Behind], label: impl Fn(&Behind) -> Label) -> Reach {
     reach
 }
 
-/// One formula for what is so of intervals: what is so of most addresses, and where it is otherwise.
+/// One formula for the reach of several intervals: that of most addresses, and then the exceptions.
 fn folded(version: Version, mut found: Vec<(Interval, Reach)>) -> Reach {
     found.sort_by_key(|(interval, _)| *interval);
     let mut runs: Vec<(Interval, Reach)> = Vec::new();
     for (interval, reach) in found {
         match runs.last_mut() {
-            // Nobody comes from what is between.
+            // No packet comes from the addresses in between.
             Some((run, before)) if *before == reach => run.1 = run.1.max(interval.1),
             _ => runs.push((interval, reach)),
         }
@@ -298,7 +298,7 @@ fn folded(version: Version, mut found: Vec<(Interval, Reach)>) -> Reach {
     folded
 }
 
-/// Whether neighbours alone can send to an address.
+/// Whether only neighbours can send to an address.
 fn is_near(address: IpAddr, machine: &Machine<'_>) -> bool {
     let own = || machine.interfaces.iter().flat_map(|interface| &interface.addresses);
     let broadcast = match address {
@@ -314,9 +314,8 @@ fn is_near(address: IpAddr, machine: &Machine<'_>) -> bool {
         || address == IpAddr::V4(std::net::Ipv4Addr::BROADCAST)
 }
 
-/// What stands in a row of which nobody listens beyond this machine.
 impl Row {
-    /// Whether it is listened on for this machine alone.
+    /// Whether it is reachable from this machine only.
     #[must_use]
     pub fn is_for_this_machine(&self) -> bool {
         let loopback = self.bound.iter().all(|(address, _)| address.is_loopback());

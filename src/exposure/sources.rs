@@ -1,7 +1,7 @@
-//! Where rules tell sources apart by numbers that stand in them.
+//! Where rules tell sources apart by addresses written in them.
 //!
-//! Between two such numbers one source stands for all. What a rule asks of the source in a form that is not understood is
-//! taken out of the rule, and something nobody can tell is put in its place: both ways are followed then.
+//! Between two such addresses, one source stands for all. A test of the source in a form that is not understood is
+//! replaced by an expression whose result is unknown, so that both ways are followed.
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
@@ -15,10 +15,10 @@ use crate::ruleset::{
 };
 use std::collections::BTreeSet;
 
-/// A table as packets of one IP version meet it, and the sources at which what it does may change.
+/// A table as packets of one IP version meet it, and the sources at which its verdict may change.
 pub(super) struct Understood {
     pub(super) table: Table,
-    /// The first numbers of what may be another class.
+    /// The first address of each possible class.
     pub(super) cuts: BTreeSet<u128>,
     /// The source ports that rules name.
     pub(super) ports: BTreeSet<u16>,
@@ -36,7 +36,7 @@ pub(super) fn understand(id: &TableId, table: &Table, version: Version) -> Under
         return understood;
     }
     for (name, chain) in &table.chains {
-        // Where neither a packet nor its answer comes, or only to be given another source.
+        // No packet and no answer gets here, or only to have its source translated.
         if !asked.contains(name.as_str()) && !answered.contains(name.as_str()) {
             continue;
         }
@@ -58,8 +58,8 @@ pub(super) fn understand(id: &TableId, table: &Table, version: Version) -> Under
     understood
 }
 
-/// The chains that base chains lead to: those that a packet comes to, or those that its answer does. What only chooses
-/// another source has no say in whether it passes.
+/// The chains that base chains lead to: for a packet, or with `answers` for the answer to it. Chains that only
+/// translate sources are left out: they do not decide whether it passes.
 fn reachable(table: &Table, answers: bool) -> BTreeSet<&str> {
     let begins = |hook: Hook| if answers { matches!(hook, Hook::Output | Hook::Postrouting) } else { true };
     let bases = table.chains.iter().filter(|(_, chain)| {
@@ -71,14 +71,14 @@ fn reachable(table: &Table, answers: bool) -> BTreeSet<&str> {
     Graph::new(table, NamedMaps::Unlisted).reachable(bases.map(|(name, _)| name.as_str()))
 }
 
-/// What a register holds of a client.
+/// What a register holds about a client.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Field<'a> {
-    /// The client's address from its first byte on, behind a mask; maybe with something behind it.
+    /// The client's address from its first byte on, masked if there is a mask; other bytes may follow.
     Client(Option<&'a [u8]>),
     /// `NFPROTO_*`, or the Ethernet type.
     Version,
-    /// The source port, maybe with the destination port behind it.
+    /// The source port; the destination port may follow.
     SourcePort,
     /// Something else that depends on the client.
     Tangled,
@@ -86,7 +86,7 @@ enum Field<'a> {
 
 struct Reader<'a, 'r> {
     version: Version,
-    /// Whether answers come here, whose destination is the client.
+    /// Whether answers get here; the client is their destination.
     answers: bool,
     registers: Registers<'a>,
     cuts: &'r mut BTreeSet<u128>,
@@ -96,16 +96,16 @@ struct Reader<'a, 'r> {
 /// Whether an expression may stay as it is.
 enum Reads {
     Understood,
-    /// Whether it matches, nobody can tell.
+    /// Whether it matches is unknown.
     NotUnderstood,
-    /// What it does, nobody can tell.
+    /// What it does is unknown.
     Anything,
-    /// The rule is for the other version, and what follows is never asked.
+    /// The rule is for the other IP version, so its remaining expressions are never evaluated.
     ForAnother,
 }
 
 impl<'a> Reader<'a, '_> {
-    /// The rule, with something nobody can tell in the place of what is not understood.
+    /// The rule, with unknown expressions in the place of those that are not understood.
     fn rule(mut self, rule: &'a Rule) -> Rule {
         let unknown = |name: &str| Expr::Unknown { name: name.to_owned(), attributes: Vec::new() };
         let mut understood = rule.clone();
@@ -138,8 +138,8 @@ impl<'a> Reader<'a, '_> {
             Expr::Bitwise { sreg, mask, xor, .. } => self.mask(*sreg, mask, xor),
             Expr::Lookup { set, sreg, .. } => self.lookup(set, *sreg),
             Expr::Foreign(expr) => self.foreign(expr),
-            // They load what is no client's, or a field of a tuple, which the comparison looks at; or they end the rule; or the
-            // simulator says that it does not know what they do.
+            // They load nothing about the client, or a field of a tuple, which the comparison checks; or they end the
+            // rule; or the simulator reports them as unknown.
             Expr::Meta { .. }
             | Expr::Ct { .. }
             | Expr::Fib { .. }
@@ -173,7 +173,7 @@ impl<'a> Reader<'a, '_> {
         }
     }
 
-    /// A value that later rules see, or that packets are sent to.
+    /// Checks the registers of a value that later rules see or that packets are sent to.
     fn uses(&self, registers: impl IntoIterator<Item = Register>) -> Reads {
         if registers.into_iter().any(|register| self.load(register, 4).is_some()) {
             Reads::Anything
@@ -190,7 +190,7 @@ impl<'a> Reader<'a, '_> {
             Some(Match::Multiport { which: 0 | 2, ranges, .. }) => {
                 self.ports.extend(ranges.iter().flat_map(|(first, last)| [*first, *last]));
             }
-            // They ask nothing of a source, or the simulator knows the address that they ask for.
+            // They test nothing about the source, or an address that the simulator knows.
             Some(
                 Match::Ports { .. }
                 | Match::Multiport { .. }
@@ -212,7 +212,7 @@ impl<'a> Reader<'a, '_> {
         self.version.address_len()
     }
 
-    /// What a field is to a client; `None` where it is the same for all clients.
+    /// How a field depends on the client; `None` if it is the same for all clients.
     fn field(&self, field: registers::Field) -> Option<Field<'a>> {
         match field {
             registers::Field::Meta(MetaKey::Nfproto | MetaKey::Protocol) => Some(Field::Version),
@@ -227,7 +227,7 @@ impl<'a> Reader<'a, '_> {
             Some(Direction::Reply) => [CtKey::Dst, CtKey::DstIp, CtKey::DstIp6],
             Some(Direction::Original) | None => [CtKey::Src, CtKey::SrcIp, CtKey::SrcIp6],
         };
-        // Of the other version there is none, and the rule does not match.
+        // There is no address of the other version, so the rule does not match.
         let of_another = match self.version {
             Version::V4 => [CtKey::SrcIp6, CtKey::DstIp6],
             Version::V6 => [CtKey::SrcIp, CtKey::DstIp],
@@ -269,8 +269,8 @@ impl<'a> Reader<'a, '_> {
         }
     }
 
-    /// What is read, and how many bytes stand before it; `None` where it says nothing of the source. A part of the source
-    /// from elsewhere than its beginning is [`usize::MAX`] away.
+    /// What is read and how many bytes come before it; `None` if that does not depend on the client. A part that
+    /// begins inside the field counts as [`usize::MAX`] bytes away.
     fn load(&self, register: Register, len: usize) -> Option<(usize, Field<'a>)> {
         let parts = self.registers.read(register, len);
         parts.iter().find_map(|part| Some((part.before.unwrap_or(usize::MAX), self.content(&part.content)?)))
@@ -332,7 +332,7 @@ impl<'a> Reader<'a, '_> {
     fn lookup(&mut self, set: &'a SetRef, register: Register) -> Reads {
         let Some((set, name)) = self.registers.set(set) else { return Reads::NotUnderstood };
         let len = usize::try_from(set.spec.key.len).unwrap_or(usize::MAX);
-        // Those of a named set are not listed.
+        // The elements of a named set are not listed.
         let listed = name.is_none().then_some(&set.elements);
         match (self.load(register, len), listed) {
             (None | Some((_, Field::Version)), _) => {}
@@ -342,7 +342,7 @@ impl<'a> Reader<'a, '_> {
                     self.name_ports(&part(first), &part(last));
                 }
             }
-            // The simulator does not know it, and says so.
+            // The simulator reports it as unknown.
             (Some((_, Field::SourcePort)), _) => {}
             (Some((before, Field::Client(None))), Some(elements)) if before != usize::MAX => {
                 for (first, last) in elements.bounds() {
@@ -350,7 +350,7 @@ impl<'a> Reader<'a, '_> {
                     self.cut_behind(last.get(before..).unwrap_or_default());
                 }
             }
-            // The whole address is in the key: whether that is in the set is a question of its own.
+            // The key holds the whole address: `ask` branches on whether the set holds the key.
             (Some((before, Field::Client(None))), None)
                 if before != usize::MAX && len - before.min(len) >= self.len() => {}
             (Some(_), _) => return Reads::NotUnderstood,
@@ -364,7 +364,7 @@ impl<'a> Reader<'a, '_> {
         }
     }
 
-    /// An address from its first bytes on, what follows filled up.
+    /// An address as a number: its leading bytes, then `fill`.
     fn number(&self, bytes: &[u8], fill: u8) -> u128 {
         let filled = bytes.iter().copied().chain(std::iter::repeat(fill)).take(self.len());
         filled.fold(0, |number, byte| number << 8 | u128::from(byte))

@@ -19,7 +19,8 @@ fn ip(text: &str) -> IpAddr {
     text.parse().expect("an address")
 }
 
-/// 203.0.113.1 on eth0, 10.77.0.1 on eth1 and 172.17.0.1 on docker0. Sources of a network come in by its interface alone.
+/// 203.0.113.1 on eth0, 10.77.0.1 on eth1 and 172.17.0.1 on docker0. Sources of a network come in only by its
+/// interface.
 struct Fixed;
 
 impl Fixed {
@@ -244,7 +245,7 @@ fn a_published_port_is_the_containers_whoever_tells_of_it() {
 
 #[test]
 fn a_published_port_that_nobody_serves_is_reached_by_nobody() {
-    // Neither a rule nor a proxy.
+    // There is neither a rule nor a proxy.
     assert_eq!(told(&[], Vec::new(), vec![published(9000, "0.0.0.0")]), ["9000/tcp container dashboard nobody"]);
     assert_eq!(
         told(&[], vec![tcp("docker-proxy", 9000)], vec![published(9000, "0.0.0.0")]),

@@ -14,7 +14,7 @@ const SHOWN: usize = 4;
 /// The widest column of owners.
 const WIDEST: usize = 40;
 
-/// What is in a group, or in a list without a name.
+/// The contents of a group, or of a list without a name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
     /// Its addresses, networks and ranges, or the first of them.
@@ -23,10 +23,10 @@ pub struct Listing {
     pub complete: bool,
 }
 
-/// What is in those that are spoken of.
+/// The contents of the groups and lists that rows mention.
 pub type Listings = BTreeMap<Label, Listing>;
 
-/// From the first address to the last in words, each as its bytes in network order; empty for what is none.
+/// A range of addresses as text. Both ends are bytes in network order; empty if they are no addresses.
 #[must_use]
 pub fn range(first: &[u8], last: &[u8]) -> String {
     let number = |bytes: &[u8]| bytes.iter().fold(0, |number, byte| number << 8 | u128::from(*byte));
@@ -37,7 +37,7 @@ pub fn range(first: &[u8], last: &[u8]) -> String {
     }
 }
 
-/// The groups and lists of the policy that rows speak of: what is in them is worth saying.
+/// The groups and lists of the policy that rows mention, and whose contents are worth showing.
 #[must_use]
 pub fn lists(rows: &[Row]) -> BTreeSet<Label> {
     let reaches = rows.iter().flat_map(|row| row.reach.iter().flatten());
@@ -46,7 +46,7 @@ pub fn lists(rows: &[Row]) -> BTreeSet<Label> {
     labels.filter(|label| matches!(label, Label::Group(_) | Label::List(_))).cloned().collect()
 }
 
-/// A table, with a line of its own for why something can't be told.
+/// A table, followed by one line for each reason why something can't be told.
 #[must_use]
 pub fn text(rows: &[Row], listings: &Listings) -> String {
     let cells: Vec<[String; 3]> = rows
@@ -144,7 +144,7 @@ fn shown(words: &str) -> String {
     printable(words).into_owned()
 }
 
-/// Over whichever IP version.
+/// Who reaches it over either IP version.
 fn united(row: &Row) -> Reach {
     row.reach.iter().flatten().cloned().fold(Reach::nobody(), Reach::or)
 }
@@ -170,7 +170,7 @@ fn exceptions(reach: &Reach, listings: &Listings) -> Vec<String> {
     names
 }
 
-/// A clause without its exceptions, each way to say it.
+/// A clause without its exceptions, as one text or several alternatives.
 fn words(clause: &Clause, listings: &Listings) -> Vec<String> {
     let (ways, who): (Vec<&Label>, Vec<&Label>) =
         clause.within.iter().partition(|label| matches!(label, Label::By(_) | Label::FromPort(_)));
@@ -192,7 +192,7 @@ fn words(clause: &Clause, listings: &Listings) -> Vec<String> {
     }
 }
 
-/// A label as one name, or as the addresses that a list without a name has.
+/// A label as one name, or as the addresses of a list without a name.
 fn label_words(label: &Label, listings: &Listings) -> Vec<String> {
     match label {
         Label::List(name) => match listings.get(label) {
@@ -221,7 +221,7 @@ fn short(label: &Label, listings: &Listings) -> String {
     }
 }
 
-/// For a line of the table.
+/// The `REACHABLE FROM` cell of a row.
 fn who(row: &Row, listings: &Listings) -> String {
     let reach = united(row);
     if reach.is_nobody() {
@@ -231,7 +231,7 @@ fn who(row: &Row, listings: &Listings) -> String {
             (false, None) => "nobody".to_owned(),
         };
     }
-    // Those who fare alike over both IP versions first, then by who is left out.
+    // The clauses that hold for both IP versions or for one alone, grouped by their exceptions.
     let clauses: BTreeSet<&Clause> = row.reach.iter().flatten().flat_map(|reach| &reach.who).collect();
     let clauses = clauses.into_iter().filter(|clause| reach.who.contains(clause) || !over(row, clause).is_empty());
     let mut by_exception: Vec<(&BTreeSet<Label>, Vec<String>)> = Vec::new();
@@ -278,7 +278,7 @@ fn some(names: &[String]) -> String {
     }
 }
 
-/// Over which IP version alone a clause holds, where its addresses do not tell.
+/// The IP version that a clause is limited to, unless its addresses tell already.
 fn over(row: &Row, clause: &Clause) -> &'static str {
     let [Some(v4), Some(v6)] = &row.reach else { return "" };
     let tells = clause
@@ -292,7 +292,7 @@ fn over(row: &Row, clause: &Clause) -> &'static str {
     }
 }
 
-/// The one address that it is listened on, where that is not all.
+/// The only address or interface that it listens on, if it is limited to one.
 fn only_address(row: &Row) -> Option<String> {
     match (row.bound.as_slice(), &row.interface) {
         ([(address, _)], None) if !address.is_unspecified() => Some(address.to_string()),

@@ -1,4 +1,4 @@
-//! Where sources are: behind which interface, and which of them rules tell apart by numbers.
+//! Which sources are behind which interface, cut into parts at the addresses in rules.
 
 use super::Interface;
 use crate::net::{Version, number};
@@ -8,7 +8,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Sources to take where they are among those meant: what the documentation is full of, so that nobody is meant.
+/// Preferred example sources: addresses for documentation, which belong to nobody.
 const EXAMPLES: [IpAddr; 4] = [
     IpAddr::V4(Ipv4Addr::new(203, 0, 113, 66)),
     IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7)),
@@ -19,11 +19,11 @@ const EXAMPLES: [IpAddr; 4] = [
 /// From the first to the last, both included.
 pub(super) type Interval = (u128, u128);
 
-/// Sources that no rule tells apart by numbers.
+/// Sources that no address in a rule tells apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Part {
     pub(super) interval: Interval,
-    /// One of them, which can be behind the interface.
+    /// One of them that can be behind the interface.
     pub(super) source: IpAddr,
 }
 
@@ -38,7 +38,7 @@ pub(super) fn network(address: IpAddr, prefix: u8) -> Option<IpNet> {
     }
 }
 
-/// What no packet from elsewhere has for a source.
+/// The sources that no packet from elsewhere has.
 fn nowhere(version: Version) -> Vec<Interval> {
     match version {
         Version::V4 => vec![(0, 0x00ff_ffff), (0x7f00_0000, 0x7fff_ffff), (0xe000_0000, 0xffff_ffff)],
@@ -46,17 +46,17 @@ fn nowhere(version: Version) -> Vec<Interval> {
     }
 }
 
-/// The networks of an interface, but for those of a link alone.
+/// The networks of an interface, except link-local ones.
 pub(super) fn networks(interface: &Interface, version: Version) -> impl Iterator<Item = IpNet> {
     let of_family = interface.addresses.iter().filter(move |(address, _)| Version::of(*address) == version);
     let routed = of_family.filter(|(address, _)| !is_link_local(*address));
     routed.filter_map(|(address, prefix)| network(*address, *prefix))
 }
 
-/// The sources that may be behind an interface, in parts between these cuts.
+/// The sources that may be behind an interface, cut into parts at `cuts`.
 ///
-/// Behind one of containers there are those of its networks. Behind another one there is everybody else, but for whom the
-/// kernel's routing expects elsewhere; `near` are its neighbours alone.
+/// Behind a container interface are the sources of its networks. Behind any other are all sources except those that
+/// the kernel's routing expects elsewhere; with `near`, only its neighbours.
 pub(super) fn parts(
     interface: &Interface,
     all: &[Interface],
@@ -106,17 +106,18 @@ fn candidates(interface: &Interface, version: Version, (first, last): Interval) 
     let examples = EXAMPLES.into_iter().filter(|example| Version::of(*example) == version).map(number);
     let neighbours = networks(interface, version).map(interval).flat_map(|(begin, end)| {
         let (begin, end) = (begin.max(first), end.min(last));
-        // The first address of a network is its own, the last all of its hosts.
+        // The first address of a network names the network itself, the last is its broadcast.
         [begin.saturating_add(66), begin.saturating_add(1), begin.saturating_add(2), end.saturating_sub(1), begin]
     });
-    // Nor is the first of a link: an engine's bridge has `fe80::1`, and a router answers to `fe80::` itself.
+    // The first ones of a link are no host's either: an engine's bridge has `fe80::1`, and a router answers to
+    // `fe80::` itself.
     let inside = first.saturating_add(66);
     let ends = [inside, first.saturating_add(1), first, last.saturating_sub(1), last, first + (last - first) / 2];
     let all = examples.chain(neighbours).chain(ends);
     all.filter(|at| (first..=last).contains(at)).filter_map(|at| version.address(at)).collect()
 }
 
-/// Whether the kernel lets such a source in by an interface at all.
+/// Whether the kernel lets this source in by the interface at all.
 fn may_come(interface: &Interface, all: &[Interface], source: IpAddr, routes: &dyn Routes) -> bool {
     // A machine that routes IPv6 answers to the first address of each of its networks, too.
     if matches!(routes.address_type(source), Ok(AddressType::Local | AddressType::Anycast)) {
@@ -128,6 +129,6 @@ fn may_come(interface: &Interface, all: &[Interface], source: IpAddr, routes: &d
     let destination = of(interface).or_else(|| all.iter().filter(|_| !local).find_map(of));
     let Some(destination) = destination else { return false };
     let asked = Asked { source, destination, incoming: Some(&interface.name), mark: 0 };
-    // Where that can't be told, the same comes out when the packet is followed.
+    // If it can't be told here, following the packet gives the same doubt.
     !matches!(routes.way(&asked), Ok(Way::Lost(_) | Way::Refused(_)))
 }

@@ -1,31 +1,31 @@
-//! What the running kernel's `fib` can be asked, where older ones in the field can't.
+//! Which forms of `fib` the running kernel supports.
 
 use nix::sys::utsname::uname;
 
-/// Which forms of `fib` a kernel takes. Every kernel that palisade runs on (5.13) takes all of them at the prerouting hook,
-/// and `fib ... type` at every hook.
+/// Which forms of `fib` a kernel supports. Every kernel that palisade runs on (5.13 or newer) supports all of them at
+/// the prerouting hook, and `fib ... type` at every hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kernel {
-    /// `fib saddr . iif oif` at the input and forward hooks: 5.19 (commit be8be04e5ddb of Linux).
+    /// `fib saddr . iif oif` at the input and forward hooks: Linux 5.19 (commit be8be04e5ddb).
     pub return_path_at_all_hooks: bool,
-    /// `fib saddr oifname` there: 6.10 (commit e8ded22ef0f4).
+    /// `fib saddr oifname` there: Linux 6.10 (commit e8ded22ef0f4).
     pub routes_at_all_hooks: bool,
 }
 
 impl Kernel {
-    /// Takes every form.
+    /// Supports every form.
     pub const NEWEST: Self = Self { return_path_at_all_hooks: true, routes_at_all_hooks: true };
-    /// Takes what every kernel takes that palisade runs on.
+    /// Supports only what every kernel that palisade runs on supports.
     pub const OLDEST: Self = Self { return_path_at_all_hooks: false, routes_at_all_hooks: false };
 
-    /// The kernel that runs. One that does not say which it is counts as the oldest.
+    /// The running kernel. One without a readable release counts as the oldest.
     #[must_use]
     pub fn running() -> Self {
         uname().ok().and_then(|names| names.release().to_str().map(Self::of_release)).unwrap_or(Self::OLDEST)
     }
 
-    /// The kernel of a release as `uname -r` tells it, `6.1.0-28-amd64`. A distribution may have taken over more than its
-    /// release says; what it has not is never asked for.
+    /// The kernel of a release as `uname -r` prints it, for example `6.1.0-28-amd64`. A distribution may have
+    /// backported more than the release says; palisade does not use what the release does not promise.
     #[must_use]
     pub fn of_release(release: &str) -> Self {
         let mut numbers =

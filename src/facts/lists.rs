@@ -1,4 +1,4 @@
-//! Files of addresses, read line by line: of a million lines no text is kept.
+//! Reads files of addresses line by line, so that the text of a million lines is never in memory at once.
 
 use super::undecodable;
 use crate::files::{MAX_LIST, Refusal, Trusted};
@@ -7,10 +7,10 @@ use crate::process::progress::doing;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-/// How much is read at once.
+/// How much is read at once, in bytes.
 const BUFFER: usize = 64 << 10;
 
-/// Reads a file of addresses that spans call `source`.
+/// Reads a file of addresses. Spans refer to it by `source`.
 pub(super) fn read(path: &Path, source: usize) -> Result<AddressList, Refusal> {
     let _doing = doing(format!("reading {}", quote(&path.display().to_string())));
     let trusted = Trusted::open(path, MAX_LIST)?;
@@ -18,7 +18,7 @@ pub(super) fn read(path: &Path, source: usize) -> Result<AddressList, Refusal> {
     let (mut list, mut lines, mut bytes) = (ListReader::new(source), Vec::new(), 0);
     loop {
         lines.clear();
-        // Ends within none, since a carriage return that does not end a line by itself stands before a line feed.
+        // Never cuts a line: a carriage return either ends a line itself or stands before the line feed.
         match reader.read_until(b'\n', &mut lines) {
             Ok(0) => return Ok(list.finish()),
             Ok(read) => bytes += read as u64,
@@ -29,7 +29,8 @@ pub(super) fn read(path: &Path, source: usize) -> Result<AddressList, Refusal> {
     }
 }
 
-/// The text of lines, with so many lines before them; of the first without a byte order mark.
+/// Decodes lines as UTF-8, and drops the byte order mark of the first one. `before` is the number of lines before
+/// them.
 fn text<'a>(lines: &'a [u8], before: u32, path: &Path) -> Result<&'a str, Refusal> {
     let name = || path.display().to_string();
     match std::str::from_utf8(lines) {

@@ -1,5 +1,5 @@
-//! What has to be known about this machine to understand a policy: names of services and protocols, and the files that
-//! the policy names.
+//! Facts about this machine that give a policy its meaning: names of services and protocols, and the files that the
+//! policy names.
 
 mod kernel;
 mod lists;
@@ -14,37 +14,37 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Where the names of services are kept.
+/// The services database.
 const SERVICES: &str = "/etc/services";
-/// Where the names of IP protocols are kept.
+/// The protocols database.
 const PROTOCOLS: &str = "/etc/protocols";
 
-/// What a policy needs to know about this machine. Only what it needs is read.
+/// The facts that a policy depends on. Only those that it needs are read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// The services database, or why it could not be read.
     pub services: Result<ServiceNames, Refusal>,
     /// The protocols database, or why it could not be read.
     pub protocols: Result<ProtocolNames, Refusal>,
-    /// The files that the policy names, by the path as it was typed.
+    /// The files that the policy names, by path as written there.
     pub files: BTreeMap<String, ListFile>,
-    /// What the kernel can be asked.
+    /// Which forms of `fib` the kernel supports.
     pub kernel: Kernel,
 }
 
-/// A file with one address, network or range a line.
+/// A file with one address, network or range per line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListFile {
     /// Its index among the [`Sources`].
     pub source: usize,
-    /// Its path, the policy's folder included.
+    /// Its path, joined to the policy's folder.
     pub path: PathBuf,
-    /// What it says, or why it could not be read.
+    /// Its addresses, or why it could not be read.
     pub list: Result<AddressList, Refusal>,
 }
 
 impl Default for Facts {
-    /// A machine without any names or files, and with the newest kernel.
+    /// A machine without names or files, and with the newest kernel.
     fn default() -> Self {
         Self {
             services: Ok(ServiceNames::default()),
@@ -55,7 +55,7 @@ impl Default for Facts {
     }
 }
 
-/// Reads what a policy needs; `folder` is the one that its relative paths begin in.
+/// Reads the facts that a policy needs. `folder` is the base of its relative paths.
 #[must_use]
 pub fn gather(policy: &Policy, folder: &Path) -> Facts {
     let mut facts = Facts { kernel: Kernel::running(), ..Facts::default() };
@@ -77,7 +77,7 @@ pub fn gather(policy: &Policy, folder: &Path) -> Facts {
 }
 
 impl Facts {
-    /// The policy's text and what is wrong in the files that could be read, in the order that spans count them.
+    /// The policy's text and the faulty lines of the list files, in the order of the indexes that spans use.
     #[must_use]
     pub fn sources(&self, policy: Source) -> Sources {
         let mut files: Vec<(usize, Source)> = self
@@ -93,13 +93,13 @@ impl Facts {
     }
 }
 
-/// Whether what stands before the slash of a port has to be looked up as a service.
+/// Whether the part of a port before the slash is a service name.
 fn names_a_service(port: &str) -> bool {
     let (name, protocol) = port.split_once('/').unwrap_or((port, ""));
     protocol != "proto" && name.starts_with(|c: char| c.is_ascii_alphabetic())
 }
 
-/// Whether what stands before the slash of a port has to be looked up as a protocol.
+/// Whether the part of a port before the slash is a protocol name.
 fn names_a_protocol(port: &str) -> bool {
     port.split_once('/')
         .is_some_and(|(name, kind)| kind == "proto" && !name.starts_with(|c: char| c.is_ascii_digit()))
@@ -110,7 +110,7 @@ fn read_text(path: &Path, max_bytes: u64) -> Result<Arc<str>, Refusal> {
     decode(&bytes, &path.display().to_string()).map(Arc::from).map_err(|problem| undecodable(*problem))
 }
 
-/// A text that is not UTF-8 as one sentence.
+/// Makes one sentence of the diagnostic for text that is not UTF-8.
 fn undecodable(problem: Diagnostic) -> Refusal {
     Refusal {
         message: match problem.span {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct ServiceNames(BTreeMap<String, BTreeSet<Ports>>);
 
 impl ServiceNames {
-    /// Reads the form of services(5). A line that can't be read is skipped, as the C library does.
+    /// Parses the format of services(5). Skips lines that it can't read, as the C library does.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let mut names: BTreeMap<String, BTreeSet<Ports>> = BTreeMap::new();
@@ -30,8 +30,8 @@ impl ServiceNames {
         Self(names)
     }
 
-    /// The ports of a service with all its protocols. `dns` is understood where the database says only `domain`, as
-    /// Debian's does.
+    /// The ports of a service, for all its protocols. `dns` also finds `domain`, the only name that Debian's database
+    /// has.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&BTreeSet<Ports>> {
         self.0.get(name).or_else(|| if name == "dns" { self.0.get("domain") } else { None })
@@ -48,7 +48,7 @@ impl ServiceNames {
 pub struct ProtocolNames(BTreeMap<String, u8>);
 
 impl ProtocolNames {
-    /// Reads the form of protocols(5). A line that can't be read is skipped.
+    /// Parses the format of protocols(5). Skips lines that it can't read.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let mut names = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! Files that others may have named: read only as far as a file of their kind is long, and never waited for.
+//! Reads files whose paths others may have named: up to a maximum size, and without ever blocking.
 
 use nix::fcntl::OFlag;
 use nix::sys::stat::{Mode, SFlag, fstat};
@@ -8,16 +8,16 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// More than any configuration that a person wrote.
+/// Far above any hand-written configuration.
 pub const MAX_CONFIGURATION: u64 = 1 << 20;
 
-/// The bytes of a regular file, links on the way to it followed.
+/// Reads a regular file; follows symbolic links.
 ///
 /// # Errors
-/// What the system calls say; `InvalidInput` for what is no regular file, a pipe or a device for one, which is not even
-/// opened, and `FileTooLarge` for one with more bytes than it may have.
+/// The error of the system call; `InvalidInput` for anything but a regular file, such as a pipe or a device, which is
+/// not even opened; `FileTooLarge` for more than `max_bytes`.
 pub fn read_bounded(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
-    // A device may act when it is opened. So it is looked at by a descriptor that does not open it.
+    // Opening a device may trigger it, so check the type through an O_PATH descriptor, which does not open it.
     let place = nix::fcntl::open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
     if SFlag::from_bits_truncate(fstat(&place)?.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
@@ -33,7 +33,7 @@ pub fn read_bounded(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The same of a text; what is no UTF-8 in it is replaced.
+/// Reads a regular text file; invalid UTF-8 is replaced.
 ///
 /// # Errors
 /// As [`read_bounded`].

@@ -1,4 +1,4 @@
-//! Files of others, and who owns them: read whole or not at all, and never more than a bound.
+//! Reads other people's files whole or not at all, up to a maximum size, and checks who owns them.
 
 mod bounded;
 mod trusted;

@@ -1,7 +1,8 @@
-//! Reading files that nobody else could have written.
+//! Reads files that nobody else can have written.
 //!
-//! Whoever can write the policy, or replace a folder on the way to it, rules the firewall. Each step of the path is
-//! opened by hand and checked on the open descriptor, so that nothing can be exchanged between the check and the use.
+//! Whoever can write the policy, or replace a folder on its path, controls the firewall. Each component of the path
+//! is opened separately and checked on the open descriptor, so that nothing can be swapped between the check and the
+//! use.
 
 use super::user_name;
 use crate::policy::Diagnostic;
@@ -17,14 +18,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-/// How many bytes a policy, or a database of names, may have.
+/// The maximum size of a policy or a database of names, in bytes.
 pub const MAX_POLICY: u64 = 8 << 20;
-/// How many bytes a file of addresses may have.
+/// The maximum size of an address file, in bytes.
 pub const MAX_LIST: u64 = 256 << 20;
-/// How many symbolic links are followed, as many as the kernel does.
+/// How many symbolic links are followed; the kernel's own limit.
 const MAX_LINKS: usize = 40;
 
-/// Why a file was not read: one sentence, and the remedy.
+/// Why a file was refused, and the remedy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Refusal {
@@ -32,7 +33,7 @@ pub struct Refusal {
     pub message: String,
     /// What to do.
     pub help: Option<String>,
-    /// Whether the file simply is not there, in a folder that is.
+    /// Whether only the file itself is missing: its folder exists.
     pub missing: bool,
     /// Whether someone else could have written it.
     pub writable: bool,
@@ -62,24 +63,24 @@ impl Refusal {
     }
 }
 
-/// Reads a file that only root and the effective user can have written, or have put there.
+/// Reads a file that only root and the effective user can have written or put in its place.
 ///
 /// # Errors
-/// A file that does not exist, can't be read, is no regular file or has more than `max_bytes`; a file, a folder on its
-/// way or a folder that holds a link on its way that someone else could write.
+/// The file does not exist, can't be read, is not a regular file or exceeds `max_bytes`; or someone else could write
+/// the file, a folder on its path, or a folder that holds a symbolic link on its path.
 pub fn read_trusted(path: &Path, max_bytes: u64) -> Result<Vec<u8>, Refusal> {
     let file = Trusted::open(path, max_bytes)?;
-    // Room for all of it and one byte more: it is then read at once, and its end is seen.
+    // Reserve one byte more, so that a single read gets the whole file and sees its end.
     let mut bytes = Vec::with_capacity(usize::try_from(file.size).unwrap_or_default().saturating_add(1));
     file.reader().read_to_end(&mut bytes).map_err(|error| file.unreadable(&error))?;
     file.check_size(bytes.len() as u64)?;
     Ok(bytes)
 }
 
-/// Opens a folder that only root and the effective user can change, to work in (`O_PATH`).
+/// Opens a folder that only root and the effective user can change, as a base for further calls (`O_PATH`).
 ///
 /// # Errors
-/// A folder that does not exist or can't be entered; one that someone else could change, or a folder or a link on its way.
+/// The folder does not exist or can't be entered, or someone else could change it, or a folder or link on its path.
 pub fn open_trusted_folder(path: &Path) -> Result<OwnedFd, Refusal> {
     let absolute = std::path::absolute(path)
         .map_err(|error| Refusal::new(format!("{} can't be opened: {error}", path.display())))?;
@@ -90,7 +91,7 @@ pub fn open_trusted_folder(path: &Path) -> Result<OwnedFd, Refusal> {
 pub(crate) struct Trusted<'a> {
     file: File,
     path: &'a Path,
-    /// How many bytes it has.
+    /// Its size in bytes.
     size: u64,
     max_bytes: u64,
 }
@@ -107,12 +108,12 @@ impl<'a> Trusted<'a> {
         Ok(trusted)
     }
 
-    /// Its bytes, and one more than it may have at most: it may grow while it is read.
+    /// Reads its bytes, up to one more than the maximum: the file may grow while it is read.
     pub(crate) fn reader(&self) -> impl Read + '_ {
         (&self.file).take(self.max_bytes.saturating_add(1))
     }
 
-    /// Refuses more bytes than it may have.
+    /// Refuses a file above its maximum size.
     pub(crate) fn check_size(&self, bytes: u64) -> Result<(), Refusal> {
         if bytes <= self.max_bytes {
             return Ok(());
@@ -121,19 +122,19 @@ impl<'a> Trusted<'a> {
             .help("long lists of addresses belong into files of their own: `{ file: PATH }`"))
     }
 
-    /// What stopped the reading.
+    /// The refusal for a read error.
     pub(crate) fn unreadable(&self, error: &std::io::Error) -> Refusal {
         Refusal::new(format!("{} can't be read: {error}", self.path.display()))
     }
 }
 
-/// A place on the way: an open descriptor and the path for messages.
+/// A component of the path: an open descriptor, and the path for messages.
 struct Step {
     fd: OwnedFd,
     path: PathBuf,
 }
 
-/// What is to be at a path's end.
+/// What a path should lead to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wanted {
     /// A file, to be read.
@@ -198,7 +199,7 @@ fn walk(shown: &Path, absolute: &Path, wanted: Wanted) -> Result<OwnedFd, Refusa
     }
 }
 
-/// What is at the path's end, if it is what is wanted.
+/// Opens the end of the path if it is of the wanted kind.
 fn arrive(
     shown: &Path,
     (folder, name): (&Step, &OsStr),
@@ -210,7 +211,7 @@ fn arrive(
     match (kind(stat), wanted) {
         (SFlag::S_IFDIR, Wanted::Folder) => {
             check_owner(&end, stat)?;
-            // A sticky one too: what others put into it would be found there.
+            // Refuse a sticky folder as well: files that others put into it would be trusted.
             check_mode(&end, stat)?;
             Ok(end.fd)
         }
@@ -226,9 +227,9 @@ fn arrive(
     }
 }
 
-/// Opens the checked file for reading, and makes sure that it still is the one that was checked.
+/// Opens the checked file for reading, and makes sure that it is still the file that was checked.
 fn reopen(shown: &Path, folder: &Step, name: &OsStr, checked: &FileStat) -> Result<OwnedFd, Refusal> {
-    // O_NONBLOCK: were a pipe put there in between, opening it would wait for a writer.
+    // O_NONBLOCK: if someone swapped in a pipe, opening it would wait for a writer.
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     let path = folder.path.join(name);
     let fd = openat(&folder.fd, name, flags, Mode::empty()).map_err(|errno| unreadable(shown, &path, errno))?;
@@ -241,7 +242,7 @@ fn reopen(shown: &Path, folder: &Step, name: &OsStr, checked: &FileStat) -> Resu
     Ok(fd)
 }
 
-/// The steps of a path, `.` and the root left out.
+/// The components of a path without `.` and the root.
 fn names(path: &Path) -> VecDeque<OsString> {
     path.components()
         .filter(|component| matches!(component, Component::Normal(_) | Component::ParentDir))
@@ -270,7 +271,7 @@ fn kind_name(kind: SFlag) -> &'static str {
 fn check_folder(folder: &Step) -> Result<(), Refusal> {
     let stat = status(folder)?;
     check_owner(folder, &stat)?;
-    // In a sticky folder nobody can rename or remove what belongs to another, and what lies in it is checked next.
+    // In a sticky folder nobody can rename or remove other users' files, and the next component is checked in turn.
     if Mode::from_bits_truncate(stat.st_mode).contains(Mode::S_ISVTX) {
         return Ok(());
     }
@@ -308,7 +309,7 @@ fn check_mode(step: &Step, stat: &FileStat) -> Result<(), Refusal> {
         .of_a_writer())
 }
 
-/// Whether it is the file itself, and not a folder or a link's target on the way to it.
+/// Whether it is the file itself, and not a folder or a link target on its path.
 fn is_last(shown: &Path, at: &Path) -> bool {
     std::path::absolute(shown).is_ok_and(|absolute| absolute.file_name() == at.file_name())
 }

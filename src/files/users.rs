@@ -1,23 +1,23 @@
 //! The names of users (passwd(5)).
 //!
-//! Read from the file alone. The C library would ask whatever nsswitch.conf names, which may be a server on a network that is
-//! not up yet, and boot would wait for it.
+//! Read from the file alone. The C library would consult every source in nsswitch.conf, possibly a server on a
+//! network that is not up yet, and block the boot.
 
 use super::read_text_bounded;
 use crate::printable::is_invisible;
 use std::path::Path;
 
 const PASSWD: &str = "/etc/passwd";
-/// The most bytes that it is read with.
+/// The maximum size that is read.
 const MAX_BYTES: u64 = 16 << 20;
 
-/// What a user is called in messages: the name, or the number where the file has none.
+/// A user's name for messages; the number if the file has no name for it.
 pub(crate) fn user_name(id: u32) -> String {
     let found = users(&passwd()).find(|(_, number)| *number == id).map(|(name, _)| name.to_owned());
     found.unwrap_or_else(|| id.to_string())
 }
 
-/// The number of a user; `None` where the file has none of that name.
+/// A user's number; `None` if the file does not have the name.
 pub(crate) fn user_id(name: &str) -> Option<u32> {
     users(&passwd()).find(|(found, _)| *found == name).map(|(_, number)| number)
 }

@@ -1,13 +1,13 @@
-//! What the tables of others do to a session's next connection.
+//! How other programs' tables treat a session's next connection.
 //!
-//! Palisade's own table is one of several that a packet passes, and a drop in any of them is final: a policy that admits
-//! the operator is of no use where ufw does not. So the whole way of the connection is followed, and of its answer, as
-//! `explain` follows it.
+//! A packet passes several tables, of which palisade's is one, and a drop in any of them is final: a policy that
+//! admits the operator does not help if ufw drops them. The whole path of the connection and of its answer is
+//! therefore followed, as `explain` does.
 //!
-//! A drop of somebody else's is no reason to refuse whatever session there is: fail2ban drops whoever it has banned while
-//! their connections live, and no stranger shall be able to hold up a change. The session that the command is run from is
-//! its operator's: there it is refused, and `--force` overrides. For others it is said, and so it is where nobody is
-//! there to read a refusal: the boot unit, a reload by systemd, the undoing of what was not confirmed.
+//! A drop by another program refuses the change only for the session that the command is run from, which is the
+//! operator's; `--force` overrides it. For other sessions it is a warning: fail2ban drops clients that it has banned
+//! while their connections live, and no stranger may hold up a change. It is a warning, too, where nobody reads a
+//! refusal: at boot, on a reload by systemd, and when an unconfirmed change is undone.
 
 use crate::explain::{by, owner};
 use crate::machine::Session;
@@ -17,7 +17,7 @@ use crate::ruleset::{Table, TableId};
 use crate::simulate::{Doubt, Journey, Packet, Routes, Sets, Transport, Way, follow};
 use std::fmt;
 
-/// All tables as they will be, palisade's among them, and who knows what is in their sets and where packets go.
+/// All tables as they will be, including palisade's, with their sets and the routing.
 pub struct Beside<'a> {
     /// The tables.
     pub tables: Vec<(&'a TableId, &'a Table)>,
@@ -33,17 +33,17 @@ impl fmt::Debug for Beside<'_> {
     }
 }
 
-/// A drop that no line of the policy mends.
+/// A drop that no line of the policy prevents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Dropped {
-    /// By which rule: `dropped by ufw's chain ...`.
+    /// The rule that drops: `dropped by ufw's chain ...`.
     pub by: String,
-    /// What mends it.
+    /// The remedy.
     pub remedy: String,
 }
 
 impl Beside<'_> {
-    /// Who would drop a session's next connection, or the answer to it; `None` where nobody would, and where that can't be
+    /// The drop that would hit a session's next connection or its answer; `None` if there is none, or if it can't be
     /// told.
     pub(super) fn drops(&self, session: &Session) -> Option<Dropped> {
         let name = session.interface.as_ref().filter(|name| *name != "lo")?;
@@ -63,7 +63,7 @@ impl Beside<'_> {
         Some(Dropped { by: format!("the answer to it is {}", dropped.by), ..dropped })
     }
 
-    /// Why it can't be told whether anybody would.
+    /// Why it can't be told whether there is a drop.
     pub(super) fn doubt(&self, session: &Session) -> Option<Doubt> {
         let name = session.interface.as_ref().filter(|name| *name != "lo")?;
         let asked = session.asked_for();
@@ -76,7 +76,7 @@ impl Beside<'_> {
     }
 
     fn dropped(&self, journey: &Journey<'_>, session: &Session) -> Option<Dropped> {
-        // Where the routing loses it, it is no rule's doing.
+        // If the routing loses the packet, no rule is to blame.
         let lost = matches!(journey.turns.last().map(|turn| &turn.way), Some(Way::Lost(_) | Way::Refused(_)));
         let step = journey.trace.denied_by().filter(|step| !lost && *step.table != TableId::palisade())?;
         let table = self.tables.iter().find(|(id, _)| *id == step.table).map(|(_, table)| *table);

@@ -1,7 +1,7 @@
-//! Whether a policy would lock its operator out.
+//! Tells whether a policy would lock its operator out.
 //!
-//! The compiled rules are asked, not the policy's text: the first packet of a new connection, sent as the session's own
-//! was, must pass them. Other tables have their say as well, see [`Beside`].
+//! It asks the compiled rules, not the policy's text: they must pass the first packet of a new connection like the
+//! session's. Other tables can drop it, too, see [`Beside`].
 
 mod beside;
 pub mod sessions;
@@ -25,12 +25,12 @@ use std::net::IpAddr;
 pub struct Lockout {
     /// The session.
     pub session: Session,
-    /// The sentence of the rule that denies it, and its line: `what else comes in is denied (policy.yaml:4)`.
+    /// The sentence of the denying rule, with its line: `what else comes in is denied (policy.yaml:4)`.
     pub denied_by: String,
-    /// The line of `services` that would let it in; `None` for one that is blocked, which no service can, and for one
-    /// that another program's rules drop.
+    /// The line of `services` that would let it in; `None` if the session is blocked, which overrides every service,
+    /// or if another program's rules drop it.
     pub service: Option<String>,
-    /// What mends a drop that is not palisade's; `None` where it is.
+    /// The remedy for a drop that is not palisade's; `None` if it is palisade's.
     pub elsewhere: Option<String>,
 }
 
@@ -69,7 +69,7 @@ impl fmt::Display for Lockouts {
 }
 
 impl Lockouts {
-    /// Why a kept ruleset is not gone back to. No line of the policy would help: it is not the policy that is loaded.
+    /// Why a kept ruleset is refused. Suggests no line for the policy, since another ruleset would be loaded.
     #[must_use]
     pub fn of_ruleset(&self, number: u32) -> String {
         let mut text =
@@ -81,18 +81,18 @@ impl Lockouts {
     }
 }
 
-/// Fails when the session that this process is run from could not connect again under a table.
+/// Fails if the session that this process is run from could not connect again under a table.
 ///
-/// Of another's session it is said who would be cut, with the rule, and nothing that would let them in: whether they shall
-/// be is for the operator to say. What can't be told is let through with a warning.
+/// For other people's sessions it logs a warning with the rule, but suggests no line to let them in: whether to is
+/// the operator's decision. If it can't be told, it warns and does not fail.
 ///
 /// # Errors
-/// The own sessions that could not, with the rules that deny them and the lines to add.
+/// This process's own sessions that could not connect again, with the rules that deny them and the lines to add.
 pub fn check(id: &TableId, table: &Table, sessions: &[Session]) -> Result<(), Lockouts> {
     check_all(id, table, sessions, None)
 }
 
-/// The same, with the tables of others.
+/// Like [`check`], with the tables of others.
 ///
 /// # Errors
 /// As [`check`].
@@ -112,7 +112,7 @@ fn check_all(id: &TableId, table: &Table, sessions: &[Session], beside: Option<&
     if lockouts.is_empty() { Ok(()) } else { Err(Lockouts(lockouts)) }
 }
 
-/// Why a session could not connect again, where that is certain.
+/// Why a session could not connect again, if that is certain.
 fn lockout(id: &TableId, table: &Table, session: &Session, beside: Option<&Beside<'_>>) -> Option<Lockout> {
     match locked_out(id, table, session) {
         Some(trace) if trace.outcomes.never_pass() => return Some(Lockout::new(table, session, &trace)),
@@ -135,8 +135,8 @@ fn lockout(id: &TableId, table: &Table, session: &Session, beside: Option<&Besid
     })
 }
 
-/// What the rules do with a new connection like the session's, unless they let it in. Where the interface is not known,
-/// only what happens on every interface but the loopback is certain.
+/// The rules' verdict on a new connection like the session's; `None` if they let it in. If the interface is unknown,
+/// only a verdict that is the same on every interface but the loopback is certain.
 #[must_use]
 pub fn locked_out<'a>(id: &'a TableId, table: &'a Table, session: &Session) -> Option<Trace<'a>> {
     let (client, server) = (session.client, session.server);
@@ -147,7 +147,7 @@ pub fn locked_out<'a>(id: &'a TableId, table: &'a Table, session: &Session) -> O
     let on = |interface: Interface| simulate_table(id, table, &Packet { incoming: interface, ..packet.clone() });
     let trace = match &session.interface {
         Some(name) => on(Interface::Named(name.clone())),
-        // What has a loopback address, or talks to itself, does so over the loopback.
+        // A connection from a loopback address, or from the machine to itself, uses the loopback.
         None if client.is_loopback() || client == server.ip() => on(Interface::Named("lo".to_owned())),
         None => {
             let unknown = on(Interface::Unknown);
@@ -165,8 +165,8 @@ pub fn locked_out<'a>(id: &'a TableId, table: &'a Table, session: &Session) -> O
     (trace.verdict != Verdict::Allow).then_some(trace)
 }
 
-/// Names of interfaces, one for each way in which the rules can judge by them: one that no rule names first, then those
-/// that rules name or that begin a range, but for the loopback.
+/// Interface names, one for each way in which the rules can tell interfaces apart: first one that no rule names, then
+/// those that rules name or that begin a range, except the loopback.
 fn telling_apart(table: &Table) -> Vec<String> {
     let mut named: BTreeSet<String> = BTreeSet::new();
     let of_set = |set: &Set| -> Vec<String> {
@@ -187,12 +187,12 @@ fn telling_apart(table: &Table) -> Vec<String> {
         }
     }
     named.remove("lo");
-    // A name that no interface can have.
+    // No interface can have this name.
     std::iter::once("/".to_owned()).chain(named).collect()
 }
 
 impl Lockout {
-    /// Says that the session could not connect again, where that is no reason to stop.
+    /// Warns that the session could not connect again, where that does not stop the command.
     pub fn warn(&self) {
         tracing::warn!("{} could not connect again: {}", self.session, self.denied_by);
     }
@@ -206,13 +206,13 @@ impl Lockout {
     }
 }
 
-/// A service that lets the session in, under a name that no other has.
+/// A service that lets the session in, with an unused name.
 fn service(table: &Table, session: &Session) -> String {
     let names = (1..).map(|number| if number == 1 { "ssh".to_owned() } else { format!("ssh-{number}") });
     let unused = |name: &String| !table.chains.contains_key(&format!("service-{name}"));
     let name = names.take(table.chains.len() + 1).find(unused).unwrap_or_default();
     let from = match session.client {
-        // A service for an address is not one for the container that has it.
+        // A service from an address does not match the container that has the address.
         _ if is_container(table, session) => "containers".to_owned(),
         IpAddr::V4(address) => address.to_string(),
         IpAddr::V6(address) => format!("\"{address}\""),
@@ -228,7 +228,7 @@ fn is_container(table: &Table, session: &Session) -> bool {
     AsListed.find(&TableId::palisade(), CONTAINERS, containers, name.bytes()) != Answer::Absent
 }
 
-/// What a step's comment says, with its line; its text where it has none.
+/// The comment of a step, with its policy line; its text if it has no comment.
 fn sentence(step: &Step<'_>) -> String {
     match step.comment() {
         Some(comment) => without_prefix(comment).to_owned(),

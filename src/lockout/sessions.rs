@@ -1,4 +1,4 @@
-//! The SSH sessions that a command which changes the rules must not cut.
+//! The SSH sessions that a command must not cut when it changes the rules.
 
 use crate::lockout::{self, Beside, Lockouts};
 use crate::machine::{Session, ssh_sessions};
@@ -9,7 +9,7 @@ use crate::netlink::{LiveSets, NetlinkError, Socket};
 use crate::ruleset::{AddressType, Table, TableId};
 use std::net::SocketAddr;
 
-/// All there are, with the interfaces that they come in by. To be asked while this process is still root.
+/// All sessions, with the interfaces that they come in by. Call it while this process is still root.
 pub fn present() -> Vec<Session> {
     let mut sessions = ssh_sessions();
     if sessions.is_empty() {
@@ -17,7 +17,8 @@ pub fn present() -> Vec<Session> {
     }
     let (routing, conntrack) = (Routing::open().ok(), Conntrack::open().ok());
     for session in &mut sessions {
-        // A session comes in where answers to it go out; one of this machine with itself never leaves it.
+        // Assumes that a session comes in where its answers leave; a session of this machine with itself uses the
+        // loopback.
         let route = routing.as_ref().and_then(|routing| routing.route_to(session.client).ok().flatten());
         let by = route.and_then(|route| match route.kind {
             AddressType::Local => Some("lo".to_owned()),
@@ -29,7 +30,7 @@ pub fn present() -> Vec<Session> {
     sessions
 }
 
-/// What the client of a session has asked for, where that is translated.
+/// The destination that a session's client connected to, if it is translated.
 fn asked(conntrack: &Conntrack, session: &Session) -> Option<SocketAddr> {
     let layer4 = Layer4::Ports { source: session.server.port(), destination: session.client_port };
     let answers = Tuple { source: session.server.ip(), destination: session.client, protocol: protocol::TCP, layer4 };
@@ -38,7 +39,8 @@ fn asked(conntrack: &Conntrack, session: &Session) -> Option<SocketAddr> {
     Some(SocketAddr::new(entry.original.destination, port))
 }
 
-/// Fails when a session could not connect again with a table in the place of palisade's, beside those of others.
+/// Fails if this process's own session could not connect again with `table` in place of palisade's, beside the
+/// tables of others.
 pub fn check(socket: &Socket, id: &TableId, table: &Table, sessions: &[Session]) -> Result<(), Lockouts> {
     if sessions.is_empty() {
         return Ok(());
@@ -57,7 +59,7 @@ pub fn check(socket: &Socket, id: &TableId, table: &Table, sessions: &[Session])
     lockout::check_beside(id, table, sessions, &Beside { tables, sets: &sets, routes: &routing })
 }
 
-/// Says which of them could not connect again, where that is no reason to stop.
+/// Warns about sessions that could not connect again, where that does not stop the command.
 pub fn warn(lockouts: &Lockouts) {
     lockouts.0.iter().for_each(lockout::Lockout::warn);
 }

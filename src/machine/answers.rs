@@ -1,9 +1,9 @@
-//! What an engine says, without an engine: for tests that answer in its place.
+//! Readers of an engine's answers, for tests that supply the bytes themselves.
 
 use super::{EngineKind, PublishedPort, dockerd, engines, published};
 
-/// Reads the bytes of an engine's answer as the list of its containers, and what it answers as its configuration, given
-/// on a command line; `None` for what is no answer.
+/// Reads the bytes of an engine's answer as a list of containers, and the same JSON as Docker's configuration file,
+/// with `arguments` as dockerd's command line. `None` if the bytes are no valid answer.
 #[must_use]
 pub fn read_answer(bytes: &[u8], arguments: &[String]) -> Option<Vec<PublishedPort>> {
     let said = engines::parse(bytes).ok()?;

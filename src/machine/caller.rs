@@ -1,32 +1,32 @@
-//! Which connection this process serves, told by the processes that it descends from.
+//! Which SSH connection this process serves, found by walking up its ancestors.
 
 use super::processes::Process;
 use super::sessions::serves_ssh;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// How deep processes are nested at most; more is a circle.
+/// The deepest nesting of processes; anything deeper is a cycle.
 const MAX_DEPTH: usize = 1000;
 
-/// Where a command comes from.
+/// Where a command is run from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Caller {
-    /// An SSH connection, by the process of sshd that serves it.
+    /// An SSH connection, identified by the sshd process that serves it.
     Ssh {
         /// The process.
         pid: u32,
-        /// When it started, in milliseconds since the machine did: when the connection was made.
+        /// When the process started, in milliseconds since boot: when the connection was made.
         started_ms: u64,
     },
-    /// An SSH connection once upon a time: in tmux, screen or mosh it can't be told which one it is now.
+    /// A former SSH connection; tmux, screen and mosh hide the current one.
     Detached,
-    /// No SSH connection: the console, a job.
+    /// No SSH connection: the console or a job.
     Local,
 }
 
 impl Caller {
-    /// The session of this process. Takes the right to read other processes' environments, which root has.
+    /// The session of this process. Needs the right to read other processes' environments, which root has.
     #[must_use]
     pub fn of_this_process() -> Self {
         let (mut pid, mut over_ssh) = (std::process::id(), false);
@@ -45,9 +45,10 @@ impl Caller {
         if over_ssh { Self::Detached } else { Self::Local }
     }
 
-    /// Why this session can't confirm what another one loaded at that time since the machine's start; `None` when it can.
+    /// Why this session can't confirm a change that `applied` loaded, or `None` if it can. `loaded` is the time
+    /// between boot and the load.
     ///
-    /// What has to be shown is that a new connection gets in. Whoever sits at the console has no need to.
+    /// The session has to show that a new connection gets in. One at the console needs no such proof.
     #[must_use]
     pub fn cannot_confirm(self, applied: Self, loaded: Duration) -> Option<&'static str> {
         match (applied, self) {

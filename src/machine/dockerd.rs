@@ -1,4 +1,4 @@
-//! How Docker's daemon was started: what it does not say over its socket.
+//! How Docker's daemon was started, which its API does not tell.
 
 use super::processes::Process;
 use crate::files::{MAX_CONFIGURATION, read_trusted};
@@ -6,27 +6,28 @@ use serde_json::Value;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// Where its options are unless it is told otherwise.
+/// The default path of its configuration file.
 const CONFIGURATION: &str = "/etc/docker/daemon.json";
 
-/// The options of a daemon that matter to a firewall, as it was started: an option on its command line, else in its file,
-/// else what it does by itself.
+/// The daemon's options that matter to a firewall. The command line overrides the file, and the file overrides
+/// Docker's defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DockerOptions {
-    /// Whether it loads rules of IPv4.
+    /// Whether it loads IPv4 rules.
     pub iptables: bool,
-    /// Where that is said.
+    /// Where that is set.
     pub iptables_from: String,
-    /// Whether a process stands in for what rules do not translate.
+    /// Whether docker-proxy relays connections that no rule translates.
     pub userland_proxy: bool,
 }
 
-/// The options of the daemon in this network namespace; `None` where none runs. To be asked while this process is root.
+/// The options of the daemon in this network namespace; `None` if none runs. Call it while this process is still
+/// root.
 ///
 /// # Errors
-/// Its file, or what the kernel says of its process, can't be read: a clause that says which.
+/// Its file, or the kernel's data about its process, can't be read: a clause that says which.
 pub fn docker_options() -> Result<Option<DockerOptions>, String> {
-    // What is called so by anyone else is none, and what it names is not read.
+    // Ignores a process of another user that calls itself dockerd, so that a file it names is never read.
     let daemon = Process::all()
         .find(|process| process.runs(&["dockerd"]) && process.is_roots_own() && process.is_in_this("net"));
     let Some(daemon) = daemon else { return Ok(None) };
@@ -40,7 +41,7 @@ fn options_of(arguments: &[String], folder: &Path) -> Result<DockerOptions, Stri
     let path = folder.join(value(arguments, "config-file").unwrap_or(CONFIGURATION));
     let is_missing = |path: &Path| path.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound);
     let file = match read_trusted(&path, MAX_CONFIGURATION) {
-        // Nor need its folder be there.
+        // Its folder may be missing, too.
         Err(_) if is_missing(&path) => Value::Null,
         Err(refusal) => return Err(refusal.to_string()),
         Ok(text) => {
@@ -66,7 +67,7 @@ pub(super) fn options(arguments: &[String], file: &Value, path: &str) -> DockerO
     }
 }
 
-/// What follows `--NAME=`, or `--NAME` where that takes a value; a flag alone is "".
+/// The value in `--NAME=VALUE`, or in `--NAME VALUE` if the option takes one; "" for a flag alone.
 fn value<'a>(arguments: &'a [String], name: &str) -> Option<&'a str> {
     let mut rest = arguments.iter().skip(1);
     while let Some(argument) = rest.next() {

@@ -1,7 +1,7 @@
-//! What container engines say of themselves, asked over their sockets.
+//! Asks container engines about themselves over their sockets.
 //!
-//! The API is HTTP. A request of HTTP/1.0 is answered in one piece, which ends with the connection, so that there is
-//! nothing to parse but a line of status and JSON. Neither time nor room is spent beyond a bound, whatever answers.
+//! The API is HTTP. An engine answers an HTTP/1.0 request in one piece and then closes the connection, so that only a
+//! status line and JSON have to be parsed. Time and memory are bounded, whatever the answer.
 
 use super::processes::Process;
 use crate::printable::printable;
@@ -21,9 +21,9 @@ use std::time::{Duration, Instant};
 
 /// How long an engine may take, from the connection to the last byte.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// The longest answer that is read, in bytes. A container takes a few thousand.
+/// The longest answer that is read, in bytes. One container takes a few thousand.
 const MAX_ANSWER: usize = 32 * 1024 * 1024;
-/// As much of a refusal as is shown.
+/// How much of a refusal is shown, in characters.
 const MAX_MESSAGE: usize = 300;
 
 /// A container engine.
@@ -31,7 +31,7 @@ const MAX_MESSAGE: usize = 300;
 pub enum EngineKind {
     /// Docker, whose daemon always runs where containers do.
     Docker,
-    /// Podman as root, which has a socket where its service is enabled.
+    /// Podman as root, which has a socket if its service is enabled.
     Podman,
 }
 
@@ -45,7 +45,7 @@ impl EngineKind {
         }
     }
 
-    /// Where it listens, as it is installed.
+    /// The default path of its socket.
     #[must_use]
     pub const fn socket(self) -> &'static str {
         match self {
@@ -55,26 +55,26 @@ impl EngineKind {
     }
 }
 
-/// Why an engine was not heard.
+/// Why an engine gave no usable answer.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// Nobody listens: there is no such socket, or it was left behind.
+    /// Nobody listens: the socket is missing or stale.
     #[error("nobody listens on {}", .0.display())]
     Absent(PathBuf),
-    /// It took longer than it may.
+    /// It did not answer in time.
     #[error("{} has not answered within {} seconds", .0.display(), PATIENCE.as_secs())]
     Silent(PathBuf),
-    /// It refused, with an HTTP status and what it says of it.
+    /// It refused, with an HTTP status and a message.
     #[error("{} answers with status {status}: {message}", .socket.display())]
     Refused {
         /// The socket.
         socket: PathBuf,
         /// The status.
         status: u16,
-        /// Its words, or as many of them as anybody reads.
+        /// Its message, shortened.
         message: String,
     },
-    /// It said what can't be understood.
+    /// Its answer can't be parsed.
     #[error("{} answers with {what}", .socket.display())]
     Malformed {
         /// The socket.
@@ -92,16 +92,16 @@ pub enum EngineError {
     },
 }
 
-/// The engines that run on this machine, each with its socket, without waking any that sleeps.
+/// The engines that run on this machine, each with its socket, without starting any.
 ///
-/// Where systemd listens in the daemon's place, a question would start it, and Docker's daemon loads rules when it starts:
-/// it counts only where its process is there. Podman's service does nothing but answer. To be asked while this process is
-/// still root.
+/// If systemd holds the socket, a request would start the daemon, and Docker's daemon loads rules when it starts.
+/// Docker therefore counts only while its process exists. Podman's service only answers requests. Call it while this
+/// process is still root.
 #[must_use]
 pub fn running_engines() -> Vec<(EngineKind, PathBuf)> {
     let mut found: Vec<(EngineKind, PathBuf)> = Vec::new();
     for kind in [EngineKind::Podman, EngineKind::Docker] {
-        // `podman-docker` makes Docker's socket a link to Podman's.
+        // `podman-docker` makes Docker's socket a symlink to Podman's.
         let Ok(path) = std::fs::canonicalize(kind.socket()) else { continue };
         if !is_roots_socket(&path) || found.iter().any(|(_, other)| *other == path) {
             continue;
@@ -117,7 +117,7 @@ fn is_running(program: &str) -> bool {
     Process::all().any(|process| process.runs(&[program]) && process.is_roots_own())
 }
 
-/// Whether a path without links leads to a socket of root's, by folders in which nobody else could have put one.
+/// Whether a path without symlinks leads to root's socket, through folders that only root can write.
 fn is_roots_socket(path: &Path) -> bool {
     let is_roots = |folder: &Path| {
         std::fs::symlink_metadata(folder)
@@ -128,10 +128,10 @@ fn is_roots_socket(path: &Path) -> bool {
     is_socket && path.ancestors().skip(1).all(is_roots)
 }
 
-/// Asks an engine for something, `/containers/json` for one: the JSON that it answers with.
+/// Sends a GET request to an engine, `/containers/json` for example, and returns the JSON of its answer.
 ///
-/// Without a version in front of it, a request is understood by every version there is; the oldest that is spoken moves on
-/// (1.24 until Docker 28, 1.44 from 29 on).
+/// The request names no API version, so that every version accepts it. The oldest version that an engine supports
+/// rises: 1.24 until Docker 28, 1.44 since 29.
 ///
 /// # Errors
 ///
@@ -169,13 +169,13 @@ pub fn get(socket: &Path, request: &str) -> Result<Value, EngineError> {
     })
 }
 
-/// Connects, without waiting longer for a daemon that takes no connection than for one that does not answer.
+/// Connects. The timeout also covers a daemon that accepts no connection.
 fn open(path: &Path) -> Result<UnixStream, Errno> {
     let fd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
     let seconds = i64::try_from(PATIENCE.as_secs()).unwrap_or(1);
     setsockopt(&fd, sockopt::SendTimeout, &TimeVal::new(seconds, 0))?;
     connect(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
-    // Whoever listens must be root, or who asks.
+    // The listener must run as root or as the user of this process.
     let listener = getsockopt(&fd, sockopt::PeerCredentials)?.uid();
     if listener != 0 && listener != Uid::effective().as_raw() {
         return Err(Errno::EPERM);
@@ -185,13 +185,13 @@ fn open(path: &Path) -> Result<UnixStream, Errno> {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Problem {
-    /// Another status than success, and the message that came with it.
+    /// A status other than success, and the message that came with it.
     Status(u16, String),
-    /// Something that is no such answer.
+    /// Something that is not a valid answer.
     Form(String),
 }
 
-/// Reads an answer of HTTP: its status, and the JSON behind its head.
+/// Parses an HTTP answer: checks its status, and reads the JSON after its head.
 pub(super) fn parse(answer: &[u8]) -> Result<Value, Problem> {
     let form = |what: &str| Problem::Form(what.to_owned());
     let end =
@@ -231,7 +231,7 @@ mod tests {
             let (mut stream, _) = listener.accept().expect("somebody asks");
             let mut request = [0; 512];
             let read = stream.read(&mut request).expect("a request");
-            // Who asks may have seen enough.
+            // The client may have closed the connection already.
             let _ = stream.write_all(answer);
             String::from_utf8_lossy(&request[..read]).into_owned()
         });

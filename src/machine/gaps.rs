@@ -1,9 +1,9 @@
-//! What could not be found out, collected while the rest is.
+//! Collects what could not be found out, so that the rest can still be examined.
 
 /// Something that could not be found out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gap {
-    /// What, as the object of a sentence: "the networks of Docker".
+    /// What it is, as the object of a sentence: "the networks of Docker".
     pub what: String,
     /// Why, as a clause.
     pub why: String,
@@ -11,7 +11,7 @@ pub struct Gap {
     pub help: String,
 }
 
-/// Collects gaps, in the order in which they were met.
+/// Collects gaps, in the order in which they occur.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Gaps(Vec<Gap>);
 
@@ -21,7 +21,7 @@ impl Gaps {
         self.0.push(gap);
     }
 
-    /// What was found out. Where it was not: nothing, and a gap.
+    /// Unwraps a result; for an error, adds the gap and returns the default.
     pub fn or_nothing<T: Default>(&mut self, found: Result<T, Gap>) -> T {
         found.unwrap_or_else(|gap| {
             self.add(gap);

@@ -1,4 +1,4 @@
-//! The sockets on which this machine is reached, and the processes that hold them.
+//! The sockets that this machine listens on, and the processes that hold them.
 
 use super::processes::Process;
 use crate::net::protocol;
@@ -9,37 +9,37 @@ use procfs::net::{TcpState, UdpState};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-/// How many open files of one user's processes are looked at, those of the older processes first: whoever has more keeps
-/// nobody else's from being found.
+/// How many open files of one user's processes are examined, lowest process ID first. A user with more can't hide the
+/// sockets of others.
 const MOST_FILES: usize = 1 << 18;
-/// The same of root's, who serves others.
+/// The same for root, which serves others.
 const MOST_FILES_OF_ROOT: usize = 1 << 22;
 
-/// A socket, and who holds it.
+/// A socket and its holder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
     /// The socket.
     pub socket: ListeningSocket,
-    /// The process; `None` for a socket of the kernel's own, and where it can't be told.
+    /// The process; `None` for a socket of the kernel's, and if it can't be found.
     pub process: Option<Holder>,
 }
 
-/// A process that holds a socket: of several the one that was started first, unless that is systemd, which holds sockets
-/// for others.
+/// A process that holds a socket. If several hold it, the one with the lowest process ID; systemd (1) comes last,
+/// since it holds sockets for others.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Holder {
-    /// Its number.
+    /// Its process ID.
     pub pid: u32,
-    /// Its name, as `ps` has it: what the process likes, made printable.
+    /// Its name, as `ps` shows it. The process chooses it; it is made printable here.
     pub name: String,
 }
 
-/// All of them in the network namespace of this process. To be asked while it is still root, which sees the files of other
-/// processes.
+/// All listening sockets in this process's network namespace. Call it while this process is still root, to see the
+/// files of other processes.
 ///
 /// # Errors
 ///
-/// Where neither the kernel's `sock_diag` nor `/proc` tells.
+/// Neither the kernel's `sock_diag` nor `/proc` can be read.
 pub fn listeners() -> Result<Vec<Listener>, NetlinkError> {
     let sockets = match listening_sockets() {
         Err(NetlinkError::Refused { errno: Errno::ENOENT, .. }) => from_proc()?,
@@ -56,7 +56,7 @@ pub fn listeners() -> Result<Vec<Listener>, NetlinkError> {
 fn holders(inodes: &BTreeSet<u64>) -> BTreeMap<u64, Holder> {
     let mut holders: BTreeMap<u64, Holder> = BTreeMap::new();
     let mut looked: BTreeMap<u32, usize> = BTreeMap::new();
-    // Processes end while they are looked at.
+    // A process may end while it is examined.
     for process in Process::all() {
         let Some((stat, user)) = process.stat().zip(process.user()) else { continue };
         let looked = looked.entry(user).or_default();
@@ -72,8 +72,8 @@ fn holders(inodes: &BTreeSet<u64>) -> BTreeMap<u64, Holder> {
     holders
 }
 
-/// The same from `/proc`, which does not tell whether a socket takes IPv4 too, nor its interface: as if it did, and had
-/// none, so that rather too many may reach it.
+/// The same from `/proc`, which tells neither whether a socket takes IPv4, too, nor its interface. Assumes that it
+/// takes both and is bound to no interface, which errs towards exposed.
 fn from_proc() -> Result<Vec<ListeningSocket>, NetlinkError> {
     let unreadable = |_| NetlinkError::Socket { doing: "read /proc/net", errno: Errno::EACCES };
     let socket = |protocol, address: SocketAddr, inode| ListeningSocket {
@@ -85,7 +85,7 @@ fn from_proc() -> Result<Vec<ListeningSocket>, NetlinkError> {
         inode,
     };
     let mut sockets = Vec::new();
-    // Without IPv6 there are no such files.
+    // Without IPv6 these files do not exist.
     let tcp = procfs::net::tcp().map_err(unreadable)?.into_iter().chain(procfs::net::tcp6().unwrap_or_default());
     let listening = tcp.filter(|entry| entry.state == TcpState::Listen);
     sockets.extend(listening.map(|entry| socket(protocol::TCP, entry.local_address, entry.inode)));

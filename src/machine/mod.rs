@@ -1,4 +1,4 @@
-//! What is known of this machine: its engines and what they publish, its sockets, sessions, services and the rules in files.
+//! Facts about this machine: its engines and their published ports, sockets, sessions, units, and rules in files.
 
 mod answers;
 mod caller;

@@ -1,4 +1,4 @@
-//! What container engines say of themselves that matters to `doctor`.
+//! What `doctor` needs to know from container engines.
 
 use super::{Gap, Gaps};
 use crate::files::{MAX_CONFIGURATION, read_bounded};
@@ -10,12 +10,12 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// What an engine says of itself.
+/// An engine, as it describes itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Engine {
     /// `Docker` or `Podman`.
     pub name: String,
-    /// Its version, `28.5.2` for one; `None` where it does not say.
+    /// Its version, for example `28.5.2`; `None` if it does not say.
     pub version: Option<String>,
     /// Its networks.
     pub networks: Vec<EngineNetwork>,
@@ -30,18 +30,18 @@ pub struct EngineNetwork {
     pub name: String,
     /// `bridge`, `macvlan` and so on.
     pub driver: String,
-    /// Whether its containers may talk to each other.
+    /// Whether its containers may reach each other.
     pub talks: bool,
 }
 
-/// Where engines without a daemon keep their networks: Podman's netavark, and whoever uses CNI.
+/// Where engines without a daemon keep their networks: Podman's netavark, and users of CNI.
 const NETWORKS: [(&str, &str); 2] = [("Podman", "/etc/containers/networks"), ("CNI", "/etc/cni/net.d")];
 
-/// The engines of this network namespace. `docker`: whether Docker's daemon runs in it.
+/// The engines in this network namespace. `docker`: whether Docker's daemon runs in it.
 pub fn engines(docker: bool, gaps: &mut Gaps) -> Vec<Engine> {
     let mut engines = Vec::new();
     for (kind, socket) in running_engines() {
-        // One of another namespace loads its rules there.
+        // A daemon in another namespace loads its rules there.
         if kind == EngineKind::Docker && !docker && !socket.ends_with("podman.sock") {
             continue;
         }
@@ -80,7 +80,7 @@ fn running(kind: EngineKind) -> bool {
     running_engines().iter().any(|(other, _)| *other == kind)
 }
 
-/// Whether this process is in the network namespace that the machine began with.
+/// Whether this process is in the machine's initial network namespace.
 fn is_of_this_machine() -> bool {
     let namespace = |process: &str| fs::read_link(format!("/proc/{process}/ns/net")).ok();
     namespace("self") == namespace("1")
@@ -116,7 +116,7 @@ fn list(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
-/// The networks of a folder: netavark's files name the driver, those of CNI a plugin.
+/// The networks of a folder. A netavark file names the driver, a CNI file names a plugin.
 fn networks_in(folder: &str) -> Result<Vec<EngineNetwork>, String> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),

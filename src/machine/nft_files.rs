@@ -1,19 +1,19 @@
-//! Files for stock nft, as far as they flush the ruleset.
+//! Finds `flush ruleset` in files for stock nft.
 
 use crate::files::read_text_bounded;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Where nft looks for what an `include` names without a folder.
+/// Where nft looks for a relative `include`.
 const INCLUDES: &str = "/etc";
-/// How deep includes are followed, as deep as nft does.
+/// How deep includes are followed; nft has the same limit.
 const MAX_DEPTH: usize = 16;
 
-/// The longest file of rules that is read, in bytes: sets may have many elements.
+/// The longest file of rules that is read, in bytes. Sets may have many elements.
 const MAX_RULES: u64 = 64 << 20;
 
-/// A line that flushes the ruleset of everyone.
+/// A line that flushes the ruleset of all programs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flush {
     /// The file.
@@ -22,8 +22,8 @@ pub struct Flush {
     pub line: usize,
 }
 
-/// The first line of a file of rules, or of one that it includes, that flushes the ruleset of everyone; `None` where none
-/// does.
+/// The first line that flushes the ruleset of all programs, in a file of rules or in one that it includes; `None` if
+/// there is none.
 ///
 /// # Errors
 /// The file, or one that it includes, can't be read: a clause that names it.
@@ -58,7 +58,7 @@ enum Statement {
     Include(String),
 }
 
-/// What matters of a file, each with its line.
+/// The flushes and includes of a file, each with its line.
 fn statements(text: &str) -> Vec<(usize, Statement)> {
     let mut found = Vec::new();
     for (index, line) in text.lines().enumerate() {
@@ -77,7 +77,7 @@ fn statements(text: &str) -> Vec<(usize, Statement)> {
     found
 }
 
-/// A `#` in quotes begins no comment.
+/// Cuts a comment off. A `#` inside quotes begins none.
 fn without_comment(line: &str) -> &str {
     let mut quoted = false;
     for (at, c) in line.char_indices() {
@@ -90,7 +90,7 @@ fn without_comment(line: &str) -> &str {
     line
 }
 
-/// The files that a path with `*` and `?` stands for, in order.
+/// The files that match a path with `*` and `?`, in order.
 fn matching(pattern: &Path) -> Vec<PathBuf> {
     let mut found = vec![PathBuf::new()];
     for part in pattern.components() {
@@ -104,7 +104,7 @@ fn matching(pattern: &Path) -> Vec<PathBuf> {
             let named = entries.filter(|entry| {
                 let entry = entry.file_name();
                 let entry = entry.to_string_lossy();
-                // As a shell does: a hidden file is named by its dot alone.
+                // As in a shell, a wildcard matches a hidden file only after a literal dot.
                 (!entry.starts_with('.') || name.starts_with('.')) && matches(name.as_bytes(), entry.as_bytes())
             });
             let mut paths: Vec<PathBuf> = named.map(|entry| entry.path()).collect();

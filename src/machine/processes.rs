@@ -1,7 +1,7 @@
-//! Processes, as the kernel tells of them, and which of them are believed.
+//! Processes as `/proc` describes them, and which of them are trusted.
 //!
-//! Whoever may run a program chooses its name, its command line, its environment and how many files it has open. So a
-//! process is who it seems to be only where root alone can have started it, and of no process is read without a bound.
+//! A user chooses the name, the command line, the environment and the number of open files of their processes. A
+//! process is therefore trusted only if root alone can have started it, and everything is read with a bound.
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
@@ -13,34 +13,34 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// More than any file of `/proc` about a process has that is not as long as the process likes.
+/// Longer than any file in `/proc/PID` whose length the process can't choose.
 const MOST_TEXT: u64 = 64 << 10;
-/// More than the kernel lets a program be started with.
+/// More than the kernel accepts as a program's arguments.
 const MOST_ARGUMENTS: u64 = 4 << 20;
-/// What an audit session or a login is where there is none.
+/// The kernel's value for "no audit session" and "no login user".
 const UNSET: u32 = u32::MAX;
 
-/// A process, which its number may outlive: nothing of another that got the number since is read.
+/// A process. Its open folder pins it: if its process ID is reused, nothing is read of the new process.
 pub(super) struct Process {
     /// Its folder.
     folder: OwnedFd,
-    /// Its number.
+    /// Its process ID.
     pub pid: u32,
 }
 
-/// A line of `/proc/PID/stat`, as far as it matters.
+/// The fields of `/proc/PID/stat` that matter.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Stat {
-    /// Any bytes but zero, 15 of them at most unless it is the kernel's own.
+    /// Any bytes but zero; at most 15, except for kernel threads.
     pub name: Vec<u8>,
     /// The process that started it.
     pub parent: u32,
-    /// When it started, in clock ticks since the machine did.
+    /// When it started, in clock ticks since boot.
     pub started: u64,
 }
 
 impl Process {
-    /// One by its number; `None` when it is gone.
+    /// Opens a process by its ID; `None` if it is gone.
     pub(super) fn open(pid: u32) -> Option<Self> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let folder =
@@ -48,7 +48,7 @@ impl Process {
         Some(Self { folder, pid })
     }
 
-    /// All of them, by their numbers.
+    /// All processes, by process ID.
     pub(super) fn all() -> impl Iterator<Item = Self> {
         let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
         entries.filter_map(|entry| Self::open(entry.file_name().to_str()?.parse().ok()?))
@@ -59,25 +59,25 @@ impl Process {
         parse_stat(&self.read("stat", MOST_TEXT).ok()?)
     }
 
-    /// The file name of its program, unlike its own name none of its own choice; `None` for what is none, and where it
-    /// can't be told.
+    /// The file name of its executable, which it can't choose, unlike its own name. `None` if it has none or it can't
+    /// be read.
     pub(super) fn program(&self) -> Option<OsString> {
         let path = readlinkat(&self.folder, "exe").ok()?;
         let path = path.as_bytes();
-        // One that was replaced since.
+        // The executable was replaced or removed since.
         let path = path.strip_suffix(b" (deleted)").unwrap_or(path);
         Some(Path::new(OsStr::from_bytes(path)).file_name()?.to_owned())
     }
 
-    /// Whether its program is called one of these.
+    /// Whether its executable has one of these names.
     pub(super) fn runs(&self, programs: &[&str]) -> bool {
         self.program().is_some_and(|name| programs.iter().any(|program| name == *program))
     }
 
-    /// Whether it is root's own: of no user but root of this user namespace, not of a container, and a program that nobody
-    /// else could have written.
+    /// Whether it is root's own: it runs only as root of this user namespace, in no container, from an executable
+    /// that only root can write.
     pub(super) fn is_roots_own(&self) -> bool {
-        // The users first: the file of another's program may be in a file system of theirs, which answers when they like.
+        // Checks the users first: another user's executable may be on a file system that they serve, which can stall.
         if self.users() != Some([0; 4]) || !self.is_in_this("user") || !self.is_in_this("pid") {
             return false;
         }
@@ -88,39 +88,38 @@ impl Process {
         })
     }
 
-    /// Whether it is in the namespace of that kind that this thread is in.
+    /// Whether it is in this thread's namespace of that kind.
     pub(super) fn is_in_this(&self, kind: &str) -> bool {
         let own = std::fs::read_link(Path::new("/proc/thread-self/ns").join(kind)).ok();
         own.is_some()
             && own.map(OsString::from) == readlinkat(&self.folder, Path::new("ns").join(kind).as_path()).ok()
     }
 
-    /// The user that it acts for.
+    /// Its real user.
     pub(super) fn user(&self) -> Option<u32> {
         self.users().map(|[real, ..]| real)
     }
 
-    /// Its real, effective and saved user, and the one that it uses files as.
+    /// Its real, effective, saved and file system users.
     fn users(&self) -> Option<[u32; 4]> {
         parse_users(&self.read("status", MOST_TEXT).ok()?)
     }
 
-    /// The user of the login that it descends from and the number of its audit session; `None` where it is of none, or the
-    /// kernel does not audit.
+    /// Its login user and audit session; `None` if it has none, or if the kernel does not audit.
     pub(super) fn login(&self) -> Option<(u32, u32)> {
         let number = |name| std::str::from_utf8(&self.read(name, MOST_TEXT).ok()?).ok()?.trim().parse().ok();
         let login = (number("loginuid")?, number("sessionid")?);
         (login.0 != UNSET && login.1 != UNSET).then_some(login)
     }
 
-    /// What it was started with.
+    /// Its command line.
     pub(super) fn arguments(&self) -> io::Result<Vec<String>> {
         let text = self.read("cmdline", MOST_ARGUMENTS)?;
         let text = text.strip_suffix(b"\0").unwrap_or(&text);
         Ok(text.split(|&byte| byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect())
     }
 
-    /// A variable of its environment, as it was when it began.
+    /// A variable of its initial environment.
     pub(super) fn variable(&self, name: &str) -> Option<String> {
         let text = self.read("environ", MOST_ARGUMENTS).ok()?;
         let value = |variable: &[u8]| variable.strip_prefix(name.as_bytes())?.strip_prefix(b"=").map(<[u8]>::to_vec);
@@ -128,17 +127,17 @@ impl Process {
         Some(String::from_utf8_lossy(&value).into_owned())
     }
 
-    /// The folder that its relative paths begin in.
+    /// Its working directory.
     pub(super) fn folder(&self) -> Option<OsString> {
         readlinkat(&self.folder, "cwd").ok()
     }
 
-    /// Shows the inodes of its sockets with their descriptors, the lowest first, and looks at so many open files at most;
-    /// gives at how many it has looked.
+    /// Visits its sockets, lowest descriptor first: calls `visit` with descriptor and inode. Examines at most `most`
+    /// open files and returns how many it examined.
     pub(super) fn sockets(&self, most: usize, mut visit: impl FnMut(u32, u64)) -> usize {
         let path = format!("/proc/thread-self/fd/{}/fd", self.folder.as_raw_fd());
         let mut looked = 0;
-        // It may end meanwhile.
+        // The process may end meanwhile.
         for entry in std::fs::read_dir(path).into_iter().flatten().flatten().take(most) {
             looked += 1;
             let descriptor = entry.file_name().to_str().and_then(|name| name.parse().ok());
@@ -160,7 +159,7 @@ impl Process {
     }
 }
 
-/// `PID (NAME) STATE PARENT ...`, where the name may hold anything, parentheses and blanks too.
+/// Parses `PID (NAME) STATE PARENT ...`. The name may contain anything, parentheses and blanks too.
 fn parse_stat(stat: &[u8]) -> Option<Stat> {
     let end = stat.iter().rposition(|&byte| byte == b')')?;
     let begin = stat.iter().position(|&byte| byte == b'(')?;
@@ -171,7 +170,8 @@ fn parse_stat(stat: &[u8]) -> Option<Stat> {
     Some(Stat { name: stat.get(begin + 1..end)?.to_vec(), parent, started })
 }
 
-/// The line `Uid:` of `/proc/PID/status`; the kernel writes line ends in the name, which stands before it, as `\n`.
+/// Parses the line `Uid:` of `/proc/PID/status`. The name stands before it, but the kernel escapes its line feeds as
+/// `\n`.
 fn parse_users(status: &[u8]) -> Option<[u32; 4]> {
     let line = status.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(b"Uid:"))?;
     let mut users = std::str::from_utf8(line).ok()?.split_ascii_whitespace().map(str::parse);

@@ -1,4 +1,4 @@
-//! The ports that containers publish, as their engines tell them.
+//! The ports that containers publish, as their engines report them.
 
 use super::engines::{EngineError, EngineKind, get};
 use crate::net::protocol;
@@ -12,28 +12,28 @@ use std::path::Path;
 pub struct PublishedPort {
     /// The IP protocol number.
     pub protocol: u8,
-    /// The port that the outside sees.
+    /// The port on this machine.
     pub port: u16,
-    /// The address of this machine that it is published at; unspecified for all of that family.
+    /// The address of this machine that it is published on; the unspecified address means all of that family.
     pub address: IpAddr,
     /// The container's name.
     pub container: String,
     /// The port that the container listens on.
     pub container_port: u16,
-    /// Whose it is.
+    /// The container's engine.
     pub engine: EngineKind,
 }
 
-/// What an engine publishes.
+/// The ports that an engine publishes.
 ///
 /// # Errors
 ///
-/// [`EngineError`], when it can't be asked.
+/// [`EngineError`], if the engine can't be asked.
 pub fn published_ports(kind: EngineKind, socket: &Path) -> Result<Vec<PublishedPort>, EngineError> {
     get(socket, "/containers/json").map(|said| read(kind, &said))
 }
 
-/// Reads the list of running containers; what it does not understand is none of a container that publishes a port.
+/// Reads the list of running containers, and skips what it does not understand.
 pub(super) fn read(engine: EngineKind, said: &Value) -> Vec<PublishedPort> {
     let mut ports = Vec::new();
     for container in said.as_array().into_iter().flatten() {

@@ -1,7 +1,7 @@
 //! The SSH sessions that this machine serves.
 //!
-//! A connection to port 22 is no session: anyone out there can make as many as they like. It is one once somebody has logged
-//! in behind it, which is told by what the kernel knows of the processes that serve it.
+//! A connection to port 22 is no session yet: anyone can open as many as they like. It becomes one when somebody logs
+//! in over it, which shows in the kernel's data about the processes that serve it.
 
 use super::processes::Process;
 use crate::files::{user_id, user_name};
@@ -12,39 +12,39 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-/// The programs that serve an SSH connection. That of OpenSSH is a program of its own since 9.8.
+/// The programs that serve an SSH connection. OpenSSH has used `sshd-session` since 9.8.
 const SERVERS: [&str; 4] = ["sshd", "sshd-session", "dropbear", "dropbearmulti"];
-/// The program of OpenSSH that talks to whoever is not logged in yet, since 9.9, and the user as whom it, or until then
-/// sshd, does so.
+/// The program that OpenSSH runs before login since 9.9, and the user that it runs as. Until 9.9, sshd itself runs as
+/// that user.
 const BEFORE_LOGIN: (&str, &str) = ("sshd-auth", "sshd");
-/// How far up the process tree a session is looked for. What runs deeper in scripts is no operator's command.
+/// How far up the process tree a session is searched for. Deeper nesting is a script, not an operator.
 const MAX_ANCESTORS: usize = 64;
-/// How many open files of a server are looked at: the connection that it serves is one of its first.
+/// How many open files of a server are examined. The connection that it serves is among the first.
 const MOST_FILES: usize = 4096;
-/// What sshd tells of a connection to those who are logged in by it.
+/// The variable in which sshd describes the connection to the processes of its session.
 const VARIABLE: &str = "SSH_CONNECTION";
 
 /// An SSH session that this machine serves.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Session {
-    /// Where it comes from.
+    /// The client's address.
     pub client: IpAddr,
-    /// The port that it comes from.
+    /// The client's port.
     pub client_port: u16,
-    /// The address and port of this machine that it is connected to.
+    /// The address and port on this machine.
     pub server: SocketAddr,
     /// Whether this process is run from it.
     pub own: bool,
-    /// Who is logged in; `None` where that is not known.
+    /// The user who is logged in; `None` if unknown.
     pub user: Option<String>,
-    /// The interface that it comes in by; `None` when it is not known.
+    /// The interface that it comes in by; `None` if unknown.
     pub interface: Option<String>,
-    /// What the client has asked for, where a rule translates it to [`Session::server`].
+    /// The address and port that the client connected to, if a rule translates them to [`Session::server`].
     pub asked: Option<SocketAddr>,
 }
 
 impl Session {
-    /// The address and port that the client asks for, and would ask for again.
+    /// The address and port that the client connects to, and would connect to again.
     #[must_use]
     pub fn asked_for(&self) -> SocketAddr {
         self.asked.unwrap_or(self.server)
@@ -61,14 +61,13 @@ impl fmt::Display for Session {
     }
 }
 
-/// The SSH sessions in the network namespace of this process, those it is run from first. Empty where nothing can be
-/// found out.
+/// The SSH sessions in the network namespace of this process, its own first. Empty if nothing can be found out.
 ///
-/// Those it is run from are told by `SSH_CONNECTION`, in this process's environment or in that of a process it was started by
-/// (sudo keeps it from its children), and by an SSH server among those processes. In tmux or screen all that may be left of
-/// it is a connection that has ended: then it is whichever the same user is logged in by now.
+/// Its own sessions are found by `SSH_CONNECTION`, in the environment of this process or of an ancestor (sudo does
+/// not pass it on), and by an SSH server among its ancestors. In tmux or screen the variable may name a connection
+/// that has ended; then any session of the same user counts.
 ///
-/// Sees other processes' environments and files, so it is to be asked while this process is still root.
+/// Call it while this process is still root: it reads other processes' environments and files.
 #[must_use]
 pub fn ssh_sessions() -> Vec<Session> {
     let found = tcp_sockets().or_else(|error| {
@@ -84,7 +83,7 @@ pub fn ssh_sessions() -> Vec<Session> {
     };
     let established: BTreeMap<u64, Connection> =
         sockets.iter().filter_map(|socket| Some((socket.inode, connection(socket)?))).collect();
-    // Looking through all processes takes longer than all else that apply does.
+    // Looking through all processes takes longer than the rest of `apply`.
     if established.is_empty() {
         return Vec::new();
     }
@@ -106,9 +105,9 @@ fn connection(socket: &TcpSocket) -> Option<Connection> {
     Some(Connection { client: canonical(socket.remote?), server: canonical(socket.local), zone: None })
 }
 
-/// The sockets as `/proc` lists them, where the kernel can't be asked for them: without `inet_diag`.
+/// Reads the sockets from `/proc`, for kernels without `inet_diag`.
 fn from_proc() -> Result<Vec<TcpSocket>, procfs::ProcError> {
-    // Without IPv6 there is no such file.
+    // Without IPv6 this file does not exist.
     let all = procfs::net::tcp()?.into_iter().chain(procfs::net::tcp6().unwrap_or_default());
     let sockets = all.filter_map(|entry| {
         let remote = match entry.state {
@@ -121,18 +120,18 @@ fn from_proc() -> Result<Vec<TcpSocket>, procfs::ProcError> {
     Ok(sockets.collect())
 }
 
-/// A connection that an SSH server serves.
+/// A connection and the SSH server that serves it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Served {
     connection: Connection,
-    /// The process that has served it from the beginning on.
+    /// The process that has served it from the start.
     server: u32,
-    /// Who is logged in.
+    /// The user who is logged in.
     user: Option<u32>,
 }
 
-/// All of them, by their sockets: what strangers and users of this machine can add to are processes and connections, each
-/// of which is looked at once.
+/// All served connections, found through their sockets. Strangers and local users can add processes and connections,
+/// so each is examined only once.
 fn served(established: &BTreeMap<u64, Connection>) -> Vec<Served> {
     let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     let mut servers: Vec<(u32, Connection)> = Vec::new();
@@ -148,12 +147,13 @@ fn served(established: &BTreeMap<u64, Connection>) -> Vec<Served> {
     servers.into_iter().map(|(server, connection)| Served { connection, server, user: user(server) }).collect()
 }
 
-/// Whether a process serves SSH. That which talks as the user who is logged in is none of root's.
+/// Whether a process serves SSH. OpenSSH's process that runs as the logged-in user does not count, since it is not
+/// root's.
 pub(super) fn serves_ssh(process: &Process) -> bool {
     process.runs(&SERVERS) && process.is_roots_own()
 }
 
-/// The connection that a server serves: the first that it has, before those that it forwards.
+/// The connection that a server serves: its first one. Those that it forwards come later.
 fn serves<'c>(server: &Process, established: &'c BTreeMap<u64, Connection>) -> Option<&'c Connection> {
     let mut first: Option<(u32, &Connection)> = None;
     server.sockets(MOST_FILES, |descriptor, inode| {
@@ -166,9 +166,9 @@ fn serves<'c>(server: &Process, established: &'c BTreeMap<u64, Connection>) -> O
     first.map(|(_, connection)| connection)
 }
 
-/// Who is logged in by the connection that a process serves. To log in begins an audit session. Where the kernel or PAM
-/// knows of none, the process that talks to whoever is not logged in gives way to one of the user's: OpenSSH's own, or
-/// what the user has run.
+/// The user who is logged in over the connection that a process serves. A login begins an audit session. Without
+/// audit in the kernel or PAM, the child that runs before login is replaced by one of the user's: OpenSSH's own, or
+/// the user's program.
 fn logged_in(server: u32, children: &[u32], before_login: Option<u32>) -> Option<u32> {
     let process = Process::open(server)?;
     let parent = Process::open(process.stat()?.parent);
@@ -187,14 +187,14 @@ fn logged_in(server: u32, children: &[u32], before_login: Option<u32>) -> Option
     children.iter().find(of_user).map(|(_, user)| *user)
 }
 
-/// What this process and those it was started by say of the session they are run from.
+/// What this process and its ancestors tell about the session that they belong to.
 #[derive(Debug, Default)]
 struct Ancestry {
-    /// The connections that environments name.
+    /// The connections named in their environments.
     named: Vec<Connection>,
-    /// Who has the outermost of these environments.
+    /// The user of the outermost process with such an environment.
     user: Option<u32>,
-    /// Their numbers.
+    /// Their process IDs.
     processes: BTreeSet<u32>,
 }
 
@@ -215,8 +215,8 @@ impl Ancestry {
     }
 }
 
-/// What of this is a session: the connections that somebody is logged in by, and those of the environments that are
-/// established (`None`: that is not known of any). An environment outlives its session in tmux and in what runs on.
+/// The sessions: the connections with a login, and those from environments that are established (`None`: unknown for
+/// all). In tmux and in background jobs, an environment outlives its session.
 fn sessions(ancestry: &Ancestry, established: Option<&BTreeSet<Connection>>, served: &[Served]) -> Vec<Session> {
     let same = |one: &Connection, other: &Connection| one.client == other.client && one.server == other.server;
     let alive = |one: &&Connection| {
@@ -233,7 +233,7 @@ fn sessions(ancestry: &Ancestry, established: Option<&BTreeSet<Connection>>, ser
     let (mut found, mut known): (Vec<Session>, _) = (Vec::new(), BTreeSet::new());
     for (connection, is_own) in own.iter().map(|own| (*own, true)).chain(others.map(|other| (other, false))) {
         let Connection { client, server, zone } = connection;
-        // Two sessions from one address fare alike.
+        // Two sessions from one address get the same verdict.
         if !known.insert((client.ip(), *server)) {
             continue;
         }
@@ -251,7 +251,7 @@ fn sessions(ancestry: &Ancestry, established: Option<&BTreeSet<Connection>>, ser
     found
 }
 
-/// Reads `203.0.113.9 51234 203.0.113.1 22`, as sshd writes it; a link-local address has `%eth0` behind it.
+/// Parses `203.0.113.9 51234 203.0.113.1 22`, as sshd writes it. A link-local address ends with `%eth0`.
 fn parse_connection(text: &str) -> Option<Connection> {
     let mut words = text.split_whitespace();
     let mut zone = None;
@@ -278,7 +278,7 @@ mod tests {
         Served { connection: read(text), server, user }
     }
 
-    /// Whose sessions these are: client, server, whether it is the own one.
+    /// Each session as text: client, server, and whether it is this process's own.
     fn told(ancestry: &Ancestry, served: &[Served]) -> Vec<String> {
         let established = served.iter().map(|served| served.connection.clone()).collect();
         sessions(ancestry, Some(&established), served).iter().map(ToString::to_string).collect()
@@ -339,7 +339,7 @@ mod tests {
 
         let of_nobody = Ancestry { named: stale(), ..Ancestry::default() };
         assert_eq!(told(&of_nobody, &all), [seventh, root]);
-        // In tmux, which was reached by another connection once.
+        // In tmux, which was once attached from another connection.
         let detached = Ancestry { named: stale(), user: Some(0), ..Ancestry::default() };
         assert_eq!(told(&detached, &all), ["your SSH session from 198.51.100.8 to port 22", seventh]);
         let unknown = sessions(&of_nobody, None, &[]);

@@ -1,15 +1,15 @@
-//! The ports that the SSH server listens on, as its configuration says.
+//! The ports that sshd listens on, according to its configuration.
 
 use crate::files::{MAX_POLICY, read_trusted};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// Where sshd is told its ports.
+/// The path of sshd's configuration.
 pub const SSHD: &str = "/etc/ssh/sshd_config";
-/// Where it is told more, as Debian and Ubuntu have it.
+/// The folder of further configuration files on Debian and Ubuntu.
 pub const SSHD_MORE: &str = "/etc/ssh/sshd_config.d";
 
-/// The ports that sshd listens on: 22, and what its configuration names, as far as it can be read.
+/// The ports that sshd listens on: 22, and those in its configuration, as far as it can be read.
 #[must_use]
 pub fn ssh_ports() -> BTreeSet<u16> {
     let more = std::fs::read_dir(SSHD_MORE).into_iter().flatten().flatten().map(|entry| entry.path());
@@ -23,7 +23,7 @@ fn ports_of_file(path: &Path) -> BTreeSet<u16> {
     ports_of(&String::from_utf8_lossy(&bytes))
 }
 
-/// The ports in the lines `Port N` and `ListenAddress HOST:N` of a text in sshd_config's form.
+/// The ports in the lines `Port N` and `ListenAddress HOST:N` of sshd_config(5).
 fn ports_of(text: &str) -> BTreeSet<u16> {
     let port = |line: &str| {
         let line = line.split('#').next().unwrap_or_default();
@@ -33,7 +33,7 @@ fn ports_of(text: &str) -> BTreeSet<u16> {
         if keyword.eq_ignore_ascii_case("port") {
             return value.parse().ok();
         }
-        // `::1` is an address without a port, `[::1]:2222` one with.
+        // `::1` is an address without a port, `[::1]:2222` has one.
         let (host, port) = value.rsplit_once(':').filter(|_| keyword.eq_ignore_ascii_case("listenaddress"))?;
         let has_port = !host.contains(':') || host.starts_with('[') && host.ends_with(']');
         port.parse().ok().filter(|_| has_port)

@@ -1,11 +1,11 @@
-//! What systemd does at boot, read from its folders as it reads them itself: nothing is run and nobody is asked.
+//! What systemd does at boot, read from its folders by its own rules. Runs no program and asks no service.
 
 use crate::files::{MAX_CONFIGURATION, read_text_bounded};
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Where units are, the ones that win first.
+/// Where units are, highest priority first.
 const FOLDERS: [&str; 5] = [
     "/etc/systemd/system",
     "/run/systemd/system",
@@ -13,15 +13,15 @@ const FOLDERS: [&str; 5] = [
     "/usr/lib/systemd/system",
     "/lib/systemd/system",
 ];
-/// The folders beside a target whose links are started with it end so.
+/// Suffixes of the folders beside a target whose links are started with it.
 const WANTED: [&str; 3] = ["wants", "requires", "upholds"];
 
 /// Whether a unit is started at boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnitState {
-    /// There is none of that name.
+    /// No unit has that name.
     Missing,
-    /// It is there, and nothing starts it.
+    /// It exists, but nothing starts it.
     Disabled,
     /// A target, or another unit, starts it.
     Enabled,
@@ -29,19 +29,19 @@ pub enum UnitState {
     Masked,
 }
 
-/// Whether systemd is what started this machine.
+/// Whether systemd booted this machine.
 #[must_use]
 pub fn systemd_runs() -> bool {
     Path::new("/run/systemd/system").is_dir()
 }
 
-/// What systemd does with a unit at boot, `palisade.service` for one.
+/// What systemd does with a unit at boot, for example `palisade.service`.
 #[must_use]
 pub fn unit_state(name: &str) -> UnitState {
     state_in(&FOLDERS.map(Path::new), name)
 }
 
-/// Whether the drop-in of that name is in effect for a unit, and has it run `command` whenever it has started.
+/// Whether the drop-in of that name is in effect for a unit and runs `command` after each start of it.
 #[must_use]
 pub fn drop_in_runs(unit: &str, name: &str, command: &str) -> bool {
     drop_in_of(&FOLDERS.map(Path::new), unit, name, command)
@@ -50,12 +50,12 @@ pub fn drop_in_runs(unit: &str, name: &str, command: &str) -> bool {
 fn drop_in_of(folders: &[&Path], unit: &str, name: &str, command: &str) -> bool {
     let Some(path) = find(folders, &format!("{unit}.d/{name}")) else { return false };
     let text = read_text_bounded(&path, MAX_CONFIGURATION).unwrap_or_default();
-    // `-` and the like before a program say how it is run.
+    // Prefixes such as `-` before a program say how to run it.
     let run = text.lines().filter_map(|line| line.trim().strip_prefix("ExecStartPost="));
     run.map(|line| line.trim_start_matches(['-', '@', ':', '+', '!'])).any(|line| line == command)
 }
 
-/// The programs that a unit starts, with their arguments, a line each; empty where there is no such unit.
+/// The commands that a unit runs, one per line; empty if the unit does not exist.
 #[must_use]
 pub fn unit_commands(name: &str) -> Vec<String> {
     let Some(path) = find(&FOLDERS.map(Path::new), name) else { return Vec::new() };

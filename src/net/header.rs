@@ -1,30 +1,30 @@
-//! Where in a header a field lies: one row a field. RFC 791, RFC 8200, RFC 9293, RFC 768, RFC 792, RFC 4443.
+//! The places of header fields, one row per field. RFC 791, RFC 8200, RFC 9293, RFC 768, RFC 792, RFC 4443.
 
 use super::Version;
 
-/// The place of a field: bytes from the start of its header, and how many it has.
+/// The place of a field in its header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     /// Bytes from the start of the header.
     pub offset: u32,
-    /// How many bytes.
+    /// The length in bytes.
     pub len: u32,
 }
 
 impl Place {
-    /// The first byte behind it.
+    /// The offset of the first byte after the field.
     #[must_use]
     pub const fn end(self) -> u32 {
         self.offset + self.len
     }
 
-    /// Whether it shares a byte with `len` bytes from `offset` on.
+    /// Whether the field shares a byte with the `len` bytes from `offset` on.
     #[must_use]
     pub const fn overlaps(self, offset: u32, len: u32) -> bool {
         offset < self.end() && self.offset < offset.saturating_add(len)
     }
 
-    /// Whether these bytes are the field, or its first.
+    /// Whether these bytes are the field or its leading bytes.
     #[must_use]
     pub const fn begins(self, offset: u32, len: u32) -> bool {
         offset == self.offset && len > 0 && len <= self.len
@@ -50,7 +50,7 @@ header! {
     ID = 4, 2;
     /// The hop limit, called time to live.
     HOP_LIMIT = 8, 1;
-    /// The protocol of what follows.
+    /// The protocol of the payload.
     PROTOCOL = 9, 1;
     /// The source address.
     SOURCE = 12, 4;
@@ -61,9 +61,9 @@ header! {
 header! {
     /// IPv6, without extension headers.
     ipv6:
-    /// The length of what follows.
+    /// The length of everything after the header.
     LENGTH = 4, 2;
-    /// The protocol of what follows, or the first extension header.
+    /// The protocol of the payload, or the type of the first extension header.
     PROTOCOL = 6, 1;
     /// The hop limit.
     HOP_LIMIT = 7, 1;
@@ -80,7 +80,7 @@ header! {
     SOURCE = 0, 2;
     /// The destination port.
     DESTINATION = 2, 2;
-    /// Both.
+    /// Both ports.
     BOTH = 0, 4;
 }
 
@@ -108,7 +108,7 @@ header! {
 }
 
 impl Version {
-    /// Where the source address lies in the network header.
+    /// The place of the source address in the network header.
     #[must_use]
     pub const fn source(self) -> Place {
         match self {
@@ -117,7 +117,7 @@ impl Version {
         }
     }
 
-    /// Where the destination address lies in the network header.
+    /// The place of the destination address in the network header.
     #[must_use]
     pub const fn destination(self) -> Place {
         match self {
@@ -126,7 +126,7 @@ impl Version {
         }
     }
 
-    /// Where the number of the transport protocol lies in the network header.
+    /// The place of the transport protocol's number in the network header.
     #[must_use]
     pub const fn protocol(self) -> Place {
         match self {
@@ -135,7 +135,7 @@ impl Version {
         }
     }
 
-    /// Where the hop limit lies in the network header.
+    /// The place of the hop limit in the network header.
     #[must_use]
     pub const fn hop_limit(self) -> Place {
         match self {

@@ -1,25 +1,25 @@
 //! Names of interfaces.
 
-/// How many bytes the kernel keeps of a name (`IFNAMSIZ`), a zero at its end among them.
+/// How many bytes the kernel keeps of a name (`IFNAMSIZ`), including the terminating zero.
 const SIZE: usize = 16;
 
-/// An interface's name as registers hold it: 16 bytes, zero-padded.
+/// An interface's name as in registers: 16 bytes, zero-padded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IfName([u8; SIZE]);
 
 impl IfName {
     /// The longest name in bytes.
     pub const MAX_LEN: usize = SIZE - 1;
-    /// The loopback.
+    /// The loopback interface.
     pub const LOOPBACK: Self = Self(*b"lo\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
 
-    /// A name; what a longer one has beyond 16 bytes is cut off.
+    /// Makes a name; cuts it off after 16 bytes.
     #[must_use]
     pub fn new(name: &str) -> Self {
         Self::filled(name, 0)
     }
 
-    /// The last of all names that begin so.
+    /// The last name, in byte order, with this beginning.
     #[must_use]
     pub fn last_beginning_with(begin: &str) -> Self {
         Self::filled(begin, u8::MAX)
@@ -31,7 +31,7 @@ impl IfName {
         &self.0
     }
 
-    /// The text of some first bytes of a name, to the first zero.
+    /// The text of a name's leading bytes, up to the first zero.
     #[must_use]
     pub fn text(bytes: &[u8]) -> String {
         let name = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
@@ -47,17 +47,17 @@ impl IfName {
     }
 }
 
-/// An interface by name, or all whose names begin alike.
+/// An interface by name, or all interfaces whose names have the same beginning.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IfPattern {
-    /// The name, or what the names begin with: 1 to 15 bytes.
+    /// The name, or the beginning of the names: 1 to 15 bytes.
     pub name: String,
-    /// Whether a `*` stood behind it.
+    /// Whether a `*` follows.
     pub wildcard: bool,
 }
 
 impl IfPattern {
-    /// Whether an interface of that name is meant.
+    /// Whether the pattern matches an interface with that name.
     #[must_use]
     pub fn covers(&self, name: &str) -> bool {
         if self.wildcard { name.starts_with(&self.name) } else { name == self.name }

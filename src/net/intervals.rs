@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Sorted, disjoint, closed intervals of addresses or ports.
 ///
-/// Intervals that overlap are merged; intervals that only touch are not, so that three neighbouring addresses stay the
-/// three elements that the policy's author wrote and will look for in a listing.
+/// Overlapping intervals are merged, adjacent ones are not: three neighbouring addresses stay the three elements that
+/// the policy's author wrote and will look for in a listing.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Intervals<T>(Vec<(T, T)>);
 
@@ -22,13 +22,13 @@ impl<T: Copy + Ord> Intervals<T> {
         &self.0
     }
 
-    /// Whether there are none.
+    /// Whether there are no intervals.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether a value lies in one of them.
+    /// Whether an interval contains the value.
     #[must_use]
     pub fn contains(&self, value: T) -> bool {
         let after = self.0.partition_point(|&(first, _)| first <= value);
@@ -37,7 +37,7 @@ impl<T: Copy + Ord> Intervals<T> {
 }
 
 impl<T: Copy + Ord> From<Vec<(T, T)>> for Intervals<T> {
-    /// Sorts and merges; an interval whose first value is greater than its last is taken the other way round.
+    /// Sorts and merges. Swaps the ends of an interval whose first value is greater than its last.
     fn from(mut all: Vec<(T, T)>) -> Self {
         for interval in &mut all {
             if interval.0 > interval.1 {
@@ -57,7 +57,7 @@ impl<T: Copy + Ord> From<Vec<(T, T)>> for Intervals<T> {
 }
 
 impl<T: Copy + Ord> FromIterator<(T, T)> for Intervals<T> {
-    /// As from a list.
+    /// Collects, sorts and merges.
     fn from_iter<I: IntoIterator<Item = (T, T)>>(intervals: I) -> Self {
         intervals.into_iter().collect::<Vec<_>>().into()
     }
@@ -66,20 +66,20 @@ impl<T: Copy + Ord> FromIterator<(T, T)> for Intervals<T> {
 /// IPv4 and IPv6 addresses.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Addresses {
-    /// The IPv4 ones.
+    /// The IPv4 addresses.
     pub v4: Intervals<Ipv4Addr>,
-    /// The IPv6 ones.
+    /// The IPv6 addresses.
     pub v6: Intervals<Ipv6Addr>,
 }
 
 impl Addresses {
-    /// Whether there are none.
+    /// Whether there are no addresses.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.v4.is_empty() && self.v6.is_empty()
     }
 
-    /// Whether the address is one of them.
+    /// Whether the address is among these.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         match address {
@@ -88,7 +88,7 @@ impl Addresses {
         }
     }
 
-    /// What is in any of these.
+    /// The union of these addresses.
     #[must_use]
     pub fn union(parts: &[&Self]) -> Self {
         match parts {
@@ -101,7 +101,7 @@ impl Addresses {
         }
     }
 
-    /// All of them as ranges, the IPv4 ones first.
+    /// All addresses as ranges, IPv4 first.
     pub fn ranges(&self) -> impl Iterator<Item = AddressRange> + '_ {
         let v4 = self.v4.as_slice().iter().map(|&(first, last)| AddressRange::V4(first, last));
         v4.chain(self.v6.as_slice().iter().map(|&(first, last)| AddressRange::V6(first, last)))
@@ -121,7 +121,7 @@ impl FromIterator<AddressRange> for Addresses {
     }
 }
 
-/// From one address to another of the same family, both included.
+/// A range of addresses of one family, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AddressRange {
     /// IPv4.

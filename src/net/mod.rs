@@ -1,5 +1,5 @@
-//! What every room knows of networks: addresses, ports, protocols, IP versions, names of interfaces, and where in a header a
-//! field lies. Plain values, which use nothing else of palisade.
+//! Network types for all rooms: addresses, ports, protocols, IP versions, interface names and the places of header
+//! fields. Plain values, which use nothing else of palisade.
 
 pub mod header;
 mod ifname;

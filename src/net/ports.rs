@@ -1,13 +1,13 @@
 //! Ports and the transport protocols that have them.
 
-/// A run of ports of one transport protocol, first and last included.
+/// A range of ports of one transport protocol, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ports {
     /// The transport protocol.
     pub transport: Transport,
     /// The first port.
     pub first: u16,
-    /// The last port; the first again for a single one.
+    /// The last port; equal to the first for a single port.
     pub last: u16,
 }
 
@@ -23,7 +23,7 @@ pub enum Transport {
 }
 
 impl Transport {
-    /// All of them.
+    /// All transport protocols.
     pub const ALL: [Self; 3] = [Self::Tcp, Self::Udp, Self::Sctp];
 
     /// The IP protocol number.
@@ -36,13 +36,13 @@ impl Transport {
         }
     }
 
-    /// The protocol of an IP protocol number.
+    /// The transport protocol with an IP protocol number.
     #[must_use]
     pub fn from_number(number: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|transport| transport.number() == number)
     }
 
-    /// The name, in policies and in nft text.
+    /// The name in policies and in nft text.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

@@ -12,7 +12,7 @@ pub enum Version {
 }
 
 impl Version {
-    /// Both.
+    /// Both versions.
     pub const ALL: [Self; 2] = [Self::V4, Self::V6];
 
     /// The version of an address.
@@ -21,7 +21,7 @@ impl Version {
         if address.is_ipv4() { Self::V4 } else { Self::V6 }
     }
 
-    /// Bytes of an address.
+    /// The length of an address in bytes.
     #[must_use]
     pub const fn address_len(self) -> usize {
         match self {
@@ -30,7 +30,7 @@ impl Version {
         }
     }
 
-    /// Bits of an address.
+    /// The length of an address in bits.
     #[must_use]
     pub const fn address_bits(self) -> u8 {
         match self {
@@ -48,7 +48,7 @@ impl Version {
         }
     }
 
-    /// The address that a number is; `None` for a number beyond them.
+    /// The address with that number; `None` if the number is too large.
     #[must_use]
     pub fn address(self, number: u128) -> Option<IpAddr> {
         match self {
@@ -57,15 +57,16 @@ impl Version {
         }
     }
 
-    /// From the first address to the last: `192.0.2.1`, `192.0.2.0/24` or `192.0.2.1-192.0.2.9`. Empty where they are no
-    /// addresses.
+    /// A range of addresses in words: `192.0.2.1`, `192.0.2.0/24` or `192.0.2.1-192.0.2.9`. Empty if a number is too
+    /// large for an address.
     #[must_use]
     pub fn words(self, first: u128, last: u128) -> String {
         let (Some(from), Some(to)) = (self.address(first), self.address(last)) else { return String::new() };
         if from == to {
             return from.to_string();
         }
-        // As many bits as both have in common, where the rest is all clear in one and all set in the other.
+        // The range is a network if, after the common leading bits, the first address has only zeros and the last
+        // only ones.
         let common = (first ^ last).leading_zeros();
         let rest = u128::MAX.checked_shr(common).unwrap_or_default();
         let bits = u32::from(self.address_bits());
@@ -76,7 +77,7 @@ impl Version {
         }
     }
 
-    /// `NFPROTO_IPV4` and `NFPROTO_IPV6`, which are `AF_INET` and `AF_INET6`, too.
+    /// `NFPROTO_IPV4` and `NFPROTO_IPV6`, equal to `AF_INET` and `AF_INET6`.
     #[must_use]
     pub const fn nfproto(self) -> u8 {
         match self {
@@ -85,7 +86,7 @@ impl Version {
         }
     }
 
-    /// What the names of sets for it end with.
+    /// The suffix of the names of sets for this version.
     #[must_use]
     pub const fn suffix(self) -> &'static str {
         match self {
@@ -124,14 +125,14 @@ impl std::fmt::Display for Version {
     }
 }
 
-/// The address that these 4 or 16 bytes are, in network order.
+/// The address in these 4 or 16 bytes, which are in network order.
 #[must_use]
 pub fn address(bytes: &[u8]) -> Option<IpAddr> {
     let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
     v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
 }
 
-/// Whether a mask keeps a prefix: its ones all stand before its zeros.
+/// Whether a mask keeps a prefix: all its ones precede its zeros.
 #[must_use]
 pub fn is_prefix(mask: &[u8]) -> bool {
     let bits = mask.iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1));

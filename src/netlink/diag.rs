@@ -1,7 +1,7 @@
-//! The sockets on which this machine can be reached, and those that are connected (`sock_diag`).
+//! The sockets that this machine can be reached on, and the connected ones (`sock_diag`).
 //!
-//! `/proc/net/tcp6` does not tell whether a socket takes IPv4 too, nor by which interface alone it is reached, and takes the
-//! kernel several times as long: it goes through the table of connections line by line.
+//! `/proc/net/tcp6` shows neither whether a socket takes IPv4, too, nor the interface that it is bound to, and is
+//! several times as slow: the kernel walks the table of connections line by line.
 
 use super::routing::route::Routing;
 use super::wire::attr::{Fields, Message};
@@ -15,37 +15,37 @@ use nix::errno::Errno;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-/// What asking for them is called in errors.
+/// The name of the request in errors.
 const DOING: &str = "the list of sockets";
-/// How often they are asked for when the list changes meanwhile; the last is taken as it is.
+/// How often the list is read if it changes meanwhile; the last result is used as it is.
 const ATTEMPTS: u32 = 5;
 
-/// A socket that takes connections, or datagrams from anyone.
+/// A socket that accepts connections, or datagrams from anyone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ListeningSocket {
     /// [`protocol::TCP`] or [`protocol::UDP`].
     pub protocol: u8,
     /// The port.
     pub port: u16,
-    /// The address that it is bound to; unspecified for all of this machine's.
+    /// The address that it is bound to; unspecified for all of this machine's addresses.
     pub address: IpAddr,
-    /// Whether it is bound to all addresses of IPv6 and takes IPv4 as well.
+    /// Whether it is bound to all IPv6 addresses and takes IPv4 as well.
     pub both: bool,
-    /// The interface that it is bound to; `None` for all of them.
+    /// The interface that it is bound to; `None` if it is not bound to one.
     pub interface: Option<String>,
-    /// Its inode, by which processes hold it; 0 for one of the kernel's own.
+    /// Its inode, which identifies the processes that hold it; 0 for a socket of the kernel.
     pub inode: u64,
 }
 
-/// All of them, of the network namespace of the calling thread. It takes no capability.
+/// All listening sockets in the network namespace of the calling thread. Needs no capability.
 ///
 /// # Errors
 ///
-/// What the system calls say; [`NetlinkError::Refused`] with `ENOENT` where the kernel has no `inet_diag`.
+/// The error of the system call; [`NetlinkError::Refused`] with `ENOENT` if the kernel has no `inet_diag`.
 pub fn listening_sockets() -> Result<Vec<ListeningSocket>, NetlinkError> {
     let channel = Channel::open(mnl::Bus::SockDiag)?;
     let mut found = Vec::new();
-    // A UDP socket that is not connected is closed, as the kernel calls it.
+    // The kernel calls an unconnected UDP socket closed.
     for (protocol, state) in [(protocol::TCP, diag::LISTEN), (protocol::UDP, diag::CLOSE)] {
         for family in Version::ALL.map(Version::nfproto) {
             let request = Request { protocol, family: Some(family), states: 1 << state };
@@ -61,7 +61,7 @@ pub fn listening_sockets() -> Result<Vec<ListeningSocket>, NetlinkError> {
                 Some(name) => name.clone(),
                 None => names.entry(index).or_insert(routing.interface_name(index)?).clone(),
             };
-            // On an interface that is gone nobody reaches it.
+            // A socket bound to a deleted interface can't be reached.
             let Some(name) = name else { continue };
             socket.interface = Some(name);
         }
@@ -76,13 +76,13 @@ pub fn listening_sockets() -> Result<Vec<ListeningSocket>, NetlinkError> {
 pub struct TcpSocket {
     /// This machine's address and port.
     pub local: SocketAddr,
-    /// The other's; `None` for a socket that listens.
+    /// The peer's address and port; `None` for a listening socket.
     pub remote: Option<SocketAddr>,
-    /// Its inode, by which processes hold it.
+    /// Its inode, which identifies the processes that hold it.
     pub inode: u64,
 }
 
-/// The TCP sockets that listen, and those whose connection is established. It takes no capability.
+/// The listening TCP sockets, and those with an established connection. Needs no capability.
 ///
 /// # Errors
 ///
@@ -93,7 +93,7 @@ pub fn tcp_sockets() -> Result<Vec<TcpSocket>, NetlinkError> {
         let request = Request { protocol: protocol::TCP, family, states: 1 << state };
         dump(&channel, request, |message| read_tcp(message).map(Some))
     };
-    // For connections the kernel goes through a table that is as large as its memory allows: once, not for each family.
+    // The kernel walks its whole connection table, sized by the machine's memory: do it once for both families.
     let mut found = tcp(None, diag::ESTABLISHED)?;
     for family in Version::ALL.map(Version::nfproto) {
         found.extend(tcp(Some(family), diag::LISTEN)?);
@@ -112,19 +112,19 @@ pub(super) fn read_tcp(message: &Message<'_>) -> Option<TcpSocket> {
     })
 }
 
-/// A TCP connection or a connected UDP socket, as this end has it.
+/// A TCP connection or a connected UDP socket, as seen from this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ConnectedSocket {
     /// [`protocol::TCP`] or [`protocol::UDP`].
     pub protocol: u8,
     /// This machine's address and port.
     pub local: SocketAddr,
-    /// The other's.
+    /// The peer's address and port.
     pub remote: SocketAddr,
 }
 
-/// The connections over which something may still be sent or received, of TCP where one side has closed it, too. It takes no
-/// capability.
+/// The connections that can still send or receive something, including TCP connections that one side has closed.
+/// Needs no capability.
 ///
 /// # Errors
 ///
@@ -144,8 +144,8 @@ pub fn connected_sockets() -> Result<Vec<ConnectedSocket>, NetlinkError> {
     Ok(found)
 }
 
-/// `None` inside for a connection that nobody reads from and that sends nothing more: it was closed here, and waits for the
-/// other side to close it.
+/// The inner `None` stands for a connection that was closed here and only waits for the peer to close it: nobody
+/// reads from it, and it sends nothing more.
 fn read_connected(message: &Message<'_>, protocol: u8) -> Option<Option<ConnectedSocket>> {
     let head = answer(message)?;
     let end = |at, port_at| Some(SocketAddr::new(address(head, at)?.to_canonical(), port(head, port_at)?));
@@ -158,11 +158,11 @@ fn read_connected(message: &Message<'_>, protocol: u8) -> Option<Option<Connecte
     Some((!abandoned).then_some(socket))
 }
 
-/// Which sockets are asked for.
+/// A request for sockets.
 #[derive(Clone, Copy)]
 struct Request {
     protocol: u8,
-    /// `AF_INET` or `AF_INET6`; `None` for both, which TCP alone can be asked for.
+    /// `AF_INET` or `AF_INET6`; `None` for both, which works for TCP alone.
     family: Option<u8>,
     /// `1 << TCP_*` for each state.
     states: u32,
@@ -180,7 +180,7 @@ impl Request {
                 Writer::message(bytes, diag::BY_FAMILY, flag::DUMP, seq, &head).finish();
             }
             None => {
-                // The older request has the states behind the addresses, and then a field that the kernel no longer reads.
+                // In the older request the states follow the addresses; the kernel ignores the field after them.
                 let mut head = [0; diag::OLD_REQUEST];
                 head[diag::OLD_STATES..diag::OLD_STATES + 4].copy_from_slice(&states);
                 Writer::message(bytes, diag::TCP_OF_BOTH, flag::DUMP, seq, &head).finish();
@@ -189,8 +189,8 @@ impl Request {
     }
 }
 
-/// All sockets of a request, read anew when they change meanwhile. `read` gives `None` for a malformed answer, and `None`
-/// inside for a socket that is passed over.
+/// All sockets of a request; reads them again if they change meanwhile. `read` returns `None` for a malformed answer,
+/// and an inner `None` for a socket to skip.
 fn dump<T>(
     channel: &Channel,
     request: Request,
@@ -214,7 +214,7 @@ fn dump<T>(
     Err(NetlinkError::Refused { doing: DOING, errno: Errno::EBUSY })
 }
 
-/// A socket and the index of its interface; `None` inside for one without a port, which hears nobody.
+/// A socket and its interface index; the inner `None` stands for a socket without a port, which receives nothing.
 pub(super) fn read(message: &Message<'_>, protocol: u8) -> Option<Option<(ListeningSocket, u32)>> {
     let head = answer(message)?;
     let fields = Fields::<{ diag::END }>::read(message.payload.get(diag::ANSWER..)?)?;

@@ -1,12 +1,11 @@
-//! nf_tables over netlink: a [`Transaction`](crate::ruleset::Transaction) to bytes, and a dump to a
+//! nf_tables over netlink: encodes a [`Transaction`](crate::ruleset::Transaction), and decodes a dump to a
 //! [`Table`](crate::ruleset::Table).
 //!
-//! The `nftnl` crate writes tables, chains, rules and expressions; sets and elements have a direct writer, because a
-//! million elements as libnftnl objects cost 1.6 s and 319 MB. All reading is our own, safe and total: libnftnl fails a
-//! whole rule on one expression that it does not know.
+//! The `nftnl` crate writes tables, chains, rules and expressions. Sets and elements are written directly, because a
+//! million elements as libnftnl objects cost 1.6 s and 319 MB. All decoding is our own, safe and total: libnftnl
+//! rejects a whole rule for one expression that it does not know.
 //!
-//! Beside it, the connections that the kernel tracks ([`conntrack`]), the routes that it would take ([`routing`]) and the
-//! interfaces that there are ([`Link`], [`RoutedLink`]).
+//! It also reads tracked connections ([`conntrack`]), routes ([`routing`]) and interfaces ([`Link`], [`RoutedLink`]).
 
 pub mod conntrack;
 mod diag;

@@ -1,4 +1,4 @@
-//! Every reader of what the kernel sends, on one datagram: for tests that feed them what no kernel sent.
+//! Runs every decoder of kernel messages on one datagram, for tests with input that no kernel sent.
 
 use super::nftables::decode::{Assembler, table_id};
 use super::nftables::elements;
@@ -9,15 +9,15 @@ use crate::net::protocol;
 use crate::ruleset::{Table, TableId};
 use std::collections::BTreeSet;
 
-/// How many tables of one datagram are put together.
+/// How many tables of one datagram are assembled.
 const MAX_TABLES: usize = 4;
 
-/// Gives the datagram to every reader, and the tables that it holds.
+/// Passes the datagram to every decoder, and returns the tables in it.
 #[must_use]
 pub fn read_everything(datagram: &[u8]) -> Vec<(TableId, Table)> {
     let mut ids: BTreeSet<TableId> = BTreeSet::new();
     for message in Messages::new(datagram) {
-        // The name of the table is the first attribute of whatever belongs to one.
+        // The first attribute of every object in a table is the table's name.
         ids.extend(table_id(&message).filter(|_| ids.len() < MAX_TABLES));
         let _ = (message.errno(), message.error_text(), message.resource());
         let _ = (conntrack::read(&message), route::read_route(&message), route::read_link(&message));

@@ -1,4 +1,4 @@
-//! Pure tests: what is encoded decodes to itself, and nothing that is decoded panics.
+//! Pure tests: encoding and decoding are inverse, and no input makes a decoder panic.
 
 use super::nftables::decode::{self, Assembler};
 use super::nftables::elements::Collector;
@@ -11,7 +11,7 @@ use crate::arbitrary;
 use crate::ruleset::*;
 use proptest::prelude::*;
 
-/// What kernel 6.18 dumped, message by message, after `nft -f` had loaded everything.nft and foreign.nft.
+/// A dump by kernel 6.18, message by message, after `nft -f` had loaded everything.nft and foreign.nft.
 const DUMP: &[u8] = include_bytes!("../../tests/data/dump.bin");
 
 fn ops(ops: Vec<Op>) -> Result<Batch, EncodeError> {
@@ -42,7 +42,7 @@ fn assemble(bytes: &[u8]) -> Table {
     assembler.finish().0.unwrap()
 }
 
-/// The rule as it decodes from the bytes that were written for it.
+/// The rule decoded from its own encoding.
 fn there_and_back(rule: &Rule) -> Rule {
     let batch = ops(vec![add_table(), add_chain(), add_rule(rule.clone())]).unwrap();
     assemble(batch.as_bytes()).chains.remove("c").unwrap().rules.remove(0)
@@ -62,7 +62,7 @@ fn anonymous_sets(rule: &Rule) -> usize {
     rule.exprs.iter().filter(|expr| matches!(expr, Expr::Lookup { set: SetRef::Anonymous(_), .. })).count()
 }
 
-/// Feeds a datagram to every reader that takes bytes from the kernel.
+/// Passes a datagram to every decoder of kernel messages.
 fn read_all(datagram: &[u8]) {
     for family in [Family::Inet, Family::Ip, Family::Netdev] {
         for name in ["palisade", "foreign", "nat", "early"] {
@@ -88,7 +88,7 @@ fn a_rule_of_each_expression_decodes_to_itself() {
 fn a_set_of_each_form_decodes_to_itself() {
     for set in arbitrary::everything().sets.values() {
         if set.spec.flags.contains(SetFlags::DYNAMIC) && set.spec.size == Some(DYNAMIC_SIZE) {
-            // The kernel says it, once a rule adds to the set.
+            // The kernel sets this flag once a rule adds to the set.
             let told = set_there_and_back(set);
             assert_eq!((told.spec.size, told.canonical()), (None, set.canonical()));
             continue;
@@ -100,7 +100,7 @@ fn a_set_of_each_form_decodes_to_itself() {
 proptest! {
     #[test]
     fn any_rule_decodes_to_itself(rule in arbitrary::rule(Default::default())) {
-        // Before the kernel numbers them, all anonymous sets of a batch have one name.
+        // Before the kernel numbers them, all anonymous sets of a batch share one name.
         prop_assume!(anonymous_sets(&rule) <= 1);
         prop_assert_eq!(there_and_back(&rule), rule);
     }
@@ -161,13 +161,13 @@ proptest! {
 #[test]
 fn a_real_dump_decodes_to_what_was_loaded() {
     let mut table = arbitrary::everything();
-    // What nft can't write: a rule without expressions, and an element's age.
+    // What nft can't print: a rule without expressions, and an element's age.
     table.chains.get_mut("everything").unwrap().rules.retain(|rule| !rule.exprs.is_empty());
     table.sets.get_mut("remembered").unwrap().elements = Elements::none();
     assert_eq!(assemble(DUMP), table);
 }
 
-/// A list of elements as the kernel writes it: keys of one byte, and whether each ends an interval.
+/// A list of elements as the kernel writes it: one-byte keys, and whether each ends an interval.
 fn list(edges: &[(u8, bool)]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut writer = Writer::reopen(&mut bytes, 0);
@@ -319,10 +319,10 @@ fn what_cannot_be_written_is_an_error_that_names_the_operation() {
     }
 }
 
-/// The attributes of one expression as a dump has them.
+/// The attributes of one expression, as in a dump.
 type Dumped<'a> = &'a [(u16, &'a [u8])];
 
-/// One expression of a dump: what it decodes to, and its attributes as bytes.
+/// One dumped expression, decoded, and the bytes of its attributes.
 fn dumped(name: &str, attributes: Dumped) -> (Expr, Vec<u8>) {
     let mut data = Vec::new();
     let mut writer = Writer::reopen(&mut data, 0);
@@ -337,10 +337,10 @@ fn dumped(name: &str, attributes: Dumped) -> (Expr, Vec<u8>) {
 #[test]
 fn what_the_kernel_adds_by_itself_is_not_a_difference() {
     let log = Expr::Log(Log { prefix: "x".to_owned(), group: None });
-    // `log prefix "x"`, dumped with level 4 and, by other kernels, flags 0
+    // `log prefix "x"`: dumped with level 4 and, by other kernels, flags 0
     assert_eq!(dumped("log", &[(2, b"x\0"), (5, &[0, 0, 0, 4])]).0, log);
     assert_eq!(dumped("log", &[(2, b"x\0"), (5, &[0, 0, 0, 4]), (6, &[0; 4])]).0, log);
-    // NFT_REG32_00 and NFT_REG_1 are one register: `meta l4proto`
+    // NFT_REG32_00 and NFT_REG_1 are the same register: `meta l4proto`
     let meta = Expr::Meta { key: MetaKey::L4proto, dreg: Register::ONE };
     assert_eq!(dumped("meta", &[(2, &[0, 0, 0, 16]), (1, &[0, 0, 0, 1])]).0, meta);
     assert_eq!(dumped("meta", &[(2, &[0, 0, 0, 16]), (1, &[0, 0, 0, 8])]).0, meta);
@@ -355,8 +355,8 @@ fn a_form_that_is_not_understood_to_the_last_attribute_is_unknown() {
     let one: &[u8] = &[0, 0, 0, 1];
     let cases: [(&str, Dumped); 6] = [
         ("log", &[(1, &[0, 2]), (3, &[0, 0, 0, 100])]), // group 2 snaplen 100
-        ("lookup", &[(1, b"s\0"), (2, one), (5, &[0, 0, 0, 2])]), // a flag of the future
-        ("lookup", &[(1, b"s\0"), (2, one), (9, one)]), // an attribute of the future
+        ("lookup", &[(1, b"s\0"), (2, one), (5, &[0, 0, 0, 2])]), // an unknown flag
+        ("lookup", &[(1, b"s\0"), (2, one), (9, one)]), // an unknown attribute
         ("limit", &[(1, &[0, 0, 0, 0, 0, 0, 0, 5]), (2, &[0, 0, 0, 0, 0, 0, 0, 2]), (3, one)]), // per two seconds
         ("counter", &[(1, one)]),                       // malformed
         ("quota", &[(1, one)]),
@@ -390,7 +390,7 @@ fn what_only_other_programs_write_is_kept_whole() {
         flags: 2,
     };
     is("nat", &[(1, one), (2, two), (3, one), (5, two), (7, two)], Foreign::Nat(nat));
-    // a comment of iptables
+    // an iptables comment
     let comment = Extension { name: "comment".to_owned(), revision: 0, info: vec![7; 3] };
     is("match", &[(1, b"comment\0"), (2, &[0; 4]), (3, &[7; 3])], Foreign::Match(comment));
 }
@@ -409,7 +409,7 @@ fn what_fib_is_asked_is_read_whole_and_an_answer_of_the_future_is_unknown() {
     is(&[(1, one), (2, one), (3, &[0, 0, 0, 41])], FibResult::Oif, back);
     // fib saddr oifname
     is(&[(1, one), (2, &[0, 0, 0, 2]), (3, one)], FibResult::OifName, fib_flags::SADDR);
-    // a result of the future, an attribute of the future, no flags
+    // an unknown result, an unknown attribute, no flags
     let unknown: [Dumped; 3] =
         [&[(1, one), (2, &[0, 0, 0, 4]), (3, one)], &[(1, one), (2, one), (3, one), (4, one)], &[(1, one), (2, one)]];
     for attributes in unknown {

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Reads one address, network or range.
 pub(crate) fn range(text: &str) -> Result<AddressRange, Fault> {
-    // What long lists consist of: no other form that is read below is one of these.
+    // Fast path for long lists: no form handled below parses as a plain IPv4 address.
     if let Ok(address) = text.parse::<Ipv4Addr>()
         && !address.is_unspecified()
     {
@@ -27,7 +27,7 @@ pub(crate) fn range(text: &str) -> Result<AddressRange, Fault> {
         return from_to(text, first, last);
     }
     match single(text)? {
-        // Taken literally it would be an address that nobody has, and a lock-out.
+        // As a literal address it would match nobody and lock everyone out.
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Err(unspecified(text, "0.0.0.0/0")),
         IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Err(unspecified(text, "::/0")),
         IpAddr::V4(address) => Ok(AddressRange::V4(address, address)),
@@ -40,7 +40,7 @@ fn unspecified(text: &str, all: &str) -> Fault {
         .help(format!("write `any` for everyone, or `{all}` for everyone of this address family"))
 }
 
-/// Whether it can only be a name of the DNS.
+/// Whether the text can only be a DNS name.
 fn is_host_name(text: &str) -> bool {
     text.contains('.')
         && text.chars().any(|c| c.is_ascii_alphabetic())
@@ -75,7 +75,7 @@ fn single(text: &str) -> Result<IpAddr, Fault> {
     }
 }
 
-/// Says what is wrong with something that was meant as an address.
+/// Explains why a text that was meant as an address is not one.
 fn not_an_address(text: &str) -> Fault {
     let fault = |why: String| Fault::new(format!("{} is not an address: {why}", quote(text)));
     if let Some((address, zone)) = text.split_once('%')
@@ -119,7 +119,7 @@ fn not_an_address(text: &str) -> Fault {
         .help("write an address, a network such as `192.0.2.0/24`, a range `192.0.2.1-192.0.2.9`, or a group's name")
 }
 
-/// The same address, if leading zeros are all that is wrong with it.
+/// The address meant, if leading zeros are the only mistake.
 fn without_zeros(parts: &[&str]) -> Option<Ipv4Addr> {
     if !parts.iter().any(|part| part.len() > 1 && part.starts_with('0')) {
         return None;

@@ -7,10 +7,10 @@ use serde::Serialize;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// How many characters of the source stand before and after an underlined text in a long line.
+/// How many characters of a long line are shown before and after the underlined text.
 const CONTEXT: usize = 2_000;
 
-/// How many problems are shown to people; programs get them all.
+/// How many problems are shown to people. Programs get them all.
 const MAX_SHOWN: usize = 100;
 
 /// A run of bytes in one of the [`Sources`].
@@ -22,7 +22,7 @@ pub struct Span {
     pub start: usize,
     /// The byte after the last.
     pub end: usize,
-    /// The line of the first byte, counted from 1. Rules name it long after the text is gone.
+    /// The line of the first byte, counted from 1. Rules keep it after the text is gone.
     pub line: u32,
 }
 
@@ -31,15 +31,15 @@ pub struct Span {
 pub struct Diagnostic {
     /// What is wrong, as a sentence without its full stop.
     pub message: String,
-    /// Where; `None` when a file as a whole is meant, which the message then names.
+    /// Where it is; `None` if the problem concerns a whole file, which the message then names.
     pub span: Option<Span>,
     /// A few words beside the underlined text.
     pub label: Option<String>,
-    /// A second place that explains the first, and what stands there.
+    /// A second place that explains the first, and its label.
     pub note: Option<(Span, String)>,
     /// What to write or do instead.
     pub help: Option<String>,
-    /// The steps of a packet that show the problem, in words.
+    /// A packet's steps that show the problem, in words.
     pub path: Vec<String>,
 }
 
@@ -57,7 +57,7 @@ impl Diagnostic {
         }
     }
 
-    /// A problem of a whole file or of the machine.
+    /// A problem of a whole file or of the machine, without a place.
     #[must_use]
     pub fn general(message: impl Into<String>) -> Self {
         Self {
@@ -84,7 +84,7 @@ impl Diagnostic {
         self
     }
 
-    /// Adds the steps of a packet that shows the problem.
+    /// Adds the steps of a packet that show the problem.
     #[must_use]
     pub fn path(mut self, steps: impl IntoIterator<Item = String>) -> Self {
         self.path = steps.into_iter().map(|step| printable(&step).into_owned()).collect();
@@ -108,12 +108,12 @@ pub struct Source {
     pub text: Arc<str>,
 }
 
-/// The texts that were read: the policy first, then the files that it names.
+/// The texts that were read: the policy first, then the files it names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sources(pub Vec<Source>);
 
 impl Sources {
-    /// The name of the source that a problem is in; for one without a place, the policy's.
+    /// The name of the source that a problem is in. Without a place, the policy's name.
     #[must_use]
     pub fn name(&self, span: Option<Span>) -> &str {
         self.0.get(span.map_or(0, |span| span.source)).map_or("", |source| &source.name)
@@ -124,7 +124,7 @@ impl Sources {
         self.0.get(span.source).map_or("", |source| &source.text)
     }
 
-    /// The column of a span's first character: characters counted from 1.
+    /// The column of a span's first character, in characters counted from 1.
     #[must_use]
     pub fn column(&self, span: Span) -> usize {
         1 + before(self.text(span), span.start).chars().count()
@@ -144,12 +144,12 @@ pub struct Problem {
     pub column: Option<usize>,
     /// What to write instead.
     pub help: Option<String>,
-    /// The steps of a packet that show the problem, where there is one.
+    /// A packet's steps that show the problem; empty if there is no such packet.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub path: Vec<String>,
 }
 
-/// What is wrong with a policy, with the texts that it is about.
+/// The problems of a policy, with the texts that they point into.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Problems {
     /// The problems, by file and position.
@@ -159,7 +159,7 @@ pub struct Problems {
 }
 
 impl Problems {
-    /// Sorts by file and position; a problem that was found twice, through an alias, is kept once.
+    /// Sorts by file and position. Keeps a problem found twice (through an alias) once.
     #[must_use]
     pub fn new(mut diagnostics: Vec<Diagnostic>, sources: Sources) -> Self {
         diagnostics.sort_by(|a, b| (a.span, &a.message).cmp(&(b.span, &b.message)));
@@ -167,13 +167,14 @@ impl Problems {
         Self { diagnostics, sources }
     }
 
-    /// The problems for people, each with the source underlined; `color` with ANSI escapes.
+    /// Renders the problems for people, each with its source text underlined. `color` adds ANSI escapes.
     #[must_use]
     pub fn render(&self, color: bool) -> String {
         render(&self.diagnostics, &self.sources, color)
     }
 
-    /// Each problem as [`Problems::render`] shows it, without colour, for a log that says itself that it is an error.
+    /// Renders each problem as [`Problems::render`] does, without colour. For logs, which mark the line as an error
+    /// themselves.
     pub fn for_log(&self) -> impl Iterator<Item = String> {
         let rendered = rendered(&self.diagnostics, &self.sources, false);
         rendered.map(|text| text.strip_prefix("error: ").unwrap_or(&text).to_owned())
@@ -184,7 +185,7 @@ impl Problems {
     pub fn problems(&self) -> Vec<Problem> {
         let mut before: Option<(Span, usize)> = None;
         let mut column = |span: Span| {
-            // Counted on from the problem before: thousands of them may stand in one line of a megabyte.
+            // Counts on from the previous problem: one line of a megabyte may hold thousands of problems.
             let between = before
                 .filter(|(last, _)| (last.source, last.line) == (span.source, span.line))
                 .and_then(|(last, column)| Some((column, self.sources.text(span).get(last.start..span.start)?)));
@@ -212,8 +213,7 @@ impl std::fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// Renders problems for people, one after the other with an empty line between them: the first hundred, and how many
-/// more there are.
+/// Renders problems for people, separated by empty lines: the first hundred, then the number of the rest.
 #[must_use]
 pub fn render(diagnostics: &[Diagnostic], sources: &Sources, color: bool) -> String {
     rendered(diagnostics, sources, color).map(|text| text + "\n").collect::<Vec<_>>().join("\n")
@@ -261,20 +261,20 @@ fn with_snippet<'a>(
     if excerpt.whole {
         return group.element(snippet.path(name));
     }
-    // The renderer would count the column from where the line was cut.
+    // The renderer would count the column from the cut.
     group.element(Origin::path(name).line(span.line as usize).char_column(sources.column(span))).element(snippet)
 }
 
-/// The lines of a span, cut where they are long, and the span's place in them.
+/// The first line of a span, cut where it is long, and the span's place in it.
 struct Excerpt<'a> {
     text: Cow<'a, str>,
-    /// Whether it begins where its line does.
+    /// Whether it begins at the beginning of its line.
     whole: bool,
     range: std::ops::Range<usize>,
 }
 
-/// Cuts an excerpt out before rendering: a file may have a hundred megabytes, or one line of a megabyte. The range lies
-/// within the text whatever the span says, since the renderer takes no other.
+/// Cuts an excerpt out before rendering, since a file may have a hundred megabytes, or one line of a megabyte. The
+/// range lies within the text whatever the span says: the renderer requires that.
 fn excerpt(sources: &Sources, span: Span) -> Option<Excerpt<'_>> {
     let text: &str = &sources.0.get(span.source)?.text;
     let start = outside_break(text, floor(text, span.start));
@@ -282,7 +282,7 @@ fn excerpt(sources: &Sources, span: Span) -> Option<Excerpt<'_>> {
     let head = text.get(..start)?;
     let from = head.char_indices().rev().take(CONTEXT).take_while(|&(_, c)| !is_break(c)).last();
     let from = from.map_or(start, |(index, _)| index);
-    // Only the first line of a span that runs over several: the rest is further down, and often is the whole file.
+    // Only the first line of a multi-line span. The rest follows in the file, and often is all of it.
     let underlined = beginning(text.get(start..end)?);
     let tail = match underlined.chars().count() {
         CONTEXT => "",
@@ -293,7 +293,8 @@ fn excerpt(sources: &Sources, span: Span) -> Option<Excerpt<'_>> {
     Some(shown(text.get(from..start + underlined.len() + tail.len())?, whole, range))
 }
 
-/// The renderer shows what a terminal would obey of ASCII, and of the rest not all.
+/// Replaces invisible characters outside ASCII. The renderer itself replaces all ASCII control characters, but only
+/// some of the others.
 fn shown(text: &str, whole: bool, range: std::ops::Range<usize>) -> Excerpt<'_> {
     let is_refused = |c: char| !c.is_ascii() && is_invisible(c);
     if !text.contains(is_refused) {
@@ -306,13 +307,13 @@ fn shown(text: &str, whole: bool, range: std::ops::Range<usize>) -> Excerpt<'_> 
     Excerpt { text: Cow::Owned(before + &underlined + &after), whole, range }
 }
 
-/// A text's first line without its break, or as much of it as is shown.
+/// The first line of a text without its break, cut at [`CONTEXT`] characters.
 fn beginning(text: &str) -> &str {
     let end = text.char_indices().enumerate().find(|&(count, (_, c))| count == CONTEXT || is_break(c));
     end.and_then(|(_, (index, _))| text.get(..index)).unwrap_or(text)
 }
 
-/// What the user typed, for a message: in backquotes, one line, not too long, nothing a terminal would obey.
+/// Quotes user input for a message: in backquotes, on one line, shortened, without terminal control characters.
 #[must_use]
 pub fn quote(typed: &str) -> String {
     match typed.char_indices().nth(60) {
@@ -321,7 +322,7 @@ pub fn quote(typed: &str) -> String {
     }
 }
 
-/// The known word that a mistyped one is nearest to, when one is near enough to be meant.
+/// The known word nearest to a mistyped one, if it is near enough to be meant.
 #[must_use]
 pub fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let typed = typed.to_ascii_lowercase();
@@ -344,7 +345,7 @@ pub fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
         .map(|(_, _, word)| word)
 }
 
-/// Known words for a message: "`a`, `b` and `c`".
+/// Joins known words for a message: "`a`, `b` and `c`".
 #[must_use]
 pub fn list<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     let words: Vec<String> = words.into_iter().map(quote).collect();

@@ -1,8 +1,8 @@
-//! What is wrong with a value, before its place is known.
+//! Problems of a value whose place is not known yet.
 
 use super::diagnostic::{Diagnostic, Span};
 
-/// What is wrong with a value that does not know where it stands.
+/// A problem of a value, without its place.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Fault {
     pub(crate) message: String,

@@ -1,35 +1,35 @@
-//! The table of keys of the language: one row a key.
+//! The table of the language's keys, one row per key.
 //!
-//! The reader takes from it which keys there are, `palisade schema` what each may hold, and docs/policy.md what each says.
-//! To add a key, add its row here; the reader (`read.rs`) and the model (`model.rs`) then have to learn what it holds.
+//! The reader takes from it which keys exist, `palisade schema` what each may hold, and docs/policy.md what each
+//! means. To add a key, add its row here, then teach the reader (`read.rs`) and the model (`model.rs`) to hold it.
 
-/// Keys that stand together in one mapping.
+/// Keys that belong to one mapping.
 #[derive(Debug)]
 pub struct Section {
-    /// Where they stand, in the words of an error: `` `defaults` ``, `a policy`.
+    /// What errors call the mapping: `` `defaults` ``, `a policy`.
     pub what: &'static str,
-    /// One or two sentences.
+    /// Its description: one or two sentences.
     pub about: &'static str,
-    /// The keys, in the order that the documentation has them in.
+    /// The keys, in the order of the documentation.
     pub keys: &'static [Key],
-    /// Whether the section may be there with nothing in it.
+    /// Whether the section may be present but empty.
     pub may_be_empty: bool,
 }
 
 /// One key of a section.
 #[derive(Debug)]
 pub struct Key {
-    /// As it is written.
+    /// The name as it is written.
     pub name: &'static str,
     /// What it may hold.
     pub holds: Holds,
-    /// Whether it has to be there.
+    /// Whether the key has to be present.
     pub required: bool,
-    /// What holds without it, as it would be written.
+    /// The value that applies without the key, as it would be written.
     pub default: Option<&'static str>,
-    /// What it says, in sentences.
+    /// Its description, in sentences.
     pub about: &'static str,
-    /// One value of it.
+    /// An example value.
     pub example: &'static str,
 }
 
@@ -50,11 +50,11 @@ pub enum Holds {
     Comment,
     /// A port, or a list of them.
     Ports,
-    /// A peer, or a list of them that is not empty.
+    /// A peer, or a non-empty list of peers.
     Sources,
-    /// A peer, or a list of them.
+    /// A peer, or a list of peers.
     Peers,
-    /// The same, or nothing.
+    /// A peer, a list of peers, or nothing.
     PeersOrNothing,
     /// An address, a network or a range, or a list of them.
     Addresses,
@@ -64,11 +64,11 @@ pub enum Holds {
     Interfaces,
     /// The path of a file.
     Path,
-    /// Keys of its own.
+    /// A mapping with keys of its own.
     Section(&'static Section),
-    /// Names of one's own choice, each with peers.
+    /// A mapping from names that the author chooses to peers.
     Groups,
-    /// Names of one's own choice, each with these keys.
+    /// A mapping from names that the author chooses to mappings with these keys.
     Named(&'static Section),
     /// One mapping with these keys, or a list of them.
     ListOf(&'static Section),
@@ -80,7 +80,7 @@ impl Section {
         self.keys.iter().map(|key| key.name)
     }
 
-    /// The key of that name.
+    /// The key with that name.
     #[must_use]
     pub fn key(&self, name: &str) -> Option<&'static Key> {
         self.keys.iter().find(|key| key.name == name)
@@ -88,7 +88,7 @@ impl Section {
 }
 
 impl Key {
-    /// What it says, and what holds without it where that is a word.
+    /// Its description, then its default if the default is a word.
     #[must_use]
     pub fn sentences(&self) -> String {
         match (self.holds, self.default) {
@@ -100,9 +100,9 @@ impl Key {
     }
 }
 
-/// A key that may be left out; what else it has stands in the row.
+/// Base of the rows of optional keys.
 const OPTIONAL: Key = Key { name: "", holds: Holds::Flag, required: false, default: None, about: "", example: "" };
-/// A key that has to be there.
+/// Base of the rows of required keys.
 const REQUIRED: Key = Key { required: true, ..OPTIONAL };
 
 /// The keys at the top of a policy.
@@ -380,7 +380,7 @@ pub static EXPECTATION: Section = Section {
     ],
 };
 
-/// The keys of a peer that is a mapping, of which one stands alone.
+/// The keys of a peer written as a mapping. A mapping has exactly one of them.
 pub static PEER: Section = Section {
     what: "a peer in braces",
     about: "A peer that is no address and no group: one interface, or one file.",

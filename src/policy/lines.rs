@@ -1,11 +1,11 @@
-//! Where lines end, as YAML 1.2 has it in its section 5.4: with a line feed, a carriage return, or the two together.
+//! Line breaks as in YAML 1.2, section 5.4: a line feed, a carriage return, or the two together.
 
-/// Whether a character ends a line, alone or as one of two.
+/// Whether a character ends a line, alone or in a CRLF pair.
 pub(crate) const fn is_break(c: char) -> bool {
     matches!(c, '\n' | '\r')
 }
 
-/// The lines of a text, each with its break; after the last break there is none.
+/// The lines of a text, each with its break. No empty line follows the last break.
 pub(crate) fn lines(text: &str) -> impl Iterator<Item = &str> + Clone {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -20,8 +20,8 @@ pub(crate) fn lines(text: &str) -> impl Iterator<Item = &str> + Clone {
     })
 }
 
-/// The number of the line that an offset is on, counted from 1. What stands between the two characters of a break is on
-/// the line that they end.
+/// The number of the line that contains an offset, counted from 1. An offset between the two characters of a CRLF
+/// pair is on the line that the pair ends.
 pub(crate) fn number_at(text: &str, offset: usize) -> u32 {
     let mut end = 0;
     let ended = lines(text).filter(|line| line.ends_with(is_break)).take_while(|line| {
@@ -31,13 +31,13 @@ pub(crate) fn number_at(text: &str, offset: usize) -> u32 {
     u32::try_from(ended.count()).unwrap_or(u32::MAX).saturating_add(1)
 }
 
-/// What stands before an offset on its line.
+/// The text before an offset on its line.
 pub(crate) fn before(text: &str, offset: usize) -> &str {
     let head = text.get(..outside_break(text, offset)).unwrap_or("");
     head.rsplit(is_break).next().unwrap_or("")
 }
 
-/// The offset, or that of the break whose two characters it parts.
+/// Moves an offset out of a CRLF pair to the pair's beginning; returns any other offset unchanged.
 pub(crate) fn outside_break(text: &str, offset: usize) -> usize {
     let parted =
         offset.checked_sub(1).filter(|&before| text.get(before..).is_some_and(|rest| rest.starts_with("\r\n")));

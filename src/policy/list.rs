@@ -1,5 +1,4 @@
-//! A file with one address, network or range a line, read line by line: nothing of its text is kept but the lines that are
-//! wrong.
+//! A file with one address, network or range per line. It is read line by line; only wrong lines are kept as text.
 
 use super::address;
 use super::diagnostic::{Diagnostic, Span, quote};
@@ -12,19 +11,19 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 /// How many problems of one file are shown.
 const MAX_PROBLEMS: usize = 20;
 
-/// What a file of addresses says.
+/// The content of an address file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AddressList {
     /// The addresses.
     pub addresses: Addresses,
-    /// What is wrong: the first 20 lines, and how many more there are.
+    /// The problems: the first 20 wrong lines, then the number of further ones.
     pub problems: Vec<Diagnostic>,
-    /// The lines that are wrong, which the problems' spans count in.
+    /// The text of the wrong lines. The spans of the problems count in it.
     pub wrong: String,
 }
 
 impl AddressList {
-    /// What a text says that spans call `source`.
+    /// Reads a whole text; spans name it by the index `source`.
     #[must_use]
     pub fn of_text(source: usize, text: &str) -> Self {
         let mut reader = ListReader::new(source);
@@ -33,7 +32,7 @@ impl AddressList {
     }
 }
 
-/// Reads lines of a file of addresses.
+/// Reads an address file line by line.
 #[derive(Debug, Default)]
 pub struct ListReader {
     source: usize,
@@ -42,24 +41,24 @@ pub struct ListReader {
     line: u32,
     problems: Vec<Diagnostic>,
     wrong: String,
-    /// How many wrong lines there are beyond those shown.
+    /// How many wrong lines exist beyond those shown.
     more: usize,
 }
 
 impl ListReader {
-    /// For the file that spans call `source`.
+    /// A reader for the file that spans name by the index `source`.
     #[must_use]
     pub fn new(source: usize) -> Self {
         Self { source, ..Self::default() }
     }
 
-    /// How many lines have been taken.
+    /// How many lines have been read.
     #[must_use]
     pub const fn count(&self) -> u32 {
         self.line
     }
 
-    /// Takes the next lines, which end where a policy's do, the last with or without its end.
+    /// Reads the next lines. Lines end as in a policy; the last needs no line break.
     pub fn lines(&mut self, text: &str) {
         lines(text).for_each(|line| self.line(line));
     }
@@ -97,7 +96,7 @@ impl ListReader {
         }
     }
 
-    /// What the lines said.
+    /// Returns what has been read.
     #[must_use]
     pub fn finish(mut self) -> AddressList {
         if let Some(last) = self.problems.last_mut().filter(|_| self.more > 0) {

@@ -1,6 +1,6 @@
-//! The policy as it was typed: YAML to [`Policy`], every value with its place in the file.
+//! The policy as it was typed: from YAML to [`Policy`], each value with its place in the file.
 //!
-//! What a value means is decided later, by [`resolve`](crate::resolve). Both report all their problems as
+//! [`resolve`](crate::resolve) later decides what the values mean. Both report all problems at once as
 //! [`Diagnostic`]s.
 
 mod address;
@@ -28,22 +28,22 @@ pub(crate) use name::is_name;
 pub use reference::reference;
 pub use schema::schema;
 
-/// What could be read of a policy, and every problem of its syntax and shape.
+/// The readable part of a policy, and every problem of its syntax and shape.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Parsed {
-    /// What could be read; `None` when the YAML itself is broken.
+    /// The readable part; `None` if the YAML itself is broken.
     pub policy: Option<Policy>,
     /// The problems.
     pub problems: Vec<Diagnostic>,
 }
 
-/// Takes the byte order mark off a text: spans are counted without it.
+/// Removes the byte order mark from a text: spans are counted without it.
 #[must_use]
 pub fn without_byte_order_mark(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
-/// Reads a policy; `file` is its name without a folder, `text` its content [without a byte order
+/// Reads a policy. `file` is its name without a folder, `text` its content [without a byte order
 /// mark](without_byte_order_mark).
 #[must_use]
 pub fn parse(text: &str, file: &str) -> Parsed {
@@ -65,7 +65,7 @@ pub fn parse(text: &str, file: &str) -> Parsed {
     }
 }
 
-/// Reads a policy from bytes, which have to be UTF-8.
+/// Reads a policy from bytes, which must be UTF-8.
 #[must_use]
 pub fn parse_bytes(bytes: &[u8], file: &str) -> Parsed {
     match decode(bytes, file) {
@@ -74,10 +74,11 @@ pub fn parse_bytes(bytes: &[u8], file: &str) -> Parsed {
     }
 }
 
-/// The text of a file, which problems call `file`.
+/// Decodes the bytes of a file. `file` is its name in problems.
 ///
 /// # Errors
-/// Bytes that are not UTF-8, with the line and column of the first. The span counts in the bytes' lossy form.
+/// Bytes that are not UTF-8, with the line and column of the first such byte. The span counts in the lossy decoding
+/// of the bytes.
 pub fn decode<'a>(bytes: &'a [u8], file: &str) -> Result<&'a str, Box<Diagnostic>> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Ok(without_byte_order_mark(text)),

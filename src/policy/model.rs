@@ -1,8 +1,8 @@
-//! The policy as it was typed, every value with its place.
+//! The policy as it was typed, each value with its place.
 
 use super::diagnostic::Span;
 
-/// A value and where it stands.
+/// A value and its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spanned<T> {
     /// The value.
@@ -17,11 +17,11 @@ pub type Text = Spanned<String>;
 /// A key's value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Given<T> {
-    /// The key is not there.
+    /// The key is absent.
     #[default]
     Absent,
-    /// The key is there, and what stands behind it is no such thing. A problem says so already, so that nobody needs to
-    /// complain again.
+    /// The key is present, but its value is not of the expected kind. A problem reports that already, so later stages
+    /// stay silent.
     Unreadable,
     /// The value.
     Here(T),
@@ -43,13 +43,13 @@ impl<T> Given<T> {
 pub struct Policy {
     /// The file's name without its folder.
     pub file: String,
-    /// What happens to connections that no line speaks of.
+    /// The verdicts on connections that no line mentions.
     pub defaults: Defaults,
     /// `groups`, in the order of the file.
     pub groups: Vec<Group>,
     /// `services`, in the order of the file.
     pub services: Vec<Service>,
-    /// Who is dropped.
+    /// The sources that are dropped.
     pub block: Given<List<Peer>>,
     /// What containers may do.
     pub containers: Containers,
@@ -62,15 +62,15 @@ pub struct Policy {
 /// `defaults`, each a word.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Defaults {
-    /// To this machine.
+    /// Connections to this machine.
     pub incoming: Given<Text>,
-    /// From this machine.
+    /// Connections from this machine.
     pub outgoing: Given<Text>,
-    /// Through this machine.
+    /// Connections through this machine.
     pub forward: Given<Text>,
     /// Echo requests.
     pub ping: Given<Text>,
-    /// Whether a source has to be where its packets come from.
+    /// Whether a packet must come in by the interface that leads back to its source.
     pub reverse_path: Given<Text>,
 }
 
@@ -85,12 +85,12 @@ pub struct Containers {
     pub host: Given<Text>,
 }
 
-/// A list, or the one item that stands in its place.
+/// A list, or a single item in place of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct List<T> {
-    /// The whole list.
+    /// The place of the whole list.
     pub span: Span,
-    /// Whether nothing was written, not even an item that could not be read.
+    /// Whether the list is empty. An unreadable item counts as an item.
     pub empty: bool,
     /// The items that could be read.
     pub items: Vec<T>,
@@ -101,7 +101,7 @@ pub struct List<T> {
 pub struct Group {
     /// Its name.
     pub name: Text,
-    /// Who is in it.
+    /// Its members.
     pub peers: Given<List<Peer>>,
 }
 
@@ -131,11 +131,11 @@ impl Peer {
 pub struct Service {
     /// Its name.
     pub name: Text,
-    /// Which ports.
+    /// The ports.
     pub ports: Given<List<Text>>,
-    /// Who may reach them.
+    /// The sources that may reach them.
     pub from: Given<List<Peer>>,
-    /// Who may not.
+    /// The sources that may not.
     pub except: Given<List<Peer>>,
     /// This machine's own addresses.
     pub to: Given<List<Peer>>,
@@ -145,7 +145,7 @@ pub struct Service {
     pub limit: Given<Text>,
     /// Whether connections are logged.
     pub log: Given<Text>,
-    /// What the author says of it.
+    /// The author's comment.
     pub comment: Given<Text>,
 }
 
@@ -158,14 +158,14 @@ pub struct Expectation {
     pub allow: Given<List<Text>>,
     /// Ports that have to be shut.
     pub deny: Given<List<Text>>,
-    /// To whom.
+    /// The sources.
     pub from: Given<List<Peer>>,
     /// Incoming interfaces.
     pub on: Given<List<Peer>>,
 }
 
 impl Policy {
-    /// The paths of all `{ file: PATH }`, with repetitions.
+    /// The paths of all `{ file: PATH }` peers, repetitions included.
     pub fn files(&self) -> impl Iterator<Item = &Text> {
         let services = self.services.iter().flat_map(|service| [&service.from, &service.except]);
         let groups = self.groups.iter().map(|group| &group.peers);
@@ -182,7 +182,7 @@ impl Policy {
             })
     }
 
-    /// The items of all `ports`, and of what `expect` speaks of.
+    /// The items of all `ports`, and those of `allow` and `deny` in `expect`.
     pub fn ports(&self) -> impl Iterator<Item = &Text> {
         let services = self.services.iter().map(|service| &service.ports);
         let expectations = self.expectations.iter().flat_map(|expectation| [&expectation.allow, &expectation.deny]);

@@ -1,6 +1,6 @@
-//! What groups and services may be called.
+//! Names of groups and services.
 
-/// Whether a group or a service may be called this.
+/// Whether the text is a valid name for a group or a service.
 pub(crate) fn is_name(text: &str) -> bool {
     text.len() <= 32
         && text.starts_with(|c: char| c.is_ascii_alphabetic())

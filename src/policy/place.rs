@@ -1,15 +1,15 @@
-//! Places in the text as the YAML reader tells them, and the bounds it keeps.
+//! Places in the text as the YAML reader reports them, and the reader's bounds.
 
 use super::diagnostic::Span;
 use super::lines::{floor, lines};
 use serde_saphyr::Location;
 
-/// How deep lists and mappings may be nested: a policy needs five.
+/// How deep lists and mappings may be nested. A policy needs five levels.
 pub(super) const MAX_DEPTH: usize = 32;
-/// How many nodes a file may have once its aliases are written out.
+/// How many nodes a file may have after its aliases are expanded.
 pub(super) const MAX_NODES: usize = 300_000;
 
-/// The place of a location of the reader; `text` is what it read.
+/// Converts a location of the reader; `text` is what it read.
 pub(super) fn span_of(location: Location, text: &str) -> Span {
     let offset = location.span().byte_offset().and_then(|offset| usize::try_from(offset).ok());
     let start = offset.unwrap_or_else(|| offset_of(location, text));
@@ -20,7 +20,7 @@ pub(super) fn span_of(location: Location, text: &str) -> Span {
     Span { source: 0, start, end, line }
 }
 
-/// The byte of a line and a column, for the problems that the reader gives no byte of.
+/// Converts a line and a column to a byte offset, for problems that the reader reports without one.
 fn offset_of(location: Location, text: &str) -> usize {
     let line = usize::try_from(location.line()).unwrap_or(usize::MAX).saturating_sub(1);
     let column = usize::try_from(location.column()).unwrap_or(usize::MAX).saturating_sub(1);

@@ -1,4 +1,4 @@
-//! From the tree of nodes to a [`Policy`], with every problem of its shape.
+//! Decodes the tree of nodes into a [`Policy`] and reports every problem of its shape.
 
 use super::diagnostic::{Diagnostic, list, nearest, quote};
 use super::keys::{self, Section};
@@ -6,10 +6,10 @@ use super::model::{Containers, Defaults, Expectation, Given, Group, List, Peer, 
 use super::yaml::{Node, Value, key, repeated};
 use std::collections::BTreeMap;
 
-/// What one item of a list is decoded with.
+/// Decodes one item of a list.
 type ReadItem<T> = fn(&mut Reader, &Node, &str) -> Option<T>;
 
-/// Decodes a tree. What can't be decoded is left out of the policy, and a problem says so.
+/// Decodes a tree. Leaves out what it can't decode, and reports a problem for it.
 pub(super) fn read(root: &Node, policy: &mut Policy) -> Vec<Diagnostic> {
     let mut reader = Reader { problems: Vec::new() };
     reader.policy(root, policy);
@@ -47,7 +47,7 @@ impl Reader {
         for (name, value) in self.named(fields.remove("services"), "service", "services") {
             policy.services.push(self.service(name, value));
         }
-        // A section whose lines are all commented out is an empty one.
+        // A section whose lines are all commented out counts as absent.
         let block = fields.remove("block").filter(|node| node.value != Value::Empty);
         policy.block = self.list(block, "`block`", Self::peer);
         if let Some(node) = fields.remove("log").filter(|node| node.value != Value::Empty) {
@@ -190,13 +190,13 @@ impl Reader {
         named
     }
 
-    /// The values of a mapping with known keys. A mistyped key is reported and then taken for the one that is meant, so
-    /// that nothing is called missing because of it.
+    /// The values of a mapping with known keys. Reports a mistyped key and then takes it for the key that is meant,
+    /// so that this key is not also reported as missing.
     fn fields<'a>(&mut self, node: &'a Node, section: &'static Section) -> Option<Fields<'a>> {
         self.fields_of(node, section.what, section)
     }
 
-    /// The same of a mapping that errors call by that name.
+    /// Like [`fields`](Self::fields), but errors call the mapping `what`.
     fn fields_of<'a>(&mut self, node: &'a Node, what: &str, section: &'static Section) -> Option<Fields<'a>> {
         let known = section.names();
         let Value::Mapping(entries) = &node.value else {
@@ -246,7 +246,7 @@ impl Reader {
         Some(fields)
     }
 
-    /// A list, or the one item that stands in its place.
+    /// A list, or a single item in place of one.
     fn list<T>(&mut self, node: Option<&Node>, what: &str, read: ReadItem<T>) -> Given<List<T>> {
         let Some(node) = node else { return Given::Absent };
         match &node.value {
@@ -355,7 +355,7 @@ impl Reader {
     }
 }
 
-/// The place of the first key of a mapping, which is where a missing one would stand.
+/// The place of a mapping's first key: problems of missing keys point there.
 fn first_key(node: &Node) -> super::Span {
     match &node.value {
         Value::Mapping(entries) => entries.first().map_or(node.span, |(key, _)| key.span),

@@ -1,9 +1,9 @@
-//! The reference page of the language, docs/policy.md, made from the table of keys.
+//! The reference page of the language, docs/policy.md, generated from the table of keys.
 
 use super::keys::{CONTAINERS, DEFAULTS, EXPECTATION, Holds, Key, LOG, PEER, POLICY, SERVICE, Section};
 use std::fmt::Write;
 
-/// What stands above the sections.
+/// The text above the sections.
 const HEAD: &str = "# The policy language
 
 Every key of `policy.yaml`, version 1. This page is made from the table that the reader itself uses (`src/policy/keys.rs`),
@@ -13,7 +13,7 @@ A list may be written as its only item: `from: any` is `from: [any]`. Addresses 
 `192.0.2.0/24`, `192.0.2.10-192.0.2.20`, and the same of IPv6, in quotes where YAML would misread the colons.
 ";
 
-/// The sections and their headings, in the order of the page.
+/// The sections and their headings, in page order.
 const SECTIONS: [(&str, &Section); 7] = [
     ("The file", &POLICY),
     ("`defaults`", &DEFAULTS),
@@ -47,7 +47,7 @@ fn row(key: &Key) -> String {
         Holds::Section(section) => section.about,
         _ => key.about,
     };
-    // A bar would end the cell.
+    // A vertical bar would end the cell.
     let row = [&format!("`{}`", key.name), &holds(key.holds), &without, about, &format!("`{}`", key.example)]
         .map(|cell| cell.replace('|', "\\|"));
     format!("| {} |\n", row.join(" | "))

@@ -1,4 +1,4 @@
-//! The JSON Schema of the language, made from the table of keys.
+//! The JSON Schema of the language, generated from the table of keys.
 
 use super::keys::{EXPECTATION, Holds, Key, PEER, POLICY, SERVICE, Section};
 use serde::ser::{Serialize, Serializer};
@@ -34,7 +34,7 @@ pub fn schema() -> String {
     ];
     members.extend(section(&POLICY));
     members.push(("$defs", Json::Object(definitions())));
-    // A value of this type has nothing that JSON can't say.
+    // Serializing this type can't fail.
     serde_json::to_string_pretty(&Json::Object(members)).unwrap_or_default() + "\n"
 }
 
@@ -63,7 +63,7 @@ fn nothing() -> Json {
     Json::Object(vec![("type", text("null"))])
 }
 
-/// One of what is named, or a list of them.
+/// One value of the named definition, or a list of them.
 fn one_or_more(name: &str, at_least_one: bool) -> (&'static str, Json) {
     let mut list = vec![("type", text("array")), ("items", reference(name))];
     if at_least_one {
@@ -111,7 +111,7 @@ fn value(holds: Holds) -> Vec<(&'static str, Json)> {
         Holds::Flag => vec![("type", text("boolean"))],
         Holds::Rate => vec![("$ref", text("#/$defs/rate"))],
         Holds::RateOrOff => {
-            // YAML readers of the old school take `off` for false.
+            // YAML 1.1 readers take `off` for false.
             let off = Json::Object(vec![("enum", Json::List(vec![text("off"), Json::Flag(false)]))]);
             vec![any_of(vec![off, reference("rate")])]
         }
@@ -144,7 +144,7 @@ fn value(holds: Holds) -> Vec<(&'static str, Json)> {
     }
 }
 
-/// Names of one's own choice, each with what is defined by that name.
+/// A mapping from names that the author chooses to values of the definition `each`.
 fn named(names: Vec<(&'static str, Json)>, each: &str) -> Vec<(&'static str, Json)> {
     vec![
         ("type", words(&["object", "null"])),
@@ -153,7 +153,7 @@ fn named(names: Vec<(&'static str, Json)>, each: &str) -> Vec<(&'static str, Jso
     ]
 }
 
-/// The name that a section is defined by: without its article.
+/// The name under which a section is defined: its `what` without the article.
 fn definition(section: &'static Section) -> &'static str {
     section.what.split(' ').next_back().unwrap_or(section.what)
 }

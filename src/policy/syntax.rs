@@ -1,4 +1,4 @@
-//! What the YAML reader complains about, said in plain words.
+//! Explains the YAML reader's errors in plain words.
 
 use super::diagnostic::{Diagnostic, Span, quote};
 use super::lines::{before, is_break, lines, number_at};
@@ -6,7 +6,7 @@ use super::place::{MAX_DEPTH, MAX_NODES, span_of};
 use serde_saphyr::granit_parser::ErrorKind;
 use serde_saphyr::{Error, ExternalMessageSource, budget::BudgetBreach};
 
-/// A problem of the reader as one of ours; `text` is what it read.
+/// Translates an error of the reader; `text` is what it read.
 pub(super) fn explain(error: &Error, text: &str) -> Diagnostic {
     let span = error.location().map_or_else(|| end_of(text), |location| visible(span_of(location, text), text));
     let too_deep = || {
@@ -47,7 +47,7 @@ pub(super) fn explain(error: &Error, text: &str) -> Diagnostic {
     }
 }
 
-/// The scanner's problems that people run into have a sentence of their own.
+/// Gives common scanner errors a message of their own.
 fn explain_scan(kind: &ErrorKind, span: Span, message: &str, text: &str) -> Diagnostic {
     of_tabs(kind, span, text)
         .or_else(|| of_brackets(kind, span, text))
@@ -69,7 +69,7 @@ fn of_tabs(kind: &ErrorKind, span: Span, text: &str) -> Option<Diagnostic> {
         .then(|| Diagnostic::at(span, "a tab can't indent YAML").help("indent with spaces, two for each level"))
 }
 
-/// Lists and mappings in brackets, and ends of the file inside of them.
+/// Errors about brackets, including a file that ends inside them.
 fn of_brackets(kind: &ErrorKind, span: Span, text: &str) -> Option<Diagnostic> {
     Some(match kind {
         ErrorKind::UnclosedFlowCollection { open } => {
@@ -118,7 +118,7 @@ fn of_brackets(kind: &ErrorKind, span: Span, text: &str) -> Option<Diagnostic> {
     })
 }
 
-/// Keys, colons and indentation.
+/// Errors about keys, colons and indentation.
 fn of_levels(kind: &ErrorKind, span: Span) -> Option<Diagnostic> {
     Some(match kind {
         ErrorKind::MappingValueNotAllowed
@@ -139,7 +139,7 @@ fn of_levels(kind: &ErrorKind, span: Span) -> Option<Diagnostic> {
     })
 }
 
-/// Quotes, aliases, and characters that no value begins with.
+/// Errors about quotes, aliases, and characters that can't begin a value.
 fn of_characters(kind: &ErrorKind, span: Span) -> Option<Diagnostic> {
     Some(match kind {
         ErrorKind::UnclosedQuotedScalar | ErrorKind::DocumentIndicatorInQuotedScalar => {
@@ -183,7 +183,8 @@ fn unclosed(span: Span) -> Diagnostic {
     Diagnostic::at(span, "the file ends in the middle of something").help("close the last bracket or quote")
 }
 
-/// The last bracket that is open before a span, on an earlier line. A guess: quotes are not followed over lines.
+/// The last bracket opened on an earlier line and still open at a span. A guess: it does not follow quotes across
+/// lines.
 fn open_bracket(text: &str, span: Span) -> Option<Span> {
     let mut open = Vec::new();
     let mut start = 0;
@@ -215,21 +216,21 @@ fn first_line(message: &str) -> &str {
     message.lines().next().unwrap_or("")
 }
 
-/// Whether a tab stands before the span on its line, with nothing but blanks around it.
+/// Whether the span's indentation contains a tab, with only blanks before the span on its line.
 fn in_indentation_with_tab(text: &str, span: Span) -> bool {
     let line = before(text, span.start);
     let blank = line.chars().all(|c| c == ' ' || c == '\t');
     blank && (line.contains('\t') || text.get(span.start..).is_some_and(|rest| rest.starts_with('\t')))
 }
 
-/// The last character of the text.
+/// The span of the text's last character.
 fn end_of(text: &str) -> Span {
     let end = text.trim_end().len();
     let start = text[..end].char_indices().next_back().map_or(0, |(at, _)| at);
     Span { source: 0, start, end, line: number_at(text, start) }
 }
 
-/// At least one character, so that there is something to underline.
+/// Extends an empty span to one character, so that there is something to underline.
 fn visible(span: Span, text: &str) -> Span {
     let rest = text.get(span.start..).unwrap_or("");
     if rest.trim().is_empty() {

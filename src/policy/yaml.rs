@@ -1,8 +1,8 @@
-//! YAML as a tree whose every node knows its place.
+//! YAML as a tree in which every node knows its place.
 //!
-//! The tree is read before anything is decoded, so that all problems of a file are found at once: a serde reader stops
-//! at its first. Scalars are the text that the author wrote, for `22/tcp`, `0x10`, `off` and `1.1.1.1` are no numbers
-//! and no booleans here.
+//! The whole tree is read before anything is decoded, so that all problems of a file are reported at once; a serde
+//! reader stops at the first. Scalars keep the text that the author wrote: `22/tcp`, `0x10`, `off` and `1.1.1.1` are
+//! neither numbers nor booleans here.
 
 use super::diagnostic::{Diagnostic, Span, quote};
 use super::place::{MAX_DEPTH, MAX_NODES, span_of};
@@ -13,18 +13,18 @@ use serde_saphyr::{DuplicateKeyPolicy, Location, MergeKeyPolicy, NonFiniteFloatP
 /// A node of the tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Node {
-    /// Where it stands; for an alias, where its anchor is.
+    /// Its place; for an alias, the place of its anchor.
     pub span: Span,
-    /// What it is.
+    /// Its content.
     pub value: Value,
 }
 
-/// What a node is.
+/// The content of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Value {
     /// Nothing, `~` or `null`.
     Empty,
-    /// A scalar as it was written, quotes and escapes undone.
+    /// A scalar as it was written, with quotes and escapes undone.
     Text(String),
     /// A list.
     List(Vec<Node>),
@@ -74,7 +74,7 @@ fn options() -> Options {
             max_total_replayed_events: MAX_NODES,
             max_replay_stack_depth: MAX_DEPTH,
         },
-        // Repeated keys are all kept, so that each is reported with the place of the first.
+        // Keep all repeated keys, so that each is reported with the place of the first.
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
         merge_keys: MergeKeyPolicy::Merge,
         non_finite_float_policy: NonFiniteFloatPolicy::AsString,
@@ -86,13 +86,13 @@ fn options() -> Options {
 /// A node as the reader gives it.
 struct Raw {
     content: Content,
-    /// For an alias, where its anchor is.
+    /// The place; for an alias, the place of its anchor.
     defined: Location,
 }
 
 enum Content {
     Empty,
-    /// A scalar that the reader took for a number or a boolean: its text has to be taken from the source.
+    /// A scalar that the reader took for a number or a boolean. Its text has to be read from the source.
     Typed,
     Text(String),
     List(Vec<Raw>),
@@ -111,7 +111,7 @@ impl Raw {
                 entries.into_iter().map(|(key, value)| (key.into_node(text), value.into_node(text))).collect(),
             ),
         };
-        // The reader gives a collection the place of its first byte alone.
+        // The reader reports only the first byte of a collection as its place.
         span.end = span.end.max(match &value {
             Value::List(items) => items.last().map_or(span.start, |item| item.span.end),
             Value::Mapping(entries) => entries.last().map_or(span.start, |(_, value)| value.span.end),
@@ -212,7 +212,7 @@ impl<'de> Visitor<'de> for ContentVisitor {
     }
 }
 
-/// The name of a mapping's key.
+/// The name of a key.
 ///
 /// # Errors
 /// A key that is not a scalar.
@@ -226,7 +226,7 @@ pub(super) fn key(node: &Node) -> Result<&str, Box<Diagnostic>> {
     Err(Box::new(problem))
 }
 
-/// The problem of a key that is there twice.
+/// The problem of a repeated key.
 #[must_use]
 pub(super) fn repeated(key: &Node, name: &str, first: &Node) -> Diagnostic {
     Diagnostic::at(key.span, format!("the key {} is there twice", quote(name)))

@@ -1,15 +1,15 @@
-//! Words of others on a terminal, in a log and in a command.
+//! Foreign text made safe for terminals, logs and shell commands.
 //!
-//! Names of interfaces, chains, processes and containers are whatever those who gave them like. A terminal obeys some
-//! characters instead of showing them, hides others, or turns round what stands beside them; a shell runs others. A name is
-//! made [`printable`] where it enters a sentence, and all that is printed passes [`Text`], [`lines`] or [`json`] once more.
+//! Interfaces, chains, processes and containers have arbitrary names. A terminal obeys some characters instead of
+//! showing them, hides others, or reverses the text around them; a shell executes others. A name is made
+//! [`printable`] where it enters a sentence, and all output passes through [`Text`], [`lines`] or [`json`] once more.
 
 use anstyle::Style;
 use serde_json::Value;
 use std::borrow::Cow;
 use std::time::Duration;
 
-/// Whether a terminal would obey or hide the character, or turn text round by it, instead of showing it.
+/// Whether a terminal would obey the character, hide it, or reverse text by it, instead of showing it.
 #[must_use]
 pub const fn is_invisible(c: char) -> bool {
     // `char::is_control`: C0, DEL and C1.
@@ -19,13 +19,13 @@ pub const fn is_invisible(c: char) -> bool {
         | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// A text on one line in which all such characters are written as `\u{1b}`.
+/// Text on one line, with each such character written as `\u{1b}`.
 #[must_use]
 pub fn printable(text: &str) -> Cow<'_, str> {
     escaped(text, is_invisible)
 }
 
-/// Bytes that should be a text: what is no UTF-8 is written as `\xff`, all else as [`printable`] does.
+/// Bytes that should be text: invalid UTF-8 is written as `\xff`, the rest as by [`printable`].
 #[must_use]
 pub fn printable_bytes(bytes: &[u8]) -> String {
     let mut text = String::new();
@@ -36,13 +36,14 @@ pub fn printable_bytes(bytes: &[u8]) -> String {
     text
 }
 
-/// A text of several lines, as [`printable`] but for their ends and for tabulators.
+/// Text of several lines, as by [`printable`], but line ends and tabs are kept.
 #[must_use]
 pub fn lines(text: &str) -> Cow<'_, str> {
     escaped(text, |c| is_invisible(c) && !matches!(c, '\n' | '\t'))
 }
 
-/// A document on one line that means the same: JSON has its own way to write such characters, which are in strings alone.
+/// A JSON document on one line, with such characters as JSON escapes: they occur only in strings, so its meaning
+/// stays the same.
 #[must_use]
 pub fn json(document: &Value) -> String {
     let text = document.to_string();
@@ -60,8 +61,7 @@ pub fn json(document: &Value) -> String {
     })
 }
 
-/// A word that a shell takes as it stands, in quotes where it needs them; `None` where that can't be printed: then there
-/// is no command to copy.
+/// A word for a shell command, quoted if necessary; `None` if it can't be printed, so that no command can be shown.
 #[must_use]
 pub fn shell_word(word: &str) -> Option<Cow<'_, str>> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
@@ -86,7 +86,7 @@ fn escaped(text: &str, is_refused: impl Fn(char) -> bool + Copy) -> Cow<'_, str>
     }))
 }
 
-/// What a command has to say to people: lines with nothing in them that a terminal would obey but palisade's own styles.
+/// The text output of a command. A terminal obeys nothing in it but palisade's own styles.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Text(String);
 
@@ -96,12 +96,12 @@ impl Text {
         self.0.push_str(&lines(text));
     }
 
-    /// The same in a style, which `main` takes out where there are to be none.
+    /// Adds text in a style; `main` strips styles where colour is off.
     pub fn push_styled(&mut self, style: Style, text: &str) {
         self.0.push_str(&format!("{style}{}{style:#}", lines(text)));
     }
 
-    /// All of it, escape sequences for the styles included.
+    /// The whole text, including the escape sequences of its styles.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -120,7 +120,7 @@ impl From<String> for Text {
     }
 }
 
-/// A time in words, a part of a second counting as one: `1m 30s`.
+/// A duration in words, rounded up to seconds: `1m 30s`.
 #[must_use]
 pub fn time_in_words(time: Duration) -> String {
     humantime::format_duration(Duration::from_secs(time.as_secs_f64().ceil() as u64)).to_string()

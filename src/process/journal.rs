@@ -1,5 +1,5 @@
-//! Standard error as the journal reads it: where it is the journal's, each line begins with its priority, so that what
-//! went wrong at boot is an error there and not one message of many.
+//! Standard error, also as input of the journal: there each line begins with its priority, so that an error at boot
+//! is logged as an error.
 
 use nix::sys::stat::fstat;
 use std::io::{self, Write};
@@ -13,7 +13,7 @@ pub struct Stderr {
 }
 
 impl Stderr {
-    /// Asks whether systemd has connected it to the journal, as it says in JOURNAL_STREAM.
+    /// Detects whether systemd connected standard error to the journal, by JOURNAL_STREAM.
     #[must_use]
     pub fn detect() -> Self {
         let stream = std::env::var("JOURNAL_STREAM").ok();
@@ -21,7 +21,7 @@ impl Stderr {
         Self { is_journal: stream.is_some() && stream == own }
     }
 
-    /// Where lines of that level go.
+    /// The writer for lines of that level.
     pub fn at(self, level: Level) -> Lines {
         Lines { priority: self.is_journal.then(|| priority(level)) }
     }
@@ -62,7 +62,7 @@ impl Write for Lines {
     }
 }
 
-/// syslog(3)'s numbers.
+/// The priority numbers of syslog(3).
 fn priority(level: Level) -> u8 {
     match level {
         Level::ERROR => 3,

@@ -1,4 +1,4 @@
-//! What concerns this process alone: its rights, what it shows while it works, and where its errors go.
+//! This process: its privileges, its progress line, and the destination of its errors.
 
 pub mod journal;
 pub mod privileges;

@@ -1,8 +1,7 @@
-//! What a command is doing, on a terminal, once it takes longer than a second: one line on standard error, rewritten in
-//! place and taken away at the end.
+//! The progress line: what a command is doing, shown on a terminal once it takes longer than a second. It is one line
+//! on standard error, rewritten in place and erased at the end.
 //!
-//! A thread of its own writes the line. Whoever says what they are doing waits for no terminal, even for one that was
-//! stopped.
+//! A separate thread writes the line, so the command never waits for the terminal, not even for a stopped one.
 
 use crate::process::privileges::renounce;
 use std::io::{self, Write};
@@ -11,45 +10,45 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// How long nothing is said.
+/// The delay before the first line.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How long a line stands at least: nobody reads faster.
+/// The minimum time that a line stays: nobody reads faster.
 const REST: Duration = Duration::from_millis(100);
-/// How many characters fit into a line of the narrowest terminal: a line that wraps could not be taken away.
+/// The width of the line: it fits the narrowest terminal, because a wrapped line could not be erased.
 const WIDTH: usize = 78;
-/// Back to the line's beginning, and erases it.
+/// Returns to the start of the line and erases it.
 const ERASE: &str = "\r\x1b[2K";
 
 static STATE: Mutex<State> = Mutex::new(State { shows: false, ends: false, doing: Vec::new() });
 static CHANGED: Condvar = Condvar::new();
-/// Whether the line stands there. Held by whoever writes to the terminal, who may ask for the state meanwhile; whoever holds
-/// the state does not write.
+/// Whether the line is on the terminal. Held while writing to the terminal. Lock order: `STATE` may be locked while
+/// this is held, never the other way round.
 static TERMINAL: Mutex<bool> = Mutex::new(false);
 
 struct State {
-    /// Whether anybody is there to read it.
+    /// Whether standard error is a terminal.
     shows: bool,
     ends: bool,
-    /// The innermost last.
+    /// Nested activities, the innermost last.
     doing: Vec<String>,
 }
 
-/// As long as it lives, what is done is shown.
+/// Shows progress as long as it lives.
 #[derive(Debug)]
 pub struct Shown(Option<JoinHandle<()>>);
 
-/// As long as it lives, this is what is done.
+/// An activity, in progress as long as it lives.
 #[derive(Debug)]
 #[must_use]
 pub struct Doing(bool);
 
-/// Begins to show what is done. To be called once, where standard error is a terminal.
+/// Starts the progress line. Call it once, if standard error is a terminal.
 #[must_use]
 pub fn show() -> Shown {
     lock(&STATE).shows = true;
     let (confined, is_confined) = mpsc::sync_channel(1);
     let thread = thread::Builder::new().name("progress".to_owned()).spawn(move || draw_until_the_end(&confined));
-    // No command begins beside a thread with more rights than its own.
+    // Wait until the thread has dropped its privileges, so that it never has more than the command.
     let _ = is_confined.recv();
     Shown(thread.ok())
 }
@@ -58,12 +57,12 @@ impl Drop for Shown {
     fn drop(&mut self) {
         lock(&STATE).ends = true;
         CHANGED.notify_all();
-        // What it could not write, nobody misses.
+        // Progress that it could not write is no loss.
         let _ = self.0.take().map(JoinHandle::join);
     }
 }
 
-/// Says what is being done, in a few words: `reading bad.txt`.
+/// Begins an activity, described in a few words: `reading bad.txt`.
 pub fn doing(what: impl Into<String>) -> Doing {
     let mut state = lock(&STATE);
     if state.shows {
@@ -82,7 +81,7 @@ impl Drop for Doing {
     }
 }
 
-/// Writes something else to the terminal, where the line would be in its way.
+/// Writes other output to the terminal, taking the line away meanwhile.
 pub fn above<T>(write: impl FnOnce() -> T) -> T {
     let mut stands = lock(&TERMINAL);
     let stood = *stands;
@@ -105,7 +104,7 @@ pub fn in_thousands(number: usize) -> String {
 }
 
 fn draw_until_the_end(confined: &SyncSender<()>) {
-    // It needs no right, and shall keep none that the command gives up.
+    // This thread needs no privileges and must not keep those that the command drops.
     renounce();
     let _ = confined.send(());
     let begun = Instant::now();
@@ -144,7 +143,7 @@ fn erase(stands: &mut bool) {
 
 fn put(text: &str) {
     let mut terminal = io::stderr().lock();
-    // A terminal that takes nothing is no reason to stop.
+    // A failed write to the terminal is no reason to stop.
     let _ = terminal.write_all(text.as_bytes()).and_then(|()| terminal.flush());
 }
 

@@ -1,4 +1,4 @@
-//! Differences between two tables as text, for people and for programs.
+//! The differences between two tables as text, for people and for programs.
 
 use super::{chain_header, element, gaps, rule, set_header};
 use crate::delta::{Change, ChangeOp, Object, Thing};
@@ -13,22 +13,22 @@ pub struct Shown {
     pub op: ChangeOp,
     /// What kind of thing differs.
     pub object: Object,
-    /// The name of it: a rule's is its chain's, an element's its set's.
+    /// Its name; for a rule the name of its chain, for an element that of its set.
     pub name: String,
-    /// It as nft text: as the policy wants it, or for `remove` as it is in the kernel.
+    /// The thing as nft text: as the policy wants it or, for `remove`, as it is in the kernel.
     pub text: String,
-    /// For `change`: as it is in the kernel.
+    /// For `change`, the thing as it is in the kernel.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub was: Option<String>,
-    /// The policy line that it comes from, `policy.yaml:17`; `None` for what no policy line made.
+    /// The policy line that the thing comes from, `policy.yaml:17`; `None` if it comes from no line.
     pub origin: Option<String>,
 }
 
 impl Shown {
-    /// The text of a difference in such a table.
+    /// The text of a difference in a table with that name.
     #[must_use]
     pub fn new(id: &TableId, change: &Change) -> Self {
-        // A comment is shown where it is the difference, or goes.
+        // Show a comment only if it is the difference, or is removed.
         let comment = match (&change.was, &change.is) {
             (Some(was), Some(is)) => comment_of(was) != comment_of(is),
             (was, _) => was.is_some(),
@@ -56,7 +56,7 @@ pub fn shown(id: &TableId, changes: &[Change]) -> Vec<Shown> {
     changes.iter().map(|change| Shown::new(id, change)).collect()
 }
 
-/// Whether the text of a difference says all of it: nothing in it stands in angle brackets for want of a word.
+/// Whether the text of a difference is complete: nothing in it is in angle brackets because nft can't express it.
 #[must_use]
 pub fn is_complete(id: &TableId, change: &Change) -> bool {
     [&change.was, &change.is].into_iter().flatten().all(|thing| match thing {
@@ -75,7 +75,7 @@ fn comment_of(thing: &Thing) -> Option<&String> {
     }
 }
 
-/// A thing of that name; `comment`: with its comment.
+/// The text of a thing with that name, including its comment if `comment` is true.
 fn text(id: &TableId, name: &str, thing: &Thing, comment: bool) -> String {
     match thing {
         Thing::Table { chains, sets } => format!("{id}: {chains} chains, {sets} sets and maps"),
@@ -94,12 +94,12 @@ fn text(id: &TableId, name: &str, thing: &Thing, comment: bool) -> String {
     }
 }
 
-/// How many elements of a set are shown before the rest is only counted.
+/// How many elements of a set are shown. The rest is only counted.
 const SHOWN_ELEMENTS: usize = 50;
 
-/// The differences like a unified diff: `-` stands in the kernel, `+` in the policy, under the chain or set they are in.
+/// The differences as a unified diff, `-` for the kernel and `+` for the policy, under their chains and sets.
 ///
-/// Of each set at most 50 elements are shown, and then how many more differ.
+/// Shows at most 50 elements of each set, then the number of further ones that differ.
 #[must_use]
 pub fn unified(changes: &[Change], id: &TableId, desired: &Table, policy: &str) -> String {
     if changes.is_empty() {
@@ -134,7 +134,7 @@ pub fn unified(changes: &[Change], id: &TableId, desired: &Table, policy: &str) 
     lines.join("\n")
 }
 
-/// The line or two of a change.
+/// Adds the one or two lines of a change.
 fn lines_of(id: &TableId, change: &Change, lines: &mut Vec<String>) {
     let shown = Shown::new(id, change);
     let noun = match change.object {
@@ -148,7 +148,7 @@ fn lines_of(id: &TableId, change: &Change, lines: &mut Vec<String>) {
     lines.push(format!("{sign}{noun}{}", shown.text));
 }
 
-/// The place of a change: its chain or set, and what that is for.
+/// The heading of a change: its chain or set, with the comment on it.
 fn heading(change: &Change, desired: &Table) -> String {
     if change.object == Object::Other {
         return "not of the policy".to_owned();
@@ -163,7 +163,7 @@ fn heading(change: &Change, desired: &Table) -> String {
     format!("{} {}: {comment}", place(change, desired), change.name)
 }
 
-/// What nft calls the thing that a change is in.
+/// nft's noun for the place of a change.
 fn place(change: &Change, desired: &Table) -> &'static str {
     match change.object {
         Object::Set | Object::Map | Object::Element => {

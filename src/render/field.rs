@@ -1,11 +1,11 @@
-//! Header fields by where they lie.
+//! Header fields by their places.
 
 use super::value::Kind;
 use crate::net::Version;
 use crate::net::header::{Place, icmp, ipv4, ipv6, ports, tcp};
 use crate::ruleset::{CtKey, Direction, FibResult, MetaKey, PayloadBase, fib_flags};
 
-/// What nft must know of a packet before a header field means anything.
+/// What nft has to know about a packet before a header field has a meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Context {
     /// `meta nfproto`.
@@ -18,11 +18,11 @@ pub(super) enum Context {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Field {
     offset: u32,
-    /// Bytes.
+    /// The length in bytes.
     pub(super) len: u32,
-    /// Its nft name without the protocol's.
+    /// The field's name in nft, without the protocol.
     name: &'static str,
-    /// How its bytes are meant.
+    /// The meaning of its bytes.
     pub(super) kind: Kind,
 }
 
@@ -30,12 +30,12 @@ const fn field(Place { offset, len }: Place, name: &'static str, kind: Kind) -> 
     Field { offset, len, name, kind }
 }
 
-/// A header whose fields nft has names for.
+/// A header whose fields have names in nft.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Header {
     base: PayloadBase,
     context: Option<Context>,
-    /// The address family that nft wants beside a transport protocol that only one has.
+    /// The address family that nft requires for a transport protocol that only one family has.
     version: Option<Version>,
     name: &'static str,
     fields: &'static [Field],
@@ -112,14 +112,14 @@ const HEADERS: &[Header] = &[
 ];
 
 impl Header {
-    /// The header at that base, given what is known of the packet.
+    /// The header at a base, given what is known about the packet.
     pub(super) fn at(base: PayloadBase, known: &[Context]) -> Option<&'static Self> {
         HEADERS
             .iter()
             .find(|header| header.base == base && header.context.is_none_or(|context| known.contains(&context)))
     }
 
-    /// What nft puts before a statement on this header when it knows no more than `known`.
+    /// The conditions that nft adds before a statement on this header if it knows only `known`.
     pub(super) fn implied(&self, known: &[Context]) -> Vec<Context> {
         let Some(context) = self.context else { return Vec::new() };
         if known.contains(&context) {
@@ -133,13 +133,13 @@ impl Header {
             .collect()
     }
 
-    /// The field that begins at that offset.
+    /// The field that begins at an offset.
     pub(super) fn field(&self, offset: u32) -> Option<Field> {
         self.fields.iter().find(|field| field.offset == offset).copied()
     }
 
-    /// The fields that cover those bytes exactly, when there are several: nft loads neighbours with one expression as
-    /// long as they fit a 32-bit word.
+    /// The fields that exactly cover these bytes, if there are several: nft loads adjacent fields with one expression
+    /// if they fit into a 32-bit word.
     pub(super) fn neighbours(&self, offset: u32, len: u32) -> Option<Vec<Field>> {
         let end = offset.checked_add(len).filter(|_| len <= 4)?;
         let mut at = offset;
@@ -152,12 +152,12 @@ impl Header {
         (at == end && fields.len() > 1).then_some(fields)
     }
 
-    /// nft's full name of a field.
+    /// The field's full name in nft.
     pub(super) fn name_of(&self, field: Field) -> String {
         format!("{} {}", self.name, field.name)
     }
 
-    /// What is known of the packet once that field equals that value.
+    /// What a match of the field with that value tells about the packet.
     pub(super) fn learned(&self, field: Field, value: &[u8]) -> Option<Context> {
         match value {
             &[protocol] if self.base == PayloadBase::Network && field.kind == Kind::Protocol => {
@@ -168,7 +168,7 @@ impl Header {
     }
 }
 
-/// Bytes that no field is known for, as nft writes them; `None` for a base that it has no word for.
+/// Bytes that are no known field, in nft's raw notation; `None` for a base that nft can't express.
 pub(super) fn raw(base: PayloadBase, offset: u32, len: u32) -> Option<String> {
     let base = match base {
         PayloadBase::Link => "ll",
@@ -180,7 +180,7 @@ pub(super) fn raw(base: PayloadBase, offset: u32, len: u32) -> Option<String> {
     Some(format!("@{base},{},{}", u64::from(offset) * 8, u64::from(len) * 8))
 }
 
-/// nft's name of a `meta` key, how its bytes are meant, and how many they are.
+/// A `meta` key's name in nft, the meaning of its bytes, and its length in bytes.
 pub(super) fn meta(key: MetaKey) -> (String, Kind, u32) {
     match known_meta(key) {
         Some((name, kind)) => (name.to_owned(), kind, key.width()),
@@ -188,7 +188,7 @@ pub(super) fn meta(key: MetaKey) -> (String, Kind, u32) {
     }
 }
 
-/// The same of a key that nft has a name for.
+/// The name and the meaning, for a key that has a name in nft.
 pub(super) const fn known_meta(key: MetaKey) -> Option<(&'static str, Kind)> {
     Some(match key {
         MetaKey::Iifname => ("iifname", Kind::Ifname),
@@ -213,7 +213,7 @@ pub(super) const fn known_meta(key: MetaKey) -> Option<(&'static str, Kind)> {
     })
 }
 
-/// nft's name of a `ct` key, how its bytes are meant, and how many they are.
+/// A `ct` key's name in nft, the meaning of its bytes, and its length in bytes.
 pub(super) fn ct(key: CtKey, direction: Option<Direction>) -> (String, Kind, u32) {
     let Some((name, kind)) = known_ct(key) else {
         return (format!("<unknown ct key {}>", key.number()), Kind::Bytes, 4);
@@ -226,7 +226,7 @@ pub(super) fn ct(key: CtKey, direction: Option<Direction>) -> (String, Kind, u32
     (format!("ct {direction}{name}"), kind, key.width())
 }
 
-/// The same of a key that nft has a name for, without the direction.
+/// The name without the direction, and the meaning, for a key that has a name in nft.
 pub(super) const fn known_ct(key: CtKey) -> Option<(&'static str, Kind)> {
     Some(match key {
         CtKey::State => ("state", Kind::CtState),
@@ -245,7 +245,7 @@ pub(super) const fn known_ct(key: CtKey) -> Option<(&'static str, Kind)> {
     })
 }
 
-/// What `fib` is asked, as in `fib saddr . iif oif`, and how the answer's bytes are meant.
+/// A lookup of `fib`, as in `fib saddr . iif oif`, and the meaning of the result's bytes.
 pub(super) fn fib(result: FibResult, flags: u32) -> (String, Kind) {
     const FIELDS: [(u32, &str); 5] = [
         (fib_flags::SADDR, "saddr"),

@@ -1,4 +1,4 @@
-//! Expressions of other programs as nft statements, and iptables' matches and targets as nearly so as can be.
+//! Other programs' expressions as nft statements, and iptables matches and targets as close to nft as possible.
 
 use super::text::quoted;
 use super::value::Kind;
@@ -69,7 +69,7 @@ pub(super) fn matches(extension: &Extension) -> String {
     }
 }
 
-/// A target of iptables, in a table of IPv4 or IPv6.
+/// A target of iptables, in an IPv4 or an IPv6 table.
 pub(super) fn target(extension: &Extension, ipv4: bool) -> String {
     match extension.as_target(ipv4) {
         None => unknown("target", extension),
@@ -90,7 +90,7 @@ pub(super) fn target(extension: &Extension, ipv4: bool) -> String {
     }
 }
 
-/// A log with a level or flags of its own.
+/// A log with its own level or flags.
 pub(super) fn log(prefix: &str, level: Option<u32>, flags: Option<u32>) -> String {
     const LEVELS: [&str; 9] = ["emerg", "alert", "crit", "err", "warn", "notice", "info", "debug", "audit"];
     let mut text = "log".to_owned();
@@ -107,7 +107,7 @@ pub(super) fn log(prefix: &str, level: Option<u32>, flags: Option<u32>) -> Strin
     text
 }
 
-/// A refusal with an error of ICMP, or of ICMPv6.
+/// A reject with an ICMP or ICMPv6 error.
 pub(super) fn reject(ipv6: bool, code: u8) -> String {
     const V4: [(u8, &str); 7] = [
         (0, "net-unreachable"),
@@ -134,17 +134,17 @@ pub(super) fn reject(ipv6: bool, code: u8) -> String {
     )
 }
 
-/// Flags of a translation, and nft's names for them.
+/// Flags of a translation, with their names in nft.
 const CHOICES: [(u32, &str); 3] = [(0x4, "random"), (0x10, "fully-random"), (0x8, "persistent")];
 
-/// What of `NF_NAT_RANGE_*` nft has no word for.
+/// The `NF_NAT_RANGE_*` flags that nft can't express.
 pub(super) fn unknown_choices(flags: u32) -> u32 {
-    // What is translated at all stands in the registers.
+    // The registers tell whether addresses and ports are translated.
     const FOLLOWS: u32 = 0x1 | 0x2;
     CHOICES.iter().fold(flags & !FOLLOWS, |rest, (bit, _)| rest & !bit)
 }
 
-/// How a translation chooses among what it may, and what of `NF_NAT_RANGE_*` is not known.
+/// How a translation chooses among addresses and ports, and the unknown `NF_NAT_RANGE_*` flags.
 pub(super) fn choices(flags: u32) -> String {
     let names = CHOICES.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, name)| (*name).to_owned());
     let rest = unknown_choices(flags);
@@ -195,7 +195,7 @@ fn span(first: u16, last: u16) -> String {
     if first == last { first.to_string() } else { format!("{first}-{last}") }
 }
 
-/// nft's names of the bits of `1 << RTN_*`.
+/// nft's names for the bits of a mask of `1 << RTN_*`.
 fn bits(mask: u16) -> String {
     let names = (0..16).filter(|bit| mask & (1 << bit) != 0);
     let names: Vec<String> = names.map(|number| AddressType::from_number(number).to_string()).collect();

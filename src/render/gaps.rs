@@ -1,4 +1,4 @@
-//! What nft has no word for, or this room none of nft's: it stands in angle brackets in the text.
+//! Gaps: everything that nft, or this room, can't express. In the text it appears in angle brackets.
 
 use super::field;
 use super::foreign::unknown_choices;
@@ -9,12 +9,12 @@ use crate::ruleset::{
     Verdict,
 };
 
-/// Whether some expression of a rule has no words.
+/// Whether an expression of the rule can't be expressed.
 pub(super) fn in_rule(family: Family, rule: &Rule) -> bool {
     rule.exprs.iter().any(|expr| in_expr(family, expr))
 }
 
-/// Whether something of a set, its elements aside, has no words.
+/// Whether something in the set's definition can't be expressed.
 pub(super) fn in_set(spec: &SetSpec) -> bool {
     let unnamed = |key: KeyType| type_name(key).is_none();
     let value = match spec.value {
@@ -25,7 +25,7 @@ pub(super) fn in_set(spec: &SetSpec) -> bool {
     unnamed(spec.key) || value || !spec.unknown.is_empty() || unknown_flags(spec.flags) != SetFlags::default()
 }
 
-/// Whether something of an element has no words.
+/// Whether something in the element can't be expressed.
 pub(super) fn in_element(element: &Element) -> bool {
     match element.value.as_deref() {
         None | Some(ElementValue::Object(_) | ElementValue::Data(_)) => false,

@@ -1,21 +1,21 @@
 //! A ruleset as JSON, for programs that read `show --format json`.
 //!
-//! Rules and elements are nft text, as [`super::rule`] and [`super::element`] write it; names and comments are as they
-//! are in the kernel. A key whose value would be nothing is left out, except for lists.
+//! Rules and elements are nft text, as written by [`super::rule`] and [`super::element`]; names and comments are as
+//! in the kernel. A key without a value is left out, except for lists.
 
 use super::{element, hook_name, set};
 use crate::ruleset::{Chain, Family, Rule, Ruleset, Set, Table, TableId};
 use serde::Serialize;
 use serde_json::Value;
 
-/// `{"tables": [...]}`, each as [`table`] writes it.
+/// `{"tables": [...]}`, each as written by [`table`].
 #[must_use]
 pub fn ruleset(ruleset: &Ruleset) -> Value {
     serde_json::json!({ "tables": ruleset.tables.iter().map(|(id, one)| table(id, one)).collect::<Vec<_>>() })
 }
 
-/// A table: `family`, `name`, `comment`, `flags` (`NFT_TABLE_F_*`, when not 0), `chains`, `sets`, `maps`, and `others`,
-/// a description of each thing in it that palisade does not know.
+/// A table: `family`, `name`, `comment`, `flags` (`NFT_TABLE_F_*`, unless 0), `chains`, `sets`, `maps`, and `others`,
+/// descriptions of the things in the table that palisade does not know.
 #[must_use]
 pub fn table(id: &TableId, table: &Table) -> Value {
     let (maps, sets) = table.sets.iter().partition::<Vec<_>, _>(|(_, set)| set.spec.value.is_some());
@@ -29,7 +29,7 @@ pub fn table(id: &TableId, table: &Table) -> Value {
         chains: table.chains.iter().map(|(name, chain)| JsonChain::new(id.family, name, chain)).collect(),
         others: table.others.iter().map(String::as_str).collect(),
     };
-    // Strings, numbers and lists under string keys: there is nothing in it that JSON could not hold.
+    // Only strings, numbers and lists under string keys, so the conversion can't fail.
     serde_json::to_value(table).unwrap_or(Value::Null)
 }
 

@@ -1,9 +1,9 @@
 //! A ruleset as nft text.
 //!
-//! What palisade compiles is written so that `nft -f` (1.0.6 and 1.1) reads it and builds the same expressions from it.
-//! What it does not compile but may find in its table is written as nearly so as it can be; what has no text at all
-//! stands in angle brackets, `<unknown expression "quota">`, which nft refuses. Nothing panics, and no control character
-//! from the kernel gets through.
+//! `nft -f` (1.0.6 and 1.1) reads the text of everything that palisade compiles, and builds the same expressions from
+//! it. Expressions that palisade does not compile but may find in its table are written as closely as possible. Those
+//! without any text appear in angle brackets, `<unknown expression "quota">`, which nft refuses. Nothing panics, and
+//! no control character from the kernel gets through.
 
 pub mod changes;
 mod field;
@@ -25,15 +25,15 @@ use crate::ruleset::{BaseChain, Chain, Family, Hook, Rule, Ruleset, Set, Table, 
 use std::fmt::Write;
 use text::{name, quoted};
 
-/// All tables, a blank line between them. Empty for a ruleset without tables.
+/// All tables, separated by blank lines. Empty for a ruleset without tables.
 #[must_use]
 pub fn ruleset(ruleset: &Ruleset) -> String {
     ruleset.tables.iter().map(|(id, one)| table(id, one)).collect::<Vec<_>>().join("\n")
 }
 
-/// A whole table as `nft list table` lays it out, with a newline at its end.
+/// A whole table in the layout of `nft list table`, ending in a newline.
 ///
-/// What else the table holds, which has no text here, stands at its end as comments.
+/// Objects that have no text here follow at the end as comments.
 #[must_use]
 pub fn table(id: &TableId, table: &Table) -> String {
     let mut sections = Vec::new();
@@ -71,7 +71,7 @@ pub fn rule(family: Family, rule: &Rule) -> String {
 }
 
 /// A chain without its rules, on one line: `chain filter-input { type filter hook input priority filter - 1; policy
-/// drop; }`, or `chain service-ssh` when it is neither attached nor commented.
+/// drop; }`, or `chain service-ssh` for a chain with neither hook nor comment.
 #[must_use]
 pub fn chain_header(family: Family, chain_name: &str, base: Option<&BaseChain>, comment: Option<&str>) -> String {
     let mut header = format!("chain {}", name(chain_name));
@@ -102,8 +102,8 @@ pub fn table_title(id: &TableId) -> String {
     format!("table {}", table_name(id))
 }
 
-/// A command of nft's about a table, in backquotes: `nft list table inet filter`. One whose name a shell or nft would take
-/// for something else is told by its handle.
+/// An nft command about a table, in backquotes: `nft list table inet filter`. A table whose name a shell or nft would
+/// misread is given by its handle.
 #[must_use]
 pub fn table_command(verb: &str, id: &TableId) -> String {
     if id.name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name(&id.name) == id.name {
@@ -134,7 +134,7 @@ fn set_block(set_name: &str, set: &Set) -> String {
 fn chain_block(family: Family, chain_name: &str, chain: &Chain) -> String {
     let mut block = format!("\tchain {} {{\n", name(chain_name));
     for property in chain_properties(family, chain.base.as_ref(), chain.comment.as_deref()) {
-        // nft 1.0.6 wants a semicolon or a newline behind each; its own listing has both behind the policy.
+        // nft 1.0.6 requires a semicolon or a newline after each property. Its own listing has both after the policy.
         let end = if property.starts_with("type ") { ";" } else { "" };
         let _ = writeln!(block, "\t\t{property}{end}");
     }
@@ -144,7 +144,7 @@ fn chain_block(family: Family, chain_name: &str, chain: &Chain) -> String {
     block + "\t}\n"
 }
 
-/// The comment and the attachment, those that there are.
+/// The comment and the attachment to a hook, if present.
 fn chain_properties(family: Family, base: Option<&BaseChain>, comment: Option<&str>) -> Vec<String> {
     let comment = comment.map(|comment| format!("comment {}", quoted(comment)));
     let base = base.map(|base| {
@@ -161,7 +161,7 @@ fn chain_properties(family: Family, base: Option<&BaseChain>, comment: Option<&s
     comment.into_iter().chain(base).collect()
 }
 
-/// The same number is another hook in another family.
+/// The name of a hook. The same number is another hook in another family.
 fn hook_name(family: Family, hook: Hook) -> String {
     match (family, hook.number()) {
         (Family::Netdev, 0) | (Family::Inet, 5) => "ingress".to_owned(),
@@ -172,7 +172,7 @@ fn hook_name(family: Family, hook: Hook) -> String {
     }
 }
 
-/// A priority by name as far as nft takes one at that hook: 1.0.6 refuses `dstnat` elsewhere than in prerouting.
+/// A priority, by name if nft accepts one at that hook: 1.0.6 refuses `dstnat` except at prerouting.
 fn priority(family: Family, hook: Hook, priority: i32) -> String {
     const NAMES: [(i32, &str, Option<Hook>); 6] = [
         (-300, "raw", None),

@@ -5,7 +5,7 @@ use super::value::{Kind, type_name};
 use super::verdict;
 use crate::ruleset::{Element, ElementKey, ElementValue, Elements, KeyType, MapValue, Set, SetFlags, SetSpec};
 
-/// nft's word for what has that form: `set` or `map`.
+/// nft's noun for a set with this definition: `set` or `map`.
 pub(super) fn noun(spec: &SetSpec) -> &'static str {
     if spec.value.is_some() { "map" } else { "set" }
 }
@@ -18,14 +18,14 @@ pub fn set_header(set_name: &str, spec: &SetSpec) -> String {
 
 /// An element as nft writes it: `192.0.2.0/24`, `22 : goto service-ssh`, `"br-*"`, `*`.
 ///
-/// A range of addresses that is exactly one network is written as a prefix. Bytes of a type that has no text, or that
-/// have not the type's length, are written as one hexadecimal number.
+/// A range of addresses that is exactly one network is written as a prefix. Bytes of a type without a text form, or
+/// not of the type's length, are written as one hexadecimal number.
 #[must_use]
 pub fn element(spec: &SetSpec, element: &Element) -> String {
     element_as(Kind::of(spec.key), spec, element)
 }
 
-/// The same with the keys meant as `kind`, for sets whose type does not tell.
+/// Like [`element`], with keys of the given kind, for sets whose type does not tell it.
 pub(super) fn element_as(kind: Kind, spec: &SetSpec, element: &Element) -> String {
     let key = match &element.key {
         ElementKey::Single(key) => kind.value(key),
@@ -45,7 +45,7 @@ pub(super) fn element_as(kind: Kind, spec: &SetSpec, element: &Element) -> Strin
     format!("{key} : {value}")
 }
 
-/// An anonymous set as it stands in a rule; `operand` is how the rule means the key.
+/// An anonymous set as written in a rule. `operand` is the kind of the key in the rule.
 pub(super) fn anonymous(set: &Set, operand: Kind) -> String {
     let kind = match Kind::of(set.spec.key) {
         Kind::Bytes => operand,
@@ -55,7 +55,7 @@ pub(super) fn anonymous(set: &Set, operand: Kind) -> String {
     if elements.is_empty() { "{ }".to_owned() } else { format!("{{ {} }}", elements.join(", ")) }
 }
 
-/// What a set is, one property an item.
+/// The definition of a set, one property per item.
 pub(super) fn properties(spec: &SetSpec) -> Vec<String> {
     let mut lines = vec![match value_type(spec) {
         Some(value) => format!("type {} : {value}", key_type(spec.key)),
@@ -80,12 +80,12 @@ pub(super) fn properties(spec: &SetSpec) -> Vec<String> {
     lines
 }
 
-/// nft's name of a key's type.
+/// nft's name for the type of a key.
 pub(super) fn key_type(key: KeyType) -> String {
     type_name(key).map_or_else(|| format!("<unknown type {}>", key.number), str::to_owned)
 }
 
-/// nft's name of what a map maps to.
+/// nft's name for the type of a map's values.
 pub(super) fn value_type(spec: &SetSpec) -> Option<String> {
     Some(match spec.value? {
         MapValue::Verdict => "verdict".to_owned(),
@@ -103,17 +103,17 @@ const FLAG_NAMES: [(SetFlags, &str); 4] = [
     (SetFlags::INTERVAL, "interval"),
     (SetFlags::TIMEOUT, "timeout"),
 ];
-/// Flags that follow from the form.
+/// Flags that follow from the form of a set.
 const IMPLIED_FLAGS: [SetFlags; 5] =
     [SetFlags::ANONYMOUS, SetFlags::MAP, SetFlags::OBJECT, SetFlags::CONCAT, SetFlags::EXPR];
 
-/// The flags that nft has no word for.
+/// The flags that nft can't express.
 pub(super) fn unknown_flags(flags: SetFlags) -> SetFlags {
     let known = FLAG_NAMES.into_iter().map(|(flag, _)| flag).chain(IMPLIED_FLAGS);
     known.fold(flags, SetFlags::without)
 }
 
-/// The flags that nft writes; those that follow from the form are left out.
+/// The flags that nft writes, without those that follow from the form.
 pub(super) fn flags(flags: SetFlags) -> Vec<String> {
     let names = FLAG_NAMES.iter().filter(|(flag, _)| flags.contains(*flag)).map(|(_, name)| (*name).to_owned());
     let rest = unknown_flags(flags);
@@ -121,7 +121,7 @@ pub(super) fn flags(flags: SetFlags) -> Vec<String> {
     names.chain(rest).collect()
 }
 
-/// Elements between braces: on one line while they fit it, else one a line, indented by `indent`.
+/// Elements in braces: on one line if they fit, otherwise one per line, indented by `indent`.
 pub(super) fn braced(spec: &SetSpec, elements: &Elements, indent: &str) -> String {
     const WIDTH: usize = 90;
     let texts: Vec<String> = elements.iter().map(|one| element(spec, &one)).collect();

@@ -1,8 +1,8 @@
 //! The expressions of a rule as nft statements.
 //!
-//! nft puts conditions of its own before a statement on a header field: `ip saddr` in an inet table begins with `meta
-//! nfproto ipv4`. Such conditions stand in the expressions. They are left out of the text where nft will put them back
-//! in the same place, and written where it would not, so that the text gives the same expressions again.
+//! nft adds conditions before a statement on a header field: `ip saddr` in an inet table begins with `meta nfproto
+//! ipv4`. The expressions contain these conditions. The text omits them where nft will add them again in the same
+//! place, and has them elsewhere, so that the text gives the same expressions again.
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
@@ -17,9 +17,9 @@ use crate::ruleset::{
     Cmp, DynsetOp, Expr, Family, Foreign, IcmpxCode, Limit, Log, MetaKey, Nat, PayloadBase, Register, Reject, SetRef,
 };
 
-/// Expressions as nft statements on one line, in a rule of that family.
+/// Expressions as nft statements on one line, in a rule of a table with that family.
 ///
-/// An expression that has no text is shown as `<unknown expression "quota">`, which nft refuses.
+/// An expression without a text form appears as `<unknown expression "quota">`, which nft refuses.
 #[must_use]
 pub fn expressions(family: Family, exprs: &[Expr]) -> String {
     let known = match family {
@@ -38,21 +38,21 @@ pub fn expressions(family: Family, exprs: &[Expr]) -> String {
     reader.words.join(" ")
 }
 
-/// What a register holds.
+/// The content of a register.
 #[derive(Clone)]
 struct Operand {
     slot: u8,
     text: String,
     kind: Kind,
-    /// Bytes.
+    /// The length in bytes.
     len: u32,
-    /// What it is masked with, and then xored with.
+    /// The mask and the value that it is then xored with.
     mask: Option<(Vec<u8>, Vec<u8>)>,
-    /// Whether a statement has used it yet.
+    /// Whether a statement has used it.
     used: bool,
-    /// The header field that it is, if it is one.
+    /// The header field, if it is one.
     field: Option<(&'static Header, field::Field)>,
-    /// The bytes that it is, if it is a constant.
+    /// The bytes, if it is a constant.
     data: Option<Vec<u8>>,
 }
 
@@ -74,9 +74,9 @@ impl Operand {
 struct Reader<'a> {
     family: Family,
     rest: &'a [Expr],
-    /// What nft will know of the packet at this place of the text.
+    /// What nft will know about the packet at this point of the text.
     known: Vec<Context>,
-    /// Conditions that were read but not written: the next statement may imply them.
+    /// Conditions that have been read but not written, since the next statement may imply them.
     conditions: Vec<Context>,
     loaded: Vec<Operand>,
     words: Vec<String>,
@@ -136,13 +136,13 @@ impl Reader<'_> {
             Expr::Foreign(other) => self.foreign(other),
             Expr::Unknown { name, .. } => {
                 self.words.push(format!("<unknown expression {}>", quoted(name)));
-                // It may have written any register.
+                // An unknown expression may have written any register.
                 self.loaded.clear();
             }
         }
     }
 
-    /// The condition that this expression and the next are, when nft might have put it there by itself.
+    /// The condition that this expression and the next form, if nft may have added it.
     fn condition(&self, expr: &Expr) -> Option<Context> {
         let (Expr::Meta { key, dreg: Register::ONE }, Some(Expr::Cmp { op: Cmp::Eq, sreg: Register::ONE, data })) =
             (expr, self.rest.first())
@@ -169,7 +169,7 @@ impl Reader<'_> {
         }));
     }
 
-    /// Writes only those conditions that a statement on that header will not imply.
+    /// Writes only the conditions that a statement on this header does not imply.
     fn write_conditions_before(&mut self, header: &Header) {
         let conditions = std::mem::take(&mut self.conditions);
         let before = self.known.len();
@@ -234,7 +234,7 @@ impl Reader<'_> {
         }
     }
 
-    /// nft fills registers in order, so that a load begins a new statement for those after it.
+    /// nft fills registers in order, so a load begins a new statement for this slot and later ones.
     fn forget_from(&mut self, slot: u8) {
         for operand in self.loaded.iter().filter(|operand| operand.slot >= slot && !operand.used) {
             self.words.push(format!("<unused {}>", operand.text()));
@@ -242,7 +242,7 @@ impl Reader<'_> {
         self.loaded.retain(|operand| operand.slot < slot);
     }
 
-    /// The operand in that register, which counts as used from now on.
+    /// The operand in a register, which counts as used from now on.
     fn operand(&mut self, register: Register) -> Operand {
         let found = match register {
             Register::Data(slot) => self.loaded.iter_mut().find(|operand| operand.slot == slot),
@@ -257,7 +257,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The key that begins in that register, concatenated when the registers behind it were loaded for it.
+    /// The key that begins in a register. It is a concatenation if the following registers were loaded for it.
     fn key(&mut self, register: Register) -> (String, Kind) {
         let first = self.operand(register);
         let (mut text, mut kind) = (first.text(), first.kind);
@@ -338,7 +338,7 @@ impl Reader<'_> {
         self.words.push(format!("{verb}{}{}", to.unwrap_or_default(), foreign::choices(flags)));
     }
 
-    /// From the first to the last, which may be in one register.
+    /// A range between two registers, or the value of one if both are the same.
     fn span(&mut self, [first, last]: [Option<Register>; 2], kind: Kind) -> Option<String> {
         let text = self.constant(first?, kind);
         match last.filter(|_| first != last) {
@@ -347,7 +347,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A register's value where it is meant so.
+    /// The value of a register; a constant is written as that kind.
     fn constant(&mut self, register: Register, kind: Kind) -> String {
         let operand = self.operand(register);
         operand.data.as_ref().map_or_else(|| operand.text(), |data| kind.value(data))
@@ -417,7 +417,7 @@ fn is_zero(bytes: &[u8]) -> bool {
     bytes.iter().all(|&byte| byte == 0)
 }
 
-/// A comparison as it stands before its value; nft leaves "equal" out.
+/// The operator before a comparison's value. nft omits "equal".
 const fn sign(op: Cmp) -> &'static str {
     match op {
         Cmp::Eq => "",

@@ -3,7 +3,7 @@
 use crate::printable::printable;
 use std::borrow::Cow;
 
-/// A chain's or set's name. What nft could not read as one word is shown in quotes, which it will refuse.
+/// A chain's or set's name. A name that nft could not read as one word is shown in quotes, which nft refuses.
 pub(super) fn name(name: &str) -> Cow<'_, str> {
     if !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c)) {
         Cow::Borrowed(name)
@@ -12,8 +12,8 @@ pub(super) fn name(name: &str) -> Cow<'_, str> {
     }
 }
 
-/// A quoted string. nft knows no escapes, so a quote becomes an apostrophe; what could deceive whoever reads it on a
-/// terminal is written out.
+/// A quoted string. nft has no escapes, so a quote becomes an apostrophe. Characters that could deceive a reader at a
+/// terminal are spelled out.
 pub(super) fn quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
@@ -22,7 +22,7 @@ pub(super) fn quoted(text: &str) -> String {
     out
 }
 
-/// A duration in milliseconds as nft reads it: `1d2h3m4s5ms`, zero parts left out.
+/// A duration in milliseconds as nft reads it: `1d2h3m4s5ms`, without zero parts.
 pub(super) fn duration(milliseconds: u64) -> String {
     const UNITS: [(u64, &str); 5] = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms")];
     let mut rest = milliseconds;

@@ -5,16 +5,16 @@ use super::{chain_header, rule, set, set_header, table_name};
 use crate::ruleset::{Op, Transaction};
 use std::fmt::Write;
 
-/// The commands that would do the same, in order, for a reader. One with many elements takes several lines.
+/// The equivalent nft commands, in order, for people to read. One with many elements takes several lines.
 ///
-/// nft deletes rules by handle, which a transaction does not hold: such a command names the rule by its index and shows
-/// it behind a `#`. So does that of a rule that stands before another.
+/// nft deletes rules by handle, but a transaction has no handles: the command names the rule by its index and shows
+/// the rule after a `#`. The same goes for a rule that is inserted before another.
 #[must_use]
 pub fn commands(transaction: &Transaction) -> Vec<String> {
     transaction.ops.iter().map(|op| command(transaction, op)).collect()
 }
 
-/// [`commands`] as one text, each ending its line.
+/// [`commands`] as one text, with a line break after each.
 #[must_use]
 pub fn transaction(transaction: &Transaction) -> String {
     commands(transaction).into_iter().map(|command| command + "\n").collect()
@@ -66,7 +66,7 @@ fn command(transaction: &Transaction, op: &Op) -> String {
     }
 }
 
-/// `add chain inet palisade service-ssh` of `chain service-ssh`: a command names the table between noun and name.
+/// `add chain inet palisade service-ssh` for `chain service-ssh`: a command has the table between noun and name.
 fn add(table: &str, header: &str) -> String {
     match header.split_once(' ') {
         Some((noun, rest)) => format!("add {noun} {table} {rest}"),

@@ -1,10 +1,10 @@
-//! The bytes of a register as the text that nft writes for them.
+//! The bytes of a register as nft writes them.
 
 use crate::net::Version;
 use crate::ruleset::{AddressType, KeyType, LimitUnit};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// How the bytes of a key or of compared data are meant.
+/// The meaning of the bytes of a key or of compared data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Ipv4,
@@ -20,9 +20,9 @@ pub(super) enum Kind {
     /// The flags of a TCP header, 1 byte.
     TcpFlags,
     Ifname,
-    /// What an address is to this machine, `RTN_*` in host order.
+    /// The type of an address, `RTN_*` in host order.
     AddressType,
-    /// Whether there is one: 1 byte.
+    /// Whether a result exists: 1 byte.
     Presence,
     /// A number in network order.
     Number,
@@ -30,11 +30,11 @@ pub(super) enum Kind {
     HostNumber,
     /// A bit mask in host order, such as a mark.
     HostHex,
-    /// Anything else, as hexadecimal in the order of the bytes.
+    /// Anything else: hexadecimal, in the order of the bytes.
     Bytes,
 }
 
-// Only what nft's own grammar knows: it takes other names from /etc/protocols, which need not be there.
+// Only the names in nft's own grammar: it takes others from /etc/protocols, which may be missing.
 const PROTOCOLS: &[(u8, &str)] = &[
     (1, "icmp"),
     (2, "igmp"),
@@ -109,7 +109,7 @@ const TCP_FLAGS: &[(u8, &str)] = &[
     (0x80, "cwr"),
 ];
 
-/// nft's names of types beyond those that [`KeyType::name`] has: number, name, how the bytes are meant.
+/// nft's names of types that [`KeyType::name`] lacks: number, name, and the meaning of the bytes.
 const OTHER_TYPES: &[(u32, &str, Kind)] = &[
     (2, "nf_proto", Kind::Nfproto),
     (9, "ether_addr", Kind::Bytes),
@@ -120,7 +120,7 @@ const OTHER_TYPES: &[(u32, &str, Kind)] = &[
 ];
 
 impl Kind {
-    /// How the keys of a set of that type are meant.
+    /// The meaning of the keys of a set of that type.
     pub(super) fn of(key: KeyType) -> Self {
         match key {
             KeyType::IPV4_ADDR => Self::Ipv4,
@@ -136,7 +136,7 @@ impl Kind {
         }
     }
 
-    /// Whether nft writes networks of it as a prefix.
+    /// Whether nft writes networks of this kind as a prefix.
     pub(super) const fn is_address(self) -> bool {
         matches!(self, Self::Ipv4 | Self::Ipv6)
     }
@@ -167,7 +167,7 @@ impl Kind {
         .unwrap_or_else(|| hex(bytes))
     }
 
-    /// From the first value to the last, both included.
+    /// A range from the first to the last value, both included.
     pub(super) fn range(self, first: &[u8], last: &[u8]) -> String {
         let shorter = match self {
             Self::Ipv4 | Self::Ipv6 => network_len(first, last).map(|len| format!("{}/{len}", self.value(first))),
@@ -177,15 +177,15 @@ impl Kind {
         shorter.unwrap_or_else(|| format!("{}-{}", self.value(first), self.value(last)))
     }
 
-    /// The network that an address's leading bytes name: `10.0.0.0/8` for one byte.
+    /// The network given by an address's leading bytes: `10.0.0.0/8` for one byte.
     pub(super) fn network(self, leading: &[u8], prefix_len: u32) -> String {
         let mut address = leading.to_vec();
         address.resize(if self == Self::Ipv4 { 4 } else { 16 }, 0);
         format!("{}/{prefix_len}", self.value(&address))
     }
 
-    /// Flags of TCP of which some must be set and the others not, as nft writes them: `syn / fin,syn,rst,ack`. `None` where
-    /// nft has another word: for one flag, or for none that must be set.
+    /// TCP flags of which some must be set and the others clear, as nft writes them: `syn / fin,syn,rst,ack`. `None`
+    /// if nft writes them differently: for a single flag, or if none must be set.
     pub(super) fn flags_among(self, set: &[u8], among: &[u8]) -> Option<String> {
         let (Self::TcpFlags, &[set], &[among]) = (self, set, among) else { return None };
         let names = |flags: u8| {
@@ -196,7 +196,7 @@ impl Kind {
             .then(|| format!("{} / {}", names(set), names(among)))
     }
 
-    /// The flags of a mask, as a list that nft takes to mean "any of them"; `None` when not all have a name.
+    /// The flags of a mask as a list, which nft takes to mean "any of them"; `None` unless all have a name.
     pub(super) fn flags(self, mask: &[u8]) -> Option<String> {
         let names = match self {
             Self::CtState => CT_STATES,
@@ -210,7 +210,7 @@ impl Kind {
     }
 }
 
-/// nft's name of a key's type.
+/// nft's name for the type of a key.
 pub(super) fn type_name(key: KeyType) -> Option<&'static str> {
     key.name().or_else(|| OTHER_TYPES.iter().find(|known| known.0 == key.number).map(|known| known.1))
 }
@@ -228,7 +228,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold("0x".to_owned(), |text, byte| text + &format!("{byte:02x}"))
 }
 
-/// How long the prefix is that a mask keeps, when its ones all stand before its zeros.
+/// The length of the prefix that a mask keeps; `None` unless all its ones precede its zeros.
 pub(super) fn prefix_len(mask: &[u8]) -> Option<u32> {
     let ones = mask.iter().map(|byte| byte.count_ones()).sum();
     let leading = match mask.iter().position(|&byte| byte != 0xff) {
@@ -256,7 +256,7 @@ fn big_endian(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0, |number, &byte| number << 8 | u64::from(byte))
 }
 
-/// A name, or the beginning of one when the bytes are fewer than a name's 16 and no zero ends them.
+/// A name. If the bytes are fewer than 16 and contain no zero, they are the beginning of a name.
 fn ifname(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|&byte| byte == 0);
     let text = String::from_utf8_lossy(bytes.get(..end.unwrap_or(bytes.len())).unwrap_or(bytes));
@@ -269,7 +269,7 @@ fn ifname(bytes: &[u8]) -> String {
     }
 }
 
-/// The wildcard that a range of names is, when it is one.
+/// The wildcard for a range of names, if the range is one.
 fn wildcard(first: &[u8], last: &[u8]) -> Option<String> {
     let stem: Vec<u8> = first.iter().zip(last).take_while(|(a, b)| a == b).map(|(a, _)| *a).collect();
     let rest_is = |bytes: &[u8], byte| bytes.iter().skip(stem.len()).all(|&b| b == byte);
@@ -277,7 +277,7 @@ fn wildcard(first: &[u8], last: &[u8]) -> Option<String> {
     (names_all && !stem.is_empty() && stem.len() < 16 && !stem.contains(&0)).then(|| ifname(&stem))
 }
 
-/// The prefix length of a range that is exactly one network.
+/// The prefix length of a range, if the range is exactly one network.
 fn network_len(first: &[u8], last: &[u8]) -> Option<u32> {
     if first.len() != last.len() {
         return None;

@@ -1,4 +1,4 @@
-//! What `expect` says has to be true.
+//! What `expect` requires to be true.
 
 use super::peers::{self, Resolver};
 use super::{Expectation, not_empty, ports};
@@ -7,7 +7,7 @@ use crate::policy::{self, Diagnostic, Given, List, Peer, Policy};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// One for each item of `allow` or `deny`, so that each has a place of its own.
+/// Makes one expectation per item of `allow` or `deny`, so that each has its own place.
 pub(super) fn resolve<'a>(
     policy: &'a Policy,
     facts: &Facts,
@@ -50,7 +50,7 @@ pub(super) fn resolve<'a>(
     all
 }
 
-/// Whether it is about ports that are open, and which.
+/// Whether the ports have to be open (`true`) or shut, the name of the key, and the ports.
 fn verdict<'a>(
     typed: &'a policy::Expectation,
     problems: &mut Vec<Diagnostic>,

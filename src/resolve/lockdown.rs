@@ -1,5 +1,5 @@
-//! What is loaded at boot when there is neither a policy nor a ruleset to fall back on: everything that comes in is
-//! denied but SSH, so that whoever repairs it can.
+//! The ruleset for a boot with neither a policy nor a ruleset to fall back on. It denies everything that comes in
+//! except SSH, so that the machine can be repaired.
 
 use crate::facts::Kernel;
 use crate::net::{Addresses, Ports, Transport};
@@ -7,7 +7,7 @@ use crate::resolve::{Peers, Rate, Resolved, Service};
 use crate::ruleset::LimitUnit;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What comments in the kernel name instead of a policy's file.
+/// The name that comments in the kernel give instead of a policy file's.
 pub const FILE: &str = "lockdown";
 /// The policy of a lockdown that leaves these TCP ports open.
 #[must_use]
@@ -29,7 +29,7 @@ pub fn lockdown(ports: &BTreeSet<u16>) -> Resolved {
         file: FILE.to_owned(),
         log_denied: Some(Rate { count: 10, unit: LimitUnit::Minute, line: None }),
         services: BTreeMap::from([("ssh".to_owned(), ssh)]),
-        // Nothing is tried where there is nothing to fall back on.
+        // A lockdown has no fallback, so it uses only what the oldest supported kernel can do.
         kernel: Kernel::OLDEST,
         ..Resolved::default()
     }

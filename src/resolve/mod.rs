@@ -1,6 +1,6 @@
-//! Names to values: a [`Policy`] and the facts about this machine become a [`Resolved`].
+//! Resolves names to values: a [`Policy`] and the facts about this machine become a [`Resolved`].
 //!
-//! Every semantic error is raised here, all at once, and each has a remedy.
+//! This module reports every semantic error, all at once, each with a remedy.
 
 mod expectations;
 pub mod lockdown;
@@ -23,13 +23,13 @@ use crate::ruleset::LimitUnit;
 use peers::{Resolver, Role};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How often denied connections are logged when the policy does not say.
+/// The rate at which denied connections are logged unless the policy sets another.
 const LOG_DENIED: Rate = Rate { count: 10, unit: LimitUnit::Minute, line: None };
 
 /// Resolves a policy.
 ///
 /// # Errors
-/// Every problem of meaning, each with its place and a remedy.
+/// Every semantic problem, each with its place and a remedy.
 pub fn resolve(policy: &Policy, facts: &Facts) -> Result<Resolved, Vec<Diagnostic>> {
     let mut problems = Vec::new();
     let containers = resolve_containers(&policy.containers, &mut problems);
@@ -61,7 +61,7 @@ pub fn resolve(policy: &Policy, facts: &Facts) -> Result<Resolved, Vec<Diagnosti
     })
 }
 
-/// Reads a value that is there; what is wrong with it becomes a problem.
+/// Reads a value if it is present, and reports what is wrong with it.
 fn value<T>(
     given: &Given<Text>,
     problems: &mut Vec<Diagnostic>,
@@ -163,7 +163,7 @@ fn resolve_service<'a>(
     }
 }
 
-/// The items of a list that a service can't do without.
+/// The items of a list that every service needs. Reports a list that is absent or empty.
 fn needed<'a, T>(
     given: &'a Given<List<T>>,
     service: &Text,
@@ -189,7 +189,7 @@ fn needed<'a, T>(
     }
 }
 
-/// An empty `to` or `on` could be meant as everything or as nothing.
+/// Refuses an empty `to` or `on`, which could mean everything or nothing.
 fn not_empty<T>(given: &Given<List<T>>, key: &str, problems: &mut Vec<Diagnostic>) {
     if let Given::Here(list) = given
         && list.empty

@@ -1,4 +1,4 @@
-//! Who may be where: groups, files and the lists that name them.
+//! Peers: groups, files, and the lists that name them.
 
 use super::{Group, Line, Peers, values};
 use crate::facts::Facts;
@@ -21,16 +21,16 @@ const PRIVATE: [AddressRange; 4] = [
     ),
 ];
 
-/// How many addresses, networks, ranges and interfaces all lists may have together, a group's counted wherever it is used.
+/// How many addresses, networks, ranges and interfaces all lists may have together. A group counts once per use.
 const MAX_MEMBERS: usize = 8 << 20;
 
-/// How many unknown names are compared with those that there are.
+/// For how many unknown names a similar known name is searched.
 const MAX_GUESSES: usize = 100;
 
-/// The groups that every policy has.
+/// The groups that every policy has without defining them.
 const BUILT_IN: [&str; 2] = ["private", "containers"];
 
-/// Where a peer stands, which decides what `any` means there.
+/// The list that a peer is in. It decides whether `any` is allowed there.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     Group,
@@ -39,7 +39,7 @@ pub(super) enum Role {
     Block,
 }
 
-/// What the items of one list mean, names of groups left as they are.
+/// The meaning of one list's items. Names of groups are not resolved.
 #[derive(Default)]
 struct Members<'a> {
     any: bool,
@@ -52,14 +52,15 @@ struct Members<'a> {
 /// Resolves peers, and remembers which groups were named.
 pub(super) struct Resolver<'a> {
     facts: &'a Facts,
-    /// What the built-in group `containers` is.
+    /// The members of the built-in group `containers`.
     containers: BTreeSet<IfPattern>,
-    /// The groups of the policy, those with illegal names included: using them is no second mistake.
+    /// The groups of the policy. Includes those with illegal names, so that using one is not reported as another
+    /// mistake.
     groups: BTreeMap<&'a str, (Span, Members<'a>)>,
-    /// The files whose problems were reported.
+    /// The files whose problems have been reported.
     files: BTreeSet<&'a str>,
     used: BTreeSet<String>,
-    /// How many members lists may still have; `None` once there were too many.
+    /// How many more members the lists may have; `None` once they have exceeded the bound.
     room: Option<usize>,
     unknown: usize,
 }
@@ -117,7 +118,8 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// Resolves `from` of an expectation, of which no rule is made: everyone, or whom its items name, groups included.
+    /// Resolves `from` of an expectation. As no rule is made of it, groups are expanded. Returns whether it is `any`,
+    /// and the peers.
     pub(super) fn sources(&mut self, given: &'a Given<List<Peer>>, problems: &mut Vec<Diagnostic>) -> (bool, Group) {
         let members = self.members(given, Role::From, problems);
         let span = given.here().map(|list| list.span);
@@ -129,7 +131,7 @@ impl<'a> Resolver<'a> {
         (members.any, group)
     }
 
-    /// The groups that were named, with everything that is in them.
+    /// The groups that were named, each with all its members.
     pub(super) fn used_groups(&mut self, problems: &mut Vec<Diagnostic>) -> BTreeMap<String, Group> {
         let mut groups = BTreeMap::new();
         for name in std::mem::take(&mut self.used) {
@@ -140,7 +142,7 @@ impl<'a> Resolver<'a> {
         groups
     }
 
-    /// What is in any of these groups.
+    /// The members of all these groups together, nested groups included.
     fn flatten<'n>(
         &mut self,
         names: impl IntoIterator<Item = &'n str>,
@@ -171,8 +173,8 @@ impl<'a> Resolver<'a> {
         group
     }
 
-    /// What is in any of these, as long as there is room for it and what stands beside it; else none, and one problem at the
-    /// list for which there is not.
+    /// The union of typed ranges and files, if these and the `beside` other members fit in the remaining room.
+    /// Otherwise returns an empty one, and reports a problem once, at the list that exceeds the bound.
     fn union(
         &mut self,
         span: Option<Span>,
@@ -267,7 +269,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// What a file of addresses says. What is wrong in it is reported once.
+    /// The content of an address file. Reports its problems only once.
     fn file(&mut self, path: &'a Text, problems: &mut Vec<Diagnostic>) -> Result<&'a Addresses, Fault> {
         let file = self
             .facts
@@ -287,7 +289,7 @@ impl<'a> Resolver<'a> {
         Ok(&list.addresses)
     }
 
-    /// Reports each ring of groups that contain each other once. No recursion: a policy can nest ten thousand deep.
+    /// Reports each cycle of groups that contain each other once. Not recursive: a policy can nest ten thousand deep.
     fn find_cycles(&self, problems: &mut Vec<Diagnostic>) {
         let mut done: BTreeSet<&str> = BTreeSet::new();
         for &root in self.groups.keys() {
@@ -318,7 +320,7 @@ impl<'a> Resolver<'a> {
     }
 }
 
-/// The problem of an item that closes a ring.
+/// The problem of an item that closes a cycle.
 fn cycle<'a>(path: impl Iterator<Item = &'a str>, item: &Text) -> Diagnostic {
     let mut ring: Vec<String> = path.skip_while(|name| *name != item.value).map(quote).collect();
     ring.push(quote(&item.value));
@@ -357,7 +359,7 @@ pub(super) fn destinations(list: &List<Peer>, problems: &mut Vec<Diagnostic>) ->
     ranges
 }
 
-/// Reads a list of interfaces, which stands behind `key`.
+/// Reads the list of interfaces given as `key`.
 pub(super) fn interfaces(
     list: &policy::List<Peer>,
     key: &str,

@@ -5,7 +5,7 @@ use crate::net::{Ports, Transport};
 use crate::policy::{Fault, list, nearest, quote};
 use std::collections::BTreeSet;
 
-/// What an item of `ports` means.
+/// The meaning of an item of `ports`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Item {
     /// Ports of TCP, UDP or SCTP.

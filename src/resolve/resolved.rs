@@ -1,4 +1,4 @@
-//! What a policy means once every name has become a value: the input of [`compile`](crate::compile).
+//! A policy with every name resolved to a value: the input of [`compile`](crate::compile).
 
 use crate::facts::Kernel;
 use crate::net::{Addresses, IfPattern, Ports};
@@ -7,7 +7,7 @@ use crate::ruleset::LimitUnit;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// A line of the policy, counted from 1; where a rule of the kernel came from.
+/// A line of the policy, counted from 1: the origin of a rule in the kernel.
 pub type Line = u32;
 
 /// A valid policy with all names replaced by values.
@@ -15,27 +15,27 @@ pub type Line = u32;
 pub struct Resolved {
     /// The policy's file name without its folder, as comments in the kernel name it.
     pub file: String,
-    /// What happens to connections that no line speaks of.
+    /// The verdicts on connections that no line mentions.
     pub defaults: Defaults,
-    /// Where the policy says so.
+    /// The lines that set the defaults.
     pub default_lines: DefaultLines,
     /// The groups that services or `block` name (`private` among them), by name.
     pub groups: BTreeMap<String, Group>,
     /// The services by name.
     pub services: BTreeMap<String, Service>,
-    /// Who is dropped before connection tracking.
+    /// The sources that are dropped before connection tracking.
     pub block: Peers,
     /// What containers may do.
     pub containers: Containers,
     /// How often denied connections are logged; `None` is never.
     pub log_denied: Option<Rate>,
-    /// What has to be true of all this; no rule is made of it.
+    /// What has to be true of the ruleset. No rules are made of it.
     pub expectations: Vec<Expectation>,
-    /// What the kernel that the rules are for can be asked.
+    /// The features of the kernel that the rules are for.
     pub kernel: Kernel,
 }
 
-/// What happens to new connections that no line speaks of.
+/// The verdicts on new connections that no line mentions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Defaults {
     /// To this machine, or to a port that a container publishes.
@@ -46,7 +46,7 @@ pub struct Defaults {
     pub forward: Action,
     /// Whether echo requests are answered: `Allow` or `Deny`.
     pub ping: Action,
-    /// Whether a source has to be where its packets come from.
+    /// What is required of a packet's source.
     pub reverse_path: ReversePath,
 }
 
@@ -62,7 +62,7 @@ impl Default for Defaults {
     }
 }
 
-/// The lines of the defaults; `None` where the policy is silent.
+/// The lines that set the defaults; `None` for a default that the policy does not set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DefaultLines {
     /// Of `incoming`.
@@ -88,30 +88,32 @@ pub enum Action {
     Reject,
 }
 
-/// What is asked of a packet's source, beside that it is neither this machine's own nor a container's elsewhere.
+/// What is required of a packet's source, besides that it must not be an address of this machine, nor of a container
+/// behind another interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReversePath {
     /// Nothing more.
     Off,
-    /// Packets to it would leave by the interface that this one came in by.
+    /// The route to the source must leave by the interface that the packet came in by.
     Strict,
 }
 
 /// What containers may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Containers {
-    /// The bridges of container engines: what comes in by one of them is sent by a container. Empty on a machine that is
-    /// said to have none.
+    /// The bridges of container engines. A packet that comes in by one of them was sent by a container. Empty if the
+    /// policy says that this machine has no containers.
     pub interfaces: BTreeSet<IfPattern>,
-    /// What containers may open to the outside.
+    /// The verdict on connections that containers open to the outside.
     pub outgoing: Action,
-    /// Whether containers reach every port of this machine (`Allow`), or those that services open to them (`Deny`).
+    /// Whether containers reach every port of this machine (`Allow`), or only those that services open to them
+    /// (`Deny`).
     pub host: Action,
-    /// Where the policy says so.
+    /// The lines that set these values.
     pub lines: ContainerLines,
 }
 
-/// The lines of `containers`; `None` where the policy is silent.
+/// The lines of `containers`; `None` for a value that the policy does not set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ContainerLines {
     /// Of `interfaces`.
@@ -123,7 +125,8 @@ pub struct ContainerLines {
 }
 
 impl Default for Containers {
-    /// The bridges that container engines and guests' managers make by themselves; out they may, in they may not.
+    /// The bridges that container engines and virtual machine managers create by default. Containers may open
+    /// connections to the outside, but not to this machine.
     fn default() -> Self {
         let exact = ["docker0", "docker_gwbridge"].map(|name| (name, false));
         let begin = ["br-", "podman", "cni-podman", "lxcbr", "lxdbr", "incusbr", "virbr"].map(|name| (name, true));
@@ -137,7 +140,7 @@ impl Default for Containers {
     }
 }
 
-/// A named group, nested groups and files included.
+/// A named group, with the members of nested groups and files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Group {
     /// Where it is defined; `None` for a built-in one.
@@ -153,13 +156,13 @@ pub struct Group {
 pub struct Peers {
     /// The line of the first item; `None` when there are no items.
     pub line: Option<Line>,
-    /// Everyone: the rest is redundant.
+    /// Whether everyone is named. All else is redundant then.
     pub any: bool,
     /// The groups named, each with the line that names it.
     pub groups: BTreeMap<String, Line>,
-    /// Addresses, networks, ranges and files that stand here without a group's name.
+    /// Addresses, networks, ranges and files listed without a group.
     pub addresses: Addresses,
-    /// Interfaces that stand here without a group's name.
+    /// Interfaces listed without a group.
     pub interfaces: BTreeSet<IfPattern>,
 }
 
@@ -171,59 +174,59 @@ impl Peers {
     }
 }
 
-/// A service: ports, and who may reach them.
+/// A service: ports, and the peers that may reach them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
-    /// Where its name stands.
+    /// The line of its name.
     pub line: Line,
     /// TCP, UDP and SCTP ports.
     pub ports: BTreeSet<Ports>,
     /// Other IP protocols by number.
     pub protocols: BTreeSet<u8>,
-    /// Who may reach it.
+    /// The peers that may reach it.
     pub from: Peers,
-    /// Who may not, although `from` names them.
+    /// The peers that may not, although `from` names them.
     pub except: Peers,
-    /// The destination addresses it holds for; empty is all of this machine's.
+    /// The destination addresses it applies to; empty means all of this machine's.
     pub to: Addresses,
-    /// The incoming interfaces it holds for; empty is all.
+    /// The incoming interfaces it applies to; empty means all.
     pub on: BTreeSet<IfPattern>,
-    /// New connections that one source address may open.
+    /// The rate of new connections allowed to each source address.
     pub limit: Option<Rate>,
     /// Whether each new connection is logged.
     pub log: bool,
-    /// What the author says of it.
+    /// The author's comment.
     pub comment: Option<String>,
 }
 
-/// So many in a unit of time.
+/// A count per unit of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     /// How many; never 0.
     pub count: u32,
-    /// In how long.
+    /// The unit of time.
     pub unit: LimitUnit,
-    /// The line that says so; `None` for a default.
+    /// The line that sets it; `None` for a default.
     pub line: Option<Line>,
 }
 
 /// Ports that have to be open, or shut, for some sources.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expectation {
-    /// Where the ports stand in the policy.
+    /// The place of the ports in the policy.
     pub span: Span,
-    /// Whether they have to be open: else they have to be shut.
+    /// Whether the ports have to be open; otherwise they have to be shut.
     pub allow: bool,
-    /// The ports, all of which are meant.
+    /// The ports. The expectation holds only if it holds for all of them.
     pub ports: BTreeSet<Ports>,
     /// Other IP protocols by number.
     pub protocols: BTreeSet<u8>,
-    /// Everyone, wherever they come in.
+    /// Whether it is about every source, whichever interface it comes in by.
     pub any: bool,
-    /// The addresses, groups and files included; one list for all ports that are expected together.
+    /// The source addresses, including those of groups and files. Shared by all ports that are expected together.
     pub addresses: Arc<Addresses>,
-    /// Whoever comes in by these.
+    /// The incoming interfaces whose senders count as sources.
     pub interfaces: BTreeSet<IfPattern>,
-    /// The incoming interfaces that it speaks of; empty is all.
+    /// The incoming interfaces it applies to; empty means all.
     pub on: BTreeSet<IfPattern>,
 }

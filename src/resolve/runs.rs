@@ -1,21 +1,21 @@
-//! The ports of all services, cut where another set of services begins or ends.
+//! The ports of all services, split wherever the set of services changes.
 
 use super::Service;
 use crate::net::{Intervals, Transport};
 use crate::policy::{self, Diagnostic, quote};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How many rules may ask one service each at the ports that several share. They take a hundred megabytes; ranges that lie
-/// in each other need as many as the square of the services.
+/// How many rules may dispatch shared ports to services, one rule per service and run of ports. This many take a
+/// hundred megabytes. Nested ranges need a number of rules that grows with the square of the number of services.
 const MAX_RULES: usize = 65_536;
 
-/// Visits the runs of ports that one or more services have, in ascending order: the first port, the last, the services.
+/// Visits the runs of ports that at least one service has, in ascending order: first port, last port, services.
 pub(crate) fn port_runs<'a>(
     services: impl IntoIterator<Item = (&'a str, &'a Service)>,
     transport: Transport,
     mut visit: impl FnMut(u16, u16, &BTreeSet<&'a str>),
 ) {
-    // One past the last of 65535 does not fit in a port.
+    // The end of a range is exclusive: 65536 does not fit in a port.
     let mut edges: Vec<(u32, bool, &str)> = Vec::new();
     for (name, service) in services {
         let ports = service.ports.iter().filter(|ports| ports.transport == transport);
@@ -40,7 +40,8 @@ pub(crate) fn port_runs<'a>(
     }
 }
 
-/// How many rules ask services at the ports that several share, or that one has whose limit may need a chain beside it.
+/// Counts the dispatch rules for ports that several services share, or whose only service has a limit and thus may
+/// need an excess chain.
 fn rules(services: &[(&str, &Service)]) -> usize {
     let limited: BTreeSet<&str> =
         services.iter().filter(|(_, service)| service.limit.is_some()).map(|&(name, _)| name).collect();
@@ -55,7 +56,7 @@ fn rules(services: &[(&str, &Service)]) -> usize {
     count
 }
 
-/// Refuses the service with which there are too many rules, before any of them is made.
+/// Reports the service that exceeds the bound, before any rule is made.
 pub(super) fn check(typed: &[policy::Service], services: &BTreeMap<String, Service>, problems: &mut Vec<Diagnostic>) {
     let in_file_order: Vec<(&str, &Service)> = typed
         .iter()

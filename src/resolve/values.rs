@@ -6,13 +6,13 @@ use crate::policy::{Fault, Text, is_name, list, nearest, quote};
 use crate::printable::is_invisible;
 use crate::ruleset::LimitUnit;
 
-/// Names of groups that are built in.
+/// The built-in names, which no group may have.
 pub(super) const RESERVED: &[&str] = &["any", "containers", "private"];
-/// What the sets of a group are called is its name and one of these, so that no group may end with one.
+/// A group's sets are named after it with one of these suffixes. A group's own name must not end with one.
 const SUFFIXES: &[&str] = &["-v4", "-v6", "-if"];
-/// The highest count of a rate. More in a second than this is no limit.
+/// The highest count of a rate. A rate above this per second limits nothing.
 const MAX_RATE: u32 = 1_000_000;
-/// How many bytes a service's comment may have: it becomes part of a kernel comment.
+/// The length of a service's comment in bytes. It becomes part of a comment in the kernel.
 const MAX_COMMENT: usize = 100;
 
 /// Checks the name of a service.
@@ -41,7 +41,7 @@ fn checked_name(kind: &str, name: &str) -> Result<(), Fault> {
         .help("names have up to 32 letters, digits, `-` and `_`, and begin with a letter"))
 }
 
-/// Reads a default; `allowed` are the words that it may be.
+/// Reads a default, which must be one of the words in `allowed`.
 pub(super) fn action(key: &str, text: &str, allowed: &[(&str, Action)]) -> Result<Action, Fault> {
     if let Some((_, action)) = allowed.iter().find(|(word, _)| *word == text) {
         return Ok(*action);
@@ -120,7 +120,7 @@ pub(super) fn rate(text: &Text) -> Result<Rate, Fault> {
     }
 }
 
-/// Reads an interface's name, with or without a `*` behind it.
+/// Reads an interface's name, optionally followed by `*`.
 pub(super) fn interface(text: &str) -> Result<IfPattern, Fault> {
     let fault = |why: &str| Fault::new(format!("{} can't be an interface: {why}", quote(text)));
     let (name, wildcard) = text.strip_suffix('*').map_or((text, false), |name| (name, true));
@@ -145,7 +145,7 @@ pub(super) fn interface(text: &str) -> Result<IfPattern, Fault> {
     if name == "." || name == ".." {
         return Err(fault("the kernel allows no such name").help("`ip link` lists the names"));
     }
-    // Behind 15 bytes nothing can follow, so that a `*` there means the one name; nft would refuse it.
+    // A name of 15 bytes has the full length, so a `*` after it matches that name only. nft would refuse the `*`.
     Ok(IfPattern { name: name.to_owned(), wildcard: wildcard && name.len() < 15 })
 }
 

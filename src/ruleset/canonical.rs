@@ -1,15 +1,15 @@
-//! The canonical form: what two rulesets must have in common to count as the same.
+//! The canonical form: two rulesets with the same canonical form count as the same.
 //!
-//! One list of don't-care fields, blanked on both sides before `==`:
+//! It blanks these don't-care fields, on both sides, before `==`:
 //!
 //! | field | why it does not count |
 //! |---|---|
 //! | packet and byte counts of `counter` | live state |
-//! | the origin at a comment's end, `(policy.yaml:17)` | lines move without the rule changing; no rule loses its counters for that |
+//! | the origin at a comment's end, `(policy.yaml:17)` | a moved line must not cost a rule its counters |
 //! | a table's comment | can't be changed without replacing the table, and says when it was loaded |
-//! | the size of an anonymous set | follows from its elements, and nft counts them otherwise |
-//! | whether an anonymous set's names are strings or interfaces' | nft says the one up to 1.0.7, the other since; the kernel looks at neither |
-//! | 65,535 as the size of a dynamic set, or none | the kernel gives it that size with the first rule that adds to it |
+//! | the size of an anonymous set | follows from its elements, and nft counts them differently |
+//! | the type of names in an anonymous set | string in nft up to 1.0.7, `ifname` since; the kernel ignores it |
+//! | 65,535 as the size of a dynamic set, or none | the kernel sets it with the first rule that adds to the set |
 //! | the order of elements, and two spellings of one value | sets have no order |
 
 use super::{Chain, DYNAMIC_SIZE, Elements, Expr, KeyType, Provenance, Rule, Set, SetFlags, SetRef, Table};
@@ -76,7 +76,8 @@ impl Expr {
 }
 
 impl Set {
-    /// This set with every don't-care field blanked, its elements sorted, and one spelling for a range of one value.
+    /// This set with every don't-care field blanked, its elements sorted, and ranges of one value written as that
+    /// value.
     #[must_use]
     pub fn canonical(&self) -> Self {
         let mut spec = self.spec.clone();
@@ -89,7 +90,7 @@ impl Set {
     }
 }
 
-/// A comment without the origin that stands in parentheses at its end.
+/// A comment without the origin in parentheses at its end.
 fn without_origin(comment: Option<&str>) -> Option<String> {
     let comment = comment?;
     Some(Provenance::without_origin(comment).to_owned())

@@ -1,4 +1,4 @@
-//! What a rule means that translates the destination of packets.
+//! The meaning of rules that translate the destination of packets.
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
@@ -9,26 +9,26 @@ use crate::net::{Version, address, header};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-/// The transport protocols of iptables' matches `tcp` and `udp`.
+/// The transport protocols of the iptables matches `tcp` and `udp`.
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 
-/// A rule that translates destinations: of which packets, as far as it names them, and to where.
+/// A rule that translates destinations: the packets it matches, as far as they are known, and the new destination.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Dnat<'a> {
-    /// The IP protocols that it names; none where it does not ask.
+    /// The IP protocols that it names; empty if it names none.
     pub protocols: BTreeSet<u8>,
-    /// The runs of destination ports that it names, first and last.
+    /// The ranges of destination ports that it names, as first and last port.
     pub ports: Vec<(u16, u16)>,
-    /// The bytes that the destination is, or begins with.
+    /// The destination address that it names, or the leading bytes of it.
     pub destination: Option<&'a [u8]>,
-    /// The new address; `None` where it is not one that stands in the rule.
+    /// The new address; `None` if it is not constant in the rule.
     pub address: Option<IpAddr>,
-    /// The new port; `None` where it stays, or is not one that stands in the rule.
+    /// The new port; `None` if the port stays, or is not constant in the rule.
     pub port: Option<u16>,
 }
 
-/// The meaning of a rule in a table of that family with these sets; `None` for a rule that translates no destination.
+/// Reads a rule of a table with this family and these sets; `None` for a rule that translates no destination.
 #[must_use]
 pub fn dnat<'a>(family: Family, sets: &'a BTreeMap<String, Set>, rule: &'a Rule) -> Option<Dnat<'a>> {
     rule.exprs.iter().any(|expr| translates(family, expr)).then(|| {
@@ -53,7 +53,7 @@ fn translates(family: Family, expr: &Expr) -> bool {
     matches!(expr, Foreign::Redirect { .. })
 }
 
-/// What a register holds of what such a rule names.
+/// A field of interest that a register holds.
 enum Named {
     Protocol,
     Destination,
@@ -76,7 +76,7 @@ impl<'a> Reader<'a> {
                 None => {}
             },
             Expr::Lookup { set, sreg, dreg: None, inverted: false } => {
-                // The elements of a named set are not listed with the rules of others.
+                // A named set's elements are not listed with other programs' rules.
                 if let Some((set, None)) = self.registers.set(set)
                     && let Some(Named::Port) = self.named(*sreg, 2)
                 {
@@ -149,7 +149,7 @@ impl<'a> Reader<'a> {
         self.read.ports.extend(number(first).zip(number(last)));
     }
 
-    /// What is read from a register, where that is one field from its beginning.
+    /// The field that a register holds, if that is exactly one field and starts where the register does.
     fn named(&self, register: Register, len: usize) -> Option<Named> {
         let read = self.registers.read(register, len);
         let [Part { before: Some(0), content: Content::Field(field), .. }] = read.as_slice() else { return None };
@@ -164,7 +164,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// In a table for both versions an address says which is meant, and a protocol does not.
+    /// In a table for both IP versions, an address field tells the version, but a protocol field does not.
     fn of_header(&self, offset: u32, len: u32) -> Option<Named> {
         let versions = [(Version::V4, Family::Ip), (Version::V6, Family::Ip6)];
         versions.into_iter().find_map(|(version, family)| {
@@ -184,7 +184,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A port from its first bytes on.
+/// A port from its first two bytes.
 fn number(bytes: &[u8]) -> Option<u16> {
     bytes.first_chunk().map(|bytes| u16::from_be_bytes(*bytes))
 }

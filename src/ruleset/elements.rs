@@ -1,4 +1,4 @@
-//! The elements of a set: a list, or addresses packed side by side.
+//! The elements of a set: a list, or packed addresses.
 
 use super::{Element, ElementKey};
 use std::borrow::Cow;
@@ -7,13 +7,12 @@ use std::hash::{Hash, Hasher};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-/// How many addresses are packed: fewer are a list, which is quicker to work with.
+/// From how many addresses on they are packed. Fewer are kept as a list, which is faster to use.
 const MANY: usize = 256;
 
-/// The elements of a set or map: sorted, without duplicates, and those of an interval set without overlaps.
+/// The elements of a set or map: sorted, without duplicates and, in an interval set, without overlaps.
 ///
-/// However they are kept, two with the same elements are equal. Many addresses take 4 to 32 bytes each, and a copy of them
-/// is the same memory.
+/// Equality does not depend on the representation. Many addresses take 4 to 32 bytes each, and copies share memory.
 #[derive(Clone, Debug)]
 pub struct Elements(Form);
 
@@ -23,16 +22,16 @@ enum Form {
     Packed(Arc<Packed>),
 }
 
-/// Addresses of one family in network order, or their first and last, without anything that they map to.
+/// Addresses of one family, or ranges of them, in network order and without mapped values.
 #[derive(Debug, PartialEq, Eq)]
 struct Packed {
     width: Width,
-    /// Whether each element is a first and a last address, which may be the same.
+    /// Whether each element is a first and a last address, which may be equal.
     ranges: bool,
     bytes: Vec<u8>,
 }
 
-/// How many bytes an address has.
+/// The length of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Width {
     V4,
@@ -50,9 +49,9 @@ impl Width {
 
 /// An address of either family.
 pub trait Address: Copy + Eq {
-    /// The four or sixteen bytes of it.
+    /// The address as bytes: 4 or 16.
     type Octets: AsRef<[u8]>;
-    /// Its bytes, the most significant one first.
+    /// The bytes of the address, the most significant one first.
     fn octets(self) -> Self::Octets;
 }
 
@@ -87,7 +86,7 @@ impl Packed {
         self.bytes.get(begin..begin.checked_add(self.stride())?)
     }
 
-    /// As [`Elements::without`]: bytes have the order of their elements.
+    /// Like [`Elements::without`]: the bytes sort like the elements.
     fn without(&self, others: &Self) -> Vec<Element> {
         let mut rest = others.bytes.chunks_exact(others.stride()).peekable();
         let missing = self.bytes.chunks_exact(self.stride()).filter(|bytes| {
@@ -105,7 +104,7 @@ impl Elements {
         Self(Form::Listed(Vec::new()))
     }
 
-    /// Sorted, disjoint intervals of addresses. Packed when there are many.
+    /// Makes elements of sorted, disjoint intervals of addresses. Packs them if there are many.
     #[must_use]
     pub fn of_addresses<A: Address>(intervals: &[(A, A)]) -> Self {
         let Some(width) = intervals.first().filter(|_| intervals.len() >= MANY).and_then(|(first, _)| {
@@ -130,7 +129,7 @@ impl Elements {
         Self(Form::Packed(Arc::new(Packed { width, ranges, bytes })))
     }
 
-    /// How many there are.
+    /// The number of elements.
     #[must_use]
     pub fn len(&self) -> usize {
         match &self.0 {
@@ -139,13 +138,13 @@ impl Elements {
         }
     }
 
-    /// Whether there are none.
+    /// Whether there are no elements.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// All of them, in ascending order.
+    /// All elements, in ascending order.
     #[must_use]
     pub fn iter(&self) -> Iter<'_> {
         match &self.0 {
@@ -154,7 +153,7 @@ impl Elements {
         }
     }
 
-    /// The one at that place.
+    /// The element at an index.
     #[must_use]
     pub fn get(&self, index: usize) -> Option<Cow<'_, Element>> {
         match &self.0 {
@@ -163,13 +162,13 @@ impl Elements {
         }
     }
 
-    /// The last one.
+    /// The last element.
     #[must_use]
     pub fn last(&self) -> Option<Cow<'_, Element>> {
         self.get(self.len().checked_sub(1)?)
     }
 
-    /// How many come before the first of which `is_before` does not hold, where it holds of none behind that.
+    /// The number of leading elements for which `is_before` holds. It must hold for no element after them.
     pub fn partition_point(&self, mut is_before: impl FnMut(&Element) -> bool) -> usize {
         let (mut first, mut end) = (0, self.len());
         while first < end {
@@ -182,14 +181,14 @@ impl Elements {
         first
     }
 
-    /// Whether it is one of them.
+    /// Whether the element is one of these.
     #[must_use]
     pub fn contains(&self, element: &Element) -> bool {
         let at = self.partition_point(|other| other < element);
         self.get(at).is_some_and(|found| *found == *element)
     }
 
-    /// Those that are kept as a list: all that map to something, and none of many addresses.
+    /// The elements kept as a list, which include all that map to something; empty if the elements are packed.
     #[must_use]
     pub fn listed(&self) -> &[Element] {
         match &self.0 {
@@ -198,14 +197,14 @@ impl Elements {
         }
     }
 
-    /// The first and the last value of each but the catch-all.
+    /// The first and last value of each element except the catch-all.
     pub fn bounds(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let listed = self.listed().iter().filter_map(|element| element.key.bounds());
         let packed = self.packed().into_iter().flat_map(PackedView::intervals);
         listed.map(|(first, last)| (first.as_slice(), last.as_slice())).chain(packed)
     }
 
-    /// As a list.
+    /// The elements as a list.
     #[must_use]
     pub fn into_list(self) -> Vec<Element> {
         match self.0 {
@@ -214,10 +213,10 @@ impl Elements {
         }
     }
 
-    /// Sorted, each once, and one spelling for a range of one value.
+    /// Sorted, without duplicates, and with ranges of one value written as that value.
     #[must_use]
     pub fn canonical(&self) -> Self {
-        // What is packed was made so.
+        // Packed elements are canonical already.
         let Form::Listed(list) = &self.0 else { return self.clone() };
         let mut list = list.clone();
         for element in &mut list {
@@ -232,7 +231,7 @@ impl Elements {
         Self(Form::Listed(list))
     }
 
-    /// Those that `others` lacks. Both are sorted.
+    /// The elements that `others` lacks. Both are sorted.
     #[must_use]
     pub fn without(&self, others: &Self) -> Vec<Element> {
         if self.is_same_memory(others) {
@@ -253,14 +252,14 @@ impl Elements {
         missing
     }
 
-    /// What is packed, for those who write or sum it up without making an element of each.
+    /// The packed form, for callers that write or digest it without building each element.
     #[must_use]
     pub fn packed(&self) -> Option<PackedView<'_>> {
         let Form::Packed(packed) = &self.0 else { return None };
         Some(PackedView { width: packed.width.bytes(), ranges: packed.ranges, bytes: &packed.bytes })
     }
 
-    /// Packed elements from their bytes; `None` where these are not sorted, disjoint intervals of that width.
+    /// Makes elements of packed bytes; `None` unless these are sorted, disjoint intervals of that width.
     #[must_use]
     pub fn from_packed(width: usize, ranges: bool, bytes: Vec<u8>) -> Option<Self> {
         let width = [Width::V4, Width::V6].into_iter().find(|known| known.bytes() == width)?;
@@ -288,19 +287,19 @@ impl Elements {
     }
 }
 
-/// Packed elements as they lie in memory.
+/// Packed elements as they are in memory.
 #[derive(Clone, Copy, Debug)]
 pub struct PackedView<'a> {
     /// How many bytes an address has: 4 or 16.
     pub width: usize,
-    /// Whether each element is a first and a last address, which may be the same; else it is one address.
+    /// Whether each element is a first and a last address, which may be equal; otherwise it is one address.
     pub ranges: bool,
     /// The addresses in network order, sorted.
     pub bytes: &'a [u8],
 }
 
 impl<'a> PackedView<'a> {
-    /// The first and the last address of each element.
+    /// The first and last address of each element.
     pub fn intervals(self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
         let stride = self.width * if self.ranges { 2 } else { 1 };
         self.bytes
@@ -308,7 +307,7 @@ impl<'a> PackedView<'a> {
             .filter_map(move |bytes| Some((bytes.get(..self.width)?, bytes.get(stride - self.width..)?)))
     }
 
-    /// The same in so many parts, or fewer, of about the same length.
+    /// Splits the elements into at most `parts` parts of about the same length.
     pub fn parts(self, parts: usize) -> impl Iterator<Item = Self> {
         let stride = self.width * if self.ranges { 2 } else { 1 };
         let each = (self.bytes.len() / stride).div_ceil(parts.max(1)).max(1);
@@ -316,7 +315,7 @@ impl<'a> PackedView<'a> {
     }
 }
 
-/// The elements of a set, one after another.
+/// Iterates over the elements of a set.
 #[derive(Clone, Debug)]
 pub struct Iter<'a>(Rest<'a>);
 

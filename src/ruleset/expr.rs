@@ -4,14 +4,14 @@ use super::{CtKey, FibResult, Foreign, MetaKey, Set};
 
 /// One nf_tables expression.
 ///
-/// What a dump holds beyond this list becomes [`Expr::Unknown`], which is never equal to anything palisade writes.
+/// Every other expression in a dump becomes [`Expr::Unknown`], which never equals anything that palisade writes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Expr {
     /// `meta`: loads a property of the packet or its interfaces.
     Meta {
         /// What to load.
         key: MetaKey,
-        /// Where to.
+        /// The destination register.
         dreg: Register,
     },
     /// `ct`: loads a property of the packet's connection.
@@ -20,7 +20,7 @@ pub enum Expr {
         key: CtKey,
         /// The direction of the tuple, for the keys that have one.
         direction: Option<Direction>,
-        /// Where to.
+        /// The destination register.
         dreg: Register,
     },
     /// `payload`: loads bytes of the packet.
@@ -31,10 +31,10 @@ pub enum Expr {
         offset: u32,
         /// How many bytes.
         len: u32,
-        /// Where to.
+        /// The destination register.
         dreg: Register,
     },
-    /// `cmp`: goes on when the register's first bytes compare so with `data`.
+    /// `cmp`: continues if the comparison of the register's leading bytes with `data` holds.
     Cmp {
         /// The comparison.
         op: Cmp,
@@ -51,40 +51,40 @@ pub enum Expr {
         dreg: Register,
         /// The mask, as long as the operand.
         mask: Vec<u8>,
-        /// What the masked operand is xored with, as long as the mask.
+        /// The value that the masked operand is xored with, as long as the mask.
         xor: Vec<u8>,
     },
-    /// `lookup`: goes on when the register's value is in the set; a map's value goes to `dreg`, or is the verdict.
+    /// `lookup`: continues if the register's value is in the set. A map's value goes to `dreg`, or is the verdict.
     Lookup {
         /// The set or map.
         set: SetRef,
         /// The key.
         sreg: Register,
-        /// Where a map's value goes; [`Register::Verdict`] for a verdict map.
+        /// The destination of a map's value; [`Register::Verdict`] for a verdict map.
         dreg: Option<Register>,
-        /// Goes on when the value is *not* in the set.
+        /// Continues if the value is *not* in the set.
         inverted: bool,
     },
     /// `dynset`: adds the register's value to a set from the packet path, and runs `exprs` for that element.
     Dynset {
         /// The set's name.
         set: String,
-        /// Add, or add and refresh the timeout.
+        /// Whether to add, or to add and refresh the timeout.
         op: DynsetOp,
         /// The key.
         sreg_key: Register,
-        /// The element's timeout in milliseconds; 0 is the set's own.
+        /// The element's timeout in milliseconds; 0 means the set's default.
         timeout_ms: u64,
         /// The stateful expressions of the element.
         exprs: Vec<Expr>,
     },
-    /// `fib`: asks the routing what an address is, or by which interface packets go to it.
+    /// `fib`: looks up an address in the routing tables: its type, or the interface that packets to it leave by.
     Fib {
-        /// What is asked for.
+        /// The result to load.
         result: FibResult,
-        /// Of which fields of the packet: [`fib_flags`](super::fib_flags).
+        /// The fields of the packet to look up, as [`fib_flags`](super::fib_flags).
         flags: u32,
-        /// Where to.
+        /// The destination register.
         dreg: Register,
     },
     /// `immediate` with a verdict.
@@ -102,11 +102,11 @@ pub enum Expr {
     Log(Log),
     /// `reject`.
     Reject(Reject),
-    /// What palisade never writes, and understands.
+    /// An expression that palisade never writes, but understands.
     Foreign(Foreign),
-    /// An expression, or a form of one, that this version does not know.
+    /// An expression that this version does not know, or knows in other forms only.
     Unknown {
-        /// The kernel's name for it.
+        /// The kernel's name of the expression.
         name: String,
         /// Its attributes as netlink had them.
         attributes: Vec<u8>,
@@ -115,7 +115,7 @@ pub enum Expr {
 
 /// A register of the nf_tables virtual machine.
 ///
-/// Data registers are counted in 32-bit slots: slot 0 is where both `NFT_REG_1` and `NFT_REG32_00` begin.
+/// Data registers are counted in 32-bit slots: both `NFT_REG_1` and `NFT_REG32_00` begin at slot 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Register {
     /// `NFT_REG_VERDICT`.
@@ -125,10 +125,10 @@ pub enum Register {
 }
 
 impl Register {
-    /// `NFT_REG_1`, the one register that rules with one operand need.
+    /// `NFT_REG_1`, the only register that rules with one operand need.
     pub const ONE: Self = Self::Data(0);
 
-    /// The number to write: 16-byte numbering where a slot has one, as the kernel itself dumps it.
+    /// The number to write. Uses the 16-byte numbering if the slot has a number there, as the kernel does in dumps.
     #[must_use]
     pub const fn number(self) -> u32 {
         match self {
@@ -138,7 +138,7 @@ impl Register {
         }
     }
 
-    /// The register of either numbering (`NFT_REG_1..4`, `NFT_REG32_00..15`); `None` for a number that is neither.
+    /// The register with a number of either numbering (`NFT_REG_1..4`, `NFT_REG32_00..15`); `None` for other numbers.
     #[must_use]
     pub const fn from_number(number: u32) -> Option<Self> {
         match number {
@@ -150,13 +150,13 @@ impl Register {
     }
 }
 
-/// Conntrack state bits, as [`CtKey::State`] loads them.
+/// Conntrack state bits, as loaded by [`CtKey::State`].
 pub mod ct_state {
     /// Belongs to no connection and can't begin one.
     pub const INVALID: u32 = 1;
     /// Belongs to a connection that has seen both directions.
     pub const ESTABLISHED: u32 = 2;
-    /// Begins a connection, or carries an error, that belongs to another connection.
+    /// Begins a connection, or carries an error, related to another connection.
     pub const RELATED: u32 = 4;
     /// Begins a connection.
     pub const NEW: u32 = 8;
@@ -167,7 +167,7 @@ pub mod ct_state {
 /// A direction of a conntrack tuple.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Direction {
-    /// `IP_CT_DIR_ORIGINAL`: as the connection's first packet had it before NAT.
+    /// `IP_CT_DIR_ORIGINAL`: as in the connection's first packet, before NAT.
     Original,
     /// `IP_CT_DIR_REPLY`.
     Reply,
@@ -182,7 +182,7 @@ pub enum PayloadBase {
     Network,
     /// Transport header.
     Transport,
-    /// What the transport header carries (kernel 5.17 and newer).
+    /// The payload of the transport protocol (kernel 5.17 and newer).
     Inner,
     /// Another base by number.
     Other(u32),
@@ -214,7 +214,7 @@ impl PayloadBase {
     }
 }
 
-/// Comparisons of `cmp` (`NFT_CMP_*`, in that order).
+/// Comparisons of `cmp` (`NFT_CMP_*`, in this order).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Cmp {
     /// Equal.
@@ -231,40 +231,40 @@ pub enum Cmp {
     Gte,
 }
 
-/// The set that a lookup asks.
+/// The set of a lookup.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SetRef {
     /// A named set or map of the same table.
     Named(String),
-    /// An anonymous, constant set that lives and dies with its rule. The kernel's name for it (`__set0`) is not kept.
+    /// An anonymous, constant set, which exists only with its rule. The kernel's name for it (`__set0`) is not kept.
     Anonymous(Box<Set>),
 }
 
 /// How `dynset` changes its set (`NFT_DYNSET_OP_*`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DynsetOp {
-    /// Add the element when it is missing.
+    /// Adds the element if it is missing.
     Add,
-    /// Add the element, or refresh its timeout.
+    /// Adds the element, or refreshes its timeout.
     Update,
-    /// Delete the element.
+    /// Deletes the element.
     Delete,
 }
 
 /// A verdict.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Verdict {
-    /// Final for this base chain only: another table may still drop.
+    /// Accepts; final for this base chain only: another table may still drop.
     Accept,
-    /// Final for the packet.
+    /// Drops; final for the packet.
     Drop,
-    /// Go on with the next rule.
+    /// Continues with the next rule.
     Continue,
-    /// Go back to the calling chain.
+    /// Returns to the calling chain.
     Return,
-    /// Run that chain and come back.
+    /// Runs that chain, then returns.
     Jump(String),
-    /// Run that chain and do not come back.
+    /// Runs that chain without returning.
     Goto(String),
     /// Another verdict by code (queue, stolen).
     Other(i32),
@@ -301,7 +301,7 @@ impl LimitUnit {
         }
     }
 
-    /// The word for it, in policies and in nft text.
+    /// The unit's name in policies and in nft text.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -317,20 +317,20 @@ impl LimitUnit {
 /// `limit` in packets: a token bucket of `burst`, refilled with `rate` tokens every `unit`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Limit {
-    /// Tokens that come back every unit; never 0.
+    /// How many tokens are refilled per unit; never 0.
     pub rate: u64,
     /// The unit.
     pub unit: LimitUnit,
-    /// What the bucket holds; never 0.
+    /// The size of the bucket; never 0.
     pub burst: u32,
-    /// Matches what *exceeds* the rate instead of what keeps to it.
+    /// Whether to match what *exceeds* the rate instead of what keeps to it.
     pub over: bool,
 }
 
 /// `log` to the kernel's log (`group: None`), or to an NFLOG group.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Log {
-    /// What each line begins with, at most 127 bytes.
+    /// The prefix of each line, at most 127 bytes.
     pub prefix: String,
     /// The NFLOG group; `None` is the kernel's log at level `warn`.
     pub group: Option<u16>,
@@ -341,7 +341,7 @@ pub struct Log {
 pub enum Reject {
     /// A TCP reset (`NFT_REJECT_TCP_RST`).
     TcpReset,
-    /// An ICMP or ICMPv6 unreachable, as the packet's family wants it (`NFT_REJECT_ICMPX_UNREACH`).
+    /// An ICMP or ICMPv6 unreachable error, depending on the packet's family (`NFT_REJECT_ICMPX_UNREACH`).
     Icmpx(IcmpxCode),
 }
 

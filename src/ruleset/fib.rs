@@ -1,14 +1,14 @@
-//! What `fib` asks the routing (`net/netfilter/nft_fib.c`).
+//! Lookups of `fib` in the routing tables (`net/netfilter/nft_fib.c`).
 
-/// What [`Expr::Fib`](super::Expr::Fib) asks for (`NFT_FIB_RESULT_*`).
+/// The result of [`Expr::Fib`](super::Expr::Fib) (`NFT_FIB_RESULT_*`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FibResult {
-    /// The index of the interface that packets to the address leave by, 4 bytes in host order; 0 where there is none or
-    /// where the address is this machine's own.
+    /// The index of the interface that packets to the address leave by, 4 bytes in host order; 0 if there is none or
+    /// if the address is this machine's own.
     Oif,
-    /// Its name, 16 bytes, zero-padded; empty where [`Oif`](Self::Oif) is 0.
+    /// The name of that interface, 16 bytes, zero-padded; empty if [`Oif`](Self::Oif) is 0.
     OifName,
-    /// What the address is to this machine: an `RTN_*` number, 4 bytes in host order.
+    /// The type of the address: an `RTN_*` number, 4 bytes in host order.
     Type,
 }
 
@@ -34,7 +34,7 @@ impl FibResult {
         }
     }
 
-    /// How many bytes it fills of its register.
+    /// How many bytes the result fills in its register.
     #[must_use]
     pub const fn len(self, flags: u32) -> u32 {
         match self {
@@ -44,50 +44,50 @@ impl FibResult {
     }
 }
 
-/// Which fields of a packet [`Expr::Fib`](super::Expr::Fib) asks about, and how (`NFTA_FIB_F_*`).
+/// The fields of a packet that [`Expr::Fib`](super::Expr::Fib) looks up, and how (`NFTA_FIB_F_*`).
 pub mod fib_flags {
     /// The source address.
     pub const SADDR: u32 = 1;
     /// The destination address.
     pub const DADDR: u32 = 2;
-    /// Together with the mark.
+    /// The mark, together with the address.
     pub const MARK: u32 = 4;
-    /// Only what the incoming interface has to do with.
+    /// Only results that concern the incoming interface.
     pub const IIF: u32 = 8;
-    /// Only what the outgoing interface has to do with.
+    /// Only results that concern the outgoing interface.
     pub const OIF: u32 = 16;
-    /// Whether there is a result, instead of the result: its first byte, and three of zero (`nft_reg_store8`). nft compares all
-    /// four.
+    /// Whether there is a result, instead of the result: one byte, followed by three zero bytes (`nft_reg_store8`).
+    /// nft compares all four.
     pub const PRESENT: u32 = 32;
 }
 
-/// What an address is to this machine, and a route to its packets (`RTN_*`), as [`FibResult::Type`] tells.
+/// The type of an address, and of the route to it (`RTN_*`), as loaded by [`FibResult::Type`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AddressType {
-    /// No route leads there.
+    /// No route leads to the address.
     Unspecified,
-    /// Another's, reached by a gateway or as a neighbour.
+    /// Another machine's address, reached through a gateway or as a neighbour.
     Unicast,
-    /// This machine's own.
+    /// This machine's own address.
     Local,
-    /// Everyone's on a network.
+    /// The broadcast address of a network.
     Broadcast,
-    /// This machine's own among others': of IPv6, each network's first address on a router.
+    /// An own address that other machines may share: for IPv6, each network's first address on a router.
     Anycast,
-    /// A group's.
+    /// A multicast group.
     Multicast,
-    /// What goes there is dropped without a word.
+    /// Packets are dropped silently.
     Blackhole,
-    /// The sender is told that it can't be reached.
+    /// Packets are refused; the sender learns that the address is unreachable.
     Unreachable,
-    /// The sender is told that it may not.
+    /// Packets are refused; the sender learns that it is prohibited.
     Prohibit,
-    /// Another, by number.
+    /// Another type, by number.
     Other(u32),
 }
 
 impl AddressType {
-    /// Those with a name, by number.
+    /// The types with a name, by number.
     const NAMED: [(Self, &str); 9] = [
         (Self::Unspecified, "unspec"),
         (Self::Unicast, "unicast"),
@@ -126,7 +126,7 @@ impl AddressType {
 }
 
 impl std::fmt::Display for AddressType {
-    /// nft's name, or the number of one that has none.
+    /// nft's name for the type, or its number if it has none.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match Self::NAMED.iter().find(|(named, _)| named == self) {
             Some((_, name)) => f.write_str(name),

@@ -1,57 +1,57 @@
-//! Expressions that palisade never makes, and must understand to say what the rules of others do.
+//! Expressions that palisade never writes, but has to understand to tell what other programs' rules do.
 //!
-//! Each holds all that the kernel says of it, so that in palisade's own table it is drift like an unknown one, and two
-//! that differ are never taken for the same.
+//! Each keeps everything that the kernel reports about it. So in palisade's own table it is drift, like an unknown
+//! expression, and two that differ never count as the same.
 
 use super::{CtKey, Direction, MetaKey, Register};
 
-/// An expression, or a form of one, that the rules of others have.
+/// An expression, or a form of one, that only other programs' rules have.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Foreign {
     /// `immediate` with data.
     Immediate {
-        /// Where to.
+        /// The destination register.
         dreg: Register,
-        /// The bytes, as the register holds them.
+        /// The bytes, as in the register.
         data: Vec<u8>,
     },
     /// `meta` that sets a property of the packet.
     SetMeta {
-        /// Which.
+        /// The property.
         key: MetaKey,
-        /// The value.
+        /// The register with the value.
         sreg: Register,
     },
     /// `ct` that sets a property of the connection.
     SetCt {
-        /// Which.
+        /// The property.
         key: CtKey,
         /// The direction, for the keys that have one.
         direction: Option<Direction>,
-        /// The value.
+        /// The register with the value.
         sreg: Register,
     },
-    /// `range`: goes on when the register's value lies within, or not within.
+    /// `range`: continues if the register's value lies within the range, or outside it.
     Range {
-        /// Goes on when it does *not*.
+        /// Continues if the value lies *outside* the range.
         inverted: bool,
         /// The register compared.
         sreg: Register,
         /// The first value, as big-endian bytes.
         first: Vec<u8>,
-        /// The last.
+        /// The last value.
         last: Vec<u8>,
     },
     /// `nat`.
     Nat(Nat),
-    /// `masq`: the source becomes an address of the interface that the packet leaves by.
+    /// `masq`: the source becomes an address of the outgoing interface.
     Masquerade {
         /// The registers with the first and the last port, if any.
         ports: [Option<Register>; 2],
         /// `NF_NAT_RANGE_*`.
         flags: u32,
     },
-    /// `redir`: the destination becomes an address of the interface that the packet came in by.
+    /// `redir`: the destination becomes an address of the incoming interface.
     Redirect {
         /// The registers with the first and the last port, if any.
         ports: [Option<Register>; 2],
@@ -65,9 +65,9 @@ pub enum Foreign {
         /// The code.
         code: u8,
     },
-    /// `log` at another level than palisade's, or with flags.
+    /// `log` at another level than palisade uses, or with flags.
     Log {
-        /// What each line begins with.
+        /// The prefix of each line.
         prefix: String,
         /// The level.
         level: Option<u32>,
@@ -89,12 +89,12 @@ pub enum Foreign {
     Target(Extension),
 }
 
-/// `nat`, as its registers say.
+/// `nat`, with its registers.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Nat {
-    /// Whether the destination is translated, else it is the source.
+    /// Whether it translates the destination; otherwise it translates the source.
     pub destination: bool,
-    /// `NFPROTO_*` of the addresses.
+    /// The `NFPROTO_*` number of the addresses.
     pub family: u32,
     /// The registers with the first and the last address, if any.
     pub addresses: [Option<Register>; 2],
@@ -104,7 +104,7 @@ pub struct Nat {
     pub flags: u32,
 }
 
-/// A match or target of iptables: [`super::xt`] reads it.
+/// A match or target of iptables, read by [`super::xt`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Extension {
     /// Its name.

@@ -1,11 +1,11 @@
-//! Which chain leads to which, and what rules name.
+//! The graph of chains, and the names that rules refer to.
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
 use super::{Element, ElementValue, Expr, Register, Rule, SetRef, Table, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What a rule or an element refers to by name.
+/// A chain or set that a rule or an element refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Name<'a> {
     /// A chain of the same table.
@@ -14,7 +14,7 @@ pub enum Name<'a> {
     Set(&'a str),
 }
 
-/// What an expression refers to.
+/// The names that an expression refers to.
 #[must_use]
 pub fn names(expr: &Expr) -> Vec<Name<'_>> {
     match expr {
@@ -38,7 +38,7 @@ pub fn names(expr: &Expr) -> Vec<Name<'_>> {
     }
 }
 
-/// The verdicts that an expression has in itself: its own, and those of an anonymous map.
+/// The verdicts inside an expression: its own, and those of an anonymous map.
 pub fn verdicts(expr: &Expr) -> impl Iterator<Item = &Verdict> {
     let (own, elements) = match expr {
         Expr::Verdict(verdict) => (Some(verdict), &[][..]),
@@ -62,7 +62,7 @@ pub fn verdicts(expr: &Expr) -> impl Iterator<Item = &Verdict> {
 }
 
 impl Verdict {
-    /// The chain that packets are sent to.
+    /// The chain that the verdict jumps or goes to.
     #[must_use]
     pub fn target(&self) -> Option<&str> {
         match self {
@@ -73,7 +73,7 @@ impl Verdict {
 }
 
 impl Element {
-    /// The verdict that its key maps to.
+    /// The verdict that the element's key maps to.
     #[must_use]
     pub fn verdict(&self) -> Option<&Verdict> {
         match self.value.as_deref() {
@@ -83,12 +83,12 @@ impl Element {
     }
 }
 
-/// Whether the elements of named maps stand in the table.
+/// Whether the elements of named maps have been read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NamedMaps {
-    /// They do: a map leads to the chains that its elements name.
+    /// They have: a map leads to the chains that its elements name.
     Listed,
-    /// They were not read: a map of verdicts may lead to any chain that has no hook.
+    /// They have not: a verdict map may lead to any chain without a hook.
     Unlisted,
 }
 
@@ -100,7 +100,7 @@ pub struct Graph<'a> {
 }
 
 impl<'a> Graph<'a> {
-    /// The chains of a table, of whose named maps that is known.
+    /// The chains of a table. `maps` tells whether the elements of its named maps are there.
     #[must_use]
     pub const fn new(table: &'a Table, maps: NamedMaps) -> Self {
         Self { table, maps }
@@ -111,7 +111,7 @@ impl<'a> Graph<'a> {
         rule.exprs.iter().flat_map(move |expr| self.of_expr(expr))
     }
 
-    /// These chains and all that they lead to.
+    /// These chains, and all chains that they lead to.
     #[must_use]
     pub fn reachable(self, from: impl IntoIterator<Item = &'a str>) -> BTreeSet<&'a str> {
         let mut found = BTreeSet::new();
@@ -126,7 +126,7 @@ impl<'a> Graph<'a> {
         found
     }
 
-    /// By chain, those that lead to it; one that does so in several ways stands there as often.
+    /// For each chain, the chains that lead to it. A chain that leads to it several times appears as often.
     #[must_use]
     pub fn callers(self) -> BTreeMap<&'a str, Vec<&'a str>> {
         let mut callers: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
@@ -178,8 +178,8 @@ mod tests {
         Expr::Lookup { set, sreg: Register::ONE, dreg: Some(Register::Verdict), inverted: false }
     }
 
-    /// `input` asks an anonymous map, which leads to `a`; `a` asks a named one, which leads to `b`; `b` leads back to `a`; nothing
-    /// leads to `c`.
+    /// `input` looks up an anonymous map, which leads to `a`; `a` looks up a named map, which leads to `b`; `b` leads
+    /// back to `a`; nothing leads to `c`.
     fn table() -> Table {
         let rule = |expr| Rule { exprs: vec![expr], comment: None };
         let base = |hook| {

@@ -1,9 +1,9 @@
-//! The keys of `meta` and `ct`, with their numbers and how many bytes each loads.
+//! The keys of `meta` and `ct`, with their numbers and the number of bytes that each loads.
 //!
 //! Numbers are those of `include/uapi/linux/netfilter/nf_tables.h`, lengths those of `nft_meta_get_init` and
 //! `nft_ct_get_init`.
 
-/// An enum of keys: one row a key, with its number and its length in bytes.
+/// An enum of keys: one row per key, with its number and its length in bytes.
 macro_rules! keys {
     ($(#[$of_enum:meta])* $name:ident, $prefix:literal: $($(#[$of_key:meta])* $key:ident = $number:literal, $len:literal;)*) => {
         $(#[$of_enum])*
@@ -33,7 +33,7 @@ macro_rules! keys {
                 }
             }
 
-            /// How many bytes it fills of its register; for a key that is not known, the most that any key fills.
+            /// How many bytes the key fills in its register. For an unknown key, the most that any key fills.
             #[must_use]
             pub const fn width(self) -> u32 {
                 match self {
@@ -52,7 +52,7 @@ keys! {
     Len = 0, 4;
     /// The Ethernet type, in network order.
     Protocol = 1, 2;
-    /// The priority of traffic control.
+    /// The priority for traffic control.
     Priority = 2, 4;
     /// The packet's mark, in host order.
     Mark = 3, 4;
@@ -76,17 +76,17 @@ keys! {
     Trace = 12, 1;
     /// The realm of the route.
     RtClassId = 13, 4;
-    /// The mark of a security module.
+    /// The security mark, set by a security module.
     SecMark = 14, 4;
     /// `NFPROTO_*` of the packet.
     Nfproto = 15, 1;
-    /// IP protocol of the transport header.
+    /// The IP protocol of the transport header.
     L4proto = 16, 1;
     /// Name of the bridge that the incoming interface is a port of.
     BridgeIifname = 17, 16;
     /// Name of the bridge that the outgoing interface is a port of.
     BridgeOifname = 18, 16;
-    /// `PACKET_*`: to this machine, to all, to a group, to another.
+    /// `PACKET_*`: to this machine, broadcast, multicast, or to another machine.
     PacketType = 19, 1;
     /// The processor that handles the packet.
     Cpu = 20, 4;
@@ -104,9 +104,9 @@ keys! {
     IifKind = 26, 16;
     /// The kind of the outgoing interface.
     OifKind = 27, 16;
-    /// The VLAN of the incoming port of a bridge.
+    /// The VLAN of a bridge's incoming port.
     BridgeIifVlan = 28, 2;
-    /// The protocol of a bridge's VLANs.
+    /// The VLAN protocol of a bridge.
     BridgeIifVlanProtocol = 29, 2;
     /// The time in nanoseconds since 1970.
     TimeNs = 30, 8;
@@ -114,9 +114,9 @@ keys! {
     TimeDay = 31, 1;
     /// The second of the day.
     TimeHour = 32, 4;
-    /// Index of the interface of a VRF that the packet came in by.
+    /// Index of the VRF's member interface that the packet came in by.
     Sdif = 33, 4;
-    /// Name of the interface of a VRF that the packet came in by.
+    /// Name of the VRF's member interface that the packet came in by.
     Sdifname = 34, 16;
     /// Whether a bridge routes the packet.
     BridgeRoute = 35, 1;
@@ -133,11 +133,11 @@ keys! {
     Status = 2, 4;
     /// The connection's mark, in host order.
     Mark = 3, 4;
-    /// The mark of a security module.
+    /// The security mark, set by a security module.
     SecMark = 4, 4;
     /// Milliseconds until the entry expires.
     Expiration = 5, 4;
-    /// The name of its helper.
+    /// The name of the connection's helper.
     Helper = 6, 16;
     /// `NFPROTO_*` of the tuple.
     L3proto = 7, 1;
@@ -157,11 +157,11 @@ keys! {
     Packets = 14, 8;
     /// Bytes counted.
     Bytes = 15, 8;
-    /// Bytes a packet on average.
+    /// Average bytes per packet.
     AveragePacket = 16, 8;
-    /// The zone: another zone is another table of connections.
+    /// The conntrack zone. Each zone has its own connections.
     Zone = 17, 2;
-    /// The events that the entry reports.
+    /// The conntrack events that the entry reports.
     EventMask = 18, 4;
     /// IPv4 source of the tuple, in network order (kernel 4.17 and newer).
     SrcIp = 19, 4;

@@ -1,32 +1,33 @@
-//! What large sets hold, told by the table itself: a chain that nothing jumps to has a rule for each of them, whose comment
-//! says how many elements there are and their digest.
+//! A record, in the table itself, of what large sets hold. The chain, which nothing jumps to, has one rule per large
+//! set, whose comment gives the number of elements and their digest.
 //!
-//! The kernel takes seconds to list a hundred thousand elements and minutes for a million, since each part of a dump begins
-//! anew. It keeps no digest beside a set, but it keeps comments, and a transaction that changes a set changes its rule.
+//! The kernel takes seconds to list a hundred thousand elements and minutes for a million, since each part of a dump
+//! starts over. It keeps no digest of a set, but it keeps comments, and a transaction that changes a set changes its
+//! rule.
 
 use super::provenance::PREFIX;
 use super::{Chain, Elements, Expr, Origin, Provenance, Rule, Set, SetFlags, Table, Verdict};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 
-/// The chain.
+/// The name of the chain.
 pub const MANIFEST: &str = "manifest";
-/// Sets with more elements than this are told of.
+/// Sets with more elements than this are recorded.
 const LARGE: usize = 65_536;
-/// How many bytes of the SHA-256 are written: what a comment has room for beside the longest name of a set.
+/// How many bytes of the SHA-256 are written: a comment has room for these beside the longest name of a set.
 const WRITTEN: usize = 16;
 
-/// How many elements a set has, and which.
+/// The number of a set's elements and their digest.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest {
-    /// How many elements.
+    /// The number of elements.
     pub count: usize,
-    /// The first 16 bytes of the SHA-256 of the addresses as [`Elements::packed`] has them, in hexadecimal.
+    /// The first 16 bytes of the SHA-256 over the addresses as in [`Elements::packed`], in hexadecimal.
     pub sum: String,
 }
 
 impl Digest {
-    /// The digest of packed elements; `None` of others.
+    /// The digest of packed elements; `None` for others.
     #[must_use]
     pub fn of(elements: &Elements) -> Option<Self> {
         let packed = elements.packed()?;
@@ -43,28 +44,28 @@ impl Digest {
         Some(Self { count, sum: sum.to_owned() })
     }
 
-    /// Whether a text is such a sum.
+    /// Whether a text has the form of such a digest.
     #[must_use]
     pub fn is_sum(text: &str) -> bool {
         text.len() == 2 * WRITTEN && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
     }
 }
 
-/// Whether a set's elements are told of by their digest.
+/// Whether a set is recorded by its digest.
 #[must_use]
 pub fn is_large(set: &Set) -> bool {
     set.elements.len() > LARGE && set.elements.packed().is_some() && !set.spec.flags.contains(SetFlags::DYNAMIC)
 }
 
 impl Table {
-    /// Adds the chain where there are large sets.
+    /// Adds the chain if there are large sets.
     pub fn add_manifest(&mut self) {
         let large = self.sets.iter().filter(|(_, set)| is_large(set));
         let rules: Vec<Rule> = large
             .filter_map(|(name, set)| {
                 let Digest { count, sum } = Digest::of(&set.elements)?;
                 let comment = format!("{PREFIX}{name}: {count} elements, digest {sum}");
-                // nft has no word for a rule without expressions.
+                // nft can't write a rule without expressions.
                 Some(Rule { exprs: vec![Expr::Verdict(Verdict::Continue)], comment: Some(comment) })
             })
             .collect();
@@ -76,7 +77,7 @@ impl Table {
         }
     }
 
-    /// The sets that the chain tells of, by their names.
+    /// The digests that the chain records, by the names of their sets.
     #[must_use]
     pub fn manifest(&self) -> BTreeMap<&str, Digest> {
         let rules = self.chains.get(MANIFEST).map_or(&[][..], |chain| &chain.rules);
@@ -87,7 +88,7 @@ impl Table {
         entries.collect()
     }
 
-    /// Without the elements that the chain tells of.
+    /// This table without the elements that the chain records.
     #[must_use]
     pub fn without_large(&self) -> Self {
         let mut rest = self.clone();

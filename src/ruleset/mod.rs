@@ -1,12 +1,12 @@
-//! The intermediate form: what an nf_tables ruleset is, as plain data.
+//! The intermediate form: an nf_tables ruleset as plain data.
 //!
-//! The same form is what [`compile`](crate::compile) produces, what a live dump decodes to, what equality compares,
-//! what is encoded to netlink and what is printed as nft text. It holds no handle to the kernel: handles live beside it
-//! in a [`Snapshot`](crate::netlink::Snapshot).
+//! [`compile`](crate::compile) produces this form, a live dump is decoded to it, equality compares it, and it is
+//! encoded to netlink and printed as nft text. It holds no kernel handles: these are kept beside it in a
+//! [`Snapshot`](crate::netlink::Snapshot).
 //!
-//! Byte order: set keys, compared data and masks are kept as the bytes that the kernel's registers hold, which is
-//! network order for addresses and ports and host order for what the kernel keeps in host order (conntrack state and
-//! status). Names follow `include/uapi/linux/netfilter/nf_tables.h`.
+//! Byte order: set keys, compared data and masks are kept as the bytes that the kernel's registers hold. Addresses
+//! and ports are in network order; values that the kernel keeps in host order (conntrack state and status) are in
+//! host order. Names follow `include/uapi/linux/netfilter/nf_tables.h`.
 
 mod canonical;
 mod dnat;
@@ -41,23 +41,23 @@ pub use transaction::{Op, Transaction};
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The longest comment in bytes: libnftnl and nft keep 128, with two of header and a zero.
+/// The longest comment in bytes: libnftnl and nft keep 128, of which two are a header and one is a zero.
 pub const MAX_COMMENT: usize = 125;
 
-/// The set of `table inet palisade` that holds what this machine sends over IPv4 on connections that lost their access, as
-/// [`KeyType::FLOW_V4`]: whoever ends a connection adds to it.
+/// The set of `table inet palisade` with the flows that this machine sends over IPv4 on connections that lost their
+/// access, as [`KeyType::FLOW_V4`]. Code that ends a connection adds to it.
 pub const REVOKED_V4: &str = "policy.revoked-v4";
 
 /// The same for IPv6, as [`KeyType::FLOW_V6`].
 pub const REVOKED_V6: &str = "policy.revoked-v6";
 
-/// As [`REVOKED_V4`] for exchanges of datagrams over UDP, whose first packet looks like any other.
+/// Like [`REVOKED_V4`], for exchanges of UDP datagrams, whose first packet looks like any other.
 pub const REVOKED_UDP_V4: &str = "policy.revoked-udp-v4";
 
 /// The same for IPv6.
 pub const REVOKED_UDP_V6: &str = "policy.revoked-udp-v6";
 
-/// All tables of one network namespace, or the ones that were asked for.
+/// All tables of one network namespace, or those that were requested.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ruleset {
     /// The tables by family and name.
@@ -127,7 +127,7 @@ impl std::fmt::Display for Family {
     }
 }
 
-/// What names a table: its family and its name.
+/// Identifies a table: family and name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TableId {
     /// The address family.
@@ -137,7 +137,7 @@ pub struct TableId {
 }
 
 impl TableId {
-    /// `table inet palisade`: the one table that palisade writes.
+    /// `table inet palisade`, the only table that palisade writes.
     #[must_use]
     pub fn palisade() -> Self {
         Self { family: Family::Inet, name: "palisade".to_owned() }
@@ -159,17 +159,17 @@ pub struct Table {
     pub comment: Option<String>,
     /// The chains by name.
     pub chains: BTreeMap<String, Chain>,
-    /// The named sets and maps by name. Anonymous ones stand inside the rule that uses them.
+    /// The named sets and maps by name. Anonymous ones are inside the rules that use them.
     pub sets: BTreeMap<String, Set>,
-    /// What else the table holds, one description each ("counter hits", "flowtable ft"): palisade makes none, so each
-    /// is drift.
+    /// Everything else in the table, one description each ("counter hits", "flowtable ft"). palisade creates no such
+    /// objects, so each is drift.
     pub others: BTreeSet<String>,
 }
 
-/// A chain: a base chain when it is attached to a hook, else one that rules jump to.
+/// A chain: a base chain if it is attached to a hook, otherwise one that rules jump to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Chain {
-    /// The hook it is attached to, if any.
+    /// Its attachment to a hook, if any.
     pub base: Option<BaseChain>,
     /// The chain's comment (kernel 5.10 and newer).
     pub comment: Option<String>,
@@ -182,9 +182,9 @@ pub struct Chain {
 pub struct BaseChain {
     /// `filter`, `nat` or `route`.
     pub kind: String,
-    /// Where on the path.
+    /// The hook.
     pub hook: Hook,
-    /// The order among the chains of one hook, lowest first; `filter` is 0, `raw` -300.
+    /// The order among the chains of a hook, lowest first; `filter` is 0, `raw` -300.
     pub priority: i32,
     /// The verdict at the chain's end.
     pub policy: Policy,
@@ -197,13 +197,13 @@ pub struct BaseChain {
 pub enum Hook {
     /// Before the routing decision.
     Prerouting,
-    /// To this machine.
+    /// Packets to this machine.
     Input,
-    /// Through this machine.
+    /// Packets through this machine.
     Forward,
-    /// From this machine.
+    /// Packets from this machine.
     Output,
-    /// Before it leaves.
+    /// Before the packet leaves.
     Postrouting,
     /// Another family's hook, by number.
     Other(u32),

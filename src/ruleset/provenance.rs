@@ -1,27 +1,27 @@
-//! What palisade's comments say: `palisade: SENTENCE (ORIGIN)`.
+//! The format of palisade's comments: `palisade: SENTENCE (ORIGIN)`.
 //!
-//! The sentence counts when two rules are compared, the origin does not: lines move without a rule changing.
+//! Rules are compared with their sentences, but without their origins: lines move without a rule changing.
 
 use std::fmt;
 
-/// What every comment of palisade begins with.
+/// The beginning of every comment of palisade.
 pub const PREFIX: &str = "palisade: ";
-/// What stands between the policy's file name and the time at which its table was loaded.
+/// Separates the policy's file name from the time at which its table was loaded.
 const LOADED: &str = ", loaded ";
-/// What stands behind the policy's file name where the policy says nothing.
+/// Follows the policy's file name if the policy is silent.
 const BY_DEFAULT: &str = ", by default";
 const ALWAYS: &str = "always";
 
-/// A comment, taken apart.
+/// A comment, split into its parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Provenance<'a> {
-    /// What is done, and to whom.
+    /// What is done, and to which packets.
     pub sentence: &'a str,
-    /// Where that comes from.
+    /// The origin of the rule, chain, set or table.
     pub origin: Origin<'a>,
 }
 
-/// Where a rule, a chain, a set or a table comes from.
+/// The origin of a rule, a chain, a set or a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin<'a> {
     /// The policy as a whole: `policy.yaml`.
@@ -30,28 +30,29 @@ pub enum Origin<'a> {
     Loaded(&'a str, &'a str),
     /// A line of the policy: `policy.yaml:17`.
     Line(&'a str, u32),
-    /// A default, where the policy says nothing: `policy.yaml, by default`.
+    /// A default that applies because the policy is silent: `policy.yaml, by default`.
     Default(&'a str),
-    /// What every machine needs, whatever the policy says: `always`.
+    /// Needed by every machine, whatever the policy says: `always`.
     BuiltIn,
 }
 
 impl<'a> Provenance<'a> {
-    /// Takes a comment apart; `None` for one that is not palisade's, or names no origin.
+    /// Parses a comment; `None` if it is not palisade's, or names no origin.
     #[must_use]
     pub fn read(comment: &'a str) -> Option<Self> {
         let (sentence, origin) = comment.strip_prefix(PREFIX)?.strip_suffix(')')?.rsplit_once(" (")?;
         Some(Self { sentence, origin: Origin::read(origin) })
     }
 
-    /// A comment of palisade's without its origin, the prefix included: `palisade: service ssh`. Any other comment whole.
+    /// Removes the origin from one of palisade's comments and keeps the prefix: `palisade: service ssh`. Returns any
+    /// other comment whole.
     #[must_use]
     pub fn without_origin(comment: &str) -> &str {
         let sentence = Provenance::read(comment).map(|provenance| PREFIX.len() + provenance.sentence.len());
         sentence.and_then(|len| comment.get(..len)).unwrap_or(comment)
     }
 
-    /// The length of a comment with such an origin, without its sentence.
+    /// The length of a comment with that origin and an empty sentence.
     #[must_use]
     pub fn len_without_sentence(origin: Origin<'_>) -> usize {
         Provenance { sentence: "", origin }.to_string().len()
@@ -65,7 +66,7 @@ impl fmt::Display for Provenance<'_> {
 }
 
 impl<'a> Origin<'a> {
-    /// Takes the text of an origin apart. What is in no other form is a file.
+    /// Parses an origin. A text in no other form is a file.
     #[must_use]
     pub fn read(text: &'a str) -> Self {
         if text == ALWAYS {
@@ -106,7 +107,7 @@ impl fmt::Display for Origin<'_> {
     }
 }
 
-/// A comment without what every one of palisade's begins with.
+/// A comment without the prefix of palisade's comments.
 #[must_use]
 pub fn without_prefix(comment: &str) -> &str {
     comment.strip_prefix(PREFIX).unwrap_or(comment)

@@ -1,8 +1,8 @@
-//! What the registers hold while a rule runs.
+//! The contents of the registers while a rule runs.
 //!
-//! A rule compares bytes of registers, and what those bytes mean is what an earlier expression put there. [`Registers`] runs the
-//! expressions of one rule in order and knows what each register holds. The matches of this file name every expression: a new one
-//! is a compile error here until it is said what it writes.
+//! A rule compares bytes of registers, and an earlier expression determines what those bytes mean. [`Registers`] runs
+//! the expressions of one rule in order and tracks what each register holds. The matches in this file name every
+//! expression, so that adding a new one is a compile error until its effect is defined.
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
@@ -33,7 +33,7 @@ pub enum Field {
 }
 
 impl Field {
-    /// How many bytes it fills of its register.
+    /// How many bytes the field fills in its register.
     #[must_use]
     pub fn width(self) -> usize {
         let width = match self {
@@ -46,7 +46,7 @@ impl Field {
     }
 }
 
-/// What some bytes of the registers hold.
+/// The content of some bytes of the registers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content<'a> {
     /// A field.
@@ -57,19 +57,19 @@ pub enum Content<'a> {
         field: Field,
         /// The mask, no longer than the field.
         mask: &'a [u8],
-        /// What the masked field is xored with.
+        /// The value that the masked field is xored with.
         xor: &'a [u8],
     },
     /// A value computed from these fields in another way.
     Computed(Vec<Field>),
-    /// The value that a map has for a packet; `None` for a map that is not known.
+    /// The value that a map has for a packet; `None` if the map is not known.
     Mapped(Option<&'a Set>),
     /// A constant.
     Constant(&'a [u8]),
 }
 
 impl Content<'_> {
-    /// The fields that it depends on.
+    /// The fields that the content depends on.
     #[must_use]
     pub fn fields(&self) -> &[Field] {
         match self {
@@ -80,12 +80,12 @@ impl Content<'_> {
     }
 }
 
-/// A content that an expression reads, wholly or in part.
+/// A content that a read covers, wholly or in part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part<'a> {
-    /// How many of the bytes that are read stand before it; `None` where it begins before them.
+    /// How many of the bytes read come before it; `None` if it begins before them.
     pub before: Option<usize>,
-    /// How many bytes the content has.
+    /// The length of the content in bytes.
     pub len: usize,
     /// The content.
     pub content: Content<'a>,
@@ -95,7 +95,7 @@ pub struct Part<'a> {
 #[derive(Clone, Debug)]
 pub struct Registers<'a> {
     sets: &'a BTreeMap<String, Set>,
-    /// In the order of their first slots; no two overlap.
+    /// In the order of their first slots, without overlaps.
     held: Vec<Held<'a>>,
 }
 
@@ -107,14 +107,14 @@ struct Held<'a> {
 }
 
 impl Held<'_> {
-    /// The first slot behind it.
+    /// The first slot after it.
     fn end(&self) -> usize {
         self.slot.saturating_add(self.len.div_ceil(4))
     }
 }
 
 impl<'a> Held<'a> {
-    /// What is left of it before a slot that is overwritten.
+    /// The part before an overwritten slot.
     fn before(&self, slot: usize) -> Option<Self> {
         let len = slot.checked_sub(self.slot)? * 4;
         let content = match self.content {
@@ -126,7 +126,7 @@ impl<'a> Held<'a> {
         (len > 0).then_some(Self { slot: self.slot, len, content })
     }
 
-    /// What is left of it from a slot on, behind what is overwritten.
+    /// The part from a slot on, after an overwritten range.
     fn behind(self, slot: usize) -> Option<Self> {
         let gone = slot.checked_sub(self.slot)? * 4;
         let len = self.len.checked_sub(gone).filter(|len| *len > 0)?;
@@ -142,14 +142,13 @@ impl<'a> Held<'a> {
 }
 
 impl<'a> Registers<'a> {
-    /// The registers as a rule finds them, in a table with these sets.
+    /// The registers at the beginning of a rule, in a table with these sets.
     #[must_use]
     pub const fn new(sets: &'a BTreeMap<String, Set>) -> Self {
         Self { sets, held: Vec::new() }
     }
 
-    /// What an expression reads that reads `len` bytes from a register on, in their order. Bytes that no part covers are not
-    /// known.
+    /// The contents of the `len` bytes from a register on, in order. Bytes that no part covers are unknown.
     #[must_use]
     pub fn read(&self, register: Register, len: usize) -> Vec<Part<'a>> {
         let Register::Data(slot) = register else { return Vec::new() };
@@ -164,7 +163,7 @@ impl<'a> Registers<'a> {
         .collect()
     }
 
-    /// The set that a lookup asks, and its name; `None` for a set that the table does not have.
+    /// The set of a lookup, and its name if it has one; `None` for a set that the table does not have.
     #[must_use]
     pub fn set(&self, set: &'a SetRef) -> Option<(&'a Set, Option<&'a str>)> {
         match set {
@@ -173,12 +172,12 @@ impl<'a> Registers<'a> {
         }
     }
 
-    /// Takes nothing for known any more.
+    /// Forgets all contents.
     pub fn forget(&mut self) {
         self.held.clear();
     }
 
-    /// Writes what an expression writes.
+    /// Applies the writes of an expression.
     pub fn run(&mut self, expr: &'a Expr) {
         match expr {
             Expr::Meta { key, dreg } => self.load(*dreg, Field::Meta(*key)),
@@ -256,7 +255,7 @@ impl<'a> Registers<'a> {
     }
 }
 
-/// All fields that some contents depend on, each once.
+/// All fields that these contents depend on, each once.
 fn fields(parts: &[Part<'_>]) -> Vec<Field> {
     let mut found = Vec::new();
     for field in parts.iter().flat_map(|part| part.content.fields()) {
@@ -290,7 +289,8 @@ mod tests {
         }
     }
 
-    /// What is read from slot 1 on after these expressions: for each part what stands before it, and its content.
+    /// Runs the expressions, then reads from slot 1 on: for each part, the bytes before it, its length and its
+    /// content.
     fn held(exprs: &[Expr], len: usize) -> Vec<String> {
         let sets = BTreeMap::new();
         let mut registers = Registers::new(&sets);

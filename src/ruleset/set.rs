@@ -5,7 +5,7 @@ use crate::net::Version;
 use smallvec::SmallVec;
 use std::cmp::Ordering;
 
-/// The bytes of a key or a value, as the kernel's registers hold them: 1 to 64 bytes, up to 16 without an allocation.
+/// The bytes of a key or a value as in the kernel's registers: 1 to 64 bytes, up to 16 without an allocation.
 pub type Key = SmallVec<[u8; 16]>;
 
 /// A named or anonymous set or map.
@@ -13,15 +13,15 @@ pub type Key = SmallVec<[u8; 16]>;
 pub struct Set {
     /// Everything but the elements.
     pub spec: SetSpec,
-    /// The elements: sorted, without duplicates, and those of an interval set without overlaps. Empty for a set whose
-    /// elements the packet path makes ([`SetFlags::DYNAMIC`]): those are live state, not policy.
+    /// The elements: sorted, without duplicates and, in an interval set, without overlaps. Empty for a set whose
+    /// elements come from the packet path ([`SetFlags::DYNAMIC`]): those are live state, not policy.
     pub elements: Elements,
 }
 
-/// The size of a set that rules add to and that is declared without one (`nft_dynset_init` in the kernel).
+/// The size of a set that rules add to, if none is declared (`nft_dynset_init` in the kernel).
 pub const DYNAMIC_SIZE: u32 = 65_535;
 
-/// What a set or map is, apart from its elements.
+/// The definition of a set or map, without its elements.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SetSpec {
     /// The type of the keys.
@@ -30,18 +30,19 @@ pub struct SetSpec {
     pub value: Option<MapValue>,
     /// `NFT_SET_*` flags without [`SetFlags::MAP`] and `ANONYMOUS`, which follow from the form.
     pub flags: SetFlags,
-    /// How many elements it may hold; `None` without a bound.
+    /// The maximum number of elements; `None` for no maximum.
     pub size: Option<u32>,
     /// The default timeout of an element in milliseconds; `None` without one.
     pub timeout_ms: Option<u64>,
     /// The set's comment (kernel 5.10 and newer).
     pub comment: Option<String>,
-    /// Attributes that this version does not know, as netlink had them; empty in what palisade makes.
+    /// Attributes that this version does not know, as received over netlink. Empty in everything that palisade
+    /// writes.
     pub unknown: Vec<u8>,
 }
 
 impl SetSpec {
-    /// A set of such keys, without a bound, timeout or comment.
+    /// A set with such keys, without size, timeout or comment.
     #[must_use]
     pub fn new(key: KeyType, flags: SetFlags) -> Self {
         Self { key, value: None, flags, size: None, timeout_ms: None, comment: None, unknown: Vec::new() }
@@ -50,12 +51,12 @@ impl SetSpec {
 
 /// The type of a key: nft's number for it and its length.
 ///
-/// The kernel keeps the number without looking at it; stock nft reads it to print the elements.
+/// The kernel keeps the number without interpreting it; stock nft needs it to print the elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyType {
     /// nft's datatype number.
     pub number: u32,
-    /// Bytes of a key.
+    /// The length of a key in bytes.
     pub len: u32,
 }
 
@@ -78,11 +79,12 @@ impl KeyType {
     pub const IFNAME: Self = Self { number: 41, len: 16 };
     /// `fib_addrtype`: an [`AddressType`](super::AddressType), in host byte order.
     pub const FIB_ADDRTYPE: Self = Self { number: 38, len: 4 };
-    /// A string of up to 16 bytes: what `fib ... oifname` is to nft before 1.0.8, where later ones have [`Self::IFNAME`].
+    /// A string of up to 16 bytes: the type of `fib ... oifname` in nft before 1.0.8. Later versions use
+    /// [`Self::IFNAME`].
     pub const STRING: Self = Self { number: 5, len: 16 };
 
-    /// `ipv4_addr . ipv4_addr . inet_proto . inet_service . inet_service`: where a packet comes from and goes to, each
-    /// field in words of 32 bits of its own.
+    /// `ipv4_addr . ipv4_addr . inet_proto . inet_service . inet_service`: the source and destination of a packet.
+    /// Each field begins at a 32-bit word.
     pub const FLOW_V4: Self = Self::flow(Self::IPV4_ADDR);
     /// `ipv6_addr . ipv6_addr . inet_proto . inet_service . inet_service`
     pub const FLOW_V6: Self = Self::flow(Self::IPV6_ADDR);
@@ -105,14 +107,14 @@ impl KeyType {
         }
     }
 
-    /// nft numbers a concatenation by its parts, six bits each, the first in the highest.
+    /// nft numbers a concatenation by its parts, with six bits each, the first in the highest bits.
     const fn flow(address: Self) -> Self {
         let addresses = address.number << 6 | address.number;
         let number = ((addresses << 6 | Self::INET_PROTO.number) << 6 | Self::INET_SERVICE.number) << 6;
         Self { number: number | Self::INET_SERVICE.number, len: 2 * address.len + 3 * 4 }
     }
 
-    /// nft's name of the type, for those that palisade writes.
+    /// nft's name of the type, for the types that palisade writes.
     #[must_use]
     pub fn name(self) -> Option<&'static str> {
         Some(match self {
@@ -131,14 +133,14 @@ impl KeyType {
         })
     }
 
-    /// Whether nft takes the type to be in host byte order, which it wants to be told in the set's userdata.
+    /// Whether nft considers the type to be in host byte order. nft reads this from the set's userdata.
     #[must_use]
     pub fn is_host_order(self) -> bool {
         matches!(self, Self::CT_STATE | Self::IFNAME | Self::FIB_ADDRTYPE)
     }
 }
 
-/// What the keys of a map map to.
+/// The values of a map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum MapValue {
     /// Verdicts (`NFT_DATA_VERDICT`).
@@ -154,9 +156,9 @@ pub enum MapValue {
 pub struct SetFlags(pub u32);
 
 impl SetFlags {
-    /// Lives and dies with its rule.
+    /// Exists only with its rule.
     pub const ANONYMOUS: Self = Self(0x1);
-    /// Can't be changed once it is bound.
+    /// Can't be changed after it is bound.
     pub const CONSTANT: Self = Self(0x2);
     /// Holds intervals.
     pub const INTERVAL: Self = Self(0x4);
@@ -179,13 +181,13 @@ impl SetFlags {
         self.0 & other.0 == other.0
     }
 
-    /// Both together.
+    /// The flags of both.
     #[must_use]
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// Without those of `other`.
+    /// These flags without those of `other`.
     #[must_use]
     pub const fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
@@ -195,26 +197,26 @@ impl SetFlags {
 /// An element of a set or map.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Element {
-    /// What it matches.
+    /// The values it matches.
     pub key: ElementKey,
     /// What it maps to; `None` in a set.
     pub value: Option<Box<ElementValue>>,
 }
 
-/// What an element matches. Ordered by the first value, whatever the form, and the catch-all last: the order of an
-/// interval set's elements is that of its intervals.
+/// The values that an element matches. Ordered by the first value in any form, the catch-all last: thus an interval
+/// set's elements are in the order of its intervals.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ElementKey {
     /// One value.
     Single(Key),
-    /// From the first to the last, both included, as big-endian bytes; the first is less than the last.
+    /// From the first to the last value, both included, as big-endian bytes. The first is less than the last.
     Range(Key, Key),
     /// Every value that no other element matches (`NFT_SET_ELEM_CATCHALL`, kernel 5.13 and newer).
     CatchAll,
 }
 
 impl ElementKey {
-    /// The first and the last value that it matches; `None` for the catch-all.
+    /// The first and last value that the key matches; `None` for the catch-all.
     #[must_use]
     pub fn bounds(&self) -> Option<(&Key, &Key)> {
         match self {
@@ -233,7 +235,7 @@ impl Ord for ElementKey {
             (None, Some(_)) => Ordering::Greater,
             (None, None) => Ordering::Equal,
         }
-        // A range of one value is none that this program makes, but it must not equal that value.
+        // This program makes no range of one value, but such a range must not equal that value.
         .then_with(|| matches!(self, Self::Range(..)).cmp(&matches!(other, Self::Range(..))))
     }
 }
@@ -244,7 +246,7 @@ impl PartialOrd for ElementKey {
     }
 }
 
-/// What a map's element maps to.
+/// The value of a map's element.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ElementValue {
     /// A verdict.
@@ -253,19 +255,19 @@ pub enum ElementValue {
     Data(Key),
     /// A stateful object by name.
     Object(String),
-    /// The whole element as netlink had it, where it carries expressions although its set has none: a `limit` in an
-    /// element decides whether the element matches. Never in what palisade makes.
+    /// The whole element as received over netlink, if it carries expressions although its set has none: a `limit` in
+    /// an element decides whether the element matches. palisade writes no such elements.
     Unknown(Vec<u8>),
 }
 
 impl Element {
-    /// One value of a set.
+    /// An element of a set with one value.
     #[must_use]
     pub fn single(key: &[u8]) -> Self {
         Self { key: ElementKey::Single(Key::from_slice(key)), value: None }
     }
 
-    /// From `first` to `last`, both included; one value when they are the same.
+    /// An element from `first` to `last`, both included; a single value if they are equal.
     #[must_use]
     pub fn range(first: &[u8], last: &[u8]) -> Self {
         let key = if first == last {
@@ -276,7 +278,7 @@ impl Element {
         Self { key, value: None }
     }
 
-    /// The same element with a verdict as its value.
+    /// This element with a verdict as its value.
     #[must_use]
     pub fn with_verdict(self, verdict: Verdict) -> Self {
         Self { value: Some(Box::new(ElementValue::Verdict(verdict))), ..self }

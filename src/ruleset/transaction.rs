@@ -1,59 +1,59 @@
-//! A change of one table, as an ordered list of operations.
+//! A change to one table, as an ordered list of operations.
 
 use crate::ruleset::{BaseChain, Elements, Rule, SetSpec, TableFlags, TableId};
 
-/// Operations that the kernel carries out all together or not at all, in the order that they stand in.
+/// Operations that the kernel applies in this order, all or none.
 ///
-/// The order is decided by [`delta`](crate::delta); encoding keeps it.
+/// [`delta`](crate::delta) decides the order; encoding keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transaction {
-    /// The one table it changes.
+    /// The table it changes.
     pub table: TableId,
-    /// What it does. Empty when there is nothing to do.
+    /// The operations. Empty if there is nothing to do.
     pub ops: Vec<Op>,
 }
 
 /// One operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
-    /// Makes the table, or sets the flags of the one that is there.
+    /// Creates the table, or sets the flags of an existing one.
     AddTable {
         /// `NFT_TABLE_F_*`.
         flags: TableFlags,
         /// The comment, which only a new table takes.
         comment: Option<String>,
     },
-    /// Deletes the table with all that is in it.
+    /// Deletes the table with all its contents.
     DeleteTable,
-    /// Makes a chain.
+    /// Creates a chain.
     AddChain {
         /// Its name.
         name: String,
-        /// Where it is attached; `None` for one that rules jump to.
+        /// Its attachment to a hook; `None` for a chain that rules jump to.
         base: Option<BaseChain>,
         /// Its comment.
         comment: Option<String>,
     },
-    /// Sets the policy of a base chain that is there, and leaves its rules and counters alone.
+    /// Sets the policy of an existing base chain. Its rules and counters stay.
     SetPolicy {
         /// The chain's name.
         name: String,
-        /// The chain as it shall be: only its policy differs from what is there.
+        /// The desired base chain, which differs from the live one only in its policy.
         base: BaseChain,
     },
-    /// Deletes a chain, which no rule or element names any more and whose rules are gone.
+    /// Deletes a chain. No rule or element refers to it any more, and its rules have been deleted.
     DeleteChain {
         /// Its name.
         name: String,
     },
-    /// Makes a set or map without elements.
+    /// Creates a set or map without elements.
     AddSet {
         /// Its name.
         name: String,
-        /// What it is.
+        /// Its definition.
         spec: SetSpec,
     },
-    /// Deletes a set or map, elements and all, which no rule names any more.
+    /// Deletes a set or map with its elements. No rule refers to it any more.
     DeleteSet {
         /// Its name.
         name: String,
@@ -62,7 +62,7 @@ pub enum Op {
     AddElements {
         /// The set's name.
         set: String,
-        /// What the set is.
+        /// The definition of the set.
         spec: SetSpec,
         /// The elements, sorted.
         elements: Elements,
@@ -71,7 +71,7 @@ pub enum Op {
     DeleteElements {
         /// The set's name.
         set: String,
-        /// What the set is.
+        /// The definition of the set.
         spec: SetSpec,
         /// The elements, sorted.
         elements: Elements,
@@ -82,16 +82,16 @@ pub enum Op {
         chain: String,
         /// The rule.
         rule: Rule,
-        /// Before which rule of the live chain, by its index there; `None` is at the end.
+        /// The index, in the live chain, of the rule to insert before; `None` appends.
         before: Option<usize>,
     },
     /// Deletes a rule.
     DeleteRule {
         /// The chain's name.
         chain: String,
-        /// Which rule of the live chain, by its index there.
+        /// The index of the rule in the live chain.
         index: usize,
-        /// The rule as it is.
+        /// The live rule.
         rule: Rule,
     },
 }

@@ -1,27 +1,27 @@
-//! The common matches and targets of iptables, read from their C structures.
+//! Common matches and targets of iptables, read from their C structures.
 //!
-//! Structures and numbers are those of `include/uapi/linux/netfilter/xt_*.h`, `netfilter_ipv4/ipt_*.h` and
-//! `netfilter_ipv6/ip6t_*.h`. A revision, a flag or a length that is not known makes the whole of it unknown.
+//! Structures and numbers follow `include/uapi/linux/netfilter/xt_*.h`, `netfilter_ipv4/ipt_*.h` and
+//! `netfilter_ipv6/ip6t_*.h`. An unknown revision, flag or length makes the whole extension unknown.
 
 use super::Extension;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// What a match asks.
+/// The condition of a match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Match {
-    /// `comment`: nothing.
+    /// `comment`: always matches.
     Comment,
     /// `limit`: whether the packet keeps to a rate.
     Limit,
     /// `conntrack`.
     Conntrack(Conntrack),
-    /// `addrtype`: the kinds of the packet's addresses, as sets of `1 << RTN_*`.
+    /// `addrtype`: the types of the packet's addresses, as sets of `1 << RTN_*`.
     AddressType {
-        /// Of the source; 0 asks nothing.
+        /// Types of the source; 0 matches any.
         source: u16,
-        /// Of the destination; 0 asks nothing.
+        /// Types of the destination; 0 matches any.
         destination: u16,
-        /// 1 inverts the source's, 2 the destination's.
+        /// 1 inverts the source's match, 2 the destination's.
         flags: u32,
     },
     /// `tcp` and `udp`.
@@ -30,16 +30,16 @@ pub enum Match {
         source: Range,
         /// The destination port.
         destination: Range,
-        /// The TCP flags looked at, and which of them are set.
+        /// The TCP flags to look at, those of them that must be set, and whether the match is inverted.
         flags: Option<(u8, u8, bool)>,
     },
     /// `multiport`.
     Multiport {
-        /// The ports looked at: 0 the source's, 1 the destination's, 2 either.
+        /// The ports to look at: 0 the source's, 1 the destination's, 2 either.
         which: u8,
-        /// Any of these.
+        /// The ranges to match, first and last.
         ranges: Vec<(u16, u16)>,
-        /// None of them.
+        /// Whether to match ports outside all ranges.
         inverted: bool,
     },
     /// `icmp` and `icmp6`.
@@ -48,7 +48,7 @@ pub enum Match {
         kind: Option<u8>,
         /// The first and the last code.
         codes: (u8, u8),
-        /// Not so.
+        /// Whether the match is inverted.
         inverted: bool,
     },
     /// `mark`.
@@ -57,7 +57,7 @@ pub enum Match {
         mark: u32,
         /// The bits that count.
         mask: u32,
-        /// Not so.
+        /// Whether the match is inverted.
         inverted: bool,
     },
     /// `ttl` and `hl`: 0 equal, 1 not equal, 2 less, 3 greater.
@@ -69,45 +69,45 @@ pub enum Match {
     },
     /// `recent`.
     Recent {
-        /// The source is remembered, which always matches; else it is looked up.
+        /// Whether the source is added to the list, which always matches; otherwise it is looked up.
         remembers: bool,
-        /// How often it must have been seen.
+        /// How often the source must have been seen.
         hits: u32,
-        /// Not so.
+        /// Whether the match is inverted.
         inverted: bool,
     },
     /// `rt`: an IPv6 routing header.
     RoutingHeader,
 }
 
-/// What `conntrack` asks of a connection; what is `None` is not asked.
+/// The conditions of `conntrack` on a connection; `None` is no condition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Conntrack {
-    /// The states, as `XT_CONNTRACK_STATE_*` bits, and whether it is none of them.
+    /// The `XT_CONNTRACK_STATE_*` bits, and whether the match is inverted.
     pub state: Option<(u16, bool)>,
-    /// The status bits, and whether it has none of them.
+    /// The status bits, and whether the match is inverted.
     pub status: Option<(u16, bool)>,
-    /// The direction: whether it is a reply.
+    /// The direction: whether the packet is a reply.
     pub reply: Option<bool>,
-    /// The protocol, and whether it is another.
+    /// The protocol, and whether the match is inverted.
     pub protocol: Option<(u16, bool)>,
-    /// The port that it was sent to before any translation.
+    /// The original destination port, before any translation.
     pub port: Option<Range>,
 }
 
-/// A range of ports, its ends included.
+/// An inclusive range of ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
     /// The first.
     pub first: u16,
     /// The last.
     pub last: u16,
-    /// Not within.
+    /// Whether to match ports outside the range.
     pub inverted: bool,
 }
 
 impl Range {
-    /// Whether a port lies within; `None` when it is not known and matters.
+    /// Whether the range matches a port; `None` if the port is unknown and matters.
     #[must_use]
     pub fn holds(self, port: Option<u16>) -> Option<bool> {
         if (self.first, self.last) == (0, u16::MAX) {
@@ -117,10 +117,10 @@ impl Range {
     }
 }
 
-/// What a target does.
+/// The effect of a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// Nothing that a later rule could see: `LOG`, `NFLOG` and their like.
+    /// No effect that a later rule could see: `LOG`, `NFLOG` and the like.
     Continue,
     /// `MARK`: `mark = (mark & !clears) ^ flips`.
     Mark {
@@ -131,16 +131,16 @@ pub enum Target {
     },
     /// `DNAT`.
     Dnat {
-        /// The address; `None` leaves it as it is.
+        /// The new address; `None` leaves the address as it is.
         address: Option<IpAddr>,
-        /// The port; `None` leaves it as it is.
+        /// The new port; `None` leaves the port as it is.
         port: Option<u16>,
     },
     /// `SNAT` or `MASQUERADE`.
     Snat,
     /// `REJECT`.
     Reject {
-        /// With a TCP reset.
+        /// Whether it sends a TCP reset.
         reset: bool,
     },
 }
@@ -148,7 +148,7 @@ pub enum Target {
 /// `NF_NAT_RANGE_*`.
 const MAP_IPS: u32 = 1;
 const PROTO_SPECIFIED: u32 = 2;
-/// Random and persistent choices, which change nothing where there is one address and one port.
+/// Random and persistent choices. They have no effect with a single address and port.
 const CHOICES: u32 = 0x4 | 0x8 | 0x10;
 
 /// `XT_CONNTRACK_*`.
@@ -160,7 +160,7 @@ const CT_DIRECTION: u16 = 0x1000;
 const CT_STATE_ALIAS: u16 = 0x2000;
 
 impl Extension {
-    /// What it asks as a match; `None` when that is not known.
+    /// Reads the extension as a match; `None` if it is not known.
     #[must_use]
     pub fn as_match(&self) -> Option<Match> {
         let info = Info(&self.info);
@@ -176,7 +176,7 @@ impl Extension {
                 let inverted = info.u8(11)?;
                 let (mask, set) = (info.u8(9)?, info.u8(10)?);
                 let flags = (mask != 0 || inverted & 4 != 0).then_some((mask, set, inverted & 4 != 0));
-                // A TCP option, which a first packet may have or not.
+                // A condition on a TCP option is unknown: a first packet may have the option or not.
                 (info.u8(8)? == 0 && inverted & !7 == 0).then_some(())?;
                 Some(Match::Ports {
                     source: info.range(0, inverted & 1)?,
@@ -200,7 +200,8 @@ impl Extension {
             ("ttl" | "hl", 0) => Some(Match::HopLimit { mode: info.u8(0)?, value: info.u8(1)? }),
             ("recent", 0 | 1) => {
                 let (check, inverted) = (info.u8(8)?, info.u8(9)? != 0);
-                // `XT_RECENT_SET`, `CHECK` and `UPDATE`, each with or without a look at the TTL, or with old entries reaped.
+                // `XT_RECENT_SET`, `CHECK` and `UPDATE`, each with or without comparing the TTL, or reaping old
+                // entries.
                 let remembers = match check & !0x30 {
                     2 => true,
                     1 | 4 => false,
@@ -213,7 +214,7 @@ impl Extension {
         }
     }
 
-    /// What it does as a target in a table of IPv4, or of IPv6; `None` when that is not known.
+    /// Reads the extension as a target, in an IPv4 or an IPv6 table; `None` if it is not known.
     #[must_use]
     pub fn as_target(&self, ipv4: bool) -> Option<Target> {
         let info = Info(&self.info);
@@ -271,7 +272,7 @@ fn multiport(info: Info<'_>) -> Option<Match> {
     let mut index = 0;
     while index < count {
         let first = info.u16(2 + 2 * index)?;
-        // A flagged port begins a range that the next one ends.
+        // A flagged port begins a range, which the next port ends.
         let is_range = info.u8(32 + index)? != 0;
         index += usize::from(is_range);
         ranges.push((first, info.u16(2 + 2 * index)?));
@@ -280,7 +281,7 @@ fn multiport(info: Info<'_>) -> Option<Match> {
     Some(Match::Multiport { which, ranges, inverted: info.u8(47)? != 0 })
 }
 
-/// The bytes of a C structure. Reading past its end gives `None`.
+/// The bytes of a C structure. Reads beyond the end give `None`.
 #[derive(Clone, Copy)]
 struct Info<'a>(&'a [u8]);
 

@@ -1,4 +1,4 @@
-//! One rule and a packet of which everything is known but where it comes from: for proofs about all sources at once.
+//! Evaluates one rule for a packet whose source is unknown, for proofs about all sources at once.
 
 use super::course::attached;
 use super::effects::Effects;
@@ -9,10 +9,10 @@ use crate::ruleset::{BaseChain, Hook, Rule, Table, TableId};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-/// The sets that packets may have changed, which are therefore not asked.
+/// The sets that packets may have changed, and that are therefore not looked up.
 pub(crate) type Changed<'a> = RefCell<BTreeSet<(&'a TableId, &'a str)>>;
 
-/// A packet at one place of its way, its source and what it is translated to hidden.
+/// A packet at one place of its way, with its source and its translation hidden.
 pub(crate) struct Seen<'v>(View<'v>);
 
 impl<'v> Seen<'v> {
@@ -21,7 +21,7 @@ impl<'v> Seen<'v> {
     }
 }
 
-/// What a rule of a table that has just been loaded does; in doubt where it depends on the source.
+/// The result of a rule in a table that has just been loaded; doubtful where it depends on the source.
 pub(crate) fn run_for_any_source<'a>(
     id: &'a TableId,
     table: &'a Table,
@@ -34,7 +34,8 @@ pub(crate) fn run_for_any_source<'a>(
     Machine { id, table, sets: &JustLoaded, view: &seen.0, changed, effects, routes: None }.run(rule, false)
 }
 
-/// The base chains of one table that a packet passes at a hook, in their order, and where among all they are asked.
+/// The base chains of one table that a packet passes at a hook, in order, each with the priority at which the kernel
+/// runs it.
 pub(crate) fn attached_to<'a>(
     id: &'a TableId,
     table: &'a Table,

@@ -5,7 +5,7 @@ use crate::ruleset::{Cmp, Register};
 use smallvec::SmallVec;
 use std::cmp::Ordering;
 
-/// Bytes, each with a mask of its bits that are known. What is not known is zero in `value`.
+/// Bytes, each with a mask of its known bits. Unknown bits are zero in `value`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Bits {
     value: SmallVec<[u8; 16]>,
@@ -48,7 +48,7 @@ impl Bits {
         self.value.len()
     }
 
-    /// `len` of the bytes from `offset` on; `None` where there are not so many.
+    /// `len` bytes from `offset` on; `None` if there are fewer.
     pub(super) fn slice(&self, offset: usize, len: usize) -> Option<Self> {
         let range = offset..offset.checked_add(len)?;
         Some(Self {
@@ -57,12 +57,12 @@ impl Bits {
         })
     }
 
-    /// The bytes, when every bit of them is known.
+    /// The bytes, if every bit of them is known.
     pub(super) fn bytes(&self) -> Option<&[u8]> {
         self.known.iter().all(|known| *known == u8::MAX).then_some(&self.value)
     }
 
-    /// `(self & mask) ^ xor`, which is as long as the shortest of the three. What the mask clears is known to be clear.
+    /// `(self & mask) ^ xor`, as long as the shortest of the three. Bits that the mask clears become known.
     pub(super) fn masked(&self, mask: &[u8], xor: &[u8]) -> Self {
         let mut result = Self::default();
         for (((value, known), mask), xor) in self.value.iter().zip(&self.known).zip(mask).zip(xor) {
@@ -73,7 +73,7 @@ impl Bits {
         result
     }
 
-    /// Compares with bytes of the same length; `None` when it depends on what is not known.
+    /// Compares with bytes of the same length; `None` if it depends on unknown bits.
     pub(super) fn compare(&self, op: Cmp, data: &[u8]) -> Option<bool> {
         let bytes = || self.value.iter().zip(&self.known).zip(data);
         if matches!(op, Cmp::Eq | Cmp::Neq) {
@@ -105,8 +105,8 @@ const LEN: usize = 64;
 /// Bytes of a slot.
 const SLOT: usize = 4;
 
-/// The data registers, as a rule finds them: nothing in them is known until it is loaded. The kernel hands a rule what
-/// the one before has left, which no program relies on.
+/// The data registers at the beginning of a rule: nothing in them is known until it is loaded. In the kernel a rule
+/// finds what the previous one has left there, but no program relies on that.
 #[derive(Clone, Debug)]
 pub(super) struct Registers {
     value: [u8; LEN],
@@ -121,8 +121,8 @@ impl Registers {
         Self { value: [0; LEN], known: [0; LEN], why }
     }
 
-    /// Loads, filled with zeros to a whole slot as the kernel does. What goes past the last register is lost, and what
-    /// is meant for the verdict register is not a value.
+    /// Stores a value, padded with zeros to a whole slot as the kernel does. Bytes past the last register are lost,
+    /// and the verdict register takes no value.
     pub(super) fn store(&mut self, register: Register, bits: &Bits) {
         let Register::Data(slot) = register else { return };
         let begin = usize::from(slot) * SLOT;
@@ -137,12 +137,12 @@ impl Registers {
         }
     }
 
-    /// Says why what is unknown in the registers is.
+    /// Sets the reason why bits in the registers are unknown.
     pub(super) fn because(&mut self, why: Doubt) {
         self.why = why;
     }
 
-    /// Nothing is known any more of what stands in that register and behind it.
+    /// Forgets the contents of a register and of all after it.
     pub(super) fn forget_from(&mut self, register: Register, why: Doubt) {
         if let Register::Data(slot) = register {
             let begin = (usize::from(slot) * SLOT).min(LEN);
@@ -151,7 +151,7 @@ impl Registers {
         self.why = why;
     }
 
-    /// So many bytes from the beginning of a register; unknown ones where there are none.
+    /// `len` bytes from the beginning of a register; unknown if there are fewer.
     pub(super) fn load(&self, register: Register, len: usize) -> Bits {
         let stored = match register {
             Register::Data(slot) => {
@@ -163,12 +163,12 @@ impl Registers {
         };
         match stored {
             Some((value, known)) => Bits { value: SmallVec::from_slice(value), known: SmallVec::from_slice(known) },
-            // No longer than a register is, however long an operand says it is.
+            // No longer than all registers, whatever length an operand claims.
             None => Bits::unknown(len.min(LEN)),
         }
     }
 
-    /// The truth of something asked of these registers, which is in doubt for the reason that the load gave.
+    /// The truth of a test on these registers; without an answer, doubtful for the reason of the last load.
     pub(super) fn truth(&self, answer: Option<bool>) -> Truth {
         match answer {
             Some(true) => Truth::True,

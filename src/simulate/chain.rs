@@ -1,4 +1,4 @@
-//! Chains: jumps, returns, and what comes of a packet at the end.
+//! Chains: jumps, returns, and the outcomes of a packet.
 
 use super::machine::{End, Machine, RuleResult};
 use super::trace::{Effect, Outcomes, Step};
@@ -7,10 +7,9 @@ use crate::ruleset::{BaseChain, Chain, Hook, Policy, Rule, Verdict};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// `NFT_JUMP_STACK_SIZE`: the kernel takes no table in which chains call each other deeper, jumps and gotos counted.
+/// `NFT_JUMP_STACK_SIZE`: the kernel refuses a table whose chains call each other deeper, counting jumps and gotos.
 pub(crate) const MAX_DEPTH: usize = 16;
-/// How many steps are told. Chains that call the same chain twice, and this one another twice, and so on, make more than
-/// anybody reads.
+/// How many steps are recorded. If each chain calls the next one twice, and so on, there are more than anybody reads.
 const MAX_STEPS: usize = 10_000;
 
 /// A packet in one base chain.
@@ -18,8 +17,8 @@ pub(super) struct Walk<'a, 'v, 's> {
     machine: Machine<'a, 'v>,
     hook: Hook,
     steps: &'s mut Vec<Step<'a>>,
-    /// What comes of the packet in a chain that it has passed, and the steps there: it fares alike whenever it comes.
-    /// `None` while it is inside.
+    /// Memo per chain: the packet's outcomes and steps there, the same on every visit. `None` while the packet is
+    /// inside; entering the chain again is a cycle.
     passed: BTreeMap<&'a str, Option<(Outcomes, Range<usize>)>>,
 }
 
@@ -28,7 +27,7 @@ impl<'a, 'v, 's> Walk<'a, 'v, 's> {
         Self { machine, hook, steps, passed: BTreeMap::new() }
     }
 
-    /// What comes of the packet in a base chain.
+    /// The outcomes of the packet in a base chain.
     pub(super) fn base(mut self, name: &'a str, chain: &'a Chain, base: &BaseChain, certain: bool) -> Outcomes {
         self.passed.insert(name, None);
         let outcomes = self.rules(name, chain, 0, certain);
@@ -66,13 +65,13 @@ impl<'a, 'v, 's> Walk<'a, 'v, 's> {
         let before = changed();
         let result = self.machine.run(rule, certain);
         if changed() != before {
-            // Another time a chain that asks the set, or the mark, may have another answer.
+            // A chain that tests the set or the mark may now have other outcomes: the memo is no longer valid.
             self.passed.retain(|_, passed| passed.is_none());
         }
         result
     }
 
-    /// Notes what a rule does, and gives what comes of the packet by it.
+    /// Records what a rule does, and returns the packet's outcomes.
     fn end(
         &mut self,
         chain: &'a str,
@@ -94,7 +93,7 @@ impl<'a, 'v, 's> Walk<'a, 'v, 's> {
                 let why = doubt.unwrap_or_else(|| "whether the destination is translated is not known".into());
                 return self.unknown(chain, Some(rule), certain, why);
             }
-            // Whose address it then bears matters to nobody but chains that come after the translation.
+            // Only chains after the translation see the new source address.
             End::TranslateSource => {
                 self.machine.effects.borrow_mut().source = true;
                 (Effect::TranslateSource, Outcomes::ALLOW)
@@ -143,7 +142,7 @@ impl<'a, 'v, 's> Walk<'a, 'v, 's> {
         outcomes
     }
 
-    /// What comes of the packet in a chain that it is sent to.
+    /// The outcomes of the packet in a chain that it is sent to.
     fn enter(&mut self, name: &'a str, depth: usize, certain: bool) -> Outcomes {
         match self.passed.get(name) {
             Some(Some((outcomes, steps))) => {
@@ -193,7 +192,7 @@ impl<'a, 'v, 's> Walk<'a, 'v, 's> {
     }
 }
 
-/// Whether a packet that comes back from what the rule does goes on with the next rule.
+/// Whether a packet goes on with the next rule after it returns from this one's verdict.
 fn continues(end: &End<'_>) -> bool {
     match end {
         End::Continue | End::Anything(_) => true,

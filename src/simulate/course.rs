@@ -12,12 +12,12 @@ use crate::ruleset::{BaseChain, Chain, Family, Hook, Policy, Table, TableFlags, 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-/// `NF_IP_PRI_NAT_DST` and `NF_IP_PRI_NAT_SRC`: where the kernel asks all `nat` chains, whatever their priorities are
-/// among themselves.
+/// `NF_IP_PRI_NAT_DST` and `NF_IP_PRI_NAT_SRC`: the kernel runs all `nat` chains at these priorities, whatever their
+/// own are.
 const NAT_DST: i32 = -100;
 const NAT_SRC: i32 = 100;
 
-/// What has become of a packet so far.
+/// The state of a packet on its way.
 pub(super) struct Course<'a, 'v> {
     tables: Vec<(&'a TableId, &'a Table)>,
     sets: &'v dyn Sets,
@@ -29,7 +29,7 @@ pub(super) struct Course<'a, 'v> {
 }
 
 impl<'a, 'v> Course<'a, 'v> {
-    /// At its beginning.
+    /// The beginning of the way.
     pub(super) fn new(
         tables: impl IntoIterator<Item = (&'a TableId, &'a Table)>,
         sets: &'v dyn Sets,
@@ -46,20 +46,20 @@ impl<'a, 'v> Course<'a, 'v> {
         }
     }
 
-    /// Another packet at the beginning of its own.
+    /// The beginning of the way of another packet.
     pub(super) fn another(&self) -> Self {
         let course = Self::new(self.tables.iter().copied(), self.sets, self.routes);
         course.effects.borrow_mut().forget_ct_mark();
         course
     }
 
-    /// Whether the packet may still be under way.
+    /// Whether the packet may still go on.
     pub(super) fn goes_on(&self) -> bool {
         self.outcomes.contain(Outcomes::ALLOW)
     }
 
-    /// Sends it through the base chains of a hook. Its translation and its state are those that rules before have given
-    /// it, where translations are followed.
+    /// Sends the packet through the base chains of a hook, with the translation and the state that rules have given
+    /// it so far.
     pub(super) fn pass(&mut self, hook: Hook, packet: &Packet) {
         let mut translated = false;
         for attached in attached(&self.tables, hook, packet) {
@@ -67,9 +67,9 @@ impl<'a, 'v> Course<'a, 'v> {
             if !self.goes_on() {
                 break;
             }
-            // The first to translate has the say.
+            // Only the first translation takes effect.
             let of_another = matches!(packet.transport, Transport::Icmp { .. }) && packet.state == State::Related;
-            // What this machine sends to itself was asked about when it was sent.
+            // `nat` chains saw a packet of this machine to itself when it was sent.
             let by_itself = matches!(hook, Hook::Prerouting | Hook::Input) && packet.incoming.is_loopback();
             // An error is translated as its connection is.
             if nat && (translated || of_another || by_itself || !matches!(packet.state, State::New | State::Related))
@@ -98,7 +98,7 @@ impl<'a, 'v> Course<'a, 'v> {
         }
     }
 
-    /// The packet with what rules have done to it.
+    /// The packet as rules have changed it so far.
     pub(super) fn as_translated(&self, packet: &Packet) -> Packet {
         let effects = self.effects.borrow();
         let state = if effects.untracked { State::Untracked } else { packet.state };
@@ -130,7 +130,7 @@ impl Attached<'_> {
         self.base.kind == "nat"
     }
 
-    /// Where among the chains of its hook the kernel asks it.
+    /// The priority at which the kernel runs it.
     pub(super) fn priority(&self, hook: Hook) -> i32 {
         match (self.nat(), hook) {
             (true, Hook::Prerouting | Hook::Output) => NAT_DST,
@@ -139,7 +139,7 @@ impl Attached<'_> {
         }
     }
 
-    /// Whether it would see another source than the packet's, and says anything about it.
+    /// Whether it would see a translated source, and has rules or the policy `drop`.
     fn is_after_source_translation(&self, hook: Hook) -> bool {
         let says = !self.chain.rules.is_empty() || self.base.policy == Policy::Drop;
         matches!(hook, Hook::Postrouting | Hook::Input) && !self.nat() && self.base.priority > NAT_SRC && says
@@ -153,7 +153,7 @@ pub(super) fn attached<'a>(tables: &[(&'a TableId, &'a Table)], hook: Hook, pack
         Family::Inet => base.hook == hook && is_device(base, hook, packet),
         Family::Ip => ipv4 && base.hook == hook,
         Family::Ip6 => !ipv4 && base.hook == hook,
-        // There, 0 is the ingress.
+        // In this family, hook 0 is ingress.
         Family::Netdev => hook == INGRESS && base.hook.number() == 0 && is_device(base, hook, packet),
         Family::Arp | Family::Bridge | Family::Other(_) => false,
     };
@@ -170,10 +170,10 @@ pub(super) fn attached<'a>(tables: &[(&'a TableId, &'a Table)], hook: Hook, pack
     all
 }
 
-/// `NF_INET_INGRESS`: where a packet comes in by an interface, before all else.
+/// `NF_INET_INGRESS`: the hook at which a packet comes in by an interface, before all others.
 pub(super) const INGRESS: Hook = Hook::Other(5);
 
-/// Whether a chain that is attached to interfaces is to the packet's.
+/// Whether a chain that is attached to interfaces is attached to the packet's.
 fn is_device(base: &BaseChain, hook: Hook, packet: &Packet) -> bool {
     hook != INGRESS
         || match &packet.incoming {

@@ -1,4 +1,4 @@
-//! What rules leave behind for those that come later: marks, and how addresses are translated.
+//! What rules leave behind for later ones: marks and translations.
 
 use super::bits::Bits;
 use super::packet::Translation;
@@ -14,12 +14,13 @@ pub(super) struct Effects {
     pub(super) destination: Option<Translation>,
     /// Whether the source is translated.
     pub(super) source: bool,
-    /// Whether its connection is not to be tracked.
+    /// Whether its connection is left untracked.
     pub(super) untracked: bool,
-    /// Whether a reset was sent to refuse it, and whether an ICMP error was: either may have been where a way is in doubt.
+    /// Whether a TCP reset was sent to refuse it, and whether an ICMP error was; either may have been if a match is
+    /// in doubt.
     pub(super) resets: bool,
     pub(super) errors: bool,
-    /// How often something of it has changed.
+    /// How many times a mark has changed.
     pub(super) changes: usize,
 }
 
@@ -39,7 +40,7 @@ impl Effects {
         }
     }
 
-    /// A packet that has met no rule yet, and begins a connection.
+    /// The first packet of a connection before any rule: both marks are 0.
     pub(super) fn none() -> Self {
         let mark = Bits::host_u32(0, u32::MAX);
         Self { ct_mark: mark.clone(), mark, ..Self::unknown() }

@@ -1,10 +1,10 @@
-//! What `fib` answers: what an address is to this machine, and which way its packets would go.
+//! What `fib` answers: the type of an address for this machine, and which way its packets would go.
 //!
-//! Where the routing can be asked, it is. Where it can't (a proof about every source there is, a table that has just been
-//! compiled), a packet is taken for one of a real sender: its source is not this machine's own unless it comes by the
-//! loopback, it routes back by the interface that the packet came in by, and its destination is what the hook says that it
-//! is. The rules of palisade ask `fib` only to drop what is not so; a packet that is denied under this assumption is
-//! therefore denied without it, too, while one that is allowed is so for a sender who does not lie about where it is.
+//! The routing is asked if possible. Otherwise (in a proof about all sources, or for a table that has just been
+//! compiled), the packet is assumed to have a genuine sender: its source is not this machine's own unless it comes in
+//! by the loopback, it routes back by the interface that the packet came in by, and the hook decides the type of its
+//! destination. The rules of palisade use `fib` only to drop packets that don't fit. So a packet that is denied under
+//! this assumption is denied without it, too, but one that is allowed may be denied if its sender forges the address.
 
 use super::bits::Bits;
 use super::machine::{Done, Machine};
@@ -55,7 +55,7 @@ impl<'a> Machine<'a, '_> {
         }
     }
 
-    /// Where a route leads, as the register has it.
+    /// Where a route leads, as the value for the register.
     fn told(&self, result: FibResult, flags: u32, leads: &Leads) -> Result<Bits, Doubt> {
         let name = match leads {
             Leads::By(name) => Some(name.as_str()),
@@ -72,7 +72,7 @@ impl<'a> Machine<'a, '_> {
         }
     }
 
-    /// The address that is asked about.
+    /// The address to look up.
     fn asked_about(&self, flags: u32) -> Result<IpAddr, Doubt> {
         let address = match flags & (SADDR | DADDR) {
             SADDR => self.view.source(),
@@ -85,7 +85,8 @@ impl<'a> Machine<'a, '_> {
     fn type_by(&self, routes: &dyn Routes, flags: u32) -> Result<Bits, Doubt> {
         let address = self.asked_about(flags)?;
         let kind = routes.address_type(address)?;
-        // Of which interface a link-local address is this machine's own, and where an address is, the route does not say.
+        // The route does not tell which interface has a link-local address of this machine, nor which interface an
+        // address is on.
         if flags & (IIF | OIF) != 0 && kind != AddressType::Unicast
             || is_link_local(address) && kind == AddressType::Local
         {
@@ -94,8 +95,8 @@ impl<'a> Machine<'a, '_> {
         Ok(Bits::host_u32(kind.number(), u32::MAX))
     }
 
-    /// The route as `nft_fib4_eval` and `nft_fib6_eval` of the kernel ask for it. Rules of the routing that ask for the
-    /// source, or for a mark, are not followed.
+    /// The route as the kernel's `nft_fib4_eval` and `nft_fib6_eval` look it up. Routing rules that match a source or
+    /// a mark are not followed.
     fn leads_by(&self, routes: &dyn Routes, flags: u32) -> Result<Leads, Doubt> {
         let address = self.asked_about(flags)?;
         let here = match self.view.incoming() {
@@ -108,7 +109,8 @@ impl<'a> Machine<'a, '_> {
         if self.is_loopback_of_input() {
             return Err(kernels_differ());
         }
-        // The kernel looks for an address of the link on the link alone (`nft_fib6_flowi_init`): who has come by it is there.
+        // The kernel looks for a link-local address only on the link (`nft_fib6_flowi_init`), and a sender whose
+        // packet came in by the link is on it.
         if let (Some(name), Hook::Input, SADDR) = (here, self.view.hook(), flags & (SADDR | DADDR | OIF))
             && is_link_local(address)
         {
@@ -120,7 +122,8 @@ impl<'a> Machine<'a, '_> {
         let leads = routes.leads(address)?;
         let elsewhere = leads.as_ref() != here;
         match (leads, here) {
-            // A socket that is connected may answer for the routing, with the interface that it hears its peer by.
+            // A connected socket may answer instead of the routing, with the interface that its peer's packets come
+            // in by.
             _ if elsewhere && self.view.hook() == Hook::Input && self.belongs_to_a_connection() => {
                 Err(kernels_differ())
             }
@@ -132,7 +135,7 @@ impl<'a> Machine<'a, '_> {
         }
     }
 
-    /// `nft_fib_can_skip` of newer kernels answers there with the loopback, as all do at the prerouting hook.
+    /// Here `nft_fib_can_skip` of newer kernels answers with the loopback, as all kernels do at the prerouting hook.
     fn is_loopback_of_input(&self) -> bool {
         self.view.hook() == Hook::Input && matches!(self.view.incoming(), Interface::Named(name) if name == "lo")
     }
@@ -160,7 +163,7 @@ impl<'a> Machine<'a, '_> {
         }
         match (self.view.hook(), self.view.incoming()) {
             (Hook::Forward, incoming) if flags & (SADDR | DADDR | OIF) == DADDR => match self.view.outgoing() {
-                // It is on its way there.
+                // The packet is already on its way there.
                 Interface::Named(name) if flags & IIF == 0 || *incoming == Interface::Named(name.clone()) => {
                     Ok(Leads::By(name.clone()))
                 }
@@ -175,7 +178,7 @@ impl<'a> Machine<'a, '_> {
     }
 }
 
-/// Whether it is an address of a link alone, which is routed nowhere.
+/// Whether the address is IPv6 link-local, and so never routed.
 pub(crate) fn is_link_local(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }

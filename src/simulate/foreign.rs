@@ -9,18 +9,18 @@ use crate::ruleset::xt::{Conntrack, Match, Target};
 use crate::ruleset::{Cmp, CtKey, Extension, Family, Foreign, MetaKey, Nat, Register, ct_state};
 use std::net::IpAddr;
 
-/// `NF_NAT_RANGE_*` that change nothing where there is one address and one port.
+/// Flags of `NF_NAT_RANGE_*` that change nothing if there is one address and one port.
 const NAT_CHOICES: u32 = 0x1 | 0x2 | 0x4 | 0x8 | 0x10;
 /// `NFT_REJECT_TCP_RST`.
 const TCP_RESET: u32 = 1;
 /// `NFT_OBJECT_COUNTER`.
 const COUNTER: u32 = 1;
-/// What matches where the TCP flags of a connection's first packet are asked for: SYN alone, of all but congestion's.
+/// The TCP flags of a connection's first packet: SYN alone, among all flags but those of congestion control.
 const SYN: u8 = 0x02;
 const PLAIN_FLAGS: u8 = 0x3f;
 
 impl<'a> Machine<'a, '_> {
-    /// `certain` when the packet surely comes to this expression.
+    /// `certain` says that the packet surely gets to this expression.
     pub(super) fn foreign(&self, expr: &'a Foreign, registers: &mut Registers, certain: bool) -> Done<'a> {
         match expr {
             Foreign::Immediate { dreg, data } => {
@@ -31,7 +31,7 @@ impl<'a> Machine<'a, '_> {
                 self.mark(registers.load(*sreg, 4), certain);
                 Done::If(Truth::True)
             }
-            // Of what is set so no rule can read anything that is known.
+            // Rules can't read any known value from what these set.
             Foreign::SetMeta { .. } | Foreign::Log { .. } | Foreign::Object { kind: COUNTER, .. } => {
                 Done::If(Truth::True)
             }
@@ -149,7 +149,7 @@ impl<'a> Machine<'a, '_> {
             );
         };
         let answer = match asked {
-            // A packet that comes alone keeps to every rate.
+            // A packet that comes alone exceeds no rate.
             Match::Comment | Match::Limit => Ok(true),
             Match::Conntrack(asked) => conntrack(view, &asked),
             Match::AddressType { source, destination, flags } => self.address_types([
@@ -182,7 +182,7 @@ impl<'a> Machine<'a, '_> {
                 _ => Err("the packet's hop limit is not known".into()),
             },
             Match::Recent { remembers: true, inverted, .. } => Ok(!inverted),
-            // A packet that comes alone was not seen several times of late.
+            // A packet that comes alone was not seen several times recently.
             Match::Recent { hits, inverted, .. } if hits > 1 => Ok(inverted),
             Match::Recent { .. } => Err("which sources were seen of late is not known".into()),
             Match::RoutingHeader => Ok(false),
@@ -190,7 +190,7 @@ impl<'a> Machine<'a, '_> {
         answer.map_or_else(Truth::Doubtful, truth)
     }
 
-    /// Whether each address is of one of the types in a mask of `1 << RTN_*`, or of none of them.
+    /// Whether each address is of one of the types in a mask of `1 << RTN_*` or, if inverted, of none of them.
     fn address_types(&self, asked: [(Option<IpAddr>, u16, bool); 2]) -> Result<bool, Doubt> {
         for (address, mask, inverted) in asked.into_iter().filter(|(_, mask, _)| *mask != 0) {
             let (Some(routes), Some(address)) = (self.routes, address) else {
@@ -206,13 +206,14 @@ impl<'a> Machine<'a, '_> {
     }
 }
 
-/// Whether the flags of a connection's first packet are these of those looked at.
+/// Whether those flags of a connection's first packet that are in `mask` equal `set`.
 fn first_flags(view: &View<'_>, (mask, set, inverted): (u8, u8, bool)) -> Option<bool> {
     let known = view.is_first() && mask & !PLAIN_FLAGS == 0;
     known.then_some((SYN & mask == set) != inverted)
 }
 
-/// Whether a port is within these ranges: the source's, the destination's, or either. A packet without ports has none.
+/// Whether the source port, the destination port or either is within these ranges; `None` if a port that would decide
+/// is unknown or missing.
 fn one_of_ports(view: &View<'_>, which: u8, ranges: &[(u16, u16)]) -> Option<bool> {
     let ports = [view.source_port(), view.destination_port()];
     let looked_at = match which {
@@ -229,7 +230,7 @@ fn one_of_ports(view: &View<'_>, which: u8, ranges: &[(u16, u16)]) -> Option<boo
     }
 }
 
-/// As `conntrack_mt` of the kernel goes through it.
+/// Evaluates the match in the order of the kernel's `conntrack_mt`.
 fn conntrack(view: &View<'_>, asked: &Conntrack) -> Result<bool, Doubt> {
     let state = number(view.ct(CtKey::State, None))?.unwrap_or(ct_state::INVALID);
     let tracked = !matches!(state, ct_state::INVALID | ct_state::UNTRACKED);
@@ -282,7 +283,7 @@ fn conntrack(view: &View<'_>, asked: &Conntrack) -> Result<bool, Doubt> {
     Ok(true)
 }
 
-/// A number of 1, 2 or 4 bytes as they stand in memory; `None` where there is no connection.
+/// A number of 1, 2 or 4 bytes as they are in memory; `None` if there is no connection.
 fn number(load: Load) -> Result<Option<u32>, Doubt> {
     match load {
         Load::Breaks => Ok(None),
@@ -296,7 +297,7 @@ fn number(load: Load) -> Result<Option<u32>, Doubt> {
     }
 }
 
-/// False where one is, else in doubt where one is.
+/// Ternary "and": false if one is false, else `None` if one is unknown.
 fn all(answers: [Option<bool>; 3]) -> Option<bool> {
     match answers {
         answers if answers.contains(&Some(false)) => Some(false),

@@ -1,4 +1,4 @@
-//! A connection's first packet from end to end: which hooks it passes, and where it goes, as rules and routes have it.
+//! A connection's first packet from end to end: rules and routes decide which hooks it passes and where it goes.
 
 use super::course::{Course, INGRESS};
 use super::fib::is_link_local;
@@ -10,7 +10,7 @@ use super::truth::Doubt;
 use crate::ruleset::{AddressType, Hook, Table, TableId};
 use std::net::IpAddr;
 
-/// What became of a packet, and where it went.
+/// The verdict on a packet, and where it went.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Journey<'a> {
     /// The rules that it met, at all hooks.
@@ -19,7 +19,7 @@ pub struct Journey<'a> {
     pub turns: Vec<Turn>,
     /// Where its destination was translated to, if it was.
     pub translated: Option<Translation>,
-    /// Why the verdict is unknown although the rules say it.
+    /// Why the verdict is unknown, if that is not because of a rule.
     doubt: Option<Doubt>,
 }
 
@@ -33,14 +33,14 @@ pub struct Turn {
 }
 
 impl Journey<'_> {
-    /// Why the verdict is unknown; `None` when it is known.
+    /// Why the verdict is unknown; `None` if it is known.
     #[must_use]
     pub fn doubt(&self) -> Option<&Doubt> {
         (self.trace.verdict == Verdict::Unknown).then(|| self.trace.doubt().or(self.doubt.as_ref())).flatten()
     }
 
-    /// The answer of this machine to a packet that came to it as it was sent, which has to come through as well; `None`
-    /// where another machine answers, or the packet did not come through.
+    /// The answer of this machine to a packet that reached it untranslated; the answer has to pass, too. `None` if
+    /// another machine answers, or if the packet was not allowed.
     #[must_use]
     pub fn answer(&self, packet: &Packet) -> Option<Packet> {
         let Transport::Ports { protocol, source, destination } = packet.transport else { return None };
@@ -52,11 +52,11 @@ impl Journey<'_> {
     }
 }
 
-/// Follows the first packet of a connection through these tables: prerouting, then where the routing sends it, with the
-/// destination that `nat` chains give it; what this machine sends, from output on.
+/// Follows the first packet of a connection through these tables: prerouting, then where the routing sends it, with
+/// the destination that `nat` chains give it. A packet that this machine sends is followed from output on.
 ///
-/// Of the packet count its source, destination, transport and state, the interface that it comes in by, and whether this
-/// machine sends it ([`Path::FromMachine`]).
+/// Only these properties of the packet are used: its source, destination, transport and state, the interface that it
+/// comes in by, and whether this machine sends it ([`Path::FromMachine`]).
 pub fn follow<'a>(
     tables: impl IntoIterator<Item = (&'a TableId, &'a Table)>,
     sets: &dyn Sets,
@@ -80,7 +80,7 @@ pub fn follow<'a>(
     Journey { trace, turns, translated, doubt }
 }
 
-/// A port that clients send from, of those that Linux and others take by themselves.
+/// A source port of clients, in the ephemeral range of Linux and other systems.
 pub const EPHEMERAL: u16 = 50_123;
 
 const fn is_on_its_way(way: &Way) -> bool {
@@ -114,7 +114,7 @@ impl Traveller<'_, '_> {
         }
     }
 
-    /// The refusal is a packet of this machine, and passes the rules for those.
+    /// This machine sends the refusal, which passes the rules for packets from this machine.
     fn refused(&mut self, packet: &Packet) {
         let (resets, errors) = (self.course.effects.borrow().resets, self.course.effects.borrow().errors);
         let error = if packet.source.is_ipv4() { (3, 3) } else { (1, 4) };
@@ -126,7 +126,7 @@ impl Traveller<'_, '_> {
             }
             other => other,
         };
-        // A reset is sent in the name of whom it is asked of, an error by this machine.
+        // A reset comes from the address that the packet was sent to, an error from this machine.
         let by = match self.routes.address_type(packet.destination) {
             Ok(AddressType::Local) => Ok(packet.destination),
             Ok(_) => self.routes.source_towards(packet.source),
@@ -148,21 +148,22 @@ impl Traveller<'_, '_> {
         }
     }
 
-    /// What becomes of a refusal.
+    /// The outcomes of a refusal.
     fn answered(&self, packet: &Packet, transport: Transport, by: IpAddr) -> Outcomes {
-        // About what is no connection's, it is none's either.
+        // A refusal of a packet without a connection has none either.
         let state = match packet.state {
             State::Untracked | State::Invalid => State::Invalid,
             _ => State::Related,
         };
         let refusal = Packet::from_machine(by, packet.source, transport).in_state(state);
         let outgoing = match self.routes.leads(packet.source) {
-            // An address of the link is on the one that it came in by.
+            // A link-local source is on the link that its packet came in by.
             _ if is_link_local(packet.source) || packet.incoming == Interface::Named("lo".to_owned()) => {
                 packet.incoming.clone()
             }
             Ok(Some(interface)) => Interface::Named(interface),
-            // To whoever has taken an address of this machine it goes over the loopback, or it goes nowhere.
+            // The source is an address of this machine, and the refusal goes over the loopback; or no route leads to
+            // it.
             Ok(None) => return Outcomes::ANYTHING,
             Err(_) => Interface::Unknown,
         };
@@ -181,7 +182,7 @@ impl Traveller<'_, '_> {
             _ => "lo".to_owned(),
         };
         self.course.pass(Hook::Output, &packet.clone().leaving_by(leaving(&way)));
-        // What is translated is routed once more.
+        // A translated packet is routed once more.
         let translated = self.course.effects.borrow().destination.is_some();
         let way = if translated && self.course.goes_on() { self.turn(&packet) } else { Some(way) };
         let Some(way) = way else { return };
@@ -193,7 +194,7 @@ impl Traveller<'_, '_> {
         }
     }
 
-    /// Asks where the packet goes; `None` where it goes no further, or nobody can tell.
+    /// Asks where the packet goes; `None` if it goes no further, or if that is unknown.
     fn turn(&mut self, packet: &Packet) -> Option<Way> {
         if !self.course.goes_on() {
             return None;
@@ -230,11 +231,11 @@ impl Traveller<'_, '_> {
         None
     }
 
-    /// What goes from one guest of a bridge to another passes these hooks, or only the bridge.
+    /// Packets between two guests of one bridge pass these hooks, or only the bridge.
     fn may_be_bridged(&mut self, packet: &Packet) {
         let (translated, source) =
             (self.course.effects.borrow().destination.is_some(), self.course.effects.borrow().source);
-        // Whoever it reaches answers its neighbour itself, who knows nothing of the translation.
+        // The guest that it reaches answers its neighbour directly, without undoing the translation.
         if packet.incoming == packet.outgoing && translated && !source && self.course.goes_on() {
             self.lost("it is sent back to where it came from, and the answer may go around this machine".into());
         }

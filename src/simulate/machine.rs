@@ -1,4 +1,4 @@
-//! The virtual machine of one table's rules: what it knows, and what rules and expressions come to on it.
+//! The virtual machine for one table's rules: its inputs, and the results of rules and expressions.
 
 use super::effects::Effects;
 use super::packet::Translation;
@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 pub(crate) enum RuleResult<'a> {
     /// It does not match.
     NoMatch,
-    /// It matches, or may.
+    /// It matches or may match.
     Match {
         /// Its verdict.
         end: End<'a>,
@@ -36,11 +36,11 @@ pub(crate) enum End<'a> {
     Translate(Translation),
     /// Translates the source, and accepts.
     TranslateSource,
-    /// Nobody can tell: it may have any verdict, or none.
+    /// Unknown: it may have any verdict, or none.
     Anything(Doubt),
 }
 
-/// What one expression does.
+/// The result of one expression.
 pub(super) enum Done<'a> {
     If(Truth),
     End(End<'a>, Option<Doubt>),
@@ -53,11 +53,11 @@ pub(super) struct Machine<'a, 'v> {
     pub(super) table: &'a Table,
     pub(super) sets: &'v dyn Sets,
     pub(super) view: &'v View<'v>,
-    /// The sets that this packet has added itself to.
+    /// The sets that this packet may have changed itself.
     pub(super) changed: &'v RefCell<BTreeSet<(&'a TableId, &'a str)>>,
     /// What the rules so far have left behind.
     pub(super) effects: &'v RefCell<Effects>,
-    /// The routing, where translations are followed.
+    /// The routing, if translations are followed.
     pub(super) routes: Option<&'v dyn Routes>,
 }
 

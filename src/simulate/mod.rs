@@ -1,8 +1,8 @@
 //! What a ruleset does with a packet, without asking the kernel.
 //!
-//! The expressions of the rules are interpreted as the kernel interprets them, on registers of the same shape. What can't
-//! be evaluated is never guessed: where a match is in doubt both ways are followed, and where they lead to different
-//! verdicts the verdict is [`Verdict::Unknown`], with the reason.
+//! Expressions are interpreted as the kernel interprets them, on registers of the same shape. Nothing is guessed: if
+//! a match is in doubt both ways are followed, and if they lead to different verdicts the verdict is
+//! [`Verdict::Unknown`], with the reason.
 //!
 //! ```text
 //! to this machine   prerouting ─► input
@@ -10,9 +10,9 @@
 //! from it           output ─► postrouting
 //! ```
 //!
-//! At each hook the base chains of all tables are asked in the order of their priorities. An accept ends its base chain
-//! alone; a drop or a reject is final. [`simulate`] takes a packet that says which way it goes and where it is translated
-//! to; [`follow`] takes one as it comes in, has the rules translate it, and asks the routing.
+//! At each hook the base chains of all tables run in the order of their priorities. An accept ends only its base
+//! chain; a drop or a reject is final. [`simulate`] takes a packet that says which way it goes and where it is
+//! translated to; [`follow`] takes a packet as it comes in, lets the rules translate it, and asks the routing.
 
 mod any_source;
 mod bits;
@@ -50,7 +50,7 @@ use course::Course;
 
 /// What some tables do with a packet.
 ///
-/// Bounded by the number of rules, however chains call each other, and total: no table makes it panic.
+/// Its cost is bounded by the number of rules, however chains call each other. It is total: no table makes it panic.
 pub fn simulate<'a>(
     tables: impl IntoIterator<Item = (&'a TableId, &'a Table)>,
     sets: &dyn Sets,
@@ -63,13 +63,13 @@ pub fn simulate<'a>(
     Trace { verdict: course.outcomes.verdict(), outcomes: course.outcomes, steps: course.steps }
 }
 
-/// What one table does with a packet when it has just been loaded, and nothing else is.
+/// What one table does with a packet right after it has been loaded, with no other table loaded.
 #[must_use]
 pub fn simulate_table<'a>(id: &'a TableId, table: &'a Table, packet: &Packet) -> Trace<'a> {
     simulate([(id, table)], &JustLoaded, packet)
 }
 
-/// What a whole ruleset does with a packet, as it is listed.
+/// What a whole ruleset, as it is listed, does with a packet.
 #[must_use]
 pub fn simulate_ruleset<'a>(ruleset: &'a Ruleset, packet: &Packet) -> Trace<'a> {
     simulate(&ruleset.tables, &AsListed, packet)

@@ -1,18 +1,18 @@
-//! The packet that is asked about.
+//! The packet to simulate.
 
 use crate::net::protocol;
 use std::net::IpAddr;
 
-/// One packet, as its sender wrote it, and how this machine takes it.
+/// One packet as its sender wrote it, and how this machine handles it.
 ///
-/// It is an unhurried one: it comes alone, so that it keeps to every rate.
+/// It comes alone, so it exceeds no rate limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packet {
     /// The hooks that it passes.
     pub path: Path,
-    /// The interface that it comes in by; [`Interface::Absent`] for what this machine sends.
+    /// The interface that it comes in by; [`Interface::Absent`] if this machine sends it.
     pub incoming: Interface,
-    /// The interface that it leaves by; [`Interface::Absent`] for what is meant for this machine.
+    /// The interface that it leaves by; [`Interface::Absent`] if it is for this machine.
     pub outgoing: Interface,
     /// The source address.
     pub source: IpAddr,
@@ -20,7 +20,7 @@ pub struct Packet {
     pub destination: IpAddr,
     /// The transport header, its ports before any translation.
     pub transport: Transport,
-    /// The hop limit, or time to live, as it comes in; `None` when it is not known.
+    /// The hop limit, or time to live, as it comes in; `None` if unknown.
     pub hop_limit: Option<u8>,
     /// What conntrack says of it.
     pub state: State,
@@ -42,16 +42,16 @@ pub enum Path {
 /// An interface of a packet.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Interface {
-    /// There is none: to the rules its name is empty.
+    /// There is none: rules see an empty name.
     Absent,
     /// That one.
     Named(String),
-    /// There is one, and it is not known which.
+    /// There is one, but it is unknown which.
     Unknown,
 }
 
 impl Interface {
-    /// Whether it is the one by which a machine talks to itself.
+    /// Whether it is the loopback.
     pub(super) fn is_loopback(&self) -> bool {
         matches!(self, Self::Named(name) if name == "lo")
     }
@@ -100,13 +100,13 @@ impl Transport {
         Self::Ports { protocol: protocol::UDP, source: None, destination }
     }
 
-    /// An echo request to such an address.
+    /// An echo request; the address tells the IP version.
     #[must_use]
     pub const fn echo_request(to: IpAddr) -> Self {
         Self::Icmp { kind: if to.is_ipv4() { 8 } else { 128 }, code: 0 }
     }
 
-    /// The IP protocol number between such addresses.
+    /// The IP protocol number; the address tells the IP version.
     #[must_use]
     pub const fn protocol(self, address: IpAddr) -> u8 {
         match self {
@@ -126,7 +126,7 @@ pub enum State {
     Established,
     /// Answers the first packet of a connection, whose destination was not translated.
     Reply,
-    /// Begins a connection, or carries an error, that belongs to another connection, of which nothing is known.
+    /// Begins a connection or carries an error, and belongs to another connection, of which nothing is known.
     Related,
     /// Belongs to no connection and can't begin one.
     Invalid,
@@ -144,8 +144,8 @@ pub struct Translation {
 }
 
 impl Packet {
-    /// The first packet of a connection to this machine. The interface that it comes in by, the source port of
-    /// [`Transport::tcp`] and the hop limit are not known until they are said.
+    /// The first packet of a connection to this machine. Its incoming interface, the source port of
+    /// [`Transport::tcp`] and the hop limit are unknown until they are set.
     #[must_use]
     pub fn to_machine(source: IpAddr, destination: IpAddr, transport: Transport) -> Self {
         Self {
@@ -222,7 +222,7 @@ impl State {
             Transport::Icmp { kind, .. } => match kind {
                 // Echo request, node information query.
                 128 | 139 => Self::New,
-                // Listener reports and neighbour discovery: conntrack leaves them alone.
+                // Multicast listener discovery and neighbour discovery: conntrack does not track them.
                 130..=136 | 143 => Self::Untracked,
                 _ => Self::Invalid,
             },

@@ -1,10 +1,10 @@
-//! Where packets go: the routing, as the simulator asks for it.
+//! Where packets go: the routing, as the simulator uses it.
 
 use super::truth::Doubt;
 use crate::ruleset::AddressType;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Who knows the routes: the kernel, or a table in a test.
+/// Knows the routes: from the kernel, or from a table in a test.
 pub trait Routes {
     /// Where a packet goes.
     ///
@@ -13,15 +13,15 @@ pub trait Routes {
     /// Why it can't be told.
     fn way(&self, asked: &Asked<'_>) -> Result<Way, Doubt>;
 
-    /// What an address is to this machine, as far as the routing tells.
+    /// The type of an address for this machine, as far as the routing tells.
     ///
     /// # Errors
     ///
     /// Why it can't be told.
     fn address_type(&self, address: IpAddr) -> Result<AddressType, Doubt>;
 
-    /// The interface that packets of this machine to an address leave by; `None` where no route leads there, or the address
-    /// is its own.
+    /// The interface that packets of this machine to an address leave by; `None` if no route leads there, or the
+    /// address is its own.
     ///
     /// # Errors
     ///
@@ -37,7 +37,7 @@ pub trait Routes {
         })
     }
 
-    /// Which of its own addresses this machine sends from to that one.
+    /// The address that this machine sends from to another address.
     ///
     /// # Errors
     ///
@@ -55,14 +55,14 @@ pub trait Routes {
     fn index(&self, interface: &str) -> Result<u32, Doubt>;
 }
 
-/// A packet whose way is asked for.
+/// A packet to ask the routing about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Asked<'p> {
     /// Its source.
     pub source: IpAddr,
-    /// Its destination, translated where it is.
+    /// Its destination, after any translation.
     pub destination: IpAddr,
-    /// The interface that it came in by; `None` for what this machine sends.
+    /// The interface that it came in by; `None` if this machine sends it.
     pub incoming: Option<&'p str>,
     /// Its mark.
     pub mark: u32,

@@ -1,4 +1,4 @@
-//! Whether a rule matches, and its verdict: its expressions on a virtual machine as the kernel's.
+//! Whether a rule matches, and its verdict: runs its expressions on a virtual machine like the kernel's.
 
 use super::bits::{Bits, Registers};
 use super::machine::{Done, End, Machine, RuleResult, truth};
@@ -12,8 +12,8 @@ use crate::ruleset::{
 };
 use std::borrow::Cow;
 
-/// Expressions, and forms of those that are known, which give no verdict and leave the packet and its connection as they
-/// are: whatever they do, the rule goes on or it doesn't.
+/// Expressions, also in forms that are not known, that give no verdict and leave the packet and its connection
+/// unchanged: they can only match or not.
 const ONLY_MATCH: [&str; 23] = [
     "bitwise",
     "byteorder",
@@ -41,7 +41,7 @@ const ONLY_MATCH: [&str; 23] = [
 ];
 
 impl<'a> Machine<'a, '_> {
-    /// `certain` when the packet surely comes to the rule.
+    /// `certain` says that the packet surely gets to the rule.
     pub(super) fn run(&self, rule: &'a Rule, certain: bool) -> RuleResult<'a> {
         let mut registers = Registers::new();
         let mut doubt: Option<Doubt> = None;
@@ -85,7 +85,7 @@ impl<'a> Machine<'a, '_> {
             Expr::Limit(limit) => Done::If(unhurried(*limit)),
             Expr::Reject(how) => self.refuse(*how == Reject::TcpReset),
             Expr::Foreign(expr) => self.foreign(expr, registers, certain),
-            // Whatever it writes, and wherever.
+            // It matches, whatever it logs and wherever to.
             Expr::Unknown { name, .. } if name == "log" => Done::If(Truth::True),
             Expr::Unknown { name, .. } if name == "reject" => self.refuse(false),
             Expr::Unknown { name, .. } => {
@@ -99,8 +99,8 @@ impl<'a> Machine<'a, '_> {
         }
     }
 
-    /// Ends the packet, and tells its sender where that is done: nothing but TCP knows a reset, and no ICMP error is sent
-    /// about one.
+    /// Refuses the packet, or drops it if its sender can't be told: only TCP has resets, and no ICMP error is sent
+    /// about another.
     pub(super) fn refuse(&self, reset: bool) -> Done<'a> {
         let told = if reset { self.view.protocol() == protocol::TCP } else { !self.view.is_icmp_error() };
         if !told {
@@ -175,7 +175,7 @@ impl<'a> Machine<'a, '_> {
         }
     }
 
-    /// Whether the value of a register is in a set.
+    /// Looks up the value of a register in a set.
     fn answer(&self, declared: &Set, name: Option<&str>, sreg: Register, registers: &Registers) -> Answer {
         let changed = name.is_some_and(|name| self.changed.borrow().contains(&(self.id, name)));
         let empty = || name.map_or(declared.elements.is_empty(), |name| self.sets.is_empty(self.id, name, declared));
@@ -194,7 +194,7 @@ impl<'a> Machine<'a, '_> {
         }
     }
 
-    /// There is room in the set, and the element's expressions see their first packet.
+    /// Assumes that the set has room, and that the element's expressions see their first packet.
     fn dynset(&self, set: &'a str, op: DynsetOp, exprs: &[Expr]) -> Truth {
         self.changed.borrow_mut().insert((self.id, set));
         if op == DynsetOp::Delete {
@@ -202,7 +202,7 @@ impl<'a> Machine<'a, '_> {
         }
         let of_set = self.table.sets.get(set).map(|set| &set.spec);
         let mut result = match of_set {
-            // Where the set says which expressions its elements have, the rule need not repeat them.
+            // If the set declares its elements' expressions, the rule need not repeat them.
             Some(spec) if exprs.is_empty() && spec.flags.contains(SetFlags::EXPR) => {
                 Truth::Doubtful(format!("what the elements of set {set} do is not known").into())
             }
@@ -224,7 +224,7 @@ impl<'a> Machine<'a, '_> {
     }
 }
 
-/// Of a lookup: nobody can tell its verdict, or whether it matches and what it writes.
+/// The result of a lookup that is unknown: its verdict or, without one, whether it matches and what it stores.
 fn not_known<'a>(dreg: Option<Register>, why: Doubt, registers: &mut Registers) -> Done<'a> {
     if dreg == Some(Register::Verdict) {
         return Done::End(End::Anything(why), None);
@@ -233,7 +233,7 @@ fn not_known<'a>(dreg: Option<Register>, why: Doubt, registers: &mut Registers) 
     Done::If(Truth::Doubtful(why))
 }
 
-/// A limit as one packet finds it that comes alone.
+/// The result of a limit for a packet that comes alone.
 const fn unhurried(limit: Limit) -> Truth {
     truth(!limit.over)
 }

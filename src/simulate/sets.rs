@@ -1,19 +1,19 @@
-//! What is in a set.
+//! Lookups in sets.
 
 use super::truth::Doubt;
 use crate::ruleset::{ElementKey, ElementValue, MapValue, Set, SetFlags, TableId};
 
-/// Who knows what is in the sets: a table as plain data, or the kernel.
+/// Knows the elements of sets: from a table as plain data, or from the kernel.
 pub trait Sets {
-    /// Asks the set or map `name` of a table for a key, which is as long as the set's keys are. `set` is what the table
-    /// says of it, whose elements need not be complete.
+    /// Looks up a key, as long as the set's keys are, in the set or map `name` of a table. `set` is its declaration
+    /// in the table, whose elements may be incomplete.
     fn find(&self, table: &TableId, name: &str, set: &Set, key: &[u8]) -> Answer;
 
-    /// Whether the set is known to hold nothing, so that a key that is not known is not in it either.
+    /// Whether the set is known to be empty, so that not even an unknown key is in it.
     fn is_empty(&self, table: &TableId, name: &str, set: &Set) -> bool;
 }
 
-/// What a set says of a key.
+/// The result of a lookup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// No element matches it.
@@ -24,12 +24,12 @@ pub enum Answer {
     Unknown(Doubt),
 }
 
-/// The sets are as the table lists them. What the packet path has added to its dynamic ones is not listed, so that nobody
-/// can tell what is in those.
+/// The sets as the table lists them. What the packet path has added to dynamic sets is not listed, so their contents
+/// are unknown.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AsListed;
 
-/// The table has just been loaded: nothing has been added to its dynamic sets yet.
+/// The sets of a table that has just been loaded: nothing has been added to the dynamic ones yet.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct JustLoaded;
 
@@ -56,7 +56,7 @@ impl Sets for AsListed {
     }
 }
 
-/// Asks a set for a key by its elements, of which there must be all, sorted.
+/// Looks up a key among a set's elements, which must be complete and sorted.
 pub(super) fn find(set: &Set, key: &[u8]) -> Answer {
     let spec = &set.spec;
     if spec.flags.contains(SetFlags::CONCAT) {
@@ -85,13 +85,13 @@ pub(super) fn find(set: &Set, key: &[u8]) -> Answer {
     }
 }
 
-/// Whether every value matches in a way that kernels differ about: until 6.17 an inverted lookup in a set with a
-/// catch-all always matched.
+/// Whether the set has a catch-all element, about which kernels differ: until 6.17 an inverted lookup in such a set
+/// always matched.
 pub(super) fn has_catch_all(set: &Set) -> bool {
     set.elements.last().is_some_and(|element| element.key == ElementKey::CatchAll)
 }
 
-/// How many bytes a value of the map has in a register; 0 for verdicts and objects.
+/// The length in bytes of a map's value in a register; 0 for verdicts and objects.
 pub(super) fn value_len(set: &Set) -> usize {
     match set.spec.value {
         Some(MapValue::Data(kind)) => usize::try_from(kind.len).unwrap_or(usize::MAX),

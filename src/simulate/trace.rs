@@ -1,11 +1,11 @@
-//! What became of a packet, and how.
+//! The verdict on a packet, and the steps that lead to it.
 
 use super::packet::Translation;
 use super::truth::Doubt;
 use crate::render;
 use crate::ruleset::{Hook, Policy, Rule, TableId};
 
-/// What becomes of a packet.
+/// The verdict on a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Verdict {
     /// It passes every hook of its way.
@@ -19,7 +19,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// The word for it, as `--json` has it.
+    /// Its name in the output of `--json`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -31,12 +31,12 @@ impl Verdict {
     }
 }
 
-/// What may become of a packet: more than one where something is not known.
+/// The possible outcomes of a packet: several if something is unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Outcomes(u8);
 
 impl Outcomes {
-    /// It goes back to the caller of its chain.
+    /// It returns to the caller of its chain.
     pub(super) const RETURNS: Self = Self(1);
     /// It passes.
     pub const ALLOW: Self = Self(2);
@@ -44,7 +44,7 @@ impl Outcomes {
     pub const DENY: Self = Self(4);
     /// It is refused.
     pub const REJECT: Self = Self(8);
-    /// Anything may become of it.
+    /// Any outcome is possible.
     pub const ANYTHING: Self = Self(16);
 
     /// Whether all of `other` are among these.
@@ -61,12 +61,12 @@ impl Outcomes {
         Self(self.0 & !other.0)
     }
 
-    /// Whether there is but one.
+    /// Whether there is exactly one.
     pub(super) const fn is_one(self) -> bool {
         self.0.is_power_of_two()
     }
 
-    /// The verdict that they come to.
+    /// The verdict that these outcomes amount to.
     #[must_use]
     pub const fn verdict(self) -> Verdict {
         match self {
@@ -77,34 +77,34 @@ impl Outcomes {
         }
     }
 
-    /// Whether the packet passes in no case.
+    /// Whether the packet certainly does not pass.
     #[must_use]
     pub const fn never_pass(self) -> bool {
         self.0 & (Self::ALLOW.0 | Self::ANYTHING.0 | Self::RETURNS.0) == 0
     }
 }
 
-/// What became of a packet, and the rules that saw to it.
+/// The verdict on a packet, and the rules that led to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trace<'a> {
-    /// What becomes of it.
+    /// The verdict.
     pub verdict: Verdict,
-    /// What may become of it: one for a verdict other than [`Verdict::Unknown`].
+    /// The possible outcomes: exactly one unless the verdict is [`Verdict::Unknown`].
     pub outcomes: Outcomes,
-    /// The rules that match it, or may, in the order in which it meets them, and the policies of base chains. Where the
-    /// verdict is unknown, ways that exclude each other stand one after the other.
+    /// The rules that match or may match, in the order in which the packet meets them, and the policies of base
+    /// chains. If the verdict is unknown, alternative ways follow one after the other.
     pub steps: Vec<Step<'a>>,
 }
 
 impl<'a> Trace<'a> {
-    /// Why the verdict is unknown: the first thing that could not be told. `None` when it is known.
+    /// Why the verdict is unknown: the first doubt on the way. `None` if the verdict is known.
     #[must_use]
     pub fn doubt(&self) -> Option<&Doubt> {
         let mut doubts = self.steps.iter().filter_map(|step| step.doubt.as_ref());
         doubts.next().filter(|_| self.verdict == Verdict::Unknown)
     }
 
-    /// The step that denied or rejected the packet, where it is certain that one did.
+    /// The step that denied or rejected the packet, if it is certain that one did.
     #[must_use]
     pub fn denied_by(&self) -> Option<&Step<'a>> {
         let denies = |step: &&Step<'a>| matches!(step.effect, Effect::Drop | Effect::Reject);
@@ -125,9 +125,9 @@ pub struct Step<'a> {
     pub rule: Option<(usize, &'a Rule)>,
     /// What it does.
     pub effect: Effect<'a>,
-    /// Whether the packet certainly comes here.
+    /// Whether the packet certainly gets here.
     pub certain: bool,
-    /// Why it is not known whether the rule matches, or what it does; `None` when it is.
+    /// Why it is unknown whether the rule matches or what it does; `None` if both are known.
     pub doubt: Option<Doubt>,
 }
 
@@ -158,18 +158,18 @@ pub enum Effect<'a> {
     Jump(&'a str),
     /// Goes on in that chain, and does not come back.
     Goto(&'a str),
-    /// Goes back to the chain that it came from; in a base chain to its policy.
+    /// Returns to the calling chain; in a base chain, to its policy.
     Return,
     /// Ends the base chain: the packet goes on to the next.
     Accept,
-    /// Ends the packet.
+    /// Drops the packet.
     Drop,
-    /// Ends the packet and tells its sender.
+    /// Drops the packet and tells its sender.
     Reject,
-    /// Ends the base chain, and has the packet go on to another destination.
+    /// Translates the destination, and ends the base chain.
     Translate(Translation),
-    /// Ends the base chain, and has the packet go on as if this machine, or another, had sent it.
+    /// Translates the source, to this machine's address or another, and ends the base chain.
     TranslateSource,
-    /// Nobody can tell.
+    /// Its effect is unknown.
     Unknown,
 }

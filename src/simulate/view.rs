@@ -21,13 +21,13 @@ const SYN: u8 = 0x02;
 /// All TCP flags but the two of congestion control, which a first packet may carry.
 const PLAIN_FLAGS: u8 = 0x3f;
 
-/// What a load gives.
+/// The result of a load.
 pub(super) enum Load {
-    /// A value, with why some of it is not known.
+    /// A value, and why some of its bits are unknown, if they are.
     Value(Bits, Doubt),
     /// Nothing: the rule does not match.
     Breaks,
-    /// Nobody can tell whether there is a value, how long it is or what it is.
+    /// It is unknown whether there is a value, how long it is or what it is.
     Unknown(Doubt),
 }
 
@@ -39,22 +39,22 @@ pub(super) struct View<'a> {
     outgoing: &'a Interface,
     /// Whether the connection has been looked up.
     tracked: Tracked,
-    /// Whether the destination has been translated, where it is at all.
+    /// Whether the destination has been translated already, if it is translated at all.
     translated: bool,
-    /// What of the packet is kept from the rules.
+    /// What the rules may not see of the packet.
     hidden: Hidden,
     hop_limit: Option<u8>,
     network_len: usize,
-    /// Network and transport header, as far as the shortest of their kind goes.
+    /// Network and transport header, as far as the shortest header of their kind goes.
     headers: Bits,
 }
 
-/// What of a packet is not known, whatever the packet says.
+/// What counts as unknown, although the packet has it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hidden {
-    /// All is as the packet says.
+    /// Nothing.
     Nothing,
-    /// Where the packet comes from, and what its destination is translated to.
+    /// The source, and what the destination is translated to.
     Source,
 }
 
@@ -66,7 +66,7 @@ enum Tracked {
 }
 
 impl<'a> View<'a> {
-    /// At a hook, for a chain of such a priority.
+    /// The packet at a hook, for a chain of this priority.
     pub(super) fn new(packet: &'a Packet, hook: Hook, priority: i32, hidden: Hidden) -> Self {
         let incoming = match (hook, packet.path) {
             (Hook::Output, _) | (Hook::Postrouting, Path::FromMachine) => &Interface::Absent,
@@ -80,17 +80,17 @@ impl<'a> View<'a> {
         let tracked = match &packet.incoming {
             _ if matches!(hook, Hook::Other(_)) => Tracked::NotYet,
             _ if !first || priority > PRIORITY_CONNTRACK => Tracked::Yes,
-            // What this machine sends to itself was looked up when it was sent.
+            // A packet of this machine to itself was looked up when it was sent.
             Interface::Named(name) if hook == Hook::Prerouting && name == "lo" => Tracked::Yes,
             Interface::Unknown if hook == Hook::Prerouting => Tracked::Unknown,
-            // The kernel gives a refusal the connection that it is about, as early as it likes.
+            // The kernel attaches to a refusal the connection that it is about, at an unknown time.
             _ if packet.state == State::Related && hook == Hook::Output => Tracked::Unknown,
             _ => Tracked::NotYet,
         };
-        // What this machine sends to itself was translated when it was sent, too.
+        // It was translated when it was sent, too.
         let from_itself = hook == Hook::Prerouting && *incoming == Interface::Named("lo".to_owned());
         let translated = tracked == Tracked::Yes && (!first || priority > PRIORITY_DNAT || from_itself);
-        // Who forwards counts it down before the rules are asked.
+        // Forwarding decrements it before the rules run.
         let forwarded = hook == Hook::Forward || hook == Hook::Postrouting && packet.path == Path::Through;
         let hop_limit = packet.hop_limit.map(|limit| limit.saturating_sub(u8::from(forwarded)));
         let (network_len, headers) = headers(packet, hop_limit, translated, hidden);
@@ -122,12 +122,12 @@ impl<'a> View<'a> {
         Version::of(self.packet.source)
     }
 
-    /// `None` where it is hidden.
+    /// The source; `None` if it is hidden.
     pub(super) fn source(&self) -> Option<IpAddr> {
         (self.hidden == Hidden::Nothing).then_some(self.packet.source)
     }
 
-    /// As it is at this place; `None` where that is hidden.
+    /// The destination at this place; `None` if it is hidden.
     pub(super) fn destination(&self) -> Option<IpAddr> {
         let hidden = is_hidden(self.packet, self.translated, self.hidden);
         (!hidden).then(|| destination(self.packet, self.translated))
@@ -138,18 +138,18 @@ impl<'a> View<'a> {
         source
     }
 
-    /// As it is at this place.
+    /// The destination port at this place; `None` if it is hidden, or the protocol has no ports.
     pub(super) fn destination_port(&self) -> Option<u16> {
         destination_port(self.packet, self.translated, self.hidden)
     }
 
-    /// Type and code.
+    /// The ICMP type and code.
     pub(super) fn icmp(&self) -> Option<(u8, u8)> {
         let Transport::Icmp { kind, code } = self.packet.transport else { return None };
         Some((kind, code))
     }
 
-    /// Whether it is an error, of which ICMP sends none about. To IPv4 what it does not know is one, too.
+    /// Whether it is an ICMP error, about which ICMP sends no other. For IPv4, unknown types count as errors.
     pub(super) fn is_icmp_error(&self) -> bool {
         let error = |kind| match self.packet.source {
             IpAddr::V4(_) => matches!(kind, 3..=5 | 11 | 12 | 19..),
@@ -162,8 +162,8 @@ impl<'a> View<'a> {
         self.hop_limit
     }
 
-    /// Whether connections of the packet's protocol are told apart by more than their addresses, by ports or by an identifier
-    /// (`get_unique_tuple` in net/netfilter/nf_nat_core.c): several may be translated to one source.
+    /// Whether connections of the packet's protocol have ports or an identifier besides their addresses
+    /// (`get_unique_tuple` in net/netfilter/nf_nat_core.c), so that several may be translated to one source.
     pub(super) fn may_share_a_source(&self) -> bool {
         use crate::net::protocol::{ICMP, ICMPV6, SCTP, TCP, UDP};
         const DCCP: u8 = 33;
@@ -250,7 +250,7 @@ impl<'a> View<'a> {
     }
 
     fn status(&self) -> Bits {
-        // To where it goes anyway is no translation.
+        // A translation to the same destination counts as none.
         let elsewhere = self.hidden == Hidden::Source || self.packet.goes_elsewhere();
         let dnat = if self.translated && self.packet.translated.is_some() && elsewhere { DST_NAT } else { 0 };
         match self.packet.state {
@@ -260,7 +260,8 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The connection in one direction: as its first packet was written, or as an answer to where that was translated.
+    /// The connection's tuple in one direction: that of its first packet as it was sent, or that of the answer from
+    /// the translated destination.
     fn tuple(&self, direction: Direction) -> Tuple {
         let packet = self.packet;
         let as_sent = Tuple::new(packet, false, self.hidden);
@@ -286,7 +287,7 @@ impl Tuple {
             Transport::Ports { source, .. } => {
                 (Bits::port(source), Bits::port(destination_port(packet, translated, hidden)))
             }
-            // In the place of ports there are the identifier, and type and code.
+            // ICMP has an identifier, and type and code, in the place of ports.
             Transport::Icmp { kind, code } => (Bits::unknown(2), Bits::known(&[kind, code])),
             Transport::Other(_) => (Bits::unknown(2), Bits::unknown(2)),
         };
@@ -296,7 +297,7 @@ impl Tuple {
 
     fn inverted(self, transport: Transport) -> Self {
         let (source_port, destination_port) = match transport {
-            // An answer is of another type.
+            // An answer has another type.
             Transport::Icmp { .. } => (self.source_port, Bits::unknown(2)),
             _ => (self.destination_port, self.source_port),
         };
@@ -317,7 +318,7 @@ fn destination(packet: &Packet, translated: bool) -> IpAddr {
     packet.translated.filter(|_| translated).map_or(packet.destination, |to| to.address)
 }
 
-/// Whether the packet is at a place where what is hidden of its translation would be seen.
+/// Whether the packet is at a place where rules would see its translation, and that is hidden.
 fn is_hidden(packet: &Packet, translated: bool, hidden: Hidden) -> bool {
     hidden == Hidden::Source && translated && packet.translated.is_some()
 }
@@ -344,7 +345,7 @@ fn destination_bits(packet: &Packet, translated: bool, hidden: Hidden) -> Bits {
     address(destination(packet, translated), packet.source)
 }
 
-/// An address in network order; unknown when it is not of the packet's family.
+/// An address in network order; unknown if it is not of the packet's family.
 fn address(address: IpAddr, family: IpAddr) -> Bits {
     match (address, family) {
         (IpAddr::V4(address), IpAddr::V4(_)) => Bits::known(&address.octets()),
@@ -353,7 +354,8 @@ fn address(address: IpAddr, family: IpAddr) -> Bits {
     }
 }
 
-/// The network header, without options, of a packet that is no fragment, and its length; behind it the transport header.
+/// The headers of a packet that is no fragment: the network header, without options, then the transport header. Also
+/// returns the length of the network header.
 fn headers(packet: &Packet, hop_limit: Option<u8>, translated: bool, hidden: Hidden) -> (usize, Bits) {
     let protocol = packet.transport.protocol(packet.source);
     let hop_limit = hop_limit.map_or_else(|| Bits::unknown(1), |limit| Bits::known(&[limit]));
@@ -364,7 +366,7 @@ fn headers(packet: &Packet, hop_limit: Option<u8>, translated: bool, hidden: Hid
             Bits::known(&[0x45]),
             // Type of service, length, identification.
             Bits::unknown(5),
-            // All but "don't fragment" is clear.
+            // All bits but "don't fragment" are clear.
             Bits::byte(0, 0xbf),
             Bits::known(&[0]),
             hop_limit,

@@ -5,28 +5,28 @@ use serde::{Deserialize, Serialize};
 
 const BOOTED_FROM: &str = "booted-from";
 
-/// What `boot` has loaded.
+/// What `boot` loaded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Booted {
-    /// What it was.
+    /// Where it came from.
     pub from: Source,
-    /// Why it was not the policy; `None` when it was.
+    /// Why `boot` did not load the policy; `None` if it did.
     pub why: Option<String>,
 }
 
-/// What `boot` loads, best first.
+/// The sources of `boot`, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Source {
     /// The policy.
     Policy,
-    /// What was loaded before a change that nobody confirmed.
+    /// The ruleset from before a change that nobody confirmed.
     Previous,
-    /// What waits for confirmation, and had been flushed.
+    /// The change that waits for confirmation; its table had been flushed.
     Waiting,
-    /// A ruleset that was kept.
+    /// A kept ruleset.
     LastGood,
-    /// Nothing: the table was there.
+    /// Nothing was loaded: the table was already in the kernel.
     Live,
     /// Everything denied but SSH.
     Lockdown,
@@ -54,13 +54,13 @@ impl State {
         files::write(&self.run, BOOTED_FROM, &to_json(booted)?)
     }
 
-    /// What was loaded at boot, if nothing else was loaded since.
+    /// What was loaded at boot, unless something else was loaded since.
     #[must_use]
     pub fn booted(&self) -> Option<Booted> {
         read_json(self.run.join(BOOTED_FROM)).ok().flatten()
     }
 
-    /// Says that what is loaded is not from boot any more.
+    /// Notes that the loaded ruleset is no longer the one from boot.
     ///
     /// # Errors
     /// A file that can't be removed.

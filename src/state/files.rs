@@ -1,7 +1,7 @@
-//! Files that are whole or not there, in folders that nobody but root has written.
+//! Files that are either whole or absent, in folders that only root can have written.
 //!
-//! A folder is opened step by step and checked on the way, as a policy's are, and what is done in it is done to the open
-//! folder: whoever owns another folder of the path, or puts a link into it, gets nothing written or removed elsewhere.
+//! A folder's path is opened step by step and checked, like a policy's, and all operations use the open folder:
+//! whoever owns another folder of the path, or puts a link into it, can't redirect a write or a removal elsewhere.
 
 use super::StateError;
 use crate::files::{Refusal, open_trusted_folder, read_trusted};
@@ -15,7 +15,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-/// An open folder that nobody but root and the effective user can change.
+/// An open folder that only root and the effective user can change.
 #[derive(Debug)]
 pub(super) struct Folder {
     fd: OwnedFd,
@@ -23,7 +23,7 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// Opens it; `None` when there is none.
+    /// Opens the folder; `None` if it does not exist.
     pub(super) fn open(path: &Path) -> io::Result<Option<Self>> {
         if is_missing(path) {
             return Ok(None);
@@ -35,7 +35,7 @@ impl Folder {
         }
     }
 
-    /// Opens it, and makes it where there is none, for its owner alone; those above it that are missing for everyone.
+    /// Opens the folder, creating it for its owner alone if it is missing; missing parents are created for everyone.
     pub(super) fn make(path: &Path) -> io::Result<Self> {
         Self::make_with(path, Mode::S_IRWXU)
     }
@@ -54,13 +54,13 @@ impl Folder {
         }
     }
 
-    /// Opens a file in it, which is no link.
+    /// Opens a file in the folder; refuses a link.
     pub(super) fn file(&self, name: &str, flags: OFlag) -> io::Result<File> {
         let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         Ok(File::from(openat(&self.fd, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)?))
     }
 
-    /// The names of what is in it.
+    /// The names of its entries.
     pub(super) fn names(&self) -> io::Result<Vec<String>> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let mut folder = Dir::openat(&self.fd, ".", flags, Mode::empty())?;
@@ -68,18 +68,19 @@ impl Folder {
         Ok(folder.iter().map(|entry| entry.map(name)).collect::<Result<_, _>>()?)
     }
 
-    /// Whether there is a file of that name, which a link is not.
+    /// Whether it has a file of that name; a link does not count.
     fn holds(&self, name: &str) -> bool {
         self.file(name, OFlag::O_PATH).and_then(|file| file.metadata()).is_ok_and(|found| found.is_file())
     }
 
-    /// Writes a file: whoever reads it finds the old one or the new one, after a crash too.
+    /// Writes a file: readers find the old file or the new one, even after a crash.
     fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        // One name for all attempts: a writer that was killed leaves one such file at most, and the next one takes it.
+        // One temporary name for all attempts: a killed writer leaves at most one such file, and the next one reuses
+        // it.
         let draft = format!(".{name}.new");
         let written = self.write_draft(&draft, bytes).and_then(|()| self.give(&draft, self, name));
         if written.is_err() {
-            // On a full disk half a file is in the way.
+            // On a full disk a partial file only takes space.
             let _ = unlinkat(&self.fd, draft.as_str(), UnlinkatFlags::NoRemoveDir);
         }
         written
@@ -91,13 +92,14 @@ impl Folder {
         file.sync_all()
     }
 
-    /// Gives a file another name, in this folder or in another, which takes no room on the disk.
+    /// Renames a file, in this folder or into another; works on a full disk.
     fn give(&self, name: &str, to: &Self, as_name: &str) -> io::Result<()> {
         renameat(&self.fd, name, &to.fd, as_name)?;
         to.sync()
     }
 
-    /// The same where that takes room: at any instant one of the two is whole.
+    /// Copies the file and removes the original, which takes space on the disk: at any instant one of the two is
+    /// whole.
     fn copy(&self, name: &str, to: &Self, as_name: &str) -> io::Result<()> {
         let mut bytes = Vec::new();
         self.file(name, OFlag::O_RDONLY)?.read_to_end(&mut bytes)?;
@@ -109,28 +111,28 @@ impl Folder {
         match unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {
             Ok(()) => self.sync(),
             Err(Errno::ENOENT) => Ok(()),
-            // A read-only disk refuses to remove even what is not there.
+            // A read-only disk refuses to remove even a missing file.
             Err(_) if is_missing(&self.path.join(name)) => Ok(()),
             Err(errno) => Err(errno.into()),
         }
     }
 
-    /// Has the folder's names survive a crash.
+    /// Makes new names in the folder survive a crash.
     fn sync(&self) -> io::Result<()> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         File::from(openat(&self.fd, ".", flags, Mode::empty())?).sync_all()
     }
 }
 
-/// Writes a file: whoever reads it finds the old one or the new one, after a crash too.
+/// Writes a file: readers find the old file or the new one, even after a crash.
 pub(super) fn write(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), StateError> {
     let written = Folder::make(folder).and_then(|folder| folder.write(name, bytes));
     written.map_err(|source| StateError::Write { path: folder.join(name), source })
 }
 
-/// Reads a file; `None` when there is none.
+/// Reads a file; `None` if it does not exist.
 pub(super) fn read(path: &Path, max_bytes: u64) -> Result<Option<Vec<u8>>, StateError> {
-    // Asked for first: most of these files are seldom there, and each step on the way to one would be opened.
+    // Check first: most of these files are rarely present, and opening one opens each step of its path.
     if is_missing(path) {
         return Ok(None);
     }
@@ -141,12 +143,12 @@ pub(super) fn read(path: &Path, max_bytes: u64) -> Result<Option<Vec<u8>>, State
     }
 }
 
-/// Whether there is a file, in a folder that can be believed.
+/// Whether the file exists, in a folder that can be trusted.
 pub(super) fn exists(folder: &Path, name: &str) -> bool {
     Folder::open(folder).ok().flatten().is_some_and(|folder| folder.holds(name))
 }
 
-/// The names of what is in a folder; none where there is no folder, or one that can't be believed.
+/// The names in a folder; empty if the folder is missing or can't be trusted.
 pub(super) fn names(folder: &Path) -> Vec<String> {
     let names =
         Folder::open(folder).and_then(|folder| folder.map_or_else(|| Ok(Vec::new()), |folder| folder.names()));
@@ -160,7 +162,7 @@ fn is_missing(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound)
 }
 
-/// Removes a file, or finds it gone.
+/// Removes a file; a missing one is no error.
 pub(super) fn remove(folder: &Path, name: &str) -> Result<(), StateError> {
     let path = folder.join(name);
     if is_missing(&path) {
@@ -170,17 +172,17 @@ pub(super) fn remove(folder: &Path, name: &str) -> Result<(), StateError> {
     removed.map_err(|source| StateError::Write { path, source })
 }
 
-/// Gives a file another name in its folder.
+/// Renames a file within its folder.
 pub(super) fn rename(folder: &Path, from: &str, to: &str) -> Result<(), StateError> {
     move_to(folder, from, folder, to)
 }
 
-/// Moves a file into another folder, which takes no room on the disk.
+/// Moves a file to another folder by rename, so that it works on a full disk.
 pub(super) fn move_to(from: &Path, name: &str, folder: &Path, as_name: &str) -> Result<(), StateError> {
     let moved = Folder::open(from).and_then(|from| {
         let (from, to) = (from.ok_or(ErrorKind::NotFound)?, Folder::make(folder)?);
         match from.give(name, &to, as_name) {
-            // Landlock lets a confined process rename into another folder since 5.19 alone.
+            // Landlock lets a confined process rename into another folder only since 5.19.
             Err(error) if error.kind() == ErrorKind::CrossesDevices => from.copy(name, &to, as_name),
             given => given,
         }

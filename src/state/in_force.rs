@@ -1,4 +1,4 @@
-//! A note that a table of palisade's is meant to be in the kernel: should another program flush it, it is loaded again.
+//! A note that one of palisade's tables should be in the kernel: if another program flushes it, it is loaded again.
 
 use super::{State, files};
 
@@ -6,7 +6,7 @@ use super::{State, files};
 const IN_FORCE: &str = "in-force";
 
 impl State {
-    /// Notes that a table is about to be loaded. Where nothing can be noted nothing is lost but that.
+    /// Notes that a table is about to be loaded. If this fails, only the note is lost.
     pub fn note_in_force(&self) {
         if !self.is_in_force()
             && let Err(error) = files::write(&self.run, IN_FORCE, b"")
@@ -15,14 +15,14 @@ impl State {
         }
     }
 
-    /// Notes that no table is meant to be there any more.
+    /// Notes that no table should be in the kernel any more.
     pub fn note_lifted(&self) {
         if let Err(error) = files::remove(&self.run, IN_FORCE) {
             tracing::warn!("{error}: a restart of nftables.service loads the rules again");
         }
     }
 
-    /// Whether a table was loaded since the machine was started, and not removed on purpose.
+    /// Whether a table was loaded since boot and not removed on purpose.
     #[must_use]
     pub fn is_in_force(&self) -> bool {
         files::exists(&self.run, IN_FORCE)

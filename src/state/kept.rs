@@ -17,7 +17,7 @@ const UNDONE: &str = "undone";
 pub struct Entry {
     /// Its number: the higher, the newer.
     pub number: u32,
-    /// What is known of it, or why it can't be used.
+    /// Its description, or why it can't be used.
     pub about: Result<About, String>,
     /// Whether it is the last good one.
     pub last_good: bool,
@@ -28,8 +28,9 @@ impl State {
         self.folder.join("rulesets")
     }
 
-    /// Keeps a table that the kernel holds and nobody has to confirm any more: as the last good one, which boot falls
-    /// back on, and as one that was not undone. No change waits then. Writes nothing when it is both already.
+    /// Keeps a table that the kernel holds and that needs no confirmation any more: it becomes the last good one,
+    /// which boot falls back on, and no longer counts as undone. No change waits after that. Writes nothing if it is
+    /// both already.
     ///
     /// # Errors
     /// A file that can't be written, a table that can't be stored.
@@ -44,11 +45,11 @@ impl State {
             self.add(|folder, name| files::write(folder, name, &bytes), last)?;
         }
         self.forgive(&identity)?;
-        // One that was undone and could not be forgotten would be undone again after a reboot.
+        // An undone change whose file could not be removed would be undone again after a reboot.
         self.drop_pending()
     }
 
-    /// Adds a file to those kept, as `write` writes it, makes it the last good one, and drops the oldest.
+    /// Adds a file, written by `write`, to the kept ones, makes it the last good one, and drops the oldest.
     pub(super) fn add(
         &self,
         write: impl FnOnce(&Path, &str) -> Result<(), StateError>,
@@ -59,7 +60,7 @@ impl State {
         write(&self.rulesets(), &file_name(number))?;
         self.set_last_good(number)?;
         let mut numbers = self.numbers();
-        // What a rollback goes to stays, however old it is.
+        // Never drop the rollback target.
         numbers.retain(|&kept| kept != number && Some(kept) != before);
         for old in numbers.into_iter().skip(KEPT - 1 - usize::from(before.is_some())) {
             files::remove(&self.rulesets(), &file_name(old))?;
@@ -67,13 +68,13 @@ impl State {
         self.drop_unused_sets()
     }
 
-    /// The files of all that are kept or wait.
+    /// The files of all rulesets that are kept or wait.
     pub(super) fn all_rulesets(&self) -> Vec<PathBuf> {
         let kept = self.numbers().into_iter().map(|number| self.rulesets().join(file_name(number)));
         kept.chain(self.pending_rulesets()).collect()
     }
 
-    /// Makes a kept ruleset the last good one, and one that was not undone.
+    /// Makes a kept ruleset the last good one; it no longer counts as undone.
     ///
     /// # Errors
     /// A file that can't be written.
@@ -82,7 +83,7 @@ impl State {
         self.forgive(identity)
     }
 
-    /// The newest is the last good one unless a file says otherwise.
+    /// Makes a kept ruleset the last good one; needs no file if it is the newest.
     fn set_last_good(&self, number: u32) -> Result<(), StateError> {
         if self.newest() == Some(number) {
             return files::remove(&self.folder, LAST_GOOD);
@@ -93,7 +94,7 @@ impl State {
     /// The numbers of the rulesets that are kept, newest first.
     fn numbers(&self) -> Vec<u32> {
         let number = |name: &str| name.strip_suffix(".ruleset").and_then(|number| number.parse().ok());
-        // No other spelling of a number: it would name another file.
+        // Accept one spelling of a number only: another would name another file.
         let named = |name: String| number(&name).filter(|&number| file_name(number) == name);
         let mut numbers: Vec<u32> = files::names(&self.rulesets()).into_iter().filter_map(named).collect();
         numbers.sort_unstable_by(|a, b| b.cmp(a));
@@ -105,7 +106,7 @@ impl State {
         self.numbers().first().copied()
     }
 
-    /// The number of the last good ruleset: what the file says, else the newest.
+    /// The number of the last good ruleset: from its file, else the newest.
     #[must_use]
     pub fn last_good_number(&self) -> Option<u32> {
         let numbers = self.numbers();
@@ -114,7 +115,7 @@ impl State {
         said.filter(|number| numbers.contains(number)).or_else(|| numbers.first().copied())
     }
 
-    /// The last good ruleset that can be used, and its number; those that can't be are passed over with a warning.
+    /// The last good ruleset that can be used, and its number; warns of each unusable one that is skipped.
     #[must_use]
     pub fn last_good(&self) -> Option<(u32, Kept)> {
         let first = self.last_good_number()?;
@@ -139,7 +140,7 @@ impl State {
         Ok(Kept { about, table })
     }
 
-    /// The number of the ruleset that a rollback goes to: what was the last good one before the one that is.
+    /// The number of the rollback target: the ruleset that was the last good one before the current one.
     #[must_use]
     pub fn before_last_good(&self) -> Option<u32> {
         let last = self.last_good_number()?;
@@ -166,7 +167,7 @@ impl State {
         About::from_bytes(&bytes).map(|(about, _)| about).map_err(|why| StateError::Damaged { path, why })
     }
 
-    /// Reads a stored ruleset; `None` when there is none.
+    /// Reads a stored ruleset; `None` if the file does not exist.
     pub(super) fn stored(&self, path: PathBuf) -> Result<Option<Stored>, StateError> {
         let mut stored = self.stored_without_sets(path)?;
         if let Some(table) = stored.as_mut().and_then(|stored| stored.table.as_mut()) {
@@ -175,13 +176,13 @@ impl State {
         Ok(stored)
     }
 
-    /// The same, with nothing in its large sets.
+    /// Reads a stored ruleset with its large sets left empty.
     pub(super) fn stored_without_sets(&self, path: PathBuf) -> Result<Option<Stored>, StateError> {
         let Some(bytes) = files::read(&path, MAX_STORED)? else { return Ok(None) };
         Stored::from_bytes(&bytes).map(Some).map_err(|why| StateError::Damaged { path, why })
     }
 
-    /// Whether the ruleset was undone, and not loaded on purpose since. What can't be read undid nothing.
+    /// Whether the ruleset was undone and not loaded on purpose since. An unreadable list counts as empty.
     #[must_use]
     pub fn is_undone(&self, identity: &Identity) -> bool {
         self.undone().contains(identity)
@@ -197,7 +198,7 @@ impl State {
         }
     }
 
-    /// Remembers that a ruleset was undone, so that boot does not load it though the policy still says so.
+    /// Remembers that a ruleset was undone, so that boot does not load it even if the policy still asks for it.
     ///
     /// # Errors
     /// A file that can't be written.

@@ -1,5 +1,5 @@
-//! Large sets, each in a file of its own that several rulesets can share: `sets/DIGEST` is one byte for the width of an
-//! address, one that says whether addresses come in pairs of first and last, and the addresses.
+//! Large sets, each in a separate file that several rulesets can share. `sets/DIGEST` holds one byte with the width
+//! of an address, one that says whether addresses come in pairs of first and last, and the addresses.
 
 use super::{MAX_STORED, State, StateError, files};
 use crate::netlink::Known;
@@ -12,7 +12,7 @@ impl State {
         self.folder.join("sets")
     }
 
-    /// Writes those of a table that are not there yet.
+    /// Writes those sets of a table that are not stored yet.
     pub(super) fn write_sets(&self, table: &Table) -> Result<(), StateError> {
         for (name, digest) in table.manifest() {
             let elements = table.sets.get(name).map(|set| &set.elements);
@@ -25,7 +25,7 @@ impl State {
         Ok(())
     }
 
-    /// Gives a table that was read without its large sets what is in them.
+    /// Fills in the large sets of a table that was read without them.
     pub(super) fn read_sets(&self, table: &mut Table) -> Result<(), StateError> {
         let missing: Vec<_> = table.manifest().into_iter().map(|(name, digest)| (name.to_owned(), digest)).collect();
         for (name, digest) in missing {
@@ -44,12 +44,12 @@ impl State {
         from_bytes(&bytes, digest).map_err(damaged)
     }
 
-    /// Removes those that no ruleset names any more.
+    /// Removes the sets that no ruleset names any more.
     pub(super) fn drop_unused_sets(&self) -> Result<(), StateError> {
         let names = files::names(&self.sets());
         let mut used = BTreeSet::new();
         for path in self.all_rulesets() {
-            // What can't be read names nothing that could be read.
+            // An unreadable ruleset names no set that could still be needed.
             if let Ok(Some(stored)) = self.stored_without_sets(path)
                 && let Some(table) = &stored.table
             {
@@ -61,7 +61,7 @@ impl State {
     }
 }
 
-/// The file of a set.
+/// A set as the bytes of its file.
 pub(super) fn to_bytes(packed: &PackedView<'_>) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(packed.bytes.len() + 2);
     bytes.extend([u8::try_from(packed.width).unwrap_or_default(), u8::from(packed.ranges)]);
@@ -69,7 +69,7 @@ pub(super) fn to_bytes(packed: &PackedView<'_>) -> Vec<u8> {
     bytes
 }
 
-/// The set of that digest that a file holds, or what is wrong with the file.
+/// Decodes a set file and checks its digest; the error says what is wrong with the file.
 pub(super) fn from_bytes(bytes: &[u8], digest: &Digest) -> Result<Elements, &'static str> {
     let elements = match bytes {
         [width, ranges @ (0 | 1), addresses @ ..] => {
@@ -85,7 +85,7 @@ pub(super) fn from_bytes(bytes: &[u8], digest: &Digest) -> Result<Elements, &'st
     }
 }
 
-/// The digest that names a file of ours, or the draft of one. Whatever else lies there is not ours to remove.
+/// The digest in the name of a set file or of its draft. Other files are not palisade's to remove.
 fn sum_of(name: &str) -> Option<&str> {
     let sum = name.strip_prefix('.').and_then(|name| name.strip_suffix(".new")).unwrap_or(name);
     Digest::is_sum(sum).then_some(sum)

@@ -10,22 +10,22 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::{Duration, Instant, SystemTime};
 
-/// How long a writer waits for the one before it. An apply takes a second at most, and ten while others keep changing the
-/// ruleset.
+/// How long a writer waits for the one before it. An apply takes at most a second, or ten while others keep changing
+/// the ruleset.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 const LOCK: &str = "lock";
 
-/// The right to write, until it is dropped or the process ends, however it ends.
+/// The right to write, held until it is dropped or the process ends in any way.
 #[derive(Debug)]
 pub struct Lock {
     _file: Flock<File>,
 }
 
-/// Why there is no lock.
+/// Why the lock was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// The lock's file can't be made or opened.
+    /// The lock file can't be made or opened.
     #[error("can't lock {}, without which two writers could meet: {source}", path.display())]
     Unusable {
         /// The file.
@@ -33,18 +33,18 @@ pub enum LockError {
         /// The reason.
         source: io::Error,
     },
-    /// Another writer does not end.
+    /// Another writer does not finish.
     #[error("gave up after {seconds} s of waiting for {holder}: nothing was changed")]
     Held {
-        /// How long was waited.
+        /// How long this process waited.
         seconds: u64,
-        /// Who holds it, as far as the file tells.
+        /// The holder, if the file names it.
         holder: String,
     },
 }
 
 impl Lock {
-    /// Takes the lock of a folder, waiting for whoever has it, and writes this process and its command into it.
+    /// Takes the lock of a folder, waiting for its holder, and writes this process and its command into it.
     ///
     /// # Errors
     /// [`LockError::Held`] after `patience`.
@@ -66,10 +66,10 @@ impl Lock {
                 }
                 Err((_, errno)) => return Err(unusable(errno.into())),
             };
-            // Had somebody cleaned the folder up, the next writer would lock another file.
+            // If someone has removed the file, the next writer would lock another one.
             if is_in(&folder, &file) {
                 let mut lock = Self { _file: file };
-                // For people alone: on a full tmpfs the lock is as good without.
+                // The signature only informs people: on a full tmpfs the lock is as good without it.
                 let _ = lock.sign(command);
                 return Ok(lock);
             }
@@ -85,13 +85,13 @@ impl Lock {
     }
 }
 
-/// Who could open it, even to read, could hold the lock for ever: so it is root's alone.
+/// Opens the file for root alone: whoever could open it, even to read, could hold the lock for ever.
 fn open(folder: &Folder) -> io::Result<File> {
     folder.file(LOCK, OFlag::O_RDWR | OFlag::O_CREAT)
 }
 
-/// Waits for the lock; `None` when it takes too long. The kernel wakes a thread that asked for it, without a limit, so
-/// that thread is left behind.
+/// Waits for the lock; `None` on timeout. The wait in the kernel has no timeout, so a thread does it, and is left
+/// behind when the time is over.
 fn wait(file: File, patience: Duration) -> io::Result<Option<Flock<File>>> {
     let (sender, receiver) = mpsc::sync_channel(1);
     std::thread::Builder::new().spawn(move || {

@@ -1,24 +1,24 @@
-//! What palisade keeps: the rulesets that were good, and a change that waits for confirmation.
+//! What palisade stores: the rulesets that were good, and a change that waits for confirmation.
 //!
 //! ```text
-//! /var/lib/palisade/                 root's alone, like all that is in it
+//! /var/lib/palisade/                 accessible to root alone, like all that is in it
 //!   rulesets/000017.ruleset          the newest five that were loaded and kept
-//!   sets/4d3b...                     the large sets of any of these rulesets, by their digests
-//!   last-good                        the number of the one to fall back on, where it is not the newest
-//!   undone                           which rulesets were undone, and are not loaded at boot though the policy says so
+//!   sets/4d3b...                     the large sets of any of these rulesets, named by digest
+//!   last-good                        the number of the ruleset to fall back on, if not the newest
+//!   undone                           undone rulesets, which boot does not load even if the policy says so
 //!   pending/change.json              a change that waits for confirmation, with
-//!   pending/previous.ruleset         what was there before, and
-//!   pending/desired.ruleset          what it loads
-//!   pending/confirmed.json           the change once it is confirmed, until desired.ruleset is among those kept
+//!   pending/previous.ruleset         the ruleset before it, and
+//!   pending/desired.ruleset          the ruleset that it loads
+//!   pending/confirmed.json           the change after confirmation, until desired.ruleset is kept
 //! /run/palisade/
 //!   lock                             one writer at a time
 //!   booted-from                      what was loaded at boot, and why
-//!   in-force                         a table of palisade's is meant to be loaded
-//!   revoking                         rules are being loaded whose connections have not been looked at yet
-//!   settled                          a change that was undone on a disk that takes nothing
+//!   in-force                         marks that a palisade table should be loaded
+//!   revoking                         marks that rules are being loaded and connections not yet checked
+//!   settled                          the id of a settled change whose file could not be removed
 //! ```
 //!
-//! Each file is replaced as a whole. Everything is written under the lock.
+//! Each file is replaced as a whole, and written only under the lock.
 
 mod booted;
 pub mod clock;
@@ -49,10 +49,10 @@ use std::time::Duration;
 pub const DEFAULT_STATE: &str = "/var/lib/palisade";
 /// Where the lock is unless the user says otherwise.
 pub const DEFAULT_RUN: &str = "/run/palisade";
-/// How many bytes the small files may have.
+/// The maximum size of a small file, in bytes.
 const MAX_SMALL: u64 = 64 << 10;
 
-/// Why something can't be kept, or what was kept can't be had.
+/// Why something can't be stored, or what was stored can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// A file can't be written.
@@ -63,10 +63,10 @@ pub enum StateError {
         /// The reason.
         source: io::Error,
     },
-    /// A file can't be read, in words that name it.
+    /// A file can't be read; the text names the file.
     #[error("{0}")]
     Read(String),
-    /// A file is not as palisade wrote it.
+    /// A file is not as palisade writes it.
     #[error("{} can't be used: {why}", path.display())]
     Damaged {
         /// The file.
@@ -74,39 +74,39 @@ pub enum StateError {
         /// What is wrong.
         why: &'static str,
     },
-    /// A ruleset can't be kept, since palisade could not make it again.
+    /// A ruleset can't be kept, because palisade could not rebuild it.
     #[error("the ruleset can't be kept: {0}")]
     Unstorable(String),
-    /// No ruleset of that number is kept.
+    /// No kept ruleset has that number.
     #[error("no ruleset {0} is kept: see `palisade rollback --list`")]
     NoSuch(u32),
 }
 
-/// What palisade keeps, by the folders that it keeps it in.
+/// The stored state, by its two folders.
 #[derive(Clone, Debug)]
 pub struct State {
-    /// What outlives a reboot.
+    /// Persistent state.
     folder: PathBuf,
-    /// What does not.
+    /// State that a reboot clears.
     run: PathBuf,
 }
 
 impl State {
-    /// The state in these folders, which need not be there.
+    /// The state in these folders, which need not exist.
     #[must_use]
     pub fn new(folder: PathBuf, run: PathBuf) -> Self {
-        // Whoever undoes a change begins in another folder.
+        // The process that undoes a change starts in another working directory.
         let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
         Self { folder: absolute(folder), run: absolute(run) }
     }
 
-    /// The folder of what outlives a reboot.
+    /// The folder of persistent state.
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// The folder of what does not.
+    /// The folder that a reboot clears.
     #[must_use]
     pub fn run_folder(&self) -> &Path {
         &self.run
@@ -120,7 +120,7 @@ impl State {
         Lock::take(&self.run, command, PATIENCE)
     }
 
-    /// Takes the lock for a command that can do without, and has no more time than that to wait for it.
+    /// Takes the lock for a command that works without it as well; waits at most `patience`.
     ///
     /// # Errors
     /// [`LockError`].
@@ -128,8 +128,8 @@ impl State {
         Lock::take(&self.run, command, patience)
     }
 
-    /// Makes the two folders where they are missing, before this process can write nowhere but in them. What can't be made
-    /// is told by whoever writes to it.
+    /// Makes the two folders if they are missing, before this process is confined to them. A failure is reported by
+    /// the first write.
     pub fn make_folders(&self) {
         for folder in [&self.folder, &self.run] {
             let made = files::Folder::make(folder);
@@ -137,7 +137,7 @@ impl State {
         }
     }
 
-    /// Makes the folder of all that outlives a reboot, which files in folders below are written to.
+    /// Makes the folder of persistent state, before files are written to its subfolders.
     fn make_folder(&self) -> Result<(), StateError> {
         files::Folder::make(&self.folder)
             .map(drop)

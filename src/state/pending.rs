@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const CHANGE: &str = "change.json";
-/// What [`CHANGE`] is called once it is confirmed and its ruleset is not yet among those kept.
+/// The name of [`CHANGE`] after confirmation, until its ruleset is kept.
 const CONFIRMED: &str = "confirmed.json";
-/// In the folder that a reboot empties: the id of a change that was undone on a disk that takes nothing.
+/// In the folder that a reboot empties: the id of a settled change whose file could not be removed from the disk.
 const SETTLED: &str = "settled";
 const PREVIOUS: &str = "previous.ruleset";
 const DESIRED: &str = "desired.ruleset";
@@ -19,15 +19,15 @@ const DESIRED: &str = "desired.ruleset";
 /// A change that is undone unless it is confirmed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
-    /// What tells it from every other change.
+    /// Its unique id.
     pub id: String,
-    /// Which start of the machine its times count from.
+    /// The boot that its times count from.
     boot: String,
-    /// When it is undone, in milliseconds since the machine started.
+    /// When it is undone, in milliseconds since boot.
     deadline_ms: u64,
-    /// When the kernel held it, in milliseconds since the machine started; `None` while it is being loaded.
+    /// When the kernel held it, in milliseconds since boot; `None` while it is being loaded.
     loaded_ms: Option<u64>,
-    /// The policy that it loads, by its path.
+    /// The path of the policy that it loads.
     pub policy: PathBuf,
     /// Where it was applied from.
     pub caller: Caller,
@@ -39,14 +39,14 @@ pub struct Change {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Keeper {
-    /// A transient timer of systemd, by the name of its unit.
+    /// A transient systemd timer, by its unit name.
     Systemd(String),
-    /// A process of palisade's own.
+    /// A palisade process.
     Watcher,
 }
 
 impl Change {
-    /// A change of that id ([`Change::next_id`]) that begins now and has so long.
+    /// A change with an id from [`Change::next_id`] that begins now and must be confirmed within `time`.
     #[must_use]
     pub fn new(id: String, time: Duration, policy: &Path, caller: Caller) -> Self {
         let now = since_start();
@@ -61,32 +61,31 @@ impl Change {
         }
     }
 
-    /// What tells a change that will be made from every other.
+    /// A unique id for the next change.
     #[must_use]
     pub fn next_id() -> String {
         format!("{:x}-{:x}", since_start().as_nanos(), std::process::id())
     }
 
-    /// Whether it was begun before the machine was started last.
+    /// Whether it began before the last reboot.
     #[must_use]
     pub fn is_of_another_boot(&self) -> bool {
         self.boot != boot_id()
     }
 
-    /// When it is undone, in time since the machine started.
+    /// When it is undone, as time since boot.
     #[must_use]
     pub fn deadline(&self) -> Duration {
         Duration::from_millis(self.deadline_ms)
     }
 
-    /// When the kernel held it, in time since the machine started; `None` while it is being loaded, or when that was
-    /// cut short.
+    /// When the kernel held it, as time since boot; `None` while it is being loaded, or if loading was cut short.
     #[must_use]
     pub fn loaded(&self) -> Option<Duration> {
         self.loaded_ms.map(Duration::from_millis)
     }
 
-    /// How long it can still be confirmed; `None` when it can't any more.
+    /// How much time is left to confirm it; `None` if none is.
     #[must_use]
     pub fn left(&self) -> Option<Duration> {
         if self.is_of_another_boot() {
@@ -111,7 +110,7 @@ impl State {
         Ok(change.filter(|change| settled.as_deref() != Some(change.id.as_bytes())))
     }
 
-    /// Notes that a change waits no more, although it can't be forgotten: until the machine is started again.
+    /// Notes that a change is settled although its file can't be removed. The note lasts until the next reboot.
     ///
     /// # Errors
     /// A file that can't be written.
@@ -119,7 +118,7 @@ impl State {
         files::write(&self.run, SETTLED, change.id.as_bytes())
     }
 
-    /// Writes down a change that is about to begin, with what it replaces and what it loads.
+    /// Saves a change that is about to begin, with the rulesets that it replaces and loads.
     ///
     /// # Errors
     /// A file that can't be written, a table that can't be stored.
@@ -133,11 +132,11 @@ impl State {
             .try_for_each(|t| self.write_sets(t))?;
         files::write(&folder, PREVIOUS, &previous.to_bytes()?)?;
         files::write(&folder, DESIRED, &desired.to_bytes()?)?;
-        // Last: with it the change is there.
+        // Last: the change exists once this file does.
         self.write_change(change)
     }
 
-    /// Writes down a change anew.
+    /// Writes a change's file again.
     ///
     /// # Errors
     /// A file that can't be written.
@@ -145,7 +144,7 @@ impl State {
         files::write(&self.pending_folder(), CHANGE, &to_json(change)?)
     }
 
-    /// Writes down that the kernel holds the change, from now on.
+    /// Notes that the kernel holds the change from now on.
     ///
     /// # Errors
     /// A file that can't be written.
@@ -153,23 +152,23 @@ impl State {
         self.write_change(&Change { loaded_ms: Some(milliseconds(since_start())), ..change.clone() })
     }
 
-    /// What was in force before the change.
+    /// The ruleset before the change.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The ruleset can't be read or used.
     pub fn previous(&self) -> Result<Stored, StateError> {
         self.waiting(PREVIOUS)
     }
 
-    /// What the change loads.
+    /// The ruleset that the change loads.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The ruleset can't be read or used.
     pub fn desired(&self) -> Result<Stored, StateError> {
         self.waiting(DESIRED)
     }
 
-    /// The files of the rulesets of the change that waits.
+    /// The ruleset files of the waiting change.
     pub(super) fn pending_rulesets(&self) -> impl Iterator<Item = PathBuf> + use<> {
         let folder = self.pending_folder();
         let there = [PREVIOUS, DESIRED].into_iter().filter(|name| files::exists(&folder, name));
@@ -182,17 +181,18 @@ impl State {
         self.stored(path.clone())?.ok_or_else(missing)
     }
 
-    /// Confirms the change: what it has loaded is the last good ruleset.
+    /// Confirms the change: its ruleset becomes the last good one.
     ///
     /// # Errors
-    /// A file that can't be written; then the change is as it was, or is confirmed by the next command that writes.
+    /// A file can't be written. Then the change is as before, or the next command that writes completes the
+    /// confirmation.
     pub fn confirm(&self) -> Result<(), StateError> {
-        // From here on nobody undoes it, wherever this process is killed.
+        // From here on nobody undoes it, even if this process is killed.
         files::rename(&self.pending_folder(), CHANGE, CONFIRMED)?;
         self.finish_confirmation()
     }
 
-    /// Keeps the ruleset of a change that was confirmed by a process that did not come further.
+    /// Keeps the ruleset of a confirmed change, also after the confirming process was killed.
     ///
     /// # Errors
     /// A file that can't be written.
@@ -210,7 +210,7 @@ impl State {
             }
             self.forgive(identity)?;
         } else if let Some(newest) = self.newest() {
-            // Moved already.
+            // It was moved already.
             self.keep_again(newest, &self.kept(newest)?.about.identity)?;
         }
         self.forget_boot()?;

@@ -1,15 +1,15 @@
-//! A note that rules are being loaded whose connections have not been looked at yet.
+//! A note that rules are being loaded whose effect on connections has not been checked yet.
 
 use super::{State, files};
 
-/// In the folder that a reboot empties: with it every connection is gone.
+/// In the folder that a reboot empties; a reboot ends every connection.
 const REVOKING: &str = "revoking";
 
 impl State {
-    /// Notes that rules are about to be loaded; true when a process before was killed before it had ended the
-    /// connections that lost their access by its rules.
+    /// Notes that rules are about to be loaded. Returns true if an earlier process was killed before it had ended the
+    /// connections that lost their access.
     ///
-    /// Where nothing can be noted nothing is lost but that.
+    /// If this fails, only the note is lost.
     #[must_use]
     pub fn begin_revocation(&self) -> bool {
         let interrupted = files::exists(&self.run, REVOKING);
@@ -19,7 +19,7 @@ impl State {
         interrupted
     }
 
-    /// Takes the note back.
+    /// Removes the note.
     pub fn end_revocation(&self) {
         if let Err(error) = files::remove(&self.run, REVOKING) {
             tracing::debug!("{error}");

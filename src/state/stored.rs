@@ -1,4 +1,4 @@
-//! A ruleset in a file: one line of JSON that says what it is, and behind it the messages that make the table.
+//! A ruleset in a file: one line of JSON that describes it, followed by the messages that create the table.
 
 use super::{StateError, large};
 use crate::netlink::{from_bytes, to_bytes};
@@ -8,68 +8,69 @@ use sha2::{Digest, Sha256};
 use std::path::Path;
 use std::time::SystemTime;
 
-/// How many bytes a stored ruleset may have: five times what a million addresses take.
+/// The maximum size of a stored ruleset, in bytes: five times that of a million addresses.
 pub const MAX_STORED: u64 = 512 << 20;
-/// The form that this version writes, and the only one that it reads.
+/// The format that this version writes, and the only one that it reads.
 const FORMAT: u32 = 1;
-/// How many bytes the first line may have.
+/// The maximum length of the first line, in bytes.
 const MAX_HEADER: usize = 16 << 10;
 
-/// What tells one ruleset from another: equal for tables that are the same in their canonical form, whatever has been
-/// counted, whenever they were loaded, and on whatever line of the policy their rules stand.
+/// Identifies a ruleset: equal for tables with the same canonical form, regardless of counters, load time and the
+/// policy lines of their rules.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Identity(String);
 
 impl Identity {
-    /// The identity of a table; `None` is no table at all.
+    /// The identity of a table; `None` stands for no table.
     ///
     /// # Errors
-    /// [`StateError::Unstorable`] when the table holds what palisade can't make.
+    /// [`StateError::Unstorable`] if palisade can't create something in the table.
     pub fn of(table: Option<&Table>) -> Result<Self, StateError> {
         let canonical = table.map(Table::canonical);
         Ok(Self(digest(&messages(canonical.as_ref())?)))
     }
 }
 
-/// A ruleset as it is kept.
+/// A stored ruleset.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
-    /// What the first line says.
+    /// Its description, from the first line.
     pub about: About,
-    /// The table; `None` is the state without one.
+    /// The table; `None` stands for a kernel without it.
     pub table: Option<Table>,
 }
 
-/// A ruleset that can be loaded again: it always has its table, so that none is ever loaded in the place of one that is missing.
+/// A kept ruleset that can be loaded again. Its table is not optional, so a missing table can't be mistaken for "no
+/// table".
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kept {
-    /// What is known of it.
+    /// Its description.
     pub about: About,
     /// The table.
     pub table: Table,
 }
 
-/// What is known of a stored ruleset.
+/// The description of a stored ruleset.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct About {
-    /// The form of the file.
+    /// The format of the file.
     format: u32,
     /// The version of palisade that wrote it.
     pub palisade: String,
     /// When it was written, by the wall clock: `2026-11-22T15:04:05Z`.
     pub saved: String,
-    /// The policy that it comes from, by its path; `None` for what was found in the kernel.
+    /// The path of its policy; `None` for a ruleset read from the kernel.
     pub policy: Option<String>,
-    /// The number of the ruleset that was the last good one until then.
+    /// The number of the ruleset that was the last good one before it.
     pub before: Option<u32>,
-    /// Which ruleset it is.
+    /// Its identity.
     pub identity: Identity,
-    /// SHA-256 of what follows the first line, in hexadecimal.
+    /// SHA-256 of everything after the first line, in hexadecimal.
     digest: String,
 }
 
 impl About {
-    /// The same, kept after the ruleset of that number.
+    /// The same description, with the number of the last good ruleset before it.
     #[must_use]
     pub(super) fn after(self, before: Option<u32>) -> Self {
         Self { before, ..self }
@@ -77,10 +78,10 @@ impl About {
 }
 
 impl Stored {
-    /// A ruleset to be kept.
+    /// A ruleset to be stored.
     ///
     /// # Errors
-    /// [`StateError::Unstorable`] when the table holds what palisade can't make.
+    /// [`StateError::Unstorable`] if palisade can't create something in the table.
     pub fn new(table: Option<&Table>, policy: Option<&Path>) -> Result<Self, StateError> {
         let about = About {
             format: FORMAT,
@@ -94,10 +95,10 @@ impl Stored {
         Ok(Self { about, table: table.cloned() })
     }
 
-    /// The file's bytes.
+    /// Encodes the file.
     ///
     /// # Errors
-    /// [`StateError::Unstorable`] when the table holds what palisade can't make.
+    /// [`StateError::Unstorable`] if palisade can't create something in the table.
     pub fn to_bytes(&self) -> Result<Vec<u8>, StateError> {
         let messages = messages(self.table.as_ref())?;
         let about = About { digest: digest(&messages), ..self.about.clone() };
@@ -107,7 +108,7 @@ impl Stored {
         Ok(bytes)
     }
 
-    /// The same with its large sets behind it, each part with its length before it: for another process, not for a file.
+    /// Encodes the ruleset and its large sets, each part preceded by its length: for another process, not for a file.
     ///
     /// # Errors
     /// As [`Self::to_bytes`].
@@ -123,7 +124,7 @@ impl Stored {
         Ok(parts.into_iter().flat_map(with_length).collect())
     }
 
-    /// Reads what [`Self::to_whole`] has written.
+    /// Decodes the output of [`Self::to_whole`].
     ///
     /// # Errors
     /// In words, what is wrong with it.
@@ -150,7 +151,7 @@ impl Stored {
         if rest.is_empty() { Ok(stored) } else { Err("something stands behind it") }
     }
 
-    /// Reads a file's bytes.
+    /// Decodes a file.
     ///
     /// # Errors
     /// In words, what is wrong with them.
@@ -165,7 +166,7 @@ impl Stored {
 }
 
 impl About {
-    /// Reads the first line of a file's bytes, makes sure that the others are those that were written, and gives them too.
+    /// Decodes the first line of a file, checks the digest of the rest, and returns both.
     ///
     /// # Errors
     /// In words, what is wrong with them.
@@ -185,7 +186,7 @@ impl About {
     }
 }
 
-/// Large sets are kept elsewhere; their digests are among the rules.
+/// The messages that create the table. Large sets are stored separately; the messages hold their digests.
 fn messages(table: Option<&Table>) -> Result<Vec<u8>, StateError> {
     let messages = table.map(|table| to_bytes(&TableId::palisade(), &table.without_large())).transpose();
     messages.map(Option::unwrap_or_default).map_err(|problem| StateError::Unstorable(problem.to_string()))

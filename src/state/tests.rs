@@ -1,4 +1,4 @@
-//! Rulesets come back as they were kept, whatever becomes of the files in between.
+//! Rulesets come back as they were stored, whatever happens to the files in between.
 
 use super::*;
 use crate::arbitrary;
@@ -23,7 +23,7 @@ fn stored(table: Option<&Table>) -> Stored {
     stored
 }
 
-/// A state in a folder that vanishes with it.
+/// A state in a folder that is removed when this is dropped.
 struct Scratch {
     state: State,
     folder: TempDir,
@@ -54,7 +54,7 @@ impl Scratch {
     }
 }
 
-/// A table with one chain of that name, and so unlike one of another name.
+/// A table with one chain of that name, so that different names make different tables.
 fn table(name: &str) -> Table {
     Table { chains: [(name.to_owned(), Default::default())].into(), ..Table::default() }
 }
@@ -88,7 +88,7 @@ proptest! {
         let at = at.index(lines.len());
         lines.splice(at..(at + bytes.len()).min(lines.len()), bytes);
         let _ = Stored::from_bytes(&lines);
-        // Behind the digest, which only a mistake of our own could let it pass.
+        // Past the digest, which would reject all such bytes.
         let _ = crate::netlink::from_bytes(&TableId::palisade(), &lines[lines.iter().position(|b| *b == b'\n').unwrap_or(0)..]);
     }
 }
@@ -223,7 +223,7 @@ fn a_damaged_ruleset_is_passed_over_for_an_older_one() {
     assert_eq!(scratch.last_good(), Some((2, table("b"))));
     fs::remove_file(scratch.path("rulesets/000002.ruleset")).unwrap();
     assert_eq!(scratch.last_good(), Some((1, table("a"))));
-    // Kept as a new one, although the damaged one was of the same ruleset.
+    // A new file, although the damaged one was the same ruleset.
     scratch.keep(&table("c"));
     assert_eq!(scratch.last_good(), Some((4, table("c"))));
 }

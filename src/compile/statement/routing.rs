@@ -1,4 +1,4 @@
-//! Statements that ask the routing.
+//! Statements that match on routing.
 
 use super::{Statement, anonymous, interface_elements};
 use crate::net::IfPattern;
@@ -10,8 +10,8 @@ use crate::ruleset::{
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// Addresses of IPv4 that no network calls its own on the internet: those of RFC 1918, RFC 6598 and RFC 3927, and groups and
-/// broadcasts.
+/// IPv4 addresses that are not routed on the internet: those of RFC 1918, RFC 6598 and RFC 3927, and all from
+/// 224.0.0.0 on (multicast and broadcast).
 const NOT_PUBLIC: [(Ipv4Addr, Ipv4Addr); 6] = [
     (Ipv4Addr::new(10, 0, 0, 0), Ipv4Addr::new(10, 255, 255, 255)),
     (Ipv4Addr::new(100, 64, 0, 0), Ipv4Addr::new(100, 127, 255, 255)),
@@ -20,11 +20,11 @@ const NOT_PUBLIC: [(Ipv4Addr, Ipv4Addr); 6] = [
     (Ipv4Addr::new(192, 168, 0, 0), Ipv4Addr::new(192, 168, 255, 255)),
     (Ipv4Addr::new(224, 0, 0, 0), Ipv4Addr::new(255, 255, 255, 255)),
 ];
-/// Those of IPv6: unique-local ones, those of a link, and groups (RFC 4291).
+/// The same for IPv6: unique-local addresses, and link-local and multicast ones (RFC 4291).
 const NOT_PUBLIC_V6: [(Ipv6Addr, Ipv6Addr); 3] =
     [network_v6(0xfc00, 7), network_v6(0xfe80, 10), network_v6(0xff00, 8)];
 
-/// The first and the last address of a network, by its first group and its prefix's length.
+/// The first and last address of a network, given its first 16 bits and its prefix length.
 const fn network_v6(first: u16, length: u32) -> (Ipv6Addr, Ipv6Addr) {
     let first = (first as u128) << 112;
     (Ipv6Addr::from_bits(first), Ipv6Addr::from_bits(first | u128::MAX >> length))
@@ -56,8 +56,8 @@ impl Statement {
         self.own_address(fib_flags::DADDR)
     }
 
-    /// `ip6 saddr fe80::/10 fib saddr . iif type local`: an address of the interface that the packet came in by, which the
-    /// kernel looks for on a bridge's port unless it is told.
+    /// `ip6 saddr fe80::/10 fib saddr . iif type local`: an address of the incoming interface. Without `iif`, the
+    /// kernel looks for link-local addresses on a bridge's port.
     pub(in crate::compile) fn source_is_own_of_link(self) -> Self {
         self.source_is_link_local().address_type(fib_flags::SADDR | fib_flags::IIF, Cmp::Eq, AddressType::Local)
     }
@@ -67,7 +67,7 @@ impl Statement {
         self.version(Version::V6).address_type(fib_flags::DADDR | fib_flags::IIF, Cmp::Eq, AddressType::Local)
     }
 
-    /// `fib daddr . iif oif exists`: goes back by where this came in.
+    /// `fib daddr . iif oif exists`: the route to the destination leaves by the incoming interface.
     pub(in crate::compile) fn destination_is_on_the_link(self) -> Self {
         self.fib(FibResult::Oif, fib_flags::DADDR | fib_flags::IIF | fib_flags::PRESENT).cmp(Cmp::Eq, &[1])
     }
@@ -82,7 +82,7 @@ impl Statement {
         self.address_type(fib_flags::DADDR, Cmp::Neq, AddressType::Multicast)
     }
 
-    /// `ip daddr != { 10.0.0.0/8, ... }`: what is routed on the internet.
+    /// `ip daddr != { 10.0.0.0/8, ... }`: an address that is routed on the internet.
     pub(in crate::compile) fn destination_is_public(self, version: Version) -> Self {
         let (at, length, elements) = match version {
             Version::V4 => (16, 4, Elements::of_addresses(&NOT_PUBLIC)),
@@ -93,13 +93,13 @@ impl Statement {
         self.version(version).payload(PayloadBase::Network, at, length).lookup(private, None, true)
     }
 
-    /// `fib saddr . iif oif missing`: what is sent to the source would not leave by where this came in.
+    /// `fib saddr . iif oif missing`: no route to the source leaves by the incoming interface.
     pub(in crate::compile) fn no_return_path(self) -> Self {
         self.fib(FibResult::Oif, fib_flags::SADDR | fib_flags::IIF | fib_flags::PRESENT).cmp(Cmp::Eq, &[0; 4])
     }
 
-    /// `fib saddr oifname { "docker0", "br-*" }`: what is sent to the source would leave by one of these. The set stands in
-    /// the rule: to nft 1.0.6 it is of another type than a set of interfaces.
+    /// `fib saddr oifname { "docker0", "br-*" }`: the route to the source leaves by one of these. The set is
+    /// anonymous: to nft 1.0.6 its type differs from that of a set of interfaces.
     pub(in crate::compile) fn source_routes_to(self, interfaces: &BTreeSet<IfPattern>) -> Self {
         self.fib(FibResult::OifName, fib_flags::SADDR).lookup(interface_set(interfaces), None, false)
     }

@@ -1,4 +1,4 @@
-//! Frames on a bridge do not meet the rules that Docker has for them.
+//! Frames on a bridge bypass Docker's rules for them.
 
 use crate::doctor::words::some;
 use crate::doctor::{Facts, Finding, Kind, Severity};
@@ -12,8 +12,8 @@ pub(super) const FINDING: Kind = Kind {
     remedy: "`modprobe br_netfilter && sysctl -w net.bridge.bridge-nf-call-iptables=1`, and both for the next boot",
 };
 
-/// Docker passes calls of containers to ports of their own network, and keeps those apart that may not talk, by rules that
-/// frames on a bridge have to meet.
+/// Docker needs its rules to see bridged frames, in two cases: when containers call published ports of their own
+/// network, and to separate containers that may not reach each other.
 pub(super) fn check(facts: &Facts<'_>) -> Option<Finding> {
     let docker = facts.host.docker.as_ref().filter(|docker| docker.iptables)?;
     if facts.host.sysctls.bridge_calls_iptables == Some(true) {

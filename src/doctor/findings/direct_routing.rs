@@ -1,4 +1,4 @@
-//! Others reach the addresses of containers.
+//! Others can reach containers by their own addresses.
 
 use crate::doctor::engines::{KEEP_LOADED, who_leaks};
 use crate::doctor::published::reached_directly;

@@ -1,4 +1,4 @@
-//! Docker may not load rules.
+//! Docker is told to load no rules.
 
 use crate::doctor::{Facts, Finding, Kind, Severity};
 

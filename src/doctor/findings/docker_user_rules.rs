@@ -1,4 +1,4 @@
-//! Rules in the chain that Docker leaves to its users.
+//! Rules in `DOCKER-USER`, the chain that Docker leaves to its users.
 
 use crate::doctor::words::some;
 use crate::doctor::{Facts, Finding, Kind, Severity};
@@ -12,7 +12,7 @@ pub(super) const FINDING: Kind = Kind {
     remedy: "put what they do into the policy, then `iptables -F DOCKER-USER && iptables -A DOCKER-USER -j RETURN`",
 };
 
-/// What people put into Docker's chain for the rules of users, in the place of a firewall that sees published ports.
+/// People use this chain as their firewall for published ports.
 pub(super) fn check(facts: &Facts<'_>) -> Option<Finding> {
     let harmless = |rule: &Rule| {
         let mut deciding = rule.exprs.iter().filter(|expr| !matches!(expr, Expr::Counter { .. }));

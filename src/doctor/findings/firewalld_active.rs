@@ -1,4 +1,4 @@
-//! firewalld is active, or is at the next boot.
+//! firewalld is active, or will be after the next boot.
 
 use crate::doctor::firewalls::of_a_program;
 use crate::doctor::{Facts, Finding, Kind, Severity};

@@ -1,4 +1,4 @@
-//! Interfaces of guests that the policy stops and does not name.
+//! Guest interfaces whose traffic the policy stops without naming them.
 
 use crate::doctor::interfaces::{in_a_policy, is_container};
 use crate::doctor::words::some;
@@ -17,12 +17,13 @@ pub(super) const FINDING: Kind = Kind {
              be stopped, name it",
 };
 
-/// Kinds of interfaces that guests are behind, whatever they are called.
+/// Kinds of interfaces with guests behind them, whatever their names.
 const KINDS: [&str; 8] = ["bridge", "tun", "wireguard", "vxlan", "geneve", "ipip", "sit", "gre"];
-/// How the ends of wires to guests begin that are no bridge's port, of those that routes lead to.
+/// How veth interfaces to guests are named, of those that are routed and not ports of a bridge.
 const WIRES: [&str; 4] = ["cali", "lxc", "veth", "vnet"];
 
-/// What guests send elsewhere passes this machine, and is neither to nor from a container unless the policy says so.
+/// Traffic of guests to other networks is forwarded, and counts as containers' only if the policy names their
+/// interface.
 pub(super) fn check(facts: &Facts<'_>) -> Option<Finding> {
     let policy = facts.host.policy.valid()?;
     if policy.defaults.forward == Action::Allow {
@@ -34,7 +35,7 @@ pub(super) fn check(facts: &Facts<'_>) -> Option<Finding> {
     };
     let stopped = |link: &&RoutedLink| {
         let routed = forwards && link.has_network && !link.is_way_out && link.master.is_none() && is_of_guests(link);
-        // Frames from port to port pass the same hook where the kernel is told so.
+        // With bridge-nf-call-iptables, frames between ports of a bridge pass the forward hook, too.
         let bridged = link.kind.as_deref() == Some("bridge")
             && facts.host.sysctls.bridge_calls_iptables == Some(true)
             && ports(link) > 1;
@@ -67,7 +68,7 @@ fn is_of_guests(link: &RoutedLink) -> bool {
     KINDS.contains(&kind) || kind == "veth" && WIRES.iter().any(|begin| link.name.starts_with(begin))
 }
 
-/// Whether any part of the policy speaks of an interface.
+/// Whether any part of the policy names an interface.
 fn names(policy: &Resolved, name: &str) -> bool {
     let of_peers = |peers: &Peers| covers(&peers.interfaces, name);
     let of_services = policy

@@ -1,4 +1,4 @@
-//! The kernel does not take the policy's rules.
+//! The kernel refuses the policy's rules.
 
 use crate::doctor::{Facts, Finding, Kernel, Kind, Severity};
 

@@ -1,4 +1,4 @@
-//! Rules that nf_tables does not show.
+//! iptables-legacy rules, which nf_tables does not show.
 
 use crate::doctor::words::some;
 use crate::doctor::{Facts, Finding, Kind, Severity};

@@ -1,4 +1,4 @@
-//! A port published to 127.0.0.1 is reached from the wire.
+//! A port published on 127.0.0.1 can be reached from the wire.
 
 use crate::doctor::engines::{KEEP_LOADED, who_leaks};
 use crate::doctor::published::reached_on_loopback;
@@ -17,7 +17,7 @@ pub(super) const FINDING: Kind = Kind {
 pub(super) fn check(facts: &Facts<'_>) -> Option<Finding> {
     let leaks = reached_on_loopback(facts);
     let mut ports: BTreeSet<String> = leaks.iter().map(ToString::to_string).collect();
-    // Rules of the older iptables can't be followed, and those versions are known to leak.
+    // iptables-legacy rules can't be followed, and these versions are known to leak.
     let unseen = facts.host.engines.iter().filter(|engine| engine.is_too_old() && !facts.host.legacy.is_empty());
     ports.extend(unseen.flat_map(|engine| engine.loopback_ports.iter().cloned()));
     (!ports.is_empty()).then(|| {

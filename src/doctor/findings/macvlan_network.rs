@@ -1,4 +1,4 @@
-//! Containers that are on the wire themselves.
+//! Containers that are directly on the wire.
 
 use crate::doctor::words::some;
 use crate::doctor::{Facts, Finding, Kind, Severity};
@@ -20,7 +20,7 @@ pub(super) fn check(facts: &Facts<'_>) -> Option<Finding> {
             networks.map(|network| format!("{}'s network {} ({})", engine.name, network.name, network.driver)),
         );
     }
-    // One with a network behind it is this machine's own way to it.
+    // Through a link with a network behind it, this machine reaches that network itself.
     let guests = facts.host.links.iter().filter(|link| !link.has_network && !link.is_way_out);
     found.extend(guests.filter_map(|link| {
         let kind = link.kind.as_deref().filter(|kind| DRIVERS.contains(kind))?;

@@ -1,4 +1,4 @@
-//! The findings, one file each: what it is, and how it is looked for.
+//! The findings, one file each: the texts and the check.
 
 mod boot_unit_disabled;
 mod bridge_netfilter_off;
@@ -27,7 +27,7 @@ mod way_out_is_containers;
 use super::Check::{Each, One};
 use super::{Check, Kind};
 
-/// All findings. Of those that are equally bad, the first comes first.
+/// All findings. Of two equally bad ones, the one listed first is printed first.
 pub const FINDINGS: &[(Kind, Check)] = &[
     (policy_missing::FINDING, One(policy_missing::check)),
     (policy_invalid::FINDING, One(policy_invalid::check)),

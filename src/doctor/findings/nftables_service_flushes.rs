@@ -1,4 +1,4 @@
-//! nftables.service throws away everyone's rules.
+//! nftables.service flushes the rules of all programs.
 
 use crate::doctor::{Facts, Finding, Kind, Severity};
 

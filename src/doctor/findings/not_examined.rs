@@ -1,4 +1,4 @@
-//! Something could not be looked at.
+//! Something could not be examined.
 
 use crate::doctor::{Facts, Finding, Kind, Severity};
 use crate::machine::Gap;

@@ -1,4 +1,4 @@
-//! Nothing of palisade's is loaded.
+//! Palisade's table is not loaded.
 
 use crate::doctor::{Facts, Finding, Kind, Loaded, Severity};
 

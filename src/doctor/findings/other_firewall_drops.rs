@@ -1,4 +1,4 @@
-//! A table of somebody else drops.
+//! Another program's table drops packets.
 
 use crate::doctor::firewalls::{Denier, drops_of_others};
 use crate::doctor::words::some;
@@ -15,10 +15,10 @@ pub(super) const FINDING: Kind = Kind {
     remedy: "put what it does into the policy, then delete the table and take it out of what loads it at boot",
 };
 
-/// Whose drops are no finding of their own: those of engines, which keep their networks apart.
+/// Engines, whose drops are no finding: they keep their networks apart.
 const ENGINES: [&str; 5] = ["Docker", "Podman", "libvirt", "Kubernetes", "Calico"];
 
-/// A finding for each table that drops and is nobody's that is spoken of elsewhere.
+/// One finding for each table that drops and whose owner has no finding of its own.
 pub(super) fn check(facts: &Facts<'_>) -> Vec<Finding> {
     let drops = drops_of_others(facts);
     let mut by_table: BTreeMap<&TableId, Vec<&Denier<'_>>> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! What is loaded is not the policy.
+//! The loaded table differs from the policy.
 
 use crate::doctor::{Facts, Finding, Kind, Loaded, Severity};
 

@@ -1,4 +1,4 @@
-//! Others could have written the policy.
+//! Someone other than root could have written the policy.
 
 use crate::doctor::{Facts, Finding, Kind, PolicyState, Severity};
 

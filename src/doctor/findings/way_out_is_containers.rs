@@ -1,4 +1,4 @@
-//! The way out counts as one to containers.
+//! The interface of the default route counts as a container interface.
 
 use crate::doctor::interfaces::{in_a_policy, is_container};
 use crate::doctor::{Facts, Finding, Kind, Severity};
@@ -12,7 +12,7 @@ pub(super) const FINDING: Kind = Kind {
     remedy: "say in the policy which interfaces are those of containers: `containers: { interfaces: [docker0] }`",
 };
 
-/// Who comes in by the interfaces of containers counts as a container, whoever it is.
+/// Everyone who comes in by a container interface counts as a container.
 pub(super) fn check(facts: &Facts<'_>) -> Option<Finding> {
     let policy = facts.host.policy.valid()?;
     let taken = |link: &&RoutedLink| link.is_way_out && is_container(policy, &link.name);

@@ -1,4 +1,4 @@
-//! Whether a connection would be let begin today, and whether it was before.
+//! Whether the rules accept a connection's first packet, now and before.
 
 use crate::netlink::NetlinkError;
 use crate::netlink::conntrack::{Entry, Layer4, Tuple};
@@ -8,30 +8,30 @@ use crate::simulate::{Packet, Path, Translation, Transport, Verdict, simulate_ta
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-/// What becomes of a connection.
+/// The effect of the new rules on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// It goes on.
+    /// It continues.
     Kept,
     /// It lost its access.
     Lost {
-        /// Whether this machine began it: what this machine sends on it next is judged as what begins a connection, and so
-        /// denied without being remembered.
+        /// Whether this machine began it. Then its next packet from here is judged as a new connection and denied,
+        /// without being remembered.
         began_here: bool,
     },
 }
 
-/// Compares what two tables say to the first packet of a connection.
+/// Compares two tables' verdicts on the first packet of a connection.
 pub(super) struct Judge<'a> {
     id: &'a TableId,
     before: Option<&'a Table>,
     now: &'a Table,
     routing: Routing,
-    /// How addresses are reached, each asked for once.
+    /// Routes to addresses; each is looked up once.
     routes: HashMap<IpAddr, Option<Route>>,
-    /// What becomes of connections that differ in the port that they come from alone; `None` where it depends on that.
+    /// Results for connections that differ only in the source port; `None` if the source port matters.
     known: HashMap<(Tuple, Option<Translation>), Option<Fate>>,
-    /// Why some could not be judged.
+    /// The error for connections that could not be judged.
     pub(super) unroutable: Option<NetlinkError>,
 }
 
@@ -41,7 +41,7 @@ impl<'a> Judge<'a> {
         Ok(Self { id, before, now, routing, routes: HashMap::new(), known: HashMap::new(), unroutable: None })
     }
 
-    /// Of a connection that began as conntrack has it.
+    /// Judges a connection that began as conntrack recorded it.
     pub(super) fn of_entry(&mut self, entry: &Entry) -> Fate {
         let translated = entry.is_destination_translated().then(|| Translation {
             address: entry.reply.source,
@@ -50,7 +50,7 @@ impl<'a> Judge<'a> {
         self.of(&entry.original, translated)
     }
 
-    /// Of a connection that nothing translates and that began with packets of that tuple.
+    /// Judges an untranslated connection whose first packet had that tuple.
     pub(super) fn of_tuple(&mut self, original: &Tuple) -> Fate {
         self.of(original, None)
     }
@@ -81,7 +81,7 @@ impl<'a> Judge<'a> {
         fate(is_denied(self.now) && !self.before.is_some_and(is_denied))
     }
 
-    /// Whether `now` denies a packet of which not all is known and `before` does not; `None` where it depends on the rest.
+    /// Whether `now` denies an incompletely known packet and `before` does not; `None` if the unknown part decides.
     fn loses_in_any_case(&self, packet: &Packet) -> Option<bool> {
         let is_denied = |table| match simulate_table(self.id, table, packet) {
             trace if trace.outcomes.never_pass() => Some(true),
@@ -103,16 +103,16 @@ impl<'a> Judge<'a> {
         Ok(route)
     }
 
-    /// The packet that would begin a connection today. It is taken to come in where answers to it go out, since conntrack
-    /// does not keep the interface. `None` for what this machine says to itself, and for what is neither sent to it nor to
-    /// one other machine.
+    /// The first packet of the connection if it began today. conntrack does not record the incoming interface, so it
+    /// is taken to be the one that answers leave by. `None` for traffic of this machine with itself, and for packets
+    /// neither to this machine nor to one other machine.
     fn first_packet(
         &mut self,
         original: &Tuple,
         translated: Option<Translation>,
     ) -> Result<Option<Packet>, NetlinkError> {
         let Tuple { source, destination, .. } = *original;
-        // Whoever answers is where the packets arrive.
+        // Packets are routed to the address that answers.
         let answers = translated.map_or(destination, |to| to.address);
         let (Some(back), Some(there)) = (self.route_to(source)?, self.route_to(answers)?) else { return Ok(None) };
         let from_port = original.ports().map(|(source, _)| source);

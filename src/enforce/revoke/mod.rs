@@ -1,8 +1,9 @@
-//! Revocation: a connection that the new rules would not let begin ends, although it is established.
+//! Revocation: ends established connections that the new rules would not let begin.
 //!
-//! The rules accept what conntrack calls established, so a connection outlives the line that admitted it until its
-//! entry is deleted. That alone would not end a download: see the chain `revoked`, to whose sets the connection's replies
-//! are added first. Where conntrack does not know who began a connection, the sockets of this machine are asked.
+//! The rules accept what conntrack calls established, so a connection outlives the rule that admitted it until its
+//! conntrack entry is deleted. Deleting the entry alone would not end a download, so the connection's replies are
+//! first added to the sets of the chain `revoked`. Where conntrack does not know who began a connection, this
+//! machine's sockets decide.
 
 mod judge;
 mod remembered;
@@ -17,27 +18,27 @@ use std::cmp::Reverse;
 use std::collections::HashSet;
 use streams::{Streams, in_words};
 
-/// `TCP_CONNTRACK_TIME_WAIT`, `TCP_CONNTRACK_CLOSE`: both sides are done with the connection, and a new one between them
-/// is new to conntrack too.
+/// `TCP_CONNTRACK_TIME_WAIT`, `TCP_CONNTRACK_CLOSE`: both sides have closed the connection, and conntrack treats
+/// another one between them as new.
 const CLOSED: [u8; 2] = [7, 8];
 
-/// Ends the connections of this network namespace that `now` would deny and `before` let begin, and tells how many. No
-/// table before let everything begin.
+/// Ends the connections of this network namespace that `now` denies and `before` accepted; returns how many. Without
+/// a table before, everything was accepted.
 ///
-/// What can't be told, because a connection's packets may take more than one way or rules of a foreign kind decide, is
-/// left alone, and so is what this machine says to itself. Where it can't be told which side began a connection, and it would
-/// have lost its access by that, a warning says so.
+/// Undecidable connections are left alone, where packets may take several paths or foreign rules decide, and so is
+/// this machine's traffic with itself. If it can't be told which side began a connection, and that decides its
+/// access, a warning says so.
 ///
 /// # Errors
 ///
-/// What the kernel says. A kernel that can't list connections is asked for its sockets alone.
+/// The kernel's error. If the kernel can't list connections, only sockets are checked.
 pub fn revoke(socket: &Socket, id: &TableId, before: Option<&Table>, now: &Table) -> Result<usize, NetlinkError> {
     let mut streams = Streams::read();
     let mut conntrack = match Conntrack::open() {
         Err(NetlinkError::NoConntrack) => None,
         conntrack => Some(conntrack?),
     };
-    // The list costs a walk through the kernel's whole table, which all namespaces share: milliseconds even when it is empty.
+    // Listing walks the kernel's whole table, which all namespaces share: milliseconds even if it is empty.
     let tracked = match &conntrack {
         Some(conntrack) => conntrack.count()?,
         None => 0,
@@ -58,16 +59,16 @@ pub fn revoke(socket: &Socket, id: &TableId, before: Option<&Table>, now: &Table
     found.end(socket, id, now, conntrack.as_mut())
 }
 
-/// What the kernel told, sorted.
+/// The connections found, sorted.
 #[derive(Default)]
 struct Found {
-    /// Connections that lost their access, and whether what this machine sends on them is to be remembered.
+    /// Connections that lost their access, and whether to remember what this machine sends on them.
     lost: Vec<(Entry, bool)>,
-    /// The same of sockets, each as the tuple of what this machine sends.
+    /// The same for sockets, each as the tuple of what this machine sends.
     lost_streams: Vec<(Tuple, bool)>,
-    /// Entries of sockets' connections that do not tell who began them.
+    /// Entries of sockets' connections that do not show who began them.
     of_streams: Vec<Entry>,
-    /// Connections that would have lost it if the one or the other side had begun them.
+    /// Connections that lose their access only if a certain side began them.
     unsure: Vec<Tuple>,
 }
 
@@ -82,7 +83,7 @@ impl Found {
         }
         match judge.of_entry(&entry) {
             Fate::Lost { began_here } => self.lost.push((entry, !began_here)),
-            // Of what is routed there is no socket to ask.
+            // A forwarded connection has no local socket to consult.
             Fate::Kept if entry.picked_up && is_untranslated(&entry) => {
                 if let Fate::Lost { began_here: false } = judge.of_tuple(&entry.reply) {
                     self.unsure.push(entry.original);
@@ -109,7 +110,7 @@ impl Found {
                 in_words(one)
             );
         }
-        // An answer of ICMP revives nothing: conntrack takes none for a beginning.
+        // ICMP answers revive nothing: conntrack never treats one as the start of a connection.
         let forgotten = |(entry, remembered): &&(Entry, bool)| {
             let icmp = [protocol::ICMP, protocol::ICMPV6].contains(&entry.reply.protocol);
             *remembered && !icmp && !remembered::can_be_remembered(&entry.reply)
@@ -125,7 +126,7 @@ impl Found {
         }
     }
 
-    /// Remembers what would revive the lost ones, then deletes their entries; gives how many connections ended.
+    /// Remembers the flows that would revive lost connections, deletes their entries, and returns how many ended.
     fn end(
         mut self,
         socket: &Socket,
@@ -133,7 +134,7 @@ impl Found {
         table: &Table,
         conntrack: Option<&mut Conntrack>,
     ) -> Result<usize, NetlinkError> {
-        // Whatever does not fit, those that are in use do.
+        // If not all fit, those in use come first.
         self.lost.sort_by_key(|(entry, _)| Reverse(entry.liveliness()));
         let of_streams = self.lost_streams.iter().filter(|(_, remembered)| *remembered).map(|(stream, _)| *stream);
         let of_entries = self.lost.iter().filter(|(_, remembered)| *remembered).map(|(entry, _)| entry.reply);
@@ -143,7 +144,7 @@ impl Found {
             tracing::warn!("{lost} that lost their access may be revived by what this machine sends: {error}");
         }
         let Some(conntrack) = conntrack else { return Ok(self.lost_streams.len()) };
-        // What was tracked since its socket was looked at is deleted as well, whoever conntrack takes to have begun it.
+        // Also delete entries made since the socket was read, whichever side conntrack takes for the originator.
         self.of_streams.extend(self.lost_streams.iter().map(|(stream, _)| whatever_has(*stream)));
         let of_streams = conntrack.delete(&self.of_streams);
         let entries: Vec<Entry> = self.lost.into_iter().map(|(entry, _)| entry).collect();
@@ -156,7 +157,7 @@ fn is_untranslated(entry: &Entry) -> bool {
     !entry.is_destination_translated() && !entry.is_source_translated()
 }
 
-/// An entry that names any with that tuple in one direction, outside of any zone: the kernel looks in both.
+/// An entry that matches any connection with that tuple outside of any zone; the kernel looks in both directions.
 fn whatever_has(tuple: Tuple) -> Entry {
     Entry {
         original: tuple,

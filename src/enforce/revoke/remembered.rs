@@ -1,4 +1,4 @@
-//! The flows that must not begin anew, in the sets that the chain `revoked` asks.
+//! Adds flows that must not begin anew to the sets of the chain `revoked`.
 
 use crate::net::protocol;
 use crate::netlink::conntrack::Tuple;
@@ -9,17 +9,17 @@ use crate::ruleset::{
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-/// How many are added at once: what a socket takes in one datagram even where its buffer can't be made larger.
+/// How many are added at once: what one datagram holds even if the socket's buffer can't be enlarged.
 const AT_ONCE: usize = 1024;
 
-/// `NFNL_BATCH_GENID` 0: the kernel does not compare it (`nf_tables_valid_genid`).
+/// `NFNL_BATCH_GENID` 0: the kernel does not compare the generation (`nf_tables_valid_genid`).
 const ANY_GENERATION: u32 = 0;
 
-/// Adds the flows to the sets, the first ones first.
+/// Adds the flows to the sets, in order.
 ///
 /// # Errors
 ///
-/// What the kernel says to the first portion that it would not take, with how many flows are not remembered for that.
+/// The kernel's error for the first portion that it refused, and how many flows were therefore not remembered.
 pub(super) fn remember(
     socket: &Socket,
     id: &TableId,
@@ -29,10 +29,10 @@ pub(super) fn remember(
     let mut left = flows.len();
     for portion in flows.chunks(AT_ONCE) {
         let ops = additions(table, portion);
-        // Whatever generation: it takes nothing back that anybody has done.
+        // Any generation will do: adding flows reverts nobody's change.
         match encode(&Transaction { table: id.clone(), ops }, &Handles::default(), ANY_GENERATION) {
             Ok(batch) => socket.commit(&batch).map_err(|error| (left, error))?,
-            // Elements of a table that was just loaded can be written.
+            // Elements of a table that was just loaded can be encoded.
             Err(error) => tracing::debug!("{}", error.problem),
         }
         left = left.saturating_sub(portion.len());
@@ -40,8 +40,8 @@ pub(super) fn remember(
     Ok(())
 }
 
-/// The operations that add flows to their sets. One that is there gets its whole time anew: before 6.12 the kernel takes a
-/// second addition for nothing new, so that it is added, which is sure to succeed, deleted, and added.
+/// The operations that add flows to their sets. An existing flow must get its full timeout again, but before 6.12 the
+/// kernel ignores a second addition; so add it (which always succeeds), delete it, and add it again.
 fn additions(table: &Table, flows: &[Tuple]) -> Vec<Op> {
     let mut by_set: BTreeMap<&str, Vec<Element>> = BTreeMap::new();
     for (set, key) in flows.iter().filter_map(flow) {
@@ -60,14 +60,14 @@ fn additions(table: &Table, flows: &[Tuple]) -> Vec<Op> {
     ops
 }
 
-/// Whether packets of that tuple can be told from others between the same addresses by what the sets hold.
+/// Whether the keys of the sets tell packets with that tuple from others between the same addresses.
 pub(super) fn can_be_remembered(tuple: &Tuple) -> bool {
     flow(tuple).is_some()
 }
 
-/// The set for packets of that tuple, and their key there, of type [`FLOW_V4`](crate::ruleset::KeyType::FLOW_V4) or
-/// `FLOW_V6`: each field begins a 32-bit word. `None` for other protocols: nothing but addresses tells most of them apart, and
-/// what conntrack has as the ports of GRE are keys, which its packets have elsewhere.
+/// The set for packets with that tuple, and their key in it, of type [`FLOW_V4`](crate::ruleset::KeyType::FLOW_V4) or
+/// `FLOW_V6`: each field is padded to 32-bit words. `None` for other protocols: most have nothing but addresses, and
+/// what conntrack keeps as the ports of GRE are keys, which GRE packets have at another offset.
 fn flow(tuple: &Tuple) -> Option<(&'static str, Vec<u8>)> {
     let sets = match tuple.protocol {
         protocol::UDP => [REVOKED_UDP_V4, REVOKED_UDP_V6],

@@ -1,8 +1,8 @@
-//! Connections of this machine's own sockets, for which conntrack can't speak.
+//! Connections of this machine's own sockets, where conntrack does not know who began them.
 //!
-//! Nothing is tracked before the first table asks for it, and what was tracked can be forgotten (`conntrack -F`). Conntrack
-//! then takes whoever sends next for the one who began: for a download that is the server. A socket does not know who
-//! began either, but where another one listens on its port the other side did.
+//! Nothing is tracked before the first table asks for it, and tracked connections can be forgotten (`conntrack -F`).
+//! Conntrack then takes the next sender for the side that began: in a download, the server. A socket does not know
+//! who began either, but if another socket listens on its port, the other side did.
 
 use super::judge::{Fate, Judge};
 use crate::net::protocol;
@@ -12,24 +12,24 @@ use std::collections::HashSet;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 
-/// From which port on clients send that choose none themselves: Linux as it is delivered, and all others from higher on.
+/// The lowest port of clients that choose none themselves: Linux's default; other systems begin higher.
 const CLIENTS_SEND_FROM: u16 = 32_768;
 
 /// The open connections of sockets, each as the tuple of what this machine sends.
 #[derive(Default)]
 pub(super) struct Streams(HashSet<Tuple>);
 
-/// What became of them.
+/// The judged connections.
 #[derive(Default)]
 pub(super) struct Judged {
-    /// Those that lost their access, and whether what this machine sends on them is to be remembered.
+    /// Those that lost their access, and whether to remember what this machine sends on them.
     pub lost: Vec<(Tuple, bool)>,
-    /// Those that would have lost it if this or the other side had begun them.
+    /// Those that lose it only if a certain side began them.
     pub unsure: Vec<Tuple>,
 }
 
 impl Streams {
-    /// Those of this network namespace. What this machine says to itself is none of them.
+    /// Those of this network namespace, without this machine's traffic with itself.
     pub(super) fn read() -> Self {
         let sockets = connected_sockets().unwrap_or_else(|error| {
             tracing::warn!("connections that the kernel has not seen begin may go on: {error}");
@@ -46,12 +46,12 @@ impl Streams {
         self.0.is_empty()
     }
 
-    /// The stream that conntrack has an entry of, where the entry does not tell who began it. Where it does it is to be
-    /// judged by that, and the stream is taken out.
+    /// The stream of a conntrack entry that does not show who began it. If the entry does show it, the stream is
+    /// removed and `None` returned: the entry is judged instead.
     pub(super) fn better_known_than(&mut self, entry: &Entry) -> Option<Tuple> {
         let began_elsewhere = self.0.contains(&entry.reply);
         let stream = if began_elsewhere { entry.reply } else { *self.0.get(&entry.original)? };
-        // An exchange of datagrams has no beginning: one that this machine seems to have begun may have been under way.
+        // Datagrams have no beginning: a flow that seems to have begun here may have been under way before.
         let is_told = match stream.protocol {
             protocol::TCP => !entry.picked_up,
             _ => began_elsewhere,
@@ -62,7 +62,7 @@ impl Streams {
         (!is_told).then_some(stream)
     }
 
-    /// Judges those that are left.
+    /// Judges the remaining streams.
     pub(super) fn judge(self, judge: &mut Judge<'_>) -> Judged {
         let mut judged = Judged::default();
         if self.0.is_empty() {
@@ -102,14 +102,14 @@ fn sent(socket: &ConnectedSocket) -> Tuple {
     }
 }
 
-/// Who began a connection.
+/// The side that began a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Side {
     This,
     Other,
 }
 
-/// `None` where it can't be told. `first_own` is the lowest port that this machine gives to sockets that choose none.
+/// The side that began, if it can be told. `first_own` is the lowest port that this machine assigns to sockets.
 fn who_began(stream: &Tuple, listeners: &[ListeningSocket], first_own: u16) -> Option<Side> {
     let (port, remote_port) = stream.ports()?;
     let answers = |listener: &&ListeningSocket| {
@@ -118,7 +118,8 @@ fn who_began(stream: &Tuple, listeners: &[ListeningSocket], first_own: u16) -> O
     if listeners.iter().any(|listener| answers(&listener)) {
         return Some(Side::Other);
     }
-    // A server may have stopped listening, but not where nobody would have known to ask for it.
+    // A server may have stopped listening, but clients would not have known of a server on an automatically assigned
+    // port.
     (port >= first_own && remote_port < CLIENTS_SEND_FROM).then_some(Side::This)
 }
 
@@ -127,7 +128,7 @@ fn listens_at(listener: &ListeningSocket, address: IpAddr) -> bool {
     listener.address == address || any_of_family || listener.both
 }
 
-/// The lowest port that this machine gives to sockets that choose none (`net.ipv4.ip_local_port_range`, of IPv6 as well).
+/// The lowest port that this machine assigns to sockets (`net.ipv4.ip_local_port_range`, for IPv6 as well).
 fn first_own_port() -> u16 {
     let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
     range.split_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or(CLIENTS_SEND_FROM)
@@ -177,7 +178,7 @@ mod tests {
             (LOCAL, false, (9000, 443), other),
             ("127.0.0.1", false, (9000, 50_000), None),
             (LOCAL, false, (40_000, 443), this),
-            // Whoever listened there may have had enough of it, as servers of FTP have.
+            // The listener may be closed by now, as FTP servers do it.
             (LOCAL, false, (40_000, 50_000), None),
             (LOCAL, false, (2049, 700), None),
         ];
@@ -186,7 +187,7 @@ mod tests {
             let told = who_began(&stream(port, remote_port), &listeners, CLIENTS_SEND_FROM);
             assert_eq!(told, began, "{port} with {remote_port}, {address} listens");
         }
-        // Where any port may be one that this machine chose.
+        // Here any port may have been assigned.
         assert_eq!(who_began(&stream(2049, 700), &[], 1024), this);
     }
 

@@ -1,4 +1,4 @@
-//! Connection tracking over netlink: the connections that the kernel knows, and the end of some of them.
+//! Connection tracking over netlink: reads the kernel's connections and deletes some of them.
 
 mod entry;
 #[cfg(test)]
@@ -14,40 +14,39 @@ use super::wire::error::NetlinkError;
 use super::wire::uapi::{ct, flag};
 use nix::errno::Errno;
 
-/// What the first request is called in errors.
+/// The name of the first request in errors.
 const COUNT: &str = "the number of connections";
-/// Deletions in one datagram: should each fail, the errors still fit the receive buffer of an unprivileged user, which
-/// holds 256.
+/// Deletions per datagram: even if each fails, the errors fit an unprivileged user's receive buffer, which holds 256.
 const AT_ONCE: usize = 128;
 
-/// A socket to the connection tracking of the network namespace that it was opened in.
+/// A socket to connection tracking in the network namespace where it was opened.
 #[derive(Debug)]
 pub struct Conntrack(Channel);
 
-/// What became of connections that were to be deleted.
+/// The result of deleting connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Deleted {
-    /// So many were deleted.
+    /// How many were deleted.
     pub deleted: usize,
-    /// So many were gone already, or gone and begun anew with the same tuple.
+    /// How many no longer existed, or were replaced by a new connection with the same tuple.
     pub gone: usize,
 }
 
 impl Conntrack {
-    /// Opens a socket in the network namespace of the calling thread, and sees whether the kernel answers.
+    /// Opens a socket in the network namespace of the calling thread, and checks that the kernel answers.
     ///
     /// # Errors
     ///
-    /// [`NetlinkError::NoConntrack`] when the kernel can't list connections, [`NetlinkError::NotPermitted`] without
-    /// `CAP_NET_ADMIN`, else what the system call says.
+    /// [`NetlinkError::NoConntrack`] if the kernel can't list connections, [`NetlinkError::NotPermitted`] without
+    /// `CAP_NET_ADMIN`, else the error of the system call.
     pub fn open() -> Result<Self, NetlinkError> {
         let conntrack = Channel::open(mnl::Bus::Netfilter).map(Self).map_err(absent)?;
         conntrack.count()?;
         Ok(conntrack)
     }
 
-    /// How many connections the kernel knows in this namespace.
+    /// The number of connections in this namespace.
     ///
     /// # Errors
     ///
@@ -64,24 +63,24 @@ impl Conntrack {
         count.ok_or(NetlinkError::Malformed(COUNT))
     }
 
-    /// Hands each connection of both IP families to `visit`, in no order, as the kernel tells them: none is kept.
+    /// Calls `visit` for each connection of both IP families, unordered, as the kernel sends them; none are stored.
     ///
-    /// Connections that begin or end meanwhile may or may not be seen. One may be seen twice, when its neighbour in the
-    /// kernel's table ended between two datagrams.
+    /// Connections that begin or end meanwhile may be missed. One may be seen twice, if its neighbour in the kernel's
+    /// table ended between two datagrams.
     ///
     /// # Errors
     ///
-    /// [`NetlinkError::Malformed`] when an entry made no sense, after all others were visited.
+    /// [`NetlinkError::Malformed`] if an entry could not be decoded, after all others were visited.
     pub fn entries(&mut self, mut visit: impl FnMut(Entry)) -> Result<End, NetlinkError> {
         let write = |bytes: &mut Vec<u8>, seq| wire::begin(bytes, ct::GET, flag::DUMP, 0, seq).finish();
         self.0.request("the list of connections", true, write, |message| wire::read(message).map(&mut visit))
     }
 
-    /// The connection whose answers have that tuple; `None` where there is none. None is listed for it.
+    /// The connection whose reply has that tuple, if there is one; looked up without a dump.
     ///
     /// # Errors
     ///
-    /// What the kernel says.
+    /// The kernel's error.
     pub fn answered_by(&self, reply: &Tuple) -> Result<Option<Entry>, NetlinkError> {
         let mut found = None;
         let write = |bytes: &mut Vec<u8>, seq| wire::write_get_by_reply(bytes, seq, reply);
@@ -96,15 +95,16 @@ impl Conntrack {
         }
     }
 
-    /// Deletes connections: exactly those, each by its original tuple, its zone and its id. One that is gone is no error.
+    /// Deletes exactly these connections, by original tuple, zone and id. A connection that no longer exists is no
+    /// error.
     ///
-    /// The next packet of a deleted connection is judged by the rules as that of a new one. Should a new connection
-    /// have got both the tuple and the id of one of these meanwhile, its next packet is judged once more, no worse.
+    /// The rules judge the next packet of a deleted connection as a new one. If a new connection has got both the
+    /// tuple and the id of one of these meanwhile, its next packet is only judged once more.
     ///
     /// # Errors
     ///
-    /// [`NetlinkError::Refused`] with the kernel's first word on one that it would not delete. All others were still
-    /// deleted.
+    /// [`NetlinkError::Refused`] with the kernel's error for the first connection that it refused to delete. All
+    /// others are still deleted.
     pub fn delete(&mut self, entries: &[Entry]) -> Result<Deleted, NetlinkError> {
         let mut total = Deleted::default();
         let mut first_refused = None;
@@ -120,7 +120,7 @@ impl Conntrack {
         }
     }
 
-    /// Sends the deletions in one datagram. Each that fails is answered, and the last in any case.
+    /// Sends the deletions in one datagram. The kernel answers each that fails, and the last one in any case.
     fn delete_at_once(&self, entries: &[Entry]) -> Result<Answers, NetlinkError> {
         let Some((last, others)) = entries.split_last() else { return Ok(Answers::default()) };
         let (seq, last_seq) = (self.0.next_seq(), self.0.next_seq());
@@ -150,10 +150,10 @@ impl Conntrack {
     }
 }
 
-/// What deletion is called in errors.
+/// The name of a deletion in errors.
 const DELETE: &str = "the deletion of connections";
 
-/// What the kernel said to deletions.
+/// The kernel's answers to deletions.
 #[derive(Debug, Default)]
 struct Answers {
     gone: usize,
@@ -161,7 +161,7 @@ struct Answers {
     first_refused: Option<Errno>,
 }
 
-/// nfnetlink calls a subsystem that it can't load invalid.
+/// nfnetlink answers `EINVAL` for a subsystem that it can't load.
 fn absent(error: NetlinkError) -> NetlinkError {
     match error {
         NetlinkError::Refused { doing: COUNT, errno: Errno::EINVAL | Errno::EOPNOTSUPP } => NetlinkError::NoConntrack,

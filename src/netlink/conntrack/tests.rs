@@ -1,11 +1,11 @@
-//! Pure tests: what the kernel told is read whole, what is deleted is what was read, and nothing that is read panics.
+//! Pure tests: the kernel's dump is read completely, a deletion names what was read, and no input panics.
 
 use super::*;
 use crate::netlink::wire::attr::Messages;
 use proptest::prelude::*;
 use std::net::IpAddr;
 
-/// What kernel 6.18 dumped after conntrack(8) had added the connections below, each for 600 seconds.
+/// A dump by kernel 6.18, after conntrack(8) had added the connections below, each for 600 seconds.
 const DUMP: &[u8] = include_bytes!("../../../tests/data/conntrack.bin");
 
 const CONFIRMED: u32 = 0x8;
@@ -131,7 +131,7 @@ proptest! {
         prop_assert_eq!(messages[0].kind, 0x102);
         prop_assert_eq!(messages[0].family(), Some(if original.source.is_ipv4() { 2 } else { 10 }));
         let fields = Fields::<{ ct::END }>::exactly(messages[0].attributes().unwrap()).unwrap();
-        // Without a tuple the kernel would delete all that it knows.
+        // Without a tuple the kernel would delete every connection.
         let (tuple, zone) = wire::read_tuple(fields.get(ct::ORIGINAL).unwrap()).unwrap();
         prop_assert_eq!(tuple, original);
         prop_assert_eq!(zone.or(fields.u16(ct::ZONE)).unwrap_or_default(), zones.original);

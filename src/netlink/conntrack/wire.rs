@@ -1,4 +1,4 @@
-//! Entries of connection tracking to and from netlink.
+//! Connection tracking entries to and from netlink.
 
 use super::entry::{Entry, Layer4, Tuple, Zones};
 use crate::net::Version;
@@ -9,17 +9,17 @@ use std::net::IpAddr;
 
 const IPPROTO_ICMPV6: u8 = 58;
 
-/// Begins a message of connection tracking; `kind` is without the subsystem.
+/// Begins a connection tracking message; `kind` excludes the subsystem.
 pub(super) fn begin(buffer: &mut Vec<u8>, kind: u8, flags: u16, family: u8, seq: u32) -> Writer<'_> {
     Writer::raw(buffer, ct::SUBSYSTEM << 8 | u16::from(kind), flags, family, seq, 0)
 }
 
-/// Reads one entry of a dump; `None` when it lacks what each entry has, or is malformed.
+/// Reads one entry of a dump; `None` if it is malformed or lacks a mandatory attribute.
 pub(crate) fn read(message: &Message<'_>) -> Option<Entry> {
     let fields = Fields::<{ ct::END }>::read(message.attributes()?)?;
     let (original, original_zone) = read_tuple(fields.get(ct::ORIGINAL)?)?;
     let (reply, reply_zone) = read_tuple(fields.get(ct::REPLY)?)?;
-    // One attribute stands for both directions, one inside a tuple for that direction alone.
+    // The outer attribute is the zone of both directions; one inside a tuple is the zone of that direction alone.
     let both = fields.u16(ct::ZONE);
     let zone = |one: Option<u16>| both.or(one).unwrap_or_default();
     let tcp = fields.get(ct::PROTOINFO).and_then(read_tcp);
@@ -36,7 +36,7 @@ pub(crate) fn read(message: &Message<'_>) -> Option<Entry> {
     })
 }
 
-/// The state, and whether the handshake was not seen.
+/// The TCP state, and whether the connection was picked up midstream.
 fn read_tcp(protoinfo: &[u8]) -> Option<(u8, bool)> {
     let tcp = Fields::<{ ct::PROTOINFO_END }>::read(protoinfo)?.get(ct::PROTOINFO_TCP)?;
     let fields = Fields::<{ ct::TCP_END }>::read(tcp)?;
@@ -44,7 +44,7 @@ fn read_tcp(protoinfo: &[u8]) -> Option<(u8, bool)> {
     Some((fields.u8(ct::TCP_STATE)?, flags & ct::TCP_LIBERAL != 0))
 }
 
-/// Reads one direction, and the zone of it alone.
+/// Reads one direction, and its own zone.
 pub(super) fn read_tuple(bytes: &[u8]) -> Option<(Tuple, Option<u16>)> {
     let fields = Fields::<{ ct::TUPLE_END }>::read(bytes)?;
     let [source, destination] = read_addresses(fields.get(ct::TUPLE_IP)?)?;
@@ -75,13 +75,14 @@ fn read_layer4(proto: &Fields<'_, { ct::PROTO_END }>) -> Layer4 {
     Layer4::None
 }
 
-/// Writes the request that deletes this entry and none else.
+/// Writes the request that deletes this entry and no other.
 ///
-/// The tuple is always written: without one, the kernel takes the request for one to delete all that it knows.
+/// Always with the tuple: without one, the kernel deletes every connection.
 pub(super) fn write_delete(buffer: &mut Vec<u8>, flags: u16, seq: u32, entry: &Entry) {
     let family = Version::of(entry.original.source).nfproto();
     let mut writer = begin(buffer, ct::DELETE, flags, family, seq);
-    // The original tuple is looked up in the zone of its own direction; a zone of replies only plays no part in that.
+    // The kernel looks up the original tuple in the zone of its own direction; a zone of replies only does not
+    // matter.
     let Zones { original: zone, reply } = entry.zones;
     let directional = (zone != reply && zone != 0).then_some(zone);
     write_tuple(&mut writer, ct::ORIGINAL, &entry.original, directional);
@@ -94,7 +95,7 @@ pub(super) fn write_delete(buffer: &mut Vec<u8>, flags: u16, seq: u32, entry: &E
     writer.finish();
 }
 
-/// Writes the request for the connection whose answers have that tuple, outside of any zone.
+/// Writes the request for the connection whose reply has that tuple, outside of any zone.
 pub(super) fn write_get_by_reply(buffer: &mut Vec<u8>, seq: u32, reply: &Tuple) {
     let family = Version::of(reply.source).nfproto();
     let mut writer = begin(buffer, ct::GET, 0, family, seq);

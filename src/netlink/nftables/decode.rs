@@ -1,6 +1,6 @@
-//! Messages of a dump as a table.
+//! Assembles the messages of a dump into a table.
 //!
-//! Decoding is total: no message makes it panic, and what it does not know becomes an [`Expr::Unknown`], an entry in
+//! Decoding is total: no message makes it panic. Anything unknown becomes an [`Expr::Unknown`], an entry in
 //! [`SetSpec::unknown`] or one of [`Table::others`].
 
 use super::elements::{self, Collector};
@@ -14,21 +14,21 @@ use crate::ruleset::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// One table, as far as it has been read.
+/// A table, as far as it has been read.
 #[derive(Debug)]
 pub(in crate::netlink) struct Assembler {
     id: TableId,
     table: Option<Table>,
     handles: Handles,
     sets: BTreeMap<String, (SetSpec, Collector)>,
-    /// How many elements the kernel counts in a set, where it says so.
+    /// The kernel's element count of a set, if it reports one.
     counts: BTreeMap<String, u32>,
-    /// What sets hold that are not dumped.
+    /// The contents of sets that are not dumped.
     filled: BTreeMap<String, Elements>,
 }
 
 impl Assembler {
-    /// Nothing read yet; messages of other tables will be passed over.
+    /// Empty; ignores messages of other tables.
     pub(in crate::netlink) fn new(id: TableId) -> Self {
         Self {
             id,
@@ -40,7 +40,7 @@ impl Assembler {
         }
     }
 
-    /// Reads a message; `None` when it is malformed.
+    /// Reads a message; `None` if it is malformed.
     pub(in crate::netlink) fn accept(&mut self, message: &Message<'_>) -> Option<()> {
         if message.kind >> 8 != SUBSYSTEM || Family::from_number(message.family()?) != self.id.family {
             return Some(());
@@ -58,33 +58,33 @@ impl Assembler {
         }
     }
 
-    /// The sets read so far whose elements are policy: not those that the packet path fills.
+    /// The sets read so far whose elements are policy, not filled by the packet path.
     pub(in crate::netlink) fn sets_with_elements(&self) -> Vec<String> {
         let policy = self.sets.iter().filter(|(_, (spec, _))| !spec.flags.contains(SetFlags::DYNAMIC));
         policy.map(|(name, _)| name.clone()).collect()
     }
 
-    /// What the table says that a set holds, as far as its rules have been read.
+    /// The digest of a set's contents according to the table, as far as its rules have been read.
     pub(in crate::netlink) fn digest(&self, set: &str) -> Option<Digest> {
         self.table.as_ref()?.manifest().remove(set)
     }
 
-    /// Whether a set that was read can have these elements, by its kind and by how many the kernel counts.
+    /// Whether these elements fit a set that was read: its key type and the kernel's element count.
     pub(in crate::netlink) fn may_hold(&self, set: &str, elements: &Elements) -> bool {
         let Some((spec, _)) = self.sets.get(set) else { return false };
         let fits = elements.packed().is_some_and(|packed| packed.width == spec.key.len as usize);
         let made = elements::count(spec, elements);
-        // Of intervals, whose ends are elements too, kernels of late count half as many.
+        // Recent kernels count an interval once; older ones count its end, too.
         let half = spec.flags.contains(SetFlags::INTERVAL).then_some(made / 2);
         fits && self.counts.get(set).is_none_or(|count| *count == made || Some(*count) == half)
     }
 
-    /// What a set is that was read.
+    /// The specification of a set that was read.
     pub(in crate::netlink) fn spec(&self, set: &str) -> Option<&SetSpec> {
         self.sets.get(set).map(|(spec, _)| spec)
     }
 
-    /// Takes a set to have these elements.
+    /// Sets the contents of a set.
     pub(in crate::netlink) fn fill(&mut self, set: &str, elements: Elements) {
         self.filled.insert(set.to_owned(), elements);
     }
@@ -95,7 +95,7 @@ impl Assembler {
         anonymous.map(|(name, _)| name.clone()).collect()
     }
 
-    /// The table, if there was one, and the handles of its rules.
+    /// The table, if it exists, and the handles of its rules.
     pub(in crate::netlink) fn finish(mut self) -> (Option<Table>, Handles) {
         let Some(mut table) = self.table else { return (None, Handles::default()) };
         let mut anonymous = BTreeMap::new();
@@ -118,7 +118,7 @@ impl Assembler {
                 }
             }
         }
-        // What is left belongs to expressions that we do not know, and must not go unseen.
+        // The rest belongs to unknown expressions, and must stay visible.
         table.sets.extend(anonymous);
         (Some(table), self.handles)
     }
@@ -185,7 +185,7 @@ impl Assembler {
             return Some(());
         }
         let (_, collector) = self.sets.get_mut(&fields.string(elem::LIST_SET)?)?;
-        // An empty set is dumped as one message without a list.
+        // An empty set is dumped as one message without an element list.
         collector.add_list(fields.get(elem::LIST_ELEMENTS).unwrap_or_default())
     }
 
@@ -200,7 +200,7 @@ impl Assembler {
     }
 
     fn flowtable(&mut self, attributes: &[u8]) -> Option<()> {
-        // Its table and its name have the numbers of an object's.
+        // The attributes of its table and name have the same numbers as an object's.
         let fields = Fields::<{ uapi::object::END }>::read(attributes)?;
         if fields.string(uapi::object::TABLE)? == self.id.name {
             let name = fields.string(uapi::object::NAME)?;
@@ -210,7 +210,7 @@ impl Assembler {
     }
 }
 
-/// The table that a message describes.
+/// The table that a message belongs to.
 pub(in crate::netlink) fn table_id(message: &Message<'_>) -> Option<TableId> {
     let fields = Fields::<{ uapi::table::END }>::read(message.attributes()?)?;
     Some(TableId { family: Family::from_number(message.family()?), name: fields.string(uapi::table::NAME)? })
@@ -225,7 +225,7 @@ fn base_chain(chain: &Fields<'_, { uapi::chain::END }>, hook: &[u8]) -> Option<B
     let fields = Fields::<{ hook::END }>::read(hook)?;
     let mut kind = chain.string(uapi::chain::TYPE).unwrap_or_default();
     if chain.u32(uapi::chain::FLAGS).unwrap_or_default() & uapi::chain::HW_OFFLOAD != 0 {
-        // The intermediate form has no place for it; a type of its own makes it drift.
+        // The model has no field for it; a separate chain type makes it show up as drift.
         kind.push_str(" offload");
     }
     let mut devices = BTreeSet::new();

@@ -1,7 +1,7 @@
 //! The elements of sets and maps.
 //!
-//! The kernel keeps an interval as two elements: one where it starts, and one, flagged as an end, at the first value
-//! after it. An interval that reaches the greatest value has no end. Concatenated intervals keep both ends in one.
+//! The kernel stores an interval as two elements: one at its start and one, flagged as an end, at the first value
+//! after it. An interval up to the greatest value has no end. Concatenated intervals have both ends in one element.
 
 use super::batch::Batch;
 use super::problem::{Problem, is_name};
@@ -14,11 +14,11 @@ use crate::ruleset::{
 };
 use crate::simulate::Answer;
 
-/// The length at which a message gets no more elements: an attribute's length has 16 bits, and the longest element
-/// (64 bytes of key, a verdict with a chain's name of 255 bytes, and its end) takes less than the rest.
+/// A message of this length gets no more elements: an attribute's length has 16 bits, and the longest element (64
+/// bytes of key, a verdict with a chain name of 255 bytes, and its end) takes less than the rest.
 const FULL: usize = u16::MAX as usize - 1024;
 
-/// Where elements are added to or deleted from.
+/// The set that elements are added to or deleted from.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::netlink) struct Destination<'a> {
     /// `NFT_MSG_NEWSETELEM` or `NFT_MSG_DELSETELEM`.
@@ -29,13 +29,13 @@ pub(in crate::netlink) struct Destination<'a> {
     pub table: &'a TableId,
     /// The set's name.
     pub set: &'a str,
-    /// The id of a set that is made in the same batch and has no name yet.
+    /// The id of a set that is created in the same batch and has no name yet.
     pub id: Option<u32>,
-    /// What the set is.
+    /// The set's specification.
     pub spec: &'a SetSpec,
 }
 
-/// Writes as many messages as the elements need.
+/// Writes the elements in as many messages as they need.
 pub(in crate::netlink) fn write(
     batch: &mut Batch,
     op: usize,
@@ -52,7 +52,7 @@ pub(in crate::netlink) fn write(
         while writer.len() < FULL
             && let Some(element) = rest.next()
         {
-            // A deletion names the key alone, whatever the element maps to.
+            // A deletion names only the key, whatever it maps to.
             let value = element.value.as_deref().filter(|_| to.kind == msg::NEWSETELEM);
             write_element(&mut writer, to.spec, &element.key, value)?;
         }
@@ -71,7 +71,7 @@ fn open_list(writer: &mut Writer<'_>, to: Destination<'_>) -> Nest {
     writer.open(elem::LIST_ELEMENTS)
 }
 
-/// As [`write`], from the addresses as they lie in memory: a million take 10 ms.
+/// Like [`write`], directly from packed addresses: a million take 10 ms.
 fn write_packed(batch: &mut Batch, op: usize, to: Destination<'_>, packed: PackedView<'_>) -> Result<(), Problem> {
     let interval = to.spec.flags.contains(SetFlags::INTERVAL);
     if packed.width != to.spec.key.len as usize || to.spec.value.is_some() || packed.ranges && !interval {
@@ -98,7 +98,7 @@ fn write_packed(batch: &mut Batch, op: usize, to: Destination<'_>, packed: Packe
     Ok(())
 }
 
-/// An element without a value, but for its key at the end.
+/// An element without a value; its key comes last and is filled in.
 struct Template {
     bytes: Vec<u8>,
     width: usize,
@@ -131,7 +131,7 @@ pub(in crate::netlink) fn write_key(writer: &mut Writer<'_>, key: &[u8], flags: 
     writer.close(&element);
 }
 
-/// How many elements the kernel makes of these.
+/// How many kernel elements these make.
 pub(in crate::netlink) fn count(spec: &SetSpec, elements: &Elements) -> u32 {
     let ends = if spec.flags.contains(SetFlags::INTERVAL) {
         elements.bounds().filter(|(_, last)| last.iter().any(|&byte| byte != u8::MAX)).count()
@@ -208,12 +208,12 @@ fn write_one(
     Ok(())
 }
 
-/// The next value as big-endian bytes; `None` after the greatest.
+/// The next value, as big-endian bytes; `None` after the greatest.
 pub(in crate::netlink) fn successor(key: &[u8]) -> Option<Key> {
     step(key, u8::MAX, 0, |byte| byte.wrapping_add(1))
 }
 
-/// The value before as big-endian bytes; `None` before zero.
+/// The value before, as big-endian bytes; `None` before zero.
 fn predecessor(key: &[u8]) -> Option<Key> {
     step(key, 0, u8::MAX, |byte| byte.wrapping_sub(1))
 }
@@ -232,31 +232,31 @@ fn step(key: &[u8], limit: u8, wrapped: u8, change: impl Fn(u8) -> u8) -> Option
     )
 }
 
-/// Where an interval starts or ends. An end sorts before a start at the same value.
+/// The start or end of an interval. An end sorts before a start at the same value.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Edge {
     End,
     Start(Option<Box<ElementValue>>),
 }
 
-/// Elements as the kernel gives them, in any order, becoming the elements of a set.
+/// Collects the kernel's elements, in any order, into the elements of a set.
 #[derive(Debug, Default)]
 pub(in crate::netlink) struct Collector {
     interval: bool,
-    /// Whether elements of this set have expressions by the set's own declaration.
+    /// Whether the set declares expressions for its elements.
     stateful: bool,
     elements: Vec<Element>,
     edges: Vec<(Key, Edge)>,
 }
 
 impl Collector {
-    /// For a set of that kind.
+    /// An empty collector for a set.
     pub(in crate::netlink) fn new(spec: &SetSpec) -> Self {
         let interval = spec.flags.contains(SetFlags::INTERVAL) && !spec.flags.contains(SetFlags::CONCAT);
         Self { interval, stateful: spec.flags.contains(SetFlags::EXPR), ..Self::default() }
     }
 
-    /// Takes the elements of one `NFTA_SET_ELEM_LIST_ELEMENTS`; `None` when they are malformed.
+    /// Adds the elements of one `NFTA_SET_ELEM_LIST_ELEMENTS`; `None` if they are malformed.
     pub(in crate::netlink) fn add_list(&mut self, list: &[u8]) -> Option<()> {
         for attribute in Attributes::new(list) {
             let (_, element) = attribute.ok()?;
@@ -292,8 +292,8 @@ impl Collector {
         Some(())
     }
 
-    /// The elements, sorted. An end that nothing starts before (nft writes one at zero) is nothing; a start without an
-    /// end runs to the next start, or to the greatest value.
+    /// The elements, sorted. An end without a start before it (nft writes one at zero) is ignored; a start without an
+    /// end extends to the next start, or to the greatest value.
     pub(in crate::netlink) fn finish(mut self) -> Vec<Element> {
         self.edges.sort_unstable();
         let mut open: Option<(Key, Option<Box<ElementValue>>)> = None;
@@ -322,9 +322,9 @@ fn range(first: Key, last: Key) -> ElementKey {
     if first == last { ElementKey::Single(first) } else { ElementKey::Range(first, last) }
 }
 
-/// What the first element of a list says of the key that it was asked for; `None` when it is malformed.
+/// The answer to a lookup in the first element of a list; `None` if it is malformed.
 ///
-/// An element with a counter is one like any other; what other expressions in it say is not known.
+/// An element with a counter is an ordinary element; other expressions in it make the answer unknown.
 pub(in crate::netlink) fn found(list: &[u8]) -> Option<Answer> {
     let (_, element) = Attributes::new(list).next()?.ok()?;
     let fields = Fields::<{ elem::END }>::read(element)?;

@@ -1,4 +1,4 @@
-//! A transaction as the bytes of one nf_tables batch.
+//! Encodes a transaction as one nf_tables batch.
 
 use super::batch::Batch;
 use super::elements::{self, Destination};
@@ -13,11 +13,11 @@ use crate::ruleset::{
 use nftnl::{MsgType, ProtoFamily};
 use std::ffi::CString;
 
-/// Encodes a transaction that was made against the ruleset of generation `genid`, where `handles` are from.
+/// Encodes a transaction against the ruleset of generation `genid`, which `handles` belong to.
 ///
 /// # Errors
 ///
-/// The first operation that can't be written.
+/// The first operation that can't be encoded.
 pub fn encode(transaction: &Transaction, handles: &Handles, genid: u32) -> Result<Batch, EncodeError> {
     let mut batch = Batch::new(genid);
     let in_op = |op| move |problem| EncodeError { op, problem };
@@ -35,7 +35,7 @@ struct Encoder<'a> {
     id: &'a TableId,
     table: &'a nftnl::Table,
     handles: &'a Handles,
-    /// How many sets this batch makes: the last id given.
+    /// How many sets this batch creates: the last id used.
     sets: u32,
 }
 
@@ -91,7 +91,7 @@ impl Encoder<'_> {
         self.batch.nftnl(op, self.table, MsgType::Add);
         self.batch.set_flags(0, flag::CREATE);
         if !flags.is_empty() {
-            // nftnl has written `flags 0`; of two attributes with one type the kernel takes the last.
+            // nftnl wrote `flags 0`; of two attributes of one type the kernel takes the last.
             self.batch.append(|table| table.u32(uapi::table::FLAGS, flags.0));
         }
         if let Some(userdata) = userdata {
@@ -120,7 +120,7 @@ impl Encoder<'_> {
         Ok(())
     }
 
-    /// Makes a set, and gives its id; `anonymous` is the number of kernel elements of an anonymous one.
+    /// Creates a set and returns its id; `anonymous` is the number of kernel elements of an anonymous set.
     fn add_set(&mut self, op: usize, name: &str, spec: &SetSpec, anonymous: Option<u32>) -> Result<u32, Problem> {
         self.sets += 1;
         let family = self.id.family.number();
@@ -160,7 +160,7 @@ impl Encoder<'_> {
         }
         self.batch.nftnl(op, &nftnl_rule, MsgType::Add);
         if before.is_some() {
-            // With APPEND a position means behind that rule, and a run of rules would come out reversed.
+            // With APPEND a position means "after that rule", which would reverse a run of rules.
             self.batch.set_flags(flag::APPEND, 0);
         }
         Ok(())
@@ -208,7 +208,7 @@ fn nftnl_table(id: &TableId) -> Result<nftnl::Table, Problem> {
     Ok(nftnl::Table::new(c_string(&id.name)?, family))
 }
 
-/// Makes it a base chain.
+/// Makes the chain a base chain.
 fn attach(chain: &mut nftnl::Chain<'_>, base: &BaseChain) -> Result<(), Problem> {
     chain.set_type(match base.kind.as_str() {
         "filter" => nftnl::ChainType::Filter,

@@ -1,4 +1,4 @@
-//! The rules of all tables in one piece, and what is in their sets, which is asked for and never dumped.
+//! A consistent snapshot of the rules of all tables, and lookups in their sets, which are never dumped.
 
 use super::decode::{Assembler, table_id};
 use super::elements;
@@ -13,7 +13,7 @@ use crate::simulate::{Answer, Sets};
 use nix::errno::Errno;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// All tables as they were at one generation of the ruleset, but for the elements of named sets.
+/// All tables at one generation of the ruleset, without the elements of named sets.
 #[derive(Debug, Default)]
 pub struct Live {
     /// The generation.
@@ -25,17 +25,17 @@ pub struct Live {
 }
 
 impl Socket {
-    /// Reads the rules of all tables, as they were at one moment. A named set comes without its elements, however few:
-    /// [`LiveSets`] looks them up.
+    /// Reads the rules of all tables, as they were at one moment. Named sets come without their elements, even small
+    /// ones: [`LiveSets`] looks them up.
     ///
     /// # Errors
     ///
-    /// [`NetlinkError::Busy`] when the ruleset changed during each attempt of ten seconds.
+    /// [`NetlinkError::Busy`] if the ruleset changed during each attempt, for ten seconds.
     pub fn live(&self) -> Result<Live, NetlinkError> {
         patiently(|| self.try_live())
     }
 
-    /// What `ask` makes of the rules of all tables, and of what it asks their sets: nothing has changed meanwhile.
+    /// Runs `ask` on the rules of all tables and lookups in their sets; nothing changed until it returned.
     ///
     /// # Errors
     ///
@@ -48,20 +48,20 @@ impl Socket {
         })
     }
 
-    /// Reads the rules once; `None` when they changed meanwhile.
+    /// Reads the rules once; `None` if they changed meanwhile.
     fn try_live(&self) -> Result<Option<Live>, NetlinkError> {
         let Some(genid) = self.settled_generation()? else { return Ok(None) };
         let mut reader =
             Reader { socket: self, genid, tables: BTreeMap::new(), live: Live::default(), changed: false };
         match reader.read() {
-            // An anonymous set that went away between two dumps.
+            // An anonymous set was deleted between two dumps.
             Err(NetlinkError::Refused { errno: Errno::ENOENT, .. }) => return Ok(None),
             result => result?,
         }
         Ok((!reader.changed && self.generation()? == genid).then(|| reader.finish()))
     }
 
-    /// What the set says of a key.
+    /// Looks up a key in a set.
     fn find(&self, table: &TableId, name: &str, key: Option<&[u8]>) -> Result<Answer, NetlinkError> {
         const DOING: &str = "an element of a set";
         let mut answer = Answer::Absent;
@@ -93,7 +93,7 @@ impl Socket {
         match (asked, key) {
             (Ok(()), _) => Ok(answer),
             (Err(NetlinkError::Refused { errno: Errno::ENOENT, .. }), _) => Ok(Answer::Absent),
-            // A kernel that knows no catch-all.
+            // This kernel has no catch-all elements.
             (Err(NetlinkError::Refused { errno: Errno::EINVAL | Errno::EOPNOTSUPP, .. }), None) => Ok(Answer::Absent),
             (Err(error), _) => Err(error),
         }
@@ -157,13 +157,13 @@ impl Reader<'_> {
     }
 }
 
-/// Whether a set says that nothing is in it, as kernels of late do.
+/// Whether the set reports a count of zero elements, as kernels since 6.16 do.
 fn is_empty(message: &Message<'_>) -> bool {
     let fields = message.attributes().and_then(Fields::<{ uapi::set::COUNT as usize + 1 }>::read);
     fields.is_some_and(|fields| fields.u32(uapi::set::COUNT) == Some(0))
 }
 
-/// What is in the sets of the kernel: one key is asked for at a time, however many there are.
+/// The contents of the kernel's sets, looked up one key at a time, however many elements there are.
 #[derive(Debug)]
 pub struct LiveSets<'a> {
     socket: &'a Socket,
@@ -172,8 +172,8 @@ pub struct LiveSets<'a> {
 }
 
 impl<'a> LiveSets<'a> {
-    /// Of the tables that were read. A planned table's own sets are as it lists them, but for those that the packet path
-    /// fills.
+    /// Lookups for the tables that were read. The sets of a planned table hold what it lists, except those that the
+    /// packet path fills.
     #[must_use]
     pub fn new(socket: &'a Socket, live: &'a Live, planned: Option<(&'a TableId, &'a Table)>) -> Self {
         Self { socket, live, planned }

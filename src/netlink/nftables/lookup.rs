@@ -1,4 +1,4 @@
-//! Whether a set of the kernel holds certain elements, asked one by one: linear where a dump is not.
+//! Checks element by element whether a kernel set holds certain elements: linear, unlike a dump.
 
 use super::elements::{successor, write_key};
 use super::socket::Socket;
@@ -9,21 +9,21 @@ use crate::ruleset::{Key, PackedView, SetFlags, SetSpec, TableId};
 use nix::errno::Errno;
 use std::thread;
 
-/// How many are asked for at once: their answers, a kilobyte each, have to fit the socket's buffer.
+/// Elements per request: the answers, a kilobyte each, must fit the socket's buffer.
 const AT_ONCE: usize = 512;
-/// How many threads ask at most: the kernel lets them, but has more to do than this.
+/// The maximum number of threads: the kernel serves them in parallel, but has other work to do.
 const MAX_THREADS: usize = 4;
 
-/// Start or end of an interval, or a single address, as the kernel keeps it.
+/// The start or end of an interval, or a single address, as the kernel stores it.
 type Edge = (Key, u32);
 
-/// What is asked for, and what the answer has to be.
+/// A lookup, and the expected answer.
 struct Question {
     asked: Edge,
     expected: Edge,
 }
 
-/// A set, and how its elements are to be asked for.
+/// A set, and how to look up its elements.
 #[derive(Clone, Copy)]
 struct Asked<'a> {
     table: &'a TableId,
@@ -32,8 +32,8 @@ struct Asked<'a> {
 }
 
 impl Socket {
-    /// Whether the kernel finds each of these elements in the set of the calling thread's network namespace. That it holds
-    /// nothing else follows where it counts as many.
+    /// Whether the kernel finds each of these elements in the set of the calling thread's network namespace. If its
+    /// count is the same as well, the set holds nothing else.
     pub(in crate::netlink) fn holds_all(
         &self,
         table: &TableId,
@@ -102,13 +102,13 @@ impl Socket {
 }
 
 impl Asked<'_> {
-    /// An interval is two elements of the kernel's; but for one that reaches the greatest address, which has no end.
+    /// An interval is two kernel elements, except one up to the greatest address, which has no end.
     fn questions(self, (first, last): (&[u8], &[u8])) -> impl Iterator<Item = Question> + use<> {
         let start = (Key::from_slice(first), 0);
         let end = successor(last).filter(|_| self.interval).map(|after| {
-            // Where the next interval begins at once, asking for the end by its own value finds that one's start. Asked for
-            // the end of the interval that the last address is in, the kernel finds this; but a start is what it finds
-            // first at an address of its own.
+            // If the next interval follows without a gap, a lookup of the end by its own value finds the next start
+            // instead. A lookup of the end that belongs to the last address finds this end; but if the interval is a
+            // single address, that lookup would find its start.
             let within = if first == last { after.clone() } else { Key::from_slice(last) };
             Question { asked: (within, elem::INTERVAL_END), expected: (after, elem::INTERVAL_END) }
         });

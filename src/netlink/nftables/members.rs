@@ -1,4 +1,4 @@
-//! Some of what is in a set, however much there is.
+//! The first elements of a set, up to a bound.
 
 use super::decode::Assembler;
 use super::socket::Socket;
@@ -8,23 +8,23 @@ use crate::netlink::wire::uapi::{self, elem, msg};
 use crate::ruleset::{Elements, TableId};
 use std::ops::ControlFlow;
 
-/// What a set holds.
+/// The elements of a set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Members {
-    /// Its elements, or the first of them that the kernel tells.
+    /// All elements, or the first ones that the kernel sends.
     pub elements: Elements,
-    /// Whether these are all.
+    /// Whether these are all elements.
     pub complete: bool,
 }
 
-/// Reads what a set of the calling thread's network namespace holds, and stops where that is more than `most` messages of
-/// the kernel's, of some hundred elements each: the kernel takes longer and longer to go on through a large one.
+/// Reads a set of the calling thread's network namespace, and stops after `most` kernel messages of some hundred
+/// elements each: in a large set the kernel takes longer and longer to continue.
 ///
 /// # Errors
 ///
-/// What the kernel says; that there is no such set, for one.
+/// The kernel's error, such as that the set does not exist.
 pub fn members(table: &TableId, set: &str, most: usize) -> Result<Members, NetlinkError> {
-    // One of its own, which is closed with what nobody has read.
+    // A separate socket: closing it discards the messages that nobody has read.
     let socket = Socket::open()?;
     let mut assembler = Assembler::new(table.clone());
     let attributes = |request: &mut crate::netlink::wire::write::Writer<'_>| {

@@ -1,4 +1,4 @@
-//! nf_tables: transactions as bytes, dumps as tables, and the conversation with the kernel.
+//! nf_tables: encodes transactions, decodes dumps, and talks to the kernel.
 
 pub(super) mod batch;
 pub(super) mod decode;

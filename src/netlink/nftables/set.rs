@@ -6,7 +6,7 @@ use crate::netlink::wire::uapi::{data, set, udata};
 use crate::netlink::wire::write::{Writer, put_udata};
 use crate::ruleset::{DYNAMIC_SIZE, KeyType, MapValue, Set, SetFlags, SetSpec};
 
-/// All flags of a set as the kernel has them: those of the specification, and those that follow from its form.
+/// All flags of a set as the kernel stores them: those of the specification, and those implied by its form.
 fn kernel_flags(spec: &SetSpec) -> SetFlags {
     match spec.value {
         None => spec.flags,
@@ -17,7 +17,7 @@ fn kernel_flags(spec: &SetSpec) -> SetFlags {
 
 /// Writes the attributes of `NFT_MSG_NEWSET` that follow the table and the name.
 ///
-/// `count` is how many kernel elements an anonymous set gets, which makes the kernel take that much room at once.
+/// `anonymous` is the number of kernel elements of an anonymous set; the kernel allocates room for them at once.
 pub(super) fn write(writer: &mut Writer<'_>, spec: &SetSpec, id: u32, anonymous: Option<u32>) -> Result<(), Problem> {
     if !spec.unknown.is_empty() || spec.flags.contains(SetFlags::CONCAT) {
         return Err(Problem::Unknown("set".to_owned()));
@@ -37,8 +37,8 @@ pub(super) fn write(writer: &mut Writer<'_>, spec: &SetSpec, id: u32, anonymous:
         Some(MapValue::Object(kind)) => writer.u32(set::OBJ_TYPE, kind),
     }
     writer.u32(set::ID, id);
-    // A set that rules add to gets this size from the first of them, and its hash is not made that large at once: half a
-    // megabyte, which the kernel would clear for each.
+    // A set that rules add to gets this default size from its first such rule. Declaring the size would make the
+    // kernel allocate and clear half a megabyte of hash for each set.
     let declared = spec.size.filter(|&size| !(spec.flags.contains(SetFlags::DYNAMIC) && size == DYNAMIC_SIZE));
     if let Some(size) = anonymous.or(declared) {
         let nest = writer.open(set::DESC);
@@ -52,7 +52,7 @@ pub(super) fn write(writer: &mut Writer<'_>, spec: &SetSpec, id: u32, anonymous:
     Ok(())
 }
 
-/// What stock nft reads to print keys and values, and the comment.
+/// The data that stock nft uses to print keys and values, and the comment.
 fn userdata(spec: &SetSpec) -> Result<Vec<u8>, Problem> {
     let order = |kind: KeyType| if kind.is_host_order() { udata::ORDER_HOST } else { udata::ORDER_BIG };
     let mut bytes = Vec::with_capacity(16);
@@ -72,10 +72,10 @@ fn userdata(spec: &SetSpec) -> Result<Vec<u8>, Problem> {
     Ok(bytes)
 }
 
-/// Reads the attributes of a set; `None` when they are malformed.
+/// Decodes the attributes of a set; `None` if they are malformed.
 ///
-/// The flag [`SetFlags::ANONYMOUS`] stays, for the caller to tell such sets by. Attributes newer than
-/// `NFTA_SET_EXPRESSIONS` are passed over: those that kernels have since added (the backend's name, the element count)
+/// Keeps the flag [`SetFlags::ANONYMOUS`], so that the caller can recognize such sets. Attributes newer than
+/// `NFTA_SET_EXPRESSIONS` are ignored: those that kernels have added since (the backend's name, the element count)
 /// describe the set and do not change it.
 pub(super) fn decode(bytes: &[u8]) -> Option<SetSpec> {
     let fields = Fields::<{ set::END }>::read(bytes)?;
@@ -121,12 +121,12 @@ pub(super) fn decode(bytes: &[u8]) -> Option<SetSpec> {
     })
 }
 
-/// How many elements the kernel counts in a set; `None` where it does not say, as those before 6.16 don't.
+/// The kernel's element count of a set; `None` before 6.16, which does not report it.
 pub(super) fn count(bytes: &[u8]) -> Option<u32> {
     Fields::<{ set::COUNT as usize + 1 }>::read(bytes)?.u32(set::COUNT)
 }
 
-/// The anonymous set as a rule holds it: without what follows from its being anonymous.
+/// The anonymous set as a rule holds it: without the parts implied by its being anonymous.
 pub(super) fn anonymous(set: Set) -> Set {
     let flags = set.spec.flags.without(SetFlags::ANONYMOUS);
     Set { spec: SetSpec { flags, size: None, comment: None, ..set.spec }, ..set }

@@ -1,4 +1,4 @@
-//! Reading tables from the kernel, in one piece.
+//! Reads consistent snapshots of tables from the kernel.
 
 use super::decode::{Assembler, table_id};
 use super::handles::Handles;
@@ -12,30 +12,30 @@ use crate::ruleset::{Digest, Elements, Table, TableId};
 use nix::errno::Errno;
 use std::time::{Duration, Instant};
 
-/// How long is read anew when others keep changing the ruleset meanwhile.
+/// How long to retry while others keep changing the ruleset.
 ///
-/// An attempt takes a millisecond for most policies. Beside a program that commits once a millisecond a few of a hundred
-/// succeed, so a count would have to be large; who waits for the answer counts seconds.
+/// An attempt takes a millisecond for most policies. Beside a program that commits once a millisecond, a few in a
+/// hundred succeed. A limit on attempts would have to be large; a limit in seconds matters to whoever waits.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A table as it was at one generation of the ruleset.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
-    /// The generation: a batch that carries this number is committed only if nothing has changed since.
+    /// The generation: a batch with this number is committed only if nothing has changed since.
     pub genid: u32,
-    /// The table; `None` where there is none of that name.
+    /// The table; `None` if it does not exist.
     pub table: Option<Table>,
     /// The handles of its rules.
     pub handles: Handles,
 }
 
-/// Who knows the elements of a digest without asking the kernel for them.
+/// A source of the elements behind a digest, other than the kernel.
 pub trait Known {
-    /// The elements; `None` where they are not known.
+    /// The elements, if known.
     fn elements(&self, digest: &Digest) -> Option<Elements>;
 }
 
-/// A table knows its own.
+/// A table knows the elements of its own sets.
 impl Known for Table {
     fn elements(&self, digest: &Digest) -> Option<Elements> {
         let name = self.manifest().into_iter().find(|(_, known)| known == digest)?.0;
@@ -43,33 +43,33 @@ impl Known for Table {
     }
 }
 
-/// The first that knows has the say.
+/// Asks each in turn; the first answer wins.
 impl<A: Known + ?Sized, B: Known + ?Sized> Known for (&A, &B) {
     fn elements(&self, digest: &Digest) -> Option<Elements> {
         self.0.elements(digest).or_else(|| self.1.elements(digest))
     }
 }
 
-/// Nobody knows any.
+/// Knows nothing.
 impl Known for () {
     fn elements(&self, _: &Digest) -> Option<Elements> {
         None
     }
 }
 
-/// How the elements of large sets are read: those of which the table tells a digest.
+/// How to read the elements of large sets: those with a digest in the table.
 ///
-/// The kernel begins each part of a dump anew, so that a dump of a million elements takes a minute.
+/// The kernel starts over for each part of a dump, so dumping a million elements takes a minute.
 #[derive(Clone, Copy)]
 pub enum Reading<'a> {
-    /// Their digest is believed where it is known, and where the kernel counts as many elements; else they are dumped.
+    /// Trusts a digest whose elements are known and match the kernel's count; dumps all other sets.
     ByDigest(&'a dyn Known),
-    /// The same, but each element is looked up, too.
+    /// Like `ByDigest`, but also looks each element up.
     LookedUp(&'a dyn Known),
 }
 
 impl<'a> Reading<'a> {
-    /// With each element looked up, or not.
+    /// `LookedUp` if `deep`, else `ByDigest`.
     #[must_use]
     pub fn new(known: &'a dyn Known, deep: bool) -> Self {
         if deep { Self::LookedUp(known) } else { Self::ByDigest(known) }
@@ -86,11 +86,11 @@ impl std::fmt::Debug for Reading<'_> {
 }
 
 impl Socket {
-    /// The number of the current ruleset: it grows with each change of any table.
+    /// The current generation of the ruleset: it grows with each change of any table.
     ///
     /// # Errors
     ///
-    /// [`NetlinkError::NotPermitted`], [`NetlinkError::NoNfTables`], or what the socket says.
+    /// [`NetlinkError::NotPermitted`], [`NetlinkError::NoNfTables`], or the error of the socket.
     pub fn generation(&self) -> Result<u32, NetlinkError> {
         let mut genid = None;
         self.get(
@@ -124,16 +124,16 @@ impl Socket {
         })
     }
 
-    /// Reads a table with all that it holds, as it was at one moment.
+    /// Reads a table with everything in it, as it was at one moment.
     ///
     /// # Errors
     ///
-    /// [`NetlinkError::Busy`] when the ruleset changed during each attempt of ten seconds.
+    /// [`NetlinkError::Busy`] if the ruleset changed during each attempt, for ten seconds.
     pub fn snapshot(&self, table: &TableId) -> Result<Snapshot, NetlinkError> {
         self.snapshot_reading(table, Reading::ByDigest(&()))
     }
 
-    /// The same, with large sets read that way.
+    /// Like [`Socket::snapshot`], reading large sets as `reading` says.
     ///
     /// # Errors
     ///
@@ -142,19 +142,19 @@ impl Socket {
         patiently(|| self.try_snapshot(table, reading))
     }
 
-    /// Reads a table once; `None` when the ruleset changed meanwhile.
+    /// Reads a table once; `None` if the ruleset changed meanwhile.
     ///
     /// # Errors
     ///
-    /// As [`Socket::generation`], and what the kernel says of the table.
+    /// As [`Socket::generation`], and the kernel's error for the table.
     pub fn try_snapshot(&self, table: &TableId, reading: Reading<'_>) -> Result<Option<Snapshot>, NetlinkError> {
         let Some(genid) = self.settled_generation()? else { return Ok(None) };
         let snapshot = self.attempt(table, Some(genid), reading)?;
         Ok(if self.generation()? == genid { snapshot.map(|snapshot| Snapshot { genid, ..snapshot }) } else { None })
     }
 
-    /// The same while others may change their tables; the caller knows whether this one was changed meanwhile, and of which
-    /// generation the snapshot is.
+    /// Reads a table once while others may change theirs; the caller knows whether this table changed meanwhile, and
+    /// the snapshot's generation.
     pub(in crate::netlink) fn read_beside_others(
         &self,
         table: &TableId,
@@ -163,10 +163,10 @@ impl Socket {
         self.attempt(table, None, reading)
     }
 
-    /// Reads a table, which must be of that generation if one is given.
+    /// Reads a table; if a generation is given, the table must be of it.
     ///
-    /// The kernel marks a dump of rules that was interrupted, but not one of set elements. So each message must also
-    /// bear the lower half of the generation, and the generation must be the same at the end.
+    /// The kernel marks an interrupted dump of rules, but not one of set elements. So each message must also carry
+    /// the lower half of the generation, and the generation must be the same at the end.
     fn attempt(
         &self,
         id: &TableId,
@@ -180,7 +180,7 @@ impl Socket {
             result => result?,
         }
         match reader.contents() {
-            // A set, or the table, that went away between two dumps.
+            // A set or the table was deleted between two dumps.
             Err(NetlinkError::Refused { errno: Errno::ENOENT, .. }) => return Ok(None),
             result => result?,
         }
@@ -192,7 +192,7 @@ impl Socket {
     }
 }
 
-/// Tries until there is an answer, for as long as [`PATIENCE`] goes.
+/// Retries until there is a result, for up to [`PATIENCE`].
 pub(in crate::netlink) fn patiently<T>(
     mut attempt: impl FnMut() -> Result<Option<T>, NetlinkError>,
 ) -> Result<T, NetlinkError> {
@@ -206,7 +206,7 @@ pub(in crate::netlink) fn patiently<T>(
     Err(NetlinkError::Busy(attempts))
 }
 
-/// Without the right or the subsystem the very first request fails; `EINVAL` there means the latter.
+/// Without the capability or the subsystem the first request fails; `EINVAL` means that the subsystem is missing.
 fn first(error: NetlinkError) -> NetlinkError {
     match error {
         NetlinkError::Refused { errno: Errno::EINVAL | Errno::EOPNOTSUPP, .. } => NetlinkError::NoNfTables,
@@ -217,7 +217,7 @@ fn first(error: NetlinkError) -> NetlinkError {
 struct Reader<'a> {
     socket: &'a Socket,
     id: &'a TableId,
-    /// What each message must bear; `None` where others may change their tables meanwhile.
+    /// The generation that each message must carry; `None` if others may change their tables meanwhile.
     genid: Option<u32>,
     reading: Reading<'a>,
     assembler: Assembler,
@@ -253,7 +253,7 @@ impl Reader<'_> {
         self.dump("the flowtables", msg::GETFLOWTABLE, uapi::object::TABLE, None)
     }
 
-    /// Whether the elements of a set are known without a dump of them.
+    /// Whether the elements of a set are known without a dump.
     fn is_known(&mut self, set: &str) -> Result<bool, NetlinkError> {
         let (Reading::ByDigest(known) | Reading::LookedUp(known)) = self.reading;
         let Some(digest) = self.assembler.digest(set).filter(|_| !self.changed) else { return Ok(false) };
@@ -278,7 +278,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Dumps one kind of object; not once more when the ruleset is known to have changed.
+    /// Dumps one kind of object; does nothing once the ruleset is known to have changed.
     fn dump(&mut self, doing: &'static str, kind: u8, table: u16, set: Option<&str>) -> Result<(), NetlinkError> {
         if self.changed {
             return Ok(());
@@ -298,7 +298,8 @@ impl Reader<'_> {
                 assembler.accept(message)
             },
         )?;
-        // The kernel counts the rules of this table alone, and finds its place again; chains it counts over all tables.
+        // The kernel's dump of rules counts those of this table alone and resumes correctly; that of chains counts
+        // over all tables.
         let own = kind == msg::GETRULE && self.genid.is_none();
         self.changed |= end == End::Interrupted && !own;
         Ok(())

@@ -1,4 +1,4 @@
-//! The socket to nf_tables: the one way to its rules.
+//! The socket to nf_tables, through which all access to its rules goes.
 
 use super::batch::Batch;
 use crate::netlink::wire::attr::Message;
@@ -9,10 +9,10 @@ use crate::netlink::wire::write::Writer;
 use nix::errno::Errno;
 use std::ops::ControlFlow;
 
-/// What the request for the generation is called in errors; it is the first that a socket sends.
+/// The name of the generation request in errors; it is the first request of every socket.
 pub(in crate::netlink) const GENERATION: &str = "the number of the current ruleset";
 
-/// A socket to nf_tables of the network namespace that it was opened in.
+/// A socket to nf_tables in the network namespace where it was opened.
 #[derive(Debug)]
 pub struct Socket(Channel);
 
@@ -21,16 +21,16 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// [`NetlinkError::NoNfTables`] when the kernel has no nfnetlink, else what the system call says.
+    /// [`NetlinkError::NoNfTables`] if the kernel has no nfnetlink, else the error of the system call.
     pub fn open() -> Result<Self, NetlinkError> {
         Channel::open(mnl::Bus::Netfilter).map(Self).map_err(absent)
     }
 
-    /// Sends a batch, and waits for the kernel's word on it.
+    /// Sends a batch and waits for the kernel's answer.
     ///
     /// # Errors
     ///
-    /// [`CommitError::Stale`] when the ruleset is of another generation, [`CommitError::Refused`] with the first
+    /// [`CommitError::Stale`] if the ruleset has another generation, [`CommitError::Refused`] with the first
     /// operation that the kernel refused. In both cases nothing was changed.
     pub fn commit(&self, batch: &Batch) -> Result<(), CommitError> {
         if batch.is_empty() {
@@ -56,25 +56,25 @@ impl Socket {
         }
     }
 
-    /// The number of the ruleset once the commit that made it has ended; `None` when the next one came in between.
+    /// The generation of the ruleset after its commit has ended; `None` if another commit began in between.
     ///
-    /// A commit raises the number first and then takes its objects in one after the other, all under the lock that a batch
-    /// takes (`nf_tables_commit` in net/netfilter/nf_tables_api.c): a dump in that time bears the new number and may miss
-    /// rules, or mix two rulesets. An empty batch waits for the lock; the kernel refuses it before the send returns, or says
-    /// nothing.
+    /// A commit first raises the generation and then activates its objects one by one, all under the lock that a
+    /// batch takes (`nf_tables_commit` in net/netfilter/nf_tables_api.c): a dump in that time carries the new
+    /// generation and may miss rules, or mix two rulesets. An empty batch waits for the lock; the kernel refuses it
+    /// before the send returns, or sends no answer.
     pub(in crate::netlink) fn settled_generation(&self) -> Result<Option<u32>, NetlinkError> {
         let genid = self.generation()?;
         Ok(self.change_nothing(genid)?.then_some(genid))
     }
 
-    /// Waits until the commit that is under way, if one is, has let go of the lock.
+    /// Waits until a commit in progress has released the lock.
     pub(in crate::netlink) fn wait_for_commit(&self) -> Result<(), NetlinkError> {
-        /// With this one the kernel does not compare.
+        /// The kernel does not compare this generation.
         const ANY: u32 = 0;
         self.change_nothing(ANY).map(drop)
     }
 
-    /// Sends a batch with nothing in it; whether the ruleset was of that generation.
+    /// Sends an empty batch; returns whether the ruleset has that generation.
     fn change_nothing(&self, genid: u32) -> Result<bool, NetlinkError> {
         self.0.send(Batch::empty(genid).as_bytes()).map_err(sending)?;
         let mut said = None;
@@ -89,7 +89,7 @@ impl Socket {
         }
     }
 
-    /// Sends the whole batch in one datagram: the kernel drops one whose end is missing.
+    /// Sends the whole batch in one datagram: the kernel drops a batch without its end.
     fn send_batch(&self, bytes: &[u8]) -> Result<(), CommitError> {
         self.0.reserve(bytes.len());
         match self.0.send(bytes) {
@@ -99,7 +99,7 @@ impl Socket {
         }
     }
 
-    /// Asks for one object, and hands it to `read`, which gives `None` for a malformed one.
+    /// Requests one object and passes it to `read`, which returns `None` if it is malformed.
     pub(in crate::netlink) fn get(
         &self,
         doing: &'static str,
@@ -110,7 +110,7 @@ impl Socket {
         self.request(doing, (kind, 0, family), attributes, read).map(drop)
     }
 
-    /// Asks for all objects of a kind.
+    /// Requests all objects of a kind.
     pub(in crate::netlink) fn dump(
         &self,
         doing: &'static str,
@@ -121,7 +121,7 @@ impl Socket {
         self.request(doing, (kind, flag::DUMP, family), attributes, read)
     }
 
-    /// Asks for objects of a kind until `read` breaks it off, and the socket is of no use any more.
+    /// Requests objects of a kind until `read` stops; then the socket is no longer usable.
     pub(in crate::netlink) fn some(
         &self,
         doing: &'static str,
@@ -132,8 +132,8 @@ impl Socket {
         self.0.some(doing, writing((kind, flag::DUMP, family), attributes), read).map_err(absent)
     }
 
-    /// Sends a request, and hands all answers to `read`: up to the end of a dump, or up to the acknowledgement where one is
-    /// asked for.
+    /// Sends a request and passes all answers to `read`, up to the end of a dump, or up to the acknowledgement if one
+    /// is requested.
     pub(in crate::netlink) fn request(
         &self,
         doing: &'static str,
@@ -157,7 +157,7 @@ fn writing(
     }
 }
 
-/// nfnetlink calls a subsystem that it can't load invalid.
+/// nfnetlink answers `EINVAL` for a subsystem that it can't load.
 pub(in crate::netlink) fn absent(error: NetlinkError) -> NetlinkError {
     match error {
         NetlinkError::Refused { doing: GENERATION, errno: Errno::EINVAL | Errno::EOPNOTSUPP } => {

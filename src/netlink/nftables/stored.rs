@@ -1,7 +1,8 @@
-//! A table as bytes that outlive this process: the messages that would make it.
+//! A table as bytes that outlive this process: the messages that would create it.
 //!
-//! Netlink's form of a table is the kernel's promise, so what one version of palisade keeps every later one can read.
-//! Anonymous sets are written as a dump has them, under numbered names, and are read back into their rules.
+//! The kernel guarantees netlink's form of a table, so every later version can read what one version of palisade
+//! stored. Anonymous sets are written as in a dump, under numbered names, and are moved back into their rules when
+//! read.
 
 use super::decode::Assembler;
 use super::encode::encode;
@@ -13,12 +14,12 @@ use crate::netlink::wire::uapi::control;
 use crate::ruleset::{Expr, SetFlags, SetRef, Table, TableId};
 use std::collections::BTreeMap;
 
-/// The messages that make the table where there is none: from the batch's begin to its end, in this machine's byte order
-/// as netlink has it.
+/// The messages that create the table from nothing: a batch from its begin to its end, in netlink's byte order on
+/// this machine.
 ///
 /// # Errors
 ///
-/// What palisade reads from the kernel and can't make: unknown expressions, objects, flowtables.
+/// The table holds something that palisade can read but not create: unknown expressions, objects, flowtables.
 pub fn to_bytes(id: &TableId, table: &Table) -> Result<Vec<u8>, Problem> {
     if let Some(other) = table.others.first() {
         return Err(Problem::Unknown(other.clone()));
@@ -28,7 +29,7 @@ pub fn to_bytes(id: &TableId, table: &Table) -> Result<Vec<u8>, Problem> {
     Ok(batch.as_bytes().to_vec())
 }
 
-/// The table that these messages make; `None` when they are not whole, or make none of that name.
+/// The table that these messages create; `None` if they are incomplete, or create no table of that name.
 #[must_use]
 pub fn from_bytes(id: &TableId, bytes: &[u8]) -> Option<Table> {
     let mut assembler = Assembler::new(id.clone());
@@ -43,7 +44,7 @@ pub fn from_bytes(id: &TableId, bytes: &[u8]) -> Option<Table> {
     assembler.finish().0
 }
 
-/// The table with each anonymous set beside the named ones, under a name of its own.
+/// The table with its anonymous sets moved beside the named ones, each under its own name.
 fn numbered(table: &Table) -> Table {
     let mut numbered = table.clone();
     let mut sets = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! A place to try rulesets where no packet ever comes.
+//! A place for trying out rulesets that no packet reaches.
 
 use super::socket::Socket;
 use crate::netlink::wire::error::NetlinkError;
@@ -6,10 +6,10 @@ use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 
 impl Socket {
-    /// A socket in a new, empty network namespace, which lives as long as the socket does.
+    /// A socket in a new, empty network namespace, which exists as long as the socket.
     ///
-    /// Takes CAP_SYS_ADMIN. The calling thread stays where it is: a thread of its own enters the namespace, opens the
-    /// socket there, and ends.
+    /// Needs CAP_SYS_ADMIN. The calling thread stays in its namespace: a temporary thread enters the new one, opens
+    /// the socket there, and ends.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Verdicts, as rules and as the values of verdict maps.
+//! Verdicts in rules and in verdict maps.
 
 use crate::netlink::wire::attr::Fields;
 use crate::netlink::wire::uapi::data;
@@ -12,7 +12,7 @@ const JUMP: i32 = -3;
 const GOTO: i32 = -4;
 const RETURN: i32 = -5;
 
-/// The code of a verdict, and the chain that it goes to.
+/// The code of a verdict, and the target chain.
 pub(super) fn parts(verdict: &Verdict) -> (i32, Option<&str>) {
     match verdict {
         Verdict::Accept => (ACCEPT, None),

@@ -1,4 +1,4 @@
-//! What the kernel tells of each change of its rules, so that a table can be kept apart from the changes of others.
+//! Watches the kernel's notifications, to tell changes of one table from changes of others.
 
 use super::decode::table_id;
 use super::snapshot::{Reading, Snapshot};
@@ -10,13 +10,13 @@ use crate::netlink::wire::uapi::{NFTA_GEN_ID, SUBSYSTEM, msg};
 use crate::ruleset::TableId;
 use std::cell::Cell;
 
-/// The multicast group of all changes of nf_tables (`NFNLGRP_NFTABLES`).
+/// The multicast group of all nf_tables changes (`NFNLGRP_NFTABLES`).
 const GROUP: libc::c_int = 7;
 
 /// Tells changes of one table from those of all others, by the kernel's notifications.
 ///
-/// The kernel notifies of a commit before it lets go of the lock that each batch takes (`nf_tables_commit` in
-/// net/netfilter/nf_tables_api.c), and says `ENOBUFS` where one of them was lost.
+/// The kernel notifies of a commit before it releases the lock that each batch takes (`nf_tables_commit` in
+/// net/netfilter/nf_tables_api.c), and returns `ENOBUFS` if a notification was lost.
 #[derive(Debug)]
 pub struct Watch<'a> {
     socket: &'a Socket,
@@ -26,7 +26,7 @@ pub struct Watch<'a> {
 }
 
 impl Socket {
-    /// Listens to the changes of all tables from now on, for the sake of that one.
+    /// Watches the changes of all tables from now on, on behalf of `table`.
     ///
     /// # Errors
     ///
@@ -39,7 +39,7 @@ impl Socket {
 }
 
 impl Watch<'_> {
-    /// The number of the current ruleset, unless the table was changed since the last call, or may have been.
+    /// The current generation; `None` if the table was, or may have been, changed since the last call.
     ///
     /// # Errors
     ///
@@ -56,14 +56,15 @@ impl Watch<'_> {
         Ok((!touched).then_some(self.genid.get()))
     }
 
-    /// Notes the generation that a notification tells; `false` where it is of the watched table, or can't be read.
+    /// Records the generation in a notification; `false` if the notification is of the watched table, or can't be
+    /// read.
     fn is_of_others(&self, message: &Message<'_>) -> bool {
         let [kind, subsystem] = message.kind.to_le_bytes();
         if u16::from(subsystem) != SUBSYSTEM {
             return true;
         }
         if kind != msg::NEWGEN {
-            // Whatever is told of, the table's name is its first attribute, as it is the table's own.
+            // The first attribute of every notification is the table's name, also for the table itself.
             return table_id(message).is_some_and(|id| id != *self.table);
         }
         let fields = message.attributes().and_then(Fields::<{ NFTA_GEN_ID as usize + 1 }>::read);
@@ -73,7 +74,7 @@ impl Watch<'_> {
         })
     }
 
-    /// Reads the table once, whatever others do to theirs meanwhile; `None` when it was changed itself.
+    /// Reads the table once, whatever others do to their tables meanwhile; `None` if this table was changed.
     ///
     /// # Errors
     ///
@@ -81,7 +82,7 @@ impl Watch<'_> {
     pub fn try_snapshot(&self, reading: Reading<'_>) -> Result<Option<Snapshot>, NetlinkError> {
         self.untouched()?;
         let Some(snapshot) = self.socket.read_beside_others(self.table, reading)? else { return Ok(None) };
-        // A commit that was under way has told what it changed once it lets go of the lock.
+        // A commit in progress has sent its notifications once it releases the lock.
         self.socket.wait_for_commit()?;
         Ok(self.untouched()?.map(|genid| Snapshot { genid, ..snapshot }))
     }

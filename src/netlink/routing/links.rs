@@ -9,30 +9,30 @@ use crate::netlink::wire::write::Writer;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-/// How often a list is read before it is taken as it comes, when interfaces come and go meanwhile.
+/// How often a list is read if interfaces change meanwhile; the last result is used as it is.
 const ATTEMPTS: u32 = 5;
 
 /// An interface of this machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Link {
-    /// Its number.
+    /// Its index.
     pub index: u32,
     /// Its name.
     pub name: String,
-    /// What the kernel calls its kind, `bridge` or `macvlan` for two; `None` for hardware and the loopback.
+    /// The kernel's name for its kind, such as `bridge` or `macvlan`; `None` for hardware and the loopback.
     pub kind: Option<String>,
-    /// The bridge, bond or their like that it is a port of: what comes in by it is the other's.
+    /// The bridge, bond or similar interface that it is a port of; its packets come in by that interface.
     pub master: Option<String>,
-    /// Its addresses, each with the length of its network's prefix.
+    /// Its addresses with their prefix lengths.
     pub addresses: Vec<(IpAddr, u8)>,
 }
 
 impl Routing {
-    /// All interfaces, as they are numbered.
+    /// All interfaces, in the order of their indexes.
     ///
     /// # Errors
     ///
-    /// What the socket says.
+    /// The error of the socket.
     pub fn links(&self) -> Result<Vec<Link>, NetlinkError> {
         let mut read: BTreeMap<u32, (Link, Option<u32>)> = BTreeMap::new();
         self.list(
@@ -56,7 +56,7 @@ impl Routing {
             },
         )?;
         for (index, address) in addresses {
-            // An interface that came after the list was read has none.
+            // An interface that was added after the list was read is not in it.
             read.get_mut(&index).into_iter().for_each(|(link, _)| link.addresses.push(address));
         }
         let name_of = |index: u32| read.get(&index).map(|(link, _)| link.name.clone());
@@ -67,7 +67,7 @@ impl Routing {
         Ok(read.values().map(named).collect())
     }
 
-    /// Reads a list into `into`, anew when it changed meanwhile.
+    /// Reads a list into `into`; starts over if it changed meanwhile.
     pub(in crate::netlink) fn list<T: Default>(
         &self,
         doing: &'static str,
@@ -85,7 +85,7 @@ impl Routing {
     }
 }
 
-/// An interface, and the number of its master.
+/// An interface, and the index of its master.
 pub(in crate::netlink) fn read_link(message: &Message<'_>) -> Option<(Link, Option<u32>)> {
     if message.kind != rt::NEWLINK {
         return None;
@@ -107,7 +107,7 @@ pub(in crate::netlink) fn read_address(message: &Message<'_>) -> Option<(u32, (I
     let prefix = *message.payload.get(rt::ADDRESS_PREFIX)?;
     let index = u32::from_ne_bytes(*message.payload.get(rt::ADDRESS_INDEX..)?.first_chunk()?);
     let fields = Fields::<{ rt::ADDRESS_END }>::read(message.payload.get(rt::ADDRESS_HEAD..)?)?;
-    // At a point-to-point link the other one is the peer's.
+    // On a point-to-point link `ADDRESS` is the peer's.
     let bytes = fields.get(rt::LOCAL).or_else(|| fields.get(rt::ADDRESS))?;
     let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
     let address = v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()?;

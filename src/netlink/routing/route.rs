@@ -1,4 +1,4 @@
-//! How this machine reaches an address, asked of the kernel's routing (rtnetlink).
+//! Asks the kernel's routing how this machine reaches an address (rtnetlink).
 
 use crate::net::{Version, address as to_address};
 use crate::netlink::wire::attr::{Fields, Message};
@@ -11,17 +11,17 @@ use nix::errno::Errno;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-/// A socket to the routing of the network namespace that it was opened in. It takes no capability.
+/// A socket to the routing of the network namespace where it was opened. Needs no capability.
 #[derive(Debug)]
 pub struct Routing(Channel);
 
-/// How an address is reached.
+/// The route to an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// What becomes of packets to it.
+    /// What the kernel does with packets to it.
     pub kind: AddressType,
-    /// The interface that they leave by: `lo`, or the one that has the address, when that is this machine's own. `None`
-    /// where they go nowhere.
+    /// The interface that they leave by; for this machine's own address, `lo` or the interface that has it. `None` if
+    /// they are not sent.
     pub interface: Option<String>,
 }
 
@@ -30,23 +30,23 @@ impl Routing {
     ///
     /// # Errors
     ///
-    /// What the system call says.
+    /// The error of the system call.
     pub fn open() -> Result<Self, NetlinkError> {
         Channel::open(mnl::Bus::Route).map(Self)
     }
 
-    /// The route that a packet of this machine to `address` would take now; `None` where there is none.
+    /// The route that a packet from this machine to `address` would take now, if there is one.
     ///
-    /// Policy routing by mark, source or port is not asked for.
+    /// Ignores policy routing by mark, source or port.
     ///
     /// # Errors
     ///
-    /// What the kernel says, other than that the address can't be reached.
+    /// The kernel's error, except that the address can't be reached.
     pub fn route_to(&self, address: IpAddr) -> Result<Option<Route>, NetlinkError> {
         self.route_with(address, 0)
     }
 
-    /// The same, with `RTM_F_*` flags.
+    /// Like `route_to`, with `RTM_F_*` flags.
     pub(in crate::netlink) fn route_with(&self, address: IpAddr, flags: u32) -> Result<Option<Route>, NetlinkError> {
         const DOING: &str = "the route to an address";
         let mut route = None;
@@ -74,7 +74,7 @@ impl Routing {
         Ok(Some(Route { kind, interface }))
     }
 
-    /// The address that this machine would send from to another; `None` where it has no route there.
+    /// The source address that this machine would use towards an address; `None` without a route.
     ///
     /// # Errors
     ///
@@ -101,7 +101,7 @@ impl Routing {
     ///
     /// # Errors
     ///
-    /// What the socket says.
+    /// The error of the socket.
     pub fn interfaces(&self) -> Result<BTreeSet<String>, NetlinkError> {
         let mut names = BTreeSet::new();
         let write = |bytes: &mut Vec<u8>, seq| write_link(bytes, seq, flag::DUMP, 0);
@@ -116,7 +116,7 @@ impl Routing {
         &self.0
     }
 
-    /// The index of an interface; `None` when there is none of that name.
+    /// The index of an interface; `None` if the name does not exist.
     pub(in crate::netlink) fn interface_index(&self, name: &str) -> Result<Option<u32>, NetlinkError> {
         let mut index = None;
         let write = |bytes: &mut Vec<u8>, seq| {
@@ -131,13 +131,13 @@ impl Routing {
         });
         match asked {
             Ok(_) => Ok(index),
-            // A name that is longer than any interface's is none.
+            // No interface has a name that long.
             Err(NetlinkError::Refused { errno: Errno::ENODEV | Errno::ERANGE | Errno::EINVAL, .. }) => Ok(None),
             Err(other) => Err(other),
         }
     }
 
-    /// The name of an interface; `None` when it is gone.
+    /// The name of an interface; `None` if it is gone.
     pub(in crate::netlink) fn interface_name(&self, index: u32) -> Result<Option<String>, NetlinkError> {
         let mut name = None;
         let write = |bytes: &mut Vec<u8>, seq| write_link(bytes, seq, 0, index);
@@ -195,7 +195,8 @@ mod tests {
     use crate::netlink::wire::attr::Messages;
     use proptest::prelude::*;
 
-    /// What kernel 6.18 said of 192.0.2.9 and 2001:db8::9, which lie behind eth7 with index 3, and of all interfaces.
+    /// The answers of kernel 6.18 for 192.0.2.9 and 2001:db8::9, which are routed by eth7 with index 3, and for all
+    /// interfaces.
     const ANSWERS: &[u8] = include_bytes!("../../../tests/data/routes.bin");
 
     fn read_all(bytes: &[u8]) -> (Vec<(AddressType, Option<u32>)>, Vec<String>) {

@@ -1,4 +1,4 @@
-//! The networks behind the interfaces of this machine (rtnetlink).
+//! Which interfaces of this machine have networks behind them (rtnetlink).
 
 use super::links::Link;
 use super::route::{Routing, read_route};
@@ -10,7 +10,7 @@ use crate::netlink::wire::write::Writer;
 use crate::ruleset::AddressType;
 use std::collections::BTreeSet;
 
-/// An interface, and what is behind it.
+/// An interface, and whether networks are behind it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RoutedLink {
     /// The interface's name.
@@ -19,9 +19,9 @@ pub struct RoutedLink {
     pub kind: Option<String>,
     /// As [`Link::master`].
     pub master: Option<String>,
-    /// Whether it has a network behind it, of IPv4 or IPv6, that is not one of its link alone.
+    /// Whether an IPv4 or IPv6 network is behind it that is not link-local.
     pub has_network: bool,
-    /// Whether it is a way to everywhere.
+    /// Whether it has a default route.
     pub is_way_out: bool,
 }
 
@@ -30,7 +30,7 @@ impl Routing {
     ///
     /// # Errors
     ///
-    /// What the socket says.
+    /// The error of the socket.
     pub fn topology(&self) -> Result<Vec<RoutedLink>, NetlinkError> {
         let (mut with_network, mut ways_out) = (BTreeSet::new(), BTreeSet::new());
         for version in Version::ALL {
@@ -70,8 +70,8 @@ impl Routing {
     }
 }
 
-/// The interfaces that a route leaves by, each with whether it leads everywhere. None of a route to this machine itself, or
-/// to the neighbours that every link has.
+/// The interfaces that a route leaves by, each with whether it is a default route. Empty for routes to this machine
+/// itself, and for the link-local and multicast routes that every link has.
 pub(in crate::netlink) fn read_networks(message: &Message<'_>) -> Option<Vec<(u32, bool)>> {
     let (kind, index) = read_route(message)?;
     let everywhere = *message.payload.get(1)? == 0;
@@ -115,7 +115,7 @@ mod tests {
         Messages::new(bytes).map(|message| read_networks(&message)).collect()
     }
 
-    /// The head of a unicast route with so many bits of destination.
+    /// The head of a unicast route with that destination prefix length.
     fn unicast(bits: u8) -> [u8; rt::ROUTE_HEAD] {
         let mut head = [0; rt::ROUTE_HEAD];
         (head[1], head[rt::ROUTE_TYPE]) = (bits, 1);

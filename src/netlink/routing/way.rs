@@ -1,5 +1,4 @@
-//! Where a packet of somebody goes, asked of the kernel's routing: policy routing, reverse path filters and forwarding
-//! have their say in it.
+//! Asks the kernel's routing where a packet goes, including policy routing, reverse path filters and forwarding.
 
 use super::route::{Route, Routing, read_route};
 use crate::net::Version;
@@ -12,7 +11,7 @@ use crate::simulate::{Asked, Doubt, Routes, Way};
 use nix::errno::Errno;
 use std::net::IpAddr;
 
-/// `RTM_F_FIB_MATCH`: the route as it is kept, with all its next hops.
+/// `RTM_F_FIB_MATCH`: the kernel returns the stored route, with all its next hops.
 const FIB_MATCH: u32 = 0x2000;
 /// `NETCONFA_IFINDEX_ALL`.
 const ALL: u32 = u32::MAX;
@@ -44,7 +43,7 @@ impl Routes for Routing {
                 let name = self.interface_name(index).map_err(|error| cant(&error))?;
                 name.map(Way::Out).ok_or_else(|| "the interface that the route leaves by is gone".into())
             }
-            // To all of a network: this machine listens, too.
+            // Addressed to a whole network: this machine receives it, too.
             Some((AddressType::Broadcast | AddressType::Multicast, _)) if asked.incoming.is_some() => Ok(Way::Local),
             Some((kind, _)) => Err(format!("where a route of the kind {kind:?} leads is not known").into()),
             None => Err("the kernel says nothing of the route".into()),
@@ -60,7 +59,7 @@ impl Routes for Routing {
             (Some(AddressType::Local), _) => AddressType::Local,
             (Some(AddressType::Broadcast), _) => AddressType::Broadcast,
             (Some(AddressType::Anycast), _) => AddressType::Anycast,
-            // Of IPv4 only the table of this machine's own addresses is asked.
+            // For IPv4 only the table of this machine's own addresses counts.
             (Some(AddressType::Unicast), _) | (_, IpAddr::V4(_)) => AddressType::Unicast,
             (_, IpAddr::V6(_)) => AddressType::Unreachable,
         })
@@ -88,7 +87,7 @@ impl Routes for Routing {
 }
 
 impl Routing {
-    /// What an error says of a packet's way.
+    /// What a routing error means for the packet.
     fn refused(&self, errno: Errno, asked: &Asked<'_>, incoming: Option<u32>) -> Result<Way, Doubt> {
         let forwards = match incoming {
             Some(index) if asked.source.is_ipv4() => self.forwards(asked.source, index)?,
@@ -109,10 +108,10 @@ impl Routing {
         })
     }
 
-    /// Whether what comes in by an interface is forwarded; `ALL` for IPv6, which has one switch.
+    /// Whether packets that come in by an interface are forwarded; `ALL` for IPv6, which has a single switch.
     fn forwards(&self, family: IpAddr, index: u32) -> Result<bool, Doubt> {
         let ipv4 = family.is_ipv4();
-        // Once a route was found, IPv4 has asked its own switch.
+        // IPv4 checked its own switch before it returned a route.
         if ipv4 && index == ALL {
             return Ok(true);
         }

@@ -1,8 +1,8 @@
-//! Reading netlink messages and attributes, totally: no input makes it panic or read outside of what it was given.
+//! Reads netlink messages and attributes. Total: no input makes it panic or read out of bounds.
 
 use super::uapi::{TYPE_MASK, flag};
 
-/// Rounded up to the four bytes that netlink aligns to.
+/// Rounds up to netlink's alignment of four bytes.
 const fn aligned(len: usize) -> usize {
     len.saturating_add(3) & !3
 }
@@ -21,7 +21,7 @@ pub(in crate::netlink) struct Message<'a> {
     pub flags: u16,
     /// `nlmsg_seq`.
     pub seq: u32,
-    /// What follows the 16 bytes of the header.
+    /// Everything after the 16 bytes of the header.
     pub payload: &'a [u8],
 }
 
@@ -31,7 +31,7 @@ impl<'a> Message<'a> {
         self.payload.first().copied()
     }
 
-    /// `res_id`: the lower half of the generation id that a dumped object was read at.
+    /// `res_id`: the lower half of the generation at which a dumped object was read.
     pub(in crate::netlink) fn resource(&self) -> Option<u16> {
         bytes(self.payload, 2).map(u16::from_be_bytes)
     }
@@ -41,12 +41,12 @@ impl<'a> Message<'a> {
         self.payload.get(4..)
     }
 
-    /// The error of an `NLMSG_ERROR`: 0 acknowledges, else it is an errno, positive.
+    /// The error of an `NLMSG_ERROR`: 0 is an acknowledgement, anything else a positive errno.
     pub(in crate::netlink) fn errno(&self) -> Option<i32> {
         Some(i32::from_ne_bytes(bytes(self.payload, 0)?).saturating_neg())
     }
 
-    /// The sentence that the kernel gives with an error, when it gives one (`NLMSGERR_ATTR_MSG`).
+    /// The kernel's explanation of an error, if there is one (`NLMSGERR_ATTR_MSG`).
     pub(in crate::netlink) fn error_text(&self) -> Option<String> {
         const ATTR_MSG: u16 = 1;
         if self.flags & flag::ACK_TLVS == 0 {
@@ -62,12 +62,12 @@ impl<'a> Message<'a> {
     }
 }
 
-/// The messages of one datagram; ends at the first that is not whole.
+/// The messages of one datagram, up to the first incomplete one.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::netlink) struct Messages<'a>(&'a [u8]);
 
 impl<'a> Messages<'a> {
-    /// The messages in what was received.
+    /// The messages of a received datagram.
     pub(in crate::netlink) const fn new(datagram: &'a [u8]) -> Self {
         Self(datagram)
     }
@@ -89,11 +89,11 @@ impl<'a> Iterator for Messages<'a> {
     }
 }
 
-/// An attribute's length does not fit what encloses it.
+/// An attribute's length exceeds what encloses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::netlink) struct Malformed;
 
-/// Attributes in the order that they stand in, each as its type and its payload.
+/// Attributes in order, each as its type and its payload.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::netlink) struct Attributes<'a>(&'a [u8]);
 
@@ -126,17 +126,17 @@ impl<'a> Iterator for Attributes<'a> {
     }
 }
 
-/// Attributes by type, of types below `N`. Of two with one type the last counts, as in the kernel.
+/// Attributes by type, for types below `N`. Of several attributes of one type the last counts, as in the kernel.
 #[derive(Debug)]
 pub(in crate::netlink) struct Fields<'a, const N: usize>([Option<&'a [u8]>; N]);
 
 impl<'a, const N: usize> Fields<'a, N> {
-    /// Reads all attributes, and passes over those of type `N` and above; `None` when they are malformed.
+    /// Reads all attributes and ignores types from `N` on; `None` if they are malformed.
     pub(in crate::netlink) fn read(bytes: &'a [u8]) -> Option<Self> {
         Self::collect(bytes, |_| true)
     }
 
-    /// Reads all attributes; `None` when they are malformed, or one is of type `N` or above.
+    /// Reads all attributes; `None` if they are malformed, or if a type is `N` or above.
     pub(in crate::netlink) fn exactly(bytes: &'a [u8]) -> Option<Self> {
         Self::collect(bytes, |_| false)
     }
@@ -159,38 +159,38 @@ impl<'a, const N: usize> Fields<'a, N> {
         self.0.get(usize::from(kind)).copied().flatten()
     }
 
-    /// A number of one byte.
+    /// A one-byte number.
     pub(in crate::netlink) fn u8(&self, kind: u16) -> Option<u8> {
         self.get(kind)?.try_into().ok().map(u8::from_be_bytes)
     }
 
-    /// A number of two bytes, in network order as all of nf_tables.
+    /// A two-byte number, in network order like all of nf_tables.
     pub(in crate::netlink) fn u16(&self, kind: u16) -> Option<u16> {
         self.get(kind)?.try_into().ok().map(u16::from_be_bytes)
     }
 
-    /// A number of four bytes.
+    /// A four-byte number.
     pub(in crate::netlink) fn u32(&self, kind: u16) -> Option<u32> {
         self.get(kind)?.try_into().ok().map(u32::from_be_bytes)
     }
 
-    /// A number of eight bytes.
+    /// An eight-byte number.
     pub(in crate::netlink) fn u64(&self, kind: u16) -> Option<u64> {
         self.get(kind)?.try_into().ok().map(u64::from_be_bytes)
     }
 
-    /// Whether the number is absent or has the value that its absence means.
+    /// Whether the number is absent or equals the default that absence means.
     pub(in crate::netlink) fn is_default(&self, kind: u16, default: u64) -> bool {
         self.get(kind).is_none_or(|payload| number(payload) == Some(default))
     }
 
-    /// A string without its closing zero; bytes that are not UTF-8 are replaced.
+    /// A string without its closing zero; invalid UTF-8 is replaced.
     pub(in crate::netlink) fn string(&self, kind: u16) -> Option<String> {
         self.get(kind).map(string)
     }
 }
 
-/// A number in network order, whatever its size up to eight bytes.
+/// A number in network order, of up to eight bytes.
 fn number(payload: &[u8]) -> Option<u64> {
     (payload.len() <= 8).then(|| payload.iter().fold(0, |number, &byte| number << 8 | u64::from(byte)))
 }
@@ -201,7 +201,7 @@ pub(in crate::netlink) fn string(payload: &[u8]) -> String {
     String::from_utf8_lossy(text).into_owned()
 }
 
-/// The comment in the userdata of an object: entries of one byte type, one byte length, payload.
+/// The comment in an object's userdata, whose entries are a type byte, a length byte and the payload.
 pub(in crate::netlink) fn comment(userdata: &[u8], kind: u8) -> Option<String> {
     let mut rest = userdata;
     while let [found, len, tail @ ..] = rest {

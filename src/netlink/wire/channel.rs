@@ -1,4 +1,4 @@
-//! A netlink socket: requests, dumps and acknowledgements, whichever part of the kernel answers them.
+//! A netlink socket to any part of the kernel: requests, dumps and acknowledgements.
 #![allow(unsafe_code)]
 
 use super::attr::{Message, Messages};
@@ -11,29 +11,29 @@ use std::cell::{Cell, RefCell};
 use std::ops::ControlFlow;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// Room for one datagram: the kernel's dumps come in at most 32 KiB.
+/// The size of the receive buffer for one datagram: the kernel's dumps use at most 32 KiB.
 const DATAGRAM: usize = 64 * 1024;
-/// Room for unread answers: one acknowledgement of what was sent at once, or an error for each of its messages.
+/// Room for unread answers: one acknowledgement per send, or an error for each message in it.
 const RECEIVE_BUFFER: usize = 1024 * 1024;
-/// What a socket has room to send from the start, and a little less: to ask for less would leave it with less.
+/// Slightly below the default; asking for less would shrink the buffer.
 const SEND_BUFFER: usize = 128 * 1024;
-/// The kernel answers before the request's system call returns; more is a kernel at fault.
+/// The kernel answers before the request's system call returns, so a longer wait means a broken kernel.
 const PATIENCE_S: u16 = 10;
-/// Requests count from here; the messages of a batch count from 1, so that no answer is taken for another's.
+/// Request numbers start here and batch messages at 1, so that no answer is taken for another's.
 const FIRST_REQUEST: u32 = 0x8000_0000;
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// All there is was read.
+    /// Everything was read.
     Complete,
-    /// What was asked for changed during the dump.
+    /// The requested objects changed during the dump.
     Interrupted,
 }
 
-/// A netlink socket of the network namespace that it was opened in.
+/// A netlink socket in the network namespace where it was opened.
 ///
-/// Its errors are those of any netlink socket: which errno means that a subsystem is absent, its user knows.
+/// Its errors are generic: the caller knows which errno means that its subsystem is absent.
 pub(in crate::netlink) struct Channel {
     inner: mnl::Socket,
     buffer: RefCell<Vec<u8>>,
@@ -41,8 +41,8 @@ pub(in crate::netlink) struct Channel {
     send_buffer: Cell<usize>,
 }
 
-// SAFETY: libmnl's socket is a file descriptor and an address on the heap, without any tie to the thread that made it;
-// it is moved to one other thread and never shared.
+// SAFETY: libmnl's socket is a file descriptor and an address on the heap, not tied to the thread that made it; it
+// moves to one other thread and is never shared.
 unsafe impl Send for Channel {}
 
 impl std::fmt::Debug for Channel {
@@ -59,18 +59,18 @@ impl Channel {
         let buffer = RefCell::new(Vec::with_capacity(DATAGRAM));
         let channel = Self { inner, buffer, seq: Cell::new(FIRST_REQUEST), send_buffer: Cell::new(SEND_BUFFER) };
         let on = 1;
-        // Kernels before 4.12 don't know these, and say less of errors.
+        // Kernels before 4.12 lack these options and describe errors less precisely.
         let _ = channel.netlink_option(libc::NETLINK_EXT_ACK, on);
         let _ = channel.netlink_option(libc::NETLINK_CAP_ACK, on);
         let fd = channel.fd();
-        // Less room loses nothing but the later ones of a great many errors.
+        // A smaller buffer only loses the later ones of very many errors.
         let _ = setsockopt(&fd, sockopt::RcvBufForce, &RECEIVE_BUFFER)
             .or_else(|_| setsockopt(&fd, sockopt::RcvBuf, &RECEIVE_BUFFER));
         Ok(channel)
     }
 
     fn netlink_option(&self, option: libc::c_int, value: libc::c_int) -> Result<(), Errno> {
-        // SAFETY: the option's value is the `int` that the pointer leads to, as long as the length says.
+        // SAFETY: the value is a live `int`, and the length is its size.
         let set = unsafe {
             libc::setsockopt(
                 self.inner.as_raw_fd(),
@@ -83,29 +83,29 @@ impl Channel {
         Errno::result(set).map(drop)
     }
 
-    /// Has the kernel tell this socket what happens in a multicast group, by its number.
+    /// Subscribes to a multicast group, by its number.
     pub(in crate::netlink) fn join(&self, group: libc::c_int) -> Result<(), NetlinkError> {
         self.netlink_option(libc::NETLINK_ADD_MEMBERSHIP, group)
             .map_err(|errno| NetlinkError::Socket { doing: "listen", errno })
     }
 
     fn fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: the descriptor is open as long as the socket that is borrowed.
+        // SAFETY: the descriptor is open as long as the borrowed socket.
         unsafe { BorrowedFd::borrow_raw(self.inner.as_raw_fd()) }
     }
 
-    /// Makes room for sending that many bytes at once.
+    /// Enlarges the send buffer for that many bytes in one datagram.
     pub(in crate::netlink) fn reserve(&self, bytes: usize) {
         if bytes > self.send_buffer.get() {
             let fd = self.fd();
-            // Should neither help, the send says so.
+            // If neither option works, the send reports it.
             let _ =
                 setsockopt(&fd, sockopt::SndBufForce, &bytes).or_else(|_| setsockopt(&fd, sockopt::SndBuf, &bytes));
             self.send_buffer.set(bytes);
         }
     }
 
-    /// Sends all messages in one datagram, and gives how many bytes were sent.
+    /// Sends all messages in one datagram and returns how many bytes were sent.
     pub(in crate::netlink) fn send(&self, bytes: &[u8]) -> Result<usize, Errno> {
         self.inner.send(bytes).map_err(|error| errno_of(&error))
     }
@@ -117,10 +117,10 @@ impl Channel {
         seq
     }
 
-    /// Sends a request, written by `write` with its sequence number, and hands all that answers it to `read`, which
-    /// gives `None` for what is malformed.
+    /// Sends a request, which `write` encodes with its sequence number, and passes all answers to `read`, which
+    /// returns `None` for a malformed one.
     ///
-    /// With `dump` the answer is any number of messages and an end, else it is one.
+    /// With `dump` the answer is a series of messages and an end, otherwise one message.
     pub(in crate::netlink) fn request(
         &self,
         doing: &'static str,
@@ -136,8 +136,8 @@ impl Channel {
         end.filter(|_| whole).ok_or(NetlinkError::Malformed(doing))
     }
 
-    /// The same of a dump that `read` may break off, with whether it has seen enough or what is malformed; `None` where it
-    /// has seen enough. The socket is of no use from then on.
+    /// A dump that `read` may stop, having seen enough or something malformed. `None` if it has seen enough; the
+    /// socket is no longer usable then.
     pub(in crate::netlink) fn some(
         &self,
         doing: &'static str,
@@ -149,7 +149,7 @@ impl Channel {
         if enough { Ok(end) } else { Err(NetlinkError::Malformed(doing)) }
     }
 
-    /// Sends a request and hands all that answers it to `read`; `None` when that broke it off.
+    /// Sends a request and passes all answers to `read`; `None` if `read` stopped.
     fn converse(
         &self,
         doing: &'static str,
@@ -197,11 +197,11 @@ impl Channel {
         }
     }
 
-    /// Reads acknowledgements and errors, and hands each with its errno to `answer`, 0 where it acknowledges.
+    /// Reads acknowledgements and errors, and passes each to `answer` with its errno, which is 0 for an
+    /// acknowledgement.
     ///
-    /// Unless the matter is `settled` from the start, it waits until `answer` has once said that this one settles it; then it
-    /// takes what else is there. Should the kernel have had more answers than there is room for, it takes those that are
-    /// there and waits for none.
+    /// Unless `settled` is set from the start, waits until `answer` has once returned true; then takes the rest of
+    /// the queue. If the kernel's answers overflowed the buffer, it takes those in the queue without waiting.
     pub(in crate::netlink) fn answers(
         &self,
         doing: &'static str,
@@ -221,14 +221,14 @@ impl Channel {
                 }
                 Err(Errno::EAGAIN) if settled || overrun => return Ok(()),
                 Err(Errno::EAGAIN) => self.wait(doing)?,
-                // Too many errors to queue: the first ones are there.
+                // Too many errors for the buffer: the first ones are in it.
                 Err(Errno::ENOBUFS) => overrun = true,
                 Err(errno) => return Err(NetlinkError::Socket { doing: "receive", errno }),
             }
         }
     }
 
-    /// Hands each datagram that is there already to `event`, and `None` for those that there was no room for.
+    /// Passes each queued datagram to `event`, and `None` for those that did not fit the buffer.
     pub(in crate::netlink) fn events(&self, mut event: impl FnMut(Option<&[u8]>)) -> Result<(), NetlinkError> {
         let mut buffer = self.buffer.borrow_mut();
         loop {
@@ -241,12 +241,12 @@ impl Channel {
         }
     }
 
-    /// One datagram, if there is one.
+    /// Receives a queued datagram without waiting.
     fn receive_now<'b>(&self, buffer: &'b mut Vec<u8>) -> Result<&'b [u8], Errno> {
         buffer.clear();
         let room = buffer.spare_capacity_mut();
         let len = loop {
-            // SAFETY: the kernel writes no more bytes than there is room for.
+            // SAFETY: the kernel writes at most as many bytes as the buffer has room for.
             let len = unsafe {
                 let flags = libc::MSG_DONTWAIT | libc::MSG_TRUNC;
                 libc::recv(self.inner.as_raw_fd(), room.as_mut_ptr().cast(), room.len(), flags)
@@ -259,7 +259,7 @@ impl Channel {
         if len > room.len() {
             return Err(Errno::EMSGSIZE);
         }
-        // SAFETY: so many bytes the kernel has written, and there is room for them.
+        // SAFETY: the kernel has written that many bytes, within the buffer's capacity.
         unsafe { buffer.set_len(len) };
         Ok(buffer)
     }
@@ -280,7 +280,7 @@ fn errno_of(error: &std::io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap_or_default())
 }
 
-/// A send that failed.
+/// The error of a failed send.
 pub(in crate::netlink) fn sending(errno: Errno) -> NetlinkError {
     match errno {
         Errno::EPERM => NetlinkError::NotPermitted,
@@ -288,7 +288,7 @@ pub(in crate::netlink) fn sending(errno: Errno) -> NetlinkError {
     }
 }
 
-/// A request that the kernel did not grant. It checks the capability before all else.
+/// The error of a refused request. The kernel checks the capability before anything else.
 pub(in crate::netlink) fn refused(doing: &'static str, errno: Errno) -> NetlinkError {
     match errno {
         Errno::EPERM => NetlinkError::NotPermitted,
@@ -297,7 +297,7 @@ pub(in crate::netlink) fn refused(doing: &'static str, errno: Errno) -> NetlinkE
 }
 
 impl NetlinkError {
-    /// `absent` where the errno of the socket's own calls says that nobody is there to answer, else the error itself.
+    /// `absent` if the errno of the socket's own calls means that no subsystem answers, else the error itself.
     pub(in crate::netlink) fn or_absent(self, absent: Self) -> Self {
         match self {
             Self::Socket { errno: Errno::ECONNREFUSED | Errno::EPROTONOSUPPORT, .. } => absent,

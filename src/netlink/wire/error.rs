@@ -1,8 +1,8 @@
-//! What goes wrong between palisade and the kernel.
+//! Errors in the exchange with the kernel.
 
 use nix::errno::Errno;
 
-/// A request to nf_tables failed.
+/// A netlink request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum NetlinkError {
     /// CAP_NET_ADMIN is missing.
@@ -11,67 +11,67 @@ pub enum NetlinkError {
     /// nf_tables is neither built in nor loadable.
     #[error("this kernel has no nf_tables: the module `nf_tables` is neither loaded nor can it be")]
     NoNfTables,
-    /// Connection tracking can't be asked: `nf_conntrack_netlink` is neither built in nor loadable.
+    /// Connection tracking can't be read: `nf_conntrack_netlink` is neither built in nor loadable.
     #[error("this kernel can't list connections: the module `nf_conntrack_netlink` is neither loaded nor can it be")]
     NoConntrack,
-    /// The ruleset changed each time while it was read.
+    /// The ruleset changed during each attempt to read it.
     #[error("other programs kept changing the firewall rules: {0} attempts to read them in one piece failed")]
     Busy(u32),
     /// The kernel refused a request.
     #[error("the kernel refused {doing}: {}", errno.desc())]
     Refused {
-        /// What was asked for.
+        /// The request.
         doing: &'static str,
-        /// Its reason.
+        /// The kernel's errno.
         errno: Errno,
     },
     /// A system call on the socket failed.
     #[error("netlink socket: {doing}: {}", errno.desc())]
     Socket {
-        /// What was tried.
+        /// The attempted call.
         doing: &'static str,
-        /// The reason.
+        /// The errno.
         errno: Errno,
     },
-    /// The kernel's answer is not as nf_tables writes it.
+    /// The kernel's answer is malformed.
     #[error("the kernel's answer to {0} makes no sense")]
     Malformed(&'static str),
     /// No answer came.
     #[error("the kernel did not answer {doing} within {seconds} s")]
     NoAnswer {
-        /// What was asked for.
+        /// The request.
         doing: &'static str,
-        /// How long was waited.
+        /// How long this process waited.
         seconds: u16,
     },
 }
 
-/// A batch was not committed. Unless the kernel gave no answer, nothing of it was.
+/// A batch was not committed. Unless the kernel did not answer, no part of it was.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
-    /// The ruleset is no longer the one of the batch's generation.
+    /// The ruleset has another generation than the batch.
     #[error("another program changed the firewall rules in between")]
     Stale,
-    /// The kernel refused a message; the first one that it refused is told.
+    /// The kernel refused a message; this is the first refused one.
     #[error("the kernel refused the change: {}{}", errno.desc(), text.as_ref().map(|text| format!(" ({text})")).unwrap_or_default())]
     Refused {
-        /// The operation that the message was written for; `None` when the batch as a whole was refused.
+        /// The operation behind the message; `None` if the batch as a whole was refused.
         op: Option<usize>,
-        /// The reason.
+        /// The errno.
         errno: Errno,
-        /// The kernel's own sentence, where it gives one.
+        /// The kernel's own explanation, if there is one.
         text: Option<String>,
     },
-    /// The batch does not fit what may be sent at once.
+    /// The batch exceeds what may be sent at once.
     #[error(
         "the change takes {bytes} bytes, more than this user may send to the kernel at once: run as root, or raise the \
          sysctl net.core.wmem_max"
     )]
     TooBig {
-        /// The batch's size.
+        /// The batch's size, in bytes.
         bytes: usize,
     },
-    /// The exchange itself failed.
+    /// The exchange with the kernel failed.
     #[error(transparent)]
     Netlink(#[from] NetlinkError),
 }

@@ -1,4 +1,4 @@
-//! Netlink itself: messages, attributes, the socket, the kernel's numbers, and what goes wrong.
+//! Netlink itself: messages, attributes, the socket, the kernel's constants, and errors.
 
 pub(in crate::netlink) mod attr;
 pub(in crate::netlink) mod channel;

@@ -1,7 +1,7 @@
-//! Numbers of the nf_tables netlink interface, from `include/uapi/linux/netfilter/nf_tables.h` and its neighbours.
+//! Constants of the nf_tables netlink interface, from `include/uapi/linux/netfilter/nf_tables.h` and its neighbours.
 #![expect(unreachable_pub, reason = "who may use them all is said once, where this module is declared")]
 
-/// `NFNL_SUBSYS_NFTABLES`: the upper byte of each message type, and the resource of a batch.
+/// `NFNL_SUBSYS_NFTABLES`: the upper byte of each message type, and the `res_id` of a batch.
 pub const SUBSYSTEM: u16 = 10;
 
 /// Message types without the subsystem.
@@ -26,7 +26,7 @@ pub mod msg {
     pub const GETFLOWTABLE: u8 = 23;
 }
 
-/// Netlink's own message types, and those that enclose a batch.
+/// Netlink's own message types, and the batch's.
 pub mod control {
     pub const ERROR: u16 = 2;
     pub const DONE: u16 = 3;
@@ -117,7 +117,7 @@ pub mod set {
     pub const EXPR: u16 = 17;
     pub const EXPRESSIONS: u16 = 18;
     pub const END: usize = 19;
-    /// Of kernels of late.
+    /// Since Linux 6.16.
     pub const COUNT: u16 = 20;
     pub const DESC_SIZE: u16 = 1;
     pub const DESC_CONCAT: u16 = 2;
@@ -144,7 +144,7 @@ pub mod elem {
     pub const CATCHALL: u32 = 2;
 }
 
-/// Attributes of a piece of data, and of a verdict.
+/// Attributes of data, and of a verdict.
 pub mod data {
     pub const VALUE: u16 = 1;
     pub const VERDICT: u16 = 2;
@@ -154,7 +154,7 @@ pub mod data {
     pub const VERDICT_END: usize = 3;
     /// `NFT_DATA_VERDICT`: the type of a verdict map's values.
     pub const TYPE_VERDICT: u32 = 0xffff_ff00;
-    /// `NFT_DATA_VALUE_MAXLEN`: what a register, and libnftnl's room for one, holds.
+    /// `NFT_DATA_VALUE_MAXLEN`: the size of a register, and of libnftnl's buffer for one.
     pub const MAX_LEN: usize = 64;
 }
 
@@ -165,9 +165,9 @@ pub mod object {
     pub const END: usize = 4;
 }
 
-/// Entries of the userdata that nft keeps with its objects (`NFTNL_UDATA_*`).
+/// Entries of nft's userdata in its objects (`NFTNL_UDATA_*`).
 pub mod udata {
-    /// Of a table, a chain and a rule alike.
+    /// For tables, chains and rules.
     pub const COMMENT: u8 = 0;
     pub const SET_KEY_BYTEORDER: u8 = 0;
     pub const SET_DATA_BYTEORDER: u8 = 1;
@@ -202,7 +202,7 @@ pub mod ct {
     pub const TUPLE_ZONE: u16 = 3;
     pub const TUPLE_END: usize = 4;
 
-    /// Of IPv4 and of IPv6.
+    /// For IPv4 and IPv6.
     pub const IP_SOURCE: [u16; 2] = [1, 3];
     pub const IP_DESTINATION: [u16; 2] = [2, 4];
     pub const IP_END: usize = 5;
@@ -217,14 +217,14 @@ pub mod ct {
     pub const PROTOINFO_TCP: u16 = 1;
     pub const PROTOINFO_END: usize = 2;
     pub const TCP_STATE: u16 = 1;
-    /// `struct nf_ct_tcp_flags` of who began: flags, and which of them are meant.
+    /// `struct nf_ct_tcp_flags` of the originator: flags, and a mask of those that are meant.
     pub const TCP_FLAGS: u16 = 4;
     pub const TCP_END: usize = 5;
     /// `IP_CT_TCP_FLAG_BE_LIBERAL`.
     pub const TCP_LIBERAL: u8 = 0x08;
 }
 
-/// Routes and links (`rtnetlink.h`), whose numbers are in the machine's own byte order.
+/// Routes and links (`rtnetlink.h`); their numbers are in host byte order.
 pub mod rt {
     pub const NEWLINK: u16 = 16;
     pub const GETLINK: u16 = 18;
@@ -232,11 +232,11 @@ pub mod rt {
     pub const GETROUTE: u16 = 26;
     pub const NEWNETCONF: u16 = 80;
     pub const GETNETCONF: u16 = 82;
-    /// Bytes of `struct rtmsg`, which a route's attributes follow.
-    /// Where `rtm_flags` stands.
+    /// Offset of `rtm_flags` in `struct rtmsg`.
     pub const ROUTE_FLAGS: usize = 8;
+    /// Size of `struct rtmsg`, which a route's attributes follow.
     pub const ROUTE_HEAD: usize = 12;
-    /// Where the type stands in it.
+    /// Offset of the type in it.
     pub const ROUTE_TYPE: usize = 7;
     pub const DST: u16 = 1;
     pub const SRC: u16 = 2;
@@ -245,9 +245,9 @@ pub mod rt {
     pub const PREFSRC: u16 = 7;
     pub const MARK: u16 = 16;
     pub const ROUTE_END: usize = 8;
-    /// Bytes of `struct ifinfomsg`.
+    /// Size of `struct ifinfomsg`.
     pub const LINK_HEAD: usize = 16;
-    /// Where the index stands in it.
+    /// Offset of the index in it.
     pub const LINK_INDEX: usize = 4;
     pub const IFNAME: u16 = 3;
     pub const LINK_END: usize = 4;
@@ -256,7 +256,7 @@ pub mod rt {
     pub const LINK_DETAILS_END: usize = 19;
     pub const INFO_KIND: u16 = 1;
     pub const INFO_END: usize = 2;
-    /// Bytes of `struct rtnexthop`, whose first two are its length with its attributes.
+    /// Size of `struct rtnexthop`; its first two bytes are the length including attributes.
     pub const NEXT_HOP_HEAD: usize = 8;
     pub const MULTIPATH: u16 = 9;
     pub const ROUTE_DETAILS_END: usize = 10;
@@ -265,7 +265,7 @@ pub mod rt {
     pub const NETCONF_END: usize = 3;
     pub const NEWADDR: u16 = 20;
     pub const GETADDR: u16 = 22;
-    /// Bytes of `struct ifaddrmsg`, and where the prefix's length and the index stand in it.
+    /// Size of `struct ifaddrmsg`, and the offsets of the prefix length and the index in it.
     pub const ADDRESS_HEAD: usize = 8;
     pub const ADDRESS_PREFIX: usize = 1;
     pub const ADDRESS_INDEX: usize = 4;
@@ -274,18 +274,18 @@ pub mod rt {
     pub const ADDRESS_END: usize = 3;
 }
 
-/// Sockets (`sock_diag.h`, `inet_diag.h`), whose ports and addresses alone are in network order.
+/// Sockets (`sock_diag.h`, `inet_diag.h`); only their ports and addresses are in network order.
 pub mod diag {
-    /// `SOCK_DIAG_BY_FAMILY`: of a request and of each answer.
+    /// `SOCK_DIAG_BY_FAMILY`: for requests and answers.
     pub const BY_FAMILY: u16 = 20;
-    /// Bytes of `struct inet_diag_req_v2`.
+    /// Size of `struct inet_diag_req_v2`.
     pub const REQUEST: usize = 56;
-    /// `TCPDIAG_GETSOCK`, the request from before families had their own, which is answered for both.
+    /// `TCPDIAG_GETSOCK`, the request from before there was one per family; it covers both.
     pub const TCP_OF_BOTH: u16 = 18;
-    /// Bytes of its `struct inet_diag_req`, and where the states stand in it.
+    /// Size of its `struct inet_diag_req`, and the offset of the states in it.
     pub const OLD_REQUEST: usize = 60;
     pub const OLD_STATES: usize = 52;
-    /// Bytes of `struct inet_diag_msg`, and where its fields stand.
+    /// Size of `struct inet_diag_msg`, and the offsets of its fields.
     pub const ANSWER: usize = 72;
     pub const PORT: usize = 4;
     pub const STATE: usize = 1;
@@ -294,7 +294,7 @@ pub mod diag {
     pub const REMOTE_ADDRESS: usize = 24;
     pub const INTERFACE: usize = 40;
     pub const INODE: usize = 68;
-    /// `TCP_ESTABLISHED` and its neighbours.
+    /// `TCP_ESTABLISHED` and further states.
     pub const ESTABLISHED: u32 = 1;
     pub const FIN_WAIT1: u32 = 4;
     pub const FIN_WAIT2: u32 = 5;

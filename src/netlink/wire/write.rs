@@ -1,26 +1,26 @@
-//! Writing netlink messages and attributes.
+//! Writes netlink messages and attributes.
 
 use super::uapi::{NESTED, SUBSYSTEM, flag};
 
-/// A message that is being written at the end of a buffer.
+/// A message under construction at the end of a buffer.
 ///
-/// Callers keep each attribute, nested ones with all that they hold, below the 65,535 bytes that its length can say.
+/// Callers keep each attribute, including nested ones, below the 65,535 bytes that its length field allows.
 pub(in crate::netlink) struct Writer<'a> {
     buffer: &'a mut Vec<u8>,
     start: usize,
 }
 
-/// The place of a nested attribute whose length is not known yet.
+/// The position of a nested attribute whose length is not known yet.
 #[must_use]
 pub(in crate::netlink) struct Nest(usize);
 
 impl<'a> Writer<'a> {
-    /// Begins a message of nf_tables; `kind` is without the subsystem.
+    /// Begins an nf_tables message; `kind` excludes the subsystem.
     pub(in crate::netlink) fn begin(buffer: &'a mut Vec<u8>, kind: u8, flags: u16, family: u8, seq: u32) -> Self {
         Self::raw(buffer, SUBSYSTEM << 8 | u16::from(kind), flags, family, seq, 0)
     }
 
-    /// Begins any message of nfnetlink.
+    /// Begins any nfnetlink message.
     pub(in crate::netlink) fn raw(
         buffer: &'a mut Vec<u8>,
         kind: u16,
@@ -33,7 +33,7 @@ impl<'a> Writer<'a> {
         Self::message(buffer, kind, flags, seq, &[family, 0, high, low])
     }
 
-    /// Begins any message of netlink; `head` is what its subsystem puts before the attributes.
+    /// Begins any netlink message; `head` is the subsystem's header before the attributes.
     pub(in crate::netlink) fn message(buffer: &'a mut Vec<u8>, kind: u16, flags: u16, seq: u32, head: &[u8]) -> Self {
         let start = buffer.len();
         buffer.extend_from_slice(&[0; 4]);
@@ -45,17 +45,17 @@ impl<'a> Writer<'a> {
         Self { buffer, start }
     }
 
-    /// Goes on with a message that stands at `start`.
+    /// Continues the message that starts at `start`.
     pub(in crate::netlink) fn reopen(buffer: &'a mut Vec<u8>, start: usize) -> Self {
         Self { buffer, start }
     }
 
-    /// Bytes of the message so far.
+    /// The length of the message so far, in bytes.
     pub(in crate::netlink) fn len(&self) -> usize {
         self.buffer.len() - self.start
     }
 
-    /// Puts an attribute.
+    /// Writes an attribute.
     #[expect(clippy::cast_possible_truncation, reason = "names, keys and userdata are checked to be shorter")]
     pub(in crate::netlink) fn bytes(&mut self, kind: u16, payload: &[u8]) {
         self.buffer.extend_from_slice(&((payload.len() + 4) as u16).to_ne_bytes());
@@ -64,22 +64,22 @@ impl<'a> Writer<'a> {
         self.buffer.resize(self.buffer.len().next_multiple_of(4), 0);
     }
 
-    /// Puts attributes that are written already, padding and all.
+    /// Writes attributes that are already encoded, including their padding.
     pub(in crate::netlink) fn ready_made(&mut self, attributes: &[u8]) {
         self.buffer.extend_from_slice(attributes);
     }
 
-    /// Puts a number of four bytes.
+    /// Writes a four-byte number.
     pub(in crate::netlink) fn u32(&mut self, kind: u16, number: u32) {
         self.bytes(kind, &number.to_be_bytes());
     }
 
-    /// Puts a number of eight bytes.
+    /// Writes an eight-byte number.
     pub(in crate::netlink) fn u64(&mut self, kind: u16, number: u64) {
         self.bytes(kind, &number.to_be_bytes());
     }
 
-    /// Puts a string with its closing zero.
+    /// Writes a string with its closing zero.
     #[expect(clippy::cast_possible_truncation, reason = "names are checked to be shorter")]
     pub(in crate::netlink) fn text(&mut self, kind: u16, text: &str) {
         self.buffer.extend_from_slice(&((text.len() + 5) as u16).to_ne_bytes());
@@ -89,14 +89,14 @@ impl<'a> Writer<'a> {
         self.buffer.resize(self.buffer.len().next_multiple_of(4), 0);
     }
 
-    /// Opens an attribute that holds attributes.
+    /// Opens a nested attribute.
     pub(in crate::netlink) fn open(&mut self, kind: u16) -> Nest {
         let nest = Nest(self.buffer.len());
         self.bytes(kind | NESTED, &[]);
         nest
     }
 
-    /// Closes it.
+    /// Closes the nested attribute.
     #[expect(clippy::cast_possible_truncation, reason = "element lists are closed before, all else is short")]
     pub(in crate::netlink) fn close(&mut self, nest: &Nest) {
         let len = (self.buffer.len() - nest.0) as u16;
@@ -115,7 +115,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// Adds an entry to userdata: one byte type, one byte length, payload.
+/// Appends an entry to userdata: a type byte, a length byte, and the payload.
 #[expect(clippy::cast_possible_truncation, reason = "comments are checked to be shorter")]
 pub(in crate::netlink) fn put_udata(userdata: &mut Vec<u8>, kind: u8, payload: &[u8]) {
     userdata.push(kind);

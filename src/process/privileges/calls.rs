@@ -1,21 +1,21 @@
-//! The system calls that a confined process does not make, refused with EPERM to all its threads.
+//! The system calls that a confined process may not make; they fail with EPERM in all its threads.
 //!
-//! It is a list of what is refused, not of what is allowed. What gives rights is known and named here; what a C library
-//! calls differs from one release to the next, and a firewall that fails at boot for want of a harmless call leaves the
-//! machine open. At boot systemd's list of what is allowed stands around this one (`SystemCallFilter=` of the unit).
+//! This is a deny list, not an allow list. The calls that grant rights are known and listed here; the calls that a C
+//! library makes change from one release to the next, and a firewall that fails at boot for want of a harmless call
+//! leaves the machine open. At boot systemd's allow list applies in addition (`SystemCallFilter=` of the unit).
 //!
-//! A list of refusals has to be closed on its other sides: calls that are newer than the list, and x86-64's second set of
-//! numbers (x32), are answered as by a kernel that does not have them; a call of another architecture ends the process.
+//! A deny list must have no ways around it: calls newer than the list, and x86-64's second set of numbers (x32), fail
+//! as on a kernel that does not have them; a call of another architecture ends the process.
 
 use super::filter::{Answer, Condition, Filter, NoFilter};
 use libc::c_long;
 
-/// Refused from the first step on, whatever their arguments.
+/// Refused from the first step on, with any arguments.
 const REFUSED: &[c_long] = &[
-    // Programs.
+    // Running programs.
     libc::SYS_execve,
     libc::SYS_execveat,
-    // Other processes: their memory, their descriptors, their end.
+    // Other processes: their memory, their descriptors, signals to them.
     libc::SYS_ptrace,
     libc::SYS_process_vm_readv,
     libc::SYS_process_vm_writev,
@@ -70,12 +70,12 @@ const REFUSED: &[c_long] = &[
     libc::SYS_add_key,
     libc::SYS_request_key,
     libc::SYS_keyctl,
-    // What it submits passes no filter.
+    // No filter sees the operations that io_uring submits.
     libc::SYS_io_uring_setup,
     libc::SYS_io_uring_enter,
     libc::SYS_io_uring_register,
-    // What Landlock does not watch of files: modes, owners, attributes, times, and before 6.2 truncation. The flags of
-    // openat2 are in memory, where no filter sees them.
+    // File operations that Landlock does not cover: modes, owners, attributes, times, and before 6.2 truncation.
+    // openat2 passes its flags in memory, where no filter sees them.
     libc::SYS_fchmod,
     libc::SYS_fchmodat,
     FCHMODAT2,
@@ -94,7 +94,7 @@ const REFUSED: &[c_long] = &[
     libc::SYS_truncate,
     libc::SYS_openat2,
 ];
-/// The same of calls that x86-64 alone has.
+/// Further calls that only x86-64 has.
 #[cfg(target_arch = "x86_64")]
 const REFUSED_OLD: &[c_long] = &[
     libc::SYS_iopl,
@@ -110,12 +110,12 @@ const REFUSED_OLD: &[c_long] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const REFUSED_OLD: &[c_long] = &[];
 
-/// Calls newer than some C libraries, by their numbers, which all architectures share from 424 on.
+/// Calls newer than some C libraries, by number; from 424 on all architectures share the numbers.
 const FCHMODAT2: c_long = 452;
 const SETXATTRAT: c_long = 463;
 const REMOVEXATTRAT: c_long = 466;
 const FILE_SETATTR: c_long = 469;
-/// The newest call that this list was made with. Palisade's minimum, 5.13, has none beyond 448, so nothing needs one.
+/// The newest call known to this list. Palisade's minimum, 5.13, has none beyond 448, so nothing needs a newer one.
 const NEWEST: c_long = FILE_SETATTR;
 
 /// The flags of `clone` that make a namespace.
@@ -127,12 +127,13 @@ const NAMESPACES: libc::c_int = libc::CLONE_NEWNS
     | libc::CLONE_NEWPID
     | libc::CLONE_NEWNET;
 
-/// From the first step on. `namespace`: whether a network namespace may be made, and no other.
+/// The filter from the first step on. `namespace`: whether the process may make a network namespace, but no other
+/// kind.
 pub(super) fn refuse_while_reading(namespace: bool) -> Result<(), NoFilter> {
     while_reading(namespace).install()
 }
 
-/// From the second step on: no namespace at all, and no socket but those of netlink.
+/// The filter from the second step on: no namespaces, and no sockets but netlink sockets.
 pub(super) fn refuse_after_reading() -> Result<(), NoFilter> {
     after_reading().install()
 }
@@ -148,12 +149,12 @@ fn while_reading(namespace: bool) -> Filter {
         filter.answer(libc::SYS_unshare, Answer::NotPermitted)
     }
     filter.refuse_when(libc::SYS_clone, Condition::HasAny { argument: 0, bits: NAMESPACES });
-    // Its flags are in memory, where no filter sees them; the C library then takes `clone`.
+    // clone3 passes its flags in memory, where no filter sees them; after ENOSYS the C library uses `clone`.
     filter.answer(libc::SYS_clone3, Answer::NotImplemented);
     // abort(3) signals a thread of its own process.
     let own = libc::c_int::try_from(std::process::id()).unwrap_or_default();
     filter.refuse_when(libc::SYS_tgkill, Condition::IsNot { argument: 0, value: own });
-    // To open a file for reading may truncate it, which Landlock watches since 6.2 alone.
+    // Opening a file for reading can truncate it; Landlock covers that only since 6.2.
     let (mask, value) = (libc::O_TRUNC | libc::O_ACCMODE, libc::O_TRUNC | libc::O_RDONLY);
     filter.refuse_when(libc::SYS_openat, Condition::Has { argument: 2, mask, value });
     #[cfg(target_arch = "x86_64")]
@@ -173,7 +174,7 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    /// Numbers beyond all that there are, and x32's of the same calls.
+    /// All numbers up to beyond the newest call, and x32's numbers for them.
     fn numbers() -> impl Iterator<Item = u32> {
         (0..1_000).chain((0..1_000).map(|number| number | 0x4000_0000))
     }

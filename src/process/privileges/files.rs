@@ -1,8 +1,8 @@
-//! What a thread may do with files, kept by Landlock (`Documentation/userspace-api/landlock.rst`): root's own files too,
-//! which capabilities do not protect from root.
+//! Restricts a thread's file access with Landlock (`Documentation/userspace-api/landlock.rst`), also to root's own
+//! files, which dropping capabilities does not protect from root.
 //!
-//! Rights that the running kernel does not know are left out: 5.13 has the first version, with all that matters here but
-//! renaming into another folder, truncation, and everything that is no file.
+//! Rights that the running kernel does not know are left out. Landlock's first version, in 5.13, has all that matters
+//! here except renaming into another folder, truncation, and everything beyond files.
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, LandlockStatus, PathBeneath, PathFd, Ruleset, RulesetAttr,
@@ -10,20 +10,20 @@ use landlock::{
 };
 use std::path::Path;
 
-/// What palisade does in the folders that it writes to: files are written beside their places and renamed into them, some
-/// in another folder of the same.
+/// The rights in the folders that palisade writes to: it writes a file beside its destination and renames it, in some
+/// cases into a sibling folder.
 const WRITES: BitFlags<AccessFs> =
     make_bitflags!(AccessFs::{WriteFile | Truncate | MakeReg | MakeDir | RemoveFile | Refer});
 const READS: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ReadFile | ReadDir});
 
-/// Why nothing is confined by Landlock; `None` when something is.
+/// Why Landlock confines nothing; `None` when it does.
 pub(super) type Absent = Option<&'static str>;
 
-/// Lets this thread write below these folders and nowhere else, execute nothing, and use no TCP or UDP port; reading is as
-/// before. It connects to no abstract sockets of processes outside. Signals are a matter of the system calls: what Landlock
-/// refuses of them it refuses to the kernel, too, when that ends a child with its parent (`PR_SET_PDEATHSIG`).
+/// Lets this thread write below these folders and nowhere else, execute nothing, and use no TCP or UDP port. Reading
+/// is unchanged. It can't connect to abstract sockets of processes outside. The system call filter restricts signals:
+/// Landlock's restriction would also stop the kernel from ending a child with its parent (`PR_SET_PDEATHSIG`).
 pub(super) fn write_below(folders: &[&Path]) -> Result<Absent, RulesetError> {
-    // Version 9 adds the sockets of engines, which are asked while reading.
+    // Version 9 adds connecting to path sockets; the engines' sockets are still needed while reading.
     let files = AccessFs::from_all(ABI::V8) & !READS;
     let ruleset = Ruleset::default()
         .handle_access(files)?
@@ -32,10 +32,10 @@ pub(super) fn write_below(folders: &[&Path]) -> Result<Absent, RulesetError> {
     restrict(ruleset, &[(folders, WRITES)])
 }
 
-/// Lets this thread read below `reads` and `writes` and nowhere else, and connect to no socket that has a path. What it may
-/// write stays as it is.
+/// Lets this thread read below `reads` and `writes` and nowhere else, and connect to no socket that has a path. Write
+/// access is unchanged.
 pub(super) fn read_below(reads: &[&Path], writes: &[&Path]) -> Result<Absent, RulesetError> {
-    // A ruleset that does not speak of renaming into other folders forbids it.
+    // A ruleset that does not handle renaming into other folders forbids it.
     let ruleset = Ruleset::default().handle_access(READS | AccessFs::Refer | AccessFs::ResolveUnix)?;
     restrict(ruleset, &[(reads, READS), (writes, READS | AccessFs::Refer)])
 }
@@ -43,7 +43,7 @@ pub(super) fn read_below(reads: &[&Path], writes: &[&Path]) -> Result<Absent, Ru
 fn restrict(ruleset: Ruleset, rules: &[(&[&Path], BitFlags<AccessFs>)]) -> Result<Absent, RulesetError> {
     let mut created = ruleset.create()?;
     for (path, access) in rules.iter().flat_map(|(paths, access)| paths.iter().map(move |path| (path, *access))) {
-        // What is not there needs no right.
+        // A missing path needs no right.
         let Ok(opened) = PathFd::new(path) else { continue };
         let access = if path.is_dir() { access } else { access & AccessFs::from_file(ABI::V8) };
         created = created.add_rule(PathBeneath::new(opened, access))?;

@@ -1,29 +1,31 @@
-//! What this process may do, and giving up what it no longer needs.
+//! The privileges of this process, and dropping those that it no longer needs.
 //!
-//! A command is confined in two steps, each as early as the command allows:
+//! A command is confined in two steps, each as early as possible:
 //!
-//! 1. [`Confinement::begin`], before the policy and what palisade keeps are read. From here on this process starts no
-//!    program, writes below its own folders alone, and makes no system call that could give it more. It
-//!    still reads every file as root does.
-//! 2. [`Confinement::keep_net_admin`], once everything is read. Of the capabilities CAP_NET_ADMIN is left, no file is read
-//!    but those of [`Needs`], and no socket is made but a netlink socket.
+//! 1. [`Confinement::begin`], before the policy and palisade's state are read. From here on this process starts no
+//!    program, writes only below its own folders, and makes no system call that could grant it more. It still reads
+//!    every file as root does.
+//! 2. [`Confinement::keep_net_admin`], once everything is read. The process keeps CAP_NET_ADMIN alone, reads no files
+//!    but those of [`Needs`], and opens no sockets but netlink sockets.
 //!
-//! What is looked up in other processes (the SSH session that a command is run from, who listens on a port) and what is
-//! asked of container engines comes before the first step: Landlock keeps a confined process from looking into any that is
-//! not confined with it. So does every program that the command will need: see [`crate::confirm`].
+//! Other processes (the SSH session that a command is run from, the listeners on a port) and container engines are
+//! queried before the first step: Landlock keeps a confined process from inspecting any that is not confined with it.
+//! Every program that the command will need is started before it, too: see [`crate::confirm`].
 //!
-//! # What it is worth
+//! # Threat model
 //!
-//! A process whose parser of YAML or of the kernel's answers was taken over can do what a firewall can: change and remove
-//! the rules, routes and interfaces of its network namespace, which is what CAP_NET_ADMIN is for. It can read root's files
-//! until the second step, and spoil what palisade keeps, which is read with care ([`crate::state`]). It can't become root
-//! again by starting a program, change another file, or hand its wishes to a program that trusts root over a socket.
+//! If an attacker takes over the parser of YAML or of the kernel's answers, the process can do what a firewall can:
+//! change and remove the rules, routes and interfaces of its network namespace, which is what CAP_NET_ADMIN allows.
+//! It can read root's files until the second step, and corrupt palisade's state, which is read with care
+//! ([`crate::state`]). It can't regain root by starting a program, change another file, or pass requests over a
+//! socket to a program that trusts root.
 //!
-//! Without Landlock (before 5.13, or where `lsm=` leaves it out) root's files stay writable: capabilities do not protect
-//! what belongs to root from root. Everything else holds, and `-v` says so. Before 5.19 Landlock lets no file move from
-//! one folder to another; [`crate::state`] copies instead. Before 6.2 it does not watch truncation; the system calls do.
+//! Without Landlock (before 5.13, or where `lsm=` leaves it out) root's files stay writable: dropping capabilities
+//! does not protect root's files from root. Everything else holds, and `-v` says so. Before 5.19 Landlock forbids
+//! moving a file to another folder; [`crate::state`] copies instead. Before 6.2 it does not cover truncation; the
+//! system call filter does.
 //!
-//! Nothing of it is a reason not to load rules: what can't be given up is a warning.
+//! No failure here stops the rules from being loaded: a privilege that can't be dropped is a warning.
 
 mod calls;
 mod files;
@@ -33,11 +35,11 @@ use caps::{CapSet, Capability, CapsHashSet, errors::CapsError};
 use std::fmt::Display;
 use std::path::Path;
 
-/// What reading takes beside CAP_NET_ADMIN: files of others. Whoever does not have these does without.
+/// What reading other users' files takes, beside CAP_NET_ADMIN. A process without these reads what it can.
 const WHILE_READING: [Capability; 3] =
     [Capability::CAP_NET_ADMIN, Capability::CAP_DAC_OVERRIDE, Capability::CAP_DAC_READ_SEARCH];
 
-/// A command needs the right to change the firewall and does not have it.
+/// The command needs the right to change the firewall and lacks it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`palisade {command}` needs the capability CAP_NET_ADMIN, which this process does not have: run it as root")]
 pub struct NoNetAdmin {
@@ -45,19 +47,19 @@ pub struct NoNetAdmin {
     pub command: &'static str,
 }
 
-/// What a command still does once it is confined, beside talking to the kernel over netlink. Paths that do not exist are
-/// passed over.
+/// What a command still does once it is confined, beside talking to the kernel over netlink. Missing paths are
+/// ignored.
 #[derive(Clone, Debug, Default)]
 pub struct Needs<'a> {
     /// Folders below which it reads and writes.
     pub writes: Vec<&'a Path>,
     /// Files, and folders below which it reads, after the second step.
     pub reads: Vec<&'a Path>,
-    /// Whether it makes a network namespace between the steps, to try rules in.
+    /// Whether it makes a network namespace between the steps, to try out rules.
     pub namespace: bool,
 }
 
-/// A process after the first step. There is no way back, and none when it is dropped.
+/// A process after the first step. Confinement can't be undone, not even by dropping this value.
 #[derive(Debug)]
 #[must_use = "after the first step comes the second"]
 pub struct Confinement<'a> {
@@ -76,7 +78,7 @@ pub fn may_make_namespaces() -> bool {
     has(Capability::CAP_SYS_ADMIN)
 }
 
-/// Fails when this process may not change the firewall.
+/// Fails if this process may not change the firewall.
 ///
 /// # Errors
 /// [`NoNetAdmin`].
@@ -85,12 +87,12 @@ pub fn need_net_admin(command: &'static str) -> Result<(), NoNetAdmin> {
 }
 
 impl<'a> Confinement<'a> {
-    /// The first step: no programs, no writes but below [`Needs::writes`], nothing that gives more rights.
+    /// The first step: no programs, no writes outside [`Needs::writes`], no system calls that grant more rights.
     ///
-    /// Files are a matter of each thread: this one and those that it starts from now on. A thread that is there already
-    /// confines itself ([`renounce`]).
+    /// Landlock applies per thread: to this one and to those that it starts from now on. An existing thread confines
+    /// itself ([`renounce`]).
     pub fn begin(needs: Needs<'a>) -> Self {
-        // While it has CAP_SETPCAP, which that takes.
+        // Dropping from the bounding set takes CAP_SETPCAP, so do it first.
         warn("empty the bounding set of capabilities", empty_bounding_set());
         let namespace = needs.namespace.then_some(Capability::CAP_SYS_ADMIN);
         warn("give up the capabilities that reading does not take", keep(WHILE_READING.into_iter().chain(namespace)));
@@ -104,7 +106,7 @@ impl<'a> Confinement<'a> {
         Self { needs }
     }
 
-    /// The second step: CAP_NET_ADMIN alone, no reads but those of [`Needs`], no sockets but those of netlink.
+    /// The second step: CAP_NET_ADMIN alone, no reads outside [`Needs`], no sockets but netlink sockets.
     ///
     /// # Errors
     /// [`NoNetAdmin`] when CAP_NET_ADMIN itself is missing.
@@ -114,7 +116,7 @@ impl<'a> Confinement<'a> {
         Ok(())
     }
 
-    /// The second step of a command that does not ask the kernel: no capability at all.
+    /// The second step of a command that does not talk to the kernel: no capability at all.
     pub fn keep_nothing(self) {
         self.keep(None);
     }
@@ -126,8 +128,8 @@ impl<'a> Confinement<'a> {
     }
 }
 
-/// Gives up everything, for a thread that writes to what is open already and does nothing else. Its system calls are
-/// confined with those of the thread that begins a [`Confinement`].
+/// Drops everything, for a thread that only writes to an open file. The system call filter reaches it through the
+/// thread that begins a [`Confinement`].
 pub fn renounce() {
     warn("empty the bounding set of a thread", empty_bounding_set());
     warn("give up the capabilities of a thread", keep([]));
@@ -139,18 +141,18 @@ fn has(capability: Capability) -> bool {
     caps::has_cap(None, CapSet::Effective, capability).unwrap_or(false)
 }
 
-/// Keeps those of the capabilities that this process has, and lets no program that it starts inherit any.
+/// Drops all other capabilities, and the inheritance of any by programs that it starts.
 fn keep(capabilities: impl IntoIterator<Item = Capability>) -> Result<(), CapsError> {
     let permitted = caps::read(None, CapSet::Permitted)?;
     let kept: CapsHashSet = capabilities.into_iter().filter(|one| permitted.contains(one)).collect();
-    // An ambient capability is inheritable and permitted, and what is effective must be permitted.
+    // An ambient capability must be inheritable and permitted, and an effective one permitted.
     caps::clear(None, CapSet::Ambient)?;
     caps::set(None, CapSet::Inheritable, &CapsHashSet::new())?;
     caps::set(None, CapSet::Effective, &kept)?;
     caps::set(None, CapSet::Permitted, &kept)
 }
 
-/// Leaves nothing that a program could be given, where this process may: the unit's bounding set lacks CAP_SETPCAP, and is
+/// Empties the bounding set, where this process may: under the unit CAP_SETPCAP is missing, and the set is
 /// CAP_NET_ADMIN alone already.
 fn empty_bounding_set() -> Result<(), CapsError> {
     if !has(Capability::CAP_SETPCAP) {

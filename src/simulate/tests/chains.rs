@@ -1,4 +1,4 @@
-//! Verdicts, chains, tables and what is told of the way.
+//! Verdicts, chains, tables and recorded steps.
 
 use super::*;
 
@@ -82,17 +82,17 @@ fn what_is_not_understood_is_never_guessed() {
     let quota = |verdict| [unknown("quota"), says(verdict)];
 
     assert_eq!(verdict(&with(&quota(Says::Accept), &drops, Policy::Accept), &ssh()), Verdict::Unknown);
-    // Both ways lead to the same end.
+    // Both ways lead to the same verdict.
     assert_eq!(verdict(&with(&quota(Says::Drop), &drops, Policy::Accept), &ssh()), Verdict::Deny);
     assert_eq!(verdict(&with(&quota(Says::Accept), &[], Policy::Accept), &ssh()), Verdict::Allow);
-    // What can't match does not, whatever else the rule asks.
+    // A rule with a test that surely fails does not match, whatever else it tests.
     let never = [unknown("quota"), dport(), is(&[0, 23]), says(Says::Accept)];
     assert_eq!(verdict(&with(&never, &drops, Policy::Accept), &ssh()), Verdict::Deny);
     // This one may have any verdict.
     assert_eq!(verdict(&with(&[unknown("target")], &drops, Policy::Drop), &ssh()), Verdict::Unknown);
     assert_eq!(verdict(&with(&[says(Says::Other(3))], &drops, Policy::Drop), &ssh()), Verdict::Unknown);
     assert_eq!(verdict(&with(&[jump("nowhere")], &drops, Policy::Drop), &ssh()), Verdict::Unknown);
-    // A register that nobody has loaded.
+    // It reads a register that no expression has loaded.
     assert_eq!(verdict(&with(&[is(&[0, 22]), says(Says::Accept)], &drops, Policy::Drop), &ssh()), Verdict::Unknown);
 }
 
@@ -132,7 +132,7 @@ fn chains_that_call_each_other_twice_cost_no_more_than_their_rules() {
     chains.push((&names[14], chain(&[])));
     chains.push(("base", base(Hook::Input, 0, Policy::Drop, &[rule(&[jump("c00")])])));
 
-    // 100 to the power of 14, were every call followed.
+    // Following every call would take 100 to the power of 14 steps.
     assert_eq!(verdict(&table(chains), &ssh()), Verdict::Deny);
 }
 

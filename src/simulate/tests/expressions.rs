@@ -40,7 +40,7 @@ fn headers_are_read_where_they_are_known() {
     assert_eq!(network(12, &[203, 0, 113, 9]), Some(true));
     assert_eq!(network(16, &[203, 0, 113, 2]), Some(false));
     assert_eq!(network(8, &[64, 6]), Some(true));
-    // The source port may be any; behind it stands the destination port.
+    // The source port is unknown; the destination port follows it.
     assert_eq!(network(20, &[0, 1]), None);
     assert_eq!(network(20, &[0, 1, 0, 22]), None);
     assert_eq!(network(20, &[0, 1, 0, 23]), Some(false));

@@ -1,4 +1,4 @@
-//! Packets that rules translate and routes lead.
+//! Packets that rules translate and that follow routes.
 
 use super::*;
 use crate::net::protocol;
@@ -246,7 +246,7 @@ fn a_refusal_leaves_by_where_its_sender_routes_to_and_not_by_where_it_came_in() 
     );
 }
 
-/// Of what comes over the loopback newer kernels say that it routes there, older ones that it routes nowhere.
+/// For a packet from the loopback, newer kernels say that its source routes there, older ones that it routes nowhere.
 #[test]
 fn what_kernels_answer_differently_is_not_known() {
     let flags = fib_flags::SADDR | fib_flags::IIF | fib_flags::PRESENT;

@@ -70,7 +70,7 @@ fn verdict(table: &Table, packet: &Packet) -> Verdict {
     simulate_table(&TableId::palisade(), table, packet).verdict
 }
 
-/// Whether a rule with such expressions matches, at a hook of such a priority.
+/// Whether a rule with these expressions matches, in a base chain of this hook and priority.
 fn matches_at(hook: Hook, priority: i32, exprs: &[Expr], packet: &Packet) -> Option<bool> {
     let dropping = rule(&[exprs, &[says(Says::Drop)]].concat());
     match verdict(&table(vec![("base", base(hook, priority, Policy::Accept, &[dropping]))]), packet) {

@@ -11,7 +11,7 @@ const LEN: u16 = 3;
 const MASK: u16 = 4;
 const XOR: u16 = 5;
 const OP: u16 = 6;
-/// `NFT_BITWISE_MASK_XOR`, the one operation before kernel 5.6; the kernel dumps it since.
+/// `NFT_BITWISE_MASK_XOR`, the only operation before kernel 5.6, which began to dump it.
 const OP_MASK_XOR: u64 = 0;
 
 pub(super) fn draft<'a>(sreg: Register, dreg: Register, mask: &'a [u8], xor: &'a [u8]) -> Result<Draft<'a>, Problem> {
@@ -26,7 +26,7 @@ pub(super) fn draft<'a>(sreg: Register, dreg: Register, mask: &'a [u8], xor: &'a
         .data(sys::NFTNL_EXPR_BITWISE_XOR, xor)
 }
 
-/// Shifts, and operations of two registers, are not ours.
+/// Shifts, and operations on two registers, are not ours.
 pub(super) fn decode(data: &[u8]) -> Option<Expr> {
     let fields = Fields::<7>::exactly(data)?;
     let (mask, xor) = (value(&fields, MASK)?, value(&fields, XOR)?);

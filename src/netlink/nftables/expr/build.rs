@@ -1,4 +1,4 @@
-//! From the description of an expression to libnftnl's object for it.
+//! Builds libnftnl's object for an expression from a description of it.
 #![allow(unsafe_code)]
 
 use super::super::problem::{Problem, c_string};
@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use std::ffi::{CStr, CString};
 use std::ptr::NonNull;
 
-/// The value of one libnftnl attribute, in the size that libnftnl keeps it in.
+/// The value of one libnftnl attribute, in the size that libnftnl stores.
 #[derive(Debug)]
 enum Value<'a> {
     U8(u8),
@@ -21,7 +21,7 @@ enum Value<'a> {
     Text(CString),
 }
 
-/// What libnftnl is to be told for one expression: its name and its `NFTNL_EXPR_*` attributes.
+/// The description of an expression for libnftnl: its name and its `NFTNL_EXPR_*` attributes.
 #[derive(Debug)]
 pub(crate) struct Draft<'a> {
     name: &'static CStr,
@@ -30,7 +30,7 @@ pub(crate) struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    /// An expression of that name without attributes.
+    /// An expression of that name, without attributes.
     pub(crate) fn new(name: &'static CStr) -> Self {
         Self { name, values: SmallVec::new(), nested: Vec::new() }
     }
@@ -65,7 +65,7 @@ impl<'a> Draft<'a> {
         self.u32(attribute, register.number())
     }
 
-    /// Adds what a register holds: 1 to 64 bytes, which is all the room that libnftnl has for it.
+    /// Adds the contents of a register: 1 to 64 bytes, libnftnl's limit.
     pub(crate) fn data(self, attribute: u32, data: &'a [u8]) -> Result<Self, Problem> {
         if data.is_empty() || data.len() > uapi::data::MAX_LEN {
             return Err(Problem::DataLength(data.len()));
@@ -78,29 +78,29 @@ impl<'a> Draft<'a> {
         Ok(self.with(attribute, Value::Text(c_string(text)?)))
     }
 
-    /// Adds an expression that this one holds.
+    /// Adds a nested expression.
     pub(crate) fn nest(mut self, nested: Draft<'a>) -> Self {
         self.nested.push(nested);
         self
     }
 
-    /// How many expressions this is, those that it holds counted.
+    /// The number of expressions, including nested ones.
     pub(crate) fn count(&self) -> usize {
         1 + self.nested.iter().map(Draft::count).sum::<usize>()
     }
 
-    /// Builds libnftnl's object. The caller owns it.
+    /// Builds libnftnl's object, which the caller owns.
     fn build(&self) -> NonNull<sys::nftnl_expr> {
         // SAFETY: the name is a C string, which libnftnl only reads.
         let Some(expr) = NonNull::new(unsafe { sys::nftnl_expr_alloc(self.name.as_ptr()) }) else {
-            // libnftnl knows each name that a draft is made with, so this is want of memory.
+            // libnftnl knows the name of every draft, so this is an allocation failure.
             std::alloc::handle_alloc_error(std::alloc::Layout::new::<[u8; 128]>());
         };
         for (attribute, value) in &self.values {
             let (e, attribute) = (expr.as_ptr(), *attribute as u16);
-            // SAFETY: `expr` is a live object of ours alone. Each `draft` function gives an attribute of its own
-            // expression in the size that libnftnl keeps it in; `data` has checked the one size that varies. libnftnl
-            // copies what the pointers lead to.
+            // SAFETY: `expr` is a live object that nobody else holds. Each `draft` function passes attributes of its
+            // own expression in the size that libnftnl stores; `data` has checked the one size that varies. libnftnl
+            // copies the data.
             unsafe {
                 match value {
                     Value::U8(number) => sys::nftnl_expr_set_u8(e, attribute, *number),
@@ -117,14 +117,14 @@ impl<'a> Draft<'a> {
             }
         }
         for nested in &self.nested {
-            // SAFETY: both are live objects; only a `dynset` nests, and it takes the nested one over.
+            // SAFETY: both are live objects; only a `dynset` nests, and it takes ownership of the nested one.
             unsafe { sys::nftnl_expr_add_expr(expr.as_ptr(), sys::NFTNL_EXPR_DYNSET_EXPR, nested.build().as_ptr()) }
         }
         expr
     }
 }
 
-/// An expression as the `nftnl` crate takes it.
+/// An expression for the `nftnl` crate.
 #[derive(Debug)]
 pub(crate) struct Built<'d, 'a>(pub &'d Draft<'a>);
 

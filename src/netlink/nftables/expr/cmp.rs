@@ -1,4 +1,4 @@
-//! `cmp`: a register against bytes.
+//! `cmp`: compares a register with bytes.
 
 use super::{Draft, Fields, register, value};
 use crate::netlink::nftables::problem::Problem;
@@ -9,7 +9,7 @@ const SREG: u16 = 1;
 const OP: u16 = 2;
 const DATA: u16 = 3;
 
-/// In the order of their numbers.
+/// Indexed by their kernel numbers.
 const OPS: [Cmp; 6] = [Cmp::Eq, Cmp::Neq, Cmp::Lt, Cmp::Lte, Cmp::Gt, Cmp::Gte];
 
 pub(super) fn draft(op: Cmp, sreg: Register, data: &[u8]) -> Result<Draft<'_>, Problem> {

@@ -17,7 +17,7 @@ pub(super) fn draft<'a>(key: CtKey, direction: Option<Direction>, dreg: Register
     }
 }
 
-/// A form with a source register sets the property: not ours.
+/// The form with a source register, which sets the property, is not ours.
 pub(super) fn decode(data: &[u8]) -> Option<Expr> {
     let fields = Fields::<4>::exactly(data)?;
     let direction = match fields.get(DIRECTION) {

@@ -18,7 +18,7 @@ const EXPRESSIONS: u16 = 10;
 /// `NFT_DYNSET_F_EXPR`: more than one expression.
 const SEVERAL: u32 = 2;
 
-/// In the order of their numbers.
+/// Indexed by their kernel numbers.
 const OPS: [DynsetOp; 3] = [DynsetOp::Add, DynsetOp::Update, DynsetOp::Delete];
 
 pub(super) fn draft<'a>(
@@ -70,8 +70,8 @@ pub(super) fn decode(data: &[u8]) -> Option<Expr> {
     })
 }
 
-/// An expression that a dynset may hold. Its name is looked at first: a dynset in a dynset in a dynset would else be
-/// followed as deep as its bytes go.
+/// An expression that a dynset may hold. Checks the name first: otherwise nested dynsets would be followed as deep as
+/// their bytes go.
 fn stateful(bytes: &[u8]) -> Option<Expr> {
     let name = Fields::<{ uapi::expr::END }>::read(bytes)?.string(uapi::expr::NAME)?;
     matches!(name.as_str(), "counter" | "limit")

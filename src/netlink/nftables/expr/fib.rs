@@ -1,4 +1,4 @@
-//! `fib`: what the routing says of an address.
+//! `fib`: looks an address up in the routing tables.
 
 use super::{Draft, Fields, register};
 use crate::ruleset::{Expr, FibResult, Register};

@@ -1,12 +1,12 @@
-//! Expressions that palisade never makes, and the forms of its own that it never writes.
+//! Expressions, and forms of expressions, that palisade reads but never writes.
 //!
-//! As everywhere, a form that is not understood to the last attribute is none of these.
+//! As everywhere, a form with any attribute that is not understood is left out.
 
 use super::{Fields, register, value};
 use crate::netlink::wire::attr::string;
 use crate::ruleset::{CtKey, Direction, Extension, Foreign, MetaKey, Nat, Register};
 
-/// Reads an expression by its name and attributes.
+/// Decodes an expression by its name and attributes.
 pub(super) fn decode(name: &str, data: &[u8]) -> Option<Foreign> {
     match name {
         "immediate" => immediate(data),
@@ -120,12 +120,12 @@ fn extension(data: &[u8]) -> Option<Extension> {
     })
 }
 
-/// A number that is 0 when it is absent.
+/// A number; 0 if absent.
 fn number<const N: usize>(fields: &Fields<'_, N>, kind: u16) -> Option<u32> {
     fields.get(kind).map_or(Some(0), |_| fields.u32(kind))
 }
 
-/// A register that may be absent; `None` when it is malformed.
+/// An optional register; the outer `None` stands for a malformed one.
 fn maybe<const N: usize>(fields: &Fields<'_, N>, kind: u16) -> Option<Option<Register>> {
     match fields.get(kind) {
         None => Some(None),

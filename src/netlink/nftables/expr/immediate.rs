@@ -1,4 +1,4 @@
-//! `immediate` with a verdict, and verdicts wherever they stand.
+//! `immediate` with a verdict, and verdicts elsewhere.
 
 use super::{Draft, Fields, register};
 use crate::netlink::nftables::problem::Problem;

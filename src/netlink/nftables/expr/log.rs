@@ -11,9 +11,9 @@ const SNAPLEN: u16 = 3;
 const QTHRESHOLD: u16 = 4;
 const LEVEL: u16 = 5;
 const FLAGS: u16 = 6;
-/// `NF_LOG_PREFIXLEN`, the closing zero counted.
+/// `NF_LOG_PREFIXLEN`, including the closing zero.
 const MAX_PREFIX: usize = 128;
-/// `LOGLEVEL_WARNING`: what the kernel takes, and dumps, when a log to its own names no level.
+/// `LOGLEVEL_WARNING`: the kernel's default, and what it dumps, for a kernel log without a level.
 const LEVEL_WARN: u64 = 4;
 
 pub(super) fn draft<'a>(log: &Log) -> Result<Draft<'a>, Problem> {
@@ -30,7 +30,7 @@ pub(super) fn draft<'a>(log: &Log) -> Result<Draft<'a>, Problem> {
     })
 }
 
-/// Another level, flags, and what only NFLOG takes beside its group are not ours.
+/// Other levels, flags, and NFLOG options beside the group are not ours.
 pub(super) fn decode(data: &[u8]) -> Option<Expr> {
     let fields = Fields::<7>::exactly(data)?;
     let group = match fields.get(GROUP) {

@@ -1,4 +1,4 @@
-//! `lookup`: a register in a set, or through a map.
+//! `lookup`: looks a register up in a set or a map.
 
 use super::{Draft, Fields, register};
 use crate::netlink::nftables::problem::{Problem, anonymous_name};
@@ -11,7 +11,7 @@ const DREG: u16 = 3;
 const FLAGS: u16 = 5;
 const INVERTED: u32 = 1;
 
-/// An anonymous set goes before its rule in the same batch, under a name that the kernel numbers; the id joins them.
+/// An anonymous set precedes its rule in the same batch, under a name that the kernel numbers; the id links them.
 pub(super) fn draft<'a>(
     set: &SetRef,
     sreg: Register,
@@ -37,7 +37,7 @@ pub(super) fn draft<'a>(
     }
 }
 
-/// The set is named here even when it is anonymous: the whole table is needed to tell.
+/// Names the set even if it is anonymous: only the whole table shows that.
 pub(super) fn decode(data: &[u8]) -> Option<Expr> {
     let fields = Fields::<6>::exactly(data)?;
     let inverted = match fields.get(FLAGS) {

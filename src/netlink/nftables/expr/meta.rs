@@ -11,7 +11,7 @@ pub(super) fn draft<'a>(key: MetaKey, dreg: Register) -> Draft<'a> {
     Draft::new(c"meta").u32(sys::NFTNL_EXPR_META_KEY, key.number()).register(sys::NFTNL_EXPR_META_DREG, dreg)
 }
 
-/// A form with a source register sets the property: not ours.
+/// The form with a source register, which sets the property, is not ours.
 pub(super) fn decode(data: &[u8]) -> Option<Expr> {
     let fields = Fields::<3>::exactly(data)?;
     Some(Expr::Meta { key: MetaKey::from_number(fields.u32(KEY)?), dreg: register(&fields, DREG)? })

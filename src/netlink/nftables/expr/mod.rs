@@ -1,8 +1,8 @@
-//! Expressions: one file each, what is written beside how it is read.
+//! Expressions: one file each, with encoding and decoding side by side.
 //!
-//! `draft` says which libnftnl attributes make an expression. `decode` reads the kernel's attributes; it gives `None`
-//! for a form that it does not understand to the last attribute, which then becomes [`Expr::Unknown`]. Values that the
-//! kernel adds by itself when it dumps (a lookup's `flags 0`, a `log`'s level) are taken for what their absence means.
+//! `draft` lists the libnftnl attributes that make an expression. `decode` reads the kernel's attributes; it returns
+//! `None` for a form with any attribute that it does not understand, which then becomes [`Expr::Unknown`]. Values
+//! that the kernel adds in a dump (a lookup's `flags 0`, a `log`'s level) count as absent.
 
 mod bitwise;
 mod build;
@@ -27,8 +27,8 @@ use crate::netlink::wire::attr::{Attributes, Fields, string};
 use crate::netlink::wire::uapi;
 use crate::ruleset::{Expr, Register};
 
-/// What libnftnl is to be told for an expression. `set_ids` yields the batch's ids of the anonymous sets that the
-/// rule's lookups use, in the order of the lookups.
+/// The description of an expression for libnftnl. `set_ids` yields the batch's ids of the anonymous sets in the
+/// rule's lookups, in the order of the lookups.
 pub(in crate::netlink) fn draft<'a>(
     expr: &'a Expr,
     set_ids: &mut impl Iterator<Item = u32>,
@@ -54,7 +54,7 @@ pub(in crate::netlink) fn draft<'a>(
     }
 }
 
-/// Reads one expression: the name, and the attributes that go with it.
+/// Decodes one expression: its name, and the attributes of that name.
 pub(in crate::netlink) fn decode(bytes: &[u8]) -> Expr {
     let Some(fields) = Fields::<{ uapi::expr::END }>::read(bytes) else {
         return Expr::Unknown { name: String::new(), attributes: bytes.to_vec() };
@@ -81,7 +81,7 @@ pub(in crate::netlink) fn decode(bytes: &[u8]) -> Expr {
     known.unwrap_or_else(|| Expr::Unknown { name, attributes: data.to_vec() })
 }
 
-/// Reads a list of expressions; what is malformed at its end becomes one unknown expression.
+/// Decodes a list of expressions; a malformed rest becomes one unknown expression.
 pub(in crate::netlink) fn decode_list(bytes: &[u8]) -> Vec<Expr> {
     let exprs = Attributes::new(bytes).map(|attribute| match attribute {
         Ok((_, payload)) => decode(payload),
@@ -95,7 +95,7 @@ fn register<const N: usize>(fields: &Fields<'_, N>, kind: u16) -> Option<Registe
     Register::from_number(fields.u32(kind)?)
 }
 
-/// The bytes of an attribute that holds `NFTA_DATA_VALUE` and nothing else.
+/// The bytes of an attribute that contains `NFTA_DATA_VALUE` alone.
 fn value<'a, const N: usize>(fields: &Fields<'a, N>, kind: u16) -> Option<&'a [u8]> {
     Fields::<{ uapi::data::VALUE as usize + 1 }>::exactly(fields.get(kind)?)?.get(uapi::data::VALUE)
 }

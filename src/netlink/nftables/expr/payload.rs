@@ -1,4 +1,4 @@
-//! `payload`: bytes of the packet.
+//! `payload`: loads bytes of the packet.
 
 use super::{Draft, Fields, register};
 use crate::ruleset::{Expr, PayloadBase, Register};
@@ -17,7 +17,7 @@ pub(super) fn draft<'a>(base: PayloadBase, offset: u32, len: u32, dreg: Register
         .register(sys::NFTNL_EXPR_PAYLOAD_DREG, dreg)
 }
 
-/// A form with a source register, or a checksum to mend, changes the packet: not ours.
+/// The form with a source register, or with a checksum to fix, changes the packet and is not ours.
 pub(super) fn decode(data: &[u8]) -> Option<Expr> {
     let fields = Fields::<5>::exactly(data)?;
     Some(Expr::Payload {

@@ -11,7 +11,7 @@ const TCP_RESET: u32 = 1;
 /// `NFT_REJECT_ICMPX_UNREACH`.
 const ICMPX: u32 = 2;
 
-/// In the order of their numbers.
+/// Indexed by their kernel numbers.
 const CODES: [IcmpxCode; 4] =
     [IcmpxCode::NoRoute, IcmpxCode::PortUnreachable, IcmpxCode::HostUnreachable, IcmpxCode::AdminProhibited];
 
@@ -23,7 +23,7 @@ pub(super) fn draft<'a>(reject: Reject) -> Draft<'a> {
     Draft::new(c"reject").u32(sys::NFTNL_EXPR_REJECT_TYPE, kind).u8(sys::NFTNL_EXPR_REJECT_CODE, code)
 }
 
-/// An ICMP code of one family is not ours.
+/// An ICMP code of a single family is not ours.
 pub(super) fn decode(data: &[u8]) -> Option<Expr> {
     let fields = Fields::<3>::exactly(data)?;
     match fields.u32(TYPE)? {
