@@ -3,8 +3,9 @@
 //! The routing is asked if possible. Otherwise (in a proof about all sources, or for a table that has just been
 //! compiled), the packet is assumed to have a genuine sender: its source is not this machine's own unless it comes in
 //! by the loopback, it routes back by the interface that the packet came in by, and the hook decides the type of its
-//! destination. The rules of palisade use `fib` only to drop packets that don't fit. So a packet that is denied under
-//! this assumption is denied without it, too, but one that is allowed may be denied if its sender forges the address.
+//! destination. The rules of palisade use `fib` only to drop packets that don't fit, or to accept what a later rule
+//! accepts, too. So a packet that is denied under this assumption is denied without it, too, but one that is allowed may
+//! be denied if its sender forges the address.
 
 use super::bits::Bits;
 use super::machine::{Done, Machine};
