@@ -106,14 +106,17 @@ def probe(v4, v6, wanted):
 
 
 def hammer(address, ports):
-    """Many attempts at once, each for a second, so that the first packet of some is sent whatever the instant."""
+    """Many attempts at once, each for a second, so that the first packet of some is sent whatever the instant.
+
+    A port that has answered is left alone: sshd would start a process for each attempt, and keep everyone else out.
+    """
     answered, tries, waiting = dict.fromkeys(ports, 0), 0, []
     selector = selectors.DefaultSelector()
     selector.register(sys.stdin, selectors.EVENT_READ, None)
     print("ready", flush=True)
     while True:
         now = time.monotonic()
-        for port in ports:
+        for port in (port for port in ports if not answered[port]):
             attempt = socket.socket(family(address), socket.SOCK_STREAM)
             attempt.setblocking(False)
             tries += 1
