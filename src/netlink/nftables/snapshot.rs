@@ -149,25 +149,15 @@ impl Socket {
     /// As [`Socket::generation`], and the kernel's error for the table.
     pub fn try_snapshot(&self, table: &TableId, reading: Reading<'_>) -> Result<Option<Snapshot>, NetlinkError> {
         let Some(genid) = self.settled_generation()? else { return Ok(None) };
-        let snapshot = self.attempt(table, Some(genid), reading)?;
-        Ok(if self.generation()? == genid { snapshot.map(|snapshot| Snapshot { genid, ..snapshot }) } else { None })
+        let Some(snapshot) = self.attempt(table, Some(genid), reading)? else { return Ok(None) };
+        Ok((self.generation()? == genid).then_some(Snapshot { genid, ..snapshot }))
     }
 
-    /// Reads a table once while others may change theirs; the caller knows whether this table changed meanwhile, and
-    /// the snapshot's generation.
-    pub(in crate::netlink) fn read_beside_others(
-        &self,
-        table: &TableId,
-        reading: Reading<'_>,
-    ) -> Result<Option<Snapshot>, NetlinkError> {
-        self.attempt(table, None, reading)
-    }
-
-    /// Reads a table; if a generation is given, the table must be of it.
+    /// Reads a table once, for a caller that knows the snapshot's generation and whether the table changed meanwhile.
     ///
     /// The kernel marks an interrupted dump of rules, but not one of set elements. So each message must also carry
-    /// the lower half of the generation, and the generation must be the same at the end.
-    fn attempt(
+    /// the lower half of the generation; without a generation, others may change their tables meanwhile.
+    pub(in crate::netlink) fn attempt(
         &self,
         id: &TableId,
         genid: Option<u32>,

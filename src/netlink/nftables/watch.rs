@@ -81,7 +81,7 @@ impl Watch<'_> {
     /// As [`Socket::try_snapshot`].
     pub fn try_snapshot(&self, reading: Reading<'_>) -> Result<Option<Snapshot>, NetlinkError> {
         self.untouched()?;
-        let Some(snapshot) = self.socket.read_beside_others(self.table, reading)? else { return Ok(None) };
+        let Some(snapshot) = self.socket.attempt(self.table, None, reading)? else { return Ok(None) };
         // A commit in progress has sent its notifications once it releases the lock.
         self.socket.wait_for_commit()?;
         Ok(self.untouched()?.map(|genid| Snapshot { genid, ..snapshot }))
