@@ -1,7 +1,7 @@
 //! `palisade exposure`
 
 use super::{Report, reader};
-use crate::compile::CONTAINERS;
+use crate::compile::leads_to_containers;
 use crate::error::Error;
 use crate::explain::beyond;
 use crate::exposure::{Interface, Label, Listing, Listings, Machine, exposure, json, lists, range, text};
@@ -14,7 +14,7 @@ use crate::netlink::{Link, Live, LiveSets, Socket, members};
 use crate::process::privileges::Confinement;
 use crate::resolve::Containers;
 use crate::ruleset::TableId;
-use crate::simulate::{Answer, Doubt, Sets};
+use crate::simulate::{Doubt, Sets};
 use crate::state::State;
 
 /// How much of a set is read, in netlink messages; each has some hundred elements.
@@ -97,12 +97,10 @@ fn interface(link: Link, live: &Live, sets: &dyn Sets) -> Option<Interface> {
         return None;
     }
     let id = TableId::palisade();
-    let declared = live.ruleset.tables.get(&id).and_then(|table| table.sets.get(CONTAINERS));
-    let containers = match declared {
-        Some(set) => sets.find(&id, CONTAINERS, set, IfName::new(&name).bytes()) != Answer::Absent,
-        // The default of a policy.
-        None => Containers::default().interfaces.iter().any(|bridge| bridge.covers(&name)),
-    };
+    let own = live.ruleset.tables.get(&id);
+    let declared = own.and_then(|table| leads_to_containers(table, sets, &IfName::new(&name)));
+    let of_default = || Containers::default().interfaces.iter().any(|bridge| bridge.covers(&name));
+    let containers = declared.unwrap_or_else(of_default);
     Some(Interface { name, containers, addresses })
 }
 
