@@ -20,14 +20,14 @@ use crate::state::State;
 /// How much of a set is read, in netlink messages; each has some hundred elements.
 const MOST_MESSAGES: usize = 8;
 
-/// Say which ports are listened on, whose they are, and who can reach them.
+/// List the open ports, whose they are, and who can reach them.
 ///
-/// Tells every TCP and UDP socket that takes what comes, with its process, and every port that a container publishes,
-/// with its container; each with who reaches it by the live rules of all tables: everyone, groups of the policy,
-/// addresses, containers, nobody. Containers are told by their engine, or else by the rules. Where it can't be told who
-/// reaches a port, it says `unknown`, and why. No policy is read.
+/// Lists every TCP and UDP socket that accepts connections or packets, with its process, and every port that a container
+/// publishes, with its container. For each it says who reaches it by the live rules of all tables: everyone, groups of
+/// the policy, addresses, containers, nobody. The engines name their containers; if an engine can't be asked, the rules
+/// show its ports. If it can't be determined who reaches a port, it says `unknown`, and why. The policy is not read.
 ///
-/// Exit status: 0 it was told, 1 error.
+/// Exit status: 0 success, 1 error.
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 
