@@ -11,12 +11,12 @@ use serde_json::json;
 use std::mem::ManuallyDrop;
 use std::path::Path;
 
-/// Say whether the policy is valid; changes nothing.
+/// Check whether the policy is valid, without changing anything.
 ///
-/// Reads, resolves and compiles the policy and reports all its problems at once. Run as root it also has the kernel
-/// accept the result in a throw-away network namespace.
+/// Reads, resolves and compiles the policy, proves what it expects, and reports all problems at once. As root, it also
+/// loads the result in a throw-away network namespace, to see whether the kernel accepts it.
 ///
-/// Exit status: 0 valid, 1 not.
+/// Exit status: 0 the policy is valid, 1 it is not.
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 
