@@ -133,8 +133,12 @@ pub fn run(cli: &Cli) -> Result<Report, Error> {
 #[must_use]
 pub fn error_json(command: &Command, error: &Error) -> Value {
     match (command, error) {
-        (Command::Check(_), Error::Policy(problems)) => json!({ "valid": false, "problems": problems.problems() }),
-        (_, Error::Policy(problems)) => json!({ "error": error.to_string(), "problems": problems.problems() }),
+        (Command::Check(_), Error::Policy(found)) => {
+            json!({ "valid": false, "problems": found.problems(), "warnings": found.warnings() })
+        }
+        (_, Error::Policy(found)) => {
+            json!({ "error": error.to_string(), "problems": found.problems(), "warnings": found.warnings() })
+        }
         _ => json!({ "error": error.to_string() }),
     }
 }

@@ -57,22 +57,24 @@ pub(crate) fn run(path: &Path, state: &State, args: &Args) -> Result<Report, Err
     let terms = confirm.map(|time| Terms::new(time, state));
     let sessions = sessions::present();
     let confined = Confinement::begin(if dry_run { reader(state) } else { writer(state) });
-    let desired = Desired::load_as_expected(path)?;
+    let (desired, warnings) = Desired::load_as_expected(path)?;
     confined.keep_net_admin("apply")?;
     let socket = Socket::open()?;
     match sessions::check(&socket, &desired.id, &desired.table, &sessions) {
         Err(lockouts) if dry_run || force => sessions::warn(&lockouts),
         kept => kept?,
     }
-    if dry_run {
-        return plan(&socket, state, &desired, deep);
-    }
-    confirm::settle(&socket, state)?;
-    confirm::none_waits(state)?;
-    match terms.filter(|_| differs(&socket, state, &desired, deep).unwrap_or(true)) {
-        None => load_and_keep(&socket, state, &desired, path, deep),
-        Some(terms) => load_for_a_while(&socket, state, &desired, path, (terms, deep)),
-    }
+    let report = if dry_run {
+        plan(&socket, state, &desired, deep)
+    } else {
+        confirm::settle(&socket, state)?;
+        confirm::none_waits(state)?;
+        match terms.filter(|_| differs(&socket, state, &desired, deep).unwrap_or(true)) {
+            None => load_and_keep(&socket, state, &desired, path, deep),
+            Some(terms) => load_for_a_while(&socket, state, &desired, path, (terms, deep)),
+        }
+    };
+    report.map(|report| report.with("warnings", json!(warnings)))
 }
 
 fn differs(socket: &Socket, state: &State, desired: &Desired, deep: bool) -> Result<bool, Error> {

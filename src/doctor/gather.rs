@@ -16,7 +16,7 @@ use crate::machine::{
 };
 use crate::netlink::routing::Routing;
 use crate::netlink::{LiveSets, NetlinkError, Reading, Socket};
-use crate::policy::Problems;
+use crate::policy::{Problem, Problems};
 use crate::resolve::Resolved;
 use crate::ruleset::{Ruleset, Table, TableId};
 use crate::simulate::AsListed;
@@ -120,6 +120,7 @@ fn flush() -> Result<Option<Flush>, String> {
 pub struct Installation {
     path: String,
     policy: PolicyState,
+    warnings: Vec<Problem>,
     table: Option<Table>,
     waits: Result<Option<Duration>, Gap>,
     boot: Option<UnitState>,
@@ -130,7 +131,7 @@ impl Installation {
     /// Reads them. Needs the right to create a namespace.
     #[must_use]
     pub fn read(path: &Path, state: &State) -> Self {
-        let (policy, table) = policy(path);
+        let (policy, warnings, table) = policy(path);
         let throw_away = Socket::open_in_new_namespace();
         let waits = state.pending().map(|change| change.and_then(|change| change.left()));
         let waits = waits.map_err(|error| Gap {
@@ -139,19 +140,19 @@ impl Installation {
             help: "`palisade status`, and look at that file".to_owned(),
         });
         let boot = systemd_runs().then(|| unit_state("palisade.service"));
-        Self { path: path.display().to_string(), policy, table, waits, boot, throw_away }
+        Self { path: path.display().to_string(), policy, warnings, table, waits, boot, throw_away }
     }
 }
 
-/// The policy, or what is wrong with it, and its table if it has one.
-fn policy(path: &Path) -> (PolicyState, Option<Table>) {
+/// The policy, or what is wrong with it, its warnings, and its table if it has one.
+fn policy(path: &Path) -> (PolicyState, Vec<Problem>, Option<Table>) {
     let (refusal, problems) = match load_and_prove(path) {
         Ok(loaded) => {
             let state = match &loaded.unmet {
                 Some(problems) => invalid(problems),
                 None => PolicyState::Valid(Box::new(loaded.policy)),
             };
-            return (state, Some(loaded.table));
+            return (state, loaded.warnings.warnings(), Some(loaded.table));
         }
         Err(problems) => (read_trusted(path, MAX_POLICY).err(), problems),
     };
@@ -160,7 +161,7 @@ fn policy(path: &Path) -> (PolicyState, Option<Table>) {
         Some(_) if !path.exists() => PolicyState::Missing { help: missing(path).help },
         _ => invalid(&problems),
     };
-    (state, None)
+    (state, Vec::new(), None)
 }
 
 fn invalid(problems: &Problems) -> PolicyState {
@@ -188,7 +189,7 @@ impl Live {
     pub fn ask(surroundings: Surroundings, installation: Installation, state: &State) -> Result<Self, Error> {
         let Surroundings { legacy, enabled, sysctls, flush, flush_is_mended, docker, engines, mut gaps } =
             surroundings;
-        let Installation { path, policy, table, waits, boot, throw_away } = installation;
+        let Installation { path, policy, warnings, table, waits, boot, throw_away } = installation;
         let waits = gaps.or_nothing(waits);
         let kernel = trial(throw_away, table.as_ref()).unwrap_or_else(|gap| {
             gaps.add(gap);
@@ -198,6 +199,7 @@ impl Live {
         let loaded = loaded(&socket, state, table.as_ref())?;
         let host = Host {
             policy,
+            warnings,
             path,
             kernel,
             loaded,
