@@ -21,6 +21,7 @@ pub use published::{Published, published};
 use crate::lockout::Beside;
 use crate::machine::Machine;
 use crate::netlink::RoutedLink;
+use crate::policy::{Diagnostic, Problems, Sources};
 use crate::printable::printable;
 use crate::resolve::{Line, Resolved};
 use crate::ruleset::Table;
@@ -70,6 +71,18 @@ impl Remark {
         let shown = |text: String| printable(&text).into_owned();
         Self { weight, line, message: shown(message.into()), help: shown(help.into()) }
     }
+}
+
+/// Remarks as problems and warnings, with the lines of these texts.
+#[must_use]
+pub fn diagnostics<'r>(remarks: impl IntoIterator<Item = &'r Remark>, sources: &Sources) -> Problems {
+    let diagnostic = |Remark { weight, line, message, help }: &Remark| {
+        let place = line.and_then(|line| sources.line(line));
+        let told = place.map_or_else(|| Diagnostic::general(message), |span| Diagnostic::at(span, message));
+        let told = if help.is_empty() { told } else { told.help(help) };
+        if *weight == Weight::Error { told } else { told.warning() }
+    };
+    Problems::new(remarks.into_iter().map(diagnostic).collect(), sources.clone())
 }
 
 impl Preflight<'_> {
