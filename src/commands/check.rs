@@ -15,14 +15,14 @@ use serde_json::json;
 use std::mem::ManuallyDrop;
 use std::path::Path;
 
-/// Say whether the policy is valid; changes nothing.
+/// Check whether the policy is valid, without changing anything.
 ///
-/// Reads, resolves and compiles the policy and reports all its problems at once. Run as root it also has the kernel
-/// accept the result in a throw-away network namespace, and holds it against this machine: interfaces, networks,
-/// engines, published ports, gateways, name servers and listening sockets. Without root that is done for the default
-/// policy alone, as far as the facts can be read.
+/// Reads, resolves and compiles the policy, proves what it expects, and reports all problems at once. As root, it also
+/// loads the result in a throw-away network namespace, to see whether the kernel accepts it, and compares the policy
+/// with this machine: interfaces, networks, engines, published ports, gateways, name servers and listening sockets.
+/// Without root it compares the default policy alone, as far as it can read the facts.
 ///
-/// Exit status: 0 valid, 1 not, or not on this machine.
+/// Exit status: 0 the policy is valid, 1 it is not, or it does not fit this machine.
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 

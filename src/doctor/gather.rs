@@ -226,13 +226,11 @@ impl Live {
         let (host, routes) = (&self.host, &self.routing);
         let examined = self.socket.ask_live(|live| {
             let sets = LiveSets::new(&self.socket, live, None);
-            examine(&Facts { host, rules: &live.ruleset, sets: &sets, routes })
+            examine(&Facts::new(host, &live.ruleset, &sets, routes))
         });
         match examined {
             // Without nf_tables there are no rules.
-            Err(NetlinkError::NoNfTables) => {
-                Ok(examine(&Facts { host, rules: &Ruleset::default(), sets: &AsListed, routes }))
-            }
+            Err(NetlinkError::NoNfTables) => Ok(examine(&Facts::new(host, &Ruleset::default(), &AsListed, routes))),
             examined => examined,
         }
     }

@@ -1,10 +1,10 @@
 //! Ports that containers publish, found in the kernel's rules, and who else can reach them.
 
-use super::Facts;
+use super::{Facts, Host};
 use crate::preflight::{self, Published};
 use crate::resolve::Containers;
-use crate::ruleset::TableId;
-use crate::simulate::{Asked, Packet, Transport, Verdict, Way, follow};
+use crate::ruleset::{Ruleset, TableId};
+use crate::simulate::{Asked, Packet, Routes, Transport, Verdict, Way, follow};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -13,12 +13,12 @@ const FAR_AWAY: [IpAddr; 2] =
     [IpAddr::V4(Ipv4Addr::new(198, 51, 100, 77)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x77))];
 
 /// All ports that other programs' rules translate to an address behind a container bridge.
-pub(super) fn published(facts: &Facts<'_>) -> BTreeSet<Published> {
+pub(super) fn published(host: &Host, rules: &Ruleset, routes: &dyn Routes) -> BTreeSet<Published> {
     let default = Containers::default().interfaces;
-    let bridges = facts.host.policy.valid().map_or(&default, |policy| &policy.containers.interfaces);
-    preflight::published(&facts.rules.tables)
+    let bridges = host.policy.valid().map_or(&default, |policy| &policy.containers.interfaces);
+    preflight::published(&rules.tables)
         .into_iter()
-        .filter(|one| match way_to(facts, one.to.ip()) {
+        .filter(|one| match way_to(routes, one.to.ip()) {
             Some(interface) => bridges.iter().any(|bridge| bridge.covers(&interface)),
             None => false,
         })
@@ -42,7 +42,7 @@ fn reached(facts: &Facts<'_>, to: impl Fn(&Published) -> Option<SocketAddr>) -> 
         return BTreeSet::new();
     };
     let gets_there = |one: &Published| to(one).is_some_and(|to| gets_through(facts, way_out, one.protocol, to));
-    published(facts).into_iter().filter(gets_there).collect()
+    facts.published.iter().filter(|one| gets_there(one)).copied().collect()
 }
 
 /// Whether a remote host's packet gets through to a container, by all rules but palisade's.
@@ -54,9 +54,9 @@ fn gets_through(facts: &Facts<'_>, way_out: &str, protocol: u8, to: SocketAddr) 
     journey.trace.verdict == Verdict::Allow && matches!(journey.turns.last().map(|turn| &turn.way), Some(Way::Out(_)))
 }
 
-fn way_to(facts: &Facts<'_>, address: IpAddr) -> Option<String> {
+fn way_to(routes: &dyn Routes, address: IpAddr) -> Option<String> {
     let source = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    match facts.routes.way(&Asked { source, destination: address, incoming: None, mark: 0 }) {
+    match routes.way(&Asked { source, destination: address, incoming: None, mark: 0 }) {
         Ok(Way::Out(interface)) => Some(interface),
         _ => None,
     }

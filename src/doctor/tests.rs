@@ -84,7 +84,7 @@ fn warning() -> Problem {
 fn found(policy: &Resolved, rules: &Ruleset, change: impl Fn(&mut Host)) -> Vec<Finding> {
     let mut host = healthy(policy);
     change(&mut host);
-    let findings = examine(&Facts { host: &host, rules, sets: &AsListed, routes: &ToDocker });
+    let findings = examine(&Facts::new(&host, rules, &AsListed, &ToDocker));
     for finding in &findings {
         assert!(!finding.message.is_empty() && !finding.help.is_empty(), "{finding:?}");
     }
