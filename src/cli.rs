@@ -136,7 +136,7 @@ pub fn error_json(command: &Command, error: &Error) -> Value {
         (Command::Check(_), Error::Policy(found)) => {
             json!({ "valid": false, "problems": found.problems(), "warnings": found.warnings() })
         }
-        (_, Error::Policy(found)) => {
+        (_, Error::Policy(found) | Error::Misfit(found)) => {
             json!({ "error": error.to_string(), "problems": found.problems(), "warnings": found.warnings() })
         }
         _ => json!({ "error": error.to_string() }),

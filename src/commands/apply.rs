@@ -1,13 +1,16 @@
 //! `palisade apply`
 
-use super::{Desired, Report, lock, reader, writer};
+use super::{Desired, Report, lock, reader, say, writer};
 use crate::access::lines;
 use crate::confirm::{self, Terms};
 use crate::delta::delta;
 use crate::enforce::load;
 use crate::error::Error;
 use crate::lockout::sessions;
+use crate::machine::Machine;
 use crate::netlink::{Reading, Socket};
+use crate::policy::Problems;
+use crate::preflight::{Remark, Weight, diagnostics};
 use crate::printable::{printable, time_in_words};
 use crate::process::privileges::{Confinement, need_net_admin};
 use crate::render;
@@ -31,10 +34,12 @@ pub struct Args {
     /// Print the transaction as nft commands, without sending it.
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Apply the policy even if your own SSH session could not connect again.
+    /// Apply the policy even if your own SSH session could not connect again, or if it does not fit this machine.
     ///
     /// Without this option such a policy is refused: palisade tries a new connection like the session's on the compiled
-    /// rules and on those of all other tables. A warning names other users who could not connect again.
+    /// rules and on those of all other tables. A warning names other users who could not connect again. Also refused: a
+    /// bridge of a container engine that no line names, a port that is expected to be open and is not on this machine, a
+    /// gateway or a name server in `block`, and SSH that nobody could reach.
     #[arg(long)]
     pub(crate) force: bool,
     /// Undo the change after TIME (`90s`, `5m`) unless `palisade confirm` is run from a new connection.
@@ -56,6 +61,7 @@ pub(crate) fn run(path: &Path, state: &State, args: &Args) -> Result<Report, Err
     // Needs other processes, so it comes before this one is confined.
     let terms = confirm.map(|time| Terms::new(time, state));
     let sessions = sessions::present();
+    let machine = Machine::read();
     let confined = Confinement::begin(if dry_run { reader(state) } else { writer(state) });
     let (desired, warnings) = Desired::load_as_expected(path)?;
     confined.keep_net_admin("apply")?;
@@ -64,6 +70,8 @@ pub(crate) fn run(path: &Path, state: &State, args: &Args) -> Result<Report, Err
         Err(lockouts) if dry_run || force => sessions::warn(&lockouts),
         kept => kept?,
     }
+    let said = fits(desired.remarks(Some(&socket), &machine), &warnings, dry_run || force)?;
+    let warnings = warnings.and(&said);
     let report = if dry_run {
         plan(&socket, state, &desired, deep)
     } else {
@@ -74,7 +82,22 @@ pub(crate) fn run(path: &Path, state: &State, args: &Args) -> Result<Report, Err
             Some(terms) => load_for_a_while(&socket, state, &desired, path, (terms, deep)),
         }
     };
-    report.map(|report| report.with("warnings", json!(warnings)))
+    report.map(|report| report.with("warnings", json!(warnings.warnings())))
+}
+
+/// Fails if this machine stands against the policy, unless that is no reason to stop. Says all else as warnings, and
+/// returns them.
+fn fits(remarks: Vec<Remark>, warnings: &Problems, goes_on: bool) -> Result<Problems, Error> {
+    let remarks: Vec<Remark> = remarks.into_iter().filter(|remark| remark.weight < Weight::Note).collect();
+    let stops = |remark: &&Remark| remark.weight <= Weight::Refusal;
+    if !goes_on && remarks.iter().any(|remark| stops(&remark)) {
+        let reasons = remarks.iter().filter(stops).map(|remark| Remark { weight: Weight::Error, ..remark.clone() });
+        return Err(Error::Misfit(diagnostics(&reasons.collect::<Vec<_>>(), &warnings.sources)));
+    }
+    let remarks = remarks.into_iter().map(|remark| Remark { weight: Weight::Warning, ..remark });
+    let said = diagnostics(&remarks.collect::<Vec<_>>(), &warnings.sources);
+    say(&said);
+    Ok(said)
 }
 
 fn differs(socket: &Socket, state: &State, desired: &Desired, deep: bool) -> Result<bool, Error> {

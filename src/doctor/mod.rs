@@ -21,12 +21,15 @@ pub use finding::{Check, Finding, Kind, Severity};
 pub use findings::FINDINGS;
 pub use firewalls::Enabled;
 
-pub use host::{Host, Kernel, Loaded, PolicyState, Sysctls};
+pub use host::{Host, Kernel, Loaded, PolicyState};
 
 use crate::machine::Engine;
+#[cfg(test)]
+use crate::machine::Sysctls;
 use crate::ruleset::Ruleset;
 use crate::simulate::{Routes, Sets};
-use published::{Published, published};
+use crate::preflight::Published;
+use published::published;
 use std::collections::BTreeSet;
 
 /// Facts about this machine, and its live rules.
