@@ -26,9 +26,9 @@ pub use host::{Host, Kernel, Loaded, PolicyState};
 use crate::machine::Engine;
 #[cfg(test)]
 use crate::machine::Sysctls;
+use crate::preflight::Published;
 use crate::ruleset::Ruleset;
 use crate::simulate::{Routes, Sets};
-use crate::preflight::Published;
 use published::published;
 use std::collections::BTreeSet;
 

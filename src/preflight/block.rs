@@ -110,7 +110,11 @@ impl Preflight<'_> {
     fn drops(&self, source: IpAddr, link: &RoutedLink, transport: Transport) -> bool {
         let version = Version::of(source);
         let own = link.addresses.iter().map(|(own, _)| *own).find(|own| Version::of(*own) == version);
-        let nobody = if source.is_ipv4() { IpAddr::from([192, 0, 2, 1]) } else { IpAddr::from([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]) };
+        let nobody = if source.is_ipv4() {
+            IpAddr::from([192, 0, 2, 1])
+        } else {
+            IpAddr::from([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1])
+        };
         let packet = Packet::to_machine(source, own.unwrap_or(nobody), transport);
         let packet = match transport {
             Transport::Ports { .. } => packet.in_state(State::Reply),
@@ -124,9 +128,10 @@ impl Preflight<'_> {
     /// The item of `block` that contains one of these addresses.
     fn covering(&self, first: IpAddr, last: IpAddr) -> Option<Blocked> {
         let block = &self.policy.block;
-        let of_groups = block.groups.iter().filter_map(|(name, line)| {
-            Some((&self.policy.groups.get(name)?.addresses, Some(*line)))
-        });
+        let of_groups = block
+            .groups
+            .iter()
+            .filter_map(|(name, line)| Some((&self.policy.groups.get(name)?.addresses, Some(*line))));
         of_groups.chain([(&block.addresses, block.line)]).find_map(|(addresses, line)| {
             let range = overlapping(addresses, first, last)?;
             Some(Blocked { range, line })
