@@ -1,6 +1,6 @@
 //! Interfaces of containers and of networks that the policy does not name.
 
-use super::{Preflight, Remark, Weight, in_a_policy, some};
+use super::{Preflight, Remark, Topic, Weight, in_a_policy, some};
 use crate::net::IfPattern;
 use crate::netlink::RoutedLink;
 use crate::policy::quote;
@@ -75,7 +75,7 @@ impl Preflight<'_> {
             Some(all) => format!("write `containers: {{ interfaces: {all} }}`, or give {it} a name that the policy has"),
             None => format!("no policy can contain {}: give {it} another name", quote(first)),
         };
-        Some(Remark::new(Weight::Error, lines.interfaces, message, help))
+        Some(Remark::new(Topic::Bridge, Weight::Error, lines.interfaces, message, help))
     }
 
     /// Networks behind this machine whose packets it would forward, and which the policy keeps from others.
@@ -107,7 +107,7 @@ impl Preflight<'_> {
             "to let it pass, write `defaults: {{ forward: allow }}`; if these are guests of this machine, add {first} to \
              `containers: {{ interfaces: [...] }}`; if it is to be stopped, say so: `defaults: {{ forward: deny }}`"
         );
-        Some(Remark::new(weight, policy.default_lines.forward, message, help))
+        Some(Remark::new(Topic::CutOff, weight, policy.default_lines.forward, message, help))
     }
 }
 
