@@ -33,11 +33,8 @@ pub(super) fn check(facts: &Facts<'_>) -> Option<Finding> {
     let ports = |bridge: &RoutedLink| {
         facts.host.links.iter().filter(|link| link.master.as_deref() == Some(&bridge.name)).count()
     };
-    // Container engines switch forwarding on for their bridges, whatever else the machine has.
-    let is_router = facts.host.engines.is_empty() && policy.default_lines.forward.is_none();
-    let is_meant = |link: &RoutedLink| is_of_guests(link) || is_router && link.name != "lo";
     let stopped = |link: &&RoutedLink| {
-        let routed = forwards && link.has_network && !link.is_way_out && link.master.is_none() && is_meant(link);
+        let routed = forwards && link.has_network && !link.is_way_out && link.master.is_none() && is_of_guests(link);
         // With bridge-nf-call-iptables, frames between ports of a bridge pass the forward hook, too.
         let bridged = link.kind.as_deref() == Some("bridge")
             && facts.host.sysctls.bridge_calls_iptables == Some(true)
