@@ -4,7 +4,8 @@
 
 use super::asked::{Asked, ReadRule};
 use super::value::{SourceTest, Test, WITH_PORTS, bounds, names_are_understood, number};
-use crate::net::{IfName, Version, header, is_prefix};
+use crate::net::header::{self, Place};
+use crate::net::{IfName, Version, is_prefix};
 use crate::ruleset::registers;
 use crate::ruleset::registers::{Content, Part, Registers};
 use crate::ruleset::{
@@ -206,9 +207,9 @@ impl<'a, 't> Reader<'a, 't> {
                 let varies = destination.overlaps(offset, len) || self.version.protocol().overlaps(offset, len);
                 varies.then_some(Field::Varies)
             }
-            PayloadBase::Transport => match (offset, len) {
-                (2, 2) => Some(Field::Port),
-                (0, 4) => Some(Field::Ports),
+            PayloadBase::Transport => match (Place { offset, len }) {
+                header::ports::DESTINATION => Some(Field::Port),
+                header::ports::BOTH => Some(Field::Ports),
                 _ if self.protocol.is_some_and(|number| !WITH_PORTS.contains(&number)) => None,
                 // The bytes after the ports are never known.
                 _ => header::ports::BOTH.overlaps(offset, len).then_some(Field::Varies),

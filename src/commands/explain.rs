@@ -90,14 +90,11 @@ fn explained(
     let sets = LiveSets::new(socket, live, planned);
     let first = follow(tables.iter().copied(), &sets, routing, packet);
     let answer = first.answer(packet).map(|packet| follow(tables.iter().copied(), &sets, routing, &packet));
-    let of_legacy = (!legacy.is_empty()).then(|| {
-        format!("iptables-legacy rules are loaded (table {}), which nf_tables does not show", legacy.join(", "))
-    });
     let explanation = Explanation {
         connection: in_words(packet),
         first,
         answer,
-        beyond: of_legacy.map(Into::into).or_else(|| beyond(tables.iter().copied())),
+        beyond: beyond(tables.iter().copied(), legacy),
         tables,
     };
     let mut text = explanation.text();

@@ -14,7 +14,7 @@ use crate::netlink::{Link, Live, LiveSets, Socket, members};
 use crate::process::privileges::Confinement;
 use crate::resolve::Containers;
 use crate::ruleset::TableId;
-use crate::simulate::{Doubt, Sets};
+use crate::simulate::Sets;
 use crate::state::State;
 
 /// How much of a set is read, in netlink messages; each has some hundred elements.
@@ -68,12 +68,8 @@ fn report(
     let sets = LiveSets::new(socket, live, None);
     let links = routing.links()?;
     let tables: Vec<_> = live.ruleset.tables.iter().collect();
-    let of_legacy: Option<Doubt> = (!legacy.is_empty()).then(|| {
-        format!("iptables-legacy rules are loaded (table {}), which nf_tables does not show", legacy.join(", "))
-            .into()
-    });
     let machine = Machine {
-        beyond: of_legacy.or_else(|| beyond(tables.iter().copied())),
+        beyond: beyond(tables.iter().copied(), legacy),
         tables,
         sets: &sets,
         routes: routing,

@@ -4,7 +4,7 @@ use super::{Fields, maybe_register, number};
 use crate::ruleset::{Foreign, Nat};
 
 /// `NFTA_NAT_*`.
-mod nat {
+mod statement {
     pub(super) const TYPE: u16 = 1;
     pub(super) const FAMILY: u16 = 2;
     pub(super) const ADDR_MIN: u16 = 3;
@@ -33,17 +33,17 @@ mod redir {
 
 pub(super) fn decode(data: &[u8]) -> Option<Foreign> {
     let fields = Fields::<8>::exactly(data)?;
-    let destination = match fields.u32(nat::TYPE)? {
-        nat::SOURCE => false,
-        nat::DESTINATION => true,
+    let destination = match fields.u32(statement::TYPE)? {
+        statement::SOURCE => false,
+        statement::DESTINATION => true,
         _ => return None,
     };
     Some(Foreign::Nat(Nat {
         destination,
-        family: fields.u32(nat::FAMILY)?,
-        addresses: [maybe_register(&fields, nat::ADDR_MIN)?, maybe_register(&fields, nat::ADDR_MAX)?],
-        ports: [maybe_register(&fields, nat::PROTO_MIN)?, maybe_register(&fields, nat::PROTO_MAX)?],
-        flags: number(&fields, nat::FLAGS)?,
+        family: fields.u32(statement::FAMILY)?,
+        addresses: [maybe_register(&fields, statement::ADDR_MIN)?, maybe_register(&fields, statement::ADDR_MAX)?],
+        ports: [maybe_register(&fields, statement::PROTO_MIN)?, maybe_register(&fields, statement::PROTO_MAX)?],
+        flags: number(&fields, statement::FLAGS)?,
     }))
 }
 
