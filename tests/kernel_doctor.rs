@@ -368,21 +368,38 @@ fn an_interface_of_guests_that_the_policy_does_not_name() {
     lab.host.ip("tuntap add dev tun0 mode tun");
     lab.host.ip("address add 10.8.0.1/24 dev tun0");
     lab.host.ip("link set tun0 up");
-    lab.host.ip("link add cni0 type bridge");
-    lab.host.ip("link set cni0 up");
+    lab.host.ip("link add cbr0 type bridge");
+    lab.host.ip("link set cbr0 up");
     planted.doctor().is_healthy();
     lab.forward();
     planted.doctor().is_one("guests-not-named", &["does not name tun0,", "add tun0 to `containers:"]);
-    lab.host.ip("address add 10.42.0.1/24 dev cni0");
-    planted.doctor().is_one("guests-not-named", &["does not name cni0 and tun0,"]);
+    lab.host.ip("address add 10.42.0.1/24 dev cbr0");
+    planted.doctor().is_one("guests-not-named", &["does not name cbr0 and tun0,"]);
     for naming in [
         "defaults: { forward: allow }",
-        "containers: { interfaces: [docker0, cni0, \"tun*\"] }",
-        "groups: { vpn: [{ interface: tun0 }, { interface: cni0 }] }\nblock: vpn",
+        "defaults: { forward: deny }\ncontainers: { interfaces: [docker0, cbr0, \"tun*\"] }",
+        "defaults: { forward: deny }\ngroups: { vpn: [{ interface: tun0 }, { interface: cbr0 }] }\nblock: vpn",
     ] {
         planted.apply(&format!("{POLICY}{naming}\n"));
         planted.doctor().is_healthy();
     }
+}
+
+#[test]
+fn a_network_behind_a_card_that_is_cut_off_and_a_name_that_carries_nothing() {
+    let lab = Lab::new();
+    let planted = Planted::new(&lab);
+    lab.forward();
+    planted
+        .doctor()
+        .is_one("not-this-machine", &["the policy cuts off what is behind eth1", "`defaults: { forward: allow }`"]);
+    planted.apply(&format!("{POLICY}defaults: {{ forward: allow }}\n"));
+    planted.doctor().is_healthy();
+    lab.host.ip("link property add dev eth0 altname enp9s0");
+    planted.apply(&format!(
+        "{POLICY}defaults: {{ forward: allow }}\ngroups: {{ us: [{{ interface: enp9s0 }}] }}\nblock: us\n"
+    ));
+    planted.doctor().is_one("not-this-machine", &["group us names `enp9s0`", "another name of eth0", "write `eth0`"]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! It takes three steps, each with fewer rights than the one before: [`Surroundings`] are read with all rights,
 //! [`Installation`] from files that a confined process may read, and [`Live`] asks the kernel for rules and routes.
 
-use super::{Enabled, Engine, Facts, Finding, Host, Kernel, Loaded, PolicyState, examine};
+use super::{Enabled, Facts, Finding, Host, Kernel, Loaded, PolicyState, examine};
 use crate::compile::compile;
 use crate::delta::changes;
 use crate::desired::{load_and_prove, missing};
@@ -11,8 +11,8 @@ use crate::enforce::{EnforceError, enforce};
 use crate::error::Error;
 use crate::files::{MAX_CONFIGURATION, MAX_POLICY, read_text_bounded, read_trusted};
 use crate::machine::{
-    DockerOptions, Flush, Gap, Gaps, Sysctls, UnitState, docker_options, drop_in_runs, flushes, loaded_legacy_tables,
-    networks, systemd_runs, unit_commands, unit_state,
+    Flush, Gap, Gaps, Machine, UnitState, drop_in_runs, flushes, loaded_legacy_tables, systemd_runs, unit_commands,
+    unit_state,
 };
 use crate::netlink::routing::Routing;
 use crate::netlink::{LiveSets, NetlinkError, Reading, Socket};
@@ -35,11 +35,9 @@ const NFTABLES_SERVICE: &str = "nftables.service";
 pub struct Surroundings {
     legacy: Vec<String>,
     enabled: Enabled,
-    sysctls: Sysctls,
     flush: Option<Flush>,
     flush_is_mended: bool,
-    docker: Option<DockerOptions>,
-    engines: Vec<Engine>,
+    machine: Machine,
     gaps: Gaps,
 }
 
@@ -55,21 +53,16 @@ impl Surroundings {
         }));
         let ufw = gaps.or_nothing(ufw());
         let firewalld = unit_state("firewalld.service") == UnitState::Enabled;
-        let sysctls = Sysctls::read(&mut gaps);
         let flush = gaps.or_nothing(flush().map_err(|why| Gap {
             what: "what nftables.service loads at boot".to_owned(),
             why,
             help: "`systemctl cat nftables` names the file".to_owned(),
         }));
         let flush_is_mended = drop_in_runs(NFTABLES_SERVICE, "palisade.conf", "/usr/sbin/palisade boot --missing");
-        let docker = gaps.or_nothing(docker_options().map_err(|why| Gap {
-            what: "the options of Docker's daemon".to_owned(),
-            why,
-            help: "mend that file, or run palisade where it can be read".to_owned(),
-        }));
-        let engines = networks::engines(docker.is_some(), &mut gaps);
+        let machine = Machine::read();
+        machine.gaps.iter().for_each(|gap| gaps.add(gap.clone()));
         let enabled = Enabled { ufw, firewalld };
-        Self { legacy, enabled, sysctls, flush, flush_is_mended, docker, engines, gaps }
+        Self { legacy, enabled, flush, flush_is_mended, machine, gaps }
     }
 }
 
@@ -187,8 +180,7 @@ impl Live {
     /// # Errors
     /// The kernel's rules or interfaces can't be read.
     pub fn ask(surroundings: Surroundings, installation: Installation, state: &State) -> Result<Self, Error> {
-        let Surroundings { legacy, enabled, sysctls, flush, flush_is_mended, docker, engines, mut gaps } =
-            surroundings;
+        let Surroundings { legacy, enabled, flush, flush_is_mended, machine, mut gaps } = surroundings;
         let Installation { path, policy, warnings, table, waits, boot, throw_away } = installation;
         let waits = gaps.or_nothing(waits);
         let kernel = trial(throw_away, table.as_ref()).unwrap_or_else(|gap| {
@@ -209,10 +201,11 @@ impl Live {
             flush,
             flush_is_mended,
             legacy,
-            docker,
-            engines,
-            sysctls,
+            docker: machine.docker.clone(),
+            engines: machine.engines.clone(),
+            sysctls: machine.sysctls,
             links: routing.topology()?,
+            machine,
             gaps,
         };
         Ok(Self { host, socket, routing })

@@ -1,7 +1,7 @@
 //! Facts about this machine, without its live rules.
 
 use super::{Enabled, Engine};
-use crate::machine::{DockerOptions, Flush, Gaps, Sysctls, UnitState};
+use crate::machine::{DockerOptions, Flush, Gaps, Machine, Sysctls, UnitState};
 use crate::netlink::RoutedLink;
 use crate::policy::Problem;
 use crate::resolve::Resolved;
@@ -41,6 +41,8 @@ pub struct Host {
     pub sysctls: Sysctls,
     /// The interfaces.
     pub links: Vec<RoutedLink>,
+    /// The facts that the policy is held against.
+    pub machine: Machine,
     /// What could not be found out, and why.
     pub gaps: Gaps,
 }

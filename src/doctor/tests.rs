@@ -2,7 +2,7 @@
 
 use super::words::some;
 use super::*;
-use crate::machine::{DockerOptions, EngineNetwork, Flush, Gap, Gaps, UnitState};
+use crate::machine::{DockerOptions, EngineNetwork, Flush, Gap, Gaps, Machine, Sysctls, UnitState};
 use crate::net::IfPattern;
 use crate::netlink::RoutedLink;
 use crate::policy::Problem;
@@ -65,6 +65,7 @@ fn healthy(policy: &Resolved) -> Host {
         engines: vec![engine],
         sysctls: Sysctls { forwards_v4: Some(true), forwards_v6: Some(false), bridge_calls_iptables: Some(false) },
         links: vec![link("docker0", "bridge"), eth0, link("eth1", ""), link("lo", "")],
+        machine: Machine::default(),
         gaps: Gaps::default(),
     }
 }
@@ -131,7 +132,7 @@ fn a_healthy_machine_has_no_finding() {
 #[test]
 fn each_fact_that_is_wrong_is_one_finding_and_each_finding_has_one() {
     type Change = fn(&mut Host);
-    let cases: [(&str, Change); 23] = [
+    let cases: [(&str, Change); 24] = [
         ("policy-missing", |host| host.policy = PolicyState::Missing { help: None }),
         ("policy-writable", |host| {
             host.policy = PolicyState::Writable { message: "by all".to_owned(), help: Some("`chmod`".to_owned()) };
@@ -140,6 +141,7 @@ fn each_fact_that_is_wrong_is_one_finding_and_each_finding_has_one() {
             host.policy = PolicyState::Invalid { problems: 3, message: "no".to_owned(), at: Some("p:1".to_owned()) };
         }),
         ("policy-warning", |host| host.warnings.push(warning())),
+        ("not-this-machine", |host| host.machine.ssh_ports = [22].into()),
         ("kernel-refuses", |host| host.kernel = Kernel::Refuses("no".to_owned())),
         ("not-loaded", |host| host.loaded = Loaded::Nothing),
         ("out-of-sync", |host| host.loaded = Loaded::Differs(2)),

@@ -4,7 +4,7 @@ use super::networks::engines;
 use super::processes::Process;
 use super::resolvers::resolvers;
 use super::sessions::serves_ssh;
-use super::{Engine, Gap, Gaps, Listener, Sysctls, docker_options, listeners, ssh_ports};
+use super::{DockerOptions, Engine, Gap, Gaps, Listener, Sysctls, docker_options, listeners, ssh_ports};
 use crate::net::protocol;
 use crate::netlink::RoutedLink;
 use crate::netlink::routing::Routing;
@@ -25,6 +25,8 @@ pub struct Machine {
     pub listeners: Option<Vec<Listener>>,
     /// The ports other than those of the loopback at which an SSH server listens.
     pub ssh_ports: BTreeSet<u16>,
+    /// How Docker's daemon was started; `None` if it does not run.
+    pub docker: Option<DockerOptions>,
     /// The container engines, as they describe themselves.
     pub engines: Vec<Engine>,
     /// What could not be read, and why.
@@ -58,6 +60,7 @@ impl Machine {
             ssh_ports: listeners.as_deref().map(ssh_ports_among).unwrap_or_default(),
             listeners,
             engines: engines(docker.is_some(), &mut gaps),
+            docker,
             gaps,
         }
     }

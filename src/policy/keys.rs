@@ -300,7 +300,10 @@ pub static CONTAINERS: Section = Section {
         Key {
             name: "interfaces",
             holds: Holds::Interfaces,
-            default: Some("[docker0, docker_gwbridge, br-*, podman*, cni-podman*, lxcbr*, lxdbr*, incusbr*, virbr*]"),
+            default: Some(
+                "[docker0, docker_gwbridge, nerdctl0, cni0, br-*, podman*, cn\
+                 i-podman*, lxcbr*, lxdbr*, incusbr*, virbr*, ve-*, vz-*]",
+            ),
             about: "The interfaces that containers are behind. A trailing `*` is allowed.",
             example: "[docker0, br-*]",
             ..OPTIONAL

@@ -1,6 +1,6 @@
 //! What this machine needs, and `block` drops.
 
-use super::{Preflight, Remark, Weight};
+use super::{Preflight, Remark, Topic, Weight};
 use crate::net::{Addresses, Version, number, protocol};
 use crate::netlink::RoutedLink;
 use crate::resolve::Line;
@@ -53,7 +53,7 @@ impl Preflight<'_> {
             return None;
         };
         let message = format!("`block` covers {gateway}, a gateway of {} ({}): {lost}", link.name, blocked.range);
-        Some(Remark::new(weight, blocked.line, message, take_out(&gateway.to_string())))
+        Some(Remark::new(Topic::Block, weight, blocked.line, message, take_out(&gateway.to_string())))
     }
 
     fn resolver(&self, resolver: IpAddr) -> Option<Remark> {
@@ -64,8 +64,9 @@ impl Preflight<'_> {
             "`block` covers {resolver}, a name server that this machine asks ({}): its answers are dropped, and no name is found",
             blocked.range
         );
-        self.drops(resolver, link, answer)
-            .then(|| Remark::new(Weight::Refusal, blocked.line, message, take_out(&resolver.to_string())))
+        self.drops(resolver, link, answer).then(|| {
+            Remark::new(Topic::Block, Weight::Refusal, blocked.line, message, take_out(&resolver.to_string()))
+        })
     }
 
     fn network(&self, (address, prefix): (IpAddr, u8), link: &RoutedLink) -> Option<Remark> {
@@ -75,8 +76,9 @@ impl Preflight<'_> {
         let last = version.address(first | rest.unwrap_or_default())?;
         let blocked = self.covering(address, last)?;
         let own = |host: &IpAddr| link.addresses.iter().any(|(own, _)| own == host);
-        let hosts = (first..=number(last)).skip(1).take(4).filter_map(|host| version.address(host));
-        let host = hosts.chain([address]).find(|host| !own(host) && self.covering(*host, *host).is_some())?;
+        let host =
+            (first..=number(last)).skip(1).take(3).filter_map(|host| version.address(host)).find(|host| !own(host));
+        let host = host.unwrap_or(address);
         let message = format!(
             "`block` covers {} ({}), a network of {}: this machine drops all that comes from there, answers too",
             version.words(first, number(last)),
@@ -84,7 +86,8 @@ impl Preflight<'_> {
             link.name
         );
         let help = take_out(&version.words(first, number(last)));
-        self.drops(host, link, Transport::tcp(443)).then(|| Remark::new(Weight::Warning, blocked.line, message, help))
+        self.drops(host, link, Transport::tcp(443))
+            .then(|| Remark::new(Topic::Block, Weight::Warning, blocked.line, message, help))
     }
 
     fn metadata(&self) -> Option<Remark> {
@@ -97,7 +100,7 @@ impl Preflight<'_> {
         );
         let help = format!("{}, unless no cloud's agent asks there", take_out(&METADATA.to_string()));
         self.drops(METADATA, link, Transport::tcp(ASKING))
-            .then(|| Remark::new(Weight::Warning, blocked.line, message, help))
+            .then(|| Remark::new(Topic::Block, Weight::Warning, blocked.line, message, help))
     }
 
     /// The interface that leads to an address: that of its network, or the way out.
@@ -125,7 +128,7 @@ impl Preflight<'_> {
         trace.outcomes.never_pass() && trace.denied_by().is_some_and(|step| step.hook == Hook::Prerouting)
     }
 
-    /// The item of `block` that contains one of these addresses.
+    /// The item of `block` that contains all of these addresses.
     fn covering(&self, first: IpAddr, last: IpAddr) -> Option<Blocked> {
         let block = &self.policy.block;
         let of_groups = block
@@ -133,7 +136,7 @@ impl Preflight<'_> {
             .iter()
             .filter_map(|(name, line)| Some((&self.policy.groups.get(name)?.addresses, Some(*line))));
         of_groups.chain([(&block.addresses, block.line)]).find_map(|(addresses, line)| {
-            let range = overlapping(addresses, first, last)?;
+            let range = containing(addresses, first, last)?;
             Some(Blocked { range, line })
         })
     }
@@ -143,19 +146,23 @@ fn take_out(what: &str) -> String {
     format!("take {what}, or what it is a part of, out of `block`")
 }
 
-/// The first interval that has an address in common with a range, in words.
-fn overlapping(addresses: &Addresses, first: IpAddr, last: IpAddr) -> Option<String> {
+/// The interval that contains a whole range, in words.
+fn containing(addresses: &Addresses, first: IpAddr, last: IpAddr) -> Option<String> {
     match (first, last) {
         (IpAddr::V4(first), IpAddr::V4(last)) => {
-            let at = addresses.v4.as_slice().partition_point(|&(_, end)| end < first);
-            let &(from, to) = addresses.v4.as_slice().get(at).filter(|(begin, _)| *begin <= last)?;
-            Some(Version::V4.words(u32::from(from).into(), u32::from(to).into()))
+            let (from, to) = around(addresses.v4.as_slice(), first, last)?;
+            Some(Version::V4.words(number(from.into()), number(to.into())))
         }
         (IpAddr::V6(first), IpAddr::V6(last)) => {
-            let at = addresses.v6.as_slice().partition_point(|&(_, end)| end < first);
-            let &(from, to) = addresses.v6.as_slice().get(at).filter(|(begin, _)| *begin <= last)?;
-            Some(Version::V6.words(from.into(), to.into()))
+            let (from, to) = around(addresses.v6.as_slice(), first, last)?;
+            Some(Version::V6.words(number(from.into()), number(to.into())))
         }
         _ => None,
     }
+}
+
+/// The one of sorted intervals that contains a whole range.
+fn around<T: Copy + Ord>(intervals: &[(T, T)], first: T, last: T) -> Option<(T, T)> {
+    let at = intervals.partition_point(|&(_, end)| end < first);
+    intervals.get(at).copied().filter(|&(from, to)| from <= first && last <= to)
 }

@@ -1,15 +1,17 @@
 //! Interfaces of containers and of networks that the policy does not name.
 
-use super::{Preflight, Remark, Weight, in_a_policy, some};
+use super::{Preflight, Remark, Topic, Weight, in_a_policy, some};
+use crate::explain::owner_of;
 use crate::net::IfPattern;
 use crate::netlink::RoutedLink;
 use crate::policy::quote;
 use crate::resolve::{Action, Peers, Resolved};
+use crate::ruleset::{Table, TableId};
 use crate::simulate::Routes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-/// The programs whose rules translate ports to containers, as [`crate::explain::owner_of`] names them.
+/// The programs whose rules translate ports to containers, as [`owner_of`] names them.
 const ENGINES: [&str; 3] = ["Docker", "Podman", "libvirt"];
 
 impl Preflight<'_> {
@@ -54,6 +56,16 @@ impl Preflight<'_> {
         (!link.is_way_out && link.kind.is_some()).then_some(name)
     }
 
+    /// Whether a container engine runs here, as it says itself or as its rules show.
+    fn has_engine(&self) -> bool {
+        let tables = self.beside.map(|beside| beside.tables.as_slice()).unwrap_or_default();
+        let of_engine = |(id, table): &(&TableId, &Table)| {
+            let owners = table.chains.keys().filter_map(|chain| owner_of(id, chain, None));
+            owners.into_iter().any(|owner| ENGINES.contains(&owner))
+        };
+        !self.machine.engines.is_empty() || self.machine.docker.is_some() || tables.iter().any(of_engine)
+    }
+
     fn add_them(&self, unnamed: &BTreeMap<String, String>) -> Option<Remark> {
         let (first, whose) = unnamed.first_key_value()?;
         let lines = &self.policy.containers.lines;
@@ -77,7 +89,7 @@ impl Preflight<'_> {
             }
             None => format!("no policy can contain {}: give {it} another name", quote(first)),
         };
-        Some(Remark::new(Weight::Error, lines.interfaces, message, help))
+        Some(Remark::new(Topic::Bridge, Weight::Error, lines.interfaces, message, help))
     }
 
     /// Networks behind this machine whose packets it would forward, and which the policy keeps from others.
@@ -97,7 +109,7 @@ impl Preflight<'_> {
         let found: Vec<&RoutedLink> = self.links().iter().filter(others).collect();
         let first = in_a_policy(&found.first()?.name).unwrap_or_else(|| "NAME".to_owned());
         // Container engines switch forwarding on for their bridges, whatever else the machine has.
-        let decided = policy.default_lines.forward.is_some() || !self.machine.engines.is_empty();
+        let decided = policy.default_lines.forward.is_some() || self.has_engine();
         let weight = if decided { Weight::Note } else { Weight::Warning };
         let kind = if policy.defaults.forward == Action::Reject { "reject" } else { "deny" };
         let message = format!(
@@ -109,7 +121,7 @@ impl Preflight<'_> {
             "to let it pass, write `defaults: {{ forward: allow }}`; if these are guests of this machine, add {first} to \
              `containers: {{ interfaces: [...] }}`; if it is to be stopped, say so: `defaults: {{ forward: deny }}`"
         );
-        Some(Remark::new(weight, policy.default_lines.forward, message, help))
+        Some(Remark::new(Topic::CutOff, weight, policy.default_lines.forward, message, help))
     }
 }
 

@@ -42,6 +42,8 @@ pub struct Preflight<'a> {
 /// Something about which the policy and the machine disagree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remark {
+    /// What it is about.
+    pub topic: Topic,
     /// How bad it is.
     pub weight: Weight,
     /// The policy's line, if there is one.
@@ -50,6 +52,25 @@ pub struct Remark {
     pub message: String,
     /// What to write or do instead.
     pub help: String,
+}
+
+/// What a remark is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Topic {
+    /// Containers behind an interface that the policy does not name.
+    Bridge,
+    /// Networks whose packets this machine forwards, and the policy denies.
+    CutOff,
+    /// A port that leads to another address.
+    Published,
+    /// Something that this machine needs, in `block`.
+    Block,
+    /// Services, and sockets that listen.
+    Ports,
+    /// An interface's name.
+    Name,
+    /// A fact that could not be read.
+    Unknown,
 }
 
 /// The weight of a remark, worst first.
@@ -67,16 +88,22 @@ pub enum Weight {
 
 impl Remark {
     /// Makes a remark. Its texts contain names that others chose: terminal controls are made printable.
-    fn new(weight: Weight, line: Option<Line>, message: impl Into<String>, help: impl Into<String>) -> Self {
+    fn new(
+        topic: Topic,
+        weight: Weight,
+        line: Option<Line>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Self {
         let shown = |text: String| printable(&text).into_owned();
-        Self { weight, line, message: shown(message.into()), help: shown(help.into()) }
+        Self { topic, weight, line, message: shown(message.into()), help: shown(help.into()) }
     }
 }
 
 /// Remarks as problems and warnings, with the lines of these texts.
 #[must_use]
 pub fn diagnostics<'r>(remarks: impl IntoIterator<Item = &'r Remark>, sources: &Sources) -> Problems {
-    let diagnostic = |Remark { weight, line, message, help }: &Remark| {
+    let diagnostic = |Remark { weight, line, message, help, .. }: &Remark| {
         let place = line.and_then(|line| sources.line(line));
         let told = place.map_or_else(|| Diagnostic::general(message), |span| Diagnostic::at(span, message));
         let told = if help.is_empty() { told } else { told.help(help) };
@@ -96,7 +123,7 @@ impl Preflight<'_> {
         remarks.extend(self.names());
         let unknown = |gap: &crate::machine::Gap| {
             let message = format!("the policy is not held against {}: {}", gap.what, gap.why);
-            Remark::new(Weight::Note, None, message, &gap.help)
+            Remark::new(Topic::Unknown, Weight::Note, None, message, &gap.help)
         };
         remarks.extend(self.machine.gaps.iter().map(unknown));
         remarks.sort_by_key(|remark| remark.weight);

@@ -1,6 +1,6 @@
 //! Interfaces that the policy names, and that no packet comes in by under that name.
 
-use super::{Preflight, Remark, Weight};
+use super::{Preflight, Remark, Topic, Weight};
 use crate::net::IfPattern;
 use crate::policy::{nearest, quote};
 use crate::printable::is_invisible;
@@ -50,7 +50,7 @@ impl Preflight<'_> {
     fn carries_nothing(&self, name: &str, line: Option<Line>, place: &str) -> Option<Remark> {
         let told = |why: String, help: String| {
             let message = format!("{place} names {}, by which no packet comes in: {why}", quote(name));
-            Some(Remark::new(Weight::Warning, line, message, help))
+            Some(Remark::new(Topic::Name, Weight::Warning, line, message, help))
         };
         if let Some(link) = self.link(name) {
             let master = self.link(link.master.as_deref()?)?;

@@ -1,6 +1,6 @@
 //! Services that nobody listens for, listeners that nobody reaches, and SSH that would be shut to everyone.
 
-use super::{Preflight, Remark, Weight, some};
+use super::{Preflight, Remark, Topic, Weight, some};
 use crate::machine::Listener;
 use crate::net::{IfPattern, Ports, Transport, protocol};
 use crate::resolve::{Action, Peers, Service};
@@ -33,6 +33,7 @@ impl Preflight<'_> {
             let listed = some(ports.iter().map(|port| format!("{port}/tcp")));
             let port = ports.first().copied().unwrap_or(22);
             Remark::new(
+                Topic::Ports,
                 Weight::Refusal,
                 self.policy.default_lines.incoming,
                 format!("nobody could reach this machine by SSH: sshd listens on {listed}, and no service lets anybody in there"),
@@ -80,7 +81,7 @@ impl Preflight<'_> {
                 some(unnamed.into_values())
             );
             let help = "name in a service what others are to reach";
-            Remark::new(Weight::Note, self.policy.default_lines.incoming, message, help)
+            Remark::new(Topic::Ports, Weight::Note, self.policy.default_lines.incoming, message, help)
         })
     }
 
@@ -105,7 +106,13 @@ impl Preflight<'_> {
         let remark = |(name, service): (&String, &Service)| {
             let ports = some(service.ports.iter().map(ToString::to_string));
             let message = format!("service {name} is open, and nothing listens on {ports} now, nor is it published");
-            Remark::new(Weight::Note, Some(service.line), message, "start what it is for, or remove the service")
+            Remark::new(
+                Topic::Ports,
+                Weight::Note,
+                Some(service.line),
+                message,
+                "start what it is for, or remove the service",
+            )
         };
         idle.map(remark).collect()
     }

@@ -1,19 +1,22 @@
 //! Ports that rules translate to another address, and what an expectation of them is worth on this machine.
 
-use super::{Preflight, Remark, Weight};
+use super::{Preflight, Remark, Topic, Weight};
 use crate::explain::owner_of;
 use crate::lockout::Beside;
 use crate::net::{self, AddressRange, Version, address};
 use crate::resolve::Expectation;
 use crate::ruleset::provenance::without_prefix;
 use crate::ruleset::{Chain, Family, Rule, Table, TableId, dnat};
-use crate::simulate::{Journey, Packet, Transport, follow};
+use crate::simulate::{Journey, Packet, State, Transport, follow};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Somebody outside, per IP version.
 const ANYBODY: [IpAddr; 2] =
     [IpAddr::V4(Ipv4Addr::new(198, 51, 100, 77)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x77))];
+
+/// A port that somebody outside asks from.
+const ASKING: u16 = 50_123;
 
 /// A port that rules translate to another address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -99,11 +102,17 @@ impl Preflight<'_> {
         let packet = Packet::to_machine(source, to, transport).coming_in_by(by.name.as_str());
         let travel = |packet: &Packet| follow(beside.tables.iter().copied(), beside.sets, beside.routes, packet);
         let first = travel(&packet);
-        let (what, denied) = match denied(&first) {
-            Some(denied) => ("what is sent to it", denied),
-            None => ("its answer", denied(&travel(&first.answer(&packet)?))?),
-        };
         let behind = beside.routes.leads(port.to.ip()).ok().flatten();
+        let (what, denied) = match (denied(&first), &behind) {
+            (Some(denied), _) => ("what is sent to it", denied),
+            (None, Some(behind)) => {
+                let transport =
+                    Transport::Ports { protocol: port.protocol, source: Some(port.to.port()), destination: ASKING };
+                let answer = Packet::to_machine(port.to.ip(), source, transport).coming_in_by(behind.as_str());
+                ("its answer", denied(&travel(&answer.in_state(State::Reply)))?)
+            }
+            (None, None) => return None,
+        };
         let behind = behind.map(|name| format!(" behind {name}")).unwrap_or_default();
         let message = format!(
             "{port} is expected to be open from {source}, and on this machine it leads to {}{behind}, where {what} is stopped: \
@@ -112,7 +121,7 @@ impl Preflight<'_> {
         );
         let help = "`palisade explain` follows it step by step; if containers are behind that interface, name it in \
                     `containers: { interfaces: [...] }`";
-        Some(Remark::new(Weight::Error, Some(expectation.span.line), message, help))
+        Some(Remark::new(Topic::Published, Weight::Error, Some(expectation.span.line), message, help))
     }
 }
 

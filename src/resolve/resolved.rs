@@ -130,8 +130,11 @@ impl Default for Containers {
     /// The bridges that container engines and virtual machine managers create by default. Containers may open
     /// connections to the outside, but not to this machine.
     fn default() -> Self {
-        let exact = ["docker0", "docker_gwbridge"].map(|name| (name, false));
-        let begin = ["br-", "podman", "cni-podman", "lxcbr", "lxdbr", "incusbr", "virbr"].map(|name| (name, true));
+        // Docker's; nerdctl's, whose other networks are `br-*`; that of the CNI plugin `bridge`.
+        let exact = ["docker0", "docker_gwbridge", "nerdctl0", "cni0"].map(|name| (name, false));
+        // The last two are systemd-nspawn's: a container's own wire, and the bridge of a zone.
+        let begin = ["br-", "podman", "cni-podman", "lxcbr", "lxdbr", "incusbr", "virbr", "ve-", "vz-"];
+        let begin = begin.map(|name| (name, true));
         let interface = |(name, wildcard): (&str, bool)| IfPattern { name: name.to_owned(), wildcard };
         Self {
             interfaces: exact.into_iter().chain(begin).map(interface).collect(),

@@ -15,6 +15,7 @@ mod macvlan_network;
 mod nftables_service_flushes;
 mod not_examined;
 mod not_loaded;
+mod not_this_machine;
 mod other_firewall_drops;
 mod out_of_sync;
 mod policy_invalid;
@@ -34,6 +35,7 @@ pub const FINDINGS: &[(Kind, Check)] = &[
     (policy_invalid::FINDING, One(policy_invalid::check)),
     (policy_writable::FINDING, One(policy_writable::check)),
     (policy_warning::FINDING, Each(policy_warning::check)),
+    (not_this_machine::FINDING, Each(not_this_machine::check)),
     (kernel_refuses::FINDING, One(kernel_refuses::check)),
     (not_loaded::FINDING, One(not_loaded::check)),
     (out_of_sync::FINDING, One(out_of_sync::check)),
