@@ -390,11 +390,15 @@ fn a_network_behind_a_card_that_is_cut_off_and_a_name_that_carries_nothing() {
     let lab = Lab::new();
     let planted = Planted::new(&lab);
     lab.forward();
-    planted.doctor().is_one("not-this-machine", &["the policy cuts off what is behind eth1", "`defaults: { forward: allow }`"]);
+    planted
+        .doctor()
+        .is_one("not-this-machine", &["the policy cuts off what is behind eth1", "`defaults: { forward: allow }`"]);
     planted.apply(&format!("{POLICY}defaults: {{ forward: allow }}\n"));
     planted.doctor().is_healthy();
     lab.host.ip("link property add dev eth0 altname enp9s0");
-    planted.apply(&format!("{POLICY}defaults: {{ forward: allow }}\ngroups: {{ us: [{{ interface: enp9s0 }}] }}\nblock: us\n"));
+    planted.apply(&format!(
+        "{POLICY}defaults: {{ forward: allow }}\ngroups: {{ us: [{{ interface: enp9s0 }}] }}\nblock: us\n"
+    ));
     planted.doctor().is_one("not-this-machine", &["group us names `enp9s0`", "another name of eth0", "write `eth0`"]);
 }
 

@@ -54,7 +54,8 @@ fn guest(lab: &Lab, bridge: &str) -> Guest {
              8080 dnat to {address}; }}; }}"
         ));
     }
-    let listening: Vec<SocketAddr> = ["172.20.0.2:80", "[fd20::2]:80"].map(|at| at.parse().expect("an address")).into();
+    let listening: Vec<SocketAddr> =
+        ["172.20.0.2:80", "[fd20::2]:80"].map(|at| at.parse().expect("an address")).into();
     let echo = inside.listen(&listening, &[]);
     Guest { inside, _echo: echo }
 }
@@ -109,7 +110,9 @@ fn an_engines_bridge_that_no_line_names_is_refused_until_the_line_that_is_given_
         let begin = format!("error: {}\n", problem.strip_prefix("null: ").expect("it begins so"));
         assert_eq!(refused.status, Some(1));
         assert!(refused.stderr.starts_with(&begin), "{}", refused.stderr);
-        assert!(refused.stderr.ends_with("nothing was changed, the old rules are in force\nTo load it all the same: palisade apply --force\n"));
+        assert!(refused.stderr.ends_with(
+            "nothing was changed, the old rules are in force\nTo load it all the same: palisade apply --force\n"
+        ));
         assert!(!lab.host.nft_list().contains("palisade"));
 
         let line = refused.stderr.split("write `").nth(1).and_then(|rest| rest.split('`').next()).expect("a line");
@@ -136,7 +139,11 @@ fn what_is_expected_of_a_published_port_is_not_proved_where_the_guests_answers_a
     let lab = Lab::new();
     let _guest = guest(&lab, "mybr0");
     for (block, family) in [("172.20.0.0/16", 0), ("\"fd20::/64\"", 1)] {
-        let policy = |more: &str| format!("{SSH}groups: {{ guests: [{{ interface: mybr0 }}] }}\ndefaults: {{ forward: allow }}\n{more}expect: [{{ allow: 8080/tcp, from: [203.0.113.9, \"2001:db8::9\"] }}]\n");
+        let policy = |more: &str| {
+            format!(
+                "{SSH}groups: {{ guests: [{{ interface: mybr0 }}] }}\ndefaults: {{ forward: allow }}\n{more}expect: [{{ allow: 8080/tcp, from: [203.0.113.9, \"2001:db8::9\"] }}]\n"
+            )
+        };
         let group = "  api: { ports: 9/tcp, from: guests }\n";
         let policy = |more: &str| policy(more).replace("groups:", &format!("{group}groups:"));
         let (valid, problems, _) = checked(&lab, &policy(""));
@@ -144,7 +151,11 @@ fn what_is_expected_of_a_published_port_is_not_proved_where_the_guests_answers_a
         let blocked = policy(&format!("block: {block}\n"));
         let (valid, problems, _) = checked(&lab, &blocked);
         assert!(!valid && problems.len() == 1, "{problems:?}");
-        assert!(problems[0].contains("8080/tcp is expected to be open from") && problems[0].contains("its answer is stopped"), "{problems:?}");
+        assert!(
+            problems[0].contains("8080/tcp is expected to be open from")
+                && problems[0].contains("its answer is stopped"),
+            "{problems:?}"
+        );
 
         with(&lab, &policy(""), &["apply"]).success();
         assert_eq!(reached(&lab), [true; 2]);
@@ -214,7 +225,11 @@ fn a_blocked_gateway_or_name_server_is_refused() {
         assert_eq!((valid, problems), (true, Vec::new()));
         assert!(warnings.iter().any(|warning| warning.starts_with(&format!("5: {words}"))), "{warnings:?}");
         let refused = with(&lab, &policy, &["apply"]);
-        assert!(refused.status == Some(1) && refused.stderr.contains(&format!("error: {words}")), "{}", refused.stderr);
+        assert!(
+            refused.status == Some(1) && refused.stderr.contains(&format!("error: {words}")),
+            "{}",
+            refused.stderr
+        );
         assert!(!lab.host.nft_list().contains("palisade"));
         with(&lab, &policy, &["apply", "--force"]).success();
         lab.palisade("policy.yaml", &["disable", "--yes"]).success();
@@ -263,7 +278,11 @@ fn from_the_console_ssh_is_not_shut_to_everyone_and_a_stranger_at_port_22_counts
             .collect();
         assert!(checked(lab, shut).2.contains(&format!("null: {message}")));
         let refused = with(lab, shut, &["apply"]);
-        assert!(refused.status == Some(1) && refused.stderr.starts_with(&format!("error: {message}\n")), "{}", refused.stderr);
+        assert!(
+            refused.status == Some(1) && refused.stderr.starts_with(&format!("error: {message}\n")),
+            "{}",
+            refused.stderr
+        );
         assert!(!refused.stderr.contains("10.77.0.2") && !refused.stderr.contains("fd77::2"), "{}", refused.stderr);
         assert!(!lab.host.nft_list().contains("palisade"));
 

@@ -113,7 +113,8 @@ impl Checked<'_> {
             None => format!("{what}, assuming that containers are behind the interfaces that `containers` names"),
             Some(on) if on.is_empty() => format!("{what} on this machine, which has no interface of containers now"),
             Some(on) => {
-                let (names, they) = (list(on.iter().copied()).replace('`', ""), if on.len() == 1 { "it is" } else { "they are" });
+                let (names, they) =
+                    (list(on.iter().copied()).replace('`', ""), if on.len() == 1 { "it is" } else { "they are" });
                 format!("{what} on this machine, with {names} as {they}")
             }
         })

@@ -10,7 +10,10 @@ use crate::desired::{load_and_prove, missing};
 use crate::enforce::{EnforceError, enforce};
 use crate::error::Error;
 use crate::files::{MAX_CONFIGURATION, MAX_POLICY, read_text_bounded, read_trusted};
-use crate::machine::{Flush, Gap, Gaps, Machine, UnitState, drop_in_runs, flushes, loaded_legacy_tables, systemd_runs, unit_commands, unit_state};
+use crate::machine::{
+    Flush, Gap, Gaps, Machine, UnitState, drop_in_runs, flushes, loaded_legacy_tables, systemd_runs, unit_commands,
+    unit_state,
+};
 use crate::netlink::routing::Routing;
 use crate::netlink::{LiveSets, NetlinkError, Reading, Socket};
 use crate::policy::{Problem, Problems};

@@ -24,9 +24,9 @@ pub use firewalls::Enabled;
 pub use host::{Host, Kernel, Loaded, PolicyState};
 
 use crate::machine::Engine;
+use crate::preflight::Published;
 use crate::ruleset::Ruleset;
 use crate::simulate::{Routes, Sets};
-use crate::preflight::Published;
 use published::published;
 use std::collections::BTreeSet;
 

@@ -45,9 +45,9 @@ impl Machine {
         let links = links.map(Some).map_err(|error| {
             unknown("the interfaces of this machine and its routes", error.to_string(), "`ip route`")
         });
-        let listeners = listeners().map(Some).map_err(|error| {
-            unknown("the sockets that this machine listens on", error.to_string(), "`ss -lntu`")
-        });
+        let listeners = listeners()
+            .map(Some)
+            .map_err(|error| unknown("the sockets that this machine listens on", error.to_string(), "`ss -lntu`"));
         let docker = docker_options().map_err(|why| {
             unknown("the options of Docker's daemon", why, "mend that file, or run palisade where it can be read")
         });

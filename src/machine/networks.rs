@@ -186,9 +186,8 @@ mod tests {
             ("wire", "ptp", None),
             ("", "", None),
         ];
-        let expected = expected.map(|(name, driver, bridge)| {
-            (name.to_owned(), driver.to_owned(), bridge.map(str::to_owned))
-        });
+        let expected =
+            expected.map(|(name, driver, bridge)| (name.to_owned(), driver.to_owned(), bridge.map(str::to_owned)));
         assert_eq!(bridges, expected);
     }
 }

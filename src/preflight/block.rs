@@ -64,8 +64,9 @@ impl Preflight<'_> {
             "`block` covers {resolver}, a name server that this machine asks ({}): its answers are dropped, and no name is found",
             blocked.range
         );
-        self.drops(resolver, link, answer)
-            .then(|| Remark::new(Topic::Block, Weight::Refusal, blocked.line, message, take_out(&resolver.to_string())))
+        self.drops(resolver, link, answer).then(|| {
+            Remark::new(Topic::Block, Weight::Refusal, blocked.line, message, take_out(&resolver.to_string()))
+        })
     }
 
     fn network(&self, (address, prefix): (IpAddr, u8), link: &RoutedLink) -> Option<Remark> {
@@ -75,7 +76,8 @@ impl Preflight<'_> {
         let last = version.address(first | rest.unwrap_or_default())?;
         let blocked = self.covering(address, last)?;
         let own = |host: &IpAddr| link.addresses.iter().any(|(own, _)| own == host);
-        let host = (first..=number(last)).skip(1).take(3).filter_map(|host| version.address(host)).find(|host| !own(host));
+        let host =
+            (first..=number(last)).skip(1).take(3).filter_map(|host| version.address(host)).find(|host| !own(host));
         let host = host.unwrap_or(address);
         let message = format!(
             "`block` covers {} ({}), a network of {}: this machine drops all that comes from there, answers too",
@@ -84,7 +86,8 @@ impl Preflight<'_> {
             link.name
         );
         let help = take_out(&version.words(first, number(last)));
-        self.drops(host, link, Transport::tcp(443)).then(|| Remark::new(Topic::Block, Weight::Warning, blocked.line, message, help))
+        self.drops(host, link, Transport::tcp(443))
+            .then(|| Remark::new(Topic::Block, Weight::Warning, blocked.line, message, help))
     }
 
     fn metadata(&self) -> Option<Remark> {
@@ -110,7 +113,11 @@ impl Preflight<'_> {
     fn drops(&self, source: IpAddr, link: &RoutedLink, transport: Transport) -> bool {
         let version = Version::of(source);
         let own = link.addresses.iter().map(|(own, _)| *own).find(|own| Version::of(*own) == version);
-        let nobody = if source.is_ipv4() { IpAddr::from([192, 0, 2, 1]) } else { IpAddr::from([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]) };
+        let nobody = if source.is_ipv4() {
+            IpAddr::from([192, 0, 2, 1])
+        } else {
+            IpAddr::from([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1])
+        };
         let packet = Packet::to_machine(source, own.unwrap_or(nobody), transport);
         let packet = match transport {
             Transport::Ports { .. } => packet.in_state(State::Reply),
@@ -124,9 +131,10 @@ impl Preflight<'_> {
     /// The item of `block` that contains all of these addresses.
     fn covering(&self, first: IpAddr, last: IpAddr) -> Option<Blocked> {
         let block = &self.policy.block;
-        let of_groups = block.groups.iter().filter_map(|(name, line)| {
-            Some((&self.policy.groups.get(name)?.addresses, Some(*line)))
-        });
+        let of_groups = block
+            .groups
+            .iter()
+            .filter_map(|(name, line)| Some((&self.policy.groups.get(name)?.addresses, Some(*line))));
         of_groups.chain([(&block.addresses, block.line)]).find_map(|(addresses, line)| {
             let range = containing(addresses, first, last)?;
             Some(Blocked { range, line })

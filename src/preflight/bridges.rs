@@ -84,7 +84,9 @@ impl Preflight<'_> {
         );
         let all = containers_with(self.policy, unnamed.keys());
         let help = match all {
-            Some(all) => format!("write `containers: {{ interfaces: {all} }}`, or give {it} a name that the policy has"),
+            Some(all) => {
+                format!("write `containers: {{ interfaces: {all} }}`, or give {it} a name that the policy has")
+            }
             None => format!("no policy can contain {}: give {it} another name", quote(first)),
         };
         Some(Remark::new(Topic::Bridge, Weight::Error, lines.interfaces, message, help))

@@ -106,7 +106,13 @@ impl Preflight<'_> {
         let remark = |(name, service): (&String, &Service)| {
             let ports = some(service.ports.iter().map(ToString::to_string));
             let message = format!("service {name} is open, and nothing listens on {ports} now, nor is it published");
-            Remark::new(Topic::Ports, Weight::Note, Some(service.line), message, "start what it is for, or remove the service")
+            Remark::new(
+                Topic::Ports,
+                Weight::Note,
+                Some(service.line),
+                message,
+                "start what it is for, or remove the service",
+            )
         };
         idle.map(remark).collect()
     }

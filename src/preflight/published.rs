@@ -133,9 +133,10 @@ fn denied(journey: &Journey<'_>) -> Option<String> {
 }
 
 fn is_expected(expectation: &Expectation, port: &Published) -> bool {
-    expectation.ports.iter().any(|ports| {
-        ports.transport.number() == port.protocol && (ports.first..=ports.last).contains(&port.port)
-    })
+    expectation
+        .ports
+        .iter()
+        .any(|ports| ports.transport.number() == port.protocol && (ports.first..=ports.last).contains(&port.port))
 }
 
 /// A source that the expectation is about; `None` if it is about interfaces, or about the other IP version.

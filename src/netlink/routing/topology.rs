@@ -210,7 +210,8 @@ mod tests {
         });
         let direct = route(&|_| ());
 
-        let others = Hop { index: 3, reaches: Reaches::Others, gateway: Some("fe80::1".parse().expect("an address")) };
+        let others =
+            Hop { index: 3, reaches: Reaches::Others, gateway: Some("fe80::1".parse().expect("an address")) };
         assert_eq!(hops(&via), [Some(vec![others])]);
         let reaches = Reaches::Neighbours([198, 51, 100, 0].into(), 24);
         assert_eq!(hops(&direct), [Some(vec![Hop { index: 3, reaches, gateway: None }])]);
