@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use support::echo::Echo;
 use support::lab::{CLIENT, HOST, HOST_ON_LAN, LAN, Lab};
 use support::namespace::{Namespace, Output};
@@ -18,8 +18,20 @@ services:
 
 /// A guest behind a bridge, whose port 80 is published as 8080 by rules like Docker's.
 struct Guest {
-    _inside: Namespace,
+    inside: Namespace,
     _echo: Echo,
+}
+
+impl Guest {
+    /// Whether the guest reaches the client, over IPv4 and IPv6.
+    fn reaches_out(&self, lab: &Lab) -> [bool; 2] {
+        let _echo = lab.client.listen(&CLIENT.map(|address| SocketAddr::new(address, 4242)), &[]);
+        let own: [IpAddr; 2] = ["172.20.0.2", "fd20::2"].map(|own| own.parse().expect("an address"));
+        [0, 1].map(|family| {
+            let to = SocketAddr::new(CLIENT[family], 4242);
+            self.inside.connect(own[family], to, PATIENCE).is_ok_and(|mut stream| talks(&mut stream, PATIENCE))
+        })
+    }
 }
 
 fn guest(lab: &Lab, bridge: &str) -> Guest {
@@ -45,7 +57,7 @@ fn guest(lab: &Lab, bridge: &str) -> Guest {
     let listening: Vec<SocketAddr> =
         ["172.20.0.2:80", "[fd20::2]:80"].map(|at| at.parse().expect("an address")).into();
     let echo = inside.listen(&listening, &[]);
-    Guest { _inside: inside, _echo: echo }
+    Guest { inside, _echo: echo }
 }
 
 /// Whether the client reaches the published port, over IPv4 and IPv6.
@@ -83,8 +95,9 @@ fn without_notes(warnings: Vec<String>) -> Vec<String> {
 fn an_engines_bridge_that_no_line_names_is_refused_until_the_line_that_is_given_is_there() {
     for bridge in ["mybr0", "app", "net-web", "dmz.7"] {
         let lab = Lab::new();
-        let _guest = guest(&lab, bridge);
+        let guest = guest(&lab, bridge);
         assert_eq!(reached(&lab), [true; 2], "before anything is loaded");
+        assert_eq!(guest.reaches_out(&lab), [true; 2], "before anything is loaded");
         let problem = format!(
             "null: the policy does not name {bridge} (the bridge of a port that Docker publishes): its containers count as \
              anybody with their addresses, so that `from: private` lets them in and `from: containers` does not, and what is \
@@ -109,10 +122,15 @@ fn an_engines_bridge_that_no_line_names_is_refused_until_the_line_that_is_given_
         assert!(check.ends_with(&proved), "{check}");
         assert!(with(&lab, &named, &["apply"]).success().starts_with("applied: "));
         assert_eq!(reached(&lab), [true; 2]);
+        assert_eq!(guest.reaches_out(&lab), [true; 2]);
 
         let forced = with(&lab, SSH, &["apply", "--force"]);
         assert!(forced.stderr.starts_with("warning: the policy does not name "), "{}", forced.stderr);
         forced.success();
+        // What waits to be refused takes its time: once is enough.
+        if bridge == "mybr0" {
+            assert_eq!(guest.reaches_out(&lab), [false; 2]);
+        }
     }
 }
 
@@ -123,7 +141,7 @@ fn what_is_expected_of_a_published_port_is_not_proved_where_the_guests_answers_a
     for (block, family) in [("172.20.0.0/16", 0), ("\"fd20::/64\"", 1)] {
         let policy = |more: &str| {
             format!(
-                "{SSH}groups: {{ guests: [{{ interface: mybr0 }}] }}\ndefaults: {{ forward: allow }}\n{more}expect: [{{ allow: 8080/tcp, from: any }}]\n"
+                "{SSH}groups: {{ guests: [{{ interface: mybr0 }}] }}\ndefaults: {{ forward: allow }}\n{more}expect: [{{ allow: 8080/tcp, from: [203.0.113.9, \"2001:db8::9\"] }}]\n"
             )
         };
         let group = "  api: { ports: 9/tcp, from: guests }\n";

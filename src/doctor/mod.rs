@@ -24,8 +24,6 @@ pub use firewalls::Enabled;
 pub use host::{Host, Kernel, Loaded, PolicyState};
 
 use crate::machine::Engine;
-#[cfg(test)]
-use crate::machine::Sysctls;
 use crate::preflight::Published;
 use crate::ruleset::Ruleset;
 use crate::simulate::{Routes, Sets};
