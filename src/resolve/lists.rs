@@ -30,7 +30,7 @@ pub(super) fn judge(path: &Text, odd: &Given<Text>, facts: &Facts) -> Vec<Diagno
     }
     if list.names_everyone() {
         return vec![at(Fault::new(format!("the file {name} names everyone"))
-            .help("take `0.0.0.0/0`, `::/0` and their halves out of it: where it is blocked, nobody gets in"))];
+            .help("take `0.0.0.0/0`, `::/0` and their halves out of it: blocked, they shut everyone out, and allowed, let everyone in"))];
     }
     if !skips && list.odd.count > 0 {
         return list.problems.clone();
@@ -57,23 +57,28 @@ pub(crate) fn broken(policy: &Policy, facts: &Facts) -> BTreeSet<String> {
     peers.filter(|(path, odd)| is_broken(&judge(path, odd, facts))).map(|(path, _)| path.value.clone()).collect()
 }
 
-/// The problem of a file that admits somebody, if anything in it was guessed or may be left out.
-pub(super) fn guessed(path: &Text, odd: &Given<Text>, list: &AddressList) -> Option<Diagnostic> {
+/// The problems of a file that says who gets in: what in it was guessed, or may be left out.
+pub(super) fn guessed(path: &Text, odd: &Given<Text>, list: &AddressList) -> Vec<Diagnostic> {
     let skips = odd.here().filter(|text| text.value == "skip");
-    if let Some(text) = skips {
+    let skips = skips.map(|text| {
         let message = format!("`odd: skip` can't stand where {} decides who gets in", quote(&path.value));
         let help = "remove `odd: skip`, and mend the lines that can't be read: one may be a typing error in somebody's \
                     address. It is for files that are blocked";
-        return Some(Diagnostic::at(text.span, message).help(help));
-    }
-    if let Some((span, item)) = &list.masked.first {
+        Diagnostic::at(text.span, message).help(help)
+    });
+    let masked = list.masked.first.as_ref().map(|(span, item)| {
         let message = format!("{} is not a network: bits are set behind its prefix", quote(item));
         let help = "write the network for all of it, or the address alone; only a file that is blocked may say so";
-        return Some(Diagnostic::at(*span, message).help(help));
-    }
+        Diagnostic::at(*span, message).help(help)
+    });
+    [skips, masked, in_columns(list)].into_iter().flatten().collect()
+}
+
+/// The problem of two columns that may be a range or two addresses.
+fn in_columns(list: &AddressList) -> Option<Diagnostic> {
     let (span, item) = list.columns.first.as_ref()?;
-    let (first, second) = item.split_once(char::is_whitespace)?;
-    let second = second.split_whitespace().next()?;
+    let mut columns = item.split_whitespace();
+    let (first, second) = (columns.next()?, columns.next()?);
     let message = format!("two addresses stand on this line: {}", quote(item));
     let help = format!("write the range `{first}-{second}` if it is meant, or one address a line");
     Some(Diagnostic::at(*span, message).help(help))

@@ -59,7 +59,7 @@ struct NamedFile<'a> {
 }
 
 impl NamedFile<'_> {
-    fn guessed(&self) -> Option<Diagnostic> {
+    fn guessed(&self) -> Vec<Diagnostic> {
         lists::guessed(self.path, self.odd, self.list)
     }
 }
@@ -124,7 +124,7 @@ impl<'a> Resolver<'a> {
         self.used.extend(members.groups.iter().map(|name| name.value.clone()));
         if role != Role::Block {
             self.admitting.extend(members.groups.iter().map(|name| name.value.clone()));
-            problems.extend(members.files.iter().filter_map(NamedFile::guessed));
+            problems.extend(members.files.iter().flat_map(NamedFile::guessed));
         }
         let mut groups = BTreeMap::new();
         for name in &members.groups {
@@ -319,7 +319,7 @@ impl<'a> Resolver<'a> {
         let mut seen: BTreeSet<&str> = waiting.iter().copied().collect();
         while let Some(name) = waiting.pop() {
             let Some((_, members)) = self.groups.get(name) else { continue };
-            problems.extend(members.files.iter().filter_map(NamedFile::guessed));
+            problems.extend(members.files.iter().flat_map(NamedFile::guessed));
             waiting.extend(members.groups.iter().map(|name| name.value.as_str()).filter(|name| seen.insert(name)));
         }
     }
