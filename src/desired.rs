@@ -8,7 +8,7 @@ use crate::facts::gather;
 use crate::files::{MAX_POLICY, read_trusted};
 use crate::policy::{Diagnostic, Problems, Source, Sources, decode, parse};
 use crate::process::progress::doing;
-use crate::resolve::{Resolved, resolve, ssh_is_shut};
+use crate::resolve::{Resolved, resolve};
 use crate::ruleset::{Table, TableId};
 use crate::state::{Lists, State};
 use std::path::Path;
@@ -16,9 +16,6 @@ use std::sync::Arc;
 
 /// The policy's path unless the user names another.
 pub const DEFAULT_PATH: &str = "/etc/palisade/policy.yaml";
-
-/// The port of SSH on a machine whose sshd is not known.
-const SSH: [u16; 1] = [22];
 
 /// A policy, its table, and the expectations that the table does not meet.
 #[derive(Clone, Debug)]
@@ -90,8 +87,7 @@ pub fn compile_at_boot(path: &Path, state: &State) -> Result<Compiled, Problems>
 
 fn compiled(Read { policy, sources, lists, instead }: Read) -> Compiled {
     let table = compile(&policy);
-    let warnings = policy.warnings.iter().cloned().chain(ssh_is_shut(&policy, &SSH.into())).collect();
-    let warnings = Problems::new(warnings, sources);
+    let warnings = Problems::new(policy.warnings.clone(), sources);
     Compiled { policy, table, warnings, lists, instead }
 }
 

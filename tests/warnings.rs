@@ -2,6 +2,9 @@
 #![allow(missing_docs)]
 
 use palisade::desired::load_and_prove;
+use palisade::facts::Facts;
+use palisade::policy::parse;
+use palisade::resolve::{resolve, ssh_is_shut};
 use std::fs;
 
 /// The warnings of a policy: where, what, and the remedy.
@@ -135,14 +138,24 @@ fn a_machine_that_may_send_nothing_is_warned_of() {
 
 #[test]
 fn ssh_that_nobody_can_reach_is_warned_of() {
-    let shut = "SSH can be reached by nobody: no service allows 22/tcp | add `ssh: { ports: 22/tcp, from: any }` to \
-                `services`, or your addresses in the place of `any`";
-    assert_eq!(warnings("version: 1\n"), [shut]);
-    let udp = "version: 1\nservices: { ssh: { ports: 22/udp, from: any } }\n";
-    assert_eq!(warnings(udp), [shut]);
-    let dead = "version: 1\nservices: { ssh: { ports: 22/tcp, from: 192.0.2.1, except: 192.0.2.1 } }\n";
-    assert_eq!(warnings(dead).first().map(String::as_str), Some(shut));
-    for open in ["services: { many: { ports: 1-1000/tcp, from: 192.0.2.1 } }", "defaults: { incoming: allow }"] {
-        assert_eq!(warnings(&format!("version: 1\n{open}\n")), Vec::<String>::new(), "{open}");
+    let shut = |text: &str, ports: &[u16]| {
+        let policy = parse(&format!("version: 1\n{text}\n"), "policy.yaml").policy.expect("a policy");
+        let policy = resolve(&policy, &Facts::default()).expect("no problem");
+        let warning = ssh_is_shut(&policy, &ports.iter().copied().collect());
+        warning.map(|warning| format!("{} | {}", warning.message, warning.help.expect("a remedy")))
+    };
+    let warning = "SSH can be reached by nobody: no service allows 22/tcp | add `ssh: { ports: 22/tcp, from: any }` to \
+                   `services`, or your addresses in the place of `any`";
+    for text in [
+        "",
+        "services: { ssh: { ports: 22/udp, from: any } }",
+        "services: { ssh: { ports: 22/tcp, from: 192.0.2.1, except: 192.0.2.1 } }",
+    ] {
+        assert_eq!(shut(text, &[22]).as_deref(), Some(warning), "{text}");
     }
+    assert!(shut("", &[22, 2222]).is_some_and(|said| said.contains("no service allows 22/tcp or 2222/tcp")));
+    for open in ["services: { many: { ports: 1-1000/tcp, from: 192.0.2.1 } }", "defaults: { incoming: allow }"] {
+        assert_eq!(shut(open, &[22, 2222]), None, "{open}");
+    }
+    assert_eq!(shut("", &[]), None);
 }

@@ -20,8 +20,10 @@ use crate::access::{AccessChange, access_changes};
 use crate::delta::{Change, changes};
 use crate::desired::{Compiled, Loaded, compile_policy, load_and_prove};
 use crate::error::Error;
-use crate::machine;
-use crate::policy::{Problem, Problems};
+use crate::machine::{self, Machine};
+use crate::netlink::Socket;
+use crate::policy::Problems;
+use crate::preflight::{Remark, remarks_here};
 use crate::printable::Text;
 use crate::process::journal::Stderr;
 use crate::process::privileges::{Needs, need_net_admin};
@@ -75,14 +77,20 @@ impl Desired {
     }
 
     /// Like `load`, but fails if the policy does not meet its own expectations. Says the policy's warnings on standard
-    /// error, and returns them for programs.
-    fn load_as_expected(path: &Path) -> Result<(Self, Vec<Problem>), Error> {
+    /// error, and returns them.
+    fn load_as_expected(path: &Path) -> Result<(Self, Problems), Error> {
         let Loaded { policy, table, unmet, warnings, lists } = load_and_prove(path).map_err(Error::Policy)?;
         if let Some(problems) = unmet {
             return Err(Error::Policy(problems.and(&warnings)));
         }
         say(&warnings);
-        Ok((Self { policy, id: TableId::palisade(), table, lists }, warnings.warnings()))
+        Ok((Self { policy, id: TableId::palisade(), table, lists }, warnings))
+    }
+
+    /// All remarks on the policy with its table on this machine, worst first.
+    fn remarks(&self, socket: Option<&Socket>, machine: &Machine) -> Vec<Remark> {
+        let _doing = doing("holding the policy against this machine");
+        remarks_here(socket, &self.policy, &self.table, machine)
     }
 
     /// How the live table differs, and who gains and loses access when this one replaces it.

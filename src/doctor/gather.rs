@@ -3,7 +3,7 @@
 //! It takes three steps, each with fewer rights than the one before: [`Surroundings`] are read with all rights,
 //! [`Installation`] from files that a confined process may read, and [`Live`] asks the kernel for rules and routes.
 
-use super::{Enabled, Engine, Facts, Finding, Host, Kernel, Loaded, PolicyState, Sysctls, examine};
+use super::{Enabled, Engine, Facts, Finding, Host, Kernel, Loaded, PolicyState, examine};
 use crate::compile::compile;
 use crate::delta::changes;
 use crate::desired::{load_and_prove, missing};
@@ -11,7 +11,7 @@ use crate::enforce::{EnforceError, enforce};
 use crate::error::Error;
 use crate::files::{MAX_CONFIGURATION, MAX_POLICY, read_text_bounded, read_trusted};
 use crate::machine::{
-    DockerOptions, Flush, Gap, Gaps, UnitState, docker_options, drop_in_runs, flushes, loaded_legacy_tables,
+    DockerOptions, Flush, Gap, Gaps, Sysctls, UnitState, docker_options, drop_in_runs, flushes, loaded_legacy_tables,
     networks, systemd_runs, unit_commands, unit_state,
 };
 use crate::netlink::routing::Routing;
@@ -21,7 +21,6 @@ use crate::resolve::Resolved;
 use crate::ruleset::{Ruleset, Table, TableId};
 use crate::simulate::AsListed;
 use crate::state::State;
-use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
@@ -56,7 +55,7 @@ impl Surroundings {
         }));
         let ufw = gaps.or_nothing(ufw());
         let firewalld = unit_state("firewalld.service") == UnitState::Enabled;
-        let sysctls = sysctls(&mut gaps);
+        let sysctls = Sysctls::read(&mut gaps);
         let flush = gaps.or_nothing(flush().map_err(|why| Gap {
             what: "what nftables.service loads at boot".to_owned(),
             why,
@@ -114,27 +113,6 @@ fn flush() -> Result<Option<Flush>, String> {
         }
     }
     Ok(None)
-}
-
-fn sysctls(gaps: &mut Gaps) -> Sysctls {
-    let mut read = |name| gaps.or_nothing(sysctl(name));
-    Sysctls {
-        forwards_v4: read("net.ipv4.ip_forward"),
-        forwards_v6: read("net.ipv6.conf.all.forwarding"),
-        bridge_calls_iptables: read("net.bridge.bridge-nf-call-iptables"),
-    }
-}
-
-/// Whether a sysctl is on; `None` if it does not exist.
-fn sysctl(name: &str) -> Result<Option<bool>, Gap> {
-    match fs::read_to_string(format!("/proc/sys/{}", name.replace('.', "/"))) {
-        Ok(text) => Ok(Some(text.trim() != "0")),
-        // The file is missing without IPv6, or without br_netfilter.
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => {
-            Err(Gap { what: format!("the sysctl {name}"), why: error.to_string(), help: format!("`sysctl {name}`") })
-        }
-    }
 }
 
 /// Palisade's own files, and a network namespace for trying its rules.
@@ -248,13 +226,11 @@ impl Live {
         let (host, routes) = (&self.host, &self.routing);
         let examined = self.socket.ask_live(|live| {
             let sets = LiveSets::new(&self.socket, live, None);
-            examine(&Facts { host, rules: &live.ruleset, sets: &sets, routes })
+            examine(&Facts::new(host, &live.ruleset, &sets, routes))
         });
         match examined {
             // Without nf_tables there are no rules.
-            Err(NetlinkError::NoNfTables) => {
-                Ok(examine(&Facts { host, rules: &Ruleset::default(), sets: &AsListed, routes }))
-            }
+            Err(NetlinkError::NoNfTables) => Ok(examine(&Facts::new(host, &Ruleset::default(), &AsListed, routes))),
             examined => examined,
         }
     }

@@ -45,7 +45,7 @@ fn link(name: &str, kind: &str) -> RoutedLink {
 /// A machine that is healthy with the given policy.
 fn healthy(policy: &Resolved) -> Host {
     let docker = DockerOptions { iptables: true, iptables_from: "daemon.json".to_owned(), userland_proxy: true };
-    let network = EngineNetwork { name: "bridge".to_owned(), driver: "bridge".to_owned(), talks: true };
+    let network = EngineNetwork { name: "bridge".to_owned(), driver: "bridge".to_owned(), talks: true, bridge: None };
     let version = Some("28.5.2".to_owned());
     let engine = Engine { name: "Docker".to_owned(), version, networks: vec![network], ..Engine::default() };
     let eth0 = RoutedLink { is_way_out: true, ..link("eth0", "") };
@@ -84,7 +84,7 @@ fn warning() -> Problem {
 fn found(policy: &Resolved, rules: &Ruleset, change: impl Fn(&mut Host)) -> Vec<Finding> {
     let mut host = healthy(policy);
     change(&mut host);
-    let findings = examine(&Facts { host: &host, rules, sets: &AsListed, routes: &ToDocker });
+    let findings = examine(&Facts::new(&host, rules, &AsListed, &ToDocker));
     for finding in &findings {
         assert!(!finding.message.is_empty() && !finding.help.is_empty(), "{finding:?}");
     }
