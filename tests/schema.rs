@@ -17,6 +17,9 @@ fn around(section: &Section, inside: &str) -> String {
         "a policy" => inside.to_owned(),
         "a service" => format!("version: 1\nservices: {{ one: {{ {inside} }} }}\n"),
         "an expectation" => format!("version: 1\nexpect: {{ {inside} }}\n"),
+        "a peer in braces" if inside.starts_with("odd") => {
+            format!("version: 1\nblock: [{{ file: list.txt, {inside} }}]\n")
+        }
         "a peer in braces" => format!("version: 1\nblock: [{{ {inside} }}]\n"),
         named => format!("version: 1\n{}: {{ {inside} }}\n", named.trim_matches('`')),
     }
@@ -66,6 +69,9 @@ fn the_reader_takes_each_word_of_the_table_and_no_other() {
     for section in SECTIONS {
         for key in section.keys {
             let Holds::Word(known) = key.holds else { continue };
+            if key.name == "odd" {
+                continue; // It stands beside a file, which this policy has not: tests/list_files.rs
+            }
             for word in ["allow", "deny", "reject", "off", "strict", "loose", "drop"] {
                 assert_eq!(
                     resolved(section, key.name, word),

@@ -399,9 +399,20 @@ pub static PEER: Section = Section {
         Key {
             name: "file",
             holds: Holds::Path,
-            about: "A file with one address, network or range a line and `#` comments. A relative path begins in the folder \
-                    of the policy.",
+            about: "A file of addresses: of each line the first field, which is an address, a network or a range, or an \
+                    object of JSON with `cidr` or `ip`. Comments begin with `#`, `;` or `//`. A relative path begins in \
+                    the folder of the policy.",
             example: "office.txt",
+            ..OPTIONAL
+        },
+        Key {
+            name: "odd",
+            holds: Holds::Word(&["error", "skip"]),
+            default: Some("error"),
+            about: "Beside `file`: what happens to lines that can't be read. `skip` leaves them out, and `check` says how \
+                    many; only where the file is blocked, since in `from` such a line may be a typing error in somebody's \
+                    address.",
+            example: "skip",
             ..OPTIONAL
         },
     ],

@@ -5,6 +5,7 @@
 
 mod address;
 mod diagnostic;
+mod entry;
 mod fault;
 pub mod keys;
 mod lines;
@@ -20,9 +21,10 @@ mod yaml;
 
 pub(crate) use address::range as address_range;
 pub use diagnostic::{Diagnostic, Problem, Problems, Severity, Source, Sources, Span, list, nearest, quote, render};
+pub use entry::Form;
 pub(crate) use fault::Fault;
 pub(crate) use lines::number_at;
-pub use list::{AddressList, ListReader};
+pub use list::{AddressList, ListReader, Noted};
 pub use model::{Containers, Defaults, Expectation, Given, Group, List, Peer, Policy, Service, Spanned, Text};
 pub(crate) use name::is_name;
 pub use reference::reference;

@@ -200,7 +200,7 @@ fn definitions() -> Vec<(&'static str, Json)> {
     ]
 }
 
-/// A word, or a mapping of one key.
+/// A word, or a mapping of one key; `odd` stands beside `file`.
 fn peer() -> Json {
     let word = Json::Object(vec![
         ("description", text("An address, a network, a range, or a group's name.")),
@@ -209,10 +209,13 @@ fn peer() -> Json {
     ]);
     let mapping = |key: &'static Key| {
         let of_one = [("required", words(&[key.name])), ("additionalProperties", Json::Flag(false))];
-        let properties = ("properties", Json::Object(vec![(key.name, Json::Object(property(key)))]));
+        let beside = PEER.key("odd").filter(|_| key.name == "file");
+        let properties = [key].into_iter().chain(beside).map(|key| (key.name, Json::Object(property(key))));
+        let properties = ("properties", Json::Object(properties.collect()));
         Json::Object([("type", text("object"))].into_iter().chain(of_one).chain([properties]).collect())
     };
-    Json::Object(vec![any_of([word].into_iter().chain(PEER.keys.iter().map(mapping)).collect())])
+    let keys = PEER.keys.iter().filter(|key| key.name != "odd");
+    Json::Object(vec![any_of([word].into_iter().chain(keys.map(mapping)).collect())])
 }
 
 fn expectation() -> Json {

@@ -3,14 +3,19 @@
 //! This module reports every semantic error, all at once, each with a remedy.
 
 mod expectations;
+mod lists;
 pub mod lockdown;
 mod peers;
 mod ports;
 mod resolved;
 mod runs;
 mod values;
+mod warnings;
 
+pub(crate) use lists::broken;
 pub(crate) use runs::port_runs;
+
+pub use warnings::ssh_is_shut;
 
 pub use resolved::{
     Action, ContainerLines, Containers, DefaultLines, Defaults, Expectation, Group, Line, Peers, Rate, Resolved,
@@ -48,7 +53,7 @@ pub fn resolve(policy: &Policy, facts: &Facts) -> Result<Resolved, Vec<Diagnosti
     if problems.iter().any(|problem| problem.severity == Severity::Error) {
         return Err(problems);
     }
-    Ok(Resolved {
+    let mut resolved = Resolved {
         file: policy.file.clone(),
         defaults,
         default_lines: default_lines(&policy.defaults),
@@ -60,7 +65,10 @@ pub fn resolve(policy: &Policy, facts: &Facts) -> Result<Resolved, Vec<Diagnosti
         expectations,
         kernel: facts.kernel,
         warnings: problems,
-    })
+    };
+    let warnings = warnings::warnings(policy, &resolved);
+    resolved.warnings.extend(warnings);
+    Ok(resolved)
 }
 
 /// Reads a value if it is present, and reports what is wrong with it.
