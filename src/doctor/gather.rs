@@ -20,7 +20,7 @@ use crate::policy::Problems;
 use crate::resolve::Resolved;
 use crate::ruleset::{Ruleset, Table, TableId};
 use crate::simulate::AsListed;
-use crate::state::State;
+use crate::state::{Identity, State};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -143,6 +143,7 @@ pub struct Installation {
     path: String,
     policy: PolicyState,
     table: Option<Table>,
+    undone: bool,
     waits: Result<Option<Duration>, Gap>,
     boot: Option<UnitState>,
     throw_away: Result<Socket, NetlinkError>,
@@ -160,8 +161,10 @@ impl Installation {
             why: error.to_string(),
             help: "`palisade status`, and look at that file".to_owned(),
         });
+        let identity = table.as_ref().and_then(|table| Identity::of(Some(table)).ok());
+        let undone = identity.is_some_and(|identity| state.is_undone(&identity));
         let boot = systemd_runs().then(|| unit_state("palisade.service"));
-        Self { path: path.display().to_string(), policy, table, waits, boot, throw_away }
+        Self { path: path.display().to_string(), policy, table, undone, waits, boot, throw_away }
     }
 }
 
@@ -210,7 +213,7 @@ impl Live {
     pub fn ask(surroundings: Surroundings, installation: Installation, state: &State) -> Result<Self, Error> {
         let Surroundings { legacy, enabled, sysctls, flush, flush_is_mended, docker, engines, mut gaps } =
             surroundings;
-        let Installation { path, policy, table, waits, boot, throw_away } = installation;
+        let Installation { path, policy, table, undone, waits, boot, throw_away } = installation;
         let waits = gaps.or_nothing(waits);
         let kernel = trial(throw_away, table.as_ref()).unwrap_or_else(|gap| {
             gaps.add(gap);
@@ -223,6 +226,7 @@ impl Live {
             path,
             kernel,
             loaded,
+            undone,
             waits,
             boot,
             enabled,

@@ -4,6 +4,7 @@
 //! [`gather`] does all I/O and makes a [`Host`] of it; together with the live rules that is [`Facts`]. Each kind of
 //! finding has a file in `findings/`, which reads nothing but the facts; [`FINDINGS`] lists them.
 
+mod cluster;
 mod engines;
 mod finding;
 mod findings;
@@ -12,6 +13,7 @@ pub mod gather;
 mod host;
 mod interfaces;
 mod published;
+mod remedy;
 mod words;
 
 #[cfg(test)]

@@ -31,14 +31,18 @@ pub struct Dnat<'a> {
 /// Reads a rule of a table with this family and these sets; `None` for a rule that translates no destination.
 #[must_use]
 pub fn dnat<'a>(family: Family, sets: &'a BTreeMap<String, Set>, rule: &'a Rule) -> Option<Dnat<'a>> {
-    rule.exprs.iter().any(|expr| translates(family, expr)).then(|| {
-        let mut reader = Reader { family, registers: Registers::new(sets), read: Dnat::default() };
-        for expr in &rule.exprs {
-            reader.expr(expr);
-            reader.registers.run(expr);
-        }
-        reader.read
-    })
+    rule.exprs.iter().any(|expr| translates(family, expr)).then(|| matched(family, sets, rule))
+}
+
+/// Like [`dnat`], also for a rule that translates nothing itself, such as one that jumps to a chain that does.
+#[must_use]
+pub fn matched<'a>(family: Family, sets: &'a BTreeMap<String, Set>, rule: &'a Rule) -> Dnat<'a> {
+    let mut reader = Reader { family, registers: Registers::new(sets), read: Dnat::default() };
+    for expr in &rule.exprs {
+        reader.expr(expr);
+        reader.registers.run(expr);
+    }
+    reader.read
 }
 
 fn translates(family: Family, expr: &Expr) -> bool {
