@@ -3,7 +3,7 @@
 //! It takes three steps, each with fewer rights than the one before: [`Surroundings`] are read with all rights,
 //! [`Installation`] from files that a confined process may read, and [`Live`] asks the kernel for rules and routes.
 
-use super::{Enabled, Engine, Facts, Finding, Host, Kernel, Loaded, PolicyState, Sysctls, examine};
+use super::{Enabled, Engine, Examined, Facts, Host, Kernel, Loaded, PolicyState, Sysctls};
 use crate::compile::compile;
 use crate::delta::changes;
 use crate::desired::{load_and_prove, missing};
@@ -242,20 +242,20 @@ impl Live {
         Ok(Self { host, socket, routing })
     }
 
-    /// All findings, from the live rules.
+    /// All findings, from the live rules, but those that the policy ignores or that `ignored` names.
     ///
     /// # Errors
     /// The rules can't be read, or others keep changing them.
-    pub fn examine(&self) -> Result<Vec<Finding>, NetlinkError> {
+    pub fn examine(&self, ignored: &[String]) -> Result<Examined, NetlinkError> {
         let (host, routes) = (&self.host, &self.routing);
         let examined = self.socket.ask_live(|live| {
             let sets = LiveSets::new(&self.socket, live, None);
-            examine(&Facts { host, rules: &live.ruleset, sets: &sets, routes })
+            Examined::new(&Facts { host, rules: &live.ruleset, sets: &sets, routes }, ignored)
         });
         match examined {
             // Without nf_tables there are no rules.
             Err(NetlinkError::NoNfTables) => {
-                Ok(examine(&Facts { host, rules: &Ruleset::default(), sets: &AsListed, routes }))
+                Ok(Examined::new(&Facts { host, rules: &Ruleset::default(), sets: &AsListed, routes }, ignored))
             }
             examined => examined,
         }

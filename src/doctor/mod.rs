@@ -42,6 +42,38 @@ pub struct Facts<'f> {
     pub routes: &'f dyn Routes,
 }
 
+/// The findings that count, and those that somebody has decided to ignore, each with the reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Examined {
+    /// The findings, worst first.
+    pub findings: Vec<Finding>,
+    /// The ignored ones, with the reason.
+    pub ignored: Vec<(Finding, String)>,
+}
+
+impl Examined {
+    /// Sorts out the findings that the policy ignores, or the command line, by their identifiers.
+    #[must_use]
+    pub fn new(facts: &Facts<'_>, typed: &[String]) -> Self {
+        let mut examined = Self::default();
+        for finding in examine(facts) {
+            let by_policy = facts.host.policy.valid().and_then(|policy| policy.ignored.get(finding.id).cloned());
+            let by_hand = typed.iter().any(|id| id == finding.id).then(|| "--ignore says so".to_owned());
+            match by_policy.or(by_hand) {
+                Some(because) => examined.ignored.push((finding, because)),
+                None => examined.findings.push(finding),
+            }
+        }
+        examined
+    }
+
+    /// Whether nothing works against the policy: there may be notes.
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
+        self.findings.iter().all(|finding| finding.severity == Severity::Note)
+    }
+}
+
 /// All findings, worst first.
 #[must_use]
 pub fn examine(facts: &Facts<'_>) -> Vec<Finding> {
