@@ -90,6 +90,7 @@ fn machine<'m>(
         ],
         listeners,
         published,
+        ports_listed: true,
         beyond: None,
     }
 }

@@ -4,7 +4,7 @@
 
 use super::registers::{Content, Field, Part, Registers};
 use super::xt::{Match, Target};
-use super::{Cmp, CtKey, Expr, Extension, Family, Foreign, MetaKey, PayloadBase, Register, Rule, Set};
+use super::{Cmp, CtKey, Expr, Extension, Family, Foreign, MetaKey, PayloadBase, Register, Rule, Set, SetRef};
 use crate::net::{Version, address, header};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -22,6 +22,8 @@ pub struct Dnat<'a> {
     pub ports: Vec<(u16, u16)>,
     /// The destination address that it names, or the leading bytes of it.
     pub destination: Option<&'a [u8]>,
+    /// Destination addresses, each with a range of destination ports, that a map names together.
+    pub together: Vec<(&'a [u8], (u16, u16))>,
     /// The new address; `None` if it is not constant in the rule.
     pub address: Option<IpAddr>,
     /// The new port; `None` if the port stays, or is not constant in the rule.
@@ -87,6 +89,8 @@ impl<'a> Reader<'a> {
                     set.elements.bounds().for_each(|(first, last)| self.ports(first, last));
                 }
             }
+            // As in `dnat to tcp dport map @ports`.
+            Expr::Lookup { set, sreg, dreg: Some(_), inverted: false } => self.map(set, *sreg),
             Expr::Foreign(expr) => self.foreign(expr),
             Expr::Meta { .. }
             | Expr::Ct { .. }
@@ -149,6 +153,37 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The ports that a map has as keys, alone or behind a destination address; none if its elements are not listed.
+    fn map(&mut self, set: &'a SetRef, sreg: Register) {
+        let Some((set, _)) = self.registers.set(set) else { return };
+        let len = usize::try_from(set.spec.key.len).unwrap_or_default();
+        if let Some(Named::Port) = self.named(sreg, len) {
+            set.elements.bounds().for_each(|(first, last)| self.ports(first, last));
+            return;
+        }
+        let places: Vec<(Named, usize, usize)> = self
+            .registers
+            .read(sreg, len)
+            .iter()
+            .filter_map(|part| Some((self.named_by(&part.content)?, part.before?, part.len)))
+            .collect();
+        let at = |wanted: fn(&Named) -> bool| places.iter().find(|(named, ..)| wanted(named));
+        let Some((_, port, _)) = at(|named| matches!(named, Named::Port)) else { return };
+        let destination = at(|named| matches!(named, Named::Destination));
+        for (first, last) in set.elements.bounds() {
+            let of = |bytes: &[u8]| number(bytes.get(*port..)?);
+            let Some(ports) = of(first).zip(of(last)) else { continue };
+            let to = destination.and_then(|(_, begin, len)| {
+                let [one, other] = [first, last].map(|bytes| bytes.get(*begin..begin + len));
+                one.filter(|_| one == other)
+            });
+            match to {
+                Some(to) => self.read.together.push((to, ports)),
+                None => self.read.ports.push(ports),
+            }
+        }
+    }
+
     fn ports(&mut self, first: &[u8], last: &[u8]) {
         self.read.ports.extend(number(first).zip(number(last)));
     }
@@ -156,7 +191,12 @@ impl<'a> Reader<'a> {
     /// The field that a register holds, if that is exactly one field and starts where the register does.
     fn named(&self, register: Register, len: usize) -> Option<Named> {
         let read = self.registers.read(register, len);
-        let [Part { before: Some(0), content: Content::Field(field), .. }] = read.as_slice() else { return None };
+        let [Part { before: Some(0), content, .. }] = read.as_slice() else { return None };
+        self.named_by(content)
+    }
+
+    fn named_by(&self, content: &Content<'_>) -> Option<Named> {
+        let Content::Field(field) = content else { return None };
         match *field {
             Field::Meta(MetaKey::L4proto) => Some(Named::Protocol),
             Field::Ct(CtKey::ProtoDst, _) => Some(Named::Port),
