@@ -18,6 +18,8 @@ mod words;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_remedies;
 
 pub use finding::{Check, Finding, Kind, Severity};
 pub use findings::FINDINGS;

@@ -32,7 +32,7 @@ impl Routes for ToDocker {
     }
 }
 
-fn link(name: &str, kind: &str) -> RoutedLink {
+pub(super) fn link(name: &str, kind: &str) -> RoutedLink {
     RoutedLink {
         name: name.to_owned(),
         kind: (!kind.is_empty()).then(|| kind.to_owned()),
@@ -42,7 +42,7 @@ fn link(name: &str, kind: &str) -> RoutedLink {
 }
 
 /// A machine that is healthy with the given policy.
-fn healthy(policy: &Resolved) -> Host {
+pub(super) fn healthy(policy: &Resolved) -> Host {
     let docker = DockerOptions { iptables: true, iptables_from: "daemon.json".to_owned(), userland_proxy: true };
     let network = EngineNetwork { name: "bridge".to_owned(), driver: "bridge".to_owned(), talks: true };
     let version = Some("28.5.2".to_owned());
@@ -87,16 +87,16 @@ fn ids_of_rules(rules: &Ruleset) -> Vec<&'static str> {
     found(&Resolved::default(), rules, |_| {}).into_iter().map(|finding| finding.id).collect()
 }
 
-fn rule(exprs: impl Into<Vec<Expr>>) -> Rule {
+pub(super) fn rule(exprs: impl Into<Vec<Expr>>) -> Rule {
     Rule { exprs: exprs.into(), comment: None }
 }
 
-fn base(kind: &str, hook: Hook, priority: i32, policy: Policy, rules: Vec<Rule>) -> Chain {
+pub(super) fn base(kind: &str, hook: Hook, priority: i32, policy: Policy, rules: Vec<Rule>) -> Chain {
     let base = BaseChain { kind: kind.to_owned(), hook, priority, policy, devices: Default::default() };
     Chain { base: Some(base), rules, ..Chain::default() }
 }
 
-fn ruleset(family: Family, name: &str, chains: impl IntoIterator<Item = (&'static str, Chain)>) -> Ruleset {
+pub(super) fn ruleset(family: Family, name: &str, chains: impl IntoIterator<Item = (&'static str, Chain)>) -> Ruleset {
     let chains = chains.into_iter().map(|(name, chain)| (name.to_owned(), chain)).collect();
     let table = Table { chains, ..Table::default() };
     Ruleset { tables: [(TableId { family, name: name.to_owned() }, table)].into() }

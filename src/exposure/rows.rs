@@ -203,7 +203,7 @@ pub(super) fn finish(machine: &Machine<'_>, mut rows: Vec<Row>) -> Vec<Row> {
         }
     }
     for row in &mut merged {
-        if row.by_rules && row.container_port.is_some() {
+        if row.by_rules && row.purpose == Purpose::Container {
             name_target(row);
         }
         row.said = said(machine, row);

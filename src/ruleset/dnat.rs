@@ -39,11 +39,12 @@ pub fn dnat<'a>(family: Family, sets: &'a BTreeMap<String, Set>, rule: &'a Rule)
 /// Like [`dnat`], also for a rule that translates nothing itself, such as one that jumps to a chain that does.
 #[must_use]
 pub fn matched<'a>(family: Family, sets: &'a BTreeMap<String, Set>, rule: &'a Rule) -> Dnat<'a> {
-    let mut reader = Reader { family, registers: Registers::new(sets), read: Dnat::default() };
+    let mut reader = Reader { family, registers: Registers::new(sets), read: Dnat::default(), low: None };
     for expr in &rule.exprs {
         reader.expr(expr);
         reader.registers.run(expr);
     }
+    reader.read.ports.extend(reader.low.map(|low| (low, u16::MAX)));
     reader.read
 }
 
@@ -70,6 +71,8 @@ struct Reader<'a> {
     family: Family,
     registers: Registers<'a>,
     read: Dnat<'a>,
+    /// The lower bound of a range of ports whose upper bound has not come yet.
+    low: Option<u16>,
 }
 
 impl<'a> Reader<'a> {
@@ -81,6 +84,15 @@ impl<'a> Reader<'a> {
                 Some(Named::Port) => self.ports(data, data),
                 None => {}
             },
+            // nft writes a range as two comparisons, `dport >= 8000` and `dport <= 8010`.
+            Expr::Cmp { op: op @ (Cmp::Gte | Cmp::Lte), sreg, data } => {
+                if let (Some(Named::Port), Some(port)) = (self.named(*sreg, data.len()), number(data)) {
+                    match op {
+                        Cmp::Gte => self.low = Some(port),
+                        _ => self.read.ports.push((self.low.take().unwrap_or_default(), port)),
+                    }
+                }
+            }
             Expr::Lookup { set, sreg, dreg: None, inverted: false } => {
                 // A named set's elements are not listed with other programs' rules.
                 if let Some((set, None)) = self.registers.set(set)

@@ -1,5 +1,6 @@
 //! Guest interfaces whose traffic the policy stops without naming them.
 
+use crate::access::Port;
 use crate::doctor::interfaces::is_container;
 use crate::doctor::remedy::{Harm, containers_line, try_host, try_policy, with_containers};
 use crate::doctor::words::some;
@@ -133,7 +134,9 @@ fn tried(facts: &Facts<'_>, policy: &Resolved, changed: &Resolved) -> Result<(),
     try_policy(facts, FINDING.id, policy, changed, |change| {
         let by = change.by.as_deref().unwrap_or_default();
         let of_containers = by == "containers" || by.split(", ").all(|name| containers.iter().any(|one| one == name));
-        change.loses.is_empty() && (of_containers || change.gains.is_empty())
+        // Guests never answer this machine's own requests for an address.
+        let is_dhcp = change.proto == "udp" && [Some(Port::One(68)), Some(Port::One(546))].contains(&change.port);
+        (change.loses.is_empty() || is_dhcp) && (of_containers || change.gains.is_empty())
     })
 }
 
