@@ -377,7 +377,9 @@ fn an_interface_of_guests_that_the_policy_does_not_name() {
     lab.host.ip("link set cni0 up");
     planted.doctor().is_healthy();
     lab.forward();
-    planted.doctor().is_one("guests-not-named", &["does not name tun0,", "no line lets through what comes from tun0 alone"]);
+    planted
+        .doctor()
+        .is_one("guests-not-named", &["does not name tun0,", "no line lets through what comes from tun0 alone"]);
     lab.host.ip("address add 10.42.0.1/24 dev cni0");
     planted.doctor().is_one("guests-not-named", &["does not name cni0 and tun0,"]);
     for naming in [
@@ -416,6 +418,7 @@ fn a_way_out_that_counts_as_containers() {
     lab.host.ip(&format!("address add {}/24 dev br-ex", HOST[0]));
     lab.host.ip("link add docker0 type bridge");
     lab.host.ip("route add default via 203.0.113.9 dev br-ex");
-    let words = ["br-ex is this machine's way to the outside", "`containers: { interfaces: [\"cni-podman*\", docker0, "];
+    let words =
+        ["br-ex is this machine's way to the outside", "`containers: { interfaces: [\"cni-podman*\", docker0, "];
     planted.doctor().is_one("way-out-is-containers", &words);
 }

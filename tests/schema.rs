@@ -2,7 +2,9 @@
 #![allow(missing_docs)]
 
 use palisade::facts::Facts;
-use palisade::policy::keys::{CONTAINERS, DEFAULTS, DOCTOR, EXPECTATION, Holds, IGNORED, LOG, PEER, POLICY, SERVICE, Section};
+use palisade::policy::keys::{
+    CONTAINERS, DEFAULTS, DOCTOR, EXPECTATION, Holds, IGNORED, LOG, PEER, POLICY, SERVICE, Section,
+};
 use palisade::policy::{Parsed, parse, reference};
 use palisade::resolve::resolve;
 use serde_json::Value;

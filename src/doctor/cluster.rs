@@ -56,7 +56,7 @@ pub(super) fn calls_are_answered(
 /// The ports of this machine that services of the cluster are answered at, such as that of its API.
 pub(super) fn own_ports(facts: &Facts<'_>) -> BTreeSet<(u8, u16)> {
     let targets = targets(facts).into_iter();
-    targets.filter(|call| way_to(facts, call.to).is_none()).map(|call| (call.protocol, call.port)).collect()
+    targets.filter(|call| way_to(facts.routes, call.to).is_none()).map(|call| (call.protocol, call.port)).collect()
 }
 
 /// Whether rules of Kubernetes are loaded.
@@ -113,9 +113,13 @@ fn targets(facts: &Facts<'_>) -> BTreeSet<Call> {
 fn pods(facts: &Facts<'_>) -> BTreeSet<(IpAddr, String)> {
     let mut pods = BTreeSet::new();
     for Call { to, .. } in targets(facts) {
-        let Some(interface) = way_to(facts, to) else { continue };
+        let Some(interface) = way_to(facts.routes, to) else { continue };
         let beside = crate::net::Version::of(to).address(number(to) ^ 2);
-        pods.extend(beside.filter(|pod| way_to(facts, *pod).as_deref() == Some(&interface)).map(|pod| (pod, interface)));
+        pods.extend(
+            beside
+                .filter(|pod| way_to(facts.routes, *pod).as_deref() == Some(&interface))
+                .map(|pod| (pod, interface)),
+        );
     }
     pods
 }

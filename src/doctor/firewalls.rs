@@ -2,8 +2,8 @@
 
 use super::{Facts, Finding, Kind};
 use crate::explain::owner_of;
-use crate::ruleset::graph::{Graph, NamedMaps};
 use crate::net::Version;
+use crate::ruleset::graph::{Graph, NamedMaps};
 use crate::ruleset::registers::{Field, Registers};
 use crate::ruleset::{
     Cmp, Expr, Family, Foreign, Hook, PayloadBase, Policy, Rule, Table, TableFlags, TableId, Verdict, graph,

@@ -56,7 +56,7 @@ pub(super) fn try_policy(
 /// Tries other facts, such as another value of a sysctl: the problem `id` must be gone, and no other finding may
 /// come.
 pub(super) fn try_host(facts: &Facts<'_>, id: &str, host: &Host) -> Result<(), Harm> {
-    let changed = Facts { host, ..*facts };
+    let changed = Facts::new(host, facts.rules, facts.sets, facts.routes);
     for (kind, check) in FINDINGS {
         let wrong = check.is_wrong(&changed);
         if kind.id == id && wrong {

@@ -5,6 +5,7 @@ use super::*;
 use crate::machine::{DockerOptions, EngineNetwork, Flush, Gap, Gaps, UnitState};
 use crate::net::IfPattern;
 use crate::netlink::RoutedLink;
+use crate::policy::Problem;
 use crate::resolve::{Action, Containers, Group, Resolved};
 use crate::ruleset::{
     AddressType, BaseChain, Chain, Cmp, Expr, Family, Foreign, Hook, MetaKey, Nat, PayloadBase, Policy, Register,
@@ -44,12 +45,13 @@ pub(super) fn link(name: &str, kind: &str) -> RoutedLink {
 /// A machine that is healthy with the given policy.
 pub(super) fn healthy(policy: &Resolved) -> Host {
     let docker = DockerOptions { iptables: true, iptables_from: "daemon.json".to_owned(), userland_proxy: true };
-    let network = EngineNetwork { name: "bridge".to_owned(), driver: "bridge".to_owned(), talks: true };
+    let network = EngineNetwork { name: "bridge".to_owned(), driver: "bridge".to_owned(), talks: true, bridge: None };
     let version = Some("28.5.2".to_owned());
     let engine = Engine { name: "Docker".to_owned(), version, networks: vec![network], ..Engine::default() };
     let eth0 = RoutedLink { is_way_out: true, ..link("eth0", "") };
     Host {
         policy: PolicyState::Valid(Box::new(policy.clone())),
+        warnings: Vec::new(),
         path: "/etc/palisade/policy.yaml".to_owned(),
         kernel: Kernel::Takes,
         loaded: Loaded::Policy,
@@ -68,11 +70,22 @@ pub(super) fn healthy(policy: &Resolved) -> Host {
     }
 }
 
+fn warning() -> Problem {
+    Problem {
+        message: "nobody is in `empty`".to_owned(),
+        file: "policy.yaml".to_owned(),
+        line: Some(7),
+        column: Some(3),
+        help: Some("remove it".to_owned()),
+        path: Vec::new(),
+    }
+}
+
 /// The findings on a healthy machine after `change`.
 fn found(policy: &Resolved, rules: &Ruleset, change: impl Fn(&mut Host)) -> Vec<Finding> {
     let mut host = healthy(policy);
     change(&mut host);
-    let findings = examine(&Facts { host: &host, rules, sets: &AsListed, routes: &ToDocker });
+    let findings = examine(&Facts::new(&host, rules, &AsListed, &ToDocker));
     for finding in &findings {
         assert!(!finding.message.is_empty() && !finding.help.is_empty(), "{finding:?}");
     }
@@ -96,7 +109,11 @@ pub(super) fn base(kind: &str, hook: Hook, priority: i32, policy: Policy, rules:
     Chain { base: Some(base), rules, ..Chain::default() }
 }
 
-pub(super) fn ruleset(family: Family, name: &str, chains: impl IntoIterator<Item = (&'static str, Chain)>) -> Ruleset {
+pub(super) fn ruleset(
+    family: Family,
+    name: &str,
+    chains: impl IntoIterator<Item = (&'static str, Chain)>,
+) -> Ruleset {
     let chains = chains.into_iter().map(|(name, chain)| (name.to_owned(), chain)).collect();
     let table = Table { chains, ..Table::default() };
     Ruleset { tables: [(TableId { family, name: name.to_owned() }, table)].into() }
@@ -128,7 +145,7 @@ fn a_healthy_machine_has_no_finding() {
 #[test]
 fn each_fact_that_is_wrong_is_one_finding_and_each_finding_has_one() {
     type Change = fn(&mut Host);
-    let cases: [(&str, Change); 23] = [
+    let cases: [(&str, Change); 24] = [
         ("policy-missing", |host| host.policy = PolicyState::Missing { help: None }),
         ("policy-writable", |host| {
             host.policy = PolicyState::Writable { message: "by all".to_owned(), help: Some("`chmod`".to_owned()) };
@@ -136,6 +153,7 @@ fn each_fact_that_is_wrong_is_one_finding_and_each_finding_has_one() {
         ("policy-invalid", |host| {
             host.policy = PolicyState::Invalid { problems: 3, message: "no".to_owned(), at: Some("p:1".to_owned()) };
         }),
+        ("policy-warning", |host| host.warnings.push(warning())),
         ("kernel-refuses", |host| host.kernel = Kernel::Refuses("no".to_owned())),
         ("not-loaded", |host| host.loaded = Loaded::Nothing),
         ("out-of-sync", |host| host.loaded = Loaded::Differs(2)),
@@ -335,7 +353,8 @@ fn what_is_ignored_is_listed_with_its_reason_and_a_note_is_healthy() {
     host.engines[0].networks[0].driver = "macvlan".to_owned();
     host.legacy = vec!["filter".to_owned()];
     host.engines[0].version = Some("27.5.1".to_owned());
-    let facts = Facts { host: &host, rules: &Ruleset::default(), sets: &AsListed, routes: &ToDocker };
+    let rules = Ruleset::default();
+    let facts = Facts::new(&host, &rules, &AsListed, &ToDocker);
 
     let examined = Examined::new(&facts, &["legacy-iptables".to_owned()]);
 

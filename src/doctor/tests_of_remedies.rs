@@ -10,7 +10,8 @@ use crate::netlink::RoutedLink;
 use crate::policy::parse;
 use crate::resolve::{Resolved, resolve};
 use crate::ruleset::{
-    AddressType, Chain, Cmp, Expr, Family, Foreign, Hook, MetaKey, Nat, PayloadBase, Policy, Register, TableId, Verdict,
+    AddressType, Chain, Cmp, Expr, Family, Foreign, Hook, MetaKey, Nat, PayloadBase, Policy, Register, TableId,
+    Verdict,
 };
 use crate::simulate::{AsListed, Asked, Doubt, Way};
 use std::net::IpAddr;
@@ -54,7 +55,7 @@ fn found(policy: &str, rules: &Ruleset, change: impl Fn(&mut Host)) -> Vec<Findi
 }
 
 fn examined(host: &Host, rules: &Ruleset) -> Vec<Finding> {
-    let findings = examine(&Facts { host, rules, sets: &AsListed, routes: &Node });
+    let findings = examine(&Facts::new(host, rules, &AsListed, &Node));
     findings.into_iter().filter(|finding| finding.severity != Severity::Note).collect()
 }
 
@@ -116,7 +117,8 @@ fn an_interface_of_a_vpn_is_never_advised_to_be_one_of_containers() {
         let ignoring = format!("{policy}{}\n", lines(&finding)[0]);
         let mut host = healthy(&resolved(&ignoring));
         vpn(&mut host);
-        let facts = Facts { host: &host, rules: &Ruleset::default(), sets: &AsListed, routes: &Node };
+        let rules = Ruleset::default();
+        let facts = Facts::new(&host, &rules, &AsListed, &Node);
         let examined = Examined::new(&facts, &[]);
         assert_eq!((examined.findings.as_slice(), examined.ignored.len()), (&[][..], 1));
     }
@@ -176,13 +178,7 @@ fn cluster() -> Ruleset {
     let one = Register::ONE;
     let two = Register::Data(4);
     let immediate = |dreg, data: &[u8]| Expr::Foreign(Foreign::Immediate { dreg, data: data.to_vec() });
-    let nat = Nat {
-        destination: true,
-        family: 2,
-        addresses: [Some(one), None],
-        ports: [Some(two), None],
-        flags: 3,
-    };
+    let nat = Nat { destination: true, family: 2, addresses: [Some(one), None], ports: [Some(two), None], flags: 3 };
     let jump = |to: &str| Expr::Verdict(Verdict::Jump(to.to_owned()));
     let mut dns = service([10, 43, 0, 10], protocol::UDP, 53);
     dns.push(jump("KUBE-SEP-DNS"));
@@ -198,11 +194,7 @@ fn cluster() -> Ruleset {
     ruleset(
         Family::Ip,
         "nat",
-        [
-            ("PREROUTING", prerouting),
-            ("KUBE-SERVICES", chain(dns)),
-            ("KUBE-SEP-DNS", chain(endpoint.into())),
-        ],
+        [("PREROUTING", prerouting), ("KUBE-SERVICES", chain(dns)), ("KUBE-SEP-DNS", chain(endpoint.into()))],
     )
 }
 
@@ -217,7 +209,9 @@ fn a_line_is_given_to_a_node_of_kubernetes_only_if_calls_within_the_cluster_get_
     // The rules decide whether there is a line. If there is, a pod's call gets through by it.
     match policy {
         None => assert!(
-            finding.help.contains("would leave calls within the cluster without an answer (from cni0 to 10.43.0.10:53/udp)"),
+            finding
+                .help
+                .contains("would leave calls within the cluster without an answer (from cni0 to 10.43.0.10:53/udp)"),
             "{}",
             finding.help
         ),

@@ -63,26 +63,30 @@ pub(super) fn cuts<'a>(tables: impl IntoIterator<Item = (&'a TableId, &'a Table)
     let mut cuts = BTreeSet::new();
     for (_, table) in tables {
         table.sets.values().for_each(|set| of_set(set, &mut cuts));
-        table.chains.values().flat_map(|chain| &chain.rules).flat_map(|rule| &rule.exprs).for_each(|expr| match expr {
-            Expr::Cmp { op, data, .. } => match data.as_slice() {
-                [high, low] => add(&mut cuts, u16::from_be_bytes([*high, *low]), u16::from_be_bytes([*high, *low])),
-                // The ports of source and destination at once.
-                [_, _, high, low] if *op == Cmp::Eq => {
-                    add(&mut cuts, u16::from_be_bytes([*high, *low]), u16::from_be_bytes([*high, *low]));
-                }
+        table.chains.values().flat_map(|chain| &chain.rules).flat_map(|rule| &rule.exprs).for_each(
+            |expr| match expr {
+                Expr::Cmp { op, data, .. } => match data.as_slice() {
+                    [high, low] => {
+                        add(&mut cuts, u16::from_be_bytes([*high, *low]), u16::from_be_bytes([*high, *low]))
+                    }
+                    // The ports of source and destination at once.
+                    [_, _, high, low] if *op == Cmp::Eq => {
+                        add(&mut cuts, u16::from_be_bytes([*high, *low]), u16::from_be_bytes([*high, *low]));
+                    }
+                    _ => {}
+                },
+                Expr::Lookup { set: SetRef::Anonymous(set), .. } => of_set(set, &mut cuts),
+                Expr::Foreign(Foreign::Range { first, last, .. }) => bounds(first, last, &mut cuts),
+                Expr::Foreign(Foreign::Match(extension)) => match extension.as_match() {
+                    Some(Match::Ports { destination, .. }) => add(&mut cuts, destination.first, destination.last),
+                    Some(Match::Multiport { ranges, .. }) => {
+                        ranges.iter().for_each(|(first, last)| add(&mut cuts, *first, *last));
+                    }
+                    _ => {}
+                },
                 _ => {}
             },
-            Expr::Lookup { set: SetRef::Anonymous(set), .. } => of_set(set, &mut cuts),
-            Expr::Foreign(Foreign::Range { first, last, .. }) => bounds(first, last, &mut cuts),
-            Expr::Foreign(Foreign::Match(extension)) => match extension.as_match() {
-                Some(Match::Ports { destination, .. }) => add(&mut cuts, destination.first, destination.last),
-                Some(Match::Multiport { ranges, .. }) => {
-                    ranges.iter().for_each(|(first, last)| add(&mut cuts, *first, *last));
-                }
-                _ => {}
-            },
-            _ => {}
-        });
+        );
     }
     cuts
 }

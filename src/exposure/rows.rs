@@ -197,7 +197,9 @@ pub(super) fn finish(machine: &Machine<'_>, mut rows: Vec<Row>) -> Vec<Row> {
     let mut merged: Vec<Row> = Vec::new();
     for row in rows {
         match merged.iter_mut().rev().find(|before| goes_on(before, &row)) {
-            Some(before) if before.port == row.port => row.bound.iter().for_each(|(at, both)| before.bind(*at, *both)),
+            Some(before) if before.port == row.port => {
+                row.bound.iter().for_each(|(at, both)| before.bind(*at, *both))
+            }
             Some(before) => before.last = row.last,
             None => merged.push(row),
         }

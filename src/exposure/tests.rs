@@ -340,15 +340,11 @@ services:
     let text = text(&rows, &listings);
     let json = json(&rows, &listings);
 
-    let lines: Vec<&str> = text.lines().skip(1).map(|line| line.split_at(line.find("nginx").unwrap() + 7).1).collect();
+    let lines: Vec<&str> =
+        text.lines().skip(1).map(|line| line.split_at(line.find("nginx").unwrap() + 7).1).collect();
     assert_eq!(
         lines,
-        [
-            "everyone over IPv6",
-            "trusted (1 address) over IPv6",
-            "1.1.1.1, 2001:db8:5::5",
-            "trusted (2 addresses)",
-        ]
+        ["everyone over IPv6", "trusted (1 address) over IPv6", "1.1.1.1, 2001:db8:5::5", "trusted (2 addresses)",]
     );
     let of = |row: usize, key: &str| {
         let row = &json["ports"][row];
@@ -365,10 +361,7 @@ services:
             serde_json::json!(["trusted"]),
         ]
     );
-    assert_eq!(
-        all("ipv4"),
-        [["nobody"], ["nobody"], ["1.1.1.1"], ["trusted"]].map(|words| serde_json::json!(words))
-    );
+    assert_eq!(all("ipv4"), [["nobody"], ["nobody"], ["1.1.1.1"], ["trusted"]].map(|words| serde_json::json!(words)));
     assert_eq!(
         all("ipv6"),
         [["everyone"], ["trusted"], ["2001:db8:5::5"], ["trusted"]].map(|words| serde_json::json!(words))

@@ -23,6 +23,7 @@ pub const FINDING_IDS: &[&str] = &[
     "policy-invalid",
     "policy-missing",
     "policy-undone",
+    "policy-warning",
     "policy-writable",
     "ufw-active",
     "waits-for-confirmation",

@@ -20,12 +20,14 @@ mod syntax;
 mod yaml;
 
 pub(crate) use address::range as address_range;
-pub use diagnostic::{Diagnostic, Problem, Problems, Source, Sources, Span, list, nearest, quote, render};
+pub use diagnostic::{Diagnostic, Problem, Problems, Severity, Source, Sources, Span, list, nearest, quote, render};
 pub(crate) use fault::Fault;
 pub use findings::FINDING_IDS;
 pub(crate) use lines::number_at;
 pub use list::{AddressList, ListReader};
-pub use model::{Containers, Defaults, Expectation, Given, Group, Ignored, List, Peer, Policy, Service, Spanned, Text};
+pub use model::{
+    Containers, Defaults, Expectation, Given, Group, Ignored, List, Peer, Policy, Service, Spanned, Text,
+};
 pub(crate) use name::is_name;
 pub use reference::reference;
 pub use schema::schema;

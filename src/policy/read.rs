@@ -2,7 +2,9 @@
 
 use super::diagnostic::{Diagnostic, list, nearest, quote};
 use super::keys::{self, Section};
-use super::model::{Containers, Defaults, Expectation, Given, Group, Ignored, List, Peer, Policy, Service, Spanned, Text};
+use super::model::{
+    Containers, Defaults, Expectation, Given, Group, Ignored, List, Peer, Policy, Service, Spanned, Text,
+};
 use super::yaml::{Node, Value, key, repeated};
 use std::collections::BTreeMap;
 

@@ -1,6 +1,8 @@
 //! The reference page of the language, docs/policy.md, generated from the table of keys.
 
-use super::keys::{CONTAINERS, DEFAULTS, DOCTOR, EXPECTATION, Holds, IGNORED, Key, LOG, PEER, POLICY, SERVICE, Section};
+use super::keys::{
+    CONTAINERS, DEFAULTS, DOCTOR, EXPECTATION, Holds, IGNORED, Key, LOG, PEER, POLICY, SERVICE, Section,
+};
 use std::fmt::Write;
 
 /// The text above the sections.

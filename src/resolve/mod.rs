@@ -19,7 +19,7 @@ pub use resolved::{
 };
 
 use crate::facts::Facts;
-use crate::policy::{self, Diagnostic, Fault, Given, List, Policy, Text, quote};
+use crate::policy::{self, Diagnostic, Fault, Given, List, Policy, Severity, Text, quote};
 use crate::ruleset::LimitUnit;
 use peers::{Resolver, Role};
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,7 +30,7 @@ const LOG_DENIED: Rate = Rate { count: 10, unit: LimitUnit::Minute, line: None }
 /// Resolves a policy.
 ///
 /// # Errors
-/// Every semantic problem, each with its place and a remedy.
+/// Every semantic problem, each with its place and a remedy, and the warnings among them.
 pub fn resolve(policy: &Policy, facts: &Facts) -> Result<Resolved, Vec<Diagnostic>> {
     let mut problems = Vec::new();
     let containers = resolve_containers(&policy.containers, &mut problems);
@@ -46,7 +46,8 @@ pub fn resolve(policy: &Policy, facts: &Facts) -> Result<Resolved, Vec<Diagnosti
     let log_denied = value(&policy.log_denied, &mut problems, values::rate_or_off).unwrap_or(Some(LOG_DENIED));
     let ignored = ignored::resolve(&policy.ignored, &mut problems);
     let groups = resolver.used_groups(&mut problems);
-    if !problems.is_empty() {
+    // Warnings are collected beside the problems, in the order of the policy.
+    if problems.iter().any(|problem| problem.severity == Severity::Error) {
         return Err(problems);
     }
     Ok(Resolved {
@@ -61,6 +62,7 @@ pub fn resolve(policy: &Policy, facts: &Facts) -> Result<Resolved, Vec<Diagnosti
         expectations,
         ignored,
         kernel: facts.kernel,
+        warnings: problems,
     })
 }
 

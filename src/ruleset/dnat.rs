@@ -87,9 +87,10 @@ impl<'a> Reader<'a> {
             // nft writes a range as two comparisons, `dport >= 8000` and `dport <= 8010`.
             Expr::Cmp { op: op @ (Cmp::Gte | Cmp::Lte), sreg, data } => {
                 if let (Some(Named::Port), Some(port)) = (self.named(*sreg, data.len()), number(data)) {
-                    match op {
-                        Cmp::Gte => self.low = Some(port),
-                        _ => self.read.ports.push((self.low.take().unwrap_or_default(), port)),
+                    if *op == Cmp::Gte {
+                        self.low = Some(port);
+                    } else {
+                        self.read.ports.push((self.low.take().unwrap_or_default(), port));
                     }
                 }
             }

@@ -1,12 +1,13 @@
 //! Guest interfaces whose traffic the policy stops without naming them.
 
 use crate::access::Port;
-use crate::doctor::interfaces::is_container;
 use crate::doctor::remedy::{Harm, containers_line, try_host, try_policy, with_containers};
 use crate::doctor::words::some;
-use crate::doctor::{Facts, Finding, Host, Kind, Severity, Sysctls, cluster};
+use crate::doctor::{Facts, Finding, Host, Kind, Severity, cluster};
+use crate::machine::Sysctls;
 use crate::net::{IfPattern, Ports, Transport};
 use crate::netlink::RoutedLink;
+use crate::preflight::is_named;
 use crate::resolve::{Action, Group, Peers, Resolved, Service};
 
 pub(super) const FINDING: Kind = Kind {
@@ -59,7 +60,7 @@ fn stopped<'f>(facts: &Facts<'f>) -> Vec<&'f RoutedLink> {
     let forwards = host.sysctls.forwards_v4 == Some(true) || host.sysctls.forwards_v6 == Some(true);
     let stopped = |link: &&RoutedLink| {
         let routed = forwards && link.has_network && !link.is_way_out && link.master.is_none() && is_of_guests(link);
-        (routed || is_bridged(host, link)) && !names(policy, &link.name)
+        (routed || is_bridged(host, link)) && !is_named(policy, &link.name)
     };
     host.links.iter().filter(stopped).collect()
 }
@@ -72,11 +73,11 @@ fn is_bridged(host: &Host, bridge: &RoutedLink) -> bool {
 
 /// For each interface a remedy that was tried, or why there is none; then what to write if nothing is wrong.
 fn help(facts: &Facts<'_>, policy: &Resolved, found: &[&RoutedLink]) -> String {
-    let may_be_containers = |link: &&RoutedLink| {
-        !link.is_way_out && !TUNNELS.contains(&link.kind.as_deref().unwrap_or_default())
-    };
+    let may_be_containers =
+        |link: &&RoutedLink| !link.is_way_out && !TUNNELS.contains(&link.kind.as_deref().unwrap_or_default());
     let (guests, others): (Vec<&RoutedLink>, Vec<&RoutedLink>) = found.iter().copied().partition(may_be_containers);
-    let (ways_out, tunnels): (Vec<&RoutedLink>, Vec<&RoutedLink>) = others.into_iter().partition(|link| link.is_way_out);
+    let (ways_out, tunnels): (Vec<&RoutedLink>, Vec<&RoutedLink>) =
+        others.into_iter().partition(|link| link.is_way_out);
     let mut parts: Vec<String> = Vec::new();
     if !guests.is_empty() {
         parts.push(for_guests(facts, policy, &guests));
@@ -109,7 +110,7 @@ fn for_guests(facts: &Facts<'_>, policy: &Resolved, guests: &[&RoutedLink]) -> S
         return "no policy can name it: give it another name (`ip link` lists all), then run this again".to_owned();
     };
     let alone = only(facts.host, guests);
-    let facts = Facts { host: &alone, ..*facts };
+    let facts = Facts::new(&alone, facts.rules, facts.sets, facts.routes);
     let mut lines = vec![line];
     let mut tried = tried(&facts, policy, &changed);
     if let (Err(Harm::Cluster(_)), Some((service, line))) = (&tried, for_cluster(&facts, policy)) {
@@ -177,7 +178,7 @@ fn for_ways_out(facts: &Facts<'_>, bridges: &[&RoutedLink]) -> String {
     // Docker would set it again.
     let may = facts.host.docker.is_none();
     let bridges = listed(bridges);
-    match try_host(&Facts { host: &alone, ..*facts }, FINDING.id, &without) {
+    match try_host(&Facts::new(&alone, facts.rules, facts.sets, facts.routes), FINDING.id, &without) {
         Ok(()) if may => format!(
             "`sysctl -w net.bridge.bridge-nf-call-iptables=0`, and the same in a file of /etc/sysctl.d, so that frames \
              within {bridges} are no forwarded packets"
@@ -194,7 +195,7 @@ fn only(host: &Host, links: &[&RoutedLink]) -> Host {
     let mut host = host.clone();
     let is_one = |link: &RoutedLink| links.iter().any(|one| one.name == link.name);
     let policy = host.policy.valid().cloned();
-    let named = |link: &RoutedLink| policy.as_ref().is_some_and(|policy| names(policy, &link.name));
+    let named = |link: &RoutedLink| policy.as_ref().is_some_and(|policy| is_named(policy, &link.name));
     let others_bridged: Vec<String> =
         host.links.iter().filter(|link| is_bridged(&host, link)).map(|link| link.name.clone()).collect();
     let is_other = |link: &RoutedLink| (is_of_guests(link) || others_bridged.contains(&link.name)) && !named(link);
@@ -205,21 +206,4 @@ fn only(host: &Host, links: &[&RoutedLink]) -> Host {
 fn is_of_guests(link: &RoutedLink) -> bool {
     let kind = link.kind.as_deref().unwrap_or_default();
     KINDS.contains(&kind) || kind == "veth" && WIRES.iter().any(|begin| link.name.starts_with(begin))
-}
-
-/// Whether any part of the policy names an interface.
-fn names(policy: &Resolved, name: &str) -> bool {
-    let of_peers = |peers: &Peers| covers(&peers.interfaces, name);
-    let of_services = policy
-        .services
-        .values()
-        .any(|service| covers(&service.on, name) || of_peers(&service.from) || of_peers(&service.except));
-    is_container(policy, name)
-        || of_services
-        || of_peers(&policy.block)
-        || policy.groups.values().any(|group| covers(&group.interfaces, name))
-}
-
-fn covers<'i>(interfaces: impl IntoIterator<Item = &'i IfPattern>, name: &str) -> bool {
-    interfaces.into_iter().any(|interface| interface.covers(name))
 }

@@ -21,6 +21,7 @@ mod out_of_sync;
 mod policy_invalid;
 mod policy_missing;
 mod policy_undone;
+mod policy_warning;
 mod policy_writable;
 mod ufw_active;
 mod waits_for_confirmation;
@@ -34,6 +35,7 @@ pub const FINDINGS: &[(Kind, Check)] = &[
     (policy_missing::FINDING, One(policy_missing::check)),
     (policy_invalid::FINDING, One(policy_invalid::check)),
     (policy_writable::FINDING, One(policy_writable::check)),
+    (policy_warning::FINDING, Each(policy_warning::check)),
     (kernel_refuses::FINDING, One(kernel_refuses::check)),
     (not_loaded::FINDING, One(not_loaded::check)),
     (out_of_sync::FINDING, One(out_of_sync::check)),
@@ -53,7 +55,10 @@ pub const FINDINGS: &[(Kind, Check)] = &[
     (bridge_netfilter_off::FINDING, One(bridge_netfilter_off::check)),
     (direct_routing::FINDING, One(direct_routing::check)),
     (loopback_ports_leak::FINDING, One(loopback_ports_leak::check)),
-    (way_out_is_containers::FINDING, Tried { is_wrong: way_out_is_containers::is_wrong, check: way_out_is_containers::check }),
+    (
+        way_out_is_containers::FINDING,
+        Tried { is_wrong: way_out_is_containers::is_wrong, check: way_out_is_containers::check },
+    ),
     (guests_not_named::FINDING, Tried { is_wrong: guests_not_named::is_wrong, check: guests_not_named::check }),
     (not_examined::FINDING, Each(not_examined::check)),
 ];
