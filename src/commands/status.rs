@@ -1,6 +1,7 @@
 //! `palisade status`
 
 use super::{Desired, Report, reader};
+use crate::compile::drops_blocked;
 use crate::delta::changes;
 use crate::enforce::stamp;
 use crate::error::Error;
@@ -132,10 +133,11 @@ fn denied(live: &Table) -> BTreeMap<&'static str, Count> {
         ("forward", "default-forward"),
         ("outgoing", "default-outgoing"),
         ("invalid", "invalid"),
-        ("blocked", "filter-prerouting"),
     ];
     let count = |chain: &str| live.chains.get(chain).map(|chain| counted(&chain.rules));
-    chains.into_iter().filter_map(|(name, chain)| Some((name, count(chain)?))).collect()
+    let blocked = live.chains.iter().filter(|(name, _)| drops_blocked(name)).flat_map(|(_, chain)| &chain.rules);
+    let blocked = live.chains.contains_key("filter-prerouting").then(|| ("blocked", counted(blocked)));
+    chains.into_iter().filter_map(|(name, chain)| Some((name, count(chain)?))).chain(blocked).collect()
 }
 
 fn accepts(rule: &Rule) -> bool {

@@ -166,8 +166,8 @@ block: 198.51.100.0/24
     assert_eq!(
         told(&[policy], listeners, Vec::new()),
         [
-            "22/tcp sshd everyone but blocked",
-            "80/tcp nginx containers but blocked",
+            "22/tcp sshd everyone but blocked; containers",
+            "80/tcp nginx containers",
             "5432/tcp postgres nobody",
             "6379/tcp redis nobody: for this machine alone",
             "9000/tcp grafana lan, trusted (2 addresses) but blocked",
