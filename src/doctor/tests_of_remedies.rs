@@ -93,7 +93,7 @@ fn the_line_for_a_bridge_of_guests_mends_the_finding_and_shuts_nothing() {
     let lost: Vec<String> =
         changes.iter().filter(|change| !change.loses.is_empty()).map(ToString::to_string).collect();
     // Guests answer no request of this machine for an address.
-    assert_eq!(lost, ["68/udp by cni0: 0.0.0.0/0 loses", "546/udp by cni0: fe80::/10 loses"]);
+    assert_eq!(lost, ["68/udp by cni0: 0.0.0.0/0 loses", "546/udp by cni0: ::/0 loses"]);
 }
 
 #[test]
