@@ -57,6 +57,8 @@ pub struct Policy {
     pub log_denied: Given<Text>,
     /// `expect`, in the order of the file.
     pub expectations: Vec<Expectation>,
+    /// The findings of doctor that are ignored, in the order of the file.
+    pub ignored: Vec<Ignored>,
 }
 
 /// `defaults`, each a word.
@@ -167,6 +169,17 @@ pub struct Expectation {
     pub from: Given<List<Peer>>,
     /// Incoming interfaces.
     pub on: Given<List<Peer>>,
+}
+
+/// An item of `doctor: { ignore: [...] }`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ignored {
+    /// The whole item.
+    pub span: Span,
+    /// The identifier of the finding.
+    pub id: Given<Text>,
+    /// Why it does not count.
+    pub because: Given<Text>,
 }
 
 impl Policy {

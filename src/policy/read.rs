@@ -2,7 +2,9 @@
 
 use super::diagnostic::{Diagnostic, list, nearest, quote};
 use super::keys::{self, Section};
-use super::model::{Containers, Defaults, Expectation, Given, Group, List, Peer, Policy, Service, Spanned, Text};
+use super::model::{
+    Containers, Defaults, Expectation, Given, Group, Ignored, List, Peer, Policy, Service, Spanned, Text,
+};
 use super::yaml::{Node, Value, key, repeated};
 use std::collections::BTreeMap;
 
@@ -59,6 +61,9 @@ impl Reader {
         let expectations = fields.remove("expect").filter(|node| node.value != Value::Empty);
         if let Given::Here(list) = self.list(expectations, "`expect`", Self::expectation) {
             policy.expectations = list.items;
+        }
+        if let Some(node) = fields.remove("doctor").filter(|node| node.value != Value::Empty) {
+            self.doctor(node, policy);
         }
     }
 
@@ -156,6 +161,24 @@ impl Reader {
             deny: self.list(field("deny"), "`deny`", Self::port),
             from: self.list(field("from"), "`from`", Self::peer),
             on: self.list(field("on"), "`on`", Self::peer),
+        })
+    }
+
+    fn doctor(&mut self, node: &Node, policy: &mut Policy) {
+        let Some(fields) = self.fields(node, &keys::DOCTOR) else { return };
+        let ignored = fields.get("ignore").copied().filter(|node| node.value != Value::Empty);
+        if let Given::Here(list) = self.list(ignored, "`ignore`", Self::ignored) {
+            policy.ignored = list.items;
+        }
+    }
+
+    fn ignored(&mut self, node: &Node, _: &str) -> Option<Ignored> {
+        let fields = self.fields(node, &keys::IGNORED)?;
+        let field = |name: &str| fields.get(name).copied();
+        Some(Ignored {
+            span: node.span,
+            id: self.text(field("id"), "`id`"),
+            because: self.text(field("because"), "`because`"),
         })
     }
 

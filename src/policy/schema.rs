@@ -1,6 +1,7 @@
 //! The JSON Schema of the language, generated from the table of keys.
 
-use super::keys::{EXPECTATION, Holds, Key, PEER, POLICY, SERVICE, Section};
+use super::findings::FINDING_IDS;
+use super::keys::{EXPECTATION, Holds, IGNORED, Key, PEER, POLICY, SERVICE, Section};
 use serde::ser::{Serialize, Serializer};
 
 /// A JSON value whose objects keep the order of their members.
@@ -120,6 +121,12 @@ fn value(holds: Holds) -> Vec<(&'static str, Json)> {
             members.insert(1, ("maxLength", Json::Number(100)));
             members
         }
+        Holds::Reason => {
+            let mut members = pattern("\\S");
+            members.insert(1, ("maxLength", Json::Number(300)));
+            members
+        }
+        Holds::Finding => vec![("enum", words(FINDING_IDS))],
         Holds::Ports => vec![one_or_more("port", true)],
         Holds::Sources => vec![one_or_more("peer", true)],
         Holds::Peers => vec![("$ref", text("#/$defs/peers"))],
@@ -197,6 +204,7 @@ fn definitions() -> Vec<(&'static str, Json)> {
             ),
         ),
         (definition(&EXPECTATION), expectation()),
+        (definition(&IGNORED), Json::Object(section(&IGNORED))),
     ]
 }
 

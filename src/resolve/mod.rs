@@ -3,6 +3,7 @@
 //! This module reports every semantic error, all at once, each with a remedy.
 
 mod expectations;
+mod ignored;
 mod lists;
 pub mod lockdown;
 mod peers;
@@ -48,6 +49,7 @@ pub fn resolve(policy: &Policy, facts: &Facts) -> Result<Resolved, Vec<Diagnosti
     let defaults = resolve_defaults(&policy.defaults, &mut problems);
     let expectations = expectations::resolve(policy, facts, &mut resolver, &mut problems);
     let log_denied = value(&policy.log_denied, &mut problems, values::rate_or_off).unwrap_or(Some(LOG_DENIED));
+    let ignored = ignored::resolve(&policy.ignored, &mut problems);
     let groups = resolver.used_groups(&mut problems);
     // Warnings are collected beside the problems, in the order of the policy.
     if problems.iter().any(|problem| problem.severity == Severity::Error) {
@@ -63,6 +65,7 @@ pub fn resolve(policy: &Policy, facts: &Facts) -> Result<Resolved, Vec<Diagnosti
         containers,
         log_denied,
         expectations,
+        ignored,
         kernel: facts.kernel,
         warnings: problems,
     };
