@@ -3,7 +3,8 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 use super::asked::{Asked, ReadRule};
-use super::value::{SourceTest, Test, WITH_PORTS, bounds, names_are_understood, number};
+use super::reading::Asks;
+use super::value::{SourceTest, Test, WITH_PORTS, bounds, meets_containers, names_are_understood, number};
 use crate::net::{IfName, Version, header, is_prefix};
 use crate::ruleset::registers;
 use crate::ruleset::registers::{Content, Part, Registers};
@@ -20,6 +21,8 @@ const LOOPBACK: &[u8] = IfName::LOOPBACK.bytes();
 enum Field<'a> {
     /// The leading bytes of the source address, masked if there is a mask.
     Source(Option<&'a [u8]>),
+    /// The leading bytes of an answer's source.
+    Answerer,
     /// The leading bytes of the destination address as the sender wrote it.
     Destination,
     /// The destination port as the sender wrote it.
@@ -37,6 +40,7 @@ enum Field<'a> {
 /// Follows the registers of one rule.
 pub(super) struct Reader<'a, 't> {
     version: Version,
+    asks: Asks,
     asked: &'t mut Asked<'a>,
     registers: Registers<'a>,
     /// The protocol that the rule is for.
@@ -47,16 +51,17 @@ pub(super) struct Reader<'a, 't> {
 }
 
 impl<'a, 't> Reader<'a, 't> {
-    pub(super) fn new(table: &'a Table, version: Version, asked: &'t mut Asked<'a>) -> Self {
+    pub(super) fn new(table: &'a Table, version: Version, asks: Asks, asked: &'t mut Asked<'a>) -> Self {
         let read = ReadRule {
             sources: Vec::new(),
             rest: Rule::default(),
             opaque: false,
             transport: false,
             destinations: Vec::new(),
+            meets_containers: true,
         };
         let registers = Registers::new(&table.sets);
-        Self { version, asked, registers, protocol: None, for_another: false, read }
+        Self { version, asks, asked, registers, protocol: None, for_another: false, read }
     }
 
     pub(super) fn rule(mut self, rule: &'a Rule) -> ReadRule<'a> {
@@ -124,6 +129,11 @@ impl<'a, 't> Reader<'a, 't> {
         }
     }
 
+    fn asks_answerer(&mut self, test: &SourceTest<'_>) {
+        let elements_change = matches!(test, SourceTest::In { set, .. } if set.spec.flags.contains(SetFlags::DYNAMIC));
+        self.read.meets_containers &= elements_change || meets_containers(test, self.version);
+    }
+
     fn asks_transport(&mut self) -> bool {
         self.read.transport = true;
         false
@@ -147,8 +157,11 @@ impl<'a, 't> Reader<'a, 't> {
     fn field(&self, field: registers::Field) -> Option<Field<'a>> {
         use registers::Field as Loaded;
         match field {
-            Loaded::Meta(MetaKey::Iifname) => Some(Field::Incoming),
-            Loaded::Meta(MetaKey::Oifname) => Some(Field::Outgoing),
+            // An answer comes in where its connection's first packet left, and leaves where that came in.
+            Loaded::Meta(key @ (MetaKey::Iifname | MetaKey::Oifname)) => {
+                let incoming = (key == MetaKey::Iifname) == (self.asks == Asks::First);
+                Some(if incoming { Field::Incoming } else { Field::Outgoing })
+            }
             Loaded::Meta(MetaKey::L4proto) => Some(Field::Protocol),
             Loaded::Meta(MetaKey::Nfproto) => Some(Field::Version),
             Loaded::Meta(_) => None,
@@ -158,6 +171,7 @@ impl<'a, 't> Reader<'a, 't> {
                 let of_source = flags & (fib_flags::SADDR | fib_flags::PRESENT) == fib_flags::SADDR;
                 match result {
                     // The simulator assumes that a source routes back by the interface that it came in by.
+                    FibResult::OifName if of_source && self.asks == Asks::Answer => Some(Field::Outgoing),
                     FibResult::OifName if of_source => Some(Field::Incoming),
                     FibResult::Oif if of_source => Some(Field::Varies),
                     FibResult::Oif | FibResult::OifName | FibResult::Type => None,
@@ -186,6 +200,18 @@ impl<'a, 't> Reader<'a, 't> {
     fn of_header(&self, base: PayloadBase, offset: u32, len: u32) -> Option<Field<'a>> {
         let (source, destination) = (self.version.source(), self.version.destination());
         match base {
+            PayloadBase::Network if self.asks == Asks::Answer => match () {
+                () if source.begins(offset, len) => Some(Field::Answerer),
+                () if destination.begins(offset, len) => Some(Field::Source(None)),
+                () => [source, destination, self.version.protocol()]
+                    .iter()
+                    .any(|field| field.overlaps(offset, len))
+                    .then_some(Field::Varies),
+            },
+            PayloadBase::Transport if self.asks == Asks::Answer => {
+                let ports = header::ports::BOTH.overlaps(offset, len);
+                ports.then_some(if (offset, len) == (0, 2) { Field::Port } else { Field::Varies })
+            }
             PayloadBase::Network if source.begins(offset, len) => Some(Field::Source(None)),
             PayloadBase::Network if destination.begins(offset, len) => Some(Field::Destination),
             PayloadBase::Network => {
@@ -254,6 +280,10 @@ impl<'a, 't> Reader<'a, 't> {
                 return understood;
             }
             Field::Destination => self.read.destinations.push(Test::Begins(op, data)),
+            Field::Answerer => {
+                self.read.destinations.push(Test::Begins(op, data));
+                self.asks_answerer(&SourceTest::Begins { op, data, mask: None });
+            }
             Field::Port if whole => {
                 let port = u32::try_from(number(data)).unwrap_or_default();
                 self.asked.ports.entry(self.protocol).or_default().extend([port, port + 1]);
@@ -302,6 +332,10 @@ impl<'a, 't> Reader<'a, 't> {
             _ if set.elements.is_empty() => {}
             _ if !plain || len != key_len => self.read.opaque = true,
             Field::Destination => self.read.destinations.push(Test::In(set)),
+            Field::Answerer => {
+                self.read.destinations.push(Test::In(set));
+                self.asks_answerer(&SourceTest::In { set, name, inverted });
+            }
             Field::Port => {
                 let ends = bounds(set).flat_map(|(first, last)| [number(first), number(last) + 1]);
                 let ends = ends.map(|end| u32::try_from(end).unwrap_or(u32::MAX));

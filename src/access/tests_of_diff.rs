@@ -3,13 +3,13 @@
 use super::asked::Asked;
 use super::diff::{AccessChange, Comparison, Port};
 use super::narrow::narrowed;
-use super::reading::Reading;
+use super::opened::{Opened, Readings};
 use super::space::{Place, Prober, Target};
-use super::tests::compiled;
+use super::tests::{compiled, opened_one_by_one};
 use crate::net::{Version, number};
 use crate::policies::{Written, config, policy};
 use crate::ruleset::{Table, TableId};
-use crate::simulate::{Packet, Transport, Verdict, simulate_table};
+use crate::simulate::{Packet, Transport};
 use ipnet::IpNet;
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng};
@@ -73,10 +73,9 @@ fn speaks_of(change: &AccessChange, target: Target) -> bool {
 /// Whether a packet passes a table; `None` if it can't be told.
 fn passes(table: &Table, packet: &Packet) -> Option<bool> {
     let id = TableId::palisade();
-    let trace = simulate_table(&id, table, packet);
-    match trace.verdict {
-        Verdict::Allow => Some(true),
-        _ => trace.outcomes.never_pass().then_some(false),
+    match opened_one_by_one(&id, table, packet) {
+        [true, false, false, false] => Some(true),
+        [allow, _, _, anything] => (!allow && !anything).then_some(false),
     }
 }
 
@@ -97,8 +96,9 @@ impl<'t> Pair<'t> {
         let mut packets = HashMap::new();
         for (family, version) in Version::ALL.into_iter().enumerate() {
             let mut asks = Asked::default();
-            let readings = tables.map(|table| Reading::new(table, version, &mut asks));
-            let mut prober = Prober::new(&id, version, tables.into_iter().zip(&readings));
+            let opened = tables.map(|table| (table, Opened::new(&id, table)));
+            let readings = opened.each_ref().map(|(table, opened)| Readings::new(table, opened, version, &mut asks));
+            let mut prober = Prober::new(&id, version, &readings);
             for place in 0..compared.space.places.len() {
                 for (number, target) in compared.space.targets.iter().enumerate() {
                     let fates = prober.fates(&compared.space, place, *target).into_iter();
