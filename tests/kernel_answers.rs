@@ -66,12 +66,7 @@ impl Range {
         let echoes = [&lab.host, &lab.client, &lab.lan].map(echo);
         know_each_other(&lab);
         let (socket, routing) = lab.host.run(|| (Socket::open(), Routing::open()));
-        Self {
-            _echoes: echoes,
-            socket: socket.expect("a socket"),
-            routing: routing.expect("a socket"),
-            lab,
-        }
+        Self { _echoes: echoes, socket: socket.expect("a socket"), routing: routing.expect("a socket"), lab }
     }
 
     fn tries(&self) -> Vec<Try<'_>> {
@@ -138,7 +133,8 @@ impl Range {
                 .collect();
             running.into_iter().map(|one| one.join().expect("a probe ends")).collect()
         });
-        let wrong = asked.iter().zip(outcomes).filter(|((one, _, verdict), outcome)| !agrees(one, *verdict, *outcome));
+        let wrong =
+            asked.iter().zip(outcomes).filter(|((one, _, verdict), outcome)| !agrees(one, *verdict, *outcome));
         let words = |((one, stage, verdict), outcome): (&(Try<'_>, Stage, Verdict), Outcome)| {
             format!("{} from {} to {}: {verdict:?} ({}), but {outcome:?}", one.target, one.from, one.to, stage.name())
         };
@@ -165,7 +161,8 @@ fn know_each_other(lab: &Lab) {
     for (inside, addresses, device, host) in sides {
         let (theirs, ours) = (mac_of(inside, "eth0"), mac_of(&lab.host, device));
         for (address, here) in addresses.iter().zip(host) {
-            lab.host.ip(&format!("neighbour replace {address} lladdr {} dev {device} nud permanent", mac_text(theirs)));
+            lab.host
+                .ip(&format!("neighbour replace {address} lladdr {} dev {device} nud permanent", mac_text(theirs)));
             inside.ip(&format!("neighbour replace {here} lladdr {} dev eth0 nud permanent", mac_text(ours)));
         }
     }

@@ -16,7 +16,9 @@ pub(super) struct ReadRule<'a> {
     pub(super) transport: bool,
     /// Its tests of this machine's address: the destination or, of an answer, the source.
     pub(super) destinations: Vec<Test<'a>>,
-    /// Whether it can match an answer of a container.
+    /// Whether it tests the source of an answer.
+    pub(super) answerer: bool,
+    /// Whether it can match an answer of a container, by that test.
     pub(super) meets_containers: bool,
 }
 

@@ -107,7 +107,7 @@ pub(super) struct Comparison {
 impl Comparison {
     pub(super) fn new(id: &TableId, tables: [&Table; 2]) -> Self {
         let mut asked = Asked::default();
-        let opened = tables.map(|table| Opened::new(id, table));
+        let opened = Opened::both(id, tables);
         let readings = Version::ALL.map(|version| {
             let [before, after] = &opened;
             [(tables[0], before), (tables[1], after)]

@@ -65,6 +65,8 @@ pub(super) struct Evaluator<'a> {
     table: &'a Table,
     reading: &'a Reading<'a>,
     version: Version,
+    /// Whether rules that tell apart which container answers count.
+    containers_count: bool,
     changed: Changed<'a>,
     /// Numbers each place (interfaces and path, as numbered by the caller) at each hook and priority.
     views: HashMap<(usize, Hook, i32), u32>,
@@ -98,11 +100,17 @@ impl<'a> Evaluator<'a> {
             table,
             reading,
             version,
+            containers_count: true,
             changed: Changed::default(),
             views: HashMap::new(),
             known: HashMap::new(),
             conditions: HashMap::new(),
         }
+    }
+
+    /// Rules that tell apart which container answers count, or they count as matching nothing.
+    pub(super) fn counting_containers(self, containers_count: bool) -> Self {
+        Self { containers_count, ..self }
     }
 
     /// The rule at a chain and an index, as listed in [`Fate::destinations`].
@@ -215,7 +223,8 @@ impl<'a> Walk<'_, 'a, '_> {
                 break;
             }
             let at = (chain, index);
-            if self.place.of_container && !rule.meets_containers {
+            let counts = self.evaluator.containers_count && rule.meets_containers;
+            if self.place.of_container && rule.answerer && !counts {
                 continue;
             }
             let Condition { may, surely } = self.condition(at, rule);

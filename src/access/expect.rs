@@ -9,8 +9,8 @@
 use super::asked::Asked;
 use super::opened::{Opened, Readings};
 use super::region::{Interval, Region, Regions};
-use super::value::may_be_container;
 use super::space::{InterfaceClass, Prober, Space, Target, example};
+use super::value::may_be_container;
 use super::words;
 use crate::net::{AddressRange, IfPattern, Version, number};
 use crate::policy::Diagnostic;
@@ -264,9 +264,8 @@ impl Court<'_> {
             let translated = packet.translated.map(|to| Translation { address, ..to });
             open_through_table(self.id, self.table, &Packet { translated, ..packet.clone() })
         };
-        let passes = |opened: &[(Packet, Trace<'_>)]| {
-            opened.last().is_none_or(|(_, trace)| trace.verdict == Verdict::Allow)
-        };
+        let passes =
+            |opened: &[(Packet, Trace<'_>)]| opened.last().is_none_or(|(_, trace)| trace.verdict == Verdict::Allow);
         let Some(usual) = packet.translated else { return open_through_table(self.id, self.table, packet) };
         let opened = from(usual.address);
         if !passes(&opened) {

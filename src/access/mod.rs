@@ -35,6 +35,8 @@ mod words;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod tests_of_answers;
+#[cfg(test)]
 mod tests_of_diff;
 
 #[cfg(test)]

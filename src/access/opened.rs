@@ -5,10 +5,12 @@
 
 use super::asked::Asked;
 use super::reading::{Asks, Reading};
+use super::value::{number, overlaps_containers};
 use crate::net::Version;
-use crate::ruleset::graph::{Graph, NamedMaps, Name, names};
+use crate::ruleset::graph::{Graph, Name, NamedMaps, names};
 use crate::ruleset::{Chain, CtKey, Expr, Policy, Rule, Table, TableId, Verdict};
 use crate::simulate::{Changed, End, Packet, RuleResult, Seen, Transport, attached_to, run_for_any_source};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -21,6 +23,8 @@ const ANY_INTERFACE: &str = "/";
 pub(super) struct Opened {
     answer: Option<Table>,
     third: Option<Table>,
+    /// Whether rules that tell containers apart count.
+    containers_count: bool,
 }
 
 /// A table, and what is left of it, taken apart for packets of one version.
@@ -28,6 +32,7 @@ pub(super) struct Readings<'a> {
     pub(super) first: (&'a Table, Reading<'a>),
     pub(super) answer: Option<(&'a Table, Reading<'a>)>,
     pub(super) third: Option<(&'a Table, Reading<'a>)>,
+    pub(super) containers_count: bool,
 }
 
 impl Opened {
@@ -38,8 +43,41 @@ impl Opened {
         ];
         let answers = asking.each_ref().map(Packet::answer);
         let thirds = asking.each_ref().map(Packet::third);
-        Self { answer: met(id, table, answers.iter().flatten()), third: met(id, table, thirds.iter().flatten()) }
+        Self {
+            answer: met(id, table, answers.iter().flatten()),
+            third: met(id, table, thirds.iter().flatten()),
+            containers_count: true,
+        }
     }
+
+    /// Those of two tables that are compared. Which containers' answers get through changes nobody's access if it is
+    /// the same in both.
+    pub(super) fn both(id: &TableId, tables: [&Table; 2]) -> [Self; 2] {
+        let both = tables.map(|table| Self::new(id, table));
+        let [before, after] = both.each_ref().map(|opened| opened.answer.as_ref().map(for_containers));
+        let containers_count = before != after;
+        both.map(|opened| Self { containers_count, ..opened })
+    }
+}
+
+/// What a table says about the answers of containers: its rules, and the elements of its sets that are addresses of
+/// containers.
+fn for_containers(table: &Table) -> Table {
+    let mut table = table.clone();
+    for set in table.sets.values_mut() {
+        if let Some(version) = Version::ALL.into_iter().find(|version| set.spec.key.len == address_len(*version)) {
+            let elements = set.elements.iter().filter(|element| match element.key.bounds() {
+                Some((first, last)) => overlaps_containers(version, (number(first), number(last))),
+                None => true,
+            });
+            set.elements = elements.map(Cow::into_owned).collect();
+        }
+    }
+    table.canonical()
+}
+
+fn address_len(version: Version) -> u32 {
+    u32::try_from(version.address_len()).unwrap_or(u32::MAX)
 }
 
 impl<'a> Readings<'a> {
@@ -49,6 +87,7 @@ impl<'a> Readings<'a> {
             first: read(table, Asks::First),
             answer: opened.answer.as_ref().map(|table| read(table, Asks::Answer)),
             third: opened.third.as_ref().map(|table| read(table, Asks::First)),
+            containers_count: opened.containers_count,
         }
     }
 }

@@ -58,6 +58,7 @@ impl<'a, 't> Reader<'a, 't> {
             opaque: false,
             transport: false,
             destinations: Vec::new(),
+            answerer: false,
             meets_containers: true,
         };
         let registers = Registers::new(&table.sets);
@@ -130,7 +131,9 @@ impl<'a, 't> Reader<'a, 't> {
     }
 
     fn asks_answerer(&mut self, test: &SourceTest<'_>) {
-        let elements_change = matches!(test, SourceTest::In { set, .. } if set.spec.flags.contains(SetFlags::DYNAMIC));
+        let elements_change =
+            matches!(test, SourceTest::In { set, .. } if set.spec.flags.contains(SetFlags::DYNAMIC));
+        self.read.answerer = true;
         self.read.meets_containers &= elements_change || meets_containers(test, self.version);
     }
 

@@ -234,7 +234,7 @@ impl<'a> Line<'a> {
         let evaluator = |(table, reading): &'a (&'a Table, _)| Evaluator::new(id, table, reading, version);
         Self([
             Some(evaluator(&readings.first)),
-            readings.answer.as_ref().map(evaluator),
+            readings.answer.as_ref().map(|of| evaluator(of).counting_containers(readings.containers_count)),
             readings.third.as_ref().map(evaluator),
         ])
     }
@@ -262,11 +262,7 @@ impl<'a> Line<'a> {
 }
 
 impl<'a> Prober<'a> {
-    pub(super) fn new(
-        id: &'a TableId,
-        version: Version,
-        tables: impl IntoIterator<Item = &'a Readings<'a>>,
-    ) -> Self {
+    pub(super) fn new(id: &'a TableId, version: Version, tables: impl IntoIterator<Item = &'a Readings<'a>>) -> Self {
         let tables = tables.into_iter().map(|readings| Line::new(id, version, readings)).collect();
         Self { version, regions: Regions::new(version.last_address()), tables }
     }

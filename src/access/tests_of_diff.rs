@@ -96,8 +96,9 @@ impl<'t> Pair<'t> {
         let mut packets = HashMap::new();
         for (family, version) in Version::ALL.into_iter().enumerate() {
             let mut asks = Asked::default();
-            let opened = tables.map(|table| (table, Opened::new(&id, table)));
-            let readings = opened.each_ref().map(|(table, opened)| Readings::new(table, opened, version, &mut asks));
+            let [before, after] = Opened::both(&id, tables);
+            let readings = [(tables[0], &before), (tables[1], &after)]
+                .map(|(table, opened)| Readings::new(table, opened, version, &mut asks));
             let mut prober = Prober::new(&id, version, &readings);
             for place in 0..compared.space.places.len() {
                 for (number, target) in compared.space.targets.iter().enumerate() {

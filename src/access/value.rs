@@ -141,8 +141,7 @@ const OF_CONTAINERS_V4: [Interval; 5] = [
     (0xac10_0000, 0xac1f_ffff),
     (0xc0a8_0000, 0xc0a8_ffff),
 ];
-const OF_CONTAINERS_V6: [Interval; 2] =
-    [(0xfc00 << 112, (0xfe00 << 112) - 1), (0xfe80 << 112, (0xfec0 << 112) - 1)];
+const OF_CONTAINERS_V6: [Interval; 2] = [(0xfc00 << 112, (0xfe00 << 112) - 1), (0xfe80 << 112, (0xfec0 << 112) - 1)];
 
 /// Whether a container may have an address that meets a condition.
 pub(super) fn meets_containers(test: &SourceTest<'_>, version: Version) -> bool {
@@ -155,7 +154,8 @@ pub(super) fn may_be_container(address: IpAddr) -> bool {
     overlaps_containers(Version::of(address), (crate::net::number(address), crate::net::number(address)))
 }
 
-fn overlaps_containers(version: Version, (first, end): Interval) -> bool {
+/// Whether a container may have one of these addresses.
+pub(super) fn overlaps_containers(version: Version, (first, end): Interval) -> bool {
     let of_containers: &[Interval] = match version {
         Version::V4 => &OF_CONTAINERS_V4,
         Version::V6 => &OF_CONTAINERS_V6,

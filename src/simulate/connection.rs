@@ -242,7 +242,10 @@ impl Opening<'_> {
         let mut third = journeys.next()?;
         for other in journeys {
             if other.trace.verdict != third.trace.verdict {
-                third.may_be(other.trace.outcomes, "what conntrack takes the packet after the answer for is a setting".into());
+                third.may_be(
+                    other.trace.outcomes,
+                    "what conntrack takes the packet after the answer for is a setting".into(),
+                );
             }
         }
         Some(third)

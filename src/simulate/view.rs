@@ -401,10 +401,9 @@ impl Tuple {
     fn new(packet: &Packet, translated: bool, hidden: Hidden) -> Self {
         let of_answer = matches!(packet.part, Part::Answer(_)) && hides_source(packet, None, hidden);
         let (source_port, destination_port) = match packet.transport {
-            Transport::Ports { source, .. } => (
-                Bits::port(source.filter(|_| !of_answer)),
-                Bits::port(destination_port(packet, translated, hidden)),
-            ),
+            Transport::Ports { source, .. } => {
+                (Bits::port(source.filter(|_| !of_answer)), Bits::port(destination_port(packet, translated, hidden)))
+            }
             // ICMP has an identifier, and type and code, in the place of ports.
             Transport::Icmp { kind, code } => (Bits::unknown(2), Bits::known(&[kind, code])),
             Transport::Other(_) => (Bits::unknown(2), Bits::unknown(2)),

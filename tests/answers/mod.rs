@@ -83,7 +83,13 @@ fn some_rules(count: usize) -> impl Strategy<Value = Rules> {
 
 /// A table of the inet family, as nft reads it.
 pub fn rules() -> impl Strategy<Value = String> {
-    let head = select(vec!["", "", "ct state established accept", "ct state new accept", "ct state established,related accept"]);
+    let head = select(vec![
+        "",
+        "",
+        "ct state established accept",
+        "ct state new accept",
+        "ct state established,related accept",
+    ]);
     let base = (place(), prop::bool::weighted(0.25), head, some_rules(4));
     let untracked = prop::collection::vec((any::<bool>(), select(&CONDITIONS[16..])), 0..3);
     let nat = prop::option::weighted(0.7, prop::collection::vec(select(&TRANSLATIONS[..]), 1..4));
@@ -130,6 +136,8 @@ fn lines(rules: &Rules, within: &str, no_reject: bool) -> String {
         let action = match *action {
             "jump one" if within == "one" => "accept",
             "reject" if no_reject => "drop",
+            // What an answering machine sends behind its first packet is not asked about.
+            "accept" if condition.ends_with("== (syn | ack)") => "counter",
             other => other,
         };
         // Of what comes in no outgoing interface is known, of what is sent no incoming one.
