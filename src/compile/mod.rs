@@ -28,7 +28,7 @@ mod revoked;
 mod service;
 mod statement;
 
-pub(crate) use forward::CONTAINERS;
+pub(crate) use forward::leads_to_containers;
 
 use crate::resolve::{Action, Resolved};
 use crate::ruleset::{BaseChain, Chain, Hook, MAX_COMMENT, Policy, Provenance, Rule, Set, Table, provenance};

@@ -1,9 +1,9 @@
 //! Container engines: which run here, and which leave something open.
 
 use super::Facts;
-use super::published::Published;
 use crate::explain::owner_of;
 use crate::machine::Engine;
+use crate::preflight::Published;
 use std::collections::BTreeSet;
 
 /// The first version of Docker that drops packets sent to a container's own address, and packets from the wire to

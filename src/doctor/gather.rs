@@ -3,7 +3,7 @@
 //! It takes three steps, each with fewer rights than the one before: [`Surroundings`] are read with all rights,
 //! [`Installation`] from files that a confined process may read, and [`Live`] asks the kernel for rules and routes.
 
-use super::{Enabled, Engine, Facts, Finding, Host, Kernel, Loaded, PolicyState, Sysctls, examine};
+use super::{Enabled, Engine, Facts, Finding, Host, Kernel, Loaded, PolicyState, examine};
 use crate::compile::compile;
 use crate::delta::changes;
 use crate::desired::{load_and_prove, missing};
@@ -11,17 +11,16 @@ use crate::enforce::{EnforceError, enforce};
 use crate::error::Error;
 use crate::files::{MAX_CONFIGURATION, MAX_POLICY, read_text_bounded, read_trusted};
 use crate::machine::{
-    DockerOptions, Flush, Gap, Gaps, UnitState, docker_options, drop_in_runs, flushes, loaded_legacy_tables,
+    DockerOptions, Flush, Gap, Gaps, Sysctls, UnitState, docker_options, drop_in_runs, flushes, loaded_legacy_tables,
     networks, systemd_runs, unit_commands, unit_state,
 };
 use crate::netlink::routing::Routing;
 use crate::netlink::{LiveSets, NetlinkError, Reading, Socket};
-use crate::policy::Problems;
+use crate::policy::{Problem, Problems};
 use crate::resolve::Resolved;
 use crate::ruleset::{Ruleset, Table, TableId};
 use crate::simulate::AsListed;
 use crate::state::State;
-use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
@@ -56,7 +55,7 @@ impl Surroundings {
         }));
         let ufw = gaps.or_nothing(ufw());
         let firewalld = unit_state("firewalld.service") == UnitState::Enabled;
-        let sysctls = sysctls(&mut gaps);
+        let sysctls = Sysctls::read(&mut gaps);
         let flush = gaps.or_nothing(flush().map_err(|why| Gap {
             what: "what nftables.service loads at boot".to_owned(),
             why,
@@ -116,32 +115,12 @@ fn flush() -> Result<Option<Flush>, String> {
     Ok(None)
 }
 
-fn sysctls(gaps: &mut Gaps) -> Sysctls {
-    let mut read = |name| gaps.or_nothing(sysctl(name));
-    Sysctls {
-        forwards_v4: read("net.ipv4.ip_forward"),
-        forwards_v6: read("net.ipv6.conf.all.forwarding"),
-        bridge_calls_iptables: read("net.bridge.bridge-nf-call-iptables"),
-    }
-}
-
-/// Whether a sysctl is on; `None` if it does not exist.
-fn sysctl(name: &str) -> Result<Option<bool>, Gap> {
-    match fs::read_to_string(format!("/proc/sys/{}", name.replace('.', "/"))) {
-        Ok(text) => Ok(Some(text.trim() != "0")),
-        // The file is missing without IPv6, or without br_netfilter.
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => {
-            Err(Gap { what: format!("the sysctl {name}"), why: error.to_string(), help: format!("`sysctl {name}`") })
-        }
-    }
-}
-
 /// Palisade's own files, and a network namespace for trying its rules.
 #[derive(Debug)]
 pub struct Installation {
     path: String,
     policy: PolicyState,
+    warnings: Vec<Problem>,
     table: Option<Table>,
     waits: Result<Option<Duration>, Gap>,
     boot: Option<UnitState>,
@@ -152,7 +131,7 @@ impl Installation {
     /// Reads them. Needs the right to create a namespace.
     #[must_use]
     pub fn read(path: &Path, state: &State) -> Self {
-        let (policy, table) = policy(path);
+        let (policy, warnings, table) = policy(path);
         let throw_away = Socket::open_in_new_namespace();
         let waits = state.pending().map(|change| change.and_then(|change| change.left()));
         let waits = waits.map_err(|error| Gap {
@@ -161,19 +140,19 @@ impl Installation {
             help: "`palisade status`, and look at that file".to_owned(),
         });
         let boot = systemd_runs().then(|| unit_state("palisade.service"));
-        Self { path: path.display().to_string(), policy, table, waits, boot, throw_away }
+        Self { path: path.display().to_string(), policy, warnings, table, waits, boot, throw_away }
     }
 }
 
-/// The policy, or what is wrong with it, and its table if it has one.
-fn policy(path: &Path) -> (PolicyState, Option<Table>) {
+/// The policy, or what is wrong with it, its warnings, and its table if it has one.
+fn policy(path: &Path) -> (PolicyState, Vec<Problem>, Option<Table>) {
     let (refusal, problems) = match load_and_prove(path) {
         Ok(loaded) => {
             let state = match &loaded.unmet {
                 Some(problems) => invalid(problems),
                 None => PolicyState::Valid(Box::new(loaded.policy)),
             };
-            return (state, Some(loaded.table));
+            return (state, loaded.warnings.warnings(), Some(loaded.table));
         }
         Err(problems) => (read_trusted(path, MAX_POLICY).err(), problems),
     };
@@ -182,7 +161,7 @@ fn policy(path: &Path) -> (PolicyState, Option<Table>) {
         Some(_) if !path.exists() => PolicyState::Missing { help: missing(path).help },
         _ => invalid(&problems),
     };
-    (state, None)
+    (state, Vec::new(), None)
 }
 
 fn invalid(problems: &Problems) -> PolicyState {
@@ -210,7 +189,7 @@ impl Live {
     pub fn ask(surroundings: Surroundings, installation: Installation, state: &State) -> Result<Self, Error> {
         let Surroundings { legacy, enabled, sysctls, flush, flush_is_mended, docker, engines, mut gaps } =
             surroundings;
-        let Installation { path, policy, table, waits, boot, throw_away } = installation;
+        let Installation { path, policy, warnings, table, waits, boot, throw_away } = installation;
         let waits = gaps.or_nothing(waits);
         let kernel = trial(throw_away, table.as_ref()).unwrap_or_else(|gap| {
             gaps.add(gap);
@@ -220,6 +199,7 @@ impl Live {
         let loaded = loaded(&socket, state, table.as_ref())?;
         let host = Host {
             policy,
+            warnings,
             path,
             kernel,
             loaded,
@@ -246,13 +226,11 @@ impl Live {
         let (host, routes) = (&self.host, &self.routing);
         let examined = self.socket.ask_live(|live| {
             let sets = LiveSets::new(&self.socket, live, None);
-            examine(&Facts { host, rules: &live.ruleset, sets: &sets, routes })
+            examine(&Facts::new(host, &live.ruleset, &sets, routes))
         });
         match examined {
             // Without nf_tables there are no rules.
-            Err(NetlinkError::NoNfTables) => {
-                Ok(examine(&Facts { host, rules: &Ruleset::default(), sets: &AsListed, routes }))
-            }
+            Err(NetlinkError::NoNfTables) => Ok(examine(&Facts::new(host, &Ruleset::default(), &AsListed, routes))),
             examined => examined,
         }
     }

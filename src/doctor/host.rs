@@ -1,8 +1,9 @@
 //! Facts about this machine, without its live rules.
 
 use super::{Enabled, Engine};
-use crate::machine::{DockerOptions, Flush, Gaps, UnitState};
+use crate::machine::{DockerOptions, Flush, Gaps, Sysctls, UnitState};
 use crate::netlink::RoutedLink;
+use crate::policy::Problem;
 use crate::resolve::Resolved;
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ use std::time::Duration;
 pub struct Host {
     /// The policy.
     pub policy: PolicyState,
+    /// What a valid policy probably does not mean.
+    pub warnings: Vec<Problem>,
     /// Its path, as typed.
     pub path: String,
     /// Whether this kernel accepts the policy's rules.
@@ -97,15 +100,4 @@ pub enum Loaded {
     Policy,
     /// It differs from the policy in this many places.
     Differs(usize),
-}
-
-/// The sysctls that matter; `None` for one that does not exist.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sysctls {
-    /// `net.ipv4.ip_forward`.
-    pub forwards_v4: Option<bool>,
-    /// `net.ipv6.conf.all.forwarding`.
-    pub forwards_v6: Option<bool>,
-    /// `net.bridge.bridge-nf-call-iptables`.
-    pub bridge_calls_iptables: Option<bool>,
 }

@@ -3,6 +3,7 @@
 use super::bits::Bits;
 use super::packet::{Interface, Packet, Part, Path, State, Translation, Transport};
 use super::truth::Doubt;
+use crate::net::header::{Place, icmp, ipv4, ipv6, ports, sctp, tcp, udp};
 use crate::net::{IfName, Version, protocol};
 use crate::ruleset::{CtKey, Direction, Hook, MetaKey, PayloadBase, ct_state};
 use std::net::IpAddr;
@@ -323,69 +324,53 @@ impl<'a> View<'a> {
     /// The headers of a packet that is no fragment: the network header, without options, then the transport header.
     /// Also returns the length of the network header.
     fn all_headers(&self) -> (usize, Bits) {
-        let protocol = self.protocol();
-        let hop_limit = self.hop_limit.map_or_else(|| Bits::unknown(1), |limit| Bits::known(&[limit]));
-        let source = bits_of(self.source(), self.packet.source);
-        let destination = bits_of(self.destination(), self.packet.source);
-        let parts = match self.packet.source {
-            IpAddr::V4(_) => vec![
-                Bits::known(&[0x45]),
-                // Type of service, length, identification.
-                Bits::unknown(5),
+        let version = self.version();
+        let network_len = usize::try_from(version.destination().end()).unwrap_or(usize::MAX);
+        let mut headers = Bits::unknown(network_len);
+        match version {
+            Version::V4 => {
+                headers.put(ipv4::VERSION_AND_LENGTH.offset, &Bits::known(&[0x45]));
                 // All bits but "don't fragment" are clear.
-                Bits::byte(0, 0xbf),
-                Bits::known(&[0]),
-                hop_limit,
-                Bits::known(&[protocol]),
-                // Checksum.
-                Bits::unknown(2),
-                source,
-                destination,
-            ],
-            IpAddr::V6(_) => vec![
-                Bits::byte(0x60, 0xf0),
-                // Flow label, length.
-                Bits::unknown(5),
-                Bits::known(&[protocol]),
-                hop_limit,
-                source,
-                destination,
-            ],
-        };
-        let mut headers = Bits::default();
-        parts.iter().for_each(|part| headers.push(part));
-        let network_len = headers.len();
+                headers.put(ipv4::FRAGMENT.offset, &Bits::byte(0, 0xbf));
+                headers.put(ipv4::FRAGMENT.offset + 1, &Bits::known(&[0]));
+            }
+            Version::V6 => headers.put(ipv6::VERSION.offset, &Bits::byte(0x60, 0xf0)),
+        }
+        self.hop_limit.iter().for_each(|limit| headers.put(version.hop_limit().offset, &Bits::known(&[*limit])));
+        headers.put(version.protocol().offset, &Bits::known(&[self.protocol()]));
+        let family = self.packet.source;
+        headers.put(version.source().offset, &bits_of(self.source(), family));
+        headers.put(version.destination().offset, &bits_of(self.destination(), family));
         headers.push(&self.transport_header());
         (network_len, headers)
     }
 
     fn transport_header(&self) -> Bits {
-        let mut header = Bits::default();
+        let unknown = |whole: Place| Bits::unknown(usize::try_from(whole.len).unwrap_or(usize::MAX));
         match self.packet.transport {
             Transport::Ports { protocol, .. } => {
-                header.push(&Bits::port(self.source_port()));
-                header.push(&Bits::port(self.destination_port()));
-                match protocol {
-                    protocol::TCP => {
-                        // Sequence, acknowledgement, length of the header.
-                        header.push(&Bits::unknown(9));
-                        let (flags, known) = self.tcp_flags();
-                        header.push(&Bits::byte(flags, known));
-                        // Window, checksum, urgent pointer.
-                        header.push(&Bits::unknown(6));
-                    }
-                    protocol::UDP => header.push(&Bits::unknown(4)),
-                    protocol::SCTP => header.push(&Bits::unknown(8)),
-                    _ => {}
+                let mut header = unknown(match protocol {
+                    protocol::TCP => tcp::HEADER,
+                    protocol::UDP => udp::HEADER,
+                    protocol::SCTP => sctp::HEADER,
+                    _ => ports::BOTH,
+                });
+                header.put(ports::SOURCE.offset, &Bits::port(self.source_port()));
+                header.put(ports::DESTINATION.offset, &Bits::port(self.destination_port()));
+                if protocol == protocol::TCP {
+                    let (flags, known) = self.tcp_flags();
+                    header.put(tcp::FLAGS.offset, &Bits::byte(flags, known));
                 }
+                header
             }
             Transport::Icmp { kind, code } => {
-                header.push(&Bits::known(&[kind, code]));
-                header.push(&Bits::unknown(6));
+                let mut header = unknown(icmp::HEADER);
+                header.put(icmp::TYPE.offset, &Bits::known(&[kind]));
+                header.put(icmp::CODE.offset, &Bits::known(&[code]));
+                header
             }
-            Transport::Other(_) => {}
+            Transport::Other(_) => Bits::default(),
         }
-        header
     }
 }
 

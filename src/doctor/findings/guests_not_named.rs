@@ -1,11 +1,11 @@
 //! Guest interfaces whose traffic the policy stops without naming them.
 
-use crate::doctor::interfaces::{in_a_policy, is_container};
+use crate::doctor::interfaces::in_a_policy;
 use crate::doctor::words::some;
 use crate::doctor::{Facts, Finding, Kind, Severity};
-use crate::net::IfPattern;
 use crate::netlink::RoutedLink;
-use crate::resolve::{Action, Peers, Resolved};
+use crate::preflight::is_named;
+use crate::resolve::Action;
 
 pub(super) const FINDING: Kind = Kind {
     id: "guests-not-named",
@@ -39,7 +39,7 @@ pub(super) fn check(facts: &Facts<'_>) -> Option<Finding> {
         let bridged = link.kind.as_deref() == Some("bridge")
             && facts.host.sysctls.bridge_calls_iptables == Some(true)
             && ports(link) > 1;
-        (routed || bridged) && !names(policy, &link.name)
+        (routed || bridged) && !is_named(policy, &link.name)
     };
     let found: Vec<String> = facts.host.links.iter().filter(stopped).map(|link| link.name.clone()).collect();
     let first = in_a_policy(found.first()?);
@@ -66,21 +66,4 @@ pub(super) fn check(facts: &Facts<'_>) -> Option<Finding> {
 fn is_of_guests(link: &RoutedLink) -> bool {
     let kind = link.kind.as_deref().unwrap_or_default();
     KINDS.contains(&kind) || kind == "veth" && WIRES.iter().any(|begin| link.name.starts_with(begin))
-}
-
-/// Whether any part of the policy names an interface.
-fn names(policy: &Resolved, name: &str) -> bool {
-    let of_peers = |peers: &Peers| covers(&peers.interfaces, name);
-    let of_services = policy
-        .services
-        .values()
-        .any(|service| covers(&service.on, name) || of_peers(&service.from) || of_peers(&service.except));
-    is_container(policy, name)
-        || of_services
-        || of_peers(&policy.block)
-        || policy.groups.values().any(|group| covers(&group.interfaces, name))
-}
-
-fn covers<'i>(interfaces: impl IntoIterator<Item = &'i IfPattern>, name: &str) -> bool {
-    interfaces.into_iter().any(|interface| interface.covers(name))
 }
