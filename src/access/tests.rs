@@ -14,7 +14,7 @@ use crate::policies::{Written, config, policy};
 use crate::policy::{AddressList, parse};
 use crate::resolve::resolve;
 use crate::ruleset::{Expr, Hook, Rule, Table, TableId, Verdict};
-use crate::simulate::{Outcomes, Packet, simulate_table};
+use crate::simulate::{Outcomes, Packet, Trace, simulate_table};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::TestCaseError;
@@ -45,15 +45,18 @@ fn boundaries(prober: &Prober<'_>, fate: &Fate<'_>) -> Vec<u128> {
     ends.flatten().filter(|at| *at <= prober.version.last_address()).collect()
 }
 
+/// Whether a packet may pass, may be dropped, refused, or come to anything.
+pub(super) fn outcomes_of(trace: &Trace<'_>) -> [bool; 4] {
+    [Outcomes::ALLOW, Outcomes::DENY, Outcomes::REJECT, Outcomes::ANYTHING].map(|one| trace.outcomes.contain(one))
+}
+
 /// Whether the packets that open a connection may pass, may be dropped, refused, or come to anything, if each may come to
 /// what it may come to alone.
 pub(super) fn opened_one_by_one(id: &TableId, table: &Table, packet: &Packet) -> [bool; 4] {
     let mut sum = [true, false, false, false];
     for (number, packet) in [Some(packet.clone()), packet.answer(), packet.third()].into_iter().enumerate() {
         let Some(packet) = packet.filter(|_| sum[0]) else { continue };
-        let outcomes = simulate_table(id, table, &packet).outcomes;
-        let [allow, deny, reject, anything] =
-            [Outcomes::ALLOW, Outcomes::DENY, Outcomes::REJECT, Outcomes::ANYTHING].map(|one| outcomes.contain(one));
+        let [allow, deny, reject, anything] = outcomes_of(&simulate_table(id, table, &packet));
         let (deny, reject) = if number == 1 { (deny || reject, false) } else { (deny, reject) };
         sum = [allow, sum[1] || deny, sum[2] || reject, sum[3] || anything];
     }

@@ -53,8 +53,8 @@ impl Explanation<'_> {
         let (stage, journey) = self.packets.decisive();
         let whose = match stage {
             Stage::First => "",
-            Stage::Answer => "the answer to it is denied ",
-            Stage::Third => "what follows the answer is denied ",
+            Stage::Answer => "the answer to it is ",
+            Stage::Third => "what follows the answer is ",
         };
         if verdict == Verdict::Unknown {
             return self.doubt().map_or_else(|| "the rules can't be followed".to_owned(), ToString::to_string);
@@ -66,10 +66,12 @@ impl Explanation<'_> {
             return why.to_string();
         }
         if let Some(Way::Lost(why) | Way::Refused(why)) = journey.end() {
-            return format!("{whose}by the routing, not by a rule: {why}");
+            let denied = if whose.is_empty() { "" } else { "denied " };
+            return format!("{whose}{denied}by the routing, not by a rule: {why}");
         }
         let by = journey.trace.denied_by().map_or_else(String::new, |step| by(step, verdict, self.table(step.table)));
-        format!("{whose}{by}")
+        let denied = if by.starts_with("by ") && !whose.is_empty() { "denied " } else { "" };
+        format!("{whose}{denied}{by}")
     }
 
     /// The verdict and each step on the way.

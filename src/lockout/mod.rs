@@ -207,8 +207,11 @@ impl Lockout {
         let denying = trace.denied_by();
         let denied_by = denying.map_or_else(|| "rules that can't be followed".to_owned(), sentence);
         let blocked = denying.is_some_and(|step| step.hook == Hook::Prerouting);
-        let service = (!blocked).then(|| service(table, session));
-        Self { session: session.clone(), denied_by, service, elsewhere: None }
+        // Of what this machine sends, only answers are asked about.
+        let answers = denying.is_some_and(|step| matches!(step.hook, Hook::Output | Hook::Postrouting));
+        let service = (!blocked && !answers).then(|| service(table, session));
+        let elsewhere = answers.then(|| "it is the answer that is denied".to_owned());
+        Self { session: session.clone(), denied_by, service, elsewhere }
     }
 }
 

@@ -145,12 +145,7 @@ impl Traveller<'_, '_> {
             }
             _ => {}
         }
-        let on_its_way = self.turns.iter().all(|turn| is_on_its_way(&turn.way));
-        // Whoever waits for an answer hears nothing of its refusal.
-        let asks = !matches!(packet.part, Part::Answer(_));
-        if self.course.outcomes == Outcomes::REJECT && on_its_way && asks {
-            self.refused(&packet);
-        }
+        self.may_be_refused(&packet);
     }
 
     /// This machine sends the refusal, which passes the rules for packets from this machine.
@@ -167,6 +162,7 @@ impl Traveller<'_, '_> {
         };
         // A reset comes from the address that the packet was sent to, an error from this machine.
         let by = match self.routes.address_type(packet.destination) {
+            _ if packet.path == Path::FromMachine => Ok(packet.source),
             Ok(AddressType::Local) => Ok(packet.destination),
             Ok(_) => self.routes.source_towards(packet.source),
             Err(why) => Err(why),
@@ -179,7 +175,8 @@ impl Traveller<'_, '_> {
         });
         let come = come.reduce(Outcomes::or);
         let come = come.unwrap_or(Outcomes::ANYTHING);
-        if come.never_pass() {
+        // From which of its addresses this machine tells itself is not known.
+        if come.never_pass() && packet.path != Path::FromMachine {
             self.course.outcomes = Outcomes::DENY;
         } else if come != Outcomes::ALLOW {
             self.doubt.get_or_insert("it is refused, and whether its sender is told so is not known".into());
@@ -195,7 +192,9 @@ impl Traveller<'_, '_> {
             _ => State::Related,
         };
         let refusal = Packet::from_machine(by, packet.source, transport).in_state(state);
+        let to_itself = packet.path == Path::FromMachine;
         let outgoing = match self.routes.leads(packet.source) {
+            _ if to_itself => Interface::Named("lo".to_owned()),
             // A link-local source is on the link that its packet came in by.
             _ if is_link_local(packet.source) || packet.incoming == Interface::Named("lo".to_owned()) => {
                 packet.incoming.clone()
@@ -210,6 +209,11 @@ impl Traveller<'_, '_> {
         let mut course = self.course.another();
         course.pass(Hook::Output, &refusal);
         course.pass(Hook::Postrouting, &refusal);
+        if to_itself {
+            let refusal = Packet { path: Path::ToMachine, outgoing: Interface::Absent, ..refusal }.coming_in_by("lo");
+            course.pass(Hook::Prerouting, &refusal);
+            course.pass(Hook::Input, &refusal);
+        }
         course.outcomes
     }
 
@@ -225,12 +229,22 @@ impl Traveller<'_, '_> {
         // A translated packet is routed once more.
         let translated = self.course.as_translated(&packet).translated.is_some();
         let way = if translated && self.course.goes_on() { self.turn(&packet) } else { Some(way) };
-        let Some(way) = way else { return };
+        let Some(way) = way else { return self.may_be_refused(&packet) };
         self.course.pass(Hook::Postrouting, &packet.clone().leaving_by(leaving(&way)));
         if way == Way::Local && self.course.goes_on() {
-            let packet = Packet { path: Path::ToMachine, outgoing: Interface::Absent, ..packet }.coming_in_by("lo");
+            let packet =
+                Packet { path: Path::ToMachine, outgoing: Interface::Absent, ..packet.clone() }.coming_in_by("lo");
             self.course.pass(Hook::Prerouting, &packet);
             self.course.pass(Hook::Input, &packet);
+        }
+        self.may_be_refused(&packet);
+    }
+
+    /// Whoever waits for an answer hears nothing of its refusal.
+    fn may_be_refused(&mut self, packet: &Packet) {
+        let on_its_way = self.turns.iter().all(|turn| is_on_its_way(&turn.way));
+        if self.course.outcomes == Outcomes::REJECT && on_its_way && !matches!(packet.part, Part::Answer(_)) {
+            self.refused(packet);
         }
     }
 
