@@ -14,8 +14,12 @@ pub(super) struct ReadRule<'a> {
     pub(super) opaque: bool,
     /// Whether it tests the protocol or the ports.
     pub(super) transport: bool,
-    /// Its tests of the destination address.
+    /// Its tests of this machine's address: the destination or, of an answer, the source.
     pub(super) destinations: Vec<Test<'a>>,
+    /// Whether it tests the source of an answer.
+    pub(super) answerer: bool,
+    /// Whether it can match an answer of a container, by that test.
+    pub(super) meets_containers: bool,
 }
 
 /// What the rules of tables test in packets besides the source.

@@ -2,7 +2,7 @@
 
 use super::asked::Asked;
 use super::narrow::narrowed;
-use super::reading::Reading;
+use super::opened::{Opened, Readings};
 use super::region::{Region, Regions};
 use super::space::{Place, Prober, Space, Target};
 use super::words;
@@ -107,13 +107,18 @@ pub(super) struct Comparison {
 impl Comparison {
     pub(super) fn new(id: &TableId, tables: [&Table; 2]) -> Self {
         let mut asked = Asked::default();
-        let readings = Version::ALL.map(|version| tables.map(|table| Reading::new(table, version, &mut asked)));
+        let opened = Opened::both(id, tables);
+        let readings = Version::ALL.map(|version| {
+            let [before, after] = &opened;
+            [(tables[0], before), (tables[1], after)]
+                .map(|(table, opened)| Readings::new(table, opened, version, &mut asked))
+        });
         let space = Space::new(&asked, &tables, []);
         let mut cells = vec![vec![[Cell::default(); 2]; space.targets.len()]; space.places.len()];
         let mut family = 0;
         let regions = readings.each_ref().map(|readings| {
             let version = Version::ALL[family];
-            let mut prober = Prober::new(id, version, tables.into_iter().zip(readings));
+            let mut prober = Prober::new(id, version, readings);
             for (place, cells) in cells.iter_mut().enumerate() {
                 for (target, cell) in space.targets.iter().zip(cells) {
                     cell[family] = compare(&mut prober, &space, place, *target);

@@ -18,7 +18,7 @@ use super::value::{SourceTest, sources};
 use crate::net::Version;
 use crate::ruleset::{Hook, Policy, Table, TableFlags, TableId, Verdict};
 use crate::simulate::{
-    Changed, End, MAX_DEPTH, Packet, RuleResult, Seen, Transport, attached_to, run_for_any_source,
+    Changed, End, MAX_DEPTH, Packet, Part, RuleResult, Seen, Transport, attached_to, run_for_any_source,
 };
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -65,6 +65,8 @@ pub(super) struct Evaluator<'a> {
     table: &'a Table,
     reading: &'a Reading<'a>,
     version: Version,
+    /// Whether rules that tell apart which container answers count.
+    containers_count: bool,
     changed: Changed<'a>,
     /// Numbers each place (interfaces and path, as numbered by the caller) at each hook and priority.
     views: HashMap<(usize, Hook, i32), u32>,
@@ -84,7 +86,12 @@ struct Place<'v> {
     view: u32,
     seen: Seen<'v>,
     packet: &'v Packet,
+    /// Whether its source is the address of a container that answers.
+    of_container: bool,
 }
+
+/// `NF_IP_PRI_NAT_SRC`: behind it, an answer has the address that was asked for as its source.
+const SOURCE_IS_BACK: i32 = 100;
 
 impl<'a> Evaluator<'a> {
     pub(super) fn new(id: &'a TableId, table: &'a Table, reading: &'a Reading<'a>, version: Version) -> Self {
@@ -93,11 +100,17 @@ impl<'a> Evaluator<'a> {
             table,
             reading,
             version,
+            containers_count: true,
             changed: Changed::default(),
             views: HashMap::new(),
             known: HashMap::new(),
             conditions: HashMap::new(),
         }
+    }
+
+    /// Rules that tell apart which container answers count, or they count as matching nothing.
+    pub(super) fn counting_containers(self, containers_count: bool) -> Self {
+        Self { containers_count, ..self }
     }
 
     /// The rule at a chain and an index, as listed in [`Fate::destinations`].
@@ -130,7 +143,10 @@ impl<'a> Evaluator<'a> {
             for (name, base, priority) in attached_to(self.id, self.table, *hook, packet) {
                 let next = u32::try_from(self.views.len()).unwrap_or(u32::MAX);
                 let view = *self.views.entry((place, *hook, priority)).or_insert(next);
-                let place = Place { view, seen: Seen::new(packet, *hook, priority), packet };
+                let is_back = *hook == Hook::Postrouting && priority > SOURCE_IS_BACK;
+                let of_container =
+                    !is_back && matches!(packet.part, Part::Answer(undone) if undone.destination.is_some());
+                let place = Place { view, seen: Seen::new(packet, *hook, priority), packet, of_container };
                 let of_chain = self.base(regions, &place, name, base.policy);
                 let here = std::mem::take(&mut fate.allow);
                 fate.add(regions, here, &of_chain);
@@ -207,6 +223,10 @@ impl<'a> Walk<'_, 'a, '_> {
                 break;
             }
             let at = (chain, index);
+            let counts = self.evaluator.containers_count && rule.meets_containers;
+            if self.place.of_container && rule.answerer && !counts {
+                continue;
+            }
             let Condition { may, surely } = self.condition(at, rule);
             let reached = self.regions.and(here, may);
             if reached == Region::NONE {
@@ -314,6 +334,19 @@ impl<'a> Walk<'_, 'a, '_> {
 }
 
 impl<'a> Fate<'a> {
+    /// Sends the sources that pass on to what the packet behind this one comes to. Who is refused an answer hears
+    /// nothing.
+    pub(super) fn then(&mut self, regions: &mut Regions, next: &Fate<'a>, is_answer: bool) {
+        let here = std::mem::take(&mut self.allow);
+        let mut next = next.clone();
+        next.destinations.clear();
+        if is_answer {
+            next.deny = regions.or(next.deny, next.reject);
+            next.reject = Region::NONE;
+        }
+        self.add(regions, here, &next);
+    }
+
     /// Merges `callee` restricted to `here`, except its `returns`.
     fn add(&mut self, regions: &mut Regions, here: Region, callee: &Fate<'a>) {
         let mut add = |to: &mut Region, from: Region| {

@@ -7,21 +7,24 @@
 //! shut if it is shut at all of them.
 
 use super::asked::Asked;
-use super::reading::Reading;
+use super::opened::{Opened, Readings};
 use super::region::{Interval, Region, Regions};
 use super::space::{InterfaceClass, Prober, Space, Target, example};
+use super::value::may_be_container;
 use super::words;
 use crate::net::{AddressRange, IfPattern, Version, number};
 use crate::policy::Diagnostic;
 use crate::resolve::Expectation;
 use crate::ruleset::provenance::without_prefix;
 use crate::ruleset::{Table, TableId};
-use crate::simulate::{Effect, Packet, Step, Trace, Verdict, simulate_table};
+use crate::simulate::{Effect, Packet, Step, Trace, Translation, Verdict, open_through_table};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// How many ranges to name for a broken expectation.
 const SHOWN: usize = 3;
+/// How many addresses of each set are tried for a container's.
+const MOST_NAMED: usize = 1_000;
 /// Preferred example sources: addresses for documentation, which belong to nobody.
 const EXAMPLES: [IpAddr; 3] = [
     IpAddr::V4(Ipv4Addr::new(203, 0, 113, 66)),
@@ -36,7 +39,8 @@ pub fn unmet(id: &TableId, table: &Table, expectations: &[Expectation]) -> Vec<D
         return Vec::new();
     }
     let mut asked = Asked::default();
-    let [v4, v6] = Version::ALL.map(|version| Reading::new(table, version, &mut asked));
+    let opened = Opened::new(id, table);
+    let [v4, v6] = Version::ALL.map(|version| Readings::new(table, &opened, version, &mut asked));
     let named = expectations.iter().flat_map(|expectation| expectation.interfaces.iter().chain(&expectation.on));
     let ports = expectations.iter().flat_map(|expectation| &expectation.ports);
     for ports in ports {
@@ -45,7 +49,7 @@ pub fn unmet(id: &TableId, table: &Table, expectations: &[Expectation]) -> Vec<D
     }
     asked.protocols.extend(expectations.iter().flat_map(|expectation| &expectation.protocols));
     let space = Space::new(&asked, &[table], named);
-    let mut probers = [Prober::new(id, Version::V4, [(table, &v4)]), Prober::new(id, Version::V6, [(table, &v6)])];
+    let mut probers = [Prober::new(id, Version::V4, [&v4]), Prober::new(id, Version::V6, [&v6])];
     let mut problems = Vec::new();
     for expectation in expectations {
         let mut court = Court { id, table, space: &space, expectation };
@@ -208,7 +212,8 @@ impl Court<'_> {
         let prober = probers.iter().find(|prober| prober.version == version)?;
         let source = an_example(version, &prober.regions, breach.sources)?;
         let packet = Packet { source, ..breach.packet };
-        let trace = simulate_table(self.id, self.table, &packet);
+        let opened = self.opened(&packet);
+        let (_, trace) = opened.last()?;
         let way = self.way(place, &packet);
         let port = breach.target;
         let is = match trace.verdict {
@@ -217,12 +222,24 @@ impl Court<'_> {
             Verdict::Reject => "is rejected",
             Verdict::Unknown => "may be either",
         };
+        let whose = match opened.len() {
+            1 => "",
+            _ if trace.verdict == Verdict::Allow => "",
+            2 => "the answer ",
+            _ => "what follows the answer ",
+        };
         let message = match (self.expectation.allow, trace.verdict) {
+            (true, Verdict::Deny | Verdict::Reject) if packet.translated.is_some() && opened.len() == 2 => {
+                let from = opened.last().map_or(source, |(answer, _)| answer.source);
+                format!(
+                    "it can't be proved that {source}{way} reaches {port}: the answer of a container at {from} {is}"
+                )
+            }
             (_, Verdict::Unknown) => {
                 let doubt = trace.doubt().map_or("the rules can't be followed", |doubt| doubt.as_ref());
                 format!("it can't be proved what becomes of {source}{way} at {port}: {doubt}")
             }
-            (true, _) => format!("{source}{way} is expected to reach {port}, and {is}"),
+            (true, _) => format!("{source}{way} is expected to reach {port}, and {whose}{is}"),
             (false, _) => format!("{source}{way} is expected not to reach {port}, and {is}"),
         };
         let label = match everyone {
@@ -230,7 +247,7 @@ impl Court<'_> {
             false if ranges.len() == 1 && ranges.first() == Some(&source.to_string()) => is.to_owned(),
             false => format!("not as expected: {}", words::in_short(&ranges, SHOWN)),
         };
-        let path = path(&trace);
+        let path = path(&opened);
         let problem = Diagnostic::at(self.expectation.span, message).label(label).path(path);
         let named = self.space.places.get(place).is_some_and(|place| !place.incoming.names.is_empty());
         Some(if named && self.expectation.on.is_empty() && self.expectation.interfaces.is_empty() {
@@ -238,6 +255,26 @@ impl Court<'_> {
         } else {
             problem
         })
+    }
+
+    /// What becomes of the packets that open a connection. The container that answers is one that gets no answer
+    /// through, if the rules tell containers apart.
+    fn opened(&self, packet: &Packet) -> Vec<(Packet, Trace<'_>)> {
+        let from = |address| {
+            let translated = packet.translated.map(|to| Translation { address, ..to });
+            open_through_table(self.id, self.table, &Packet { translated, ..packet.clone() })
+        };
+        let passes =
+            |opened: &[(Packet, Trace<'_>)]| opened.last().is_none_or(|(_, trace)| trace.verdict == Verdict::Allow);
+        let Some(usual) = packet.translated else { return open_through_table(self.id, self.table, packet) };
+        let opened = from(usual.address);
+        if !passes(&opened) {
+            return opened;
+        }
+        let named = self.table.sets.values().flat_map(|set| set.elements.bounds().take(MOST_NAMED));
+        let named = named.filter_map(|(first, _)| crate::net::address(first));
+        let mut others = named.filter(|address| may_be_container(*address)).map(from);
+        others.find(|other| !passes(other)).unwrap_or(opened)
     }
 
     /// How the packet comes in, where that matters.
@@ -296,9 +333,18 @@ fn an_example(version: Version, regions: &Regions, sources: Region) -> Option<Ip
     known.next().or_else(|| version.address(first?))
 }
 
-/// The steps of a packet in words, one per line.
-fn path(trace: &Trace<'_>) -> Vec<String> {
-    trace.steps.iter().map(step).collect()
+/// The steps of the packets in words, one per line.
+fn path(opened: &[(Packet, Trace<'_>)]) -> Vec<String> {
+    let passes = opened.last().is_none_or(|(_, trace)| trace.verdict == Verdict::Allow);
+    let mut path = Vec::new();
+    for ((_, trace), heading) in opened.iter().zip([None, Some("the answer:"), Some("what follows the answer:")]) {
+        // If they all pass, the first is what was asked about.
+        if heading.is_none() || !passes {
+            path.extend(heading.map(str::to_owned));
+            path.extend(trace.steps.iter().map(step));
+        }
+    }
+    path
 }
 
 fn step(step: &Step<'_>) -> String {

@@ -11,6 +11,10 @@
 //! what a later rule accepts, too. So a denied source is denied wherever it really comes from, while an allowed one
 //! may still be dropped if its sender forges the address.
 //!
+//! A connection is open only if the answer to it passes the table, too, and what follows the answer. An answer of this
+//! machine comes from the address and the port that were asked for. One of a container comes from any address that
+//! containers have: private ones, unique local and link-local ones.
+//!
 //! ```text
 //! tables ─ reading ─► what rules ask ─ space ─► classes ─ evaluate ─► regions of sources by outcome
 //! ```
@@ -20,6 +24,7 @@ mod diff;
 mod evaluate;
 mod expect;
 mod narrow;
+mod opened;
 mod reader;
 mod reading;
 mod region;
@@ -29,6 +34,8 @@ mod words;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_answers;
 #[cfg(test)]
 mod tests_of_diff;
 

@@ -6,7 +6,7 @@
 //! addresses costs no more than the ten that were added to it.
 
 use super::asked::Asked;
-use super::reading::Reading;
+use super::reading::{Asks, Reading};
 use super::value::SourceTest;
 use crate::net::Version;
 use crate::ruleset::{Element, Elements, Expr, Key, MANIFEST, Set, SetRef, Table};
@@ -69,7 +69,7 @@ fn asked_for_the_source_alone(table: &Table) -> BTreeSet<&str> {
     let mut otherwise = BTreeSet::new();
     for version in Version::ALL {
         let mut nothing = Asked::default();
-        let reading = Reading::new(table, version, &mut nothing);
+        let reading = Reading::new(table, version, Asks::First, &mut nothing);
         for test in reading.chains.values().flat_map(|chain| &chain.rules).flat_map(|rule| &rule.sources) {
             match test {
                 SourceTest::In { set: Set { spec, .. }, name: Some(name), .. } => {

@@ -3,7 +3,8 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 use super::asked::{Asked, ReadRule};
-use super::value::{SourceTest, Test, WITH_PORTS, bounds, names_are_understood, number};
+use super::reading::Asks;
+use super::value::{SourceTest, Test, WITH_PORTS, bounds, meets_containers, names_are_understood, number};
 use crate::net::header::{self, Place};
 use crate::net::{IfName, Version, is_prefix};
 use crate::ruleset::registers;
@@ -21,6 +22,8 @@ const LOOPBACK: &[u8] = IfName::LOOPBACK.bytes();
 enum Field<'a> {
     /// The leading bytes of the source address, masked if there is a mask.
     Source(Option<&'a [u8]>),
+    /// The leading bytes of an answer's source.
+    Answerer,
     /// The leading bytes of the destination address as the sender wrote it, masked if there is a mask.
     Destination(Option<&'a [u8]>),
     /// The destination port as the sender wrote it.
@@ -38,6 +41,7 @@ enum Field<'a> {
 /// Follows the registers of one rule.
 pub(super) struct Reader<'a, 't> {
     version: Version,
+    asks: Asks,
     asked: &'t mut Asked<'a>,
     registers: Registers<'a>,
     /// The protocol that the rule is for.
@@ -48,16 +52,18 @@ pub(super) struct Reader<'a, 't> {
 }
 
 impl<'a, 't> Reader<'a, 't> {
-    pub(super) fn new(table: &'a Table, version: Version, asked: &'t mut Asked<'a>) -> Self {
+    pub(super) fn new(table: &'a Table, version: Version, asks: Asks, asked: &'t mut Asked<'a>) -> Self {
         let read = ReadRule {
             sources: Vec::new(),
             rest: Rule::default(),
             opaque: false,
             transport: false,
             destinations: Vec::new(),
+            answerer: false,
+            meets_containers: true,
         };
         let registers = Registers::new(&table.sets);
-        Self { version, asked, registers, protocol: None, for_another: false, read }
+        Self { version, asks, asked, registers, protocol: None, for_another: false, read }
     }
 
     pub(super) fn rule(mut self, rule: &'a Rule) -> ReadRule<'a> {
@@ -125,6 +131,13 @@ impl<'a, 't> Reader<'a, 't> {
         }
     }
 
+    fn asks_answerer(&mut self, test: &SourceTest<'_>) {
+        let elements_change =
+            matches!(test, SourceTest::In { set, .. } if set.spec.flags.contains(SetFlags::DYNAMIC));
+        self.read.answerer = true;
+        self.read.meets_containers &= elements_change || meets_containers(test, self.version);
+    }
+
     fn asks_transport(&mut self) -> bool {
         self.read.transport = true;
         false
@@ -148,6 +161,9 @@ impl<'a, 't> Reader<'a, 't> {
     fn field(&self, field: registers::Field) -> Option<Field<'a>> {
         use registers::Field as Loaded;
         match field {
+            // An answer comes in where its connection's first packet left, and leaves where that came in.
+            Loaded::Meta(MetaKey::Iifname) if self.asks == Asks::Answer => Some(Field::Outgoing),
+            Loaded::Meta(MetaKey::Oifname) if self.asks == Asks::Answer => Some(Field::Incoming),
             Loaded::Meta(key) => of_meta(key),
             Loaded::Ct(key, direction) => self.of_connection(key, direction == Some(Direction::Original)),
             Loaded::Payload { base, offset, len } => self.of_header(base, offset, len),
@@ -155,6 +171,7 @@ impl<'a, 't> Reader<'a, 't> {
                 let of_source = flags & (fib_flags::SADDR | fib_flags::PRESENT) == fib_flags::SADDR;
                 match result {
                     // The simulator assumes that a source routes back by the interface that it came in by.
+                    FibResult::OifName if of_source && self.asks == Asks::Answer => Some(Field::Outgoing),
                     FibResult::OifName if of_source => Some(Field::Incoming),
                     FibResult::Oif if of_source => Some(Field::Varies),
                     FibResult::Oif | FibResult::OifName | FibResult::Type => None,
@@ -201,6 +218,7 @@ impl<'a, 't> Reader<'a, 't> {
     fn of_header(&self, base: PayloadBase, offset: u32, len: u32) -> Option<Field<'a>> {
         let (source, destination) = (self.version.source(), self.version.destination());
         match base {
+            _ if self.asks == Asks::Answer => self.of_answer(base, offset, len),
             PayloadBase::Network if source.begins(offset, len) => Some(Field::Source(None)),
             PayloadBase::Network if destination.begins(offset, len) => Some(Field::Destination(None)),
             PayloadBase::Network => {
@@ -212,6 +230,25 @@ impl<'a, 't> Reader<'a, 't> {
                 header::ports::BOTH => Some(Field::Ports),
                 _ if self.protocol.is_some_and(|number| !WITH_PORTS.contains(&number)) => None,
                 // The bytes after the ports are never known.
+                _ => header::ports::BOTH.overlaps(offset, len).then_some(Field::Varies),
+            },
+            PayloadBase::Link | PayloadBase::Inner | PayloadBase::Other(_) => None,
+        }
+    }
+
+    /// As [`Self::of_header`], of the header of an answer: whoever is answered is its destination.
+    fn of_answer(&self, base: PayloadBase, offset: u32, len: u32) -> Option<Field<'a>> {
+        let (source, destination) = (self.version.source(), self.version.destination());
+        match base {
+            PayloadBase::Network if source.begins(offset, len) => Some(Field::Answerer),
+            PayloadBase::Network if destination.begins(offset, len) => Some(Field::Source(None)),
+            PayloadBase::Network => {
+                let fields = [source, destination, self.version.protocol()];
+                fields.iter().any(|field| field.overlaps(offset, len)).then_some(Field::Varies)
+            }
+            PayloadBase::Transport if self.protocol.is_some_and(|number| !WITH_PORTS.contains(&number)) => None,
+            PayloadBase::Transport => match (Place { offset, len }) {
+                header::ports::SOURCE => Some(Field::Port),
                 _ => header::ports::BOTH.overlaps(offset, len).then_some(Field::Varies),
             },
             PayloadBase::Link | PayloadBase::Inner | PayloadBase::Other(_) => None,
@@ -277,6 +314,10 @@ impl<'a, 't> Reader<'a, 't> {
             Field::Destination(Some(mask)) if whole && matches!(op, Cmp::Eq | Cmp::Neq) => {
                 self.read.destinations.push(Test::Within { data, mask });
             }
+            Field::Answerer => {
+                self.read.destinations.push(Test::Begins(op, data));
+                self.asks_answerer(&SourceTest::Begins { op, data, mask: None });
+            }
             Field::Port if whole => {
                 let port = u32::try_from(number(data)).unwrap_or_default();
                 self.asked.ports.entry(self.protocol).or_default().extend([port, port + 1]);
@@ -329,6 +370,10 @@ impl<'a, 't> Reader<'a, 't> {
             _ if set.elements.is_empty() => {}
             _ if !plain || len != key_len => self.read.opaque = true,
             Field::Destination(None) => self.read.destinations.push(Test::In(set)),
+            Field::Answerer => {
+                self.read.destinations.push(Test::In(set));
+                self.asks_answerer(&SourceTest::In { set, name, inverted });
+            }
             Field::Port => {
                 let ends = bounds(set).flat_map(|(first, last)| [number(first), number(last) + 1]);
                 let ends = ends.map(|end| u32::try_from(end).unwrap_or(u32::MAX));

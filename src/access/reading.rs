@@ -10,6 +10,15 @@ use crate::ruleset::graph::{Graph, NamedMaps};
 use crate::ruleset::{Expr, SetRef, Table};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Whose address is the set of sources that is asked about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asks {
+    /// The sender of a connection's first packet.
+    First,
+    /// Who is answered.
+    Answer,
+}
+
 /// A chain, taken apart.
 pub(super) struct ReadChain<'a> {
     pub(super) rules: Vec<ReadRule<'a>>,
@@ -27,12 +36,12 @@ pub(super) struct Reading<'a> {
 }
 
 impl<'a> Reading<'a> {
-    pub(super) fn new(table: &'a Table, version: Version, asked: &mut Asked<'a>) -> Self {
+    pub(super) fn new(table: &'a Table, version: Version, asks: Asks, asked: &mut Asked<'a>) -> Self {
         let mut chains = BTreeMap::new();
         let (mut looked_up, mut changed) = (BTreeSet::new(), BTreeSet::new());
         for (name, chain) in &table.chains {
             let rules: Vec<_> =
-                chain.rules.iter().map(|rule| Reader::new(table, version, asked).rule(rule)).collect();
+                chain.rules.iter().map(|rule| Reader::new(table, version, asks, asked).rule(rule)).collect();
             for expr in chain.rules.iter().flat_map(|rule| &rule.exprs) {
                 if let Expr::Lookup { set: SetRef::Named(set), .. } = expr {
                     looked_up.insert(set.as_str());

@@ -2,8 +2,8 @@
 
 use super::asked::Asked;
 use super::evaluate::{Evaluator, Fate};
-use super::reading::Reading;
-use super::region::Regions;
+use super::opened::Readings;
+use super::region::{Region, Regions};
 use super::value::{Test, WITH_PORTS, begins_alike, bounds};
 use crate::compile::leads_to_containers;
 use crate::net::{IfName, IfPattern, Version, octets, protocol};
@@ -215,18 +215,51 @@ impl Place {
 pub(super) struct Prober<'a> {
     pub(super) version: Version,
     pub(super) regions: Regions,
-    evaluators: Vec<Evaluator<'a>>,
+    tables: Vec<Line<'a>>,
+}
+
+/// A table, evaluated for the packets that open a connection; `None` where nothing could deny one.
+struct Line<'a>([Option<Evaluator<'a>>; 3]);
+
+/// A rule, by its table, the packet that met it, and its place there.
+type At<'a> = (usize, usize, (&'a str, usize));
+
+impl<'a> Line<'a> {
+    fn new(id: &'a TableId, version: Version, readings: &'a Readings<'a>) -> Self {
+        let evaluator = |(table, reading): &'a (&'a Table, _)| Evaluator::new(id, table, reading, version);
+        Self([
+            Some(evaluator(&readings.first)),
+            readings.answer.as_ref().map(|of| evaluator(of).counting_containers(readings.containers_count)),
+            readings.third.as_ref().map(evaluator),
+        ])
+    }
+
+    /// The outcomes of a connection for all sources, and the rules that test this machine's address.
+    fn fate(
+        &mut self,
+        regions: &mut Regions,
+        place: usize,
+        packet: &Packet,
+    ) -> (Fate<'a>, Vec<(usize, (&'a str, usize))>) {
+        let (mut fate, mut rules) = (Fate { allow: Region::ALL, ..Fate::default() }, Vec::new());
+        let packets = [Some(packet.clone()), packet.answer(), packet.third()];
+        for (number, (evaluator, packet)) in self.0.iter_mut().zip(packets).enumerate() {
+            let Some((evaluator, packet)) = evaluator.as_mut().zip(packet) else { continue };
+            if fate.allow == Region::NONE {
+                break;
+            }
+            let next = evaluator.fate(regions, place, &packet);
+            rules.extend(next.destinations.iter().map(|rule| (number, *rule)));
+            fate.then(regions, &next, number == 1);
+        }
+        (fate, rules)
+    }
 }
 
 impl<'a> Prober<'a> {
-    pub(super) fn new(
-        id: &'a TableId,
-        version: Version,
-        tables: impl IntoIterator<Item = (&'a Table, &'a Reading<'a>)>,
-    ) -> Self {
-        let evaluators =
-            tables.into_iter().map(|(table, reading)| Evaluator::new(id, table, reading, version)).collect();
-        Self { version, regions: Regions::new(version.last_address()), evaluators }
+    pub(super) fn new(id: &'a TableId, version: Version, tables: impl IntoIterator<Item = &'a Readings<'a>>) -> Self {
+        let tables = tables.into_iter().map(|readings| Line::new(id, version, readings)).collect();
+        Self { version, regions: Regions::new(version.last_address()), tables }
     }
 
     /// The outcomes of all packets to a target by one place. For each class of source ports and of this machine's
@@ -256,11 +289,12 @@ impl<'a> Prober<'a> {
                 }
                 let packet = way.packet(unspecified(self.version), address, target, source_port);
                 let regions = &mut self.regions;
-                let fates: Vec<_> =
-                    self.evaluators.iter_mut().map(|evaluator| evaluator.fate(regions, place, &packet)).collect();
                 let known = rules.len();
-                for (table, fate) in fates.iter().enumerate() {
-                    rules.extend(fate.destinations.iter().map(|rule| (table, *rule)));
+                let mut fates = Vec::new();
+                for (table, line) in self.tables.iter_mut().enumerate() {
+                    let (fate, met) = line.fate(regions, place, &packet);
+                    rules.extend(met.into_iter().map(|(number, rule)| (table, number, rule)));
+                    fates.push(fate);
                 }
                 if rules.len() > known {
                     // A new rule may split what was one class.
@@ -278,8 +312,8 @@ impl<'a> Prober<'a> {
         all
     }
 
-    fn destination_tests(&self, rules: &BTreeSet<(usize, (&'a str, usize))>) -> Vec<Test<'a>> {
-        let rule = |(table, at): &(usize, (&'a str, usize))| self.evaluators.get(*table)?.rule(*at);
+    fn destination_tests(&self, rules: &BTreeSet<At<'a>>) -> Vec<Test<'a>> {
+        let rule = |(table, number, at): &At<'a>| self.tables.get(*table)?.0.get(*number)?.as_ref()?.rule(*at);
         rules.iter().filter_map(rule).flat_map(|rule| rule.destinations.iter().copied()).collect()
     }
 }

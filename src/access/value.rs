@@ -3,6 +3,7 @@
 use super::region::Interval;
 use crate::net::{Version, protocol};
 use crate::ruleset::{Cmp, ElementKey, Set};
+use std::net::IpAddr;
 
 /// The first and the last address that begin with the bytes of `begin`.
 fn range(version: Version, begin: &[u8]) -> Interval {
@@ -144,6 +145,37 @@ pub(super) fn sources(test: &SourceTest<'_>, version: Version) -> Vec<Interval> 
             bounds(set).map(|(first, end)| (range(version, first).0, range(version, end).1)).collect()
         }
     }
+}
+
+/// Addresses that containers are taken to have: private, shared and link-local ones of IPv4 (RFC 1918, 6598, 3927),
+/// unique local and link-local ones of IPv6.
+const OF_CONTAINERS_V4: [Interval; 5] = [
+    (0x0a00_0000, 0x0aff_ffff),
+    (0x6440_0000, 0x647f_ffff),
+    (0xa9fe_0000, 0xa9fe_ffff),
+    (0xac10_0000, 0xac1f_ffff),
+    (0xc0a8_0000, 0xc0a8_ffff),
+];
+const OF_CONTAINERS_V6: [Interval; 2] = [(0xfc00 << 112, (0xfe00 << 112) - 1), (0xfe80 << 112, (0xfec0 << 112) - 1)];
+
+/// Whether a container may have an address that meets a condition.
+pub(super) fn meets_containers(test: &SourceTest<'_>, version: Version) -> bool {
+    let inverted = matches!(test, SourceTest::In { inverted: true, .. });
+    inverted || sources(test, version).into_iter().any(|interval| overlaps_containers(version, interval))
+}
+
+/// Whether a container may have that address.
+pub(super) fn may_be_container(address: IpAddr) -> bool {
+    overlaps_containers(Version::of(address), (crate::net::number(address), crate::net::number(address)))
+}
+
+/// Whether a container may have one of these addresses.
+pub(super) fn overlaps_containers(version: Version, (first, end): Interval) -> bool {
+    let of_containers: &[Interval] = match version {
+        Version::V4 => &OF_CONTAINERS_V4,
+        Version::V6 => &OF_CONTAINERS_V6,
+    };
+    of_containers.iter().any(|(begin, last)| first <= *last && *begin <= end)
 }
 
 /// The protocols whose headers begin with ports.

@@ -9,7 +9,7 @@ use crate::netlink::routing::Routing;
 use crate::netlink::{Live, LiveSets, Socket};
 use crate::process::privileges::Confinement;
 use crate::ruleset::{AddressType, Table, TableId};
-use crate::simulate::{EPHEMERAL, Interface, Packet, Path, Routes, Transport, follow};
+use crate::simulate::{EPHEMERAL, Interface, Packet, Path, Routes, Transport, follow_connection};
 use crate::state::State;
 use std::net::IpAddr;
 
@@ -88,12 +88,9 @@ fn explained(
     let others = live.ruleset.tables.iter().filter(|(id, _)| planned.is_none_or(|(ours, _)| ours != *id));
     let tables: Vec<(&TableId, &Table)> = others.chain(planned).collect();
     let sets = LiveSets::new(socket, live, planned);
-    let first = follow(tables.iter().copied(), &sets, routing, packet);
-    let answer = first.answer(packet).map(|packet| follow(tables.iter().copied(), &sets, routing, &packet));
     let explanation = Explanation {
         connection: in_words(packet),
-        first,
-        answer,
+        packets: follow_connection(tables.iter().copied(), &sets, routing, packet),
         beyond: beyond(tables.iter().copied(), legacy),
         tables,
     };

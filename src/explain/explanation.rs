@@ -5,7 +5,7 @@ use crate::explain::owner_of;
 use crate::printable::printable;
 use crate::render;
 use crate::ruleset::{Expr, Hook, Provenance, Table, TableId, provenance::without_prefix};
-use crate::simulate::{Doubt, Effect, Journey, Step, Translation, Verdict, Way};
+use crate::simulate::{Connection, Doubt, Effect, Interface, Journey, Stage, Step, Translation, Verdict, Way};
 use serde_json::{Value, json};
 use std::fmt::Write;
 
@@ -16,10 +16,8 @@ pub struct Explanation<'a> {
     pub tables: Vec<(&'a TableId, &'a Table)>,
     /// The connection in words: `9000/tcp from 203.0.113.9 to 203.0.113.1 by eth0`.
     pub connection: String,
-    /// Its first packet.
-    pub first: Journey<'a>,
-    /// The answer to it, if that was followed.
-    pub answer: Option<Journey<'a>>,
+    /// Its packets, up to the one that does not pass.
+    pub packets: Connection<'a>,
     /// Why the tables don't tell everything: rules that they don't show.
     pub beyond: Option<Doubt>,
 }
@@ -28,13 +26,7 @@ impl Explanation<'_> {
     /// The verdict on the connection.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
-        let answered = self.first.trace.verdict == Verdict::Allow;
-        match self.decisive().trace.verdict {
-            _ if self.beyond.is_some() => Verdict::Unknown,
-            // A rejected answer is reported to this machine, its sender. The client hears nothing.
-            Verdict::Reject if answered => Verdict::Deny,
-            verdict => verdict,
-        }
+        if self.beyond.is_some() { Verdict::Unknown } else { self.packets.verdict() }
     }
 
     /// The exit status: 0 allowed, 2 denied or rejected, 3 can't tell.
@@ -47,34 +39,39 @@ impl Explanation<'_> {
         }
     }
 
-    /// The packet that decides the verdict.
-    fn decisive(&self) -> &Journey<'_> {
-        let answer = self.answer.as_ref().filter(|answer| answer.trace.verdict != Verdict::Allow);
-        answer.filter(|_| self.first.trace.verdict == Verdict::Allow).unwrap_or(&self.first)
-    }
-
     fn table(&self, id: &TableId) -> Option<&Table> {
         self.tables.iter().find(|(other, _)| *other == id).map(|(_, table)| *table)
     }
 
     fn doubt(&self) -> Option<&Doubt> {
-        self.beyond.as_ref().or_else(|| self.decisive().doubt())
+        self.beyond.as_ref().or_else(|| self.packets.doubt())
     }
 
     /// The reason for the verdict, in one line.
     fn reason(&self) -> String {
         let verdict = self.verdict();
-        let journey = self.decisive();
+        let (stage, journey) = self.packets.decisive();
+        let whose = match stage {
+            Stage::First => "",
+            Stage::Answer => "the answer to it is ",
+            Stage::Third => "what follows the answer is ",
+        };
         if verdict == Verdict::Unknown {
             return self.doubt().map_or_else(|| "the rules can't be followed".to_owned(), ToString::to_string);
         }
         if verdict == Verdict::Allow {
             return "no table denies it".to_owned();
         }
-        if let Some(Way::Lost(why) | Way::Refused(why)) = journey.turns.last().map(|turn| &turn.way) {
-            return format!("by the routing, not by a rule: {why}");
+        if let Some(why) = journey.astray() {
+            return why.to_string();
         }
-        journey.trace.denied_by().map_or_else(String::new, |step| by(step, verdict, self.table(step.table)))
+        if let Some(Way::Lost(why) | Way::Refused(why)) = journey.end() {
+            let denied = if whose.is_empty() { "" } else { "denied " };
+            return format!("{whose}{denied}by the routing, not by a rule: {why}");
+        }
+        let by = journey.trace.denied_by().map_or_else(String::new, |step| by(step, verdict, self.table(step.table)));
+        let denied = if by.starts_with("by ") && !whose.is_empty() { "denied " } else { "" };
+        format!("{whose}{denied}{by}")
     }
 
     /// The verdict and each step on the way.
@@ -88,21 +85,39 @@ impl Explanation<'_> {
         };
         let connection = printable(&self.connection);
         let mut text = format!("{word}: {connection}\n  {}\n", printable(&self.reason()));
-        steps_of(&self.first, &mut text);
-        if let Some(answer) = self.answer.as_ref().filter(|answer| answer.trace.verdict != Verdict::Allow) {
-            text.push_str("\nthe answer to it\n");
-            steps_of(answer, &mut text);
+        for (stage, journey) in self.packets.journeys() {
+            match stage {
+                Stage::First => {}
+                Stage::Answer => {
+                    let _ = writeln!(text, "\nthe answer{}", self.whose_answer());
+                }
+                Stage::Third => text.push_str("\nthe packet after the answer\n"),
+            }
+            steps_of(journey, &mut text);
         }
         text
     }
 
-    /// `{"verdict", "reason", "connection", "translated_to", "steps"}`. The `kind` of a step is `rule`, `policy` or
+    /// Who answers, and where that comes in if it is another's.
+    fn whose_answer(&self) -> String {
+        let Some((packet, _)) = &self.packets.answer else { return String::new() };
+        match &packet.incoming {
+            Interface::Named(name) => {
+                format!(" from {}, taken to come in by {}", packet.source, printable(name))
+            }
+            _ => format!(" of this machine from {}", packet.source),
+        }
+    }
+
+    /// `{"verdict", "reason", "connection", "translated_to", "packets", "steps"}`. `packets` are the first, the answer
+    /// and the one after it, as far as they were followed. The `kind` of a step is `rule`, `policy` or
     /// `route`.
     #[must_use]
     pub fn json(&self) -> Value {
-        let journeys = [Some((&self.first, "first")), self.answer.as_ref().map(|answer| (answer, "answer"))];
-        let mut steps = Vec::new();
-        for (journey, packet) in journeys.into_iter().flatten() {
+        let (mut steps, mut packets) = (Vec::new(), Vec::new());
+        for (stage, journey) in self.packets.journeys() {
+            let packet = stage.name();
+            packets.push(json!({ "packet": packet, "verdict": journey.trace.verdict.name() }));
             for (index, step) in journey.trace.steps.iter().enumerate() {
                 steps.extend(
                     ways(journey, index)
@@ -119,7 +134,8 @@ impl Explanation<'_> {
             "verdict": self.verdict().name(),
             "reason": self.reason(),
             "connection": self.connection,
-            "translated_to": self.first.translated.map(|to| translation(&to)),
+            "translated_to": self.packets.first.translated.map(|to| translation(&to)),
+            "packets": packets,
             "steps": steps,
         })
     }

@@ -5,7 +5,7 @@ use super::{Machine, Purpose};
 use crate::net::octets;
 use crate::ruleset::{KeyType, Set, Table, TableId};
 use crate::simulate::{
-    Answer, Doubt, EPHEMERAL, Journey, Packet, Sets, Translation, Transport, Verdict, Way, follow,
+    Answer, Doubt, EPHEMERAL, Packet, Sets, Translation, Transport, Verdict, Way, follow_connection,
 };
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -123,13 +123,13 @@ impl<'m> Asker<'m> {
         let Question { protocol, port: destination, source, destination: to, interface, .. } = *question;
         let transport = Transport::Ports { protocol, source: port, destination };
         let packet = Packet::to_machine(source, to, transport).coming_in_by(interface);
-        let journey = self.follow(&packet, sets);
+        let connection = follow_connection(self.tables.iter().copied(), sets, self.machine.routes, &packet);
+        let journey = &connection.first;
         seen.translated.extend(journey.translated);
-        if journey.trace.outcomes.never_pass() {
+        if connection.outcomes().never_pass() {
             return Access::No;
         }
-        let end = journey.turns.last().map(|turn| &turn.way);
-        match end {
+        match journey.end() {
             Some(Way::Out(out)) if *out == interface => {
                 seen.sent_back = true;
                 return Access::No;
@@ -139,19 +139,12 @@ impl<'m> Asker<'m> {
             Some(Way::Local) if !self.listens(question, journey.translated) => return Access::No,
             _ => {}
         }
-        let of = |journey: &Journey<'_>| match journey.trace.verdict {
+        match connection.verdict() {
             Verdict::Allow => Access::Yes,
             Verdict::Deny | Verdict::Reject => Access::No,
             Verdict::Unknown => {
-                Access::Unknown(journey.doubt().cloned().unwrap_or_else(|| "the rules can't be followed".into()))
+                Access::Unknown(connection.doubt().cloned().unwrap_or_else(|| "the rules can't be followed".into()))
             }
-        };
-        match (of(&journey), journey.answer(&packet)) {
-            (Access::Yes, Some(back)) => match self.follow(&back, sets) {
-                back if back.trace.outcomes.never_pass() => Access::No,
-                back => of(&back),
-            },
-            (access, _) => access,
         }
     }
 
@@ -170,10 +163,6 @@ impl<'m> Asker<'m> {
             let by = socket.interface.as_ref().is_none_or(|name| name == question.interface);
             socket.protocol == question.protocol && socket.port == port && takes && by
         })
-    }
-
-    fn follow(&self, packet: &Packet, sets: &dyn Sets) -> Journey<'m> {
-        follow(self.tables.iter().copied(), sets, self.machine.routes, packet)
     }
 }
 

@@ -14,7 +14,7 @@ use crate::machine::Session;
 use crate::net::protocol;
 use crate::render::table_command;
 use crate::ruleset::{Table, TableId};
-use crate::simulate::{Doubt, Journey, Packet, Routes, Sets, Transport, Way, follow};
+use crate::simulate::{Connection, Doubt, Journey, Packet, Routes, Sets, Stage, Transport, Way, follow_connection};
 use std::fmt;
 
 /// All tables as they will be, including palisade's, with their sets and the routing.
@@ -54,13 +54,14 @@ impl Beside<'_> {
             destination: asked.port(),
         };
         let packet = Packet::to_machine(session.client, asked.ip(), transport).coming_in_by(name.clone());
-        let first = self.follow(&packet);
-        if let Some(dropped) = self.dropped(&first, session) {
-            return Some(dropped);
-        }
-        let answer = first.answer(&packet).map(|answer| self.follow(&answer))?;
-        let dropped = self.dropped(&answer, session)?;
-        Some(Dropped { by: format!("the answer to it is {}", dropped.by), ..dropped })
+        let connection = self.follow(&packet);
+        let (stage, decisive) = connection.decisive();
+        let dropped = self.dropped(decisive, session)?;
+        Some(match stage {
+            Stage::First => dropped,
+            Stage::Answer => Dropped { by: format!("the answer to it is {}", dropped.by), ..dropped },
+            Stage::Third => Dropped { by: format!("what follows the answer is {}", dropped.by), ..dropped },
+        })
     }
 
     /// Why it can't be told whether there is a drop.
@@ -71,13 +72,13 @@ impl Beside<'_> {
         self.follow(&packet.coming_in_by(name.clone())).doubt().cloned()
     }
 
-    fn follow(&self, packet: &Packet) -> Journey<'_> {
-        follow(self.tables.iter().copied(), self.sets, self.routes, packet)
+    fn follow(&self, packet: &Packet) -> Connection<'_> {
+        follow_connection(self.tables.iter().copied(), self.sets, self.routes, packet)
     }
 
     fn dropped(&self, journey: &Journey<'_>, session: &Session) -> Option<Dropped> {
         // If the routing loses the packet, no rule is to blame.
-        let lost = matches!(journey.turns.last().map(|turn| &turn.way), Some(Way::Lost(_) | Way::Refused(_)));
+        let lost = journey.astray().is_some() || matches!(journey.end(), Some(Way::Lost(_) | Way::Refused(_)));
         let step = journey.trace.denied_by().filter(|step| !lost && *step.table != TableId::palisade())?;
         let table = self.tables.iter().find(|(id, _)| *id == step.table).map(|(_, table)| *table);
         let port = session.asked_for().port();

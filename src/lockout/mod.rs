@@ -1,7 +1,7 @@
 //! Tells whether a policy would lock its operator out.
 //!
 //! It asks the compiled rules, not the policy's text: they must pass the first packet of a new connection like the
-//! session's. Other tables can drop it, too, see [`Beside`].
+//! session's, the answer to it and what follows. Other tables can drop them, too, see [`Beside`].
 
 mod beside;
 pub mod sessions;
@@ -13,7 +13,9 @@ use crate::machine::Session;
 use crate::net::IfName;
 use crate::printable::printable;
 use crate::ruleset::{Expr, Hook, KeyType, MetaKey, Set, SetRef, Table, TableId, provenance::without_prefix};
-use crate::simulate::{AsListed, Interface, Packet, Step, Trace, Translation, Transport, Verdict, simulate_table};
+use crate::simulate::{
+    AsListed, Interface, Packet, Step, Trace, Translation, Transport, Verdict, open_through_table, simulate_table,
+};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
@@ -142,7 +144,7 @@ pub fn locked_out<'a>(id: &'a TableId, table: &'a Table, session: &Session) -> O
     let translated = session.asked.map(|_| Translation { address: server.ip(), port: Some(server.port()) });
     let packet = Packet::to_machine(client, asked.ip(), Transport::tcp(asked.port()));
     let packet = Packet { translated, ..packet };
-    let on = |interface: Interface| simulate_table(id, table, &Packet { incoming: interface, ..packet.clone() });
+    let on = |interface: Interface| opened(id, table, &Packet { incoming: interface, ..packet.clone() });
     let trace = match &session.interface {
         Some(name) => on(Interface::Named(name.clone())),
         // A connection from a loopback address, or from the machine to itself, uses the loopback.
@@ -161,6 +163,12 @@ pub fn locked_out<'a>(id: &'a TableId, table: &'a Table, session: &Session) -> O
         }
     };
     (trace.verdict != Verdict::Allow).then_some(trace)
+}
+
+/// The rules' verdict on the first packet, its answer and what follows it: that of the first which does not pass.
+fn opened<'a>(id: &'a TableId, table: &'a Table, packet: &Packet) -> Trace<'a> {
+    let opened = open_through_table(id, table, packet).pop();
+    opened.map_or_else(|| simulate_table(id, table, packet), |(_, trace)| trace)
 }
 
 /// Interface names, one for each way in which the rules can tell interfaces apart: first one that no rule names, then
@@ -199,8 +207,11 @@ impl Lockout {
         let denying = trace.denied_by();
         let denied_by = denying.map_or_else(|| "rules that can't be followed".to_owned(), sentence);
         let blocked = denying.is_some_and(|step| step.hook == Hook::Prerouting);
-        let service = (!blocked).then(|| service(table, session));
-        Self { session: session.clone(), denied_by, service, elsewhere: None }
+        // Of what this machine sends, only answers are asked about.
+        let answers = denying.is_some_and(|step| matches!(step.hook, Hook::Output | Hook::Postrouting));
+        let service = (!blocked && !answers).then(|| service(table, session));
+        let elsewhere = answers.then(|| "it is the answer that is denied".to_owned());
+        Self { session: session.clone(), denied_by, service, elsewhere }
     }
 }
 

@@ -7,16 +7,13 @@ use crate::net::{self, AddressRange, Version, address};
 use crate::resolve::Expectation;
 use crate::ruleset::provenance::without_prefix;
 use crate::ruleset::{Chain, Family, Rule, Table, TableId, dnat};
-use crate::simulate::{Journey, Packet, State, Transport, follow};
+use crate::simulate::{Journey, Packet, Stage, Transport, follow_connection};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Somebody outside, per IP version.
 const ANYBODY: [IpAddr; 2] =
     [IpAddr::V4(Ipv4Addr::new(198, 51, 100, 77)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x77))];
-
-/// A port that somebody outside asks from.
-const ASKING: u16 = 50_123;
 
 /// A port that rules translate to another address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -100,19 +97,15 @@ impl Preflight<'_> {
         let to = port.on.filter(|on| !on.is_loopback()).or_else(of_link)?;
         let transport = Transport::Ports { protocol: port.protocol, source: None, destination: port.port };
         let packet = Packet::to_machine(source, to, transport).coming_in_by(by.name.as_str());
-        let travel = |packet: &Packet| follow(beside.tables.iter().copied(), beside.sets, beside.routes, packet);
-        let first = travel(&packet);
-        let behind = beside.routes.leads(port.to.ip()).ok().flatten();
-        let (what, denied) = match (denied(&first), &behind) {
-            (Some(denied), _) => ("what is sent to it", denied),
-            (None, Some(behind)) => {
-                let transport =
-                    Transport::Ports { protocol: port.protocol, source: Some(port.to.port()), destination: ASKING };
-                let answer = Packet::to_machine(port.to.ip(), source, transport).coming_in_by(behind.as_str());
-                ("its answer", denied(&travel(&answer.in_state(State::Reply)))?)
-            }
-            (None, None) => return None,
+        let connection = follow_connection(beside.tables.iter().copied(), beside.sets, beside.routes, &packet);
+        let (stage, decisive) = connection.decisive();
+        let denied = denied(decisive)?;
+        let what = match stage {
+            Stage::First => "what is sent to it",
+            Stage::Answer => "its answer",
+            Stage::Third => "what follows its answer",
         };
+        let behind = beside.routes.leads(port.to.ip()).ok().flatten();
         let behind = behind.map(|name| format!(" behind {name}")).unwrap_or_default();
         let message = format!(
             "{port} is expected to be open from {source}, and on this machine it leads to {}{behind}, where {what} is stopped: \

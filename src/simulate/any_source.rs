@@ -1,4 +1,4 @@
-//! Evaluates one rule for a packet whose source is unknown, for proofs about all sources at once.
+//! Evaluates one rule for a packet whose client is unknown, for proofs about all clients at once.
 
 use super::course::attached;
 use super::effects::Effects;
@@ -8,12 +8,12 @@ use super::{JustLoaded, Packet};
 use crate::ruleset::{BaseChain, Hook, Rule, Table, TableId};
 use std::cell::RefCell;
 
-/// A packet at one place of its way, with its source and its translation hidden.
+/// A packet at one place of its way, with its client's address and its translation hidden.
 pub(crate) struct Seen<'v>(View<'v>);
 
 impl<'v> Seen<'v> {
     pub(crate) fn new(packet: &'v Packet, hook: Hook, priority: i32) -> Self {
-        Self(View::new(packet, hook, priority, Hidden::Source))
+        Self(View::new(packet, hook, priority, Hidden::Client))
     }
 }
 

@@ -1,5 +1,6 @@
 //! A packet on its way through the base chains of a hook.
 
+use super::bits::Bits;
 use super::chain::Walk;
 use super::effects::Effects;
 use super::machine::{Changed, Machine};
@@ -45,6 +46,17 @@ impl<'a, 'v> Course<'a, 'v> {
         }
     }
 
+    /// The beginning of the way of the packet of this connection that comes next.
+    pub(super) fn next(&self) -> Self {
+        let course = Self::new(self.tables.iter().copied(), self.sets, self.routes);
+        course.changed.borrow_mut().extend(self.changed.borrow().iter().map(|(set, key)| (*set, key.clone())));
+        {
+            let (before, mut effects) = (self.effects.borrow(), course.effects.borrow_mut());
+            effects.ct_mark = if before.untracked { Bits::unknown(4) } else { before.ct_mark.clone() };
+        }
+        course
+    }
+
     /// The beginning of the way of another packet.
     pub(super) fn another(&self) -> Self {
         let course = Self::new(self.tables.iter().copied(), self.sets, self.routes);
@@ -70,12 +82,12 @@ impl<'a, 'v> Course<'a, 'v> {
             let of_another = matches!(packet.transport, Transport::Icmp { .. }) && packet.state == State::Related;
             // `nat` chains saw a packet of this machine to itself when it was sent.
             let by_itself = matches!(hook, Hook::Prerouting | Hook::Input) && packet.incoming.is_loopback();
+            let packet = self.as_translated(packet);
             // An error is translated as its connection is.
             if nat && (translated || of_another || by_itself || !matches!(packet.state, State::New | State::Related))
             {
                 continue;
             }
-            let packet = self.as_translated(packet);
             if attached.is_after_source_translation(hook) && self.effects.borrow().source {
                 self.outcomes = self.outcomes.or(Outcomes::ANYTHING);
             }
@@ -100,8 +112,10 @@ impl<'a, 'v> Course<'a, 'v> {
     /// The packet as rules have changed it so far.
     pub(super) fn as_translated(&self, packet: &Packet) -> Packet {
         let effects = self.effects.borrow();
-        let state = if effects.untracked { State::Untracked } else { packet.state };
-        Packet { state, translated: effects.destination.or(packet.translated), ..packet.clone() }
+        if effects.untracked {
+            return Packet { state: State::Untracked, translated: None, ..packet.clone() };
+        }
+        Packet { translated: effects.destination.or(packet.translated), ..packet.clone() }
     }
 }
 

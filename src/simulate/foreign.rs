@@ -15,9 +15,6 @@ const NAT_CHOICES: u32 = 0x1 | 0x2 | 0x4 | 0x8 | 0x10;
 const TCP_RESET: u32 = 1;
 /// `NFT_OBJECT_COUNTER`.
 const COUNTER: u32 = 1;
-/// The TCP flags of a connection's first packet: SYN alone, among all flags but those of congestion control.
-const SYN: u8 = 0x02;
-const PLAIN_FLAGS: u8 = 0x3f;
 
 impl<'a> Machine<'a, '_> {
     /// `certain` says that the packet surely gets to this expression.
@@ -58,6 +55,8 @@ impl<'a> Machine<'a, '_> {
             Foreign::Object { name, .. } => {
                 Done::If(Truth::Doubtful(format!("what {name} says is not known").into()))
             }
+            // A connection that was looked up stays with its packet.
+            Foreign::Notrack if self.view.is_tracked() => Done::If(Truth::True),
             Foreign::Notrack if certain && self.routes.is_some() => {
                 self.effects.borrow_mut().untracked = true;
                 Done::If(Truth::True)
@@ -157,7 +156,7 @@ impl<'a> Machine<'a, '_> {
                 (view.destination(), destination, flags & 2 != 0),
             ]),
             Match::Ports { source, destination, flags } => {
-                let flags = flags.map_or(Some(true), |flags| first_flags(view, flags));
+                let flags = flags.map_or(Some(true), |flags| has_flags(view, flags));
                 all([source.holds(view.source_port()), destination.holds(view.destination_port()), flags])
                     .ok_or_else(|| "the source port, or a flag of TCP, is not known".into())
             }
@@ -206,10 +205,10 @@ impl<'a> Machine<'a, '_> {
     }
 }
 
-/// Whether those flags of a connection's first packet that are in `mask` equal `set`.
-fn first_flags(view: &View<'_>, (mask, set, inverted): (u8, u8, bool)) -> Option<bool> {
-    let known = view.is_first() && mask & !PLAIN_FLAGS == 0;
-    known.then_some((SYN & mask == set) != inverted)
+/// Whether those flags of TCP that are in `mask` equal `set`.
+fn has_flags(view: &View<'_>, (mask, set, inverted): (u8, u8, bool)) -> Option<bool> {
+    let (flags, known) = view.tcp_flags();
+    (mask & !known == 0).then_some((flags & mask == set) != inverted)
 }
 
 /// Whether the source port, the destination port or either is within these ranges; `None` if a port that would decide

@@ -1,8 +1,8 @@
-//! A connection's first packet from end to end: rules and routes decide which hooks it passes and where it goes.
+//! One packet from end to end: rules and routes decide which hooks it passes and where it goes.
 
 use super::course::{Course, INGRESS};
 use super::fib::is_link_local;
-use super::packet::{Interface, Packet, Path, State, Translation, Transport};
+use super::packet::{EPHEMERAL, Interface, Packet, Part, Path, State, Translation, Transport};
 use super::routes::{Asked, Routes, Way};
 use super::sets::Sets;
 use super::trace::{Outcomes, Trace, Verdict};
@@ -20,7 +20,9 @@ pub struct Journey<'a> {
     /// Where its destination was translated to, if it was.
     pub translated: Option<Translation>,
     /// Why the verdict is unknown, if that is not because of a rule.
-    doubt: Option<Doubt>,
+    pub(super) doubt: Option<Doubt>,
+    /// Why nobody takes it, though no rule and no route denies it.
+    pub(super) astray: Option<Doubt>,
 }
 
 /// What the routing did with a packet.
@@ -39,21 +41,50 @@ impl Journey<'_> {
         (self.trace.verdict == Verdict::Unknown).then(|| self.trace.doubt().or(self.doubt.as_ref())).flatten()
     }
 
-    /// The answer of this machine to a packet that reached it untranslated; the answer has to pass, too. `None` if
-    /// another machine answers, or if the packet was not allowed.
+    /// Nobody takes it, for that reason.
+    pub(super) fn goes_astray(&mut self, why: Doubt) {
+        if self.trace.outcomes.contain(Outcomes::ALLOW) {
+            self.outcomes_are(self.trace.outcomes.without(Outcomes::ALLOW).or(Outcomes::DENY));
+            self.astray = Some(why);
+        }
+    }
+
+    /// Whether it is taken can't be told, for that reason.
+    pub(super) fn may_go_astray(&mut self, why: Doubt) {
+        if self.trace.outcomes.contain(Outcomes::ALLOW) {
+            self.outcomes_are(self.trace.outcomes.or(Outcomes::ANYTHING));
+            self.doubt.get_or_insert(why);
+        }
+    }
+
+    /// It may also come to these outcomes, for that reason.
+    pub(super) fn may_be(&mut self, others: Outcomes, why: Doubt) {
+        self.outcomes_are(self.trace.outcomes.or(others));
+        self.doubt.get_or_insert(why);
+    }
+
+    fn outcomes_are(&mut self, outcomes: Outcomes) {
+        self.trace.outcomes = outcomes;
+        self.trace.verdict = outcomes.verdict();
+    }
+
+    /// Why nobody takes it, though no rule and no route denies it: conntrack does not translate it back, for one.
+    /// `None` if that is not why it is denied.
     #[must_use]
-    pub fn answer(&self, packet: &Packet) -> Option<Packet> {
-        let Transport::Ports { protocol, source, destination } = packet.transport else { return None };
-        let here = packet.path != Path::FromMachine && self.turns.last().is_some_and(|turn| turn.way == Way::Local);
-        let (source, destination) = (Some(destination), source.unwrap_or(EPHEMERAL));
-        let transport = Transport::Ports { protocol, source, destination };
-        let back = Packet::from_machine(packet.destination, packet.source, transport).in_state(State::Reply);
-        (here && self.trace.verdict == Verdict::Allow && self.translated.is_none()).then_some(back)
+    pub fn astray(&self) -> Option<&Doubt> {
+        self.astray.as_ref().filter(|_| self.trace.verdict == Verdict::Deny)
+    }
+
+    /// Where it was sent at last, if it got that far.
+    #[must_use]
+    pub fn end(&self) -> Option<&Way> {
+        self.turns.last().map(|turn| &turn.way)
     }
 }
 
-/// Follows the first packet of a connection through these tables: prerouting, then where the routing sends it, with
-/// the destination that `nat` chains give it. A packet that this machine sends is followed from output on.
+/// Follows one packet through these tables: prerouting, then where the routing sends it, with the destination that
+/// `nat` chains give it. A packet that this machine sends is followed from output on. See
+/// [`follow_connection`](super::follow_connection) for the packets after it.
 ///
 /// Only these properties of the packet are used: its source, destination, transport and state, the interface that it
 /// comes in by, and whether this machine sends it ([`Path::FromMachine`]).
@@ -63,10 +94,17 @@ pub fn follow<'a>(
     routes: &dyn Routes,
     packet: &Packet,
 ) -> Journey<'a> {
-    let mut traveller =
-        Traveller { course: Course::new(tables, sets, Some(routes)), routes, turns: Vec::new(), doubt: None };
-    let packet = Packet { translated: None, ..packet.clone() };
-    if packet.state != State::New {
+    travel(Course::new(tables, sets, Some(routes)), routes, Packet { translated: None, ..packet.clone() }).0
+}
+
+/// Sends a packet on its way, and gives back the state in which the rules leave its connection.
+pub(super) fn travel<'a, 'v>(
+    course: Course<'a, 'v>,
+    routes: &'v dyn Routes,
+    packet: Packet,
+) -> (Journey<'a>, Course<'a, 'v>) {
+    let mut traveller = Traveller { course, routes, turns: Vec::new(), doubt: None };
+    if packet.part == Part::Later || packet.part == Part::First && packet.state != State::New {
         // The packets before may have given the connection any mark.
         traveller.course.effects.borrow_mut().forget_ct_mark();
     }
@@ -74,14 +112,12 @@ pub fn follow<'a>(
         Path::FromMachine => traveller.sent(packet),
         Path::ToMachine | Path::Through => traveller.received(packet),
     }
-    let Traveller { course, turns, doubt, .. } = traveller;
+    let Traveller { mut course, turns, doubt, .. } = traveller;
     let translated = course.effects.borrow().destination;
-    let trace = Trace { verdict: course.outcomes.verdict(), outcomes: course.outcomes, steps: course.steps };
-    Journey { trace, turns, translated, doubt }
+    let steps = std::mem::take(&mut course.steps);
+    let trace = Trace { verdict: course.outcomes.verdict(), outcomes: course.outcomes, steps };
+    (Journey { trace, turns, translated, doubt, astray: None }, course)
 }
-
-/// A source port of clients, in the ephemeral range of Linux and other systems.
-pub const EPHEMERAL: u16 = 50_123;
 
 const fn is_on_its_way(way: &Way) -> bool {
     matches!(way, Way::Local | Way::Out(_))
@@ -109,9 +145,7 @@ impl Traveller<'_, '_> {
             }
             _ => {}
         }
-        if self.course.outcomes == Outcomes::REJECT && self.turns.iter().all(|turn| is_on_its_way(&turn.way)) {
-            self.refused(&packet);
-        }
+        self.may_be_refused(&packet);
     }
 
     /// This machine sends the refusal, which passes the rules for packets from this machine.
@@ -128,6 +162,7 @@ impl Traveller<'_, '_> {
         };
         // A reset comes from the address that the packet was sent to, an error from this machine.
         let by = match self.routes.address_type(packet.destination) {
+            _ if packet.path == Path::FromMachine => Ok(packet.source),
             Ok(AddressType::Local) => Ok(packet.destination),
             Ok(_) => self.routes.source_towards(packet.source),
             Err(why) => Err(why),
@@ -140,7 +175,8 @@ impl Traveller<'_, '_> {
         });
         let come = come.reduce(Outcomes::or);
         let come = come.unwrap_or(Outcomes::ANYTHING);
-        if come.never_pass() {
+        // From which of its addresses this machine tells itself is not known.
+        if come.never_pass() && packet.path != Path::FromMachine {
             self.course.outcomes = Outcomes::DENY;
         } else if come != Outcomes::ALLOW {
             self.doubt.get_or_insert("it is refused, and whether its sender is told so is not known".into());
@@ -156,7 +192,9 @@ impl Traveller<'_, '_> {
             _ => State::Related,
         };
         let refusal = Packet::from_machine(by, packet.source, transport).in_state(state);
+        let to_itself = packet.path == Path::FromMachine;
         let outgoing = match self.routes.leads(packet.source) {
+            _ if to_itself => Interface::Named("lo".to_owned()),
             // A link-local source is on the link that its packet came in by.
             _ if is_link_local(packet.source) || packet.incoming == Interface::Named("lo".to_owned()) => {
                 packet.incoming.clone()
@@ -171,26 +209,42 @@ impl Traveller<'_, '_> {
         let mut course = self.course.another();
         course.pass(Hook::Output, &refusal);
         course.pass(Hook::Postrouting, &refusal);
+        if to_itself {
+            let refusal = Packet { path: Path::ToMachine, outgoing: Interface::Absent, ..refusal }.coming_in_by("lo");
+            course.pass(Hook::Prerouting, &refusal);
+            course.pass(Hook::Input, &refusal);
+        }
         course.outcomes
     }
 
     fn sent(&mut self, packet: Packet) {
         let packet = Packet { path: Path::FromMachine, incoming: Interface::Absent, ..packet };
-        let Some(way) = self.turn(&packet) else { return };
+        // The first look-up is for the destination that the sender wrote, whatever the connection's is translated to.
+        let Some(way) = self.turn(&Packet { translated: None, ..packet.clone() }) else { return };
         let leaving = |way: &Way| match way {
             Way::Out(interface) => interface.clone(),
             _ => "lo".to_owned(),
         };
         self.course.pass(Hook::Output, &packet.clone().leaving_by(leaving(&way)));
         // A translated packet is routed once more.
-        let translated = self.course.effects.borrow().destination.is_some();
+        let translated = self.course.as_translated(&packet).translated.is_some();
         let way = if translated && self.course.goes_on() { self.turn(&packet) } else { Some(way) };
-        let Some(way) = way else { return };
+        let Some(way) = way else { return self.may_be_refused(&packet) };
         self.course.pass(Hook::Postrouting, &packet.clone().leaving_by(leaving(&way)));
         if way == Way::Local && self.course.goes_on() {
-            let packet = Packet { path: Path::ToMachine, outgoing: Interface::Absent, ..packet }.coming_in_by("lo");
+            let packet =
+                Packet { path: Path::ToMachine, outgoing: Interface::Absent, ..packet.clone() }.coming_in_by("lo");
             self.course.pass(Hook::Prerouting, &packet);
             self.course.pass(Hook::Input, &packet);
+        }
+        self.may_be_refused(&packet);
+    }
+
+    /// Whoever waits for an answer hears nothing of its refusal.
+    fn may_be_refused(&mut self, packet: &Packet) {
+        let on_its_way = self.turns.iter().all(|turn| is_on_its_way(&turn.way));
+        if self.course.outcomes == Outcomes::REJECT && on_its_way && !matches!(packet.part, Part::Answer(_)) {
+            self.refused(packet);
         }
     }
 
@@ -200,6 +254,14 @@ impl Traveller<'_, '_> {
             return None;
         }
         let packet = self.course.as_translated(packet);
+        if let (Part::Answer(_), Path::FromMachine, Interface::Named(link)) =
+            (packet.part, packet.path, &packet.outgoing)
+        {
+            // A neighbour is answered by the link.
+            let way = Way::Out(link.clone());
+            self.turns.push(Turn { after: self.course.steps.len(), way: way.clone() });
+            return Some(way);
+        }
         let incoming = match &packet.incoming {
             Interface::Named(name) => Some(name.as_str()),
             Interface::Absent => None,

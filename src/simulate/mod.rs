@@ -13,10 +13,12 @@
 //! At each hook the base chains of all tables run in the order of their priorities. An accept ends only its base
 //! chain; a drop or a reject is final. [`simulate`] takes a packet that says which way it goes and where it is
 //! translated to; [`follow`] takes a packet as it comes in, lets the rules translate it, and asks the routing.
+//! [`follow_connection`] follows the answer, too, and the packet after it.
 
 mod any_source;
 mod bits;
 mod chain;
+mod connection;
 mod course;
 mod effects;
 mod fib;
@@ -36,10 +38,11 @@ mod tests;
 
 pub(crate) use any_source::{Seen, attached_to, run_for_any_source};
 pub(crate) use chain::MAX_DEPTH;
+pub use connection::{Connection, Stage, follow_connection, open_through_table};
 pub(crate) use fib::is_link_local;
-pub use journey::{EPHEMERAL, Journey, Turn, follow};
+pub use journey::{Journey, Turn, follow};
 pub(crate) use machine::{Changed, End, RuleResult};
-pub use packet::{Interface, Packet, Path, State, Translation, Transport};
+pub use packet::{EPHEMERAL, Interface, Packet, Part, Path, State, Translation, Transport, Undone};
 pub use routes::{Asked, Routes, Way};
 pub use sets::{Answer, AsListed, JustLoaded, Sets};
 pub use trace::{Effect, Outcomes, Step, Trace, Verdict};

@@ -24,9 +24,39 @@ pub struct Packet {
     pub hop_limit: Option<u8>,
     /// What conntrack says of it.
     pub state: State,
-    /// Where the connection's destination is translated to, if it is.
+    /// Where the connection's destination is translated to, if it is; `None` for an answer.
     pub translated: Option<Translation>,
+    /// Which packet of its connection it is.
+    pub part: Part,
 }
+
+/// Which packet of a connection it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The one that opens it.
+    First,
+    /// The answer to the first.
+    Answer(Undone),
+    /// The one that follows the answer, from whom the first came.
+    Third,
+    /// Any other.
+    Later,
+}
+
+/// Translations of a connection that conntrack undoes in an answer, if it is tracked (`nf_nat_packet` in
+/// net/netfilter/nf_nat_core.c).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Undone {
+    /// Where the connection was opened to, if its destination was translated. It takes the place of the answer's
+    /// source at the end of its way: behind the chains of priority `srcnat` at postrouting and input.
+    pub destination: Option<Translation>,
+    /// Whether the connection's source was translated. Then the answer is sent to an address that is not known, until
+    /// the packet's destination takes its place: behind the chains of priority `dstnat` at prerouting and output.
+    pub source: bool,
+}
+
+/// A source port of clients, in the ephemeral range of Linux and other systems.
+pub const EPHEMERAL: u16 = 50_123;
 
 /// The way of a packet through the hooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -106,6 +136,25 @@ impl Transport {
         Self::Icmp { kind: if to.is_ipv4() { 8 } else { 128 }, code: 0 }
     }
 
+    /// The header of an answer to `client`; `port` is the one that answers, if it is not the one that was asked for.
+    fn answer(self, client: IpAddr, port: Option<u16>) -> Option<Self> {
+        Some(match self {
+            Self::Ports { protocol, source, destination } => Self::Ports {
+                protocol,
+                source: Some(port.unwrap_or(destination)),
+                destination: source.unwrap_or(EPHEMERAL),
+            },
+            // Echo, timestamp, information and address mask requests; echo requests and node information queries.
+            Self::Icmp { kind: 8, .. } if client.is_ipv4() => Self::Icmp { kind: 0, code: 0 },
+            Self::Icmp { kind: kind @ (13 | 15 | 17), .. } if client.is_ipv4() => {
+                Self::Icmp { kind: kind + 1, code: 0 }
+            }
+            Self::Icmp { kind: kind @ (128 | 139), .. } if client.is_ipv6() => Self::Icmp { kind: kind + 1, code: 0 },
+            Self::Icmp { .. } => return None,
+            Self::Other(_) => self,
+        })
+    }
+
     /// The IP protocol number; the address tells the IP version.
     #[must_use]
     pub const fn protocol(self, address: IpAddr) -> u8 {
@@ -124,7 +173,7 @@ pub enum State {
     New,
     /// Belongs to a connection that has seen both directions, and goes the way of its first packet.
     Established,
-    /// Answers the first packet of a connection, whose destination was not translated.
+    /// Belongs to a connection, and goes the other way than its first packet.
     Reply,
     /// Begins a connection or carries an error, and belongs to another connection, of which nothing is known.
     Related,
@@ -158,6 +207,7 @@ impl Packet {
             hop_limit: None,
             state: State::of_first(source, transport),
             translated: None,
+            part: Part::First,
         }
     }
 
@@ -202,10 +252,60 @@ impl Packet {
         Self { outgoing: Interface::Named(interface.into()), ..self }
     }
 
-    /// The same packet in another state.
+    /// The same packet in another state; it opens a connection only if it is new.
     #[must_use]
     pub fn in_state(self, state: State) -> Self {
-        Self { state, ..self }
+        Self { state, part: if state == State::New { Part::First } else { Part::Later }, ..self }
+    }
+
+    /// The answer to it, if its path, its interfaces and its translation are as they say: a reply that leaves where it
+    /// came in, and comes in where it left. `None` if there is no answer, as to an error.
+    #[must_use]
+    pub fn answer(&self) -> Option<Self> {
+        let from = self.translated.map_or(self.destination, |to| to.address);
+        let transport = self.transport.answer(self.source, self.translated.and_then(|to| to.port))?;
+        let port = match self.transport {
+            Transport::Ports { destination, .. } => Some(destination),
+            Transport::Icmp { .. } | Transport::Other(_) => None,
+        };
+        let undone = Undone {
+            destination: self.translated.map(|_| Translation { address: self.destination, port }),
+            source: false,
+        };
+        let (path, incoming) = match self.path {
+            Path::ToMachine => (Path::FromMachine, Interface::Absent),
+            Path::Through => (Path::Through, self.outgoing.clone()),
+            Path::FromMachine => (Path::ToMachine, self.outgoing.clone()),
+        };
+        Some(Self {
+            path,
+            incoming,
+            outgoing: self.incoming.clone(),
+            state: State::Reply,
+            part: Part::Answer(undone),
+            ..Self::through(from, self.source, transport)
+        })
+    }
+
+    /// The packet that follows the answer to it and ends the opening of the connection, if its protocol has one.
+    #[must_use]
+    pub fn third(&self) -> Option<Self> {
+        let Transport::Ports { protocol: protocol::TCP | protocol::SCTP, .. } = self.transport else { return None };
+        Some(Self { state: State::Established, part: Part::Third, ..self.clone() })
+    }
+
+    /// What conntrack undoes in it.
+    pub(super) fn undone(&self) -> Undone {
+        match (self.part, self.state) {
+            (Part::Answer(undone), State::Reply) => undone,
+            _ => Undone::default(),
+        }
+    }
+
+    /// Whether it is sent to another address than its destination until conntrack puts that in place.
+    pub(super) fn is_sent_elsewhere(&self, put: bool) -> bool {
+        let Part::Answer(undone) = self.part else { return false };
+        undone.source && !(put && self.state == State::Reply)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the chains of one hook see of a packet: its headers, interfaces and connection at that place.
 
 use super::bits::Bits;
-use super::packet::{Interface, Packet, Path, State, Transport};
+use super::packet::{Interface, Packet, Part, Path, State, Translation, Transport};
 use super::truth::Doubt;
 use crate::net::header::{Place, icmp, ipv4, ipv6, ports, sctp, tcp, udp};
 use crate::net::{IfName, Version, protocol};
@@ -12,6 +12,8 @@ use std::net::IpAddr;
 const PRIORITY_CONNTRACK: i32 = -200;
 /// `NF_IP_PRI_NAT_DST`: chains of higher priority see a translated destination.
 const PRIORITY_DNAT: i32 = -100;
+/// `NF_IP_PRI_NAT_SRC`: chains of higher priority see a translated source.
+const PRIORITY_SNAT: i32 = 100;
 
 /// `IPS_*` bits of a connection.
 const SEEN_REPLY: u32 = 0x2;
@@ -19,6 +21,8 @@ const CONFIRMED: u32 = 0x8;
 const SRC_NAT: u32 = 0x10;
 const DST_NAT: u32 = 0x20;
 const SYN: u8 = 0x02;
+const PSH: u8 = 0x08;
+const ACK: u8 = 0x10;
 /// All TCP flags but the two of congestion control, which a first packet may carry.
 const PLAIN_FLAGS: u8 = 0x3f;
 
@@ -42,6 +46,8 @@ pub(super) struct View<'a> {
     tracked: Tracked,
     /// Whether the destination has been translated already, if it is translated at all.
     translated: bool,
+    /// What has taken the place of an answer's source.
+    put_back: Option<Translation>,
     /// What the rules may not see of the packet.
     hidden: Hidden,
     hop_limit: Option<u8>,
@@ -55,8 +61,9 @@ pub(super) struct View<'a> {
 pub(super) enum Hidden {
     /// Nothing.
     Nothing,
-    /// The source, and what the destination is translated to.
-    Source,
+    /// The client's address, and what the address and port that it asked for are translated to. The client is the
+    /// source of a connection's first packet, and the destination of the answer.
+    Client,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -91,11 +98,27 @@ impl<'a> View<'a> {
         // It was translated when it was sent, too.
         let from_itself = hook == Hook::Prerouting && *incoming == Interface::Named("lo".to_owned());
         let translated = tracked == Tracked::Yes && (!first || priority > PRIORITY_DNAT || from_itself);
+        let last = matches!(hook, Hook::Postrouting | Hook::Input) && priority > PRIORITY_SNAT;
+        // An answer of this machine to itself had its source put back when it was sent.
+        let put_back = packet.undone().destination.filter(|_| last || incoming.is_loopback());
         // Forwarding decrements it before the rules run.
         let forwarded = hook == Hook::Forward || hook == Hook::Postrouting && packet.path == Path::Through;
         let hop_limit = packet.hop_limit.map(|limit| limit.saturating_sub(u8::from(forwarded)));
-        let (network_len, headers) = headers(packet, hop_limit, translated, hidden);
-        Self { packet, hook, incoming, outgoing, tracked, translated, hidden, hop_limit, network_len, headers }
+        let mut view = Self {
+            packet,
+            hook,
+            incoming,
+            outgoing,
+            tracked,
+            translated,
+            put_back,
+            hidden,
+            hop_limit,
+            network_len: 0,
+            headers: Bits::default(),
+        };
+        (view.network_len, view.headers) = view.all_headers();
+        view
     }
 
     pub(super) fn is_tracked(&self) -> bool {
@@ -129,25 +152,40 @@ impl<'a> View<'a> {
         Version::of(self.packet.source)
     }
 
-    /// The source; `None` if it is hidden.
+    /// The source at this place; `None` if it is hidden.
     pub(super) fn source(&self) -> Option<IpAddr> {
-        (self.hidden == Hidden::Nothing).then_some(self.packet.source)
+        let hidden = hides_source(self.packet, self.put_back, self.hidden);
+        (!hidden).then(|| self.put_back.map_or(self.packet.source, |to| to.address))
     }
 
-    /// The destination at this place; `None` if it is hidden.
+    /// The destination at this place; `None` if it is hidden, or not known.
     pub(super) fn destination(&self) -> Option<IpAddr> {
-        let hidden = is_hidden(self.packet, self.translated, self.hidden);
+        let hidden = hides_destination(self.packet, self.translated, self.hidden);
         (!hidden).then(|| destination(self.packet, self.translated))
     }
 
+    /// The source port at this place; `None` if it is hidden, not known, or the protocol has no ports.
     pub(super) fn source_port(&self) -> Option<u16> {
         let Transport::Ports { source, .. } = self.packet.transport else { return None };
-        source
+        let answers = matches!(self.packet.part, Part::Answer(_));
+        let hidden = answers && hides_source(self.packet, self.put_back, self.hidden);
+        self.put_back.and_then(|to| to.port).or(source).filter(|_| !hidden)
     }
 
     /// The destination port at this place; `None` if it is hidden, or the protocol has no ports.
     pub(super) fn destination_port(&self) -> Option<u16> {
         destination_port(self.packet, self.translated, self.hidden)
+    }
+
+    /// Flags of TCP, and which of them are known.
+    pub(super) fn tcp_flags(&self) -> (u8, u8) {
+        match self.packet.part {
+            Part::First => (SYN, PLAIN_FLAGS),
+            Part::Answer(_) => (SYN | ACK, PLAIN_FLAGS),
+            // It may carry data.
+            Part::Third => (ACK, PLAIN_FLAGS & !PSH),
+            Part::Later => (0, 0),
+        }
     }
 
     /// The ICMP type and code.
@@ -257,10 +295,17 @@ impl<'a> View<'a> {
     }
 
     fn status(&self) -> Bits {
+        let packet = self.packet;
         // A translation to the same destination counts as none.
-        let elsewhere = self.hidden == Hidden::Source || self.packet.goes_elsewhere();
-        let dnat = if self.translated && self.packet.translated.is_some() && elsewhere { DST_NAT } else { 0 };
-        match self.packet.state {
+        let elsewhere = self.hidden != Hidden::Nothing || packet.goes_elsewhere();
+        let dnat = match packet.state {
+            State::Reply => packet.undone().destination.is_some() && elsewhere,
+            // The first packet has been translated already.
+            State::Established => packet.translated.is_some() && elsewhere,
+            _ => self.translated && packet.translated.is_some() && elsewhere,
+        };
+        let dnat = if dnat { DST_NAT } else { 0 };
+        match packet.state {
             // Before its first packet is let out, nothing has been answered, confirmed or given another source.
             State::New => Bits::host_u32(dnat, DST_NAT | SRC_NAT | SEEN_REPLY | CONFIRMED),
             _ => Bits::host_u32(dnat | SEEN_REPLY | CONFIRMED, DST_NAT | SEEN_REPLY | CONFIRMED),
@@ -271,11 +316,66 @@ impl<'a> View<'a> {
     /// the translated destination.
     fn tuple(&self, direction: Direction) -> Tuple {
         let packet = self.packet;
-        let as_sent = Tuple::new(packet, false, self.hidden);
-        match (direction, packet.state == State::Reply) {
-            (Direction::Original, false) | (Direction::Reply, true) => as_sent,
-            (Direction::Original, true) => as_sent.inverted(packet.transport),
-            (Direction::Reply, false) => Tuple::new(packet, self.translated, self.hidden).inverted(packet.transport),
+        match (direction, packet.state) {
+            (Direction::Original, State::Reply) => Tuple::of_answered(packet, self.hidden),
+            (Direction::Reply, State::Reply) => Tuple::new(packet, false, self.hidden),
+            (Direction::Original, _) => Tuple::new(packet, false, self.hidden),
+            (Direction::Reply, state) => {
+                let translated = self.translated || state == State::Established;
+                Tuple::new(packet, translated, self.hidden).inverted(packet.transport)
+            }
+        }
+    }
+
+    /// The headers of a packet that is no fragment: the network header, without options, then the transport header.
+    /// Also returns the length of the network header.
+    fn all_headers(&self) -> (usize, Bits) {
+        let version = self.version();
+        let network_len = usize::try_from(version.destination().end()).unwrap_or(usize::MAX);
+        let mut headers = Bits::unknown(network_len);
+        match version {
+            Version::V4 => {
+                headers.put(ipv4::VERSION_AND_LENGTH.offset, &Bits::known(&[0x45]));
+                // All bits but "don't fragment" are clear.
+                headers.put(ipv4::FRAGMENT.offset, &Bits::byte(0, 0xbf));
+                headers.put(ipv4::FRAGMENT.offset + 1, &Bits::known(&[0]));
+            }
+            Version::V6 => headers.put(ipv6::VERSION.offset, &Bits::byte(0x60, 0xf0)),
+        }
+        self.hop_limit.iter().for_each(|limit| headers.put(version.hop_limit().offset, &Bits::known(&[*limit])));
+        headers.put(version.protocol().offset, &Bits::known(&[self.protocol()]));
+        let family = self.packet.source;
+        headers.put(version.source().offset, &bits_of(self.source(), family));
+        headers.put(version.destination().offset, &bits_of(self.destination(), family));
+        headers.push(&self.transport_header());
+        (network_len, headers)
+    }
+
+    fn transport_header(&self) -> Bits {
+        let unknown = |whole: Place| Bits::unknown(usize::try_from(whole.len).unwrap_or(usize::MAX));
+        match self.packet.transport {
+            Transport::Ports { protocol, .. } => {
+                let mut header = unknown(match protocol {
+                    protocol::TCP => tcp::HEADER,
+                    protocol::UDP => udp::HEADER,
+                    protocol::SCTP => sctp::HEADER,
+                    _ => ports::BOTH,
+                });
+                header.put(ports::SOURCE.offset, &Bits::port(self.source_port()));
+                header.put(ports::DESTINATION.offset, &Bits::port(self.destination_port()));
+                if protocol == protocol::TCP {
+                    let (flags, known) = self.tcp_flags();
+                    header.put(tcp::FLAGS.offset, &Bits::byte(flags, known));
+                }
+                header
+            }
+            Transport::Icmp { kind, code } => {
+                let mut header = unknown(icmp::HEADER);
+                header.put(icmp::TYPE.offset, &Bits::known(&[kind]));
+                header.put(icmp::CODE.offset, &Bits::known(&[code]));
+                header
+            }
+            Transport::Other(_) => Bits::default(),
         }
     }
 }
@@ -290,16 +390,41 @@ struct Tuple {
 
 impl Tuple {
     fn new(packet: &Packet, translated: bool, hidden: Hidden) -> Self {
+        let of_answer = matches!(packet.part, Part::Answer(_)) && hides_source(packet, None, hidden);
         let (source_port, destination_port) = match packet.transport {
             Transport::Ports { source, .. } => {
-                (Bits::port(source), Bits::port(destination_port(packet, translated, hidden)))
+                (Bits::port(source.filter(|_| !of_answer)), Bits::port(destination_port(packet, translated, hidden)))
             }
             // ICMP has an identifier, and type and code, in the place of ports.
             Transport::Icmp { kind, code } => (Bits::unknown(2), Bits::known(&[kind, code])),
             Transport::Other(_) => (Bits::unknown(2), Bits::unknown(2)),
         };
-        let destination = destination_bits(packet, translated, hidden);
-        Self { source: source_bits(packet, hidden), destination, source_port, destination_port }
+        let source = (!hides_source(packet, None, hidden)).then_some(packet.source);
+        let to = (!hides_destination(packet, translated, hidden)).then(|| destination(packet, translated));
+        Self {
+            source: bits_of(source, packet.source),
+            destination: bits_of(to, packet.source),
+            source_port,
+            destination_port,
+        }
+    }
+
+    /// That of the packet that this one answers, as it was sent.
+    fn of_answered(packet: &Packet, hidden: Hidden) -> Self {
+        let to = packet.undone().destination;
+        let client = (hidden == Hidden::Nothing).then_some(packet.destination);
+        let (source_port, destination_port) = match packet.transport {
+            Transport::Ports { source, destination, .. } => {
+                (Bits::port(Some(destination)), Bits::port(to.and_then(|to| to.port).or(source)))
+            }
+            Transport::Icmp { .. } | Transport::Other(_) => (Bits::unknown(2), Bits::unknown(2)),
+        };
+        Self {
+            source: bits_of(client, packet.source),
+            destination: address(to.map_or(packet.source, |to| to.address), packet.source),
+            source_port,
+            destination_port,
+        }
     }
 
     fn inverted(self, transport: Transport) -> Self {
@@ -325,31 +450,36 @@ fn destination(packet: &Packet, translated: bool) -> IpAddr {
     packet.translated.filter(|_| translated).map_or(packet.destination, |to| to.address)
 }
 
-/// Whether the packet is at a place where rules would see its translation, and that is hidden.
-fn is_hidden(packet: &Packet, translated: bool, hidden: Hidden) -> bool {
-    hidden == Hidden::Source && translated && packet.translated.is_some()
+/// Whether the source that rules would see is hidden.
+fn hides_source(packet: &Packet, put_back: Option<Translation>, hidden: Hidden) -> bool {
+    hidden == Hidden::Client
+        && match packet.part {
+            Part::Answer(undone) => undone.destination.is_some() && put_back.is_none(),
+            _ => true,
+        }
+}
+
+/// Whether the destination that rules would see is hidden, or not known.
+fn hides_destination(packet: &Packet, translated: bool, hidden: Hidden) -> bool {
+    let of_client = hidden == Hidden::Client && matches!(packet.part, Part::Answer(_));
+    of_client || hides_destination_port(packet, translated, hidden)
+}
+
+fn hides_destination_port(packet: &Packet, translated: bool, hidden: Hidden) -> bool {
+    packet.is_sent_elsewhere(translated) || hidden == Hidden::Client && translated && packet.translated.is_some()
 }
 
 fn destination_port(packet: &Packet, translated: bool, hidden: Hidden) -> Option<u16> {
     let Transport::Ports { destination, .. } = packet.transport else { return None };
-    if is_hidden(packet, translated, hidden) {
+    if hides_destination_port(packet, translated, hidden) {
         return None;
     }
     Some(packet.translated.filter(|_| translated).and_then(|to| to.port).unwrap_or(destination))
 }
 
-fn source_bits(packet: &Packet, hidden: Hidden) -> Bits {
-    match hidden {
-        Hidden::Nothing => address(packet.source, packet.source),
-        Hidden::Source => Bits::unknown(Version::of(packet.source).address_len()),
-    }
-}
-
-fn destination_bits(packet: &Packet, translated: bool, hidden: Hidden) -> Bits {
-    if is_hidden(packet, translated, hidden) {
-        return Bits::unknown(Version::of(packet.source).address_len());
-    }
-    address(destination(packet, translated), packet.source)
+/// An address in network order; unknown if there is none.
+fn bits_of(known: Option<IpAddr>, family: IpAddr) -> Bits {
+    known.map_or_else(|| Bits::unknown(Version::of(family).address_len()), |known| address(known, family))
 }
 
 /// An address in network order; unknown if it is not of the packet's family.
@@ -358,57 +488,5 @@ fn address(address: IpAddr, family: IpAddr) -> Bits {
         (IpAddr::V4(address), IpAddr::V4(_)) => Bits::known(&address.octets()),
         (IpAddr::V6(address), IpAddr::V6(_)) => Bits::known(&address.octets()),
         (_, family) => Bits::unknown(Version::of(family).address_len()),
-    }
-}
-
-/// The headers of a packet that is no fragment: the network header, without options, then the transport header. Also
-/// returns the length of the network header.
-fn headers(packet: &Packet, hop_limit: Option<u8>, translated: bool, hidden: Hidden) -> (usize, Bits) {
-    let version = Version::of(packet.source);
-    let network_len = usize::try_from(version.destination().end()).unwrap_or(usize::MAX);
-    let mut headers = Bits::unknown(network_len);
-    match version {
-        Version::V4 => {
-            headers.put(ipv4::VERSION_AND_LENGTH.offset, &Bits::known(&[0x45]));
-            // All bits but "don't fragment" are clear.
-            headers.put(ipv4::FRAGMENT.offset, &Bits::byte(0, 0xbf));
-            headers.put(ipv4::FRAGMENT.offset + 1, &Bits::known(&[0]));
-        }
-        Version::V6 => headers.put(ipv6::VERSION.offset, &Bits::byte(0x60, 0xf0)),
-    }
-    hop_limit.iter().for_each(|limit| headers.put(version.hop_limit().offset, &Bits::known(&[*limit])));
-    let protocol = packet.transport.protocol(packet.source);
-    headers.put(version.protocol().offset, &Bits::known(&[protocol]));
-    headers.put(version.source().offset, &source_bits(packet, hidden));
-    headers.put(version.destination().offset, &destination_bits(packet, translated, hidden));
-    headers.push(&transport_header(packet, translated, hidden));
-    (network_len, headers)
-}
-
-fn transport_header(packet: &Packet, translated: bool, hidden: Hidden) -> Bits {
-    let unknown = |whole: Place| Bits::unknown(usize::try_from(whole.len).unwrap_or(usize::MAX));
-    match packet.transport {
-        Transport::Ports { protocol, source, .. } => {
-            let mut header = unknown(match protocol {
-                protocol::TCP => tcp::HEADER,
-                protocol::UDP => udp::HEADER,
-                protocol::SCTP => sctp::HEADER,
-                _ => ports::BOTH,
-            });
-            header.put(ports::SOURCE.offset, &Bits::port(source));
-            header.put(ports::DESTINATION.offset, &Bits::port(destination_port(packet, translated, hidden)));
-            if protocol == protocol::TCP {
-                let known = if packet.state == State::New { PLAIN_FLAGS } else { 0 };
-                header.put(tcp::FLAGS.offset, &Bits::byte(SYN, known));
-            }
-            header
-        }
-        Transport::Icmp { kind, code } => {
-            let mut header = unknown(icmp::HEADER);
-            header.put(icmp::TYPE.offset, &Bits::known(&[kind]));
-            header.put(icmp::CODE.offset, &Bits::known(&[code]));
-            header
-        }
-        Transport::Other(_) => Bits::default(),
     }
 }
