@@ -336,7 +336,9 @@ impl Statement {
                     true => Element::single(&first.to_be_bytes()),
                     false => Element::range(&first.to_be_bytes(), &last.to_be_bytes()),
                 };
-                let spec = SetSpec::new(KeyType::INET_SERVICE, SetFlags::CONSTANT.with(SetFlags::INTERVAL));
+                let interval = runs.iter().any(|(first, last)| first != last);
+                let flags = if interval { SetFlags::CONSTANT.with(SetFlags::INTERVAL) } else { SetFlags::CONSTANT };
+                let spec = SetSpec::new(KeyType::INET_SERVICE, flags);
                 let elements = runs.iter().map(element).collect::<Vec<_>>().into();
                 let set = SetRef::Anonymous(Box::new(Set { spec, elements }));
                 statement.lookup(set, None, false)
