@@ -17,6 +17,7 @@ use super::forward::CONTAINERS;
 use super::peers::{Alternatives, Match};
 use super::statement::{Origin, when};
 use super::{Compiler, PRIORITY_RAW};
+use crate::net::protocol;
 use crate::resolve::Line;
 use crate::ruleset::{Hook, Policy, Rule};
 
@@ -74,7 +75,7 @@ impl Compiler<'_> {
             rules.push(when().iifname_in(CONTAINERS).accept().because(comment));
         }
         let comment = self.says("what the network itself needs", Origin::BuiltIn);
-        rules.push(when().jump(SPARED).because(comment));
+        rules.push(when().l4proto_is_not(protocol::TCP).jump(SPARED).because(comment));
         rules.push(when().counter().drop().because(blocked.clone()));
         self.chain(chain, blocked.clone(), rules);
         who.into_iter().map(|(who, ..)| who.goto(chain).because(blocked.clone())).collect()

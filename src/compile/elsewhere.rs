@@ -148,10 +148,18 @@ impl Compiler<'_> {
             let ports = self.policy.services.values().flat_map(|service| &service.ports);
             let ports = ports.filter(|ports| ports.transport == transport).map(|ports| (ports.first, ports.last));
             let ports: Intervals<u16> = ports.collect();
-            (!ports.as_slice().is_empty()).then(|| {
+            let mut runs: Vec<(u16, u16)> = Vec::new();
+            for &(first, last) in ports.as_slice() {
+                match runs.last_mut() {
+                    // nft makes one of runs that touch.
+                    Some((_, end)) if end.saturating_add(1) >= first => *end = last,
+                    _ => runs.push((first, last)),
+                }
+            }
+            (!runs.is_empty()).then(|| {
                 let comment = self.says("answers of services that are not tracked", Origin::BuiltIn);
                 let untracked = when().ct_state(&[ct_state::UNTRACKED]);
-                untracked.source_ports(transport, ports.as_slice()).accept().because(comment)
+                untracked.source_ports(transport, &runs).accept().because(comment)
             })
         };
         Transport::ALL.into_iter().filter_map(answers).collect()

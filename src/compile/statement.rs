@@ -176,9 +176,9 @@ impl Statement {
         self.version(version).ct(key, Some(Direction::Original))
     }
 
-    /// `update @containers.elsewhere-v4 { ip daddr }`
+    /// `update @containers.elsewhere-v4 { ip daddr }`. The network protocol must have been matched already.
     pub(super) fn remember_destination(self, version: Version, set: &str) -> Self {
-        self.version(version).destination(version).add(Expr::Dynset {
+        self.destination(version).add(Expr::Dynset {
             set: set.to_owned(),
             op: DynsetOp::Update,
             sreg_key: Register::ONE,
@@ -325,17 +325,20 @@ impl Statement {
         )
     }
 
-    /// `udp sport 53`, `udp sport { 53, 8000-9000 }`
+    /// `udp sport 53`, `udp sport 8000-9000`, `udp sport { 53, 8000-9000 }`
     pub(super) fn source_ports(self, transport: Transport, runs: &[(u16, u16)]) -> Self {
         let statement = self.l4proto(transport.number()).field(PayloadBase::Transport, header::ports::SOURCE);
         match runs {
             [(first, last)] if first == last => statement.cmp(Cmp::Eq, &first.to_be_bytes()),
+            [(first, last)] => statement.cmp(Cmp::Gte, &first.to_be_bytes()).cmp(Cmp::Lte, &last.to_be_bytes()),
             runs => {
                 let element = |&(first, last): &(u16, u16)| match first == last {
                     true => Element::single(&first.to_be_bytes()),
                     false => Element::range(&first.to_be_bytes(), &last.to_be_bytes()),
                 };
-                let spec = SetSpec::new(KeyType::INET_SERVICE, SetFlags::CONSTANT.with(SetFlags::INTERVAL));
+                let interval = runs.iter().any(|(first, last)| first != last);
+                let flags = if interval { SetFlags::CONSTANT.with(SetFlags::INTERVAL) } else { SetFlags::CONSTANT };
+                let spec = SetSpec::new(KeyType::INET_SERVICE, flags);
                 let elements = runs.iter().map(element).collect::<Vec<_>>().into();
                 let set = SetRef::Anonymous(Box::new(Set { spec, elements }));
                 statement.lookup(set, None, false)

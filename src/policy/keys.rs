@@ -148,7 +148,10 @@ pub static POLICY: Section = Section {
         Key {
             name: "block",
             holds: Holds::PeersOrNothing,
-            about: "Who is dropped before connection tracking, whatever the services say.",
+            about: "Who is dropped before connection tracking, whatever the services say, if it comes in from outside. \
+                    Addresses never block what comes in by the loopback or from containers, and nothing blocks what the \
+                    network itself needs: neighbour discovery, router advertisements, reports of multicast groups, DHCP \
+                    answers. Answers of who is blocked are dropped, too.",
             example: "[198.51.100.7, { file: abusers.txt }]",
             ..OPTIONAL
         },
@@ -195,7 +198,7 @@ pub static DEFAULTS: Section = Section {
             name: "outgoing",
             holds: Holds::Word(&["allow", "deny", "reject"]),
             default: Some("allow"),
-            about: "What this machine sends.",
+            about: "What this machine sends. It always reaches its own containers.",
             example: "allow",
             ..OPTIONAL
         },
