@@ -2,12 +2,11 @@
 
 use super::Facts;
 use super::published::way_to;
-use super::remedy::{WithTable, with_table};
 use crate::explain::owner_of;
 use crate::net::{Transport as Named, address, number};
 use crate::resolve::Resolved;
-use crate::ruleset::{Table, TableId, dnat, matched};
-use crate::simulate::{Packet, Transport, Verdict, follow};
+use crate::ruleset::{Set, Table, TableId, dnat, matched};
+use crate::simulate::{Answer, AsListed, Packet, Sets, Transport, Verdict, follow};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -130,4 +129,36 @@ impl std::fmt::Display for Call {
         let name = Named::from_number(self.protocol).map_or("tcp", Named::name);
         write!(f, "{}/{name}", std::net::SocketAddr::new(self.to, self.port))
     }
+}
+
+/// The sets of a machine whose palisade table is another one, which was not loaded.
+struct WithTable<'s> {
+    /// The sets of the other tables.
+    live: &'s dyn Sets,
+}
+
+impl Sets for WithTable<'_> {
+    fn find(&self, table: &TableId, name: &str, set: &Set, key: &[u8]) -> Answer {
+        if *table == TableId::palisade() {
+            return AsListed.find(table, name, set, key);
+        }
+        self.live.find(table, name, set, key)
+    }
+
+    fn is_empty(&self, table: &TableId, name: &str, set: &Set) -> bool {
+        if *table == TableId::palisade() {
+            return AsListed.is_empty(table, name, set);
+        }
+        self.live.is_empty(table, name, set)
+    }
+}
+
+/// All tables, with another one in the place of palisade's.
+fn with_table<'t>(
+    facts: &Facts<'t>,
+    id: &'t TableId,
+    table: &'t Table,
+) -> impl Iterator<Item = (&'t TableId, &'t Table)> + use<'t> {
+    let others = facts.rules.tables.iter().filter(|(id, _)| **id != TableId::palisade());
+    others.chain([(id, table)])
 }

@@ -5,8 +5,7 @@ use crate::access::{AccessChange, access_changes};
 use crate::compile::compile;
 use crate::net::IfPattern;
 use crate::resolve::{Group, Resolved};
-use crate::ruleset::{Table, TableId};
-use crate::simulate::{Answer, AsListed, Sets};
+use crate::ruleset::TableId;
 use std::collections::BTreeSet;
 
 /// Why a remedy is not given.
@@ -95,36 +94,4 @@ pub(super) fn containers_line(interfaces: &BTreeSet<IfPattern>) -> Option<String
     };
     let words: Option<Vec<String>> = interfaces.iter().map(word).collect();
     Some(format!("containers: {{ interfaces: [{}] }}", words?.join(", ")))
-}
-
-/// The sets of a machine whose palisade table is another one, which was not loaded.
-pub(super) struct WithTable<'s> {
-    /// The sets of the other tables.
-    pub live: &'s dyn Sets,
-}
-
-impl Sets for WithTable<'_> {
-    fn find(&self, table: &TableId, name: &str, set: &crate::ruleset::Set, key: &[u8]) -> Answer {
-        if *table == TableId::palisade() {
-            return AsListed.find(table, name, set, key);
-        }
-        self.live.find(table, name, set, key)
-    }
-
-    fn is_empty(&self, table: &TableId, name: &str, set: &crate::ruleset::Set) -> bool {
-        if *table == TableId::palisade() {
-            return AsListed.is_empty(table, name, set);
-        }
-        self.live.is_empty(table, name, set)
-    }
-}
-
-/// All tables, with another one in the place of palisade's.
-pub(super) fn with_table<'t>(
-    facts: &Facts<'t>,
-    id: &'t TableId,
-    table: &'t Table,
-) -> impl Iterator<Item = (&'t TableId, &'t Table)> + use<'t> {
-    let others = facts.rules.tables.iter().filter(|(id, _)| **id != TableId::palisade());
-    others.chain([(id, table)])
 }
