@@ -55,7 +55,7 @@ fn choose_color(asked: Color) -> bool {
         Color::Never => anstream::ColorChoice::Never.write_global(),
         Color::Auto => {}
     }
-    anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never
+    Stderr::is_colored()
 }
 
 /// Whether a terminal is there to show the progress of a long command.

@@ -9,13 +9,12 @@ use crate::error::Error;
 use crate::lockout::sessions;
 use crate::machine::Machine;
 use crate::netlink::{Reading, Socket};
-use crate::policy::Problems;
+use crate::policy::{Problems, quote};
 use crate::preflight::{Remark, Weight, diagnostics};
 use crate::printable::{printable, time_in_words};
 use crate::process::privileges::{Confinement, need_net_admin};
 use crate::render;
 use crate::render::changes::shown;
-use crate::ruleset::Table;
 use crate::state::State;
 use serde_json::json;
 use std::path::Path;
@@ -70,6 +69,11 @@ pub(crate) fn run(path: &Path, state: &State, args: &Args) -> Result<Report, Err
         Err(lockouts) if dry_run || force => sessions::warn(&lockouts),
         kept => kept?,
     }
+    match emptied(state, &desired) {
+        Some(why) if dry_run || force => tracing::warn!("{why}"),
+        Some(why) => return Err(Error::Declined(why)),
+        None => {}
+    }
     let said = fits(desired.remarks(Some(&socket), &machine), &warnings, dry_run || force)?;
     let warnings = warnings.and(&said);
     let report = if dry_run {
@@ -100,6 +104,23 @@ fn fits(remarks: Vec<Remark>, warnings: &Problems, goes_on: bool) -> Result<Prob
     Ok(said)
 }
 
+/// The file of addresses that is empty, and was not when it was last applied.
+fn emptied(state: &State, desired: &Desired) -> Option<String> {
+    let was_filled = |path: &Path| {
+        let before = state.list_as_applied(path).inspect_err(|error| tracing::warn!("{error}"));
+        before.ok().flatten().filter(|before| !before.is_empty()).map(|before| before.ranges().count())
+    };
+    let empty = desired.lists.iter().filter(|(_, addresses)| addresses.is_empty());
+    let (path, count) = empty.map(|(path, _)| path).find_map(|path| Some((path, was_filled(path)?)))?;
+    let what =
+        if count == 1 { "one address or network".to_owned() } else { format!("{count} addresses and networks") };
+    Some(format!(
+        "the file {} is empty, and held {what} when it was last applied: fill it again, or, if that is meant, \
+         `palisade apply --force`",
+        quote(&path.display().to_string())
+    ))
+}
+
 fn differs(socket: &Socket, state: &State, desired: &Desired, deep: bool) -> Result<bool, Error> {
     let live = socket.snapshot_reading(&desired.id, Reading::new(&(&desired.table, state), deep))?.table;
     Ok(!delta(&desired.id, live.as_ref(), Some(&desired.table)).ops.is_empty())
@@ -113,7 +134,7 @@ fn load_and_keep(
     deep: bool,
 ) -> Result<Report, Error> {
     let loaded = load::load(socket, state, Some(&desired.table), deep)?;
-    let kept = keep(state, &desired.table, path);
+    let kept = keep(state, desired, path);
     let json = json!({
         "applied": true,
         "operations": loaded.operations,
@@ -143,6 +164,7 @@ fn load_for_a_while(
             return Err(error);
         }
     };
+    keep_lists(state, desired);
     let left = change.left().unwrap_or_default();
     let mut text = loaded.in_words();
     text.push_str(&format!(
@@ -163,14 +185,25 @@ fn load_for_a_while(
 }
 
 /// Keeps the kernel's table for the next boot. A failure does not undo the rules that are in force.
-fn keep(state: &State, table: &Table, policy: &Path) -> bool {
-    let kept = state.keep(table, policy).and_then(|()| state.forget_boot());
+fn keep(state: &State, desired: &Desired, policy: &Path) -> bool {
+    let kept = state.keep(&desired.table, policy).and_then(|()| state.forget_boot());
+    keep_lists(state, desired);
     if let Err(error) = &kept {
         tracing::error!(
             "the rules are in force, but {error}: should the policy fail at the next boot, an older ruleset is loaded"
         );
     }
     kept.is_ok()
+}
+
+/// Keeps the addresses of files for the next boot, at which one of them may be broken.
+fn keep_lists(state: &State, desired: &Desired) {
+    if let Err(error) = state.keep_lists(&desired.lists) {
+        tracing::error!(
+            "the rules are in force, but {error}: should a file of addresses be broken at the next boot, an \
+                         older ruleset is loaded"
+        );
+    }
 }
 
 fn plan(socket: &Socket, state: &State, desired: &Desired, deep: bool) -> Result<Report, Error> {

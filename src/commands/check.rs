@@ -9,6 +9,7 @@ use crate::netlink::Socket;
 use crate::policy::{Problems, list};
 use crate::preflight::{Remark, containers_here, diagnostics};
 use crate::process::privileges::{Confinement, Needs, may_change_firewall, may_make_namespaces};
+use crate::resolve::ssh_is_shut;
 use crate::ruleset::Origin;
 use crate::state::State;
 use serde_json::json;
@@ -26,6 +27,9 @@ use std::path::Path;
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 
+/// The port of SSH on a machine that is not asked.
+const SSH: [u16; 1] = [22];
+
 pub(crate) fn run(path: &Path, state: &State) -> Result<Report, Error> {
     let asks_kernel = may_change_firewall() && may_make_namespaces();
     // A policy elsewhere may be for another machine, where nobody has become root to check it.
@@ -34,6 +38,11 @@ pub(crate) fn run(path: &Path, state: &State) -> Result<Report, Error> {
     // Leaked on purpose: the process exits next, and freeing ten thousand services one by one takes time.
     let loaded = ManuallyDrop::new(Desired::load_as_expected(path)?);
     let (desired, warnings) = &*loaded;
+    // A machine that is not asked has an SSH server, as far as anyone knows.
+    let shut = machine.is_none().then(|| ssh_is_shut(&desired.policy, &SSH.into())).flatten();
+    let shut = Problems::new(shut.into_iter().collect(), warnings.sources.clone());
+    say(&shut);
+    let warnings = &shut.and(warnings);
     let mut checked = Checked { path, desired, warnings, kernel: "not asked", remarks: Vec::new(), on: None };
     if !asks_kernel {
         confined.keep_nothing();

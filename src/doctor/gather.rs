@@ -3,7 +3,7 @@
 //! It takes three steps, each with fewer rights than the one before: [`Surroundings`] are read with all rights,
 //! [`Installation`] from files that a confined process may read, and [`Live`] asks the kernel for rules and routes.
 
-use super::{Enabled, Facts, Finding, Host, Kernel, Loaded, PolicyState, examine};
+use super::{Enabled, Examined, Facts, Host, Kernel, Loaded, PolicyState};
 use crate::compile::compile;
 use crate::delta::changes;
 use crate::desired::{load_and_prove, missing};
@@ -20,7 +20,7 @@ use crate::policy::{Problem, Problems};
 use crate::resolve::Resolved;
 use crate::ruleset::{Ruleset, Table, TableId};
 use crate::simulate::AsListed;
-use crate::state::State;
+use crate::state::{Identity, State};
 use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
@@ -115,6 +115,7 @@ pub struct Installation {
     policy: PolicyState,
     warnings: Vec<Problem>,
     table: Option<Table>,
+    undone: bool,
     waits: Result<Option<Duration>, Gap>,
     boot: Option<UnitState>,
     throw_away: Result<Socket, NetlinkError>,
@@ -132,8 +133,10 @@ impl Installation {
             why: error.to_string(),
             help: "`palisade status`, and look at that file".to_owned(),
         });
+        let identity = table.as_ref().and_then(|table| Identity::of(Some(table)).ok());
+        let undone = identity.is_some_and(|identity| state.is_undone(&identity));
         let boot = systemd_runs().then(|| unit_state("palisade.service"));
-        Self { path: path.display().to_string(), policy, warnings, table, waits, boot, throw_away }
+        Self { path: path.display().to_string(), policy, warnings, table, undone, waits, boot, throw_away }
     }
 }
 
@@ -181,7 +184,7 @@ impl Live {
     /// The kernel's rules or interfaces can't be read.
     pub fn ask(surroundings: Surroundings, installation: Installation, state: &State) -> Result<Self, Error> {
         let Surroundings { legacy, enabled, flush, flush_is_mended, machine, mut gaps } = surroundings;
-        let Installation { path, policy, warnings, table, waits, boot, throw_away } = installation;
+        let Installation { path, policy, warnings, table, undone, waits, boot, throw_away } = installation;
         let waits = gaps.or_nothing(waits);
         let kernel = trial(throw_away, table.as_ref()).unwrap_or_else(|gap| {
             gaps.add(gap);
@@ -195,6 +198,7 @@ impl Live {
             path,
             kernel,
             loaded,
+            undone,
             waits,
             boot,
             enabled,
@@ -211,19 +215,21 @@ impl Live {
         Ok(Self { host, socket, routing })
     }
 
-    /// All findings, from the live rules.
+    /// All findings, from the live rules, but those that the policy ignores or that `ignored` names.
     ///
     /// # Errors
     /// The rules can't be read, or others keep changing them.
-    pub fn examine(&self) -> Result<Vec<Finding>, NetlinkError> {
+    pub fn examine(&self, ignored: &[String]) -> Result<Examined, NetlinkError> {
         let (host, routes) = (&self.host, &self.routing);
         let examined = self.socket.ask_live(|live| {
             let sets = LiveSets::new(&self.socket, live, None);
-            examine(&Facts::new(host, &live.ruleset, &sets, routes))
+            Examined::new(&Facts::new(host, &live.ruleset, &sets, routes), ignored)
         });
         match examined {
             // Without nf_tables there are no rules.
-            Err(NetlinkError::NoNfTables) => Ok(examine(&Facts::new(host, &Ruleset::default(), &AsListed, routes))),
+            Err(NetlinkError::NoNfTables) => {
+                Ok(Examined::new(&Facts::new(host, &Ruleset::default(), &AsListed, routes), ignored))
+            }
             examined => examined,
         }
     }

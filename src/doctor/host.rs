@@ -21,6 +21,8 @@ pub struct Host {
     pub kernel: Kernel,
     /// How the loaded table compares with the policy.
     pub loaded: Loaded,
+    /// Whether the policy's ruleset is one that was undone, and not applied since.
+    pub undone: bool,
     /// How long a pending change still waits for confirmation.
     pub waits: Option<Duration>,
     /// What `palisade.service` does at boot; `None` if systemd does not run.

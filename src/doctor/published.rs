@@ -25,36 +25,49 @@ pub(super) fn published(host: &Host, rules: &Ruleset, routes: &dyn Routes) -> BT
         .collect()
 }
 
+/// Which tables a packet is followed through.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum By {
+    /// All but palisade's.
+    Others,
+    /// All.
+    All,
+}
+
 /// The published ports whose container can be reached by its own address. The rules of others leave that open;
 /// palisade closes it while it is loaded.
-pub(super) fn reached_directly(facts: &Facts<'_>) -> BTreeSet<Published> {
-    reached(facts, |one| Some(one.to))
+pub(super) fn reached_directly(facts: &Facts<'_>, by: By) -> BTreeSet<Published> {
+    reached(facts, by, |one| Some(one.to))
 }
 
 /// The ports published on a loopback address that the rules of others let the wire reach.
-pub(super) fn reached_on_loopback(facts: &Facts<'_>) -> BTreeSet<Published> {
-    reached(facts, |one| Some((one.on.filter(IpAddr::is_loopback)?, one.port).into()))
+pub(super) fn reached_on_loopback(facts: &Facts<'_>, by: By) -> BTreeSet<Published> {
+    reached(facts, by, |one| Some((one.on.filter(IpAddr::is_loopback)?, one.port).into()))
 }
 
 /// Tries packets that should not get through: one per published port, sent to the address that `to` gives.
-fn reached(facts: &Facts<'_>, to: impl Fn(&Published) -> Option<SocketAddr>) -> BTreeSet<Published> {
+fn reached(facts: &Facts<'_>, by: By, to: impl Fn(&Published) -> Option<SocketAddr>) -> BTreeSet<Published> {
     let Some(way_out) = facts.host.links.iter().find(|link| link.is_way_out).map(|link| link.name.as_str()) else {
         return BTreeSet::new();
     };
-    let gets_there = |one: &Published| to(one).is_some_and(|to| gets_through(facts, way_out, one.protocol, to));
+    let gets_there = |one: &Published| to(one).is_some_and(|to| gets_through(facts, by, way_out, one.protocol, to));
     facts.published.iter().filter(|one| gets_there(one)).copied().collect()
 }
 
-/// Whether a remote host's packet gets through to a container, by all rules but palisade's.
-fn gets_through(facts: &Facts<'_>, way_out: &str, protocol: u8, to: SocketAddr) -> bool {
+/// Whether a remote host's packet gets through to a container; if all tables count, also if it may.
+fn gets_through(facts: &Facts<'_>, by: By, way_out: &str, protocol: u8, to: SocketAddr) -> bool {
     let transport = Transport::Ports { protocol, source: None, destination: to.port() };
     let packet = Packet::to_machine(far_away(to.ip()), to.ip(), transport).coming_in_by(way_out);
-    let others = facts.rules.tables.iter().filter(|(id, _)| **id != TableId::palisade());
-    let journey = follow(others, facts.sets, facts.routes, &packet);
+    let tables = facts.rules.tables.iter().filter(|(id, _)| by == By::All || **id != TableId::palisade());
+    let journey = follow(tables, facts.sets, facts.routes, &packet);
+    if by == By::All {
+        return !journey.trace.outcomes.never_pass();
+    }
     journey.trace.verdict == Verdict::Allow && matches!(journey.turns.last().map(|turn| &turn.way), Some(Way::Out(_)))
 }
 
-fn way_to(routes: &dyn Routes, address: IpAddr) -> Option<String> {
+/// The interface that packets to an address leave by; `None` if it is this machine's own or there is no way.
+pub(super) fn way_to(routes: &dyn Routes, address: IpAddr) -> Option<String> {
     let source = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     match routes.way(&Asked { source, destination: address, incoming: None, mark: 0 }) {
         Ok(Way::Out(interface)) => Some(interface),

@@ -322,11 +322,6 @@ fn a_name_that_carries_no_packet_is_told_with_the_name_that_does() {
             "write `docker0`".to_owned(),
         ),
         ("eth2", "it is a port of the bond bond0, and its packets come in by that", "write `bond0`".to_owned()),
-        (
-            "eth0@if7",
-            "`ip` prints names in that form, and the part from `@` on is not of the name",
-            "write `eth0`".to_owned(),
-        ),
         ("eht0", "this machine has no such interface now", format!("did you mean `eth0`? {later}")),
         ("wg7", "this machine has no such interface now", later.to_owned()),
     ] {

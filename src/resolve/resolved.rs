@@ -31,6 +31,8 @@ pub struct Resolved {
     pub log_denied: Option<Rate>,
     /// What has to be true of the ruleset. No rules are made of it.
     pub expectations: Vec<Expectation>,
+    /// The findings of doctor that do not count, by their identifier, with the reason. No rules are made of it.
+    pub ignored: BTreeMap<&'static str, String>,
     /// The features of the kernel that the rules are for.
     pub kernel: Kernel,
     /// What it probably does not mean. No rules are made of it.
