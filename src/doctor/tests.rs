@@ -146,7 +146,7 @@ fn a_healthy_machine_has_no_finding() {
 #[test]
 fn each_fact_that_is_wrong_is_one_finding_and_each_finding_has_one() {
     type Change = fn(&mut Host);
-    let cases: [(&str, Change); 24] = [
+    let cases: [(&str, Change); 25] = [
         ("policy-missing", |host| host.policy = PolicyState::Missing { help: None }),
         ("policy-writable", |host| {
             host.policy = PolicyState::Writable { message: "by all".to_owned(), help: Some("`chmod`".to_owned()) };
