@@ -229,7 +229,7 @@ fn there_is_a_manual_page_of_palisade_and_of_each_command() {
 fn help_tells_the_exit_statuses_of_every_command_whose_status_is_an_answer() {
     let folder = Folder::new();
     let statuses = [
-        ("check", "Exit status: 0 the policy is valid, 1 it is not."),
+        ("check", "Exit status: 0 the policy is valid, 1 it is not, or it does not fit this machine."),
         ("diff", "Exit status: 0 they are in sync, 2 they differ, 1 error."),
         (
             "apply",

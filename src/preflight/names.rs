@@ -62,10 +62,6 @@ impl Preflight<'_> {
             let why = format!("it is another name of {}, and rules see packets under the first", link.name);
             return told(why, format!("write {}", quote(&link.name)));
         }
-        if let Some((begin, _)) = name.split_once('@') {
-            let why = "`ip` prints names in that form, and the part from `@` on is not of the name".to_owned();
-            return told(why, format!("write {}", quote(begin)));
-        }
         let known = self.links().iter().filter(|link| link.name != "lo").map(|link| link.name.as_str());
         let meant = nearest(name, known).map(|meant| format!("did you mean {}? ", quote(meant)));
         let help = "`ip link` lists all; an interface that comes later, such as a VPN's, needs no change";
