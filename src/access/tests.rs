@@ -1,10 +1,10 @@
 //! The outcomes for all sources at once are those that the simulator finds for each source.
 
-use super::asked::Asked;
+use super::asked::{Asked, Asks};
 use super::diff::{access_changes, lines};
 use super::evaluate::Fate;
 use super::opened::{Opened, Readings};
-use super::reading::{Asks, Reading};
+use super::reading::Reading;
 use super::region::Region;
 use super::space::{Prober, Space};
 use crate::compile::compile;
