@@ -134,8 +134,10 @@ impl Range {
                 .collect();
             running.into_iter().map(|one| one.join().expect("a probe ends")).collect()
         });
-        let wrong =
-            asked.iter().zip(outcomes).filter(|((one, _, verdict), outcome)| !agrees(one, *verdict, *outcome));
+        let wrong = asked
+            .iter()
+            .zip(outcomes)
+            .filter(|((one, stage, verdict), outcome)| !agrees(one, *stage, *verdict, *outcome));
         let words = |((one, stage, verdict), outcome): (&(Try<'_>, Stage, Verdict), Outcome)| {
             format!("{} from {} to {}: {verdict:?} ({}), but {outcome:?}", one.target, one.from, one.to, stage.name())
         };
@@ -144,10 +146,12 @@ impl Range {
 }
 
 /// Whether a connection may end so after that was said.
-fn agrees(one: &Try<'_>, verdict: Verdict, outcome: Outcome) -> bool {
+fn agrees(one: &Try<'_>, stage: Stage, verdict: Verdict, outcome: Outcome) -> bool {
     use Outcome::{Connected, NotPermitted, Refused, TimedOut, Unreachable};
     match verdict {
         Verdict::Allow => outcome == Connected,
+        // It may be reset.
+        Verdict::Deny if stage == Stage::Third => outcome != Connected,
         Verdict::Deny => matches!(outcome, TimedOut | NotPermitted),
         // Nobody tells an echo request that it is refused, and ping says nothing of errors.
         Verdict::Reject if one.target == Target::Ping => outcome != Connected,

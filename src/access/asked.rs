@@ -4,6 +4,15 @@ use super::value::{SourceTest, Test};
 use crate::ruleset::Rule;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Whose address is the set of sources that is asked about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asks {
+    /// The sender of a connection's first packet.
+    First,
+    /// Who is answered.
+    Answer,
+}
+
 /// A rule, split into its tests of the source and the rest.
 pub(super) struct ReadRule<'a> {
     /// Its tests of the source.

@@ -334,13 +334,13 @@ impl<'a> Walk<'_, 'a, '_> {
 }
 
 impl<'a> Fate<'a> {
-    /// Sends the sources that pass on to what the packet behind this one comes to. Who is refused an answer hears
-    /// nothing.
-    pub(super) fn then(&mut self, regions: &mut Regions, next: &Fate<'a>, is_answer: bool) {
+    /// Sends the sources that pass on to what the packet behind this one comes to. A refusal of a packet
+    /// behind the first is none for who asked.
+    pub(super) fn then(&mut self, regions: &mut Regions, next: &Fate<'a>, behind_first: bool) {
         let here = std::mem::take(&mut self.allow);
         let mut next = next.clone();
         next.destinations.clear();
-        if is_answer {
+        if behind_first {
             next.deny = regions.or(next.deny, next.reject);
             next.reject = Region::NONE;
         }

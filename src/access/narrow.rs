@@ -5,8 +5,8 @@
 //! verdict may be wrong; for the sources in question each table keeps its verdict. A block list of a million
 //! addresses costs no more than the ten that were added to it.
 
-use super::asked::Asked;
-use super::reading::{Asks, Reading};
+use super::asked::{Asked, Asks};
+use super::reading::Reading;
 use super::value::SourceTest;
 use crate::net::Version;
 use crate::ruleset::{Element, Elements, Expr, Key, MANIFEST, Set, SetRef, Table};

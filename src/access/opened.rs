@@ -3,8 +3,8 @@
 //! Most tables begin with `ct state established accept`, so that these meet few rules, and often none that could deny
 //! them. What they can't meet is left out before anything is evaluated.
 
-use super::asked::Asked;
-use super::reading::{Asks, Reading};
+use super::asked::{Asked, Asks};
+use super::reading::Reading;
 use super::value::{number, overlaps_containers};
 use crate::net::Version;
 use crate::ruleset::graph::{Graph, Name, NamedMaps, names};

@@ -2,8 +2,7 @@
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
-use super::asked::{Asked, ReadRule};
-use super::reading::Asks;
+use super::asked::{Asked, Asks, ReadRule};
 use super::value::{SourceTest, Test, WITH_PORTS, bounds, meets_containers, names_are_understood, number};
 use crate::net::header::{self, Place};
 use crate::net::{IfName, Version, is_prefix};

@@ -3,21 +3,12 @@
 //!
 //! A rule with a test in a form that is not understood may do anything.
 
-use super::asked::{Asked, ReadRule};
+use super::asked::{Asked, Asks, ReadRule};
 use super::reader::Reader;
 use crate::net::Version;
 use crate::ruleset::graph::{Graph, NamedMaps};
 use crate::ruleset::{Expr, SetRef, Table};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Whose address is the set of sources that is asked about.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Asks {
-    /// The sender of a connection's first packet.
-    First,
-    /// Who is answered.
-    Answer,
-}
 
 /// A chain, taken apart.
 pub(super) struct ReadChain<'a> {

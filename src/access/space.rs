@@ -250,7 +250,7 @@ impl<'a> Line<'a> {
             }
             let next = evaluator.fate(regions, place, &packet);
             rules.extend(next.destinations.iter().map(|rule| (number, *rule)));
-            fate.then(regions, &next, number == 1);
+            fate.then(regions, &next, number > 0);
         }
         (fate, rules)
     }

@@ -1,10 +1,10 @@
 //! The outcomes for all sources at once are those that the simulator finds for each source.
 
-use super::asked::Asked;
+use super::asked::{Asked, Asks};
 use super::diff::{access_changes, lines};
 use super::evaluate::Fate;
 use super::opened::{Opened, Readings};
-use super::reading::{Asks, Reading};
+use super::reading::Reading;
 use super::region::Region;
 use super::space::{Prober, Space};
 use crate::compile::compile;
@@ -57,7 +57,7 @@ pub(super) fn opened_one_by_one(id: &TableId, table: &Table, packet: &Packet) ->
     for (number, packet) in [Some(packet.clone()), packet.answer(), packet.third()].into_iter().enumerate() {
         let Some(packet) = packet.filter(|_| sum[0]) else { continue };
         let [allow, deny, reject, anything] = outcomes_of(&simulate_table(id, table, &packet));
-        let (deny, reject) = if number == 1 { (deny || reject, false) } else { (deny, reject) };
+        let (deny, reject) = if number > 0 { (deny || reject, false) } else { (deny, reject) };
         sum = [allow, sum[1] || deny, sum[2] || reject, sum[3] || anything];
     }
     sum

@@ -10,8 +10,8 @@ use crate::ruleset::graph::{Graph, NamedMaps};
 use crate::ruleset::registers::{self, Content, Registers};
 use crate::ruleset::xt::Match;
 use crate::ruleset::{
-    Cmp, CtKey, Direction, Expr, Extension, Family, Foreign, Hook, MetaKey, PayloadBase, Register, Rule, SetRef,
-    Table, TableId,
+    BaseChain, Cmp, CtKey, Direction, Expr, Extension, Family, Foreign, Hook, MetaKey, PayloadBase, Register, Rule,
+    SetRef, Table, TableId,
 };
 use std::collections::BTreeSet;
 
@@ -61,10 +61,12 @@ pub(super) fn understand(id: &TableId, table: &Table, version: Version) -> Under
 /// The chains that base chains lead to: for a packet, or with `answers` for the answer to it. Chains that only
 /// translate sources are left out: they do not decide whether it passes.
 fn reachable(table: &Table, answers: bool) -> BTreeSet<&str> {
-    let begins = |hook: Hook| if answers { matches!(hook, Hook::Output | Hook::Postrouting) } else { true };
+    // An answer leaves this machine or passes through it, and its connection was translated before.
+    let of_answers = |base: &BaseChain| base.hook != Hook::Input && base.kind != "nat";
     let bases = table.chains.iter().filter(|(_, chain)| {
         chain.base.as_ref().is_some_and(|base| {
-            begins(base.hook) && !(base.kind == "nat" && matches!(base.hook, Hook::Postrouting | Hook::Input))
+            let translates_sources = base.kind == "nat" && matches!(base.hook, Hook::Postrouting | Hook::Input);
+            !translates_sources && (!answers || of_answers(base))
         })
     });
     // The elements of named maps are not listed.

@@ -79,8 +79,9 @@ impl<'a> Connection<'a> {
     pub fn outcomes(&self) -> Outcomes {
         let (stage, journey) = self.decisive();
         let outcomes = journey.trace.outcomes;
-        // Whoever answered is told that the answer is refused. Who asked hears nothing.
-        if stage == Stage::Answer && outcomes.contain(Outcomes::REJECT) {
+        // Whoever answered is told that the answer is refused, and who asked hears nothing. After the answer, who asked
+        // takes an error for a passing one, and waits.
+        if stage != Stage::First && outcomes.contain(Outcomes::REJECT) {
             return outcomes.without(Outcomes::REJECT).or(Outcomes::DENY);
         }
         outcomes
