@@ -2,7 +2,7 @@
 
 use super::{Desired, Report, reader};
 use crate::error::Error;
-use crate::explain::{Explanation, beyond};
+use crate::explain::Explanation;
 use crate::machine::legacy_tables;
 use crate::net;
 use crate::netlink::routing::Routing;
@@ -93,13 +93,8 @@ fn explained(
     let of_legacy = (!legacy.is_empty()).then(|| {
         format!("iptables-legacy rules are loaded (table {}), which nf_tables does not show", legacy.join(", "))
     });
-    let explanation = Explanation {
-        connection: in_words(packet),
-        first,
-        answer,
-        beyond: of_legacy.map(Into::into).or_else(|| beyond(tables.iter().copied())),
-        tables,
-    };
+    let explanation =
+        Explanation { connection: in_words(packet), first, answer, beyond: of_legacy.map(Into::into), tables };
     let mut text = explanation.text();
     if explanation.tables.iter().all(|(id, _)| **id != TableId::palisade()) {
         text.push_str("\npalisade itself is not loaded: `palisade apply` loads the policy\n");

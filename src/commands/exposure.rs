@@ -3,7 +3,6 @@
 use super::{Report, reader};
 use crate::compile::CONTAINERS;
 use crate::error::Error;
-use crate::explain::beyond;
 use crate::exposure::{Interface, Label, Listing, Listings, Machine, exposure, json, lists, range, text};
 use crate::machine::{
     EngineError, Listener, PublishedPort, legacy_tables, listeners, published_ports, running_engines,
@@ -73,7 +72,7 @@ fn report(
             .into()
     });
     let machine = Machine {
-        beyond: of_legacy.or_else(|| beyond(tables.iter().copied())),
+        beyond: of_legacy,
         tables,
         sets: &sets,
         routes: routing,

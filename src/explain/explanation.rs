@@ -31,6 +31,7 @@ impl Explanation<'_> {
         let answered = self.first.trace.verdict == Verdict::Allow;
         match self.decisive().trace.verdict {
             _ if self.beyond.is_some() => Verdict::Unknown,
+            Verdict::Allow if self.first.fades.is_some() => Verdict::Unknown,
             // A rejected answer is reported to this machine, its sender. The client hears nothing.
             Verdict::Reject if answered => Verdict::Deny,
             verdict => verdict,
@@ -58,7 +59,8 @@ impl Explanation<'_> {
     }
 
     fn doubt(&self) -> Option<&Doubt> {
-        self.beyond.as_ref().or_else(|| self.decisive().doubt())
+        let fades = self.first.fades.as_ref().filter(|_| self.decisive().trace.verdict == Verdict::Allow);
+        self.beyond.as_ref().or(fades).or_else(|| self.decisive().doubt())
     }
 
     /// The reason for the verdict, in one line.
@@ -232,6 +234,7 @@ pub(crate) fn owner(step: &Step<'_>, table: Option<&Table>) -> Option<&'static s
 fn hook(hook: Hook) -> String {
     match hook {
         Hook::Other(5) => "ingress".to_owned(),
+        Hook::Other(u32::MAX) => "egress".to_owned(),
         hook => hook.to_string(),
     }
 }
@@ -264,24 +267,4 @@ fn effect_words(done: &Effect<'_>) -> String {
         Effect::Translate(to) => format!("translated to {}", translation(to)),
         other => effect(other).to_owned(),
     }
-}
-
-/// Why the tables don't tell everything: chains of bridges may drop frames, and are not followed.
-#[must_use]
-pub fn beyond<'a>(tables: impl IntoIterator<Item = (&'a TableId, &'a Table)>) -> Option<Doubt> {
-    use crate::ruleset::{Family, Policy, Verdict as Says};
-    let harmless = |expr: &Expr| {
-        matches!(expr, Expr::Counter { .. } | Expr::Verdict(Says::Accept | Says::Continue | Says::Return))
-    };
-    let mut of_bridges = tables.into_iter().filter(|(id, _)| id.family == Family::Bridge);
-    let (id, _) = of_bridges.find(|(_, table)| {
-        table.chains.values().any(|chain| {
-            let drops = chain.base.as_ref().is_some_and(|base| base.policy == Policy::Drop);
-            drops || chain.rules.iter().any(|rule| !rule.exprs.iter().all(harmless))
-        })
-    })?;
-    Some(
-        format!("{} judges frames between the ports of a bridge, which is not followed", render::table_title(id))
-            .into(),
-    )
 }

@@ -58,7 +58,9 @@ impl<'a> Machine<'a, '_> {
             Foreign::Object { name, .. } => {
                 Done::If(Truth::Doubtful(format!("what {name} says is not known").into()))
             }
-            Foreign::Notrack if certain && self.routes.is_some() => {
+            // It comes too late for a connection that has been looked up.
+            Foreign::Notrack if self.view.was_looked_up() == Some(true) => Done::If(Truth::True),
+            Foreign::Notrack if certain && self.routes.is_some() && self.view.was_looked_up().is_some() => {
                 self.effects.borrow_mut().untracked = true;
                 Done::If(Truth::True)
             }

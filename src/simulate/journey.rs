@@ -1,6 +1,6 @@
 //! A connection's first packet from end to end: rules and routes decide which hooks it passes and where it goes.
 
-use super::course::{Course, INGRESS};
+use super::course::Course;
 use super::fib::is_link_local;
 use super::packet::{Interface, Packet, Path, State, Translation, Transport};
 use super::routes::{Asked, Routes, Way};
@@ -19,6 +19,9 @@ pub struct Journey<'a> {
     pub turns: Vec<Turn>,
     /// Where its destination was translated to, if it was.
     pub translated: Option<Translation>,
+    /// Why the verdict does not last, if it is [`Verdict::Allow`]: rules that keep this machine and its neighbour from
+    /// finding each other on the link. It holds as long as they remember each other.
+    pub fades: Option<Doubt>,
     /// Why the verdict is unknown, if that is not because of a rule.
     doubt: Option<Doubt>,
 }
@@ -66,6 +69,7 @@ pub fn follow<'a>(
     let mut traveller =
         Traveller { course: Course::new(tables, sets, Some(routes)), routes, turns: Vec::new(), doubt: None };
     let packet = Packet { translated: None, ..packet.clone() };
+    let from = packet.clone();
     if packet.state != State::New {
         // The packets before may have given the connection any mark.
         traveller.course.effects.borrow_mut().forget_ct_mark();
@@ -75,9 +79,11 @@ pub fn follow<'a>(
         Path::ToMachine | Path::Through => traveller.received(packet),
     }
     let Traveller { course, turns, doubt, .. } = traveller;
+    let doubt = doubt.or_else(|| course.doubt.clone());
     let translated = course.effects.borrow().destination;
+    let fades = (course.outcomes == Outcomes::ALLOW).then(|| course.keeps_neighbours_apart(routes, &from)).flatten();
     let trace = Trace { verdict: course.outcomes.verdict(), outcomes: course.outcomes, steps: course.steps };
-    Journey { trace, turns, translated, doubt }
+    Journey { trace, turns, translated, fades, doubt }
 }
 
 /// A source port of clients, in the ephemeral range of Linux and other systems.
@@ -97,7 +103,13 @@ struct Traveller<'a, 'v> {
 impl Traveller<'_, '_> {
     fn received(&mut self, packet: Packet) {
         let packet = Packet { path: Path::ToMachine, outgoing: Interface::Absent, ..packet };
-        self.course.pass(INGRESS, &packet);
+        self.course.come_in(&packet);
+        // `ip6_rcv_core` in net/ipv6/ip6_input.c
+        let is_loopback = |address: IpAddr| address.is_ipv6() && address.is_loopback();
+        if !packet.incoming.is_loopback() && [packet.source, packet.destination].into_iter().any(is_loopback) {
+            self.go(Way::Lost("::1 does not come in from another machine".into()));
+            return;
+        }
         self.course.pass(Hook::Prerouting, &packet);
         match self.turn(&packet) {
             Some(Way::Local) => self.course.pass(Hook::Input, &packet),
@@ -105,6 +117,7 @@ impl Traveller<'_, '_> {
                 let packet = Packet { path: Path::Through, ..packet.clone() }.leaving_by(interface);
                 self.course.pass(Hook::Forward, &packet);
                 self.course.pass(Hook::Postrouting, &packet);
+                self.course.leave(&packet);
                 self.may_be_bridged(&packet);
             }
             _ => {}
@@ -171,6 +184,7 @@ impl Traveller<'_, '_> {
         let mut course = self.course.another();
         course.pass(Hook::Output, &refusal);
         course.pass(Hook::Postrouting, &refusal);
+        course.leave(&refusal);
         course.outcomes
     }
 
@@ -186,9 +200,12 @@ impl Traveller<'_, '_> {
         let translated = self.course.effects.borrow().destination.is_some();
         let way = if translated && self.course.goes_on() { self.turn(&packet) } else { Some(way) };
         let Some(way) = way else { return };
-        self.course.pass(Hook::Postrouting, &packet.clone().leaving_by(leaving(&way)));
+        let leaves = packet.clone().leaving_by(leaving(&way));
+        self.course.pass(Hook::Postrouting, &leaves);
+        self.course.leave(&leaves);
         if way == Way::Local && self.course.goes_on() {
             let packet = Packet { path: Path::ToMachine, outgoing: Interface::Absent, ..packet }.coming_in_by("lo");
+            self.course.come_in(&packet);
             self.course.pass(Hook::Prerouting, &packet);
             self.course.pass(Hook::Input, &packet);
         }
@@ -215,6 +232,11 @@ impl Traveller<'_, '_> {
             Ok(way) => way,
             Err(why) => return self.lost(why),
         };
+        self.go(way)
+    }
+
+    /// Records where the packet goes; `None` if it goes no further.
+    fn go(&mut self, way: Way) -> Option<Way> {
         self.turns.push(Turn { after: self.course.steps.len(), way: way.clone() });
         let end = match way {
             Way::Local | Way::Out(_) => return Some(way),

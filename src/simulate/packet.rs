@@ -51,6 +51,11 @@ pub enum Interface {
 }
 
 impl Interface {
+    /// Whether there is none.
+    pub(super) fn is_absent(&self) -> bool {
+        *self == Self::Absent
+    }
+
     /// Whether it is the loopback.
     pub(super) fn is_loopback(&self) -> bool {
         matches!(self, Self::Named(name) if name == "lo")
@@ -85,6 +90,11 @@ pub enum Transport {
     },
     /// Another IP protocol by number.
     Other(u8),
+    /// No IP packet, but ARP between the addresses.
+    Arp {
+        /// `ARPOP_*`.
+        operation: u16,
+    },
 }
 
 impl Transport {
@@ -113,6 +123,7 @@ impl Transport {
             Self::Ports { protocol, .. } | Self::Other(protocol) => protocol,
             Self::Icmp { .. } if address.is_ipv4() => protocol::ICMP,
             Self::Icmp { .. } => protocol::ICMPV6,
+            Self::Arp { .. } => 0,
         }
     }
 }
@@ -185,7 +196,7 @@ impl Packet {
         let Some(to) = self.translated else { return false };
         let port = match self.transport {
             Transport::Ports { destination, .. } => to.port.is_some_and(|port| port != destination),
-            Transport::Icmp { .. } | Transport::Other(_) => false,
+            Transport::Icmp { .. } | Transport::Other(_) | Transport::Arp { .. } => false,
         };
         port || to.address != self.destination
     }
@@ -227,6 +238,7 @@ impl State {
                 _ => Self::Invalid,
             },
             Transport::Ports { .. } | Transport::Other(_) => Self::New,
+            Transport::Arp { .. } => Self::Untracked,
         }
     }
 }

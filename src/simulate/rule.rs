@@ -8,7 +8,8 @@ use super::truth::{Doubt, Truth};
 use super::view::Load;
 use crate::net::protocol;
 use crate::ruleset::{
-    CtKey, DynsetOp, ElementValue, Expr, Limit, MetaKey, Register, Reject, Rule, Set, SetFlags, SetRef, Verdict,
+    CtKey, DynsetOp, ElementValue, Expr, Family, Limit, MetaKey, Register, Reject, Rule, Set, SetFlags, SetRef,
+    Verdict,
 };
 use std::borrow::Cow;
 
@@ -78,7 +79,9 @@ impl<'a> Machine<'a, '_> {
                 Done::If(Truth::True)
             }
             Expr::Lookup { set, sreg, dreg, inverted } => self.lookup(set, *sreg, *dreg, *inverted, registers),
-            Expr::Dynset { set, op, exprs, .. } => Done::If(self.dynset(set, *op, exprs)),
+            Expr::Dynset { set, op, sreg_key, exprs, .. } => {
+                Done::If(self.dynset((set, *op), *sreg_key, registers, exprs))
+            }
             Expr::Fib { result, flags, dreg } => self.fib(*result, *flags, *dreg, registers),
             Expr::Verdict(Verdict::Continue) | Expr::Counter { .. } | Expr::Log(_) => Done::If(Truth::True),
             Expr::Verdict(verdict) => Done::End(End::Verdict(Cow::Borrowed(verdict)), None),
@@ -117,6 +120,10 @@ impl<'a> Machine<'a, '_> {
 
     fn meta(&self, key: MetaKey) -> Load {
         let interface = match key {
+            // Elsewhere it tells the version of IP.
+            MetaKey::Nfproto if self.id.family == Family::Netdev => {
+                return Load::Value(Bits::known(&[Family::Netdev.number()]), Doubt::default());
+            }
             MetaKey::Mark => {
                 let mark = self.effects.borrow().mark.clone();
                 return Load::Value(mark, "`meta` key 3 of the packet is not known".into());
@@ -194,12 +201,39 @@ impl<'a> Machine<'a, '_> {
         }
     }
 
-    /// Assumes that the set has room, and that the element's expressions see their first packet.
-    fn dynset(&self, set: &'a str, op: DynsetOp, exprs: &[Expr]) -> Truth {
-        self.changed.borrow_mut().insert((self.id, set));
+    /// Assumes that the element's expressions see their first packet.
+    fn dynset(&self, (set, op): (&'a str, DynsetOp), key: Register, registers: &Registers, exprs: &[Expr]) -> Truth {
         if op == DynsetOp::Delete {
+            self.changed.borrow_mut().insert((self.id, set));
             return Truth::True;
         }
+        let result = self.of_element(set, exprs);
+        let added = if result == Truth::False { Truth::True } else { self.is_added(set, key, registers) };
+        self.changed.borrow_mut().insert((self.id, set));
+        match (result, added) {
+            (Truth::False, _) | (_, Truth::False) => Truth::False,
+            (Truth::True, added) => added,
+            (doubt, _) => doubt,
+        }
+    }
+
+    /// Whether the set has the element afterwards: a full one takes no other (`nft_dynset_new`).
+    fn is_added(&self, name: &'a str, key: Register, registers: &Registers) -> Truth {
+        let Some(set) = self.table.sets.get(name) else {
+            return Truth::Doubtful(format!("there is no set {name}").into());
+        };
+        match self.sets.has_room(self.id, name, set) {
+            Some(true) => Truth::True,
+            room => match (self.answer(set, Some(name), key, registers), room) {
+                (Answer::Present(_), _) => Truth::True,
+                (Answer::Absent, Some(_)) => Truth::False,
+                _ => Truth::Doubtful(format!("whether set {name} is full is not known").into()),
+            },
+        }
+    }
+
+    /// The result of the expressions of an element that is added.
+    fn of_element(&self, set: &str, exprs: &[Expr]) -> Truth {
         let of_set = self.table.sets.get(set).map(|set| &set.spec);
         let mut result = match of_set {
             // If the set declares its elements' expressions, the rule need not repeat them.

@@ -1,9 +1,11 @@
 //! Lookups in sets.
 
+use super::order::{At, Hooked};
 use super::truth::Doubt;
 use crate::ruleset::{ElementKey, ElementValue, MapValue, Set, SetFlags, TableId};
 
-/// Knows the elements of sets: from a table as plain data, or from the kernel.
+/// Knows what tables don't list, from the tables as plain data or from the kernel: the elements of sets, and the order
+/// of chains that have one priority.
 pub trait Sets {
     /// Looks up a key, as long as the set's keys are, in the set or map `name` of a table. `set` is its declaration
     /// in the table, whose elements may be incomplete.
@@ -11,6 +13,25 @@ pub trait Sets {
 
     /// Whether the set is known to be empty, so that not even an unknown key is in it.
     fn is_empty(&self, table: &TableId, name: &str, set: &Set) -> bool;
+
+    /// Whether rules may add one more element to a set; `None` if that is not known.
+    fn has_room(&self, table: &TableId, name: &str, set: &Set) -> Option<bool> {
+        let _ = (table, name, set);
+        None
+    }
+
+    /// Whether one of two entries of one priority runs before the other; `None` if that is not known.
+    fn is_before(&self, at: &At, one: &Hooked, other: &Hooked) -> Option<bool> {
+        let _ = (at, one, other);
+        None
+    }
+
+    /// Whether one of two `nat` chains of a table was created later than the other, and therefore runs before it;
+    /// `None` if that is not known.
+    fn is_later(&self, table: &TableId, one: &str, other: &str) -> Option<bool> {
+        let _ = (table, one, other);
+        None
+    }
 }
 
 /// The result of a lookup.
@@ -40,6 +61,10 @@ impl Sets for JustLoaded {
 
     fn is_empty(&self, _: &TableId, _: &str, set: &Set) -> bool {
         set.elements.is_empty()
+    }
+
+    fn has_room(&self, _: &TableId, _: &str, _: &Set) -> Option<bool> {
+        Some(true)
     }
 }
 

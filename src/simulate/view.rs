@@ -1,10 +1,11 @@
 //! What the chains of one hook see of a packet: its headers, interfaces and connection at that place.
 
 use super::bits::Bits;
+use super::order::EGRESS;
 use super::packet::{Interface, Packet, Path, State, Transport};
 use super::truth::Doubt;
 use crate::net::{IfName, Version, protocol};
-use crate::ruleset::{CtKey, Direction, Hook, MetaKey, PayloadBase, ct_state};
+use crate::ruleset::{CtKey, Direction, Family, Hook, MetaKey, PayloadBase, ct_state};
 use std::net::IpAddr;
 
 /// `NF_IP_PRI_CONNTRACK`: chains of lower priority see a packet before its connection is looked up.
@@ -12,6 +13,8 @@ const PRIORITY_CONNTRACK: i32 = -200;
 /// `NF_IP_PRI_NAT_DST`: chains of higher priority see a translated destination.
 const PRIORITY_DNAT: i32 = -100;
 
+/// `ETH_P_ARP`.
+const ETHERTYPE_ARP: [u8; 2] = [0x08, 0x06];
 /// `IPS_*` bits of a connection.
 const SEEN_REPLY: u32 = 0x2;
 const CONFIRMED: u32 = 0x8;
@@ -66,18 +69,20 @@ enum Tracked {
 }
 
 impl<'a> View<'a> {
-    /// The packet at a hook, for a chain of this priority.
+    /// The packet at a hook, for a chain of this priority; at that of the lookup of connections, a chain may come before
+    /// it or after it.
     pub(super) fn new(packet: &'a Packet, hook: Hook, priority: i32, hidden: Hidden) -> Self {
         let incoming = match (hook, packet.path) {
-            (Hook::Output, _) | (Hook::Postrouting, Path::FromMachine) => &Interface::Absent,
+            (Hook::Output | EGRESS, _) | (Hook::Postrouting, Path::FromMachine) => &Interface::Absent,
             _ => &packet.incoming,
         };
         let outgoing = match hook {
-            Hook::Forward | Hook::Output | Hook::Postrouting => &packet.outgoing,
+            Hook::Forward | Hook::Output | Hook::Postrouting | EGRESS => &packet.outgoing,
             _ => &Interface::Absent,
         };
         let first = matches!(hook, Hook::Prerouting | Hook::Output);
         let tracked = match &packet.incoming {
+            _ if hook == EGRESS => Tracked::Unknown,
             _ if matches!(hook, Hook::Other(_)) => Tracked::NotYet,
             _ if !first || priority > PRIORITY_CONNTRACK => Tracked::Yes,
             // A packet of this machine to itself was looked up when it was sent.
@@ -85,16 +90,29 @@ impl<'a> View<'a> {
             Interface::Unknown if hook == Hook::Prerouting => Tracked::Unknown,
             // The kernel attaches to a refusal the connection that it is about, at an unknown time.
             _ if packet.state == State::Related && hook == Hook::Output => Tracked::Unknown,
+            // What of the two was registered last runs first.
+            _ if priority == PRIORITY_CONNTRACK => Tracked::Unknown,
             _ => Tracked::NotYet,
         };
         // It was translated when it was sent, too.
         let from_itself = hook == Hook::Prerouting && *incoming == Interface::Named("lo".to_owned());
-        let translated = tracked == Tracked::Yes && (!first || priority > PRIORITY_DNAT || from_itself);
+        let late = tracked == Tracked::Yes || hook == EGRESS;
+        let translated = late && (!first || priority > PRIORITY_DNAT || from_itself);
         // Forwarding decrements it before the rules run.
-        let forwarded = hook == Hook::Forward || hook == Hook::Postrouting && packet.path == Path::Through;
+        let leaves = matches!(hook, Hook::Postrouting | EGRESS);
+        let forwarded = hook == Hook::Forward || leaves && packet.path == Path::Through;
         let hop_limit = packet.hop_limit.map(|limit| limit.saturating_sub(u8::from(forwarded)));
         let (network_len, headers) = headers(packet, hop_limit, translated, hidden);
         Self { packet, hook, incoming, outgoing, tracked, translated, hidden, hop_limit, network_len, headers }
+    }
+
+    /// Whether the packet's connection has been looked up; `None` if that is not known.
+    pub(super) fn was_looked_up(&self) -> Option<bool> {
+        match self.tracked {
+            Tracked::Yes => Some(true),
+            Tracked::NotYet => Some(false),
+            Tracked::Unknown => None,
+        }
     }
 
     pub(super) fn is_tracked(&self) -> bool {
@@ -172,13 +190,21 @@ impl<'a> View<'a> {
         matches!(self.protocol(), ICMP | ICMPV6 | TCP | UDP | SCTP | DCCP | GRE | UDP_LITE)
     }
 
+    pub(super) fn is_arp(&self) -> bool {
+        matches!(self.packet.transport, Transport::Arp { .. })
+    }
+
     pub(super) fn protocol(&self) -> u8 {
         self.packet.transport.protocol(self.packet.source)
     }
 
     pub(super) fn meta(&self, key: MetaKey) -> Load {
         let version = Version::of(self.packet.source);
+        let arp = self.is_arp();
         let value = match key {
+            MetaKey::Nfproto if arp => Bits::known(&[Family::Arp.number()]),
+            MetaKey::L4proto if arp => return Load::Breaks,
+            MetaKey::Protocol if arp => Bits::known(&ETHERTYPE_ARP),
             MetaKey::Iifname => return interface(self.incoming, "the incoming interface is not known"),
             MetaKey::Oifname => return interface(self.outgoing, "the outgoing interface is not known"),
             MetaKey::Nfproto => Bits::known(&[version.nfproto()]),
@@ -196,6 +222,7 @@ impl<'a> View<'a> {
     pub(super) fn payload(&self, base: PayloadBase, offset: u32, len: u32) -> Load {
         let begin = match base {
             PayloadBase::Network => 0,
+            PayloadBase::Transport if self.is_arp() => return Load::Breaks,
             PayloadBase::Transport => self.network_len,
             PayloadBase::Link | PayloadBase::Inner | PayloadBase::Other(_) => {
                 return Load::Unknown("the packet is known from its network header on".into());
@@ -289,7 +316,7 @@ impl Tuple {
             }
             // ICMP has an identifier, and type and code, in the place of ports.
             Transport::Icmp { kind, code } => (Bits::unknown(2), Bits::known(&[kind, code])),
-            Transport::Other(_) => (Bits::unknown(2), Bits::unknown(2)),
+            Transport::Other(_) | Transport::Arp { .. } => (Bits::unknown(2), Bits::unknown(2)),
         };
         let destination = destination_bits(packet, translated, hidden);
         Self { source: source_bits(packet, hidden), destination, source_port, destination_port }
@@ -357,6 +384,9 @@ fn address(address: IpAddr, family: IpAddr) -> Bits {
 /// The headers of a packet that is no fragment: the network header, without options, then the transport header. Also
 /// returns the length of the network header.
 fn headers(packet: &Packet, hop_limit: Option<u8>, translated: bool, hidden: Hidden) -> (usize, Bits) {
+    if let Transport::Arp { operation } = packet.transport {
+        return arp_header(packet, operation);
+    }
     let protocol = packet.transport.protocol(packet.source);
     let hop_limit = hop_limit.map_or_else(|| Bits::unknown(1), |limit| Bits::known(&[limit]));
     let source = source_bits(packet, hidden);
@@ -393,6 +423,17 @@ fn headers(packet: &Packet, hop_limit: Option<u8>, translated: bool, hidden: Hid
     (network_len, headers)
 }
 
+/// ARP for IPv4 over Ethernet (RFC 826), and its length: nothing follows it.
+fn arp_header(packet: &Packet, operation: u16) -> (usize, Bits) {
+    let mut header = Bits::known(&[0, 1, 8, 0, 6, 4]);
+    header.push(&Bits::known(&operation.to_be_bytes()));
+    for protocol_address in [packet.source, packet.destination] {
+        header.push(&Bits::unknown(6));
+        header.push(&address(protocol_address, packet.source));
+    }
+    (header.len(), header)
+}
+
 fn transport_header(packet: &Packet, translated: bool, hidden: Hidden) -> Bits {
     let mut header = Bits::default();
     match packet.transport {
@@ -417,7 +458,7 @@ fn transport_header(packet: &Packet, translated: bool, hidden: Hidden) -> Bits {
             header.push(&Bits::known(&[kind, code]));
             header.push(&Bits::unknown(6));
         }
-        Transport::Other(_) => {}
+        Transport::Other(_) | Transport::Arp { .. } => {}
     }
     header
 }
