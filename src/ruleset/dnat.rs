@@ -128,6 +128,8 @@ impl<'a> Reader<'a> {
             | Foreign::Reject { .. }
             | Foreign::Log { .. }
             | Foreign::Object { .. }
+            | Foreign::ObjectMap { .. }
+            | Foreign::SetPayload { .. }
             | Foreign::Notrack => {}
         }
     }

@@ -30,6 +30,8 @@ pub(super) struct Course<'a, 'v> {
     pub(super) effects: RefCell<Effects>,
     pub(super) steps: Vec<Step<'a>>,
     pub(super) outcomes: Outcomes,
+    /// Whether it passes an interface beneath its own.
+    pub(super) beneath: bool,
     /// Whether a chain of this hook has translated the packet.
     pub(super) translated: bool,
     /// Why the verdict is unknown, if that is not because of a rule.
@@ -51,6 +53,7 @@ impl<'a, 'v> Course<'a, 'v> {
             effects: RefCell::new(if routes.is_some() { Effects::none() } else { Effects::unknown() }),
             steps: Vec::new(),
             outcomes: Outcomes::ALLOW,
+            beneath: false,
             translated: false,
             doubt: None,
         }
@@ -105,6 +108,7 @@ impl<'a, 'v> Course<'a, 'v> {
             view: &view,
             changed: &self.changed,
             effects: &self.effects,
+            beneath: self.beneath,
             routes: self.routes,
         };
         let before = (self.effects.borrow().destination, self.effects.borrow().source);

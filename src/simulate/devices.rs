@@ -58,7 +58,9 @@ impl Course<'_, '_> {
                     INGRESS => packet.coming_in_by(device.as_str()),
                     _ => packet.leaving_by(device.as_str()),
                 };
+                course.beneath = *interface != Interface::Named(device.clone());
                 course.pass(hook, &packet);
+                course.beneath = false;
             };
             if hook == INGRESS { devices.for_each(pass) } else { devices.rev().for_each(pass) }
         });

@@ -63,6 +63,15 @@ pub trait Routes {
         Err(format!("which interfaces are beneath {interface} is not known").into())
     }
 
+    /// What kind of interface it is, and its addresses.
+    ///
+    /// # Errors
+    ///
+    /// Why it can't be told.
+    fn properties(&self, interface: &str) -> Result<Properties, Doubt> {
+        Err(format!("what kind of interface {interface} is is not known").into())
+    }
+
     /// The neighbour that packets to an address are handed to: a gateway, or the address itself.
     ///
     /// # Errors
@@ -71,6 +80,19 @@ pub trait Routes {
     fn next_hop(&self, address: IpAddr) -> Result<IpAddr, Doubt> {
         Ok(address)
     }
+}
+
+/// An interface as rules ask for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Properties {
+    /// `ARPHRD_*`.
+    pub hardware: u16,
+    /// Its group.
+    pub group: u32,
+    /// The kernel's name for its kind, such as `bridge`; `None` for hardware and the loopback.
+    pub kind: Option<String>,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// What is beneath an interface.

@@ -1,21 +1,23 @@
 //! Whether a rule matches, and its verdict: runs its expressions on a virtual machine like the kernel's.
 
 use super::bits::{Bits, Registers};
+use super::course::INGRESS;
 use super::machine::{Done, End, Machine, RuleResult, truth};
+use super::order::EGRESS;
 use super::packet::Interface;
 use super::sets::{Answer, find, has_catch_all, value_len};
 use super::truth::{Doubt, Truth};
 use super::view::Load;
-use crate::net::protocol;
+use crate::net::{IfName, protocol};
 use crate::ruleset::{
-    CtKey, DynsetOp, ElementValue, Expr, Family, Limit, MetaKey, Register, Reject, Rule, Set, SetFlags, SetRef,
-    Verdict,
+    CtKey, DynsetOp, ElementValue, Expr, Family, Hook, Limit, MetaKey, PayloadBase, Register, Reject, Rule, Set,
+    SetFlags, SetRef, Verdict,
 };
 use std::borrow::Cow;
 
 /// Expressions, also in forms that are not known, that give no verdict and leave the packet and its connection
 /// unchanged: they can only match or not.
-const ONLY_MATCH: [&str; 23] = [
+const ONLY_MATCH: [&str; 22] = [
     "bitwise",
     "byteorder",
     "cmp",
@@ -30,7 +32,6 @@ const ONLY_MATCH: [&str; 23] = [
     "match",
     "meta",
     "numgen",
-    "objref",
     "osf",
     "quota",
     "range",
@@ -66,6 +67,9 @@ impl<'a> Machine<'a, '_> {
                 load(Load::Value(mark, "`ct` key 3 of the connection is not known".into()), *dreg, registers)
             }
             Expr::Ct { key, direction, dreg } => load(self.view.ct(*key, *direction), *dreg, registers),
+            Expr::Payload { base: PayloadBase::Link, offset, len, dreg } => {
+                load(self.frame(*offset, *len), *dreg, registers)
+            }
             Expr::Payload { base, offset, len, dreg } => {
                 load(self.view.payload(*base, *offset, *len), *dreg, registers)
             }
@@ -130,6 +134,19 @@ impl<'a> Machine<'a, '_> {
             }
             MetaKey::Iif => self.view.incoming(),
             MetaKey::Oif => self.view.outgoing(),
+            MetaKey::IifType | MetaKey::IifGroup | MetaKey::IifKind => {
+                return self.property(key, self.view.incoming());
+            }
+            MetaKey::OifType | MetaKey::OifGroup | MetaKey::OifKind => {
+                return self.property(key, self.view.outgoing());
+            }
+            MetaKey::PacketType => {
+                return self
+                    .packet_type()
+                    .map_or_else(Load::Unknown, |kind| Load::Value(Bits::known(&[kind]), Doubt::default()));
+            }
+            // A forwarded packet belongs to no socket.
+            MetaKey::SkUid | MetaKey::SkGid if self.view.is_forwarded() => return Load::Breaks,
             _ => return self.view.meta(key),
         };
         match (interface, self.routes) {
@@ -138,6 +155,54 @@ impl<'a> Machine<'a, '_> {
                 Err(why) => Load::Unknown(why),
             },
             _ => self.view.meta(key),
+        }
+    }
+
+    /// Bytes of an Ethernet header, of which the type is known.
+    fn frame(&self, offset: u32, len: u32) -> Load {
+        /// `ARPHRD_ETHER` and `ARPHRD_LOOPBACK`.
+        const WITH_ETHERNET: [u16; 2] = [1, 772];
+        let unknown = || Load::Unknown("the packet is known from its network header on".into());
+        let interface = match self.view.hook() {
+            Hook::Prerouting | Hook::Input | Hook::Forward | INGRESS => self.view.incoming(),
+            EGRESS => self.view.outgoing(),
+            _ => return unknown(),
+        };
+        let (Interface::Named(name), Some(routes), false) = (interface, self.routes, self.beneath) else {
+            return unknown();
+        };
+        if !routes.properties(name).is_ok_and(|of| WITH_ETHERNET.contains(&of.hardware)) {
+            return unknown();
+        }
+        let mut header = Bits::unknown(12);
+        header.push(&Bits::known(&self.view.ether_type()));
+        let slice = usize::try_from(offset).ok().zip(usize::try_from(len).ok());
+        match slice.and_then(|(offset, len)| header.slice(offset, len)) {
+            Some(bits) => Load::Value(bits, "that field of the packet's frame is not known".into()),
+            None => unknown(),
+        }
+    }
+
+    /// A property of an interface of the packet (`nft_meta_get_eval`).
+    fn property(&self, key: MetaKey, interface: &Interface) -> Load {
+        let name = match interface {
+            Interface::Absent => return Load::Breaks,
+            Interface::Unknown => return self.view.meta(key),
+            Interface::Named(name) => name,
+        };
+        let Some(properties) = self.routes.map(|routes| routes.properties(name)) else { return self.view.meta(key) };
+        match (properties, key) {
+            (Err(why), _) => Load::Unknown(why),
+            (Ok(of), MetaKey::IifType | MetaKey::OifType) => {
+                Load::Value(Bits::known(&of.hardware.to_ne_bytes()), Doubt::default())
+            }
+            (Ok(of), MetaKey::IifGroup | MetaKey::OifGroup) => {
+                Load::Value(Bits::host_u32(of.group, u32::MAX), Doubt::default())
+            }
+            (Ok(of), _) => match of.kind {
+                Some(kind) => Load::Value(Bits::known(IfName::new(&kind).bytes()), Doubt::default()),
+                None => Load::Breaks,
+            },
         }
     }
 
@@ -183,7 +248,7 @@ impl<'a> Machine<'a, '_> {
     }
 
     /// Looks up the value of a register in a set.
-    fn answer(&self, declared: &Set, name: Option<&str>, sreg: Register, registers: &Registers) -> Answer {
+    pub(super) fn answer(&self, declared: &Set, name: Option<&str>, sreg: Register, registers: &Registers) -> Answer {
         let changed = name.is_some_and(|name| self.changed.borrow().contains(&(self.id, name)));
         let empty = || name.map_or(declared.elements.is_empty(), |name| self.sets.is_empty(self.id, name, declared));
         let len = usize::try_from(declared.spec.key.len).unwrap_or(usize::MAX);

@@ -2,7 +2,7 @@
 
 use super::order::{At, Hooked};
 use super::truth::Doubt;
-use crate::ruleset::{ElementKey, ElementValue, MapValue, Set, SetFlags, TableId};
+use crate::ruleset::{Element, ElementKey, ElementValue, KeyType, MapValue, Set, SetFlags, TableId};
 
 /// Knows what tables don't list, from the tables as plain data or from the kernel: the elements of sets, and the order
 /// of chains that have one priority.
@@ -84,11 +84,14 @@ impl Sets for AsListed {
 /// Looks up a key among a set's elements, which must be complete and sorted.
 pub(super) fn find(set: &Set, key: &[u8]) -> Answer {
     let spec = &set.spec;
-    if spec.flags.contains(SetFlags::CONCAT) {
-        return Answer::Unknown("intervals of several fields are not understood".into());
-    }
     if spec.flags.contains(SetFlags::EXPR) || !spec.unknown.is_empty() {
         return Answer::Unknown("a set with properties that are not understood".into());
+    }
+    if spec.flags.contains(SetFlags::CONCAT) {
+        return match spec.key.fields() {
+            Some(fields) => answered(find_concatenated(set, &fields, key)),
+            None => Answer::Unknown("intervals of several fields are not understood".into()),
+        };
     }
     // Sorted by the first value of each, and the catch-all last.
     let above = set.elements.partition_point(|element| match &element.key {
@@ -99,15 +102,38 @@ pub(super) fn find(set: &Set, key: &[u8]) -> Answer {
     let found = nearest
         .filter(|element| element.key.bounds().is_some_and(|(_, last)| key <= last.as_slice()))
         .or_else(|| set.elements.last().filter(|element| element.key == ElementKey::CatchAll));
-    match found {
+    answered(found.as_deref())
+}
+
+fn answered(found: Option<&Element>) -> Answer {
+    match found.map(|element| element.value.as_deref()) {
         None => Answer::Absent,
-        Some(element) => match (element.value.as_deref(), spec.value) {
-            (Some(ElementValue::Unknown(_)), _) => {
-                Answer::Unknown("an element with expressions that are not understood".into())
-            }
-            (value, _) => Answer::Present(value.cloned()),
-        },
+        Some(Some(ElementValue::Unknown(_))) => {
+            Answer::Unknown("an element with expressions that are not understood".into())
+        }
+        Some(value) => Answer::Present(value.cloned()),
     }
+}
+
+/// The element of which each field holds the key's, as big-endian bytes; the first if there are several, as in
+/// `nft_set_pipapo`.
+fn find_concatenated<'s>(set: &'s Set, fields: &[KeyType], key: &[u8]) -> Option<&'s Element> {
+    let holds = |first: &[u8], last: &[u8]| {
+        let mut at = 0_usize;
+        fields.iter().all(|field| {
+            let len = usize::try_from(field.len).unwrap_or(usize::MAX);
+            let range = at..at.saturating_add(len);
+            at = at.saturating_add(len.next_multiple_of(4));
+            let part = |bytes: &'_ [u8]| bytes.get(range.clone()).map(<[u8]>::to_vec);
+            match (part(first), part(key), part(last)) {
+                (Some(first), Some(key), Some(last)) => first <= key && key <= last,
+                _ => false,
+            }
+        })
+    };
+    let listed = || set.elements.listed().iter();
+    let found = listed().find(|element| element.key.bounds().is_some_and(|(first, last)| holds(first, last)));
+    found.or_else(|| listed().find(|element| element.key == ElementKey::CatchAll))
 }
 
 /// Whether the set has a catch-all element, about which kernels differ: until 6.17 an inverted lookup in such a set
@@ -127,7 +153,7 @@ pub(super) fn value_len(set: &Set) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ruleset::{Element, KeyType, SetSpec, Verdict};
+    use crate::ruleset::{SetSpec, Verdict};
 
     fn ports(elements: Vec<Element>) -> Set {
         Set { spec: SetSpec::new(KeyType::INET_SERVICE, SetFlags::INTERVAL), elements: elements.into() }

@@ -190,6 +190,38 @@ impl<'a> View<'a> {
         matches!(self.protocol(), ICMP | ICMPV6 | TCP | UDP | SCTP | DCCP | GRE | UDP_LITE)
     }
 
+    pub(super) fn is_forwarded(&self) -> bool {
+        self.packet.path == Path::Through && matches!(self.hook, Hook::Forward | Hook::Postrouting)
+    }
+
+    /// The least length of such a packet from its network header on, in bytes.
+    pub(super) fn shortest(&self) -> u16 {
+        let transport = match self.packet.transport {
+            Transport::Ports { protocol: protocol::TCP, .. } => 20,
+            Transport::Ports { protocol: protocol::SCTP, .. } => 12,
+            Transport::Ports { .. } | Transport::Icmp { .. } => 8,
+            Transport::Other(_) | Transport::Arp { .. } => 0,
+        };
+        u16::try_from(self.network_len).unwrap_or(u16::MAX).saturating_add(transport)
+    }
+
+    /// Whether nothing is known of these bytes of a header, so that it does not matter what a rule writes there.
+    pub(super) fn is_unread(&self, base: PayloadBase, offset: u32, len: u32) -> bool {
+        let before = match (base, self.packet.source) {
+            (PayloadBase::Link, _) => return true,
+            // Up to the bits of fragments: type of service, length, identification. Or traffic class and flow label.
+            (PayloadBase::Network, IpAddr::V4(_)) => 6,
+            (PayloadBase::Network, IpAddr::V6(_)) => 4,
+            _ => return false,
+        };
+        offset.checked_add(len).is_some_and(|end| end <= before)
+    }
+
+    /// The Ethernet type, in network order.
+    pub(super) fn ether_type(&self) -> [u8; 2] {
+        if self.is_arp() { ETHERTYPE_ARP } else { self.version().ether_type() }
+    }
+
     pub(super) fn is_arp(&self) -> bool {
         matches!(self.packet.transport, Transport::Arp { .. })
     }
@@ -204,12 +236,11 @@ impl<'a> View<'a> {
         let value = match key {
             MetaKey::Nfproto if arp => Bits::known(&[Family::Arp.number()]),
             MetaKey::L4proto if arp => return Load::Breaks,
-            MetaKey::Protocol if arp => Bits::known(&ETHERTYPE_ARP),
             MetaKey::Iifname => return interface(self.incoming, "the incoming interface is not known"),
             MetaKey::Oifname => return interface(self.outgoing, "the outgoing interface is not known"),
             MetaKey::Nfproto => Bits::known(&[version.nfproto()]),
             MetaKey::L4proto => Bits::known(&[self.protocol()]),
-            MetaKey::Protocol => Bits::known(&version.ether_type()),
+            MetaKey::Protocol => Bits::known(&self.ether_type()),
             MetaKey::Iif if *self.incoming == Interface::Absent => Bits::known(&[0; 4]),
             MetaKey::Oif if *self.outgoing == Interface::Absent => Bits::known(&[0; 4]),
             key => {

@@ -26,6 +26,14 @@ pub struct Live {
     sets: BTreeMap<(TableId, String), Option<u32>>,
 }
 
+impl Live {
+    /// Whether the kernel has told the order of its hooks.
+    #[must_use]
+    pub fn tells_order(&self) -> bool {
+        !self.order.lists.is_empty()
+    }
+}
+
 impl Socket {
     /// Reads the rules of all tables, as they were at one moment. Named sets come without their elements, even small
     /// ones: [`LiveSets`] looks them up.

@@ -1,18 +1,22 @@
-//! Which interfaces a packet passes beneath the one that rules see (rtnetlink).
+//! Interfaces as rules see them, and those that a packet passes beneath (rtnetlink).
 
 use super::route::Routing;
 use crate::netlink::wire::attr::{Fields, Message, string};
 use crate::netlink::wire::error::NetlinkError;
 use crate::netlink::wire::uapi::{flag, rt};
 use crate::netlink::wire::write::Writer;
-use crate::simulate::Beneath;
+use crate::simulate::{Beneath, Properties};
 use std::collections::BTreeMap;
 
 /// `IFLA_LINK`: the interface that a VLAN or a macvlan is on.
 const LOWER: u16 = 5;
 /// `IFLA_LINK_NETNSID`: that interface is in another network namespace.
 const LOWER_NAMESPACE: u16 = 37;
+/// `IFLA_GROUP`.
+const GROUP: u16 = 27;
 const END: usize = 38;
+/// Offset of the type in `struct ifinfomsg`.
+const HARDWARE: usize = 2;
 
 /// An interface and those around it, by their indexes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +41,28 @@ impl Routing {
             },
         )?;
         Ok(beneath(&all, interface))
+    }
+
+    /// An interface as rules ask for it; `None` if it is gone.
+    pub(super) fn properties_of(&self, interface: &str) -> Result<Option<Properties>, NetlinkError> {
+        let Some(link) = self.links()?.into_iter().find(|link| link.name == interface) else { return Ok(None) };
+        let mut found = Properties {
+            kind: link.kind,
+            addresses: link.addresses.into_iter().map(|(address, _)| address).collect(),
+            ..Properties::default()
+        };
+        let write = |bytes: &mut Vec<u8>, seq| {
+            let mut writer = Writer::message(bytes, rt::GETLINK, 0, seq, &[0; rt::LINK_HEAD]);
+            writer.text(rt::IFNAME, interface);
+            writer.finish();
+        };
+        self.channel().request("an interface", false, write, |message| {
+            found.hardware = u16::from_ne_bytes(*message.payload.get(HARDWARE..)?.first_chunk()?);
+            let fields = Fields::<END>::read(message.payload.get(rt::LINK_HEAD..)?)?;
+            found.group = u32::from_ne_bytes(fields.get(GROUP)?.try_into().ok()?);
+            Some(())
+        })?;
+        Ok(Some(found))
     }
 }
 

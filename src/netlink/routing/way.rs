@@ -7,7 +7,7 @@ use crate::netlink::wire::error::NetlinkError;
 use crate::netlink::wire::uapi::rt;
 use crate::netlink::wire::write::Writer;
 use crate::ruleset::AddressType;
-use crate::simulate::{Asked, Beneath, Doubt, Routes, Way};
+use crate::simulate::{Asked, Beneath, Doubt, Properties, Routes, Way};
 use nix::errno::Errno;
 use std::net::IpAddr;
 
@@ -90,6 +90,11 @@ impl Routes for Routing {
 
     fn beneath(&self, interface: &str) -> Result<Beneath, Doubt> {
         self.interfaces_beneath(interface).map_err(|error| cant(&error))
+    }
+
+    fn properties(&self, interface: &str) -> Result<Properties, Doubt> {
+        let found = self.properties_of(interface).map_err(|error| cant(&error))?;
+        found.ok_or_else(|| format!("there is no interface {interface}").into())
     }
 
     fn next_hop(&self, address: IpAddr) -> Result<IpAddr, Doubt> {

@@ -4,7 +4,7 @@
 
 use super::{Fields, register, value};
 use crate::netlink::wire::attr::string;
-use crate::ruleset::{CtKey, Direction, Extension, Foreign, MetaKey, Nat, Register};
+use crate::ruleset::{CtKey, Direction, Extension, Foreign, MetaKey, Nat, PayloadBase, Register, SetRef};
 
 /// Decodes an expression by its name and attributes.
 pub(super) fn decode(name: &str, data: &[u8]) -> Option<Foreign> {
@@ -18,7 +18,8 @@ pub(super) fn decode(name: &str, data: &[u8]) -> Option<Foreign> {
         "redir" => redirect(data),
         "reject" => reject(data),
         "log" => log(data),
-        "objref" => object(data),
+        "objref" => object(data).or_else(|| object_map(data)),
+        "payload" => set_payload(data),
         "notrack" => data.is_empty().then_some(Foreign::Notrack),
         "match" => extension(data).map(Foreign::Match),
         "target" => extension(data).map(Foreign::Target),
@@ -93,6 +94,25 @@ fn log(data: &[u8]) -> Option<Foreign> {
 fn object(data: &[u8]) -> Option<Foreign> {
     let fields = Fields::<3>::exactly(data)?;
     Some(Foreign::Object { kind: fields.u32(1)?, name: fields.string(2)? })
+}
+
+/// Names the map even if it is anonymous: only the whole table shows that.
+fn object_map(data: &[u8]) -> Option<Foreign> {
+    let fields = Fields::<6>::exactly(data)?;
+    [1, 2].into_iter().all(|kind| fields.get(kind).is_none()).then_some(())?;
+    Some(Foreign::ObjectMap { set: SetRef::Named(fields.string(4)?), sreg: register(&fields, 3)? })
+}
+
+fn set_payload(data: &[u8]) -> Option<Foreign> {
+    let fields = Fields::<9>::exactly(data)?;
+    fields.get(1).is_none().then_some(())?;
+    Some(Foreign::SetPayload {
+        base: PayloadBase::from_number(fields.u32(2)?),
+        offset: fields.u32(3)?,
+        len: fields.u32(4)?,
+        sreg: register(&fields, 5)?,
+        checksum: [number(&fields, 6)?, number(&fields, 7)?, number(&fields, 8)?],
+    })
 }
 
 fn nat(data: &[u8]) -> Option<Foreign> {
