@@ -121,6 +121,7 @@ pub mod set {
     pub const COUNT: u16 = 20;
     pub const DESC_SIZE: u16 = 1;
     pub const DESC_CONCAT: u16 = 2;
+    pub const FIELD_LEN: u16 = 1;
 }
 
 /// Attributes of an element list, and of one element.
