@@ -73,10 +73,12 @@ impl<'a> Machine<'a, '_> {
 
     fn leave_untracked(&self, certain: bool) -> Done<'a> {
         match self.view.was_looked_up() {
-            // It comes too late for a connection that has been looked up.
-            Some(true) => Done::If(Truth::True),
-            Some(false) if certain && self.routes.is_some() => {
-                self.effects.borrow_mut().untracked = true;
+            // It comes too late for a packet that has a connection.
+            Some(true) if self.view.is_tracked() => Done::If(Truth::True),
+            Some(_) if certain && self.routes.is_some() => {
+                let mut effects = self.effects.borrow_mut();
+                effects.changes += usize::from(!effects.untracked);
+                effects.untracked = true;
                 Done::If(Truth::True)
             }
             _ => anything("whether the connection is tracked is not known"),
