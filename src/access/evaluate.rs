@@ -112,7 +112,7 @@ impl<'a> Evaluator<'a> {
             let known = self.changed.borrow().len();
             let fate = self.once(regions, place, packet);
             let watched = |&(_, name): &(&TableId, &'a str)| self.reading.watched.contains(name);
-            if self.changed.borrow().len() == known || !self.changed.borrow().iter().any(watched) {
+            if self.changed.borrow().len() == known || !self.changed.borrow().keys().any(watched) {
                 return fate;
             }
             // A packet may have changed a set that a rule looks up: the memo is no longer valid.
@@ -298,7 +298,7 @@ impl<'a> Walk<'_, 'a, '_> {
                 SourceTest::In { name, inverted, .. } => (*name, *inverted),
                 SourceTest::Begins { .. } => (None, false),
             };
-            let changed = |name| self.evaluator.changed.borrow().contains(&(self.evaluator.id, name));
+            let changed = |name| self.evaluator.changed.borrow().contains_key(&(self.evaluator.id, name));
             if named.is_some_and(changed) {
                 condition.surely = Region::NONE;
                 continue;

@@ -4,7 +4,8 @@
 
 use super::asked::{Asked, ReadRule};
 use super::value::{SourceTest, Test, WITH_PORTS, bounds, names_are_understood, number};
-use crate::net::{IfName, Version, header, is_prefix};
+use crate::net::header::{self, Place};
+use crate::net::{IfName, Version, is_prefix};
 use crate::ruleset::registers;
 use crate::ruleset::registers::{Content, Part, Registers};
 use crate::ruleset::{
@@ -20,8 +21,8 @@ const LOOPBACK: &[u8] = IfName::LOOPBACK.bytes();
 enum Field<'a> {
     /// The leading bytes of the source address, masked if there is a mask.
     Source(Option<&'a [u8]>),
-    /// The leading bytes of the destination address as the sender wrote it.
-    Destination,
+    /// The leading bytes of the destination address as the sender wrote it, masked if there is a mask.
+    Destination(Option<&'a [u8]>),
     /// The destination port as the sender wrote it.
     Port,
     /// The source port and the destination port.
@@ -149,11 +150,7 @@ impl<'a, 't> Reader<'a, 't> {
     fn field(&self, field: registers::Field) -> Option<Field<'a>> {
         use registers::Field as Loaded;
         match field {
-            Loaded::Meta(MetaKey::Iifname) => Some(Field::Incoming),
-            Loaded::Meta(MetaKey::Oifname) => Some(Field::Outgoing),
-            Loaded::Meta(MetaKey::L4proto) => Some(Field::Protocol),
-            Loaded::Meta(MetaKey::Nfproto) => Some(Field::Version),
-            Loaded::Meta(_) => None,
+            Loaded::Meta(key) => of_meta(key),
             Loaded::Ct(key, direction) => self.of_connection(key, direction == Some(Direction::Original)),
             Loaded::Payload { base, offset, len } => self.of_header(base, offset, len),
             Loaded::Fib(result, flags) => {
@@ -169,19 +166,37 @@ impl<'a, 't> Reader<'a, 't> {
     }
 
     fn of_connection(&self, key: CtKey, original: bool) -> Option<Field<'a>> {
-        if matches!(key, CtKey::State | CtKey::Status) {
-            None
-        } else if !original {
-            Some(Field::Varies)
-        } else if key == CtKey::ProtoDst {
-            Some(Field::Port)
-        } else if matches!((key, self.version), (CtKey::DstIp, Version::V4) | (CtKey::DstIp6, Version::V6)) {
-            Some(Field::Destination)
-        } else if matches!(key, CtKey::DstIp | CtKey::DstIp6) {
-            // There is no address of the other version, so the rule does not match.
-            None
-        } else {
-            Some(Field::Varies)
+        match key {
+            CtKey::State | CtKey::Status => None,
+            CtKey::ProtoDst if original => Some(Field::Port),
+            CtKey::DstIp | CtKey::DstIp6 if original => {
+                let of_version = (key == CtKey::DstIp) == (self.version == Version::V4);
+                // There is no address of the other version, so the rule does not match.
+                of_version.then_some(Field::Destination(None))
+            }
+            CtKey::ProtoDst
+            | CtKey::DstIp
+            | CtKey::DstIp6
+            | CtKey::Direction
+            | CtKey::Mark
+            | CtKey::SecMark
+            | CtKey::Expiration
+            | CtKey::Helper
+            | CtKey::L3proto
+            | CtKey::Src
+            | CtKey::Dst
+            | CtKey::Protocol
+            | CtKey::ProtoSrc
+            | CtKey::Labels
+            | CtKey::Packets
+            | CtKey::Bytes
+            | CtKey::AveragePacket
+            | CtKey::Zone
+            | CtKey::EventMask
+            | CtKey::SrcIp
+            | CtKey::SrcIp6
+            | CtKey::Id
+            | CtKey::Other(_) => Some(Field::Varies),
         }
     }
 
@@ -189,14 +204,14 @@ impl<'a, 't> Reader<'a, 't> {
         let (source, destination) = (self.version.source(), self.version.destination());
         match base {
             PayloadBase::Network if source.begins(offset, len) => Some(Field::Source(None)),
-            PayloadBase::Network if destination.begins(offset, len) => Some(Field::Destination),
+            PayloadBase::Network if destination.begins(offset, len) => Some(Field::Destination(None)),
             PayloadBase::Network => {
                 let varies = destination.overlaps(offset, len) || self.version.protocol().overlaps(offset, len);
                 varies.then_some(Field::Varies)
             }
-            PayloadBase::Transport => match (offset, len) {
-                (2, 2) => Some(Field::Port),
-                (0, 4) => Some(Field::Ports),
+            PayloadBase::Transport => match (Place { offset, len }) {
+                header::ports::DESTINATION => Some(Field::Port),
+                header::ports::BOTH => Some(Field::Ports),
                 _ if self.protocol.is_some_and(|number| !WITH_PORTS.contains(&number)) => None,
                 // The bytes after the ports are never known.
                 _ => header::ports::BOTH.overlaps(offset, len).then_some(Field::Varies),
@@ -216,6 +231,11 @@ impl<'a, 't> Reader<'a, 't> {
             Content::Masked { field, mask, xor } => match self.field(*field) {
                 Some(Field::Source(None)) if field.width() == mask.len() && xor.iter().all(|byte| *byte == 0) => {
                     Some(Field::Source(Some(mask)))
+                }
+                Some(Field::Destination(None))
+                    if field.width() == mask.len() && xor.iter().all(|byte| *byte == 0) && is_prefix(mask) =>
+                {
+                    Some(Field::Destination(Some(mask)))
                 }
                 field => varies(field),
             },
@@ -255,7 +275,10 @@ impl<'a, 't> Reader<'a, 't> {
                 }
                 return understood;
             }
-            Field::Destination => self.read.destinations.push(Test::Begins(op, data)),
+            Field::Destination(None) => self.read.destinations.push(Test::Begins(op, data)),
+            Field::Destination(Some(mask)) if whole && matches!(op, Cmp::Eq | Cmp::Neq) => {
+                self.read.destinations.push(Test::Within { data, mask });
+            }
             Field::Port if whole => {
                 let port = u32::try_from(number(data)).unwrap_or_default();
                 self.asked.ports.entry(self.protocol).or_default().extend([port, port + 1]);
@@ -276,9 +299,13 @@ impl<'a, 't> Reader<'a, 't> {
                     self.protocol = data.first().copied();
                 }
             }
-            Field::Port | Field::Ports | Field::Incoming | Field::Outgoing | Field::Protocol | Field::Varies => {
-                self.read.opaque = true
-            }
+            Field::Destination(Some(_))
+            | Field::Port
+            | Field::Ports
+            | Field::Incoming
+            | Field::Outgoing
+            | Field::Protocol
+            | Field::Varies => self.read.opaque = true,
         }
         false
     }
@@ -303,7 +330,7 @@ impl<'a, 't> Reader<'a, 't> {
             // The set is empty, so no lookup finds anything.
             _ if set.elements.is_empty() => {}
             _ if !plain || len != key_len => self.read.opaque = true,
-            Field::Destination => self.read.destinations.push(Test::In(set)),
+            Field::Destination(None) => self.read.destinations.push(Test::In(set)),
             Field::Port => {
                 let ends = bounds(set).flat_map(|(first, last)| [number(first), number(last) + 1]);
                 let ends = ends.map(|end| u32::try_from(end).unwrap_or(u32::MAX));
@@ -317,8 +344,54 @@ impl<'a, 't> Reader<'a, 't> {
                 });
                 self.asked.protocols.extend(named);
             }
-            Field::Ports | Field::Incoming | Field::Outgoing | Field::Varies => self.read.opaque = true,
+            Field::Destination(Some(_)) | Field::Ports | Field::Incoming | Field::Outgoing | Field::Varies => {
+                self.read.opaque = true
+            }
         }
         false
+    }
+}
+
+/// How a packet's property differs among the packets of one class.
+fn of_meta<'a>(key: MetaKey) -> Option<Field<'a>> {
+    match key {
+        MetaKey::Iifname => Some(Field::Incoming),
+        MetaKey::Oifname => Some(Field::Outgoing),
+        MetaKey::L4proto => Some(Field::Protocol),
+        MetaKey::Nfproto => Some(Field::Version),
+        // Decided by the IP version, or reported as unknown by the simulator.
+        MetaKey::Len
+        | MetaKey::Protocol
+        | MetaKey::Priority
+        | MetaKey::Mark
+        | MetaKey::Iif
+        | MetaKey::Oif
+        | MetaKey::IifType
+        | MetaKey::OifType
+        | MetaKey::SkUid
+        | MetaKey::SkGid
+        | MetaKey::Trace
+        | MetaKey::RtClassId
+        | MetaKey::SecMark
+        | MetaKey::BridgeIifname
+        | MetaKey::BridgeOifname
+        | MetaKey::PacketType
+        | MetaKey::Cpu
+        | MetaKey::IifGroup
+        | MetaKey::OifGroup
+        | MetaKey::CGroup
+        | MetaKey::Random
+        | MetaKey::SecPath
+        | MetaKey::IifKind
+        | MetaKey::OifKind
+        | MetaKey::BridgeIifVlan
+        | MetaKey::BridgeIifVlanProtocol
+        | MetaKey::TimeNs
+        | MetaKey::TimeDay
+        | MetaKey::TimeHour
+        | MetaKey::Sdif
+        | MetaKey::Sdifname
+        | MetaKey::BridgeRoute
+        | MetaKey::Other(_) => None,
     }
 }

@@ -2,8 +2,10 @@
 //!
 //! ```text
 //! filter-prerouting ── blocked sources, before connection tracking
+//! nat-containers ───── remembers what containers call that is not this machine, before it is translated
 //! filter-input ──────┬─ replies, loopback ─ services-tcp, services-udp, ... ─► service-NAME ─► accept
 //!                    ├─ ping, neighbour discovery, DHCP answers
+//!                    ├─ own-port: the same services for what is not tracked, by its own port
 //!                    └─ default-incoming
 //! filter-forward ────┬─ replies
 //!                    ├─ from-containers ─┬─ published: the same service maps as input
@@ -19,7 +21,9 @@
 //! sources: ports are keys of a verdict map, sources are elements of sets. The chain `manifest`, which nothing jumps
 //! to, records what large sets hold.
 
+mod block;
 mod dispatch;
+mod elsewhere;
 mod essentials;
 mod forward;
 mod origin;
@@ -28,7 +32,8 @@ mod revoked;
 mod service;
 mod statement;
 
-pub(crate) use forward::CONTAINERS;
+pub(crate) use block::drops_blocked;
+pub(crate) use forward::leads_to_containers;
 
 use crate::resolve::{Action, Resolved};
 use crate::ruleset::{BaseChain, Chain, Hook, MAX_COMMENT, Policy, Provenance, Rule, Set, Table, provenance};
@@ -37,6 +42,9 @@ use std::collections::BTreeSet;
 
 /// The `raw` priority of base chains (`NF_IP_PRI_RAW`): before connection tracking.
 const PRIORITY_RAW: i32 = -300;
+
+/// One before `dstnat` (`NF_IP_PRI_NAT_DST`): before engines translate destinations.
+const PRIORITY_BEFORE_DNAT: i32 = -101;
 
 /// One after `dstnat` (`NF_IP_PRI_NAT_DST`): connections are tracked, and destinations are already translated.
 const PRIORITY_AFTER_DNAT: i32 = -99;
@@ -57,6 +65,7 @@ pub fn compile(resolved: &Resolved) -> Table {
     compiler.related();
     compiler.origins();
     compiler.services();
+    compiler.elsewhere();
     compiler.input();
     compiler.forward();
     compiler.output();
@@ -96,7 +105,19 @@ impl<'a> Compiler<'a> {
     }
 
     fn base_chain(&mut self, name: &str, hook: Hook, priority: i32, policy: Policy, comment: &str, rules: Vec<Rule>) {
-        let base = BaseChain { kind: "filter".to_owned(), hook, priority, policy, devices: BTreeSet::new() };
+        self.base_chain_of("filter", name, (hook, priority, policy), comment, rules);
+    }
+
+    /// Adds a base chain of a type: `filter` or `nat`.
+    fn base_chain_of(
+        &mut self,
+        kind: &str,
+        name: &str,
+        (hook, priority, policy): (Hook, i32, Policy),
+        comment: &str,
+        rules: Vec<Rule>,
+    ) {
+        let base = BaseChain { kind: kind.to_owned(), hook, priority, policy, devices: BTreeSet::new() };
         let comment = Some(self.says(comment, Origin::File));
         self.table.chains.insert(name.to_owned(), Chain { base: Some(base), comment, rules });
     }
@@ -109,23 +130,6 @@ impl<'a> Compiler<'a> {
         self.table.sets.insert(name.into(), set);
     }
 
-    /// Drops blocked sources before connection tracking spends anything on them.
-    fn drop_blocked(&mut self) {
-        let block = &self.policy.block;
-        if block.is_empty() {
-            return;
-        }
-        self.literal_sets("policy", "block", "blocked", block);
-        // Block lists often contain 127.0.0.0/8, but this machine must go on talking to itself.
-        let mut rules = vec![self.accept_loopback()];
-        rules.extend(self.alternatives("policy", "block", block).into_iter().map(|(who, sentence, line)| {
-            let comment = self.says(&format!("blocked: {sentence}"), Origin::Line(line));
-            who.counter().drop().because(comment)
-        }));
-        let comment = "blocked sources, before connection tracking";
-        self.base_chain("filter-prerouting", Hook::Prerouting, PRIORITY_RAW, Policy::Accept, comment, rules);
-    }
-
     fn input(&mut self) {
         let incoming = self.policy.defaults.incoming;
         let mut rules = vec![self.accept_replies(), self.accept_loopback()];
@@ -134,9 +138,11 @@ impl<'a> Compiler<'a> {
         rules.extend(self.goto_invalid(incoming));
         rules.push(self.guard_routes());
         rules.extend(self.admit_containers());
+        rules.extend(self.reached_by_containers());
         rules.extend(self.dispatch());
         rules.extend(self.ping());
         rules.extend(self.essentials_input());
+        rules.extend(self.untracked());
         rules.extend(self.goto_default("default-incoming", incoming));
         if incoming != Action::Allow {
             self.invalid();
@@ -153,12 +159,21 @@ impl<'a> Compiler<'a> {
         let mut rules = vec![self.accept_replies(), self.accept_loopback_out(), self.accept_errors()];
         rules.push(self.stay_shut());
         if outgoing != Action::Allow {
+            rules.extend(self.reach_containers());
             rules.extend(self.essentials_output());
+            rules.extend(self.untracked_answers());
         }
         rules.extend(self.goto_default("default-outgoing", outgoing));
         self.default_chain("default-outgoing", "goes out", outgoing, self.policy.default_lines.outgoing);
         let comment = "what this machine sends";
         self.base_chain("filter-output", Hook::Output, PRIORITY_BEFORE_FILTER, policy_of(outgoing), comment, rules);
+    }
+
+    /// The end of a chain that decides on what comes in: it does not return.
+    fn last_word_on_incoming(&self) -> Rule {
+        let comment = self.says("everything else: the default", Origin::BuiltIn);
+        self.goto_default("default-incoming", self.policy.defaults.incoming)
+            .unwrap_or_else(|| when().accept().because(comment))
     }
 
     fn goto_default(&self, chain: &str, action: Action) -> Option<Rule> {

@@ -3,7 +3,7 @@
 //! It takes three steps, each with fewer rights than the one before: [`Surroundings`] are read with all rights,
 //! [`Installation`] from files that a confined process may read, and [`Live`] asks the kernel for rules and routes.
 
-use super::{Enabled, Engine, Facts, Finding, Host, Kernel, Loaded, PolicyState, Sysctls, examine};
+use super::{Enabled, Examined, Facts, Host, Kernel, Loaded, PolicyState};
 use crate::compile::compile;
 use crate::delta::changes;
 use crate::desired::{load_and_prove, missing};
@@ -11,17 +11,16 @@ use crate::enforce::{EnforceError, enforce};
 use crate::error::Error;
 use crate::files::{MAX_CONFIGURATION, MAX_POLICY, read_text_bounded, read_trusted};
 use crate::machine::{
-    DockerOptions, Flush, Gap, Gaps, UnitState, docker_options, drop_in_runs, flushes, loaded_legacy_tables,
-    networks, systemd_runs, unit_commands, unit_state,
+    Flush, Gap, Gaps, Machine, UnitState, drop_in_runs, flushes, loaded_legacy_tables, systemd_runs, unit_commands,
+    unit_state,
 };
 use crate::netlink::routing::Routing;
 use crate::netlink::{LiveSets, NetlinkError, Reading, Socket};
-use crate::policy::Problems;
+use crate::policy::{Problem, Problems};
 use crate::resolve::Resolved;
 use crate::ruleset::{Ruleset, Table, TableId};
 use crate::simulate::AsListed;
-use crate::state::State;
-use std::fs;
+use crate::state::{Identity, State};
 use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
@@ -36,11 +35,9 @@ const NFTABLES_SERVICE: &str = "nftables.service";
 pub struct Surroundings {
     legacy: Vec<String>,
     enabled: Enabled,
-    sysctls: Sysctls,
     flush: Option<Flush>,
     flush_is_mended: bool,
-    docker: Option<DockerOptions>,
-    engines: Vec<Engine>,
+    machine: Machine,
     gaps: Gaps,
 }
 
@@ -56,21 +53,16 @@ impl Surroundings {
         }));
         let ufw = gaps.or_nothing(ufw());
         let firewalld = unit_state("firewalld.service") == UnitState::Enabled;
-        let sysctls = sysctls(&mut gaps);
         let flush = gaps.or_nothing(flush().map_err(|why| Gap {
             what: "what nftables.service loads at boot".to_owned(),
             why,
             help: "`systemctl cat nftables` names the file".to_owned(),
         }));
         let flush_is_mended = drop_in_runs(NFTABLES_SERVICE, "palisade.conf", "/usr/sbin/palisade boot --missing");
-        let docker = gaps.or_nothing(docker_options().map_err(|why| Gap {
-            what: "the options of Docker's daemon".to_owned(),
-            why,
-            help: "mend that file, or run palisade where it can be read".to_owned(),
-        }));
-        let engines = networks::engines(docker.is_some(), &mut gaps);
+        let machine = Machine::read();
+        machine.gaps.iter().for_each(|gap| gaps.add(gap.clone()));
         let enabled = Enabled { ufw, firewalld };
-        Self { legacy, enabled, sysctls, flush, flush_is_mended, docker, engines, gaps }
+        Self { legacy, enabled, flush, flush_is_mended, machine, gaps }
     }
 }
 
@@ -116,33 +108,14 @@ fn flush() -> Result<Option<Flush>, String> {
     Ok(None)
 }
 
-fn sysctls(gaps: &mut Gaps) -> Sysctls {
-    let mut read = |name| gaps.or_nothing(sysctl(name));
-    Sysctls {
-        forwards_v4: read("net.ipv4.ip_forward"),
-        forwards_v6: read("net.ipv6.conf.all.forwarding"),
-        bridge_calls_iptables: read("net.bridge.bridge-nf-call-iptables"),
-    }
-}
-
-/// Whether a sysctl is on; `None` if it does not exist.
-fn sysctl(name: &str) -> Result<Option<bool>, Gap> {
-    match fs::read_to_string(format!("/proc/sys/{}", name.replace('.', "/"))) {
-        Ok(text) => Ok(Some(text.trim() != "0")),
-        // The file is missing without IPv6, or without br_netfilter.
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => {
-            Err(Gap { what: format!("the sysctl {name}"), why: error.to_string(), help: format!("`sysctl {name}`") })
-        }
-    }
-}
-
 /// Palisade's own files, and a network namespace for trying its rules.
 #[derive(Debug)]
 pub struct Installation {
     path: String,
     policy: PolicyState,
+    warnings: Vec<Problem>,
     table: Option<Table>,
+    undone: bool,
     waits: Result<Option<Duration>, Gap>,
     boot: Option<UnitState>,
     throw_away: Result<Socket, NetlinkError>,
@@ -152,7 +125,7 @@ impl Installation {
     /// Reads them. Needs the right to create a namespace.
     #[must_use]
     pub fn read(path: &Path, state: &State) -> Self {
-        let (policy, table) = policy(path);
+        let (policy, warnings, table) = policy(path);
         let throw_away = Socket::open_in_new_namespace();
         let waits = state.pending().map(|change| change.and_then(|change| change.left()));
         let waits = waits.map_err(|error| Gap {
@@ -160,20 +133,22 @@ impl Installation {
             why: error.to_string(),
             help: "`palisade status`, and look at that file".to_owned(),
         });
+        let identity = table.as_ref().and_then(|table| Identity::of(Some(table)).ok());
+        let undone = identity.is_some_and(|identity| state.is_undone(&identity));
         let boot = systemd_runs().then(|| unit_state("palisade.service"));
-        Self { path: path.display().to_string(), policy, table, waits, boot, throw_away }
+        Self { path: path.display().to_string(), policy, warnings, table, undone, waits, boot, throw_away }
     }
 }
 
-/// The policy, or what is wrong with it, and its table if it has one.
-fn policy(path: &Path) -> (PolicyState, Option<Table>) {
+/// The policy, or what is wrong with it, its warnings, and its table if it has one.
+fn policy(path: &Path) -> (PolicyState, Vec<Problem>, Option<Table>) {
     let (refusal, problems) = match load_and_prove(path) {
         Ok(loaded) => {
             let state = match &loaded.unmet {
                 Some(problems) => invalid(problems),
                 None => PolicyState::Valid(Box::new(loaded.policy)),
             };
-            return (state, Some(loaded.table));
+            return (state, loaded.warnings.warnings(), Some(loaded.table));
         }
         Err(problems) => (read_trusted(path, MAX_POLICY).err(), problems),
     };
@@ -182,7 +157,7 @@ fn policy(path: &Path) -> (PolicyState, Option<Table>) {
         Some(_) if !path.exists() => PolicyState::Missing { help: missing(path).help },
         _ => invalid(&problems),
     };
-    (state, None)
+    (state, Vec::new(), None)
 }
 
 fn invalid(problems: &Problems) -> PolicyState {
@@ -208,9 +183,8 @@ impl Live {
     /// # Errors
     /// The kernel's rules or interfaces can't be read.
     pub fn ask(surroundings: Surroundings, installation: Installation, state: &State) -> Result<Self, Error> {
-        let Surroundings { legacy, enabled, sysctls, flush, flush_is_mended, docker, engines, mut gaps } =
-            surroundings;
-        let Installation { path, policy, table, waits, boot, throw_away } = installation;
+        let Surroundings { legacy, enabled, flush, flush_is_mended, machine, mut gaps } = surroundings;
+        let Installation { path, policy, warnings, table, undone, waits, boot, throw_away } = installation;
         let waits = gaps.or_nothing(waits);
         let kernel = trial(throw_away, table.as_ref()).unwrap_or_else(|gap| {
             gaps.add(gap);
@@ -220,38 +194,41 @@ impl Live {
         let loaded = loaded(&socket, state, table.as_ref())?;
         let host = Host {
             policy,
+            warnings,
             path,
             kernel,
             loaded,
+            undone,
             waits,
             boot,
             enabled,
             flush,
             flush_is_mended,
             legacy,
-            docker,
-            engines,
-            sysctls,
+            docker: machine.docker.clone(),
+            engines: machine.engines.clone(),
+            sysctls: machine.sysctls,
             links: routing.topology()?,
+            machine,
             gaps,
         };
         Ok(Self { host, socket, routing })
     }
 
-    /// All findings, from the live rules.
+    /// All findings, from the live rules, but those that the policy ignores or that `ignored` names.
     ///
     /// # Errors
     /// The rules can't be read, or others keep changing them.
-    pub fn examine(&self) -> Result<Vec<Finding>, NetlinkError> {
+    pub fn examine(&self, ignored: &[String]) -> Result<Examined, NetlinkError> {
         let (host, routes) = (&self.host, &self.routing);
         let examined = self.socket.ask_live(|live| {
             let sets = LiveSets::new(&self.socket, live, None);
-            examine(&Facts { host, rules: &live.ruleset, sets: &sets, routes })
+            Examined::new(&Facts::new(host, &live.ruleset, &sets, routes), ignored)
         });
         match examined {
             // Without nf_tables there are no rules.
             Err(NetlinkError::NoNfTables) => {
-                Ok(examine(&Facts { host, rules: &Ruleset::default(), sets: &AsListed, routes }))
+                Ok(Examined::new(&Facts::new(host, &Ruleset::default(), &AsListed, routes), ignored))
             }
             examined => examined,
         }

@@ -1,8 +1,9 @@
 //! Facts about this machine, without its live rules.
 
 use super::{Enabled, Engine};
-use crate::machine::{DockerOptions, Flush, Gaps, UnitState};
+use crate::machine::{DockerOptions, Flush, Gaps, Machine, Sysctls, UnitState};
 use crate::netlink::RoutedLink;
+use crate::policy::Problem;
 use crate::resolve::Resolved;
 use std::time::Duration;
 
@@ -12,12 +13,16 @@ use std::time::Duration;
 pub struct Host {
     /// The policy.
     pub policy: PolicyState,
+    /// What a valid policy probably does not mean.
+    pub warnings: Vec<Problem>,
     /// Its path, as typed.
     pub path: String,
     /// Whether this kernel accepts the policy's rules.
     pub kernel: Kernel,
     /// How the loaded table compares with the policy.
     pub loaded: Loaded,
+    /// Whether the policy's ruleset is one that was undone, and not applied since.
+    pub undone: bool,
     /// How long a pending change still waits for confirmation.
     pub waits: Option<Duration>,
     /// What `palisade.service` does at boot; `None` if systemd does not run.
@@ -38,6 +43,8 @@ pub struct Host {
     pub sysctls: Sysctls,
     /// The interfaces.
     pub links: Vec<RoutedLink>,
+    /// The facts that the policy is held against.
+    pub machine: Machine,
     /// What could not be found out, and why.
     pub gaps: Gaps,
 }
@@ -97,15 +104,4 @@ pub enum Loaded {
     Policy,
     /// It differs from the policy in this many places.
     Differs(usize),
-}
-
-/// The sysctls that matter; `None` for one that does not exist.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sysctls {
-    /// `net.ipv4.ip_forward`.
-    pub forwards_v4: Option<bool>,
-    /// `net.ipv6.conf.all.forwarding`.
-    pub forwards_v6: Option<bool>,
-    /// `net.bridge.bridge-nf-call-iptables`.
-    pub bridge_calls_iptables: Option<bool>,
 }

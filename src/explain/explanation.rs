@@ -268,3 +268,11 @@ fn effect_words(done: &Effect<'_>) -> String {
         other => effect(other).to_owned(),
     }
 }
+
+/// Why the tables don't tell everything: the rules of iptables-legacy, whose tables are named, are not among them.
+#[must_use]
+pub fn beyond(legacy: &[String]) -> Option<Doubt> {
+    let named = legacy.join(", ");
+    (!legacy.is_empty())
+        .then(|| format!("iptables-legacy rules are loaded (table {named}), which nf_tables does not show").into())
+}

@@ -3,6 +3,6 @@
 mod explanation;
 mod owners;
 
-pub use explanation::Explanation;
+pub use explanation::{Explanation, beyond};
 pub(crate) use explanation::{by, owner};
 pub use owners::owner_of;

@@ -9,17 +9,18 @@
 
 mod ask;
 mod forwarded;
+mod probe;
 mod reach;
 mod rows;
-mod scout;
 mod sources;
 #[cfg(test)]
 mod tests;
 mod words;
 mod zones;
 
+pub use forwarded::has_ports;
 pub use reach::{Clause, Label, Reach};
-pub use rows::{Purpose, Row};
+pub use rows::{Purpose, Row, Said};
 pub use words::{Listing, Listings, json, lists, range, text};
 
 use crate::machine::{Listener, PublishedPort};
@@ -27,7 +28,7 @@ use crate::net::Version;
 use crate::ruleset::{Table, TableId};
 use crate::simulate::{Doubt, Routes, Sets};
 use ask::Asker;
-use scout::Scout;
+use probe::Probe;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -56,6 +57,8 @@ pub struct Machine<'m> {
     pub listeners: Vec<Listener>,
     /// What containers publish, as far as their engines tell.
     pub published: Vec<PublishedPort>,
+    /// Whether all sets with ports in them are listed. If not, ranges of ports can't be told apart by them.
+    pub ports_listed: bool,
     /// Why the tables don't tell everything, if they don't.
     pub beyond: Option<Doubt>,
 }
@@ -67,9 +70,9 @@ pub fn exposure(machine: &Machine<'_>) -> Vec<Row> {
     for version in Version::ALL {
         let rules = Rules::new(&machine.tables, version);
         let tables: Vec<(&TableId, &Table)> = rules.tables.iter().map(|(id, table)| (*id, table)).collect();
-        let mut scout = Scout::new(machine, version, &rules.cuts, Asker::new(machine, &tables, &rules.ports));
+        let mut probe = Probe::new(machine, version, &rules.cuts, Asker::new(machine, &tables, &rules.ports));
         for row in &mut rows {
-            let reach = scout.reach(row);
+            let reach = probe.reach(row);
             if let Some(of_family) = row.reach.get_mut(version as usize) {
                 *of_family = reach;
             }

@@ -8,14 +8,12 @@ pub mod sessions;
 
 pub use beside::Beside;
 
-use crate::compile::CONTAINERS;
+use crate::compile::leads_to_containers;
 use crate::machine::Session;
 use crate::net::IfName;
 use crate::printable::printable;
 use crate::ruleset::{Expr, Hook, KeyType, MetaKey, Set, SetRef, Table, TableId, provenance::without_prefix};
-use crate::simulate::{
-    Answer, AsListed, Interface, Packet, Sets, Step, Trace, Translation, Transport, Verdict, simulate_table,
-};
+use crate::simulate::{AsListed, Interface, Packet, Step, Trace, Translation, Transport, Verdict, simulate_table};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
@@ -221,11 +219,8 @@ fn service(table: &Table, session: &Session) -> String {
 }
 
 fn is_container(table: &Table, session: &Session) -> bool {
-    let Some((interface, containers)) = session.interface.as_ref().zip(table.sets.get(CONTAINERS)) else {
-        return false;
-    };
-    let name = IfName::new(interface);
-    AsListed.find(&TableId::palisade(), CONTAINERS, containers, name.bytes()) != Answer::Absent
+    let interface = session.interface.as_ref().map(|name| IfName::new(name));
+    interface.is_some_and(|interface| leads_to_containers(table, &AsListed, &interface) == Some(true))
 }
 
 /// The comment of a step, with its policy line; its text if it has no comment.
@@ -310,6 +305,35 @@ To load it all the same: palisade apply --force"
             refusal.contains("Denied by: blocked: from those listed (policy.yaml:4)\n`block` beats"),
             "{refusal}"
         );
+    }
+
+    #[test]
+    fn the_line_that_is_named_lets_the_session_in_and_nobody_else() {
+        let policies = [
+            "version: 1\nservices:\n  web: { ports: 80/tcp, from: any }\n",
+            "version: 1\nservices:\n  ssh: { ports: 22/tcp, from: 192.0.2.7 }\n",
+            "version: 1\ndefaults: { incoming: reject }\nservices:\n  ssh: { ports: 2222/tcp, from: containers }\n",
+        ];
+        let sessions = [
+            (session("203.0.113.9", "203.0.113.1:22", Some("eth0")), "22/tcp: 203.0.113.9 gains"),
+            (session("2001:db8::9", "[2001:db8::1]:22", Some("eth0")), "22/tcp: 2001:db8::9 gains"),
+        ];
+        let id = TableId::palisade();
+        for policy in policies {
+            for (session, gains) in &sessions {
+                let before = compiled(policy);
+                let Lockouts(lockouts) = check(&id, &before, std::slice::from_ref(session)).expect_err("a lockout");
+                let line = lockouts[0].service.as_ref().expect("a line");
+
+                let after = compiled(&format!("{policy}  {line}\n"));
+
+                assert_eq!(check(&id, &after, std::slice::from_ref(session)), Ok(()));
+                let changes = crate::access::access_changes(&id, Some(&before), Some(&after));
+                // Who comes from an address by an interface of containers is one of them.
+                let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
+                assert_eq!(changes, [*gains], "{policy}{line}");
+            }
+        }
     }
 
     #[test]

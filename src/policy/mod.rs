@@ -5,7 +5,9 @@
 
 mod address;
 mod diagnostic;
+mod entry;
 mod fault;
+mod findings;
 pub mod keys;
 mod lines;
 mod list;
@@ -19,11 +21,15 @@ mod syntax;
 mod yaml;
 
 pub(crate) use address::range as address_range;
-pub use diagnostic::{Diagnostic, Problem, Problems, Source, Sources, Span, list, nearest, quote, render};
+pub use diagnostic::{Diagnostic, Problem, Problems, Severity, Source, Sources, Span, list, nearest, quote, render};
+pub use entry::Form;
 pub(crate) use fault::Fault;
+pub use findings::FINDING_IDS;
 pub(crate) use lines::number_at;
-pub use list::{AddressList, ListReader};
-pub use model::{Containers, Defaults, Expectation, Given, Group, List, Peer, Policy, Service, Spanned, Text};
+pub use list::{AddressList, ListReader, Noted};
+pub use model::{
+    Containers, Defaults, Expectation, Given, Group, Ignored, List, Peer, Policy, Service, Spanned, Text,
+};
 pub(crate) use name::is_name;
 pub use reference::reference;
 pub use schema::schema;

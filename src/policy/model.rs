@@ -57,6 +57,8 @@ pub struct Policy {
     pub log_denied: Given<Text>,
     /// `expect`, in the order of the file.
     pub expectations: Vec<Expectation>,
+    /// The findings of doctor that are ignored, in the order of the file.
+    pub ignored: Vec<Ignored>,
 }
 
 /// `defaults`, each a word.
@@ -112,8 +114,13 @@ pub enum Peer {
     Word(Text),
     /// `{ interface: NAME }`.
     Interface(Text),
-    /// `{ file: PATH }`.
-    File(Text),
+    /// `{ file: PATH }`, or `{ file: PATH, odd: WORD }`.
+    File {
+        /// The path.
+        path: Text,
+        /// What happens to lines that can't be read.
+        odd: Given<Text>,
+    },
 }
 
 impl Peer {
@@ -121,7 +128,7 @@ impl Peer {
     #[must_use]
     pub const fn text(&self) -> &Text {
         match self {
-            Self::Word(text) | Self::Interface(text) | Self::File(text) => text,
+            Self::Word(text) | Self::Interface(text) | Self::File { path: text, .. } => text,
         }
     }
 }
@@ -164,22 +171,37 @@ pub struct Expectation {
     pub on: Given<List<Peer>>,
 }
 
+/// An item of `doctor: { ignore: [...] }`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ignored {
+    /// The whole item.
+    pub span: Span,
+    /// The identifier of the finding.
+    pub id: Given<Text>,
+    /// Why it does not count.
+    pub because: Given<Text>,
+}
+
 impl Policy {
+    /// The items of all lists of peers that may name files.
+    pub fn peers(&self) -> impl Iterator<Item = &Peer> {
+        let groups = self.groups.iter().filter_map(|group| group.peers.here());
+        groups.flat_map(|list| &list.items).chain(self.users_of_groups())
+    }
+
+    /// The items of all such lists but those of groups.
+    pub fn users_of_groups(&self) -> impl Iterator<Item = &Peer> {
+        let services = self.services.iter().flat_map(|service| [&service.from, &service.except]);
+        let expectations = self.expectations.iter().map(|expectation| &expectation.from);
+        services.chain(expectations).chain([&self.block]).filter_map(Given::here).flat_map(|list| &list.items)
+    }
+
     /// The paths of all `{ file: PATH }` peers, repetitions included.
     pub fn files(&self) -> impl Iterator<Item = &Text> {
-        let services = self.services.iter().flat_map(|service| [&service.from, &service.except]);
-        let groups = self.groups.iter().map(|group| &group.peers);
-        let expectations = self.expectations.iter().map(|expectation| &expectation.from);
-        services
-            .chain(groups)
-            .chain(expectations)
-            .chain([&self.block])
-            .filter_map(Given::here)
-            .flat_map(|list| &list.items)
-            .filter_map(|peer| match peer {
-                Peer::File(path) => Some(path),
-                Peer::Word(_) | Peer::Interface(_) => None,
-            })
+        self.peers().filter_map(|peer| match peer {
+            Peer::File { path, .. } => Some(path),
+            Peer::Word(_) | Peer::Interface(_) => None,
+        })
     }
 
     /// The items of all `ports`, and those of `allow` and `deny` in `expect`.

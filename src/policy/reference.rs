@@ -1,6 +1,8 @@
 //! The reference page of the language, docs/policy.md, generated from the table of keys.
 
-use super::keys::{CONTAINERS, DEFAULTS, EXPECTATION, Holds, Key, LOG, PEER, POLICY, SERVICE, Section};
+use super::keys::{
+    CONTAINERS, DEFAULTS, DOCTOR, EXPECTATION, Holds, IGNORED, Key, LOG, PEER, POLICY, SERVICE, Section,
+};
 use std::fmt::Write;
 
 /// The text above the sections.
@@ -14,13 +16,15 @@ A list may be written as its only item: `from: any` is `from: [any]`. Addresses 
 ";
 
 /// The sections and their headings, in page order.
-const SECTIONS: [(&str, &Section); 7] = [
+const SECTIONS: [(&str, &Section); 9] = [
     ("The file", &POLICY),
     ("`defaults`", &DEFAULTS),
     ("A service", &SERVICE),
     ("`containers`", &CONTAINERS),
     ("`log`", &LOG),
     ("An expectation", &EXPECTATION),
+    ("`doctor`", &DOCTOR),
+    ("An ignored finding", &IGNORED),
     ("A peer in braces", &PEER),
 ];
 
@@ -60,7 +64,8 @@ fn holds(holds: Holds) -> String {
         Holds::Flag => "`true`, `false`".to_owned(),
         Holds::Rate => "a rate: a count and `second`, `minute`, `hour`, `day` or `week`".to_owned(),
         Holds::RateOrOff => "a rate, or `off`".to_owned(),
-        Holds::Comment => "one line of text".to_owned(),
+        Holds::Comment | Holds::Reason => "one line of text".to_owned(),
+        Holds::Finding => "the identifier of a finding".to_owned(),
         Holds::Ports => "one or more ports".to_owned(),
         Holds::Sources => "one or more peers".to_owned(),
         Holds::Peers => "peers".to_owned(),
@@ -72,6 +77,9 @@ fn holds(holds: Holds) -> String {
         Holds::Section(_) => "the keys below".to_owned(),
         Holds::Groups => "names of your choice, each with peers".to_owned(),
         Holds::Named(_) => "names of your choice, each with the keys of a service".to_owned(),
-        Holds::ListOf(_) => "one or more expectations".to_owned(),
+        Holds::ListOf(of) => match of.what.split_once(' ') {
+            Some((_, what)) => format!("one or more {what}s"),
+            None => "one or more".to_owned(),
+        },
     }
 }

@@ -3,14 +3,20 @@
 //! This module reports every semantic error, all at once, each with a remedy.
 
 mod expectations;
+mod ignored;
+mod lists;
 pub mod lockdown;
 mod peers;
 mod ports;
 mod resolved;
 mod runs;
 mod values;
+mod warnings;
 
+pub(crate) use lists::broken;
 pub(crate) use runs::port_runs;
+
+pub use warnings::ssh_is_shut;
 
 pub use resolved::{
     Action, ContainerLines, Containers, DefaultLines, Defaults, Expectation, Group, Line, Peers, Rate, Resolved,
@@ -18,7 +24,7 @@ pub use resolved::{
 };
 
 use crate::facts::Facts;
-use crate::policy::{self, Diagnostic, Fault, Given, List, Policy, Text, quote};
+use crate::policy::{self, Diagnostic, Fault, Given, List, Policy, Severity, Text, quote};
 use crate::ruleset::LimitUnit;
 use peers::{Resolver, Role};
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,7 +35,7 @@ const LOG_DENIED: Rate = Rate { count: 10, unit: LimitUnit::Minute, line: None }
 /// Resolves a policy.
 ///
 /// # Errors
-/// Every semantic problem, each with its place and a remedy.
+/// Every semantic problem, each with its place and a remedy, and the warnings among them.
 pub fn resolve(policy: &Policy, facts: &Facts) -> Result<Resolved, Vec<Diagnostic>> {
     let mut problems = Vec::new();
     let containers = resolve_containers(&policy.containers, &mut problems);
@@ -43,11 +49,13 @@ pub fn resolve(policy: &Policy, facts: &Facts) -> Result<Resolved, Vec<Diagnosti
     let defaults = resolve_defaults(&policy.defaults, &mut problems);
     let expectations = expectations::resolve(policy, facts, &mut resolver, &mut problems);
     let log_denied = value(&policy.log_denied, &mut problems, values::rate_or_off).unwrap_or(Some(LOG_DENIED));
+    let ignored = ignored::resolve(&policy.ignored, &mut problems);
     let groups = resolver.used_groups(&mut problems);
-    if !problems.is_empty() {
+    // Warnings are collected beside the problems, in the order of the policy.
+    if problems.iter().any(|problem| problem.severity == Severity::Error) {
         return Err(problems);
     }
-    Ok(Resolved {
+    let mut resolved = Resolved {
         file: policy.file.clone(),
         defaults,
         default_lines: default_lines(&policy.defaults),
@@ -57,8 +65,13 @@ pub fn resolve(policy: &Policy, facts: &Facts) -> Result<Resolved, Vec<Diagnosti
         containers,
         log_denied,
         expectations,
+        ignored,
         kernel: facts.kernel,
-    })
+        warnings: problems,
+    };
+    let warnings = warnings::warnings(policy, &resolved);
+    resolved.warnings.extend(warnings);
+    Ok(resolved)
 }
 
 /// Reads a value if it is present, and reports what is wrong with it.

@@ -49,19 +49,22 @@ impl<'a, 'v, 's> Walk<'a, 'v, 's> {
             let result = self.run(numbered.1, certain);
             let RuleResult::Match { end, doubt } = result else { continue };
             let doubtful = doubt.is_some();
-            let come = self.end(name, numbered, &end, depth, certain, doubt);
-            let goes_on = doubtful || come.contain(Outcomes::RETURNS) && continues(&end);
-            outcomes = outcomes.or(if continues(&end) { come.without(Outcomes::RETURNS) } else { come });
+            let ended = self.end(name, numbered, &end, depth, certain, doubt);
+            let goes_on = doubtful || ended.contain(Outcomes::RETURNS) && continues(&end);
+            outcomes = outcomes.or(if continues(&end) { ended.without(Outcomes::RETURNS) } else { ended });
             if !goes_on {
                 return outcomes;
             }
-            certain &= come.is_one() && (!doubtful || come == Outcomes::RETURNS && continues(&end));
+            certain &= ended.is_one() && (!doubtful || ended == Outcomes::RETURNS && continues(&end));
         }
         outcomes.or(Outcomes::RETURNS)
     }
 
     fn run(&mut self, rule: &'a Rule, certain: bool) -> RuleResult<'a> {
-        let changed = || self.machine.changed.borrow().len() + self.machine.effects.borrow().changes;
+        let changed = || {
+            let sets = self.machine.changed.borrow();
+            sets.len() + sets.values().filter(|key| key.is_none()).count() + self.machine.effects.borrow().changes
+        };
         let before = changed();
         let result = self.machine.run(rule, certain);
         if changed() != before {

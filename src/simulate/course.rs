@@ -2,7 +2,7 @@
 
 use super::chain::Walk;
 use super::effects::Effects;
-use super::machine::Machine;
+use super::machine::{Changed, Machine};
 use super::order::{At, EGRESS, Hooked};
 use super::packet::{Interface, Packet, Path, State, Transport};
 use super::routes::Routes;
@@ -12,7 +12,6 @@ use super::truth::Doubt;
 use super::view::{Hidden, View};
 use crate::ruleset::{BaseChain, Chain, Family, Hook, Policy, Table, TableFlags, TableId};
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 
 /// `NF_IP_PRI_NAT_DST` and `NF_IP_PRI_NAT_SRC`: the kernel runs all `nat` chains at these priorities, whatever their
 /// own are.
@@ -26,7 +25,7 @@ pub(super) struct Course<'a, 'v> {
     pub(super) tables: Vec<(&'a TableId, &'a Table)>,
     pub(super) sets: &'v dyn Sets,
     pub(super) routes: Option<&'v dyn Routes>,
-    pub(super) changed: RefCell<BTreeSet<(&'a TableId, &'a str)>>,
+    pub(super) changed: Changed<'a>,
     pub(super) effects: RefCell<Effects>,
     pub(super) steps: Vec<Step<'a>>,
     pub(super) outcomes: Outcomes,

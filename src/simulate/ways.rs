@@ -9,7 +9,7 @@ use super::trace::Outcomes;
 use super::truth::Doubt;
 use crate::render;
 use crate::ruleset::{Hook, TableId};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 /// So many chains of one priority are tried in all orders.
 const MOST_IN_ALL_ORDERS: usize = 3;
@@ -18,7 +18,7 @@ const MOST_IN_ALL_ORDERS: usize = 3;
 struct Point<'a> {
     outcomes: Outcomes,
     effects: Effects,
-    changed: BTreeSet<(&'a TableId, &'a str)>,
+    changed: BTreeMap<(&'a TableId, &'a str), Option<Vec<u8>>>,
     translated: bool,
 }
 
@@ -106,7 +106,7 @@ impl<'a> Course<'a, '_> {
             same &= met.outcomes == end.outcomes;
             met.outcomes = met.outcomes.or(end.outcomes);
             met.translated |= end.translated;
-            met.changed.extend(end.changed);
+            met.changed = met_in(met.changed, end.changed);
             match met.effects.or(&end.effects) {
                 Some(effects) => met.effects = effects,
                 // If it may be dropped anyway, it does not matter where it would have gone.
@@ -139,6 +139,20 @@ impl<'a> Course<'a, '_> {
         *self.changed.borrow_mut() = point.changed.clone();
         self.translated = point.translated;
     }
+}
+
+/// The sets that either way has changed, each with the element that it certainly has now.
+fn met_in<K: Ord>(
+    one: BTreeMap<K, Option<Vec<u8>>>,
+    mut other: BTreeMap<K, Option<Vec<u8>>>,
+) -> BTreeMap<K, Option<Vec<u8>>> {
+    let mut met = BTreeMap::new();
+    for (set, element) in one {
+        let same = other.remove(&set).flatten().filter(|same| Some(same) == element.as_ref());
+        met.insert(set, same);
+    }
+    met.extend(other.into_keys().map(|set| (set, None)));
+    met
 }
 
 fn in_doubt(class: &[Attached<'_>]) -> Doubt {

@@ -35,11 +35,11 @@ impl Statement {
         self.add(Expr::Fib { result, flags, dreg: Register::ONE })
     }
 
-    fn own_address(self, flags: u32) -> Self {
+    fn own_address(self, flags: u32, inverted: bool) -> Self {
         let elements =
             [AddressType::Local, AddressType::Anycast].map(|kind| Element::single(&kind.number().to_ne_bytes()));
         let own = anonymous(KeyType::FIB_ADDRTYPE, None, elements.into());
-        self.fib(FibResult::Type, flags).lookup(own, None, false)
+        self.fib(FibResult::Type, flags).lookup(own, None, inverted)
     }
 
     fn address_type(self, flags: u32, op: Cmp, kind: AddressType) -> Self {
@@ -48,12 +48,17 @@ impl Statement {
 
     /// `fib saddr type { local, anycast }`: an address of this machine.
     pub(in crate::compile) fn source_is_own(self) -> Self {
-        self.own_address(fib_flags::SADDR)
+        self.own_address(fib_flags::SADDR, false)
     }
 
     /// `fib daddr type { local, anycast }`
     pub(in crate::compile) fn destination_is_own(self) -> Self {
-        self.own_address(fib_flags::DADDR)
+        self.own_address(fib_flags::DADDR, false)
+    }
+
+    /// `fib daddr type != { local, anycast }`
+    pub(in crate::compile) fn destination_is_not_own(self) -> Self {
+        self.own_address(fib_flags::DADDR, true)
     }
 
     /// `ip6 saddr fe80::/10 fib saddr . iif type local`: an address of the incoming interface. Without `iif`, the

@@ -1,13 +1,17 @@
 //! `payload`: loads bytes of the packet.
 
-use super::{Draft, Fields, register};
-use crate::ruleset::{Expr, PayloadBase, Register};
+use super::{Draft, Fields, number, register};
+use crate::ruleset::{Expr, Foreign, PayloadBase, Register};
 use nftnl_sys as sys;
 
 const DREG: u16 = 1;
 const BASE: u16 = 2;
 const OFFSET: u16 = 3;
 const LEN: u16 = 4;
+const SREG: u16 = 5;
+const CHECKSUM_TYPE: u16 = 6;
+const CHECKSUM_OFFSET: u16 = 7;
+const CHECKSUM_FLAGS: u16 = 8;
 
 pub(super) fn draft<'a>(base: PayloadBase, offset: u32, len: u32, dreg: Register) -> Draft<'a> {
     Draft::new(c"payload")
@@ -26,4 +30,41 @@ pub(super) fn decode(data: &[u8]) -> Option<Expr> {
         len: fields.u32(LEN)?,
         dreg: register(&fields, DREG)?,
     })
+}
+
+/// The form that writes to the packet.
+pub(super) fn decode_set(data: &[u8]) -> Option<Foreign> {
+    let fields = Fields::<9>::exactly(data)?;
+    fields.get(DREG).is_none().then_some(())?;
+    Some(Foreign::SetPayload {
+        base: PayloadBase::from_number(fields.u32(BASE)?),
+        offset: fields.u32(OFFSET)?,
+        len: fields.u32(LEN)?,
+        sreg: register(&fields, SREG)?,
+        checksum: [
+            number(&fields, CHECKSUM_TYPE)?,
+            number(&fields, CHECKSUM_OFFSET)?,
+            number(&fields, CHECKSUM_FLAGS)?,
+        ],
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::bytes::both_ways;
+    use super::*;
+
+    #[test]
+    fn bytes_of_a_header_are_read_from_an_offset_on() {
+        // th dport
+        both_ways(
+            &Expr::Payload { base: PayloadBase::Transport, offset: 2, len: 2, dreg: Register::ONE },
+            "0c000100 7061796c 6f616400
+             24000280
+             08000100 00000001
+             08000200 00000002
+             08000300 00000002
+             08000400 00000002",
+        );
+    }
 }

@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv6Addr};
 const MOST_PARTS: usize = 4096;
 
 /// Probes ports from behind each interface.
-pub(super) struct Scout<'m> {
+pub(super) struct Probe<'m> {
     machine: &'m Machine<'m>,
     version: Version,
     cuts: &'m BTreeSet<u128>,
@@ -45,7 +45,7 @@ struct Behind {
     by_group: BTreeSet<String>,
 }
 
-impl<'m> Scout<'m> {
+impl<'m> Probe<'m> {
     pub(super) fn new(
         machine: &'m Machine<'m>,
         version: Version,
@@ -74,6 +74,9 @@ impl<'m> Scout<'m> {
             if interface.containers { containers.push(behind) } else { outside.push(behind) }
         }
         let reach = self.outside(&outside, &containers).or(self.containers(&containers));
+        if row.last != row.port && !machine.ports_listed {
+            return Some(Reach::unknown("which ports of the range sets name is not known".into()));
+        }
         Some(match &machine.beyond {
             // The effect of those rules is unknown for every source.
             Some(why) if !(outside.is_empty() && containers.is_empty()) => Reach::unknown(why.clone()),
@@ -116,7 +119,9 @@ impl<'m> Scout<'m> {
                     found.push((part.interval, reach));
                     continue;
                 }
-                for destination in self.destinations(interface, part.source, &here) {
+                let mut destinations = self.destinations(interface, part.source, &here);
+                destinations.retain(|destination| !row.elsewhere.contains(destination));
+                for destination in destinations {
                     if reach.is_everyone() {
                         break;
                     }
