@@ -208,6 +208,58 @@ fn beside_what_engines_and_ufw_have_loaded_the_kernel_does_what_the_simulator_sa
     }
 }
 
+/// Rules of our own making, each shaped as a well-known program shapes its rules.
+const SHAPED: [&str; 19] = [
+    "calico",
+    "cilium",
+    "crowdsec",
+    "csf",
+    "early",
+    "fail2ban-iptables",
+    "fail2ban-nftables",
+    "ferm",
+    "firewalld",
+    "foomuuri",
+    "fw4",
+    "gateway",
+    "kube-proxy-iptables",
+    "kube-proxy-nftables",
+    "libvirt",
+    "lxd",
+    "netavark",
+    "shorewall",
+    "workstation",
+];
+
+/// So many packets beside each, both ways: of no more than three in a hundred nothing can be told.
+fn beside_shaped(packets: usize) {
+    let mut all = [0, 0];
+    for name in SHAPED {
+        let recording = Recording::read(&format!("shaped/{name}"));
+        let load = |range: &Range, recording: &Recording| {
+            range.lab.host.nft_load("delete table inet quiet");
+            recording.load(&range.lab.host);
+            true
+        };
+        let sum = compare(packets, NEAR, Just(recording), load, |_| name.to_owned());
+        let unknown = sum.verdicts.get(&Verdict::Unknown).copied().unwrap_or_default();
+        eprintln!("{name}: nothing can be told of {unknown} of {}", sum.packets);
+        all = [all[0] + unknown, all[1] + sum.packets];
+    }
+    assert!(all[0] * 100 < all[1] * 3, "nothing can be told of {} of {}", all[0], all[1]);
+}
+
+#[test]
+fn beside_rules_as_well_known_programs_shape_them_the_kernel_does_what_the_simulator_says() {
+    beside_shaped(170);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn beside_rules_as_well_known_programs_shape_them_a_hundred_thousand_times() {
+    beside_shaped(5_000);
+}
+
 #[test]
 fn whatever_nft_loads_the_kernel_does_what_the_simulator_says() {
     beside_nft(5_000);

@@ -343,7 +343,7 @@ fn what_others_write_is_read_without_failing() {
             }
         }
         assert_eq!(tables.len(), 3);
-        let expected = ["bitwise", "connlimit", "exthdr", "limit", "log", "objref", "quota"];
+        let expected = ["bitwise", "connlimit", "exthdr", "limit", "log", "quota"];
         assert_eq!(unknown.iter().map(String::as_str).collect::<Vec<_>>(), expected);
         let expected = ["counter hits", "limit slow", "quota much"];
         assert_eq!(others.iter().map(String::as_str).collect::<Vec<_>>(), expected);

@@ -4,7 +4,9 @@
 //! colons.
 
 mod statements;
+mod support;
 
+use palisade::netlink::Socket;
 use palisade::render;
 use palisade::ruleset::*;
 use std::io::Write;
@@ -52,6 +54,60 @@ fn nft_lists_what_it_read_in_the_words_that_it_was_given() {
         let listed = in_namespace(&format!("{nft} -f - && {nft} list table inet palisade"), &text).unwrap();
         assert_eq!(normal(&listed), normal(&text), "{nft}");
     }
+}
+
+/// What other programs write, in the words in which nft lists it.
+const OF_OTHERS: &str = "table inet t {
+ chain c {
+  fib saddr . iif oif exists accept
+  fib saddr . iif oif missing drop
+  fib daddr oif exists accept
+  fib saddr . iif oif != 0 accept
+  tcp flags == syn accept
+  tcp flags syn accept
+  tcp flags syn / syn,ack accept
+  tcp flags != syn accept
+  tcp flags & syn == syn drop
+  tcp flags fin,syn / fin,syn drop
+ }
+ chain n {
+  type nat hook prerouting priority 0;
+  tcp dport 1 dnat to :80
+  tcp dport 3 dnat ip6 to [2001:db8::1]:80
+  ip daddr 10.0.0.1 tcp dport 4 dnat to :81
+  tcp dport 5 dnat ip to 10.0.0.2:82
+  tcp dport 6 redirect to :83
+ }
+}
+";
+
+/// The same of concatenations, of which palisade says all conditions that nft leaves out.
+const CONCATENATED: &str =
+    "meta nfproto ipv4 meta l4proto tcp ip saddr . tcp dport { 10.0.0.1-10.0.0.9 . 80-90, 10.1.0.0/16 . 22 } accept
+meta nfproto ipv6 meta l4proto tcp ip6 saddr . tcp dport { 2001:db8::/64 . 80-90 } accept";
+
+#[test]
+fn what_others_wrote_is_said_in_the_words_in_which_nft_lists_it() {
+    let inside = support::namespace::Namespace::new();
+    inside.nft_load(OF_OTHERS);
+    let live = inside.run(|| Socket::open().and_then(|socket| socket.live())).expect("the rules can be read");
+    let (id, table) = live.ruleset.tables.first_key_value().expect("there is one table");
+
+    for (name, chain) in &table.chains {
+        let listed =
+            support::namespace::output(inside.command("nft").args(["list", "chain", "inet", "t", name])).success();
+        let listed: Vec<&str> = listed.lines().map(str::trim).collect();
+        let ends = ["table", "chain", "type", "}"];
+        let listed: Vec<&str> =
+            listed.into_iter().filter(|line| !ends.iter().any(|end| line.starts_with(end))).collect();
+        let said: Vec<String> = chain.rules.iter().map(|rule| render::rule(id.family, rule)).collect();
+        assert_eq!(said, listed, "chain {name}");
+    }
+    inside.nft_load(&format!("flush ruleset\ntable inet t {{\nchain c {{\n{CONCATENATED}\n}}\n}}"));
+    let live = inside.run(|| Socket::open().and_then(|socket| socket.live())).expect("the rules can be read");
+    let rules = live.ruleset.tables.values().flat_map(|table| table.chains.values()).flat_map(|chain| &chain.rules);
+    let said: Vec<String> = rules.map(|rule| render::rule(Family::Inet, rule)).collect();
+    assert_eq!(said.join("\n"), CONCATENATED);
 }
 
 /// The rules of a chain in what `nft --debug=netlink` printed, one expression a line.

@@ -235,6 +235,7 @@ proptest! {
                 protocol == Name::Udp.number() && port == if six { 546 } else { 68 }
             }
             Transport::Other(number) => number == 2,
+            Transport::Arp { .. } => true,
         };
         prop_assume!(is_blocked(&policy, packet.source, interface) && interface != "lo" && !spared);
 

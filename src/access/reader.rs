@@ -121,6 +121,8 @@ impl<'a, 't> Reader<'a, 't> {
             | Foreign::Masquerade { .. }
             | Foreign::Redirect { .. }
             | Foreign::Object { .. }
+            | Foreign::ObjectMap { .. }
+            | Foreign::SetPayload { .. }
             | Foreign::Notrack
             | Foreign::Match(_)
             | Foreign::Target(_) => {

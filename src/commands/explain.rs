@@ -91,7 +91,7 @@ fn explained(
     let explanation = Explanation {
         connection: in_words(packet),
         packets: follow_connection(tables.iter().copied(), &sets, routing, packet),
-        beyond: beyond(tables.iter().copied(), legacy),
+        beyond: beyond(legacy),
         tables,
     };
     let mut text = explanation.text();

@@ -70,7 +70,7 @@ fn report(
     let (ruleset, ports_listed) = with_ports(&live.ruleset);
     let tables: Vec<_> = ruleset.tables.iter().collect();
     let machine = Machine {
-        beyond: beyond(tables.iter().copied(), legacy),
+        beyond: beyond(legacy),
         tables,
         sets: &sets,
         routes: routing,

@@ -33,16 +33,17 @@ pub(super) fn of_a_program(facts: &Facts<'_>, kind: &Kind, name: &str, enabled: 
     ))
 }
 
-/// The drops in `input` and `forward` in all tables of others.
+/// The drops in all tables of others, where packets come in, are passed on, or ask for their neighbours.
 pub(super) fn drops_of_others<'r>(facts: &Facts<'r>) -> Vec<Denier<'r>> {
     facts.rules.tables.iter().flat_map(|(id, table)| drops(id, table)).collect()
 }
 
-/// A way to a drop in `input` or `forward`.
+/// A way to a drop.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Denier<'r> {
     pub id: &'r TableId,
-    pub hook: Hook,
+    /// The hook's name.
+    pub hook: &'static str,
     /// The base chain.
     pub base: &'r str,
     /// Whether it is the policy of the base chain; else it is a rule.
@@ -101,22 +102,33 @@ fn is_source(field: &Field) -> bool {
     Version::ALL.into_iter().any(|version| version.source().begins(offset, len))
 }
 
-/// The drops in `input` and `forward` in one table.
+/// The hooks at which a drop holds up what the policy allows: `input` and `forward`, those of interfaces, and those of
+/// ARP, without which no neighbour is found.
+fn name_of_hook(family: Family, hook: Hook) -> Option<&'static str> {
+    // The numbers of hooks in the families `arp` and `netdev` are those of other hooks elsewhere.
+    match (family, hook.number()) {
+        (Family::Inet | Family::Ip | Family::Ip6, 1) => Some("input"),
+        (Family::Inet | Family::Ip | Family::Ip6, 2) => Some("forward"),
+        (Family::Inet, 5) | (Family::Netdev, 0) => Some("ingress"),
+        (Family::Netdev, 1) => Some("egress"),
+        (Family::Arp, 0) => Some("input of ARP"),
+        (Family::Arp, 1) => Some("output of ARP"),
+        _ => None,
+    }
+}
+
+/// The drops in one table.
 fn drops<'r>(id: &'r TableId, table: &'r Table) -> BTreeSet<Denier<'r>> {
     let mut found = BTreeSet::new();
     if *id == TableId::palisade() || table.flags.contains(TableFlags::DORMANT) {
         return found;
     }
-    if !matches!(id.family, Family::Inet | Family::Ip | Family::Ip6) {
-        return found;
-    }
     for (name, chain) in &table.chains {
-        let Some(base) = chain.base.as_ref().filter(|base| matches!(base.hook, Hook::Input | Hook::Forward)) else {
-            continue;
-        };
+        let Some(base) = chain.base.as_ref() else { continue };
+        let Some(hook) = name_of_hook(id.family, base.hook) else { continue };
         let mut add = |chain: &'r str, policy| {
             let owner = owner_of(id, chain, Some(table));
-            found.insert(Denier { id, hook: base.hook, base: name, policy, owner, chain });
+            found.insert(Denier { id, hook, base: name, policy, owner, chain });
         };
         if base.policy == Policy::Drop {
             add(name, true);

@@ -314,6 +314,14 @@ fn a_drop_counts_where_packets_come_to_it_and_whose_it_is_decides() {
     assert_eq!(ids_of_rules(&calls("LIBVIRT_INP")), Vec::<&str>::new());
     assert_eq!(ids_of_rules(&drops_by_policy(Hook::Forward)), ["other-firewall-drops"]);
     assert_eq!(ids_of_rules(&drops_by_policy(Hook::Output)), Vec::<&str>::new());
+    let of = |family, hook| {
+        ids_of_rules(&ruleset(family, "mine", [("chain", base("filter", hook, 0, Policy::Drop, Vec::new()))]))
+    };
+    // Ingress, egress and output of ARP have the numbers of other hooks.
+    assert_eq!(of(Family::Netdev, Hook::Prerouting), ["other-firewall-drops"]);
+    assert_eq!(of(Family::Netdev, Hook::Input), ["other-firewall-drops"]);
+    assert_eq!(of(Family::Arp, Hook::Input), ["other-firewall-drops"]);
+    assert_eq!(of(Family::Inet, Hook::Prerouting), Vec::<&str>::new());
     let docker = base("filter", Hook::Forward, 0, Policy::Drop, vec![jump("DOCKER-USER")]);
     assert_eq!(ids_of_rules(&ruleset(Family::Ip, "filter", [("FORWARD", docker)])), Vec::<&str>::new());
     let input = base("filter", Hook::Input, 0, Policy::Drop, vec![jump("input")]);

@@ -26,7 +26,11 @@ impl Explanation<'_> {
     /// The verdict on the connection.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
-        if self.beyond.is_some() { Verdict::Unknown } else { self.packets.verdict() }
+        match self.packets.verdict() {
+            _ if self.beyond.is_some() => Verdict::Unknown,
+            Verdict::Allow if self.packets.first.fades.is_some() => Verdict::Unknown,
+            verdict => verdict,
+        }
     }
 
     /// The exit status: 0 allowed, 2 denied or rejected, 3 can't tell.
@@ -44,7 +48,8 @@ impl Explanation<'_> {
     }
 
     fn doubt(&self) -> Option<&Doubt> {
-        self.beyond.as_ref().or_else(|| self.packets.doubt())
+        let fades = self.packets.first.fades.as_ref().filter(|_| self.packets.verdict() == Verdict::Allow);
+        self.beyond.as_ref().or(fades).or_else(|| self.packets.doubt())
     }
 
     /// The reason for the verdict, in one line.
@@ -248,6 +253,7 @@ pub(crate) fn owner(step: &Step<'_>, table: Option<&Table>) -> Option<&'static s
 fn hook(hook: Hook) -> String {
     match hook {
         Hook::Other(5) => "ingress".to_owned(),
+        Hook::Other(u32::MAX) => "egress".to_owned(),
         hook => hook.to_string(),
     }
 }
@@ -282,29 +288,10 @@ fn effect_words(done: &Effect<'_>) -> String {
     }
 }
 
-/// Why the tables don't tell everything: the rules of iptables-legacy, whose tables are named in `legacy`, are not among
-/// them, and chains of bridges may drop frames, and are not followed.
+/// Why the tables don't tell everything: the rules of iptables-legacy, whose tables are named, are not among them.
 #[must_use]
-pub fn beyond<'a>(tables: impl IntoIterator<Item = (&'a TableId, &'a Table)>, legacy: &[String]) -> Option<Doubt> {
-    use crate::ruleset::{Family, Policy, Verdict as Says};
-    if !legacy.is_empty() {
-        let legacy = legacy.join(", ");
-        return Some(
-            format!("iptables-legacy rules are loaded (table {legacy}), which nf_tables does not show").into(),
-        );
-    }
-    let harmless = |expr: &Expr| {
-        matches!(expr, Expr::Counter { .. } | Expr::Verdict(Says::Accept | Says::Continue | Says::Return))
-    };
-    let mut of_bridges = tables.into_iter().filter(|(id, _)| id.family == Family::Bridge);
-    let (id, _) = of_bridges.find(|(_, table)| {
-        table.chains.values().any(|chain| {
-            let drops = chain.base.as_ref().is_some_and(|base| base.policy == Policy::Drop);
-            drops || chain.rules.iter().any(|rule| !rule.exprs.iter().all(harmless))
-        })
-    })?;
-    Some(
-        format!("{} judges frames between the ports of a bridge, which is not followed", render::table_title(id))
-            .into(),
-    )
+pub fn beyond(legacy: &[String]) -> Option<Doubt> {
+    let named = legacy.join(", ");
+    (!legacy.is_empty())
+        .then(|| format!("iptables-legacy rules are loaded (table {named}), which nf_tables does not show").into())
 }

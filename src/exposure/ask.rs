@@ -5,7 +5,7 @@ use super::{Machine, Purpose};
 use crate::net::octets;
 use crate::ruleset::{KeyType, Set, Table, TableId};
 use crate::simulate::{
-    Answer, Doubt, EPHEMERAL, Packet, Sets, Translation, Transport, Verdict, Way, follow_connection,
+    Answer, At, Doubt, EPHEMERAL, Hooked, Packet, Sets, Translation, Transport, Verdict, Way, follow_connection,
 };
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -240,5 +240,17 @@ impl Sets for Assuming<'_> {
 
     fn is_empty(&self, table: &TableId, name: &str, set: &Set) -> bool {
         self.sets.is_empty(table, name, set)
+    }
+
+    fn has_room(&self, table: &TableId, name: &str, set: &Set) -> Option<bool> {
+        self.sets.has_room(table, name, set)
+    }
+
+    fn is_before(&self, at: &At, one: &Hooked, other: &Hooked) -> Option<bool> {
+        self.sets.is_before(at, one, other)
+    }
+
+    fn is_later(&self, table: &TableId, one: &str, other: &str) -> Option<bool> {
+        self.sets.is_later(table, one, other)
     }
 }

@@ -158,7 +158,10 @@ impl<'a> Reader<'a, '_> {
     fn foreign(&mut self, expr: &'a Foreign) -> Reads {
         match expr {
             Foreign::Range { sreg, first, last, .. } => self.range(*sreg, first, last),
-            Foreign::SetMeta { sreg, .. } | Foreign::SetCt { sreg, .. } => self.uses([*sreg]),
+            Foreign::ObjectMap { set, sreg } => self.lookup(set, *sreg),
+            Foreign::SetMeta { sreg, .. } | Foreign::SetCt { sreg, .. } | Foreign::SetPayload { sreg, .. } => {
+                self.uses([*sreg])
+            }
             Foreign::Nat(nat) => self.uses(nat.addresses.into_iter().chain(nat.ports).flatten()),
             Foreign::Match(extension) => {
                 self.extension(extension);
@@ -192,6 +195,11 @@ impl<'a> Reader<'a, '_> {
             Some(Match::Multiport { which: 0 | 2, ranges, .. }) => {
                 self.ports.extend(ranges.iter().flat_map(|(first, last)| [*first, *last]));
             }
+            Some(Match::AddressRange { source: Some((first, last, _)), .. }) => {
+                let len = self.len();
+                self.cut(first.get(..len).unwrap_or_default());
+                self.cut_behind(last.get(..len).unwrap_or_default());
+            }
             // They test nothing about the source, or an address that the simulator knows.
             Some(
                 Match::Ports { .. }
@@ -204,7 +212,15 @@ impl<'a> Reader<'a, '_> {
                 | Match::Mark { .. }
                 | Match::HopLimit { .. }
                 | Match::Recent { .. }
-                | Match::RoutingHeader,
+                | Match::RoutingHeader
+                | Match::AddressRange { source: None, .. }
+                | Match::ConnectionMark { .. }
+                | Match::HashLimit { .. }
+                | Match::Length { .. }
+                | Match::PacketType { .. }
+                | Match::BridgePort { .. }
+                | Match::ReversePath { .. }
+                | Match::Uncertain(_),
             )
             | None => {}
         }

@@ -69,7 +69,8 @@ impl Beside<'_> {
         let name = session.interface.as_ref().filter(|name| *name != "lo")?;
         let asked = session.asked_for();
         let packet = Packet::to_machine(session.client, asked.ip(), Transport::tcp(asked.port()));
-        self.follow(&packet.coming_in_by(name.clone())).doubt().cloned()
+        let journey = self.follow(&packet.coming_in_by(name.clone()));
+        journey.doubt().or(journey.first.fades.as_ref()).cloned()
     }
 
     fn follow(&self, packet: &Packet) -> Connection<'_> {

@@ -1,7 +1,7 @@
 //! Runs every decoder of kernel messages on one datagram, for tests with input that no kernel sent.
 
 use super::nftables::decode::{Assembler, table_id};
-use super::nftables::elements;
+use super::nftables::{elements, hooks};
 use super::routing::{links, route, topology};
 use super::wire::attr::Messages;
 use super::{conntrack, diag};
@@ -23,7 +23,7 @@ pub fn read_everything(datagram: &[u8]) -> Vec<(TableId, Table)> {
         let _ = (conntrack::read(&message), route::read_route(&message), route::read_link(&message));
         let _ = (links::read_link(&message), links::read_address(&message), topology::read_hops(&message));
         let _ = (diag::read(&message, protocol::TCP), diag::read_tcp(&message));
-        let _ = message.attributes().map(elements::found);
+        let _ = (message.attributes().map(elements::found), hooks::read_hook(&message));
     }
     let assembled = |id: TableId| {
         let mut assembler = Assembler::new(id.clone());

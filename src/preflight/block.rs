@@ -121,7 +121,7 @@ impl Preflight<'_> {
         let packet = Packet::to_machine(source, own.unwrap_or(nobody), transport);
         let packet = match transport {
             Transport::Ports { .. } => packet.in_state(State::Reply),
-            Transport::Icmp { .. } | Transport::Other(_) => packet,
+            Transport::Icmp { .. } | Transport::Other(_) | Transport::Arp { .. } => packet,
         };
         let id = TableId::palisade();
         let trace = simulate_table(&id, self.table, &packet.coming_in_by(link.name.as_str()));

@@ -261,6 +261,7 @@ pub(super) fn fib(result: FibResult, flags: u32) -> (String, Kind) {
         FibResult::OifName if present => ("oifname", Kind::Presence),
         FibResult::Oif => ("oif", Kind::HostNumber),
         FibResult::OifName => ("oifname", Kind::Ifname),
+        FibResult::Type if present => ("type", Kind::Presence),
         FibResult::Type => ("type", Kind::AddressType),
     };
     (format!("fib {} {name}", fields.join(" . ")), kind)

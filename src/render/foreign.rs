@@ -2,7 +2,7 @@
 
 use super::text::quoted;
 use super::value::Kind;
-use crate::ruleset::xt::{Conntrack, Match, Range, Target};
+use crate::ruleset::xt::{ConnectionMark, Conntrack, Match, Range, Target};
 use crate::ruleset::{AddressType, Extension};
 
 /// `XT_CONNTRACK_STATE_*`.
@@ -66,6 +66,24 @@ pub(super) fn matches(extension: &Extension) -> String {
             format!("source {}seen {hits} times of late", if inverted { "not " } else { "" })
         }
         Match::RoutingHeader => "exthdr rt exists".to_owned(),
+        Match::ConnectionMark { mark, mask, inverted } => {
+            let mask = if mask == u32::MAX { String::new() } else { format!("& {mask:#x} ") };
+            format!("ct mark {mask}{}{mark:#x}", not(inverted))
+        }
+        Match::AddressRange { source, destination } => address_ranges(extension, source, destination),
+        Match::HashLimit { over } => format!("limit {}for each", if over { "over " } else { "" }),
+        Match::Length { least, most, inverted } => format!("meta length {}{least}-{most}", not(inverted)),
+        Match::PacketType { kind, inverted } => {
+            let names = ["host", "broadcast", "multicast", "other"];
+            let name = usize::try_from(kind).ok().and_then(|kind| names.get(kind)).copied().unwrap_or("?");
+            format!("meta pkttype {}{name}", not(inverted))
+        }
+        Match::BridgePort { .. } => "port of a bridge".to_owned(),
+        Match::ReversePath { loose, inverted, .. } => {
+            let iif = if loose { "" } else { " . iif" };
+            format!("fib saddr{iif} oif {}", if inverted { "missing" } else { "exists" })
+        }
+        Match::Uncertain(_) => extension.name.clone(),
     }
 }
 
@@ -85,6 +103,17 @@ pub(super) fn target(extension: &Extension, ipv4: bool) -> String {
             }
         }
         Some(Target::Snat) => if extension.name == "SNAT" { "snat" } else { "masquerade" }.to_owned(),
+        Some(Target::Redirect { port: None }) => "redirect".to_owned(),
+        Some(Target::Redirect { port: Some(port) }) => format!("redirect to :{port}"),
+        Some(Target::Notrack) => "notrack".to_owned(),
+        Some(Target::ConnectionMark(ConnectionMark::Set { clears: u32::MAX, flips })) => {
+            format!("ct mark set {flips:#x}")
+        }
+        Some(Target::ConnectionMark(ConnectionMark::Set { clears, flips })) => {
+            format!("ct mark set ct mark & {:#x} ^ {flips:#x}", !clears)
+        }
+        Some(Target::ConnectionMark(ConnectionMark::Save { .. })) => "ct mark set meta mark".to_owned(),
+        Some(Target::ConnectionMark(ConnectionMark::Restore { .. })) => "meta mark set ct mark".to_owned(),
         Some(Target::Reject { reset: true }) => "reject with tcp reset".to_owned(),
         Some(Target::Reject { reset: false }) => "reject".to_owned(),
     }
@@ -154,11 +183,37 @@ pub(super) fn choices(flags: u32) -> String {
 
 /// A reference to a named object.
 pub(super) fn object(kind: u32, object: &str) -> String {
-    let kind = ["object", "counter", "quota", "ct helper", "limit", "connlimit", "tunnel", "ct timeout", "secmark"]
-        .get(usize::try_from(kind).unwrap_or_default())
-        .copied()
-        .unwrap_or("object");
-    format!("{kind} name {}", quoted(object))
+    const KINDS: [&str; 11] = [
+        "object",
+        "counter name",
+        "quota name",
+        "ct helper set",
+        "limit name",
+        "connlimit name",
+        "tunnel name",
+        "ct timeout set",
+        "meta secmark set",
+        "ct expectation set",
+        "synproxy name",
+    ];
+    let kind = KINDS.get(usize::try_from(kind).unwrap_or_default()).copied().unwrap_or("object");
+    format!("{kind} {}", quoted(object))
+}
+
+/// A range of addresses of one end of a connection.
+type AddressRange = Option<([u8; 16], [u8; 16], bool)>;
+
+/// `iprange`, whose structure does not tell the version of IP: only IPv4 leaves all but the first four bytes empty.
+fn address_ranges(extension: &Extension, source: AddressRange, destination: AddressRange) -> String {
+    let ipv4 = extension.info.chunks(16).take(4).all(|address| address.iter().skip(4).all(|byte| *byte == 0));
+    let (name, kind, len) = if ipv4 { ("ip", Kind::Ipv4, 4) } else { ("ip6", Kind::Ipv6, 16) };
+    let one = |field: &str, range: AddressRange| {
+        let (first, last, inverted) = range?;
+        let not = if inverted { "!= " } else { "" };
+        let of = |address: [u8; 16]| kind.value(address.get(..len).unwrap_or_default());
+        Some(format!("{name} {field} {not}{}-{}", of(first), of(last)))
+    };
+    join([one("saddr", source), one("daddr", destination)].into_iter().flatten())
 }
 
 fn unknown(kind: &str, extension: &Extension) -> String {

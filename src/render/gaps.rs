@@ -74,6 +74,9 @@ fn in_foreign(family: Family, expr: &Foreign) -> bool {
         | Foreign::Log { .. }
         | Foreign::Object { .. }
         | Foreign::Notrack => false,
+        Foreign::ObjectMap { set: SetRef::Anonymous(set), .. } => in_set(&set.spec) || in_elements(set),
+        Foreign::ObjectMap { set: SetRef::Named(_), .. } => false,
+        Foreign::SetPayload { base, offset, len, .. } => field::raw(*base, *offset, *len).is_none(),
     }
 }
 

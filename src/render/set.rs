@@ -27,10 +27,13 @@ pub fn element(spec: &SetSpec, element: &Element) -> String {
 
 /// Like [`element`], with keys of the given kind, for sets whose type does not tell it.
 pub(super) fn element_as(kind: Kind, spec: &SetSpec, element: &Element) -> String {
-    let key = match &element.key {
-        ElementKey::Single(key) => kind.value(key),
-        ElementKey::Range(first, last) => kind.range(first, last),
-        ElementKey::CatchAll => "*".to_owned(),
+    let fields = spec.key.fields();
+    let key = match (&element.key, &fields) {
+        (ElementKey::CatchAll, _) => "*".to_owned(),
+        (ElementKey::Single(key), Some(fields)) => concatenated(fields, key, key),
+        (ElementKey::Range(first, last), Some(fields)) => concatenated(fields, first, last),
+        (ElementKey::Single(key), None) => kind.value(key),
+        (ElementKey::Range(first, last), None) => kind.range(first, last),
     };
     let value = match element.value.as_deref() {
         None => return key,
@@ -43,6 +46,19 @@ pub(super) fn element_as(kind: Kind, spec: &SetSpec, element: &Element) -> Strin
         },
     };
     format!("{key} : {value}")
+}
+
+/// A key of several fields, or a range of each: `10.0.0.1-10.0.0.9 . 80-90`.
+fn concatenated(fields: &[KeyType], first: &[u8], last: &[u8]) -> String {
+    let mut at = 0_usize;
+    let texts = fields.iter().map(|field| {
+        let len = usize::try_from(field.len).unwrap_or_default();
+        let part = |key: &[u8]| key.get(at..at.saturating_add(len)).unwrap_or_default().to_vec();
+        let (kind, first, last) = (Kind::of(*field), part(first), part(last));
+        at = at.saturating_add(len.next_multiple_of(4));
+        if first == last { kind.value(&first) } else { kind.range(&first, &last) }
+    });
+    texts.collect::<Vec<_>>().join(" . ")
 }
 
 /// An anonymous set as written in a rule. `operand` is the kind of the key in the rule.
@@ -82,7 +98,10 @@ pub(super) fn properties(spec: &SetSpec) -> Vec<String> {
 
 /// nft's name for the type of a key.
 pub(super) fn key_type(key: KeyType) -> String {
-    type_name(key).map_or_else(|| format!("<unknown type {}>", key.number), str::to_owned)
+    let named = |key: KeyType| type_name(key).map(str::to_owned);
+    let fields = || key.fields()?.into_iter().map(named).collect::<Option<Vec<_>>>();
+    let known = named(key).or_else(|| fields().map(|fields| fields.join(" . ")));
+    known.unwrap_or_else(|| format!("<unknown type {}>", key.number))
 }
 
 /// nft's name for the type of a map's values.
@@ -90,11 +109,20 @@ pub(super) fn value_type(spec: &SetSpec) -> Option<String> {
     Some(match spec.value? {
         MapValue::Verdict => "verdict".to_owned(),
         MapValue::Data(of) => key_type(of),
-        MapValue::Object(1) => "counter".to_owned(),
-        MapValue::Object(2) => "quota".to_owned(),
-        MapValue::Object(4) => "limit".to_owned(),
-        MapValue::Object(number) => format!("<unknown object type {number}>"),
+        MapValue::Object(_) => object_type(spec),
     })
+}
+
+/// nft's name for the kind of objects that a map leads to.
+pub(super) fn object_type(spec: &SetSpec) -> String {
+    match spec.value {
+        Some(MapValue::Object(1)) => "counter".to_owned(),
+        Some(MapValue::Object(2)) => "quota".to_owned(),
+        Some(MapValue::Object(4)) => "limit".to_owned(),
+        Some(MapValue::Object(10)) => "synproxy".to_owned(),
+        Some(MapValue::Object(number)) => format!("<unknown object type {number}>"),
+        _ => "object".to_owned(),
+    }
 }
 
 const FLAG_NAMES: [(SetFlags, &str); 4] = [

@@ -8,7 +8,7 @@
 
 use super::field::{self, Context, Header};
 use super::foreign;
-use super::set::anonymous;
+use super::set::{anonymous, object_type};
 use super::text::{duration, name, quoted};
 use super::value::{Kind, rate};
 use super::verdict;
@@ -64,8 +64,8 @@ impl Operand {
     fn text(&self) -> String {
         match &self.mask {
             None => self.text.clone(),
-            Some((mask, xor)) if is_zero(xor) => format!("{} & {}", self.text, self.kind.value(mask)),
-            Some((mask, xor)) => format!("({} & {}) ^ {}", self.text, self.kind.value(mask), self.kind.value(xor)),
+            Some((mask, xor)) if is_zero(xor) => format!("{} & {}", self.text, self.kind.mask(mask)),
+            Some((mask, xor)) => format!("({} & {}) ^ {}", self.text, self.kind.mask(mask), self.kind.value(xor)),
         }
     }
 }
@@ -309,6 +309,26 @@ impl Reader<'_> {
             }
             Foreign::Log { prefix, level, flags } => self.words.push(foreign::log(prefix, *level, *flags)),
             Foreign::Object { kind, name } => self.words.push(foreign::object(*kind, name)),
+            Foreign::ObjectMap { set, sreg } => {
+                let (key, kind) = self.key(*sreg);
+                let (of, set) = match set {
+                    SetRef::Named(set) => ("object".to_owned(), format!("@{}", name(set))),
+                    SetRef::Anonymous(set) => (object_type(&set.spec), anonymous(set, kind)),
+                };
+                self.words.push(format!("{of} name {key} map {set}"));
+            }
+            Foreign::SetPayload { base, offset, len, sreg, .. } => {
+                let known: Vec<Context> = self.known.clone();
+                let field = Header::at(*base, &known)
+                    .and_then(|header| Some((header, header.field(*offset)?)))
+                    .filter(|(_, field)| field.len == *len);
+                let (text, kind) = match field {
+                    Some((header, field)) => (header.name_of(field), field.kind),
+                    None => (field::raw(*base, *offset, *len).unwrap_or_default(), Kind::Bytes),
+                };
+                let value = self.constant(*sreg, kind);
+                self.words.push(format!("{text} set {value}"));
+            }
             Foreign::Notrack => self.words.push("notrack".to_owned()),
             Foreign::Match(extension) => self.words.push(foreign::matches(extension)),
             Foreign::Target(extension) => {
@@ -319,8 +339,14 @@ impl Reader<'_> {
     }
 
     fn nat(&mut self, nat: &Nat) {
-        let (kind, family) =
-            if nat.family == u32::from(Version::V4.nfproto()) { (Kind::Ipv4, " ip") } else { (Kind::Ipv6, " ip6") };
+        const V4: u32 = Version::V4.nfproto() as u32;
+        const V6: u32 = Version::V6.nfproto() as u32;
+        let (kind, family) = match nat.family {
+            V4 => (Kind::Ipv4, " ip"),
+            V6 => (Kind::Ipv6, " ip6"),
+            // Ports alone are translated for both.
+            _ => (Kind::Bytes, ""),
+        };
         let (address, port) = (self.span(nat.addresses, kind), self.span(nat.ports, Kind::Number));
         let to = match (address, port) {
             (Some(address), Some(port)) if kind == Kind::Ipv6 => format!(" to [{address}]:{port}"),
@@ -381,6 +407,8 @@ impl Reader<'_> {
             self.rest = self.rest.get(1..).unwrap_or_default();
             format!("{text} {}-{}", kind.value(data), kind.value(last))
         } else {
+            // Without an operator nft would take a flag to mean "this one, whatever the others".
+            let sign = if kind == Kind::TcpFlags && op == Cmp::Eq { "== " } else { sign };
             format!("{text} {sign}{}", kind.value(data))
         };
         self.words.push(statement);

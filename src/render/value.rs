@@ -156,15 +156,26 @@ impl Kind {
             Self::Number => (bytes.len() <= 8).then(|| big_endian(bytes).to_string()),
             Self::HostNumber => host_word(bytes).map(|word| word.to_string()),
             Self::AddressType => host_word(bytes).map(|word| AddressType::from_number(word).to_string()),
+            // Compilers differ in how many bytes of the register they compare.
             Self::Presence => match bytes {
-                [0] | [0, 0, 0, 0] => Some("missing".to_owned()),
-                [1] | [1, 0, 0, 0] => Some("exists".to_owned()),
+                [0, rest @ ..] if rest.iter().all(|byte| *byte == 0) => Some("missing".to_owned()),
+                [1, rest @ ..] if rest.iter().all(|byte| *byte == 0) => Some("exists".to_owned()),
                 _ => None,
             },
             Self::HostHex => host_word(bytes).map(|word| format!("{word:#x}")),
-            Self::TcpFlags | Self::Bytes => None,
+            Self::TcpFlags => match bytes {
+                &[flags] if flags != 0 => Some(tcp_flags(flags, " | ")),
+                _ => Some("0x0".to_owned()),
+            },
+            Self::Bytes => None,
         }
         .unwrap_or_else(|| hex(bytes))
+    }
+
+    /// A mask, as the operand of `&`.
+    pub(super) fn mask(self, bytes: &[u8]) -> String {
+        let value = self.value(bytes);
+        if value.contains(" | ") { format!("({value})") } else { value }
     }
 
     /// A range from the first to the last value, both included.
@@ -189,16 +200,16 @@ impl Kind {
     /// if nft writes them differently: for a single flag, or if none must be set.
     pub(super) fn flags_among(self, set: &[u8], among: &[u8]) -> Option<String> {
         let (Self::TcpFlags, &[set], &[among]) = (self, set, among) else { return None };
-        let names = |flags: u8| {
-            let names = TCP_FLAGS.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, name)| *name);
-            names.collect::<Vec<_>>().join(",")
-        };
+        let names = |flags: u8| tcp_flags(flags, ",");
         (set != 0 && set & !among == 0 && among.count_ones() > 1)
             .then(|| format!("{} / {}", names(set), names(among)))
     }
 
     /// The flags of a mask as a list, which nft takes to mean "any of them"; `None` unless all have a name.
     pub(super) fn flags(self, mask: &[u8]) -> Option<String> {
+        if let (Self::TcpFlags, &[flags]) = (self, mask) {
+            return (flags != 0).then(|| tcp_flags(flags, ","));
+        }
         let names = match self {
             Self::CtState => CT_STATES,
             Self::CtStatus => CT_STATUSES,
@@ -214,6 +225,11 @@ impl Kind {
 /// nft's name for the type of a key.
 pub(super) fn type_name(key: KeyType) -> Option<&'static str> {
     key.name().or_else(|| OTHER_TYPES.iter().find(|known| known.0 == key.number).map(|known| known.1))
+}
+
+fn tcp_flags(flags: u8, between: &str) -> String {
+    let names = TCP_FLAGS.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, name)| *name);
+    names.collect::<Vec<_>>().join(between)
 }
 
 /// A rate as nft writes it.

@@ -149,6 +149,8 @@ impl<'a> Reader<'a> {
             | Foreign::Reject { .. }
             | Foreign::Log { .. }
             | Foreign::Object { .. }
+            | Foreign::ObjectMap { .. }
+            | Foreign::SetPayload { .. }
             | Foreign::Notrack => {}
         }
     }

@@ -3,7 +3,7 @@
 //! Each keeps everything that the kernel reports about it. So in palisade's own table it is drift, like an unknown
 //! expression, and two that differ never count as the same.
 
-use super::{CtKey, Direction, MetaKey, Register};
+use super::{CtKey, Direction, MetaKey, PayloadBase, Register, SetRef};
 
 /// An expression, or a form of one, that only other programs' rules have.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -80,6 +80,26 @@ pub enum Foreign {
         kind: u32,
         /// The name.
         name: String,
+    },
+    /// `objref` to the object that a map leads to.
+    ObjectMap {
+        /// The map.
+        set: SetRef,
+        /// The register with the key.
+        sreg: Register,
+    },
+    /// `payload` that writes to the packet.
+    SetPayload {
+        /// The header that `offset` counts from.
+        base: PayloadBase,
+        /// Bytes from the start of that header.
+        offset: u32,
+        /// How many bytes.
+        len: u32,
+        /// The register with the bytes.
+        sreg: Register,
+        /// `NFT_PAYLOAD_CSUM_*`, the offset of the checksum to mend, and flags.
+        checksum: [u32; 3],
     },
     /// `notrack`.
     Notrack,

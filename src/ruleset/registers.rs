@@ -220,6 +220,8 @@ impl<'a> Registers<'a> {
             | Foreign::Reject { .. }
             | Foreign::Log { .. }
             | Foreign::Object { .. }
+            | Foreign::ObjectMap { .. }
+            | Foreign::SetPayload { .. }
             | Foreign::Notrack
             | Foreign::Match(_)
             | Foreign::Target(_) => {}

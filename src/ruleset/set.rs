@@ -114,6 +114,42 @@ impl KeyType {
         Self { number: number | Self::INET_SERVICE.number, len: 2 * address.len + 3 * 4 }
     }
 
+    /// The types of a concatenation's fields, each of which begins at a 32-bit word; `None` if it is no concatenation,
+    /// or if the length of one is not known.
+    #[must_use]
+    pub fn fields(self) -> Option<Vec<Self>> {
+        /// nft's numbers of types that have one length: `nf_proto`, `ether_addr`, `ether_type`, `mark`, `iface_index`,
+        /// `uid`, `gid`, `ct_status`, and those above.
+        const LENGTHS: [(u32, u32); 17] = [
+            (2, 1),
+            (7, 4),
+            (8, 16),
+            (9, 6),
+            (10, 2),
+            (12, 1),
+            (13, 2),
+            (14, 1),
+            (19, 4),
+            (20, 4),
+            (24, 4),
+            (25, 4),
+            (26, 4),
+            (28, 4),
+            (29, 1),
+            (38, 4),
+            (41, 16),
+        ];
+        let mut fields = Vec::new();
+        let mut rest = self.number;
+        while rest != 0 {
+            let (number, len) = LENGTHS.into_iter().find(|(number, _)| *number == rest & 0x3f)?;
+            fields.insert(0, Self { number, len });
+            rest >>= 6;
+        }
+        let len: u32 = fields.iter().map(|field| field.len.next_multiple_of(4)).sum();
+        (fields.len() > 1 && len == self.len).then_some(fields)
+    }
+
     /// nft's name of the type, for the types that palisade writes.
     #[must_use]
     pub fn name(self) -> Option<&'static str> {

@@ -3,8 +3,14 @@
 //! Structures and numbers follow `include/uapi/linux/netfilter/xt_*.h`, `netfilter_ipv4/ipt_*.h` and
 //! `netfilter_ipv6/ip6t_*.h`. An unknown revision, flag or length makes the whole extension unknown.
 
+mod info;
+
+#[cfg(test)]
+mod tests;
+
 use super::Extension;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use info::Info;
+use std::net::IpAddr;
 
 /// The condition of a match.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +84,64 @@ pub enum Match {
     },
     /// `rt`: an IPv6 routing header.
     RoutingHeader,
+    /// `iprange`: the source and the destination, each as the first and the last address in network order (of IPv4
+    /// the first four bytes count), and whether the match is inverted.
+    AddressRange {
+        /// The sources; `None` for any.
+        source: Option<([u8; 16], [u8; 16], bool)>,
+        /// The destinations; `None` for any.
+        destination: Option<([u8; 16], [u8; 16], bool)>,
+    },
+    /// `connmark`: the connection's mark.
+    ConnectionMark {
+        /// The value.
+        mark: u32,
+        /// The bits that count.
+        mask: u32,
+        /// Whether the match is inverted.
+        inverted: bool,
+    },
+    /// `hashlimit` in packets: whether a rate is kept to or, if so, exceeded.
+    HashLimit {
+        /// Whether it matches what exceeds the rate.
+        over: bool,
+    },
+    /// `length` of the packet from its network header on.
+    Length {
+        /// The least.
+        least: u16,
+        /// The most.
+        most: u16,
+        /// Whether the match is inverted.
+        inverted: bool,
+    },
+    /// `pkttype`.
+    PacketType {
+        /// `PACKET_*`.
+        kind: u32,
+        /// Whether the match is inverted.
+        inverted: bool,
+    },
+    /// `physdev`: the ports of a bridge.
+    BridgePort {
+        /// `XT_PHYSDEV_OP_*` that are asked.
+        asked: u8,
+        /// Those of them that are inverted.
+        inverted: u8,
+    },
+    /// `rpfilter`: whether the way back to the source is by the incoming interface.
+    ReversePath {
+        /// Whether any interface will do.
+        loose: bool,
+        /// Whether the packet's mark chooses the route.
+        by_mark: bool,
+        /// Whether an address of this machine will do.
+        local: bool,
+        /// Whether the match is inverted.
+        inverted: bool,
+    },
+    /// A match that depends on what only the kernel knows: the reason as a clause.
+    Uncertain(&'static str),
 }
 
 /// The conditions of `conntrack` on a connection; `None` is no condition.
@@ -142,6 +206,41 @@ pub enum Target {
     Reject {
         /// Whether it sends a TCP reset.
         reset: bool,
+    },
+    /// `REDIRECT` to this machine, to that port or to the same.
+    Redirect {
+        /// The new port; `None` leaves the port as it is.
+        port: Option<u16>,
+    },
+    /// `CONNMARK`.
+    ConnectionMark(ConnectionMark),
+    /// `CT --notrack`, or `NOTRACK`.
+    Notrack,
+}
+
+/// What `CONNMARK` does with the marks of the packet and its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectionMark {
+    /// `ct mark = (ct mark & !clears) ^ flips`.
+    Set {
+        /// The bits cleared.
+        clears: u32,
+        /// The bits flipped.
+        flips: u32,
+    },
+    /// `ct mark = (ct mark & !clears) ^ (mark & takes)`.
+    Save {
+        /// The bits cleared.
+        clears: u32,
+        /// The bits taken from the packet's mark.
+        takes: u32,
+    },
+    /// `mark = (mark & !clears) ^ (ct mark & takes)`.
+    Restore {
+        /// The bits cleared.
+        clears: u32,
+        /// The bits taken from the connection's mark.
+        takes: u32,
     },
 }
 
@@ -210,7 +309,48 @@ impl Extension {
                 Some(Match::Recent { remembers, hits: info.u32(4)?, inverted })
             }
             ("rt", 0) => Some(Match::RoutingHeader),
-            _ => None,
+            ("iprange", 1) => {
+                let flags = info.u8(64)?;
+                (flags & !0x33 == 0).then_some(())?;
+                let range = |at: usize, bit: u8| {
+                    let not = flags & bit << 4 != 0;
+                    if flags & bit == 0 {
+                        Some(None)
+                    } else {
+                        Some(Some((info.bytes(at)?, info.bytes(at + 16)?, not)))
+                    }
+                };
+                Some(Match::AddressRange { source: range(0, 1)?, destination: range(32, 2)? })
+            }
+            ("connmark", 1) => {
+                let (mark, mask, inverted) = (info.u32(0)?, info.u32(4)?, info.u8(8)? != 0);
+                Some(Match::ConnectionMark { mark, mask, inverted })
+            }
+            ("hashlimit", 1..=3) => {
+                let mode = info.u32(if self.revision == 1 { 16 } else { 272 })?;
+                // `XT_HASHLIMIT_BYTES` and `XT_HASHLIMIT_RATE_MATCH`
+                (mode & !0x1f == 0).then_some(Match::HashLimit { over: mode & 0x10 != 0 })
+            }
+            ("length", 0) => {
+                let (least, most, inverted) = (info.u16(0)?, info.u16(2)?, info.u8(4)? != 0);
+                Some(Match::Length { least, most, inverted })
+            }
+            ("pkttype", 0) => Some(Match::PacketType { kind: info.u32(0)?, inverted: info.u32(4)? != 0 }),
+            ("physdev", 0) => {
+                let (inverted, asked) = (info.u8(64)?, info.u8(65)?);
+                (asked & !0x1f == 0).then_some(Match::BridgePort { asked, inverted })
+            }
+            ("rpfilter", 0) => {
+                let flags = info.u8(0)?;
+                let has = |bit: u8| flags & bit != 0;
+                (flags & !0xf == 0).then_some(Match::ReversePath {
+                    loose: has(1),
+                    by_mark: has(2),
+                    local: has(4),
+                    inverted: has(8),
+                })
+            }
+            (name, _) => uncertain(name).map(Match::Uncertain),
         }
     }
 
@@ -219,9 +359,30 @@ impl Extension {
     pub fn as_target(&self, ipv4: bool) -> Option<Target> {
         let info = Info(&self.info);
         match (self.name.as_str(), self.revision) {
-            ("LOG" | "NFLOG" | "TRACE" | "AUDIT" | "TCPMSS" | "CHECKSUM" | "SET" | "LED", _) => {
-                Some(Target::Continue)
+            (name, _) if WITHOUT_EFFECT.contains(&name) => Some(Target::Continue),
+            ("NOTRACK", 0) => Some(Target::Notrack),
+            ("CT", 0..=2) => {
+                let (flags, zone) = (info.u16(0)?, info.u16(2)?);
+                match (flags & !3, flags & 1, zone) {
+                    (0, 1, 0) => Some(Target::Notrack),
+                    // A helper, or which events are told.
+                    (0, 0, 0) => Some(Target::Continue),
+                    _ => None,
+                }
             }
+            ("CONNMARK", 1 | 2) => {
+                let (mark, clears, takes) = (info.u32(0)?, info.u32(4)?, info.u32(8)?);
+                let (shift, mode) = if self.revision == 1 { (0, info.u8(12)?) } else { (info.u8(13)?, info.u8(14)?) };
+                (shift == 0).then_some(())?;
+                Some(Target::ConnectionMark(match mode {
+                    0 => ConnectionMark::Set { clears, flips: mark },
+                    1 => ConnectionMark::Save { clears, takes },
+                    2 => ConnectionMark::Restore { clears: takes, takes: clears },
+                    _ => return None,
+                }))
+            }
+            ("REDIRECT", 0) if ipv4 => redirect(info.u32(4)?, info.be16(16)?, info.be16(18)?),
+            ("REDIRECT", 0) => redirect(info.u32(0)?, info.be16(36)?, info.be16(38)?),
             ("MARK", 2) => {
                 let (flips, clears) = (info.u32(0)?, info.u32(4)?);
                 Some(Target::Mark { clears, flips })
@@ -239,6 +400,46 @@ impl Extension {
             _ => None,
         }
     }
+}
+
+/// Targets that go on with the next rule, which can't see what they have done.
+const WITHOUT_EFFECT: [&str; 16] = [
+    "LOG",
+    "NFLOG",
+    "TRACE",
+    "AUDIT",
+    "TCPMSS",
+    "CHECKSUM",
+    "SET",
+    "LED",
+    "CLASSIFY",
+    "DSCP",
+    "TOS",
+    "TEE",
+    "TCPOPTSTRIP",
+    "IDLETIMER",
+    "SECMARK",
+    "CONNSECMARK",
+];
+
+/// Matches that depend on what only the kernel knows.
+fn uncertain(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "statistic" => "chance decides, or how many packets came before",
+        "connlimit" => "how many connections there are is not known",
+        "dscp" | "tos" | "ecn" => "the packet's class of service is not known",
+        "set" => "what is in an ipset is not known",
+        "mac" => "the hardware address that the packet comes from is not known",
+        "owner" | "cgroup" => "whose socket the packet belongs to is not known",
+        "time" => "the time of day decides",
+        _ => return None,
+    })
+}
+
+fn redirect(flags: u32, first_port: u16, last_port: u16) -> Option<Target> {
+    let port = (flags & PROTO_SPECIFIED != 0).then_some(first_port);
+    let known = flags & !(MAP_IPS | PROTO_SPECIFIED | CHOICES) == 0;
+    (known && (port.is_none() || first_port == last_port)).then_some(Target::Redirect { port })
 }
 
 fn dnat(flags: u32, first: IpAddr, last: IpAddr, first_port: u16, last_port: u16) -> Option<Target> {
@@ -279,124 +480,4 @@ fn multiport(info: Info<'_>) -> Option<Match> {
         index += 1;
     }
     Some(Match::Multiport { which, ranges, inverted: info.u8(47)? != 0 })
-}
-
-/// The bytes of a C structure. Reads beyond the end give `None`.
-#[derive(Clone, Copy)]
-struct Info<'a>(&'a [u8]);
-
-impl Info<'_> {
-    fn bytes<const N: usize>(self, at: usize) -> Option<[u8; N]> {
-        self.0.get(at..)?.first_chunk().copied()
-    }
-
-    fn u8(self, at: usize) -> Option<u8> {
-        self.0.get(at).copied()
-    }
-
-    fn u16(self, at: usize) -> Option<u16> {
-        self.bytes(at).map(u16::from_ne_bytes)
-    }
-
-    fn be16(self, at: usize) -> Option<u16> {
-        self.bytes(at).map(u16::from_be_bytes)
-    }
-
-    fn u32(self, at: usize) -> Option<u32> {
-        self.bytes(at).map(u32::from_ne_bytes)
-    }
-
-    fn v4(self, at: usize) -> Option<IpAddr> {
-        self.bytes::<4>(at).map(|bytes| Ipv4Addr::from(bytes).into())
-    }
-
-    fn v6(self, at: usize) -> Option<IpAddr> {
-        self.bytes::<16>(at).map(|bytes| Ipv6Addr::from(bytes).into())
-    }
-
-    fn range(self, at: usize, inverted: u8) -> Option<Range> {
-        Some(Range { first: self.u16(at)?, last: self.u16(at + 2)?, inverted: inverted != 0 })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const NAMES: [&str; 17] = [
-        "comment",
-        "limit",
-        "conntrack",
-        "addrtype",
-        "tcp",
-        "udp",
-        "multiport",
-        "icmp",
-        "icmp6",
-        "mark",
-        "ttl",
-        "recent",
-        "rt",
-        "MARK",
-        "DNAT",
-        "REJECT",
-        "MASQUERADE",
-    ];
-
-    fn extension(name: &str, revision: u32, info: &[u8]) -> Extension {
-        Extension { name: name.to_owned(), revision, info: info.to_vec() }
-    }
-
-    #[test]
-    fn a_flagged_port_of_multiport_begins_a_range() {
-        let mut info = [0; 48];
-        info[..2].copy_from_slice(&[1, 3]);
-        for (at, port) in [80_u16, 8000, 8080].into_iter().enumerate() {
-            info[2 + 2 * at..4 + 2 * at].copy_from_slice(&port.to_ne_bytes());
-        }
-        // 80,8000:8080
-        info[33] = 1;
-
-        let read = extension("multiport", 1, &info).as_match();
-
-        let ranges = vec![(80, 80), (8000, 8080)];
-        assert_eq!(read, Some(Match::Multiport { which: 1, ranges, inverted: false }));
-    }
-
-    #[test]
-    fn one_address_and_port_are_read_and_several_are_not() {
-        let dnat = |last: [u8; 4]| {
-            let mut info = [0; 20];
-            info[0] = 1;
-            info[4..8].copy_from_slice(&3_u32.to_ne_bytes());
-            info[8..12].copy_from_slice(&[172, 17, 0, 2]);
-            info[12..16].copy_from_slice(&last);
-            info[16..].copy_from_slice(&[0, 80, 0, 80]);
-            extension("DNAT", 0, &info).as_target(true)
-        };
-
-        let address = Some(IpAddr::from([172, 17, 0, 2]));
-        assert_eq!(dnat([172, 17, 0, 2]), Some(Target::Dnat { address, port: Some(80) }));
-        assert_eq!(dnat([172, 17, 0, 9]), None);
-    }
-
-    proptest! {
-        #[test]
-        fn no_bytes_make_the_reader_panic(
-            name in prop::sample::select(&NAMES[..]), revision in 0_u32..4,
-            info in prop::collection::vec(any::<u8>(), 0..220), ipv4 in any::<bool>()
-        ) {
-            let extension = extension(name, revision, &info);
-            let _ = (extension.as_match(), extension.as_target(ipv4));
-        }
-
-        #[test]
-        fn a_structure_that_is_cut_is_not_read(cut in 0..154_usize) {
-            let mut info = vec![0; 164];
-            info[146] = 1;
-            prop_assert!(extension("conntrack", 3, &info).as_match().is_some());
-            prop_assert_eq!(extension("conntrack", 3, &info[..cut]).as_match(), None);
-        }
-    }
 }

@@ -27,7 +27,8 @@ pub(crate) fn run_for_any_source<'a>(
 ) -> RuleResult<'a> {
     // Packets of other sources may have other marks.
     let effects = &RefCell::new(Effects::unknown());
-    Machine { id, table, sets: &JustLoaded, view: &seen.0, changed, effects, routes: None }.run(rule, false)
+    Machine { id, table, sets: &JustLoaded, view: &seen.0, changed, effects, beneath: false, routes: None }
+        .run(rule, false)
 }
 
 /// The base chains of one table that a packet passes at a hook, in order, each with the priority at which the kernel

@@ -4,10 +4,12 @@ use super::bits::Bits;
 use super::chain::Walk;
 use super::effects::Effects;
 use super::machine::{Changed, Machine};
+use super::order::{At, EGRESS, Hooked};
 use super::packet::{Interface, Packet, Path, State, Transport};
 use super::routes::Routes;
 use super::sets::Sets;
 use super::trace::{Outcomes, Step};
+use super::truth::Doubt;
 use super::view::{Hidden, View};
 use crate::ruleset::{BaseChain, Chain, Family, Hook, Policy, Table, TableFlags, TableId};
 use std::cell::RefCell;
@@ -16,16 +18,24 @@ use std::cell::RefCell;
 /// own are.
 const NAT_DST: i32 = -100;
 const NAT_SRC: i32 = 100;
+/// `NF_IP_PRI_CONNTRACK`.
+const CONNTRACK: i32 = -200;
 
 /// The state of a packet on its way.
 pub(super) struct Course<'a, 'v> {
-    tables: Vec<(&'a TableId, &'a Table)>,
-    sets: &'v dyn Sets,
-    routes: Option<&'v dyn Routes>,
-    changed: Changed<'a>,
+    pub(super) tables: Vec<(&'a TableId, &'a Table)>,
+    pub(super) sets: &'v dyn Sets,
+    pub(super) routes: Option<&'v dyn Routes>,
+    pub(super) changed: Changed<'a>,
     pub(super) effects: RefCell<Effects>,
     pub(super) steps: Vec<Step<'a>>,
     pub(super) outcomes: Outcomes,
+    /// Whether it passes an interface beneath its own.
+    pub(super) beneath: bool,
+    /// Whether a chain of this hook has translated the packet.
+    pub(super) translated: bool,
+    /// Why the verdict is unknown, if that is not because of a rule.
+    pub(super) doubt: Option<Doubt>,
 }
 
 impl<'a, 'v> Course<'a, 'v> {
@@ -43,6 +53,9 @@ impl<'a, 'v> Course<'a, 'v> {
             effects: RefCell::new(if routes.is_some() { Effects::none() } else { Effects::unknown() }),
             steps: Vec::new(),
             outcomes: Outcomes::ALLOW,
+            beneath: false,
+            translated: false,
+            doubt: None,
         }
     }
 
@@ -72,40 +85,69 @@ impl<'a, 'v> Course<'a, 'v> {
     /// Sends the packet through the base chains of a hook, with the translation and the state that rules have given
     /// it so far.
     pub(super) fn pass(&mut self, hook: Hook, packet: &Packet) {
-        let mut translated = false;
-        for attached in attached(&self.tables, hook, packet) {
-            let nat = attached.nat();
-            if !self.goes_on() {
-                break;
-            }
-            // Only the first translation takes effect.
-            let of_another = matches!(packet.transport, Transport::Icmp { .. }) && packet.state == State::Related;
-            // `nat` chains saw a packet of this machine to itself when it was sent.
-            let by_itself = matches!(hook, Hook::Prerouting | Hook::Input) && packet.incoming.is_loopback();
-            let packet = self.as_translated(packet);
-            // An error is translated as its connection is.
-            if nat && (translated || of_another || by_itself || !matches!(packet.state, State::New | State::Related))
-            {
-                continue;
-            }
-            if attached.is_after_source_translation(hook) && self.effects.borrow().source {
-                self.outcomes = self.outcomes.or(Outcomes::ANYTHING);
-            }
-            let view = View::new(&packet, hook, attached.priority(hook), Hidden::Nothing);
-            let machine = Machine {
-                id: attached.id,
-                table: attached.table,
-                sets: self.sets,
-                view: &view,
-                changed: &self.changed,
-                effects: &self.effects,
-                routes: self.routes,
-            };
-            let before = (self.effects.borrow().destination, self.effects.borrow().source);
-            let walk = Walk::new(machine, hook, &mut self.steps);
-            let come = walk.base(attached.name, attached.chain, attached.base, self.outcomes == Outcomes::ALLOW);
-            self.outcomes = self.outcomes.without(Outcomes::ALLOW).or(come);
-            translated |= before != (self.effects.borrow().destination, self.effects.borrow().source);
+        let all = attached(&self.tables, hook, packet);
+        self.translated = false;
+        for class in all.chunk_by(|one, other| one.priority(hook) == other.priority(hook)) {
+            self.pass_class(class, hook, packet);
+        }
+    }
+
+    /// Sends the packet through one base chain.
+    pub(super) fn pass_one(&mut self, attached: &Attached<'a>, hook: Hook, packet: &Packet) {
+        let nat = attached.nat();
+        if !self.goes_on() {
+            return;
+        }
+        // Only the first translation takes effect.
+        let of_another = matches!(packet.transport, Transport::Icmp { .. }) && packet.state == State::Related;
+        // `nat` chains saw a packet of this machine to itself when it was sent.
+        let by_itself = matches!(hook, Hook::Prerouting | Hook::Input) && packet.incoming.is_loopback();
+        let packet = self.as_translated(packet);
+        // An error is translated as its connection is.
+        if nat && (self.translated || of_another || by_itself || !matches!(packet.state, State::New | State::Related))
+        {
+            return;
+        }
+        if attached.is_after_source_translation(hook) && self.effects.borrow().source {
+            self.outcomes = self.outcomes.or(Outcomes::ANYTHING);
+        }
+        let view = View::new(&packet, hook, self.place(attached, hook, &packet), Hidden::Nothing);
+        let machine = Machine {
+            id: attached.id,
+            table: attached.table,
+            sets: self.sets,
+            view: &view,
+            changed: &self.changed,
+            effects: &self.effects,
+            beneath: self.beneath,
+            routes: self.routes,
+        };
+        let before = (self.effects.borrow().destination, self.effects.borrow().source);
+        let walk = Walk::new(machine, hook, &mut self.steps);
+        let come = walk.base(attached.name, attached.chain, attached.base, self.outcomes == Outcomes::ALLOW);
+        self.outcomes = self.outcomes.without(Outcomes::ALLOW).or(come);
+        self.translated |= before != (self.effects.borrow().destination, self.effects.borrow().source);
+    }
+
+    /// The priority of a chain among the kernel's own hooks: where it has the same as one of them, the next lower if it
+    /// runs before that one, and the next higher if it runs after it.
+    fn place(&self, attached: &Attached<'a>, hook: Hook, packet: &Packet) -> i32 {
+        let priority = attached.priority(hook);
+        let after = |kernels: &Hooked| {
+            At::of(hook, packet).and_then(|at| self.sets.is_before(&at, kernels, &attached.entry()))
+        };
+        let after = match priority {
+            CONNTRACK => after(&Hooked::Conntrack),
+            // If the packet has been translated, it has passed the `nat` chains.
+            NAT_DST if !attached.nat() && self.effects.borrow().destination.is_some() => Some(true),
+            NAT_SRC if !attached.nat() && self.effects.borrow().source => Some(true),
+            NAT_DST | NAT_SRC if !attached.nat() => after(&Hooked::Nat),
+            _ => None,
+        };
+        match after {
+            Some(true) => priority + 1,
+            Some(false) => priority - 1,
+            None => priority,
         }
     }
 
@@ -131,7 +173,7 @@ impl Path {
 
 /// A base chain and its table.
 pub(super) struct Attached<'a> {
-    id: &'a TableId,
+    pub(super) id: &'a TableId,
     table: &'a Table,
     pub(super) name: &'a str,
     chain: &'a Chain,
@@ -139,8 +181,13 @@ pub(super) struct Attached<'a> {
 }
 
 impl Attached<'_> {
-    fn nat(&self) -> bool {
+    pub(super) fn nat(&self) -> bool {
         self.base.kind == "nat"
+    }
+
+    /// Its entry in the kernel's list of hooks.
+    pub(super) fn entry(&self) -> Hooked {
+        if self.nat() { Hooked::Nat } else { Hooked::Chain(self.id.clone(), self.name.to_owned()) }
     }
 
     /// The priority at which the kernel runs it.
@@ -155,20 +202,32 @@ impl Attached<'_> {
     /// Whether it would see a translated source, and has rules or the policy `drop`.
     fn is_after_source_translation(&self, hook: Hook) -> bool {
         let says = !self.chain.rules.is_empty() || self.base.policy == Policy::Drop;
-        matches!(hook, Hook::Postrouting | Hook::Input) && !self.nat() && self.base.priority > NAT_SRC && says
+        let late = matches!(hook, Hook::Postrouting | Hook::Input) && self.base.priority >= NAT_SRC;
+        (late || hook == EGRESS) && !self.nat() && says
     }
 }
 
 /// The base chains of a hook that see the packet, in the order in which it passes them.
 pub(super) fn attached<'a>(tables: &[(&'a TableId, &'a Table)], hook: Hook, packet: &Packet) -> Vec<Attached<'a>> {
     let ipv4 = packet.source.is_ipv4();
+    let arp = matches!(packet.transport, Transport::Arp { .. });
+    let of_device = matches!(hook, INGRESS | EGRESS);
     let sees = |id: &TableId, base: &BaseChain| match id.family {
+        Family::Arp => arp && base.hook == hook,
+        Family::Inet | Family::Ip | Family::Ip6 if arp && !of_device => false,
         Family::Inet => base.hook == hook && is_device(base, hook, packet),
         Family::Ip => ipv4 && base.hook == hook,
         Family::Ip6 => !ipv4 && base.hook == hook,
-        // In this family, hook 0 is ingress.
-        Family::Netdev => hook == INGRESS && base.hook.number() == 0 && is_device(base, hook, packet),
-        Family::Arp | Family::Bridge | Family::Other(_) => false,
+        // In this family, hook 0 is ingress and hook 1 egress.
+        Family::Netdev => {
+            let number = match hook {
+                INGRESS => 0,
+                EGRESS => 1,
+                _ => return false,
+            };
+            base.hook.number() == number && is_device(base, hook, packet)
+        }
+        Family::Bridge | Family::Other(_) => false,
     };
     let mut all: Vec<_> = tables
         .iter()
@@ -188,10 +247,14 @@ pub(super) const INGRESS: Hook = Hook::Other(5);
 
 /// Whether a chain that is attached to interfaces is attached to the packet's.
 fn is_device(base: &BaseChain, hook: Hook, packet: &Packet) -> bool {
-    hook != INGRESS
-        || match &packet.incoming {
-            Interface::Named(name) => base.devices.contains(name),
-            Interface::Unknown => true,
-            Interface::Absent => false,
-        }
+    let device = match hook {
+        INGRESS => &packet.incoming,
+        EGRESS => &packet.outgoing,
+        _ => return true,
+    };
+    match device {
+        Interface::Named(name) => base.devices.contains(name),
+        Interface::Unknown => true,
+        Interface::Absent => false,
+    }
 }

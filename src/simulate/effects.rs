@@ -4,7 +4,7 @@ use super::bits::Bits;
 use super::packet::Translation;
 
 /// The state of one packet between its rules.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Effects {
     /// `meta mark`, 4 bytes in host order.
     pub(super) mark: Bits,
@@ -44,6 +44,28 @@ impl Effects {
     pub(super) fn none() -> Self {
         let mark = Bits::host_u32(0, u32::MAX);
         Self { ct_mark: mark.clone(), mark, ..Self::unknown() }
+    }
+
+    /// Whether later rules see the same as after `other`.
+    pub(super) fn look_like(&self, other: &Self) -> bool {
+        self.same_way_as(other) && self.mark == other.mark && self.ct_mark == other.ct_mark
+    }
+
+    fn same_way_as(&self, other: &Self) -> bool {
+        (self.destination, self.source, self.untracked) == (other.destination, other.source, other.untracked)
+    }
+
+    /// What is known if it may be these or others; `None` if the packet would go other ways.
+    pub(super) fn or(&self, other: &Self) -> Option<Self> {
+        let mark = |one: &Bits, other: &Bits| if one == other { one.clone() } else { Bits::unknown(4) };
+        self.same_way_as(other).then(|| Self {
+            mark: mark(&self.mark, &other.mark),
+            ct_mark: mark(&self.ct_mark, &other.ct_mark),
+            resets: self.resets || other.resets,
+            errors: self.errors || other.errors,
+            changes: self.changes.max(other.changes) + 1,
+            ..*self
+        })
     }
 
     pub(super) fn set_mark(&mut self, mark: Bits) {

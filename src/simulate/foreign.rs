@@ -1,20 +1,20 @@
-//! What the expressions of other programs do, iptables' matches and targets among them.
+//! What the expressions of other programs do, iptables' targets among them.
 
 use super::bits::{Bits, Registers};
-use super::machine::{Done, End, Machine, truth};
-use super::packet::Translation;
-use super::truth::{Doubt, Truth};
-use super::view::{Load, View};
-use crate::ruleset::xt::{Conntrack, Match, Target};
-use crate::ruleset::{Cmp, CtKey, Extension, Family, Foreign, MetaKey, Nat, Register, ct_state};
-use std::net::IpAddr;
+use super::fib::is_link_local;
+use super::machine::{Done, End, Machine};
+use super::packet::{Interface, Translation};
+use super::sets::Answer;
+use super::truth::Truth;
+use crate::net::Version;
+use crate::ruleset::xt::{ConnectionMark, Target};
+use crate::ruleset::{Cmp, CtKey, Extension, Family, Foreign, Hook, MapValue, MetaKey, Nat, Register, SetRef};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Flags of `NF_NAT_RANGE_*` that change nothing if there is one address and one port.
 const NAT_CHOICES: u32 = 0x1 | 0x2 | 0x4 | 0x8 | 0x10;
 /// `NFT_REJECT_TCP_RST`.
 const TCP_RESET: u32 = 1;
-/// `NFT_OBJECT_COUNTER`.
-const COUNTER: u32 = 1;
 
 impl<'a> Machine<'a, '_> {
     /// `certain` says that the packet surely gets to this expression.
@@ -29,9 +29,7 @@ impl<'a> Machine<'a, '_> {
                 Done::If(Truth::True)
             }
             // Rules can't read any known value from what these set.
-            Foreign::SetMeta { .. } | Foreign::Log { .. } | Foreign::Object { kind: COUNTER, .. } => {
-                Done::If(Truth::True)
-            }
+            Foreign::SetMeta { .. } | Foreign::Log { .. } => Done::If(Truth::True),
             Foreign::SetCt { key: CtKey::Mark, sreg, .. } => {
                 let mark = if certain { registers.load(*sreg, 4) } else { Bits::unknown(4) };
                 self.effects.borrow_mut().set_ct_mark(mark);
@@ -50,21 +48,118 @@ impl<'a> Machine<'a, '_> {
             }
             Foreign::Nat(nat) => self.nat(nat, registers),
             Foreign::Masquerade { .. } => self.translate_source(),
-            Foreign::Redirect { .. } => anything("to which address it redirects is not known"),
+            Foreign::Redirect { ports, flags } => {
+                let port = ports[0].map(|register| registers.load(register, 2));
+                match port.as_ref().map(|bits| bits.bytes().and_then(|bytes| bytes.try_into().ok())) {
+                    None => self.redirect(None),
+                    Some(Some(port)) if (ports[1].is_none() || ports[0] == ports[1]) && flags & !NAT_CHOICES == 0 => {
+                        self.redirect(Some(u16::from_be_bytes(port)))
+                    }
+                    _ => anything("to which of several ports it redirects is not known"),
+                }
+            }
             Foreign::Reject { kind, .. } => self.refuse(*kind == TCP_RESET),
-            Foreign::Object { name, .. } => {
-                Done::If(Truth::Doubtful(format!("what {name} says is not known").into()))
-            }
-            // A connection that was looked up stays with its packet.
-            Foreign::Notrack if self.view.is_tracked() => Done::If(Truth::True),
-            Foreign::Notrack if certain && self.routes.is_some() => {
-                self.effects.borrow_mut().untracked = true;
-                Done::If(Truth::True)
-            }
-            Foreign::Notrack => anything("whether the connection is tracked is not known"),
+            Foreign::Object { kind, name } => object(*kind, name),
+            Foreign::ObjectMap { set, sreg } => self.object_of_map(set, *sreg, registers),
+            Foreign::SetPayload { base, offset, len, .. } => match self.view.is_unread(*base, *offset, *len) {
+                true => Done::If(Truth::True),
+                false => anything("what it makes of the packet's headers is not known"),
+            },
+            Foreign::Notrack => self.leave_untracked(certain),
             Foreign::Match(extension) => Done::If(self.matches(extension)),
             Foreign::Target(extension) => self.target(extension, certain),
         }
+    }
+
+    fn leave_untracked(&self, certain: bool) -> Done<'a> {
+        match self.view.was_looked_up() {
+            // It comes too late for a packet that has a connection.
+            Some(true) if self.view.is_tracked() => Done::If(Truth::True),
+            Some(_) if certain && self.routes.is_some() => {
+                let mut effects = self.effects.borrow_mut();
+                effects.changes += usize::from(!effects.untracked);
+                effects.untracked = true;
+                Done::If(Truth::True)
+            }
+            _ => anything("whether the connection is tracked is not known"),
+        }
+    }
+
+    /// The object that a map leads to (`nft_objref_map_eval`).
+    fn object_of_map(&self, set: &'a SetRef, sreg: Register, registers: &Registers) -> Done<'a> {
+        let (declared, name) = match set {
+            SetRef::Anonymous(set) => (&**set, None),
+            SetRef::Named(name) => match self.table.sets.get(name) {
+                Some(set) => (set, Some(name.as_str())),
+                None => return anything_of(format!("there is no map {name}")),
+            },
+        };
+        let Some(MapValue::Object(kind)) = declared.spec.value else {
+            return anything("a map of objects that is none");
+        };
+        match (self.answer(declared, name, sreg, registers), object(kind, "an object")) {
+            (Answer::Absent, _) => Done::If(Truth::False),
+            (Answer::Present(_), done) => done,
+            // Whether there is one, and what it does.
+            (Answer::Unknown(why), Done::If(_)) => Done::If(Truth::Doubtful(why)),
+            (Answer::Unknown(_), end) => end,
+        }
+    }
+
+    /// Sends the packet to this machine: to the only address of the interface that it comes in by, or over the
+    /// loopback if this machine sends it (`nf_nat_redirect`).
+    fn redirect(&self, port: Option<u16>) -> Done<'a> {
+        let unknown = || anything("to which address it redirects is not known");
+        let Some(routes) = self.routes else { return anything("translations are not followed here") };
+        let version = self.view.version();
+        if self.view.hook() == Hook::Output {
+            let loopback = match version {
+                Version::V4 => Ipv4Addr::LOCALHOST.into(),
+                Version::V6 => Ipv6Addr::LOCALHOST.into(),
+            };
+            return self.translate(Some(loopback), port);
+        }
+        let Interface::Named(interface) = self.view.incoming() else { return unknown() };
+        let Ok(properties) = routes.properties(interface) else { return unknown() };
+        let of_version =
+            |address: &&IpAddr| address.is_ipv4() == (version == Version::V4) && !is_link_local(**address);
+        let mut addresses = properties.addresses.iter().filter(of_version);
+        match (addresses.next(), addresses.next()) {
+            (Some(address), None) => self.translate(Some(*address), port),
+            _ => unknown(),
+        }
+    }
+
+    fn connection_mark(&self, target: ConnectionMark, certain: bool) -> Done<'a> {
+        let looked_up = self.view.was_looked_up();
+        if looked_up.is_some() && !self.view.is_tracked() {
+            return Done::If(Truth::True);
+        }
+        let certain = certain && looked_up.is_some();
+        let (mark, ct_mark) = (self.effects.borrow().mark.clone(), self.effects.borrow().ct_mark.clone());
+        let joined = |to: &Bits, clears: u32, from: &Bits, takes: u32| {
+            let from = from.masked(&takes.to_ne_bytes(), &[0; 4]);
+            match from.bytes() {
+                Some(flips) => to.masked(&(!clears).to_ne_bytes(), flips),
+                None => Bits::unknown(4),
+            }
+        };
+        let (mark, ct_mark) = match target {
+            ConnectionMark::Set { clears, flips } => {
+                (mark, ct_mark.masked(&(!clears).to_ne_bytes(), &flips.to_ne_bytes()))
+            }
+            ConnectionMark::Save { clears, takes } => {
+                let ct_mark = joined(&ct_mark, clears, &mark, takes);
+                (mark, ct_mark)
+            }
+            ConnectionMark::Restore { clears, takes } => (joined(&mark, clears, &ct_mark, takes), ct_mark),
+        };
+        if matches!(target, ConnectionMark::Restore { .. }) {
+            self.mark(mark, certain);
+        } else {
+            self.effects.borrow_mut().set_ct_mark(if certain { ct_mark } else { Bits::unknown(4) });
+        }
+        Done::If(Truth::True)
     }
 
     fn mark(&self, mark: Bits, certain: bool) {
@@ -134,174 +229,31 @@ impl<'a> Machine<'a, '_> {
                 self.mark(mark, certain);
                 Done::If(Truth::True)
             }
+            Some(Target::ConnectionMark(target)) => self.connection_mark(target, certain),
+            Some(Target::Notrack) => self.leave_untracked(certain),
+            Some(Target::Redirect { port }) => self.redirect(port),
             Some(Target::Dnat { address, port }) => self.translate(address, port),
             Some(Target::Snat) => self.translate_source(),
             Some(Target::Reject { reset }) => self.refuse(reset),
         }
     }
-
-    fn matches(&self, extension: &Extension) -> Truth {
-        let view = self.view;
-        let Some(asked) = extension.as_match() else {
-            return Truth::Doubtful(
-                format!("what the match {} of iptables asks is not known", extension.name).into(),
-            );
-        };
-        let answer = match asked {
-            // A packet that comes alone exceeds no rate.
-            Match::Comment | Match::Limit => Ok(true),
-            Match::Conntrack(asked) => conntrack(view, &asked),
-            Match::AddressType { source, destination, flags } => self.address_types([
-                (view.source(), source, flags & 1 != 0),
-                (view.destination(), destination, flags & 2 != 0),
-            ]),
-            Match::Ports { source, destination, flags } => {
-                let flags = flags.map_or(Some(true), |flags| has_flags(view, flags));
-                all([source.holds(view.source_port()), destination.holds(view.destination_port()), flags])
-                    .ok_or_else(|| "the source port, or a flag of TCP, is not known".into())
-            }
-            Match::Multiport { which, ranges, inverted } => one_of_ports(view, which, &ranges)
-                .map(|within| within != inverted)
-                .ok_or_else(|| "the source port is not known".into()),
-            Match::Icmp { kind, codes, inverted } => Ok(match view.icmp() {
-                None => inverted,
-                Some(_) if kind.is_none() => !inverted,
-                Some((found, code)) => (Some(found) == kind && (codes.0..=codes.1).contains(&code)) != inverted,
-            }),
-            Match::Mark { mark, mask, inverted } => {
-                let masked = self.effects.borrow().mark.masked(&mask.to_ne_bytes(), &[0; 4]);
-                let equal = masked.compare(Cmp::Eq, &mark.to_ne_bytes());
-                equal.map(|equal| equal != inverted).ok_or_else(|| "the packet's mark is not known".into())
-            }
-            Match::HopLimit { mode, value } => match (view.hop_limit(), mode) {
-                (Some(limit), 0) => Ok(limit == value),
-                (Some(limit), 1) => Ok(limit != value),
-                (Some(limit), 2) => Ok(limit < value),
-                (Some(limit), 3) => Ok(limit > value),
-                _ => Err("the packet's hop limit is not known".into()),
-            },
-            Match::Recent { remembers: true, inverted, .. } => Ok(!inverted),
-            // A packet that comes alone was not seen several times recently.
-            Match::Recent { hits, inverted, .. } if hits > 1 => Ok(inverted),
-            Match::Recent { .. } => Err("which sources were seen of late is not known".into()),
-            Match::RoutingHeader => Ok(false),
-        };
-        answer.map_or_else(Truth::Doubtful, truth)
-    }
-
-    /// Whether each address is of one of the types in a mask of `1 << RTN_*` or, if inverted, of none of them.
-    fn address_types(&self, asked: [(Option<IpAddr>, u16, bool); 2]) -> Result<bool, Doubt> {
-        for (address, mask, inverted) in asked.into_iter().filter(|(_, mask, _)| *mask != 0) {
-            let (Some(routes), Some(address)) = (self.routes, address) else {
-                return Err("what an address is to this machine is not known".into());
-            };
-            let kind = routes.address_type(address)?;
-            let is_one = mask.checked_shr(kind.number()).unwrap_or_default() & 1 == 1;
-            if is_one == inverted {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
 }
 
-/// Whether those flags of TCP that are in `mask` equal `set`.
-fn has_flags(view: &View<'_>, (mask, set, inverted): (u8, u8, bool)) -> Option<bool> {
-    let (flags, known) = view.tcp_flags();
-    (mask & !known == 0).then_some((flags & mask == set) != inverted)
-}
-
-/// Whether the source port, the destination port or either is within these ranges; `None` if a port that would decide
-/// is unknown or missing.
-fn one_of_ports(view: &View<'_>, which: u8, ranges: &[(u16, u16)]) -> Option<bool> {
-    let ports = [view.source_port(), view.destination_port()];
-    let looked_at = match which {
-        0 => ports.get(..1),
-        1 => ports.get(1..),
-        _ => ports.get(..),
-    };
-    let within = |port: u16| ranges.iter().any(|(first, last)| (*first..=*last).contains(&port));
-    let answers: Vec<Option<bool>> = looked_at.unwrap_or_default().iter().map(|port| port.map(within)).collect();
-    match answers.contains(&Some(true)) {
-        true => Some(true),
-        false if answers.contains(&None) => None,
-        false => Some(false),
-    }
-}
-
-/// Evaluates the match in the order of the kernel's `conntrack_mt`.
-fn conntrack(view: &View<'_>, asked: &Conntrack) -> Result<bool, Doubt> {
-    let state = number(view.ct(CtKey::State, None))?.unwrap_or(ct_state::INVALID);
-    let tracked = !matches!(state, ct_state::INVALID | ct_state::UNTRACKED);
-    let status = |mask: u32| match view.ct(CtKey::Status, None) {
-        Load::Value(bits, why) => {
-            let some = bits.masked(&mask.to_ne_bytes(), &[0; 4]).compare(Cmp::Neq, &[0; 4]);
-            some.ok_or(why)
-        }
-        Load::Breaks => Ok(false),
-        Load::Unknown(why) => Err(why),
-    };
-    if let Some((mask, inverted)) = asked.state {
-        const TRANSLATED: [(u16, u32); 2] = [(64, 0x10), (128, 0x20)];
-        let bit = if state == ct_state::UNTRACKED { 256 } else { state };
-        let mut is_one = u32::from(mask) & bit != 0;
-        for (_, of_status) in TRANSLATED.iter().filter(|(bit, _)| mask & bit != 0 && tracked) {
-            is_one = is_one || status(*of_status)?;
-        }
-        if is_one == inverted {
-            return Ok(false);
-        }
-    }
-    if !tracked {
-        return Ok(asked.state.is_some());
-    }
-    if let Some(reply) = asked.reply
-        && number(view.ct(CtKey::Direction, None))? != Some(u32::from(reply))
-    {
-        return Ok(false);
-    }
-    if let Some((protocol, inverted)) = asked.protocol
-        && (number(view.ct(CtKey::Protocol, None))? == Some(protocol.into())) == inverted
-    {
-        return Ok(false);
-    }
-    if let Some(range) = asked.port {
-        let port = number(view.ct(CtKey::ProtoDst, Some(crate::ruleset::Direction::Original)))?;
-        let port = port.and_then(|port| u16::try_from(port).ok()).map(u16::from_be);
-        match range.holds(port) {
-            Some(true) => {}
-            Some(false) => return Ok(false),
-            None => return Err("the port of the connection is not known".into()),
-        }
-    }
-    if let Some((mask, inverted)) = asked.status
-        && status(mask.into())? == inverted
-    {
-        return Ok(false);
-    }
-    Ok(true)
-}
-
-/// A number of 1, 2 or 4 bytes as they are in memory; `None` if there is no connection.
-fn number(load: Load) -> Result<Option<u32>, Doubt> {
-    match load {
-        Load::Breaks => Ok(None),
-        Load::Unknown(why) => Err(why),
-        Load::Value(bits, why) => match bits.bytes() {
-            Some(&[one]) => Ok(Some(one.into())),
-            Some(&[one, two]) => Ok(Some(u16::from_ne_bytes([one, two]).into())),
-            Some(&[one, two, three, four]) => Ok(Some(u32::from_ne_bytes([one, two, three, four]))),
-            _ => Err(why),
-        },
-    }
-}
-
-/// Ternary "and": false if one is false, else `None` if one is unknown.
-fn all(answers: [Option<bool>; 3]) -> Option<bool> {
-    match answers {
-        answers if answers.contains(&Some(false)) => Some(false),
-        answers if answers.contains(&None) => None,
-        _ => Some(true),
+/// What an object of that `NFT_OBJECT_*` type does.
+fn object<'a>(kind: u32, name: &str) -> Done<'a> {
+    const COUNTER: u32 = 1;
+    const HELPER: u32 = 3;
+    const TUNNEL: u32 = 6;
+    const TIMEOUT: u32 = 7;
+    const SECMARK: u32 = 8;
+    const QUOTA: u32 = 2;
+    const LIMIT: u32 = 4;
+    const CONNLIMIT: u32 = 5;
+    match kind {
+        COUNTER | HELPER | TUNNEL | TIMEOUT | SECMARK => Done::If(Truth::True),
+        QUOTA | LIMIT | CONNLIMIT => Done::If(Truth::Doubtful(format!("what {name} says is not known").into())),
+        // An expectation and a proxy for SYN packets may drop the packet, or keep it.
+        _ => anything_of(format!("what {name} does with the packet is not known")),
     }
 }
 

@@ -1,6 +1,6 @@
 //! One packet from end to end: rules and routes decide which hooks it passes and where it goes.
 
-use super::course::{Course, INGRESS};
+use super::course::Course;
 use super::fib::is_link_local;
 use super::packet::{EPHEMERAL, Interface, Packet, Part, Path, State, Translation, Transport};
 use super::routes::{Asked, Routes, Way};
@@ -19,6 +19,9 @@ pub struct Journey<'a> {
     pub turns: Vec<Turn>,
     /// Where its destination was translated to, if it was.
     pub translated: Option<Translation>,
+    /// Why the verdict does not last, if it is [`Verdict::Allow`]: rules that keep this machine and its neighbour from
+    /// finding each other on the link. It holds as long as they remember each other.
+    pub fades: Option<Doubt>,
     /// Why the verdict is unknown, if that is not because of a rule.
     pub(super) doubt: Option<Doubt>,
     /// Why nobody takes it, though no rule and no route denies it.
@@ -104,6 +107,7 @@ pub(super) fn travel<'a, 'v>(
     packet: Packet,
 ) -> (Journey<'a>, Course<'a, 'v>) {
     let mut traveller = Traveller { course, routes, turns: Vec::new(), doubt: None };
+    let from = packet.clone();
     if packet.part == Part::Later || packet.part == Part::First && packet.state != State::New {
         // The packets before may have given the connection any mark.
         traveller.course.effects.borrow_mut().forget_ct_mark();
@@ -113,10 +117,13 @@ pub(super) fn travel<'a, 'v>(
         Path::ToMachine | Path::Through => traveller.received(packet),
     }
     let Traveller { mut course, turns, doubt, .. } = traveller;
+    let doubt = doubt.or_else(|| course.doubt.clone());
     let translated = course.effects.borrow().destination;
+    let opens = from.part == Part::First && course.outcomes == Outcomes::ALLOW;
+    let fades = opens.then(|| course.keeps_neighbours_apart(routes, &from)).flatten();
     let steps = std::mem::take(&mut course.steps);
     let trace = Trace { verdict: course.outcomes.verdict(), outcomes: course.outcomes, steps };
-    (Journey { trace, turns, translated, doubt, astray: None }, course)
+    (Journey { trace, turns, translated, fades, doubt, astray: None }, course)
 }
 
 const fn is_on_its_way(way: &Way) -> bool {
@@ -133,7 +140,13 @@ struct Traveller<'a, 'v> {
 impl Traveller<'_, '_> {
     fn received(&mut self, packet: Packet) {
         let packet = Packet { path: Path::ToMachine, outgoing: Interface::Absent, ..packet };
-        self.course.pass(INGRESS, &packet);
+        self.course.come_in(&packet);
+        // `ip6_rcv_core` in net/ipv6/ip6_input.c
+        let is_loopback = |address: IpAddr| address.is_ipv6() && address.is_loopback();
+        if !packet.incoming.is_loopback() && [packet.source, packet.destination].into_iter().any(is_loopback) {
+            self.go(Way::Lost("::1 does not come in from another machine".into()));
+            return;
+        }
         self.course.pass(Hook::Prerouting, &packet);
         match self.turn(&packet) {
             Some(Way::Local) => self.course.pass(Hook::Input, &packet),
@@ -141,6 +154,7 @@ impl Traveller<'_, '_> {
                 let packet = Packet { path: Path::Through, ..packet.clone() }.leaving_by(interface);
                 self.course.pass(Hook::Forward, &packet);
                 self.course.pass(Hook::Postrouting, &packet);
+                self.course.leave(&packet);
                 self.may_be_bridged(&packet);
             }
             _ => {}
@@ -209,6 +223,7 @@ impl Traveller<'_, '_> {
         let mut course = self.course.another();
         course.pass(Hook::Output, &refusal);
         course.pass(Hook::Postrouting, &refusal);
+        course.leave(&refusal);
         if to_itself {
             let refusal = Packet { path: Path::ToMachine, outgoing: Interface::Absent, ..refusal }.coming_in_by("lo");
             course.pass(Hook::Prerouting, &refusal);
@@ -230,10 +245,13 @@ impl Traveller<'_, '_> {
         let translated = self.course.as_translated(&packet).translated.is_some();
         let way = if translated && self.course.goes_on() { self.turn(&packet) } else { Some(way) };
         let Some(way) = way else { return self.may_be_refused(&packet) };
-        self.course.pass(Hook::Postrouting, &packet.clone().leaving_by(leaving(&way)));
+        let leaves = packet.clone().leaving_by(leaving(&way));
+        self.course.pass(Hook::Postrouting, &leaves);
+        self.course.leave(&leaves);
         if way == Way::Local && self.course.goes_on() {
             let packet =
                 Packet { path: Path::ToMachine, outgoing: Interface::Absent, ..packet.clone() }.coming_in_by("lo");
+            self.course.come_in(&packet);
             self.course.pass(Hook::Prerouting, &packet);
             self.course.pass(Hook::Input, &packet);
         }
@@ -277,6 +295,11 @@ impl Traveller<'_, '_> {
             Ok(way) => way,
             Err(why) => return self.lost(why),
         };
+        self.go(way)
+    }
+
+    /// Records where the packet goes; `None` if it goes no further.
+    fn go(&mut self, way: Way) -> Option<Way> {
         self.turns.push(Turn { after: self.course.steps.len(), way: way.clone() });
         let end = match way {
             Way::Local | Way::Out(_) => return Some(way),

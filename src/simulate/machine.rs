@@ -61,6 +61,8 @@ pub(super) struct Machine<'a, 'v> {
     pub(super) changed: &'v Changed<'a>,
     /// What the rules so far have left behind.
     pub(super) effects: &'v RefCell<Effects>,
+    /// Whether it is an interface beneath the packet's own, where its frame may have another header.
+    pub(super) beneath: bool,
     /// The routing, if translations are followed.
     pub(super) routes: Option<&'v dyn Routes>,
 }

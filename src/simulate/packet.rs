@@ -81,6 +81,11 @@ pub enum Interface {
 }
 
 impl Interface {
+    /// Whether there is none.
+    pub(super) fn is_absent(&self) -> bool {
+        *self == Self::Absent
+    }
+
     /// Whether it is the loopback.
     pub(super) fn is_loopback(&self) -> bool {
         matches!(self, Self::Named(name) if name == "lo")
@@ -115,6 +120,11 @@ pub enum Transport {
     },
     /// Another IP protocol by number.
     Other(u8),
+    /// No IP packet, but ARP between the addresses.
+    Arp {
+        /// `ARPOP_*`.
+        operation: u16,
+    },
 }
 
 impl Transport {
@@ -150,7 +160,7 @@ impl Transport {
                 Self::Icmp { kind: kind + 1, code: 0 }
             }
             Self::Icmp { kind: kind @ (128 | 139), .. } if client.is_ipv6() => Self::Icmp { kind: kind + 1, code: 0 },
-            Self::Icmp { .. } => return None,
+            Self::Icmp { .. } | Self::Arp { .. } => return None,
             Self::Other(_) => self,
         })
     }
@@ -162,6 +172,7 @@ impl Transport {
             Self::Ports { protocol, .. } | Self::Other(protocol) => protocol,
             Self::Icmp { .. } if address.is_ipv4() => protocol::ICMP,
             Self::Icmp { .. } => protocol::ICMPV6,
+            Self::Arp { .. } => 0,
         }
     }
 }
@@ -235,7 +246,7 @@ impl Packet {
         let Some(to) = self.translated else { return false };
         let port = match self.transport {
             Transport::Ports { destination, .. } => to.port.is_some_and(|port| port != destination),
-            Transport::Icmp { .. } | Transport::Other(_) => false,
+            Transport::Icmp { .. } | Transport::Other(_) | Transport::Arp { .. } => false,
         };
         port || to.address != self.destination
     }
@@ -266,7 +277,7 @@ impl Packet {
         let transport = self.transport.answer(self.source, self.translated.and_then(|to| to.port))?;
         let port = match self.transport {
             Transport::Ports { destination, .. } => Some(destination),
-            Transport::Icmp { .. } | Transport::Other(_) => None,
+            Transport::Icmp { .. } | Transport::Other(_) | Transport::Arp { .. } => None,
         };
         let undone = Undone {
             destination: self.translated.map(|_| Translation { address: self.destination, port }),
@@ -327,6 +338,7 @@ impl State {
                 _ => Self::Invalid,
             },
             Transport::Ports { .. } | Transport::Other(_) => Self::New,
+            Transport::Arp { .. } => Self::Untracked,
         }
     }
 }

@@ -53,6 +53,64 @@ pub trait Routes {
     ///
     /// Why it can't be told.
     fn index(&self, interface: &str) -> Result<u32, Doubt>;
+
+    /// The interfaces beneath another, whose packets pass them first when they come in and last when they leave.
+    ///
+    /// # Errors
+    ///
+    /// Why it can't be told.
+    fn beneath(&self, interface: &str) -> Result<Beneath, Doubt> {
+        Err(format!("which interfaces are beneath {interface} is not known").into())
+    }
+
+    /// What kind of interface it is, and its addresses.
+    ///
+    /// # Errors
+    ///
+    /// Why it can't be told.
+    fn properties(&self, interface: &str) -> Result<Properties, Doubt> {
+        Err(format!("what kind of interface {interface} is is not known").into())
+    }
+
+    /// The neighbour that packets to an address are handed to: a gateway, or the address itself.
+    ///
+    /// # Errors
+    ///
+    /// Why it can't be told.
+    fn next_hop(&self, address: IpAddr) -> Result<IpAddr, Doubt> {
+        Ok(address)
+    }
+}
+
+/// An interface as rules ask for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Properties {
+    /// `ARPHRD_*`.
+    pub hardware: u16,
+    /// Its group.
+    pub group: u32,
+    /// The kernel's name for its kind, such as `bridge`; `None` for hardware and the loopback.
+    pub kind: Option<String>,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// What is beneath an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Beneath {
+    /// The ports of a bridge or a bond, or the parent of a VLAN or a macvlan: a packet passes one of them.
+    pub interfaces: Vec<String>,
+    /// Whether every packet passes one, if there is one.
+    pub always: bool,
+    /// Whether they are ports of a bridge, between which tables of the family `bridge` judge.
+    pub bridge: bool,
+}
+
+impl Default for Beneath {
+    /// Nothing: most interfaces send their packets themselves.
+    fn default() -> Self {
+        Self { interfaces: Vec::new(), always: true, bridge: false }
+    }
 }
 
 /// A packet to ask the routing about.

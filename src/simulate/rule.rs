@@ -1,20 +1,23 @@
 //! Whether a rule matches, and its verdict: runs its expressions on a virtual machine like the kernel's.
 
 use super::bits::{Bits, Registers};
+use super::course::INGRESS;
 use super::machine::{Done, End, Machine, RuleResult, truth};
+use super::order::EGRESS;
 use super::packet::Interface;
 use super::sets::{Answer, find, has_catch_all, value_len};
 use super::truth::{Doubt, Truth};
 use super::view::Load;
-use crate::net::protocol;
+use crate::net::{IfName, protocol};
 use crate::ruleset::{
-    CtKey, DynsetOp, ElementValue, Expr, Limit, MetaKey, Register, Reject, Rule, Set, SetFlags, SetRef, Verdict,
+    CtKey, DynsetOp, ElementValue, Expr, Family, Hook, Limit, MetaKey, PayloadBase, Register, Reject, Rule, Set,
+    SetFlags, SetRef, Verdict,
 };
 use std::borrow::Cow;
 
 /// Expressions, also in forms that are not known, that give no verdict and leave the packet and its connection
 /// unchanged: they can only match or not.
-const ONLY_MATCH: [&str; 23] = [
+const ONLY_MATCH: [&str; 22] = [
     "bitwise",
     "byteorder",
     "cmp",
@@ -29,7 +32,6 @@ const ONLY_MATCH: [&str; 23] = [
     "match",
     "meta",
     "numgen",
-    "objref",
     "osf",
     "quota",
     "range",
@@ -65,6 +67,9 @@ impl<'a> Machine<'a, '_> {
                 load(Load::Value(mark, "`ct` key 3 of the connection is not known".into()), *dreg, registers)
             }
             Expr::Ct { key, direction, dreg } => load(self.view.ct(*key, *direction), *dreg, registers),
+            Expr::Payload { base: PayloadBase::Link, offset, len, dreg } => {
+                load(self.frame(*offset, *len), *dreg, registers)
+            }
             Expr::Payload { base, offset, len, dreg } => {
                 load(self.view.payload(*base, *offset, *len), *dreg, registers)
             }
@@ -79,8 +84,7 @@ impl<'a> Machine<'a, '_> {
             }
             Expr::Lookup { set, sreg, dreg, inverted } => self.lookup(set, *sreg, *dreg, *inverted, registers),
             Expr::Dynset { set, op, sreg_key, exprs, .. } => {
-                let key = (certain && *op != DynsetOp::Delete).then(|| self.key(set, *sreg_key, registers)).flatten();
-                Done::If(self.dynset(set, *op, key, exprs))
+                Done::If(self.dynset((set, *op), *sreg_key, registers, certain, exprs))
             }
             Expr::Fib { result, flags, dreg } => self.fib(*result, *flags, *dreg, registers),
             Expr::Verdict(Verdict::Continue) | Expr::Counter { .. } | Expr::Log(_) => Done::If(Truth::True),
@@ -120,12 +124,29 @@ impl<'a> Machine<'a, '_> {
 
     fn meta(&self, key: MetaKey) -> Load {
         let interface = match key {
+            // Elsewhere it tells the version of IP.
+            MetaKey::Nfproto if self.id.family == Family::Netdev => {
+                return Load::Value(Bits::known(&[Family::Netdev.number()]), Doubt::default());
+            }
             MetaKey::Mark => {
                 let mark = self.effects.borrow().mark.clone();
                 return Load::Value(mark, "`meta` key 3 of the packet is not known".into());
             }
             MetaKey::Iif => self.view.incoming(),
             MetaKey::Oif => self.view.outgoing(),
+            MetaKey::IifType | MetaKey::IifGroup | MetaKey::IifKind => {
+                return self.property(key, self.view.incoming());
+            }
+            MetaKey::OifType | MetaKey::OifGroup | MetaKey::OifKind => {
+                return self.property(key, self.view.outgoing());
+            }
+            MetaKey::PacketType => {
+                return self
+                    .packet_type()
+                    .map_or_else(Load::Unknown, |kind| Load::Value(Bits::known(&[kind]), Doubt::default()));
+            }
+            // A forwarded packet belongs to no socket.
+            MetaKey::SkUid | MetaKey::SkGid if self.view.is_forwarded() => return Load::Breaks,
             _ => return self.view.meta(key),
         };
         match (interface, self.routes) {
@@ -134,6 +155,54 @@ impl<'a> Machine<'a, '_> {
                 Err(why) => Load::Unknown(why),
             },
             _ => self.view.meta(key),
+        }
+    }
+
+    /// Bytes of an Ethernet header, of which the type is known.
+    fn frame(&self, offset: u32, len: u32) -> Load {
+        /// `ARPHRD_ETHER` and `ARPHRD_LOOPBACK`.
+        const WITH_ETHERNET: [u16; 2] = [1, 772];
+        let unknown = || Load::Unknown("the packet is known from its network header on".into());
+        let interface = match self.view.hook() {
+            Hook::Prerouting | Hook::Input | Hook::Forward | INGRESS => self.view.incoming(),
+            EGRESS => self.view.outgoing(),
+            _ => return unknown(),
+        };
+        let (Interface::Named(name), Some(routes), false) = (interface, self.routes, self.beneath) else {
+            return unknown();
+        };
+        if !routes.properties(name).is_ok_and(|of| WITH_ETHERNET.contains(&of.hardware)) {
+            return unknown();
+        }
+        let mut header = Bits::unknown(12);
+        header.push(&Bits::known(&self.view.ether_type()));
+        let slice = usize::try_from(offset).ok().zip(usize::try_from(len).ok());
+        match slice.and_then(|(offset, len)| header.slice(offset, len)) {
+            Some(bits) => Load::Value(bits, "that field of the packet's frame is not known".into()),
+            None => unknown(),
+        }
+    }
+
+    /// A property of an interface of the packet (`nft_meta_get_eval`).
+    fn property(&self, key: MetaKey, interface: &Interface) -> Load {
+        let name = match interface {
+            Interface::Absent => return Load::Breaks,
+            Interface::Unknown => return self.view.meta(key),
+            Interface::Named(name) => name,
+        };
+        let Some(properties) = self.routes.map(|routes| routes.properties(name)) else { return self.view.meta(key) };
+        match (properties, key) {
+            (Err(why), _) => Load::Unknown(why),
+            (Ok(of), MetaKey::IifType | MetaKey::OifType) => {
+                Load::Value(Bits::known(&of.hardware.to_ne_bytes()), Doubt::default())
+            }
+            (Ok(of), MetaKey::IifGroup | MetaKey::OifGroup) => {
+                Load::Value(Bits::host_u32(of.group, u32::MAX), Doubt::default())
+            }
+            (Ok(of), _) => match of.kind {
+                Some(kind) => Load::Value(Bits::known(IfName::new(&kind).bytes()), Doubt::default()),
+                None => Load::Breaks,
+            },
         }
     }
 
@@ -179,7 +248,7 @@ impl<'a> Machine<'a, '_> {
     }
 
     /// Looks up the value of a register in a set.
-    fn answer(&self, declared: &Set, name: Option<&str>, sreg: Register, registers: &Registers) -> Answer {
+    pub(super) fn answer(&self, declared: &Set, name: Option<&str>, sreg: Register, registers: &Registers) -> Answer {
         let changed = name.and_then(|name| self.changed.borrow().get(&(self.id, name)).cloned());
         let empty = || name.map_or(declared.elements.is_empty(), |name| self.sets.is_empty(self.id, name, declared));
         let len = usize::try_from(declared.spec.key.len).unwrap_or(usize::MAX);
@@ -210,13 +279,47 @@ impl<'a> Machine<'a, '_> {
         registers.load(register, len).bytes().filter(|key| key.len() == len).map(<[u8]>::to_vec)
     }
 
-    /// Assumes that the set has room, and that the element's expressions see their first packet.
-    fn dynset(&self, set: &'a str, op: DynsetOp, key: Option<Vec<u8>>, exprs: &[Expr]) -> Truth {
+    /// Assumes that the element's expressions see their first packet.
+    fn dynset(
+        &self,
+        (set, op): (&'a str, DynsetOp),
+        sreg: Register,
+        registers: &Registers,
+        certain: bool,
+        exprs: &[Expr],
+    ) -> Truth {
+        let added = if op == DynsetOp::Delete { Truth::True } else { self.is_added(set, sreg, registers) };
+        let is_known = certain && op != DynsetOp::Delete && added == Truth::True;
+        let key = is_known.then(|| self.key(set, sreg, registers)).flatten();
         let is_first = !self.changed.borrow().contains_key(&(self.id, set));
         self.changed.borrow_mut().insert((self.id, set), key.filter(|_| is_first));
         if op == DynsetOp::Delete {
             return Truth::True;
         }
+        match (self.of_element(set, exprs), added) {
+            (Truth::False, _) | (_, Truth::False) => Truth::False,
+            (Truth::True, added) => added,
+            (doubt, _) => doubt,
+        }
+    }
+
+    /// Whether the set has the element afterwards: a full one takes no other (`nft_dynset_new`).
+    fn is_added(&self, name: &'a str, key: Register, registers: &Registers) -> Truth {
+        let Some(set) = self.table.sets.get(name) else {
+            return Truth::Doubtful(format!("there is no set {name}").into());
+        };
+        match self.sets.has_room(self.id, name, set) {
+            Some(true) => Truth::True,
+            room => match (self.answer(set, Some(name), key, registers), room) {
+                (Answer::Present(_), _) => Truth::True,
+                (Answer::Absent, Some(_)) => Truth::False,
+                _ => Truth::Doubtful(format!("whether set {name} is full is not known").into()),
+            },
+        }
+    }
+
+    /// The result of the expressions of an element that is added.
+    fn of_element(&self, set: &str, exprs: &[Expr]) -> Truth {
         let of_set = self.table.sets.get(set).map(|set| &set.spec);
         let mut result = match of_set {
             // If the set declares its elements' expressions, the rule need not repeat them.

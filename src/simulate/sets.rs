@@ -1,9 +1,11 @@
 //! Lookups in sets.
 
+use super::order::{At, Hooked};
 use super::truth::Doubt;
-use crate::ruleset::{ElementKey, ElementValue, MapValue, Set, SetFlags, TableId};
+use crate::ruleset::{Element, ElementKey, ElementValue, KeyType, MapValue, Set, SetFlags, TableId};
 
-/// Knows the elements of sets: from a table as plain data, or from the kernel.
+/// Knows what tables don't list, from the tables as plain data or from the kernel: the elements of sets, and the order
+/// of chains that have one priority.
 pub trait Sets {
     /// Looks up a key, as long as the set's keys are, in the set or map `name` of a table. `set` is its declaration
     /// in the table, whose elements may be incomplete.
@@ -11,6 +13,25 @@ pub trait Sets {
 
     /// Whether the set is known to be empty, so that not even an unknown key is in it.
     fn is_empty(&self, table: &TableId, name: &str, set: &Set) -> bool;
+
+    /// Whether rules may add one more element to a set; `None` if that is not known.
+    fn has_room(&self, table: &TableId, name: &str, set: &Set) -> Option<bool> {
+        let _ = (table, name, set);
+        None
+    }
+
+    /// Whether one of two entries of one priority runs before the other; `None` if that is not known.
+    fn is_before(&self, at: &At, one: &Hooked, other: &Hooked) -> Option<bool> {
+        let _ = (at, one, other);
+        None
+    }
+
+    /// Whether one of two `nat` chains of a table was created later than the other, and therefore runs before it;
+    /// `None` if that is not known.
+    fn is_later(&self, table: &TableId, one: &str, other: &str) -> Option<bool> {
+        let _ = (table, one, other);
+        None
+    }
 }
 
 /// The result of a lookup.
@@ -41,6 +62,10 @@ impl Sets for JustLoaded {
     fn is_empty(&self, _: &TableId, _: &str, set: &Set) -> bool {
         set.elements.is_empty()
     }
+
+    fn has_room(&self, _: &TableId, _: &str, _: &Set) -> Option<bool> {
+        Some(true)
+    }
 }
 
 impl Sets for AsListed {
@@ -59,11 +84,14 @@ impl Sets for AsListed {
 /// Looks up a key among a set's elements, which must be complete and sorted.
 pub(super) fn find(set: &Set, key: &[u8]) -> Answer {
     let spec = &set.spec;
-    if spec.flags.contains(SetFlags::CONCAT) {
-        return Answer::Unknown("intervals of several fields are not understood".into());
-    }
     if spec.flags.contains(SetFlags::EXPR) || !spec.unknown.is_empty() {
         return Answer::Unknown("a set with properties that are not understood".into());
+    }
+    if spec.flags.contains(SetFlags::CONCAT) {
+        return match spec.key.fields() {
+            Some(fields) => answered(find_concatenated(set, &fields, key)),
+            None => Answer::Unknown("intervals of several fields are not understood".into()),
+        };
     }
     // Sorted by the first value of each, and the catch-all last.
     let above = set.elements.partition_point(|element| match &element.key {
@@ -74,15 +102,38 @@ pub(super) fn find(set: &Set, key: &[u8]) -> Answer {
     let found = nearest
         .filter(|element| element.key.bounds().is_some_and(|(_, last)| key <= last.as_slice()))
         .or_else(|| set.elements.last().filter(|element| element.key == ElementKey::CatchAll));
-    match found {
+    answered(found.as_deref())
+}
+
+fn answered(found: Option<&Element>) -> Answer {
+    match found.map(|element| element.value.as_deref()) {
         None => Answer::Absent,
-        Some(element) => match (element.value.as_deref(), spec.value) {
-            (Some(ElementValue::Unknown(_)), _) => {
-                Answer::Unknown("an element with expressions that are not understood".into())
-            }
-            (value, _) => Answer::Present(value.cloned()),
-        },
+        Some(Some(ElementValue::Unknown(_))) => {
+            Answer::Unknown("an element with expressions that are not understood".into())
+        }
+        Some(value) => Answer::Present(value.cloned()),
     }
+}
+
+/// The element of which each field holds the key's, as big-endian bytes; the first if there are several, as in
+/// `nft_set_pipapo`.
+fn find_concatenated<'s>(set: &'s Set, fields: &[KeyType], key: &[u8]) -> Option<&'s Element> {
+    let holds = |first: &[u8], last: &[u8]| {
+        let mut at = 0_usize;
+        fields.iter().all(|field| {
+            let len = usize::try_from(field.len).unwrap_or(usize::MAX);
+            let range = at..at.saturating_add(len);
+            at = at.saturating_add(len.next_multiple_of(4));
+            let part = |bytes: &'_ [u8]| bytes.get(range.clone()).map(<[u8]>::to_vec);
+            match (part(first), part(key), part(last)) {
+                (Some(first), Some(key), Some(last)) => first <= key && key <= last,
+                _ => false,
+            }
+        })
+    };
+    let listed = || set.elements.listed().iter();
+    let found = listed().find(|element| element.key.bounds().is_some_and(|(first, last)| holds(first, last)));
+    found.or_else(|| listed().find(|element| element.key == ElementKey::CatchAll))
 }
 
 /// Whether the set has a catch-all element, about which kernels differ: until 6.17 an inverted lookup in such a set
@@ -102,7 +153,7 @@ pub(super) fn value_len(set: &Set) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ruleset::{Element, KeyType, SetSpec, Verdict};
+    use crate::ruleset::{SetSpec, Verdict};
 
     fn ports(elements: Vec<Element>) -> Set {
         Set { spec: SetSpec::new(KeyType::INET_SERVICE, SetFlags::INTERVAL), elements: elements.into() }

@@ -1,11 +1,12 @@
 //! What the chains of one hook see of a packet: its headers, interfaces and connection at that place.
 
 use super::bits::Bits;
+use super::order::EGRESS;
 use super::packet::{Interface, Packet, Part, Path, State, Translation, Transport};
 use super::truth::Doubt;
 use crate::net::header::{Place, icmp, ipv4, ipv6, ports, sctp, tcp, udp};
 use crate::net::{IfName, Version, protocol};
-use crate::ruleset::{CtKey, Direction, Hook, MetaKey, PayloadBase, ct_state};
+use crate::ruleset::{CtKey, Direction, Family, Hook, MetaKey, PayloadBase, ct_state};
 use std::net::IpAddr;
 
 /// `NF_IP_PRI_CONNTRACK`: chains of lower priority see a packet before its connection is looked up.
@@ -15,6 +16,8 @@ const PRIORITY_DNAT: i32 = -100;
 /// `NF_IP_PRI_NAT_SRC`: chains of higher priority see a translated source.
 const PRIORITY_SNAT: i32 = 100;
 
+/// `ETH_P_ARP`.
+const ETHERTYPE_ARP: [u8; 2] = [0x08, 0x06];
 /// `IPS_*` bits of a connection.
 const SEEN_REPLY: u32 = 0x2;
 const CONFIRMED: u32 = 0x8;
@@ -74,18 +77,20 @@ enum Tracked {
 }
 
 impl<'a> View<'a> {
-    /// The packet at a hook, for a chain of this priority.
+    /// The packet at a hook, for a chain of this priority; at that of the lookup of connections, a chain may come before
+    /// it or after it.
     pub(super) fn new(packet: &'a Packet, hook: Hook, priority: i32, hidden: Hidden) -> Self {
         let incoming = match (hook, packet.path) {
-            (Hook::Output, _) | (Hook::Postrouting, Path::FromMachine) => &Interface::Absent,
+            (Hook::Output | EGRESS, _) | (Hook::Postrouting, Path::FromMachine) => &Interface::Absent,
             _ => &packet.incoming,
         };
         let outgoing = match hook {
-            Hook::Forward | Hook::Output | Hook::Postrouting => &packet.outgoing,
+            Hook::Forward | Hook::Output | Hook::Postrouting | EGRESS => &packet.outgoing,
             _ => &Interface::Absent,
         };
         let first = matches!(hook, Hook::Prerouting | Hook::Output);
         let tracked = match &packet.incoming {
+            _ if hook == EGRESS => Tracked::Unknown,
             _ if matches!(hook, Hook::Other(_)) => Tracked::NotYet,
             _ if !first || priority > PRIORITY_CONNTRACK => Tracked::Yes,
             // A packet of this machine to itself was looked up when it was sent.
@@ -93,16 +98,20 @@ impl<'a> View<'a> {
             Interface::Unknown if hook == Hook::Prerouting => Tracked::Unknown,
             // The kernel attaches to a refusal the connection that it is about, at an unknown time.
             _ if packet.state == State::Related && hook == Hook::Output => Tracked::Unknown,
+            // What of the two was registered last runs first.
+            _ if priority == PRIORITY_CONNTRACK => Tracked::Unknown,
             _ => Tracked::NotYet,
         };
         // It was translated when it was sent, too.
         let from_itself = hook == Hook::Prerouting && *incoming == Interface::Named("lo".to_owned());
-        let translated = tracked == Tracked::Yes && (!first || priority > PRIORITY_DNAT || from_itself);
-        let last = matches!(hook, Hook::Postrouting | Hook::Input) && priority > PRIORITY_SNAT;
+        let late = tracked == Tracked::Yes || hook == EGRESS;
+        let translated = late && (!first || priority > PRIORITY_DNAT || from_itself);
+        let last = hook == EGRESS || matches!(hook, Hook::Postrouting | Hook::Input) && priority > PRIORITY_SNAT;
         // An answer of this machine to itself had its source put back when it was sent.
         let put_back = packet.undone().destination.filter(|_| last || incoming.is_loopback());
         // Forwarding decrements it before the rules run.
-        let forwarded = hook == Hook::Forward || hook == Hook::Postrouting && packet.path == Path::Through;
+        let leaves = matches!(hook, Hook::Postrouting | EGRESS);
+        let forwarded = hook == Hook::Forward || leaves && packet.path == Path::Through;
         let hop_limit = packet.hop_limit.map(|limit| limit.saturating_sub(u8::from(forwarded)));
         let mut view = Self {
             packet,
@@ -119,6 +128,15 @@ impl<'a> View<'a> {
         };
         (view.network_len, view.headers) = view.all_headers();
         view
+    }
+
+    /// Whether the packet's connection has been looked up; `None` if that is not known.
+    pub(super) fn was_looked_up(&self) -> Option<bool> {
+        match self.tracked {
+            Tracked::Yes => Some(true),
+            Tracked::NotYet => Some(false),
+            Tracked::Unknown => None,
+        }
     }
 
     pub(super) fn is_tracked(&self) -> bool {
@@ -217,18 +235,57 @@ impl<'a> View<'a> {
         matches!(self.protocol(), ICMP | ICMPV6 | TCP | UDP | SCTP | DCCP | GRE | UDP_LITE)
     }
 
+    pub(super) fn is_forwarded(&self) -> bool {
+        self.packet.path == Path::Through && matches!(self.hook, Hook::Forward | Hook::Postrouting)
+    }
+
+    /// The least length of such a packet from its network header on, in bytes.
+    pub(super) fn shortest(&self) -> u16 {
+        let transport = match self.packet.transport {
+            Transport::Ports { protocol: protocol::TCP, .. } => 20,
+            Transport::Ports { protocol: protocol::SCTP, .. } => 12,
+            Transport::Ports { .. } | Transport::Icmp { .. } => 8,
+            Transport::Other(_) | Transport::Arp { .. } => 0,
+        };
+        u16::try_from(self.network_len).unwrap_or(u16::MAX).saturating_add(transport)
+    }
+
+    /// Whether nothing is known of these bytes of a header, so that it does not matter what a rule writes there.
+    pub(super) fn is_unread(&self, base: PayloadBase, offset: u32, len: u32) -> bool {
+        let before = match (base, self.packet.source) {
+            (PayloadBase::Link, _) => return true,
+            // Up to the bits of fragments: type of service, length, identification. Or traffic class and flow label.
+            (PayloadBase::Network, IpAddr::V4(_)) => 6,
+            (PayloadBase::Network, IpAddr::V6(_)) => 4,
+            _ => return false,
+        };
+        offset.checked_add(len).is_some_and(|end| end <= before)
+    }
+
+    /// The Ethernet type, in network order.
+    pub(super) fn ether_type(&self) -> [u8; 2] {
+        if self.is_arp() { ETHERTYPE_ARP } else { self.version().ether_type() }
+    }
+
+    pub(super) fn is_arp(&self) -> bool {
+        matches!(self.packet.transport, Transport::Arp { .. })
+    }
+
     pub(super) fn protocol(&self) -> u8 {
         self.packet.transport.protocol(self.packet.source)
     }
 
     pub(super) fn meta(&self, key: MetaKey) -> Load {
         let version = Version::of(self.packet.source);
+        let arp = self.is_arp();
         let value = match key {
+            MetaKey::Nfproto if arp => Bits::known(&[Family::Arp.number()]),
+            MetaKey::L4proto if arp => return Load::Breaks,
             MetaKey::Iifname => return interface(self.incoming, "the incoming interface is not known"),
             MetaKey::Oifname => return interface(self.outgoing, "the outgoing interface is not known"),
             MetaKey::Nfproto => Bits::known(&[version.nfproto()]),
             MetaKey::L4proto => Bits::known(&[self.protocol()]),
-            MetaKey::Protocol => Bits::known(&version.ether_type()),
+            MetaKey::Protocol => Bits::known(&self.ether_type()),
             MetaKey::Iif if *self.incoming == Interface::Absent => Bits::known(&[0; 4]),
             MetaKey::Oif if *self.outgoing == Interface::Absent => Bits::known(&[0; 4]),
             key => {
@@ -241,6 +298,7 @@ impl<'a> View<'a> {
     pub(super) fn payload(&self, base: PayloadBase, offset: u32, len: u32) -> Load {
         let begin = match base {
             PayloadBase::Network => 0,
+            PayloadBase::Transport if self.is_arp() => return Load::Breaks,
             PayloadBase::Transport => self.network_len,
             PayloadBase::Link | PayloadBase::Inner | PayloadBase::Other(_) => {
                 return Load::Unknown("the packet is known from its network header on".into());
@@ -330,6 +388,9 @@ impl<'a> View<'a> {
     /// The headers of a packet that is no fragment: the network header, without options, then the transport header.
     /// Also returns the length of the network header.
     fn all_headers(&self) -> (usize, Bits) {
+        if let Transport::Arp { operation } = self.packet.transport {
+            return arp_header(self.packet, operation);
+        }
         let version = self.version();
         let network_len = usize::try_from(version.destination().end()).unwrap_or(usize::MAX);
         let mut headers = Bits::unknown(network_len);
@@ -375,7 +436,7 @@ impl<'a> View<'a> {
                 header.put(icmp::CODE.offset, &Bits::known(&[code]));
                 header
             }
-            Transport::Other(_) => Bits::default(),
+            Transport::Other(_) | Transport::Arp { .. } => Bits::default(),
         }
     }
 }
@@ -397,7 +458,7 @@ impl Tuple {
             }
             // ICMP has an identifier, and type and code, in the place of ports.
             Transport::Icmp { kind, code } => (Bits::unknown(2), Bits::known(&[kind, code])),
-            Transport::Other(_) => (Bits::unknown(2), Bits::unknown(2)),
+            Transport::Other(_) | Transport::Arp { .. } => (Bits::unknown(2), Bits::unknown(2)),
         };
         let source = (!hides_source(packet, None, hidden)).then_some(packet.source);
         let to = (!hides_destination(packet, translated, hidden)).then(|| destination(packet, translated));
@@ -417,7 +478,9 @@ impl Tuple {
             Transport::Ports { source, destination, .. } => {
                 (Bits::port(Some(destination)), Bits::port(to.and_then(|to| to.port).or(source)))
             }
-            Transport::Icmp { .. } | Transport::Other(_) => (Bits::unknown(2), Bits::unknown(2)),
+            Transport::Icmp { .. } | Transport::Other(_) | Transport::Arp { .. } => {
+                (Bits::unknown(2), Bits::unknown(2))
+            }
         };
         Self {
             source: bits_of(client, packet.source),
@@ -489,4 +552,15 @@ fn address(address: IpAddr, family: IpAddr) -> Bits {
         (IpAddr::V6(address), IpAddr::V6(_)) => Bits::known(&address.octets()),
         (_, family) => Bits::unknown(Version::of(family).address_len()),
     }
+}
+
+/// ARP for IPv4 over Ethernet (RFC 826), and its length: nothing follows it.
+fn arp_header(packet: &Packet, operation: u16) -> (usize, Bits) {
+    let mut header = Bits::known(&[0, 1, 8, 0, 6, 4]);
+    header.push(&Bits::known(&operation.to_be_bytes()));
+    for protocol_address in [packet.source, packet.destination] {
+        header.push(&Bits::unknown(6));
+        header.push(&address(protocol_address, packet.source));
+    }
+    (header.len(), header)
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 /// A condition, in the words of nft. `4` and `6` begin those of one family.
-const CONDITIONS: [&str; 52] = [
+const CONDITIONS: [&str; 62] = [
     "",
     "",
     "tcp dport 80",
@@ -59,8 +59,18 @@ const CONDITIONS: [&str; 52] = [
     "tcp flags & (syn | ack) == syn",
     "meta protocol ip",
     "sctp dport 22-80",
+    "meta iifgroup 0",
+    "meta iiftype ether",
+    "meta iiftype != loopback",
+    "meta iifkind \"veth\"",
+    "meta pkttype host",
+    "meta pkttype { broadcast, multicast }",
+    "4ip saddr . th dport { 203.0.113.0-203.0.113.20 . 22-80, 10.77.0.0/24 . 443 }",
+    "6ip6 daddr . th dport { 2001:db8::/126 . 22-8080 }",
+    "tcp flags syn / fin,syn,rst,ack",
+    "tcp flags == syn",
 ];
-const ACTIONS: [&str; 18] = [
+const ACTIONS: [&str; 20] = [
     "accept",
     "accept",
     "drop",
@@ -79,11 +89,15 @@ const ACTIONS: [&str; 18] = [
     "tcp dport vmap { 22 : accept, 80 : drop, 443-8080 : jump two }",
     "th dport vmap @verdicts",
     "counter accept",
+    "notrack",
+    "ct mark set meta mark",
 ];
-const TRANSLATIONS: [&str; 6] = [
+const TRANSLATIONS: [&str; 8] = [
     "4tcp dport 8080 dnat IPto LAN4:80",
     "4udp dport 9000 dnat IPto LAN4:53",
     "4tcp dport 443 dnat IPto LAN4",
+    "tcp dport 8080 redirect to :80",
+    "udp dport 9000 redirect",
     "6tcp dport 8080 dnat IPto [LAN6]:80",
     "6tcp dport 443 fib daddr type local dnat IPto LAN6",
     "4iifname \"eth0\" tcp dport { 22, 9000 } dnat IPto tcp dport map { 22 : LAN4, 9000 : LAN4 }",
@@ -130,7 +144,7 @@ fn table(index: usize) -> impl Strategy<Value = String> {
     let conditions = || prop::collection::vec(select(&CONDITIONS[..]), 1..3);
     let rules = |count| prop::collection::vec((conditions(), select(&ACTIONS[..])), 0..count);
     let hook = select(vec!["prerouting", "input", "forward", "output"]);
-    let base = (hook, select(vec![-300, -150, -10, 0, 5, 50]), prop::bool::weighted(0.15), rules(6));
+    let base = (hook, select(vec![-300, -200, -150, -100, 0, 0, 0, 50]), prop::bool::weighted(0.15), rules(6));
     let family = select(vec!["ip", "ip6", "inet", "inet"]);
     let nat = prop::option::weighted(0.6, prop::collection::vec(select(&TRANSLATIONS[..]), 1..3));
     (family, prop::collection::vec(base, 1..4), rules(3), rules(3), nat).prop_map(
@@ -153,8 +167,6 @@ fn table(index: usize) -> impl Strategy<Value = String> {
             let mut text = format!("table {family} t{index} {{{SETS}\n    chain two {{\n{}    }}\n", body(&two, "two", sends));
             text.push_str(&format!("    chain one {{\n{}    }}\n", body(&one, "one", sends)));
             for (at, (hook, priority, drops, rules)) in bases.iter().enumerate() {
-                // Two chains of one priority have no order that a listing tells.
-                let priority = priority + i32::try_from(index * 10 + at).unwrap_or_default() % 40;
                 let policy = if *drops { "drop" } else { "accept" };
                 text.push_str(&format!(
                     "    chain b{at} {{\n        type filter hook {hook} priority {priority}; policy {policy};\n        ct state established accept\n{}    }}\n",
@@ -165,7 +177,7 @@ fn table(index: usize) -> impl Strategy<Value = String> {
                 let rules: Vec<String> = rules.iter().filter_map(|words| fits(family, words)).collect();
                 text.push_str(&format!(
                     "    chain nat {{\n        type nat hook prerouting priority {};\n        {}\n    }}\n",
-                    -100 + i32::try_from(index).unwrap_or_default(),
+                    -100 + i32::try_from(index / 2).unwrap_or_default(),
                     rules.join("\n        ")
                 ));
             }
@@ -181,7 +193,7 @@ pub fn written() -> impl Strategy<Value = String> {
 }
 
 /// What iptables is told. `4` and `6` begin what one of the two understands.
-const MATCHES: [&str; 33] = [
+const MATCHES: [&str; 42] = [
     "",
     "",
     "-p tcp --dport 80",
@@ -210,14 +222,23 @@ const MATCHES: [&str; 33] = [
     "-m mark --mark 1",
     "-m mark ! --mark 0x2/0x2",
     "4-s 203.0.113.0/27",
+    "4-m iprange --src-range 203.0.113.0-203.0.113.9",
+    "4-m iprange ! --dst-range 203.0.113.1-203.0.113.1",
+    "6-m iprange --src-range 2001:db8::-2001:db8::9",
+    "-m hashlimit --hashlimit-name h --hashlimit-mode srcip --hashlimit-upto 10000/sec --hashlimit-burst 10000",
+    "-m hashlimit --hashlimit-name i --hashlimit-mode srcip --hashlimit-above 10000/sec --hashlimit-burst 10000",
+    "-m physdev --physdev-is-bridged",
+    "-m physdev ! --physdev-is-bridged",
+    "-m length --length 0:27",
+    "-m connmark ! --mark 5",
+    "-m connmark --mark 1/3",
     // Of these nothing is understood.
     "-m length --length 28:60",
-    "-m connmark ! --mark 5",
     "-m statistic --mode nth --every 3 --packet 0",
     "4-p icmp -m icmp --icmp-type 8",
     "6-p ipv6-icmp -m icmp6 --icmpv6-type 128",
 ];
-const TARGETS: [&str; 16] = [
+const TARGETS: [&str; 19] = [
     "-j ACCEPT",
     "-j ACCEPT",
     "-j DROP",
@@ -233,9 +254,12 @@ const TARGETS: [&str; 16] = [
     "-m limit --limit 1000/s --limit-burst 10000 -j ACCEPT",
     "-j MARK --set-mark 1",
     "-j MARK --or-mark 2",
+    "-j CONNMARK --set-mark 5",
+    "-j CONNMARK --save-mark",
+    "-j CONNMARK --restore-mark",
     "4-m ttl --ttl-lt 65 -j ACCEPT",
 ];
-const NATS: [&str; 8] = [
+const NATS: [&str; 10] = [
     "-p tcp --dport 8080 -j DNAT --to-destination LANP:80",
     "-p udp --dport 9000 -j DNAT --to-destination LANP:53",
     "-p tcp --dport 443 -j DNAT --to-destination LAN",
@@ -243,6 +267,8 @@ const NATS: [&str; 8] = [
     "! -i eth1 -p tcp -m multiport --dports 53,80 -j DNAT --to-destination LAN",
     "-i eth1 -j RETURN",
     "-p udp --dport 22 -j ACCEPT",
+    "-p tcp --dport 8080 -j REDIRECT --to-ports 80",
+    "-p udp -j REDIRECT",
     "",
 ];
 
@@ -270,7 +296,21 @@ fn table_of_iptables(of: OfIptables, family: usize) -> String {
         let words: Option<Vec<&str>> = matches.iter().chain([target]).map(|words| own(words)).collect();
         let line = words?.join(" ");
         // Each option once; called chains call none that could call them; marks are of the mangle table.
-        let once = ["-p ", "-i ", "-s ", "-m mark", "-m addrtype", "-m conntrack", "-m multiport", "-m comment"];
+        let once = [
+            "-p ",
+            "-i ",
+            "-s ",
+            "-m mark",
+            "-m addrtype",
+            "-m conntrack",
+            "-m multiport",
+            "-m comment",
+            "-m iprange",
+            "-m length",
+            "-m connmark",
+            "-m physdev",
+            "-m hashlimit",
+        ];
         let fits = once.iter().all(|option| line.matches(option).count() < 2)
             && !(chain == "OUTPUT" && line.contains("-i "))
             && !(chain == "one" && line.contains(" one") || chain == "two" && line.contains("-j two"))

@@ -2,7 +2,6 @@
 
 use crate::doctor::firewalls::{BANNING, Denier, drops_of_others, is_of_known_program};
 use crate::doctor::{Facts, Finding, Kind, Severity};
-use crate::ruleset::Hook;
 use std::collections::BTreeMap;
 
 pub(super) const FINDING: Kind = Kind {
@@ -30,7 +29,7 @@ fn finding(program: &str, drops: &[Denier<'_>]) -> Finding {
             "nothing has to be done: it loads these rules itself, and they decide about nobody else",
         );
     }
-    if drops.iter().any(|drop| drop.hook == Hook::Forward) {
+    if drops.iter().any(|drop| drop.hook == "forward") {
         return FINDING.found(
             format!("{program} bans: it drops the sources that it has banned, whatever the policy allows"),
             "nothing has to be done; the program itself lifts a ban",

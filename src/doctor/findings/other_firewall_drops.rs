@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 pub(super) const FINDING: Kind = Kind {
     id: "other-firewall-drops",
     severity: Severity::Warning,
-    what: "a table of anybody else but an engine drops in *input* or *forward*",
+    what: "a table of anybody else but an engine drops in *input* or *forward*, at an interface, or what neighbours ask \
+           by ARP",
     why: "what the policy allows is dropped there all the same, since a drop of any table is final",
     remedy: "put what it does into the policy, then delete the table and take it out of what loads it at boot",
 };

@@ -9,8 +9,8 @@ use super::{expr, set};
 use crate::netlink::wire::attr::{self, Attributes, Fields, Message, string};
 use crate::netlink::wire::uapi::{self, SUBSYSTEM, msg, udata};
 use crate::ruleset::{
-    BaseChain, Chain, Digest, Elements, Expr, Family, Hook, Policy, Rule, Set, SetFlags, SetRef, SetSpec, Table,
-    TableFlags, TableId,
+    BaseChain, Chain, Digest, Elements, Expr, Family, Foreign, Hook, Policy, Rule, Set, SetFlags, SetRef, SetSpec,
+    Table, TableFlags, TableId,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -110,8 +110,11 @@ impl Assembler {
         }
         for rule in table.chains.values_mut().flat_map(|chain| &mut chain.rules) {
             for expr in &mut rule.exprs {
-                if let Expr::Lookup { set: reference @ SetRef::Named(_), .. } = expr
-                    && let SetRef::Named(name) = &*reference
+                let reference = match expr {
+                    Expr::Lookup { set, .. } | Expr::Foreign(Foreign::ObjectMap { set, .. }) => set,
+                    _ => continue,
+                };
+                if let SetRef::Named(name) = &*reference
                     && let Some(set) = anonymous.remove(name)
                 {
                     *reference = SetRef::Anonymous(Box::new(set::anonymous(set)));

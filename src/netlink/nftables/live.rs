@@ -4,14 +4,14 @@ use super::decode::{Assembler, table_id};
 use super::elements;
 use super::snapshot::patiently;
 use super::socket::Socket;
-use crate::netlink::wire::attr::{Fields, Message};
+use crate::netlink::wire::attr::Fields;
 use crate::netlink::wire::channel::End;
 use crate::netlink::wire::error::NetlinkError;
 use crate::netlink::wire::uapi::{self, NFTA_LIST_ELEM, data, elem, msg};
-use crate::ruleset::{Key, Ruleset, Set, SetFlags, Table, TableId};
-use crate::simulate::{Answer, Sets};
+use crate::ruleset::{DYNAMIC_SIZE, Key, Ruleset, Set, SetFlags, Table, TableId};
+use crate::simulate::{Answer, At, Hooked, Order, Sets};
 use nix::errno::Errno;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// All tables at one generation of the ruleset, without the elements of named sets.
 #[derive(Debug, Default)]
@@ -20,8 +20,18 @@ pub struct Live {
     pub genid: u32,
     /// The tables.
     pub ruleset: Ruleset,
-    /// The sets that are known to be empty.
-    empty: BTreeSet<(TableId, String)>,
+    /// The order of chains that have one priority.
+    order: Order,
+    /// All sets, each with how many elements it has, which kernels since 6.16 report.
+    sets: BTreeMap<(TableId, String), Option<u32>>,
+}
+
+impl Live {
+    /// Whether the kernel has told the order of its hooks.
+    #[must_use]
+    pub fn tells_order(&self) -> bool {
+        !self.order.lists.is_empty()
+    }
 }
 
 impl Socket {
@@ -58,7 +68,12 @@ impl Socket {
             Err(NetlinkError::Refused { errno: Errno::ENOENT, .. }) => return Ok(None),
             result => result?,
         }
-        Ok((!reader.changed && self.generation()? == genid).then(|| reader.finish()))
+        if reader.changed {
+            return Ok(None);
+        }
+        let mut live = reader.finish();
+        live.order.lists = self.hooks(&live.ruleset);
+        Ok((self.generation()? == genid).then_some(live))
     }
 
     /// Looks up a key in a set.
@@ -140,9 +155,18 @@ impl Reader<'_> {
             |message| {
                 *changed |= message.resource() != Some((*genid & 0xffff) as u16);
                 let id = table_id(message)?;
-                if message.kind.to_le_bytes()[0] == msg::NEWSET && is_empty(message) {
-                    let fields = Fields::<{ uapi::set::END }>::read(message.attributes()?)?;
-                    live.empty.insert((id.clone(), fields.string(uapi::set::NAME)?));
+                match message.kind.to_le_bytes()[0] {
+                    msg::NEWSET => {
+                        let fields = Fields::<{ uapi::set::COUNT as usize + 1 }>::read(message.attributes()?)?;
+                        let name = fields.string(uapi::set::NAME)?;
+                        live.sets.insert((id.clone(), name), fields.u32(uapi::set::COUNT));
+                    }
+                    msg::NEWCHAIN => {
+                        let fields = Fields::<{ uapi::chain::END }>::read(message.attributes()?)?;
+                        let name = fields.string(uapi::chain::NAME)?;
+                        live.order.created.entry(id.clone()).or_default().push(name);
+                    }
+                    _ => {}
                 }
                 tables.entry(id.clone()).or_insert_with(|| Assembler::new(id)).accept(message)
             },
@@ -155,12 +179,6 @@ impl Reader<'_> {
         let tables = self.tables.into_iter().filter_map(|(id, assembler)| Some((id, assembler.finish().0?)));
         Live { genid: self.genid, ruleset: Ruleset { tables: tables.collect() }, ..self.live }
     }
-}
-
-/// Whether the set reports a count of zero elements, as kernels since 6.16 do.
-fn is_empty(message: &Message<'_>) -> bool {
-    let fields = message.attributes().and_then(Fields::<{ uapi::set::COUNT as usize + 1 }>::read);
-    fields.is_some_and(|fields| fields.u32(uapi::set::COUNT) == Some(0))
 }
 
 /// The contents of the kernel's sets, looked up one key at a time, however many elements there are.
@@ -177,6 +195,11 @@ impl<'a> LiveSets<'a> {
     #[must_use]
     pub fn new(socket: &'a Socket, live: &'a Live, planned: Option<(&'a TableId, &'a Table)>) -> Self {
         Self { socket, live, planned }
+    }
+
+    /// How many elements a loaded set has; `Some(None)` if the kernel does not report it.
+    fn count(&self, table: &TableId, name: &str) -> Option<Option<u32>> {
+        self.live.sets.get(&(table.clone(), name.to_owned())).copied()
     }
 
     fn is_planned(&self, table: &TableId, set: &Set) -> bool {
@@ -198,10 +221,22 @@ impl Sets for LiveSets<'_> {
     }
 
     fn is_empty(&self, table: &TableId, name: &str, set: &Set) -> bool {
-        if self.is_planned(table, set) {
-            set.elements.is_empty()
-        } else {
-            self.live.empty.contains(&(table.clone(), name.to_owned()))
+        if self.is_planned(table, set) { set.elements.is_empty() } else { self.count(table, name) == Some(Some(0)) }
+    }
+
+    fn has_room(&self, table: &TableId, name: &str, set: &Set) -> Option<bool> {
+        match self.count(table, name) {
+            Some(count) => count.map(|count| count < set.spec.size.unwrap_or(DYNAMIC_SIZE)),
+            // It is planned, and will be empty.
+            None => Some(true),
         }
+    }
+
+    fn is_before(&self, at: &At, one: &Hooked, other: &Hooked) -> Option<bool> {
+        self.live.order.is_before(at, one, other)
+    }
+
+    fn is_later(&self, table: &TableId, one: &str, other: &str) -> Option<bool> {
+        self.live.order.later_of(table, one, other)
     }
 }

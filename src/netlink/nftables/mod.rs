@@ -6,6 +6,7 @@ pub(super) mod elements;
 pub(super) mod encode;
 pub(super) mod expr;
 pub(super) mod handles;
+pub(super) mod hooks;
 pub(super) mod live;
 pub(super) mod lookup;
 pub(super) mod members;

@@ -102,16 +102,20 @@ pub(super) fn decode(bytes: &[u8]) -> Option<SetSpec> {
             Writer::reopen(&mut unknown, 0).bytes(kind, payload);
         }
     }
+    let key = KeyType { number: fields.u32(set::KEY_TYPE).unwrap_or_default(), len: fields.u32(set::KEY_LEN)? };
     let mut size = None;
     if let Some(description) = fields.get(set::DESC) {
         let description = Fields::<{ set::DESC_CONCAT as usize + 1 }>::read(description)?;
         size = description.u32(set::DESC_SIZE);
-        if let Some(concat) = description.get(set::DESC_CONCAT) {
+        // The lengths of the fields, which follow from their types.
+        if let Some(concat) = description.get(set::DESC_CONCAT)
+            && lengths(concat) != key.fields().map(|fields| fields.iter().map(|field| field.len).collect())
+        {
             Writer::reopen(&mut unknown, 0).bytes(set::DESC, concat);
         }
     }
     Some(SetSpec {
-        key: KeyType { number: fields.u32(set::KEY_TYPE).unwrap_or_default(), len: fields.u32(set::KEY_LEN)? },
+        key,
         value,
         flags: flags.without(SetFlags::MAP).without(SetFlags::OBJECT),
         size,
@@ -119,6 +123,13 @@ pub(super) fn decode(bytes: &[u8]) -> Option<SetSpec> {
         comment: fields.get(set::USERDATA).and_then(|userdata| attr::comment(userdata, udata::SET_COMMENT)),
         unknown,
     })
+}
+
+/// The lengths of a concatenation's fields in bytes.
+fn lengths(concat: &[u8]) -> Option<Vec<u32>> {
+    let fields = Attributes::new(concat)
+        .map(|field| Fields::<{ set::FIELD_LEN as usize + 1 }>::read(field.ok()?.1)?.u32(set::FIELD_LEN));
+    fields.collect()
 }
 
 /// The kernel's element count of a set; `None` before 6.16, which does not report it.

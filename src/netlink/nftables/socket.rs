@@ -146,6 +146,24 @@ impl Socket {
     }
 }
 
+impl Socket {
+    /// Requests all objects of a kind of another subsystem of nfnetlink, with that in the upper byte of `kind`.
+    pub(in crate::netlink) fn dump_of_another(
+        &self,
+        doing: &'static str,
+        (kind, family): (u16, u8),
+        attributes: impl FnOnce(&mut Writer<'_>),
+        read: impl FnMut(&Message<'_>) -> Option<()>,
+    ) -> Result<End, NetlinkError> {
+        let write = |bytes: &mut Vec<u8>, seq| {
+            let mut writer = Writer::raw(bytes, kind, flag::DUMP, family, seq, 0);
+            attributes(&mut writer);
+            writer.finish();
+        };
+        self.0.request(doing, true, write, read)
+    }
+}
+
 fn writing(
     (kind, flags, family): (u8, u16, u8),
     attributes: impl FnOnce(&mut Writer<'_>),

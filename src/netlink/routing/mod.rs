@@ -1,5 +1,6 @@
 //! Routes, interfaces and their addresses (rtnetlink).
 
+mod beneath;
 pub(super) mod links;
 pub(super) mod route;
 pub(super) mod topology;

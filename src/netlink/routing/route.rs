@@ -97,6 +97,27 @@ impl Routing {
         }
     }
 
+    /// The gateway of the route to an address; `None` if it is a neighbour, or no route leads there.
+    pub(in crate::netlink) fn gateway_towards(&self, address: IpAddr) -> Result<Option<IpAddr>, NetlinkError> {
+        let mut gateway = None;
+        let write = |bytes: &mut Vec<u8>, seq| match address {
+            IpAddr::V4(address) => write_route(bytes, seq, Version::V4, &address.octets(), 0),
+            IpAddr::V6(address) => write_route(bytes, seq, Version::V6, &address.octets(), 0),
+        };
+        let asked = self.0.request("the route to an address", false, write, |message| {
+            let fields = Fields::<{ rt::VIA as usize + 1 }>::read(message.payload.get(rt::ROUTE_HEAD..)?)?;
+            // An IPv4 route may lead by an IPv6 gateway, whose address follows its family.
+            let via = fields.get(rt::VIA).and_then(|via| via.get(2..));
+            gateway = fields.get(rt::GATEWAY).or(via).and_then(to_address);
+            Some(())
+        });
+        match asked {
+            Ok(_) => Ok(gateway),
+            Err(NetlinkError::Refused { .. }) => Ok(None),
+            Err(other) => Err(other),
+        }
+    }
+
     /// The names of all interfaces.
     ///
     /// # Errors

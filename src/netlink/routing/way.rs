@@ -7,7 +7,7 @@ use crate::netlink::wire::error::NetlinkError;
 use crate::netlink::wire::uapi::rt;
 use crate::netlink::wire::write::Writer;
 use crate::ruleset::AddressType;
-use crate::simulate::{Asked, Doubt, Routes, Way};
+use crate::simulate::{Asked, Beneath, Doubt, Properties, Routes, Way};
 use nix::errno::Errno;
 use std::net::IpAddr;
 
@@ -36,6 +36,9 @@ impl Routes for Routing {
         }
         match found {
             Some((AddressType::Local, _)) => Ok(Way::Local),
+            Some((AddressType::Unicast, Some(_))) if asked.incoming.is_none() && is_loopback(asked.source) => {
+                Ok(Way::Lost("answers to ::1 from another machine have no route".into()))
+            }
             Some((AddressType::Unicast, Some(index))) => {
                 if asked.incoming.is_some() && !self.forwards(asked.source, ALL)? {
                     return Ok(not_forwarded());
@@ -84,6 +87,20 @@ impl Routes for Routing {
         let found = self.interface_index(interface).map_err(|error| cant(&error))?;
         found.ok_or_else(|| format!("there is no interface {interface}").into())
     }
+
+    fn beneath(&self, interface: &str) -> Result<Beneath, Doubt> {
+        self.interfaces_beneath(interface).map_err(|error| cant(&error))
+    }
+
+    fn properties(&self, interface: &str) -> Result<Properties, Doubt> {
+        let found = self.properties_of(interface).map_err(|error| cant(&error))?;
+        found.ok_or_else(|| format!("there is no interface {interface}").into())
+    }
+
+    fn next_hop(&self, address: IpAddr) -> Result<IpAddr, Doubt> {
+        let gateway = self.gateway_towards(address).map_err(|error| cant(&error))?;
+        Ok(gateway.unwrap_or(address))
+    }
 }
 
 impl Routing {
@@ -94,8 +111,10 @@ impl Routing {
             Some(_) => self.forwards(asked.source, ALL)?,
             None => true,
         };
+        let ipv4 = asked.source.is_ipv4();
         Ok(match errno {
-            _ if !forwards && errno != Errno::EINVAL && errno != Errno::EXDEV => not_forwarded(),
+            // IPv6 refuses what has no route, whether this machine forwards or not.
+            _ if ipv4 && !forwards && errno != Errno::EINVAL && errno != Errno::EXDEV => not_forwarded(),
             Errno::ENETUNREACH => Way::Refused("this machine has no route there".into()),
             Errno::EHOSTUNREACH => Way::Refused("the route says: unreachable".into()),
             Errno::EACCES => Way::Refused("the route says: prohibited".into()),
@@ -133,6 +152,10 @@ impl Routing {
         result.map_err(|error| cant(&error))?;
         forwarding.ok_or_else(|| "the kernel does not say whether it forwards".into())
     }
+}
+
+fn is_loopback(address: IpAddr) -> bool {
+    address.is_ipv6() && address.is_loopback()
 }
 
 fn not_forwarded() -> Way {

@@ -121,6 +121,7 @@ pub mod set {
     pub const COUNT: u16 = 20;
     pub const DESC_SIZE: u16 = 1;
     pub const DESC_CONCAT: u16 = 2;
+    pub const FIELD_LEN: u16 = 1;
 }
 
 /// Attributes of an element list, and of one element.
@@ -224,6 +225,30 @@ pub mod ct {
     pub const TCP_LIBERAL: u8 = 0x08;
 }
 
+/// The hooks of all subsystems in the order in which the kernel runs them (`nfnetlink_hook.h`, since Linux 5.14).
+pub mod hooks {
+    /// `NFNL_SUBSYS_HOOK`.
+    pub const SUBSYSTEM: u16 = 12;
+    pub const GET: u16 = 0;
+    pub const HOOKNUM: u16 = 1;
+    pub const DEV: u16 = 3;
+    pub const FUNCTION: u16 = 4;
+    pub const CHAIN_INFO: u16 = 6;
+    pub const END: usize = 7;
+    pub const INFO_DESC: u16 = 1;
+    pub const INFO_TYPE: u16 = 2;
+    pub const INFO_END: usize = 3;
+    /// `NFNL_HOOK_TYPE_NFTABLES`.
+    pub const TYPE_NFTABLES: u32 = 1;
+    pub const CHAIN_TABLE: u16 = 1;
+    pub const CHAIN_FAMILY: u16 = 2;
+    pub const CHAIN_NAME: u16 = 3;
+    pub const CHAIN_END: usize = 4;
+    /// Hooks of `NFPROTO_NETDEV`.
+    pub const INGRESS: u32 = 0;
+    pub const EGRESS: u32 = 1;
+}
+
 /// Routes and links (`rtnetlink.h`); their numbers are in host byte order.
 pub mod rt {
     pub const NEWLINK: u16 = 16;
@@ -244,9 +269,9 @@ pub mod rt {
     pub const OIF: u16 = 4;
     pub const GATEWAY: u16 = 5;
     pub const PREFSRC: u16 = 7;
+    pub const VIA: u16 = 18;
     pub const MARK: u16 = 16;
     /// `RTA_VIA`: a gateway of the other IP version, after its two-byte family.
-    pub const VIA: u16 = 18;
     pub const ROUTE_END: usize = 8;
     /// Size of `struct ifinfomsg`.
     pub const LINK_HEAD: usize = 16;

@@ -91,10 +91,9 @@ fn a_translated_packet_is_forwarded_and_seen_there_as_translated() {
 
 #[test]
 fn the_first_chain_to_translate_has_the_say() {
-    let (id, table) = tables(&[
-        ("a", nat_chain(Hook::Prerouting, &[rule(&dnat())])),
-        ("b", nat_chain(Hook::Prerouting, &[rule(&[says(Says::Drop)])])),
-    ]);
+    let mut later = nat_chain(Hook::Prerouting, &[rule(&[says(Says::Drop)])]);
+    later.base.iter_mut().for_each(|base| base.priority = -99);
+    let (id, table) = tables(&[("a", nat_chain(Hook::Prerouting, &[rule(&dnat())])), ("b", later)]);
 
     let journey = follow([(&id, &table)], &AsListed, &Table, &ssh());
 

@@ -3,6 +3,7 @@
 mod chains;
 mod expressions;
 mod journey;
+mod ways;
 
 use super::*;
 use crate::ruleset::{

@@ -2,7 +2,7 @@
 //!
 //! As everywhere, a form with any attribute that is not understood is left out.
 
-use super::{compat, ct, immediate, log, meta, nat, object, range, reject};
+use super::{compat, ct, immediate, log, meta, nat, object, payload, range, reject};
 use crate::ruleset::Foreign;
 
 /// Decodes an expression by its name and attributes.
@@ -17,7 +17,8 @@ pub(super) fn decode(name: &str, data: &[u8]) -> Option<Foreign> {
         "redir" => nat::decode_redirect(data),
         "reject" => reject::decode_foreign(data),
         "log" => log::decode_foreign(data),
-        "objref" => object::decode(data),
+        "objref" => object::decode(data).or_else(|| object::decode_map(data)),
+        "payload" => payload::decode_set(data),
         "notrack" => data.is_empty().then_some(Foreign::Notrack),
         "match" => compat::decode(data).map(Foreign::Match),
         "target" => compat::decode(data).map(Foreign::Target),

@@ -1,13 +1,17 @@
 //! `payload`: loads bytes of the packet.
 
-use super::{Draft, Fields, register};
-use crate::ruleset::{Expr, PayloadBase, Register};
+use super::{Draft, Fields, number, register};
+use crate::ruleset::{Expr, Foreign, PayloadBase, Register};
 use nftnl_sys as sys;
 
 const DREG: u16 = 1;
 const BASE: u16 = 2;
 const OFFSET: u16 = 3;
 const LEN: u16 = 4;
+const SREG: u16 = 5;
+const CHECKSUM_TYPE: u16 = 6;
+const CHECKSUM_OFFSET: u16 = 7;
+const CHECKSUM_FLAGS: u16 = 8;
 
 pub(super) fn draft<'a>(base: PayloadBase, offset: u32, len: u32, dreg: Register) -> Draft<'a> {
     Draft::new(c"payload")
@@ -25,6 +29,23 @@ pub(super) fn decode(data: &[u8]) -> Option<Expr> {
         offset: fields.u32(OFFSET)?,
         len: fields.u32(LEN)?,
         dreg: register(&fields, DREG)?,
+    })
+}
+
+/// The form that writes to the packet.
+pub(super) fn decode_set(data: &[u8]) -> Option<Foreign> {
+    let fields = Fields::<9>::exactly(data)?;
+    fields.get(DREG).is_none().then_some(())?;
+    Some(Foreign::SetPayload {
+        base: PayloadBase::from_number(fields.u32(BASE)?),
+        offset: fields.u32(OFFSET)?,
+        len: fields.u32(LEN)?,
+        sreg: register(&fields, SREG)?,
+        checksum: [
+            number(&fields, CHECKSUM_TYPE)?,
+            number(&fields, CHECKSUM_OFFSET)?,
+            number(&fields, CHECKSUM_FLAGS)?,
+        ],
     })
 }
 

@@ -1,0 +1,111 @@
+//! The neighbours of this machine: without their addresses on the link, nothing gets to them. A table that drops the
+//! questions for them, or the answers, shuts everyone on the link out once what is remembered has expired.
+
+use super::course::Course;
+use super::packet::{Packet, State, Transport};
+use super::routes::Routes;
+use super::trace::{Effect, Outcomes};
+use super::truth::Doubt;
+use crate::render;
+use crate::ruleset::{Family, Hook, Table, TableId};
+use std::net::{IpAddr, Ipv6Addr};
+
+/// `NF_ARP_IN` and `NF_ARP_OUT`, of tables of the family `arp`.
+const ARP_IN: Hook = Hook::Prerouting;
+const ARP_OUT: Hook = Hook::Input;
+/// `ARPOP_REQUEST` and `ARPOP_REPLY`.
+const REQUEST: u16 = 1;
+const REPLY: u16 = 2;
+/// ICMPv6 neighbour solicitation and advertisement (RFC 4861).
+const SOLICITATION: u8 = 135;
+const ADVERTISEMENT: u8 = 136;
+/// Neighbour discovery believes nothing that a router has forwarded.
+const HOP_LIMIT: u8 = 255;
+
+impl Course<'_, '_> {
+    /// Why a connection from that packet's source can't last: rules that certainly drop how this machine and its
+    /// neighbour find each other on the link. `None` if they find each other, or if it is in doubt.
+    pub(super) fn keeps_neighbours_apart(&self, routes: &dyn Routes, packet: &Packet) -> Option<Doubt> {
+        let interface = match &packet.incoming {
+            super::Interface::Named(name) if name != "lo" => name,
+            _ => return None,
+        };
+        if packet.source.is_ipv4() && !self.tables.iter().any(|(id, table)| may_judge_arp(id, table)) {
+            return None;
+        }
+        let neighbour = routes.next_hop(packet.source).ok()?;
+        let own = routes.source_towards(neighbour).unwrap_or(packet.destination);
+        let (question, answer) = match own {
+            IpAddr::V4(_) => (Transport::Arp { operation: REQUEST }, Transport::Arp { operation: REPLY }),
+            IpAddr::V6(_) => (icmp(SOLICITATION), icmp(ADVERTISEMENT)),
+        };
+        let tries = [
+            (neighbour, asked(own), question, true),
+            (own, neighbour, answer, false),
+            (own, asked(neighbour), question, false),
+            (neighbour, own, answer, true),
+        ];
+        tries.into_iter().find_map(|(from, to, transport, comes_in)| {
+            let packet = Packet::to_machine(from, to, transport).in_state(State::Untracked);
+            let packet = Packet { hop_limit: Some(HOP_LIMIT), ..packet };
+            let by = self.drops_on_link(&packet, interface, comes_in)?;
+            let what = match (from, transport == question) {
+                (IpAddr::V4(_), true) => "ARP requests",
+                (IpAddr::V4(_), false) => "ARP replies",
+                (IpAddr::V6(_), true) => "neighbour solicitations",
+                (IpAddr::V6(_), false) => "neighbour advertisements",
+            };
+            let way = if comes_in { format!("from {from}") } else { format!("to {neighbour}") };
+            Some(format!("{by} drops {what} {way}: nothing passes once its place on the link is forgotten").into())
+        })
+    }
+
+    /// The chain that certainly drops a packet between this machine and a neighbour.
+    fn drops_on_link(&self, packet: &Packet, interface: &str, comes_in: bool) -> Option<String> {
+        let mut course = self.another();
+        let arp = matches!(packet.transport, Transport::Arp { .. });
+        if comes_in {
+            let packet = packet.clone().coming_in_by(interface);
+            course.come_in(&packet);
+            let hooks: &[Hook] = if arp { &[ARP_IN] } else { &[Hook::Prerouting, Hook::Input] };
+            hooks.iter().for_each(|hook| course.pass(*hook, &packet));
+        } else {
+            let packet = Packet::from_machine(packet.source, packet.destination, packet.transport)
+                .in_state(packet.state)
+                .leaving_by(interface);
+            let packet = Packet { hop_limit: Some(HOP_LIMIT), ..packet };
+            let hooks: &[Hook] = if arp { &[ARP_OUT] } else { &[Hook::Output, Hook::Postrouting] };
+            hooks.iter().for_each(|hook| course.pass(*hook, &packet));
+            course.leave(&packet);
+        }
+        if course.outcomes == Outcomes::ALLOW || !course.outcomes.never_pass() {
+            return None;
+        }
+        let denies = |step: &&super::Step<'_>| matches!(step.effect, Effect::Drop | Effect::Reject);
+        let step = course.steps.iter().rev().find(denies)?;
+        Some(format!("chain {} of {}", step.chain, render::table_title(step.table)))
+    }
+}
+
+/// The address that a question for another is sent to: that itself for ARP, which broadcasts it, and the group of
+/// nodes with such an address for neighbour discovery (RFC 4291, 2.7.1).
+fn asked(for_whom: IpAddr) -> IpAddr {
+    match for_whom {
+        IpAddr::V4(_) => for_whom,
+        IpAddr::V6(address) => {
+            let [.., a, b, c] = address.octets();
+            let low = (u16::from(b) << 8) | u16::from(c);
+            Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | u16::from(a), low).into()
+        }
+    }
+}
+
+const fn icmp(kind: u8) -> Transport {
+    Transport::Icmp { kind, code: 0 }
+}
+
+fn may_judge_arp(id: &TableId, table: &Table) -> bool {
+    let of_devices =
+        || table.chains.values().filter_map(|chain| chain.base.as_ref()).any(|base| !base.devices.is_empty());
+    id.family == Family::Arp || of_devices()
+}
