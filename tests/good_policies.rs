@@ -25,6 +25,7 @@ fn facts() -> Facts {
         protocols: Ok(ProtocolNames::parse(PROTOCOLS)),
         files: BTreeMap::from([("blocklist.txt".to_owned(), list)]),
         kernel: Kernel::NEWEST,
+        ..Facts::default()
     }
 }
 
@@ -70,18 +71,7 @@ fn groups<const N: usize>(names: [(&str, u32); N]) -> BTreeMap<String, u32> {
 }
 
 fn service(line: u32) -> Service {
-    Service {
-        line,
-        ports: BTreeSet::new(),
-        protocols: BTreeSet::new(),
-        from: Peers::default(),
-        except: Peers::default(),
-        to: Addresses::default(),
-        on: BTreeSet::new(),
-        limit: None,
-        log: false,
-        comment: None,
-    }
+    Service { line, ..Service::default() }
 }
 
 #[test]
@@ -102,6 +92,9 @@ fn a_version_alone_denies_what_comes_in_and_allows_what_goes_out() {
             default_lines: DefaultLines::default(),
             groups: BTreeMap::new(),
             services: BTreeMap::new(),
+            outgoing: BTreeMap::new(),
+            forward: BTreeMap::new(),
+            nat: BTreeMap::new(),
             block: Peers::default(),
             expectations: Vec::new(),
             log_denied: Some(Rate { count: 10, unit: LimitUnit::Minute, line: None }),
@@ -161,6 +154,8 @@ log: { denied: off }
         groups: groups([("everyone_here", 18), ("private", 19)]),
         addresses: addresses(["192.0.2.9"]),
         interfaces: BTreeSet::from([interface("wg", true)]),
+        users: BTreeSet::new(),
+        host: false,
     };
     dashboard.except = Peers { line: Some(22), addresses: addresses(["203.0.113.66"]), ..Peers::default() };
     dashboard.to = addresses(["192.0.2.1", "2001:db8::-2001:db8::ffff:ffff:ffff:ffff"]);
@@ -177,6 +172,7 @@ log: { denied: off }
             "2001:db8:7::-2001:db8:7:ffff:ffff:ffff:ffff:ffff",
         ]),
         interfaces: BTreeSet::from([interface("eth1", false)]),
+        users: BTreeSet::new(),
     };
     let private = Group {
         line: None,
@@ -187,11 +183,13 @@ log: { denied: off }
             "fc00::-fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
         ]),
         interfaces: BTreeSet::new(),
+        users: BTreeSet::new(),
     };
     let scanners = Group {
         line: Some(7),
         addresses: addresses(["192.0.2.7", "198.51.100.0-198.51.100.255", "2001:db8::1"]),
         interfaces: BTreeSet::new(),
+        users: BTreeSet::new(),
     };
     assert_eq!(
         resolved(text),
@@ -219,12 +217,17 @@ log: { denied: off }
                 ("scanners".to_owned(), scanners),
             ]),
             services: BTreeMap::from([("ssh".to_owned(), ssh), ("dashboard".to_owned(), dashboard)]),
+            outgoing: BTreeMap::new(),
+            forward: BTreeMap::new(),
+            nat: BTreeMap::new(),
             block: Peers {
                 line: Some(27),
                 any: false,
                 groups: groups([("scanners", 27)]),
                 addresses: addresses(["192.0.2.66"]),
                 interfaces: BTreeSet::new(),
+                users: BTreeSet::new(),
+                host: false,
             },
             expectations: Vec::new(),
             log_denied: None,

@@ -2,7 +2,9 @@
 #![allow(missing_docs)]
 
 use palisade::facts::Facts;
-use palisade::policy::keys::{CONTAINERS, DEFAULTS, EXPECTATION, Holds, LOG, PEER, POLICY, SERVICE, Section};
+use palisade::policy::keys::{
+    CONTAINERS, DEFAULTS, EXPECTATION, FORWARD, Holds, LOG, NAT, OUTGOING, PEER, POLICY, SERVICE, Section,
+};
 use palisade::policy::{Parsed, parse, reference};
 use palisade::resolve::resolve;
 use serde_json::Value;
@@ -15,14 +17,20 @@ fn schema() -> Value {
 fn around(section: &Section, inside: &str) -> String {
     match section.what {
         "a policy" => inside.to_owned(),
-        "a service" => format!("version: 1\nservices: {{ one: {{ {inside} }} }}\n"),
+        "a service" => format!("version: 1\ngroups: {{ office: 192.0.2.1 }}\nservices: {{ one: {{ {inside} }} }}\n"),
+        "a rule of `outgoing`" => {
+            format!("version: 1\ndefaults: {{ outgoing: deny }}\noutgoing: {{ one: {{ {inside} }} }}\n")
+        }
+        "a rule of `forward`" => format!("version: 1\nforward: {{ one: {{ {inside} }} }}\n"),
+        "a line of `nat`" => format!("version: 1\nnat: {{ one: {{ {inside} }} }}\n"),
         "an expectation" => format!("version: 1\nexpect: {{ {inside} }}\n"),
         "a peer in braces" => format!("version: 1\nblock: [{{ {inside} }}]\n"),
         named => format!("version: 1\n{}: {{ {inside} }}\n", named.trim_matches('`')),
     }
 }
 
-const SECTIONS: [&Section; 7] = [&POLICY, &DEFAULTS, &SERVICE, &CONTAINERS, &LOG, &EXPECTATION, &PEER];
+const SECTIONS: [&Section; 10] =
+    [&POLICY, &DEFAULTS, &SERVICE, &OUTGOING, &FORWARD, &NAT, &CONTAINERS, &LOG, &EXPECTATION, &PEER];
 
 #[test]
 fn the_example_of_each_key_is_read_and_fits_the_schema() {
@@ -58,7 +66,9 @@ fn the_example_of_each_key_is_read_and_fits_the_schema() {
 #[test]
 fn the_reader_takes_each_word_of_the_table_and_no_other() {
     let resolved = |section: &Section, key: &str, word: &str| {
-        let policy = around(section, &format!("{key}: {word}"));
+        let others = section.keys.iter().filter(|other| other.required && other.name != "version");
+        let others: Vec<String> = others.map(|other| format!("{}: {}, ", other.name, other.example)).collect();
+        let policy = around(section, &format!("{}{key}: {word}", others.concat()));
         let read = parse(&policy, "policy.yaml").policy.expect("YAML");
         resolve(&read, &Facts::default()).is_ok()
     };
@@ -79,7 +89,7 @@ fn the_reader_takes_each_word_of_the_table_and_no_other() {
             assert!(key.default.is_some_and(|default| known.contains(&default)), "{}", key.name);
         }
     }
-    assert_eq!(words, 7 * 7);
+    assert_eq!(words, 10 * 7);
 }
 
 /// `UPDATE_GOLDEN=1` writes the page anew.

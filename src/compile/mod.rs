@@ -11,7 +11,10 @@
 //!                    └─ default-forward
 //! filter-output ─────┬─ replies, loopback
 //!                    ├─ revoked, revoked-udp: connections that lost their access stay shut
+//!                    ├─ outgoing-tcp, outgoing-udp, ... ─► outgoing-NAME ─► accept
 //!                    └─ default-outgoing, where the policy restricts what this machine sends
+//! nat-prerouting, nat-output ── nat-tcp, nat-udp, ... ─► nat.NAME: the service's `forward_to`
+//! nat-postrouting ── the lines of `nat`
 //! ```
 //!
 //! Services are looked up by the port that the outside sees (`ct original proto-dst`), so one rule covers a host
@@ -22,9 +25,12 @@
 mod dispatch;
 mod essentials;
 mod forward;
+mod nat;
 mod origin;
+mod outgoing;
 mod peers;
 mod revoked;
+mod routed;
 mod service;
 mod statement;
 
@@ -37,6 +43,12 @@ use std::collections::BTreeSet;
 
 /// The `raw` priority of base chains (`NF_IP_PRI_RAW`): before connection tracking.
 const PRIORITY_RAW: i32 = -300;
+
+/// One before `dstnat`: of several chains that translate at one hook, the first that does so wins.
+const PRIORITY_BEFORE_DNAT: i32 = -101;
+
+/// One before `srcnat` (`NF_IP_PRI_NAT_SRC`).
+const PRIORITY_BEFORE_SNAT: i32 = 99;
 
 /// One after `dstnat` (`NF_IP_PRI_NAT_DST`): connections are tracked, and destinations are already translated.
 const PRIORITY_AFTER_DNAT: i32 = -99;
@@ -60,6 +72,7 @@ pub fn compile(resolved: &Resolved) -> Table {
     compiler.input();
     compiler.forward();
     compiler.output();
+    compiler.nat();
     compiler.table.add_manifest();
     compiler.table
 }
@@ -96,7 +109,18 @@ impl<'a> Compiler<'a> {
     }
 
     fn base_chain(&mut self, name: &str, hook: Hook, priority: i32, policy: Policy, comment: &str, rules: Vec<Rule>) {
-        let base = BaseChain { kind: "filter".to_owned(), hook, priority, policy, devices: BTreeSet::new() };
+        self.base_chain_of("filter", name, (hook, priority, policy), comment, rules);
+    }
+
+    fn base_chain_of(
+        &mut self,
+        kind: &str,
+        name: &str,
+        (hook, priority, policy): (Hook, i32, Policy),
+        comment: &str,
+        rules: Vec<Rule>,
+    ) {
+        let base = BaseChain { kind: kind.to_owned(), hook, priority, policy, devices: BTreeSet::new() };
         let comment = Some(self.says(comment, Origin::File));
         self.table.chains.insert(name.to_owned(), Chain { base: Some(base), comment, rules });
     }
@@ -152,9 +176,12 @@ impl<'a> Compiler<'a> {
         let outgoing = self.policy.defaults.outgoing;
         let mut rules = vec![self.accept_replies(), self.accept_loopback_out(), self.accept_errors()];
         rules.push(self.stay_shut());
-        if outgoing != Action::Allow {
+        let by_rule = self.host_sends();
+        if outgoing != Action::Allow || !by_rule.is_empty() {
+            rules.extend(self.accept_to_containers());
             rules.extend(self.essentials_output());
         }
+        rules.extend(by_rule);
         rules.extend(self.goto_default("default-outgoing", outgoing));
         self.default_chain("default-outgoing", "goes out", outgoing, self.policy.default_lines.outgoing);
         let comment = "what this machine sends";

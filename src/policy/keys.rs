@@ -3,6 +3,10 @@
 //! The reader takes from it which keys exist, `palisade schema` what each may hold, and docs/policy.md what each
 //! means. To add a key, add its row here, then teach the reader (`read.rs`) and the model (`model.rs`) to hold it.
 
+mod routed;
+
+pub use routed::{FORWARD, NAT, OUTGOING};
+
 /// Keys that belong to one mapping.
 #[derive(Debug)]
 pub struct Section {
@@ -58,12 +62,18 @@ pub enum Holds {
     PeersOrNothing,
     /// An address, a network or a range, or a list of them.
     Addresses,
+    /// One address.
+    Address,
+    /// An address with or without a port, or a list of them.
+    Targets,
     /// The name of an interface.
     Interface,
     /// An interface, or a list of them.
     Interfaces,
     /// The path of a file.
     Path,
+    /// A user's name or number.
+    User,
     /// A mapping with keys of its own.
     Section(&'static Section),
     /// A mapping from names that the author chooses to peers.
@@ -101,9 +111,10 @@ impl Key {
 }
 
 /// Base of the rows of optional keys.
-const OPTIONAL: Key = Key { name: "", holds: Holds::Flag, required: false, default: None, about: "", example: "" };
+pub(super) const OPTIONAL: Key =
+    Key { name: "", holds: Holds::Flag, required: false, default: None, about: "", example: "" };
 /// Base of the rows of required keys.
-const REQUIRED: Key = Key { required: true, ..OPTIONAL };
+pub(super) const REQUIRED: Key = Key { required: true, ..OPTIONAL };
 
 /// The keys at the top of a policy.
 pub static POLICY: Section = Section {
@@ -139,6 +150,29 @@ pub static POLICY: Section = Section {
             holds: Holds::Named(&SERVICE),
             about: "What may be reached, and by whom. Each service has a name of your choice.",
             example: "{ ssh: { ports: 22/tcp, from: any } }",
+            ..OPTIONAL
+        },
+        Key {
+            name: "outgoing",
+            holds: Holds::Named(&OUTGOING),
+            about: "What this machine, its users and its containers may open to elsewhere. Each rule has a name of your \
+                    choice.",
+            example: "{ updates: { ports: [80/tcp, 443/tcp], from: host, to: any } }",
+            ..OPTIONAL
+        },
+        Key {
+            name: "forward",
+            holds: Holds::Named(&FORWARD),
+            about: "What others may open through this machine. Each rule has a name of your choice.",
+            example: "{ internet: { ports: any, from: { interface: eth1 }, to: { interface: eth0 } } }",
+            ..OPTIONAL
+        },
+        Key {
+            name: "nat",
+            holds: Holds::Named(&NAT),
+            about: "Whose source addresses are rewritten. A line allows nothing: `forward` and `outgoing` do. Each line has \
+                    a name of your choice.",
+            example: "{ internet: { from: { interface: eth1 }, to: { interface: eth0 } } }",
             ..OPTIONAL
         },
         Key {
@@ -185,7 +219,7 @@ pub static DEFAULTS: Section = Section {
             name: "outgoing",
             holds: Holds::Word(&["allow", "deny", "reject"]),
             default: Some("allow"),
-            about: "What this machine sends.",
+            about: "What this machine opens to elsewhere. It always reaches itself and its containers.",
             example: "allow",
             ..OPTIONAL
         },
@@ -228,8 +262,9 @@ pub static SERVICE: Section = Section {
         Key {
             name: "ports",
             holds: Holds::Ports,
-            about: "The ports that the outside world sees: `22/tcp`, `60000-61000/udp`, a service's name such as `ssh`, or \
-                    `esp/proto` for another IP protocol.",
+            about: "The ports that the outside world sees: `22/tcp`, `60000-61000/udp`, a service's name such as `ssh`, \
+                    `esp/proto` for another IP protocol, `ping` for echo requests, or `any` alone for every port and \
+                    protocol.",
             example: "[443/tcp, 443/udp]",
             ..REQUIRED
         },
@@ -270,6 +305,23 @@ pub static SERVICE: Section = Section {
                     network of IPv6. What exceeds it is denied. The last 65,535 sources are remembered; when there are \
                     more, those that are not share twenty times the rate.",
             example: "6/minute",
+            ..OPTIONAL
+        },
+        Key {
+            name: "action",
+            holds: Holds::Word(&["allow", "deny", "reject"]),
+            default: Some("allow"),
+            about: "`deny` and `reject` beat every service that allows the same.",
+            example: "deny",
+            ..OPTIONAL
+        },
+        Key {
+            name: "forward_to",
+            holds: Holds::Targets,
+            about: "The machine behind this one that answers: a port forward. With `:PORT` it answers at that port, and \
+                    the service has one port. A list is one IPv4 and one IPv6 target; over the family without a target \
+                    the service is denied.",
+            example: "[192.168.10.5, \"fd00:10::5\"]",
             ..OPTIONAL
         },
         Key {
@@ -377,19 +429,28 @@ pub static EXPECTATION: Section = Section {
             example: "eth0",
             ..OPTIONAL
         },
+        Key {
+            name: "to",
+            holds: Holds::Peers,
+            about: "Where the connections go: with it, the expectation speaks of connections to elsewhere, and `from` may \
+                    name `host` and users. Without it, of connections to this machine.",
+            example: "any",
+            ..OPTIONAL
+        },
     ],
 };
 
 /// The keys of a peer written as a mapping. A mapping has exactly one of them.
 pub static PEER: Section = Section {
     what: "a peer in braces",
-    about: "A peer that is no address and no group: one interface, or one file.",
+    about: "A peer that is no address and no group: one interface, one file, or one user.",
     may_be_empty: false,
     keys: &[
         Key {
             name: "interface",
             holds: Holds::Interface,
-            about: "Whoever comes in by this interface. A trailing `*` is allowed.",
+            about: "In `from`: whoever comes in by this interface. In `to`: whatever leaves by it. A trailing `*` is \
+                    allowed.",
             example: "eth1",
             ..OPTIONAL
         },
@@ -399,6 +460,14 @@ pub static PEER: Section = Section {
             about: "A file with one address, network or range a line and `#` comments. A relative path begins in the folder \
                     of the policy.",
             example: "office.txt",
+            ..OPTIONAL
+        },
+        Key {
+            name: "user",
+            holds: Holds::User,
+            about: "The programs of one user of this machine, by the name in /etc/passwd or by number: who made the socket \
+                    that begins the connection. Only in `from` and `except` of `outgoing`, and in groups for these.",
+            example: "postfix",
             ..OPTIONAL
         },
     ],

@@ -13,6 +13,7 @@ mod model;
 mod name;
 mod place;
 mod read;
+mod read_routed;
 mod reference;
 mod schema;
 mod syntax;
@@ -23,7 +24,9 @@ pub use diagnostic::{Diagnostic, Problem, Problems, Source, Sources, Span, list,
 pub(crate) use fault::Fault;
 pub(crate) use lines::number_at;
 pub use list::{AddressList, ListReader};
-pub use model::{Containers, Defaults, Expectation, Given, Group, List, Peer, Policy, Service, Spanned, Text};
+pub use model::{
+    Containers, Defaults, Expectation, Given, Group, List, Nat, Peer, Policy, PolicyRule, Service, Spanned, Text,
+};
 pub(crate) use name::is_name;
 pub use reference::reference;
 pub use schema::schema;

@@ -3,11 +3,12 @@
 use super::diagnostic::{Diagnostic, list, nearest, quote};
 use super::keys::{self, Section};
 use super::model::{Containers, Defaults, Expectation, Given, Group, List, Peer, Policy, Service, Spanned, Text};
+use super::read_routed;
 use super::yaml::{Node, Value, key, repeated};
 use std::collections::BTreeMap;
 
 /// Decodes one item of a list.
-type ReadItem<T> = fn(&mut Reader, &Node, &str) -> Option<T>;
+pub(super) type ReadItem<T> = fn(&mut Reader, &Node, &str) -> Option<T>;
 
 /// Decodes a tree. Leaves out what it can't decode, and reports a problem for it.
 pub(super) fn read(root: &Node, policy: &mut Policy) -> Vec<Diagnostic> {
@@ -16,12 +17,12 @@ pub(super) fn read(root: &Node, policy: &mut Policy) -> Vec<Diagnostic> {
     reader.problems
 }
 
-struct Reader {
-    problems: Vec<Diagnostic>,
+pub(super) struct Reader {
+    pub(super) problems: Vec<Diagnostic>,
 }
 
 /// The values of a mapping by their keys.
-type Fields<'a> = BTreeMap<&'static str, &'a Node>;
+pub(super) type Fields<'a> = BTreeMap<&'static str, &'a Node>;
 
 impl Reader {
     fn policy(&mut self, root: &Node, policy: &mut Policy) {
@@ -47,6 +48,7 @@ impl Reader {
         for (name, value) in self.named(fields.remove("services"), "service", "services") {
             policy.services.push(self.service(name, value));
         }
+        self.routed(&mut fields, policy);
         // A section whose lines are all commented out counts as absent.
         let block = fields.remove("block").filter(|node| node.value != Value::Empty);
         policy.block = self.list(block, "`block`", Self::peer);
@@ -116,17 +118,7 @@ impl Reader {
 
     fn service(&mut self, name: Text, node: &Node) -> Service {
         let what = format!("the service {}", quote(&name.value));
-        let mut service = Service {
-            name,
-            ports: Given::Absent,
-            from: Given::Absent,
-            except: Given::Absent,
-            to: Given::Absent,
-            on: Given::Absent,
-            limit: Given::Absent,
-            log: Given::Absent,
-            comment: Given::Absent,
-        };
+        let mut service = Service { name, ..Service::default() };
         let fields = match &node.value {
             Value::Empty => Some(Fields::new()),
             _ => self.fields_of(node, &what, &keys::SERVICE),
@@ -142,6 +134,8 @@ impl Reader {
         service.to = self.list(field("to"), "`to`", Self::peer);
         service.on = self.list(field("on"), "`on`", Self::peer);
         service.limit = self.text(field("limit"), "`limit`");
+        service.action = self.text(field("action"), "`action`");
+        service.forward_to = self.list(field("forward_to"), "`forward_to`", Self::target);
         service.log = self.text(field("log"), "`log`");
         service.comment = self.text(field("comment"), "`comment`");
         service
@@ -156,11 +150,12 @@ impl Reader {
             deny: self.list(field("deny"), "`deny`", Self::port),
             from: self.list(field("from"), "`from`", Self::peer),
             on: self.list(field("on"), "`on`", Self::peer),
+            to: self.list(field("to"), "`to`", Self::peer),
         })
     }
 
     /// The entries of `groups` or `services`, whose keys the author chooses.
-    fn named<'a>(&mut self, node: Option<&'a Node>, one: &str, all: &str) -> Vec<(Text, &'a Node)> {
+    pub(super) fn named<'a>(&mut self, node: Option<&'a Node>, one: &str, all: &str) -> Vec<(Text, &'a Node)> {
         let entries = match node.map(|node| (node, &node.value)) {
             None | Some((_, Value::Empty)) => return Vec::new(),
             Some((_, Value::Mapping(entries))) => entries,
@@ -197,7 +192,12 @@ impl Reader {
     }
 
     /// Like [`fields`](Self::fields), but errors call the mapping `what`.
-    fn fields_of<'a>(&mut self, node: &'a Node, what: &str, section: &'static Section) -> Option<Fields<'a>> {
+    pub(super) fn fields_of<'a>(
+        &mut self,
+        node: &'a Node,
+        what: &str,
+        section: &'static Section,
+    ) -> Option<Fields<'a>> {
         let known = section.names();
         let Value::Mapping(entries) = &node.value else {
             let problem =
@@ -233,6 +233,10 @@ impl Reader {
                 continue;
             }
             let problem = Diagnostic::at(key_node.span, format!("{what} has no key {}", quote(name)));
+            if let Some(help) = read_routed::elsewhere(section, name) {
+                self.problems.push(problem.help(help));
+                continue;
+            }
             let meant = nearest(name, known.clone());
             self.problems.push(match meant {
                 Some(meant) => problem.help(format!("did you mean `{meant}`?")),
@@ -247,7 +251,7 @@ impl Reader {
     }
 
     /// A list, or a single item in place of one.
-    fn list<T>(&mut self, node: Option<&Node>, what: &str, read: ReadItem<T>) -> Given<List<T>> {
+    pub(super) fn list<T>(&mut self, node: Option<&Node>, what: &str, read: ReadItem<T>) -> Given<List<T>> {
         let Some(node) = node else { return Given::Absent };
         match &node.value {
             Value::Empty => {
@@ -270,7 +274,7 @@ impl Reader {
         }
     }
 
-    fn text(&mut self, node: Option<&Node>, what: &str) -> Given<Text> {
+    pub(super) fn text(&mut self, node: Option<&Node>, what: &str) -> Given<Text> {
         let Some(node) = node else { return Given::Absent };
         match &node.value {
             Value::Text(text) => Given::Here(Spanned { value: text.clone(), span: node.span }),
@@ -294,7 +298,7 @@ impl Reader {
         }
     }
 
-    fn port(&mut self, node: &Node, what: &str) -> Option<Text> {
+    pub(super) fn port(&mut self, node: &Node, what: &str) -> Option<Text> {
         match &node.value {
             Value::Text(text) => Some(Spanned { value: text.clone(), span: node.span }),
             other => {
@@ -310,7 +314,7 @@ impl Reader {
         }
     }
 
-    fn peer(&mut self, node: &Node, what: &str) -> Option<Peer> {
+    pub(super) fn peer(&mut self, node: &Node, what: &str) -> Option<Peer> {
         let entries = match &node.value {
             Value::Text(text) => return Some(Peer::Word(Spanned { value: text.clone(), span: node.span })),
             Value::Mapping(entries) => entries,
@@ -340,14 +344,18 @@ impl Reader {
             return None;
         }
         let fields = self.fields(node, &keys::PEER)?;
-        match (fields.get("interface"), fields.get("file"), fields.len()) {
-            (Some(name), None, 1) => self.text(Some(name), "`interface`").here().cloned().map(Peer::Interface),
-            (None, Some(path), 1) => self.text(Some(path), "`file`").here().cloned().map(Peer::File),
-            (_, _, 0) if !entries.is_empty() => None,
+        let mut fields = fields.into_iter();
+        match (fields.next(), fields.next()) {
+            (Some(("interface", name)), None) => {
+                self.text(Some(name), "`interface`").here().cloned().map(Peer::Interface)
+            }
+            (Some(("file", path)), None) => self.text(Some(path), "`file`").here().cloned().map(Peer::File),
+            (Some(("user", name)), None) => self.text(Some(name), "`user`").here().cloned().map(Peer::User),
+            (None, _) if !entries.is_empty() => None,
             _ => {
                 self.problems.push(
-                    Diagnostic::at(node.span, "a peer in braces is one interface or one file")
-                        .help("write `{ interface: NAME }` or `{ file: PATH }`"),
+                    Diagnostic::at(node.span, "a peer in braces is one interface, one file or one user")
+                        .help("write `{ interface: NAME }`, `{ file: PATH }` or `{ user: NAME }`"),
                 );
                 None
             }

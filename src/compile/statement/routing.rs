@@ -42,7 +42,7 @@ impl Statement {
         self.fib(FibResult::Type, flags).lookup(own, None, false)
     }
 
-    fn address_type(self, flags: u32, op: Cmp, kind: AddressType) -> Self {
+    pub(super) fn address_type(self, flags: u32, op: Cmp, kind: AddressType) -> Self {
         self.fib(FibResult::Type, flags).cmp(op, &kind.number().to_ne_bytes())
     }
 

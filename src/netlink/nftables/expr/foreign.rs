@@ -1,10 +1,39 @@
-//! Expressions, and forms of expressions, that palisade reads but never writes.
+//! Expressions, and forms of expressions, that palisade reads, and writes for translations alone.
 //!
 //! As everywhere, a form with any attribute that is not understood is left out.
 
-use super::{Fields, register, value};
+use super::{Draft, Fields, register, value};
+use crate::netlink::nftables::problem::Problem;
 use crate::netlink::wire::attr::string;
 use crate::ruleset::{CtKey, Direction, Extension, Foreign, MetaKey, Nat, Register};
+use nftnl_sys as sys;
+
+/// The description of a translation, or of the data that it loads, for libnftnl.
+pub(super) fn draft(foreign: &Foreign) -> Result<Draft<'_>, Problem> {
+    match foreign {
+        Foreign::Immediate { dreg, data } => {
+            Draft::new(c"immediate").register(sys::NFTNL_EXPR_IMM_DREG, *dreg).data(sys::NFTNL_EXPR_IMM_DATA, data)
+        }
+        Foreign::Nat(nat) => {
+            let registers = [
+                (sys::NFTNL_EXPR_NAT_REG_ADDR_MIN, nat.addresses[0]),
+                (sys::NFTNL_EXPR_NAT_REG_ADDR_MAX, nat.addresses[1]),
+                (sys::NFTNL_EXPR_NAT_REG_PROTO_MIN, nat.ports[0]),
+                (sys::NFTNL_EXPR_NAT_REG_PROTO_MAX, nat.ports[1]),
+            ];
+            let draft = Draft::new(c"nat")
+                .u32(sys::NFTNL_EXPR_NAT_TYPE, nat.destination.into())
+                .u32(sys::NFTNL_EXPR_NAT_FAMILY, nat.family);
+            let draft = registers.into_iter().fold(draft, |draft, (attribute, register)| match register {
+                Some(register) => draft.register(attribute, register),
+                None => draft,
+            });
+            Ok(if nat.flags == 0 { draft } else { draft.u32(sys::NFTNL_EXPR_NAT_FLAGS, nat.flags) })
+        }
+        Foreign::Masquerade { ports: [None, None], flags: 0 } => Ok(Draft::new(c"masq")),
+        _ => Err(Problem::Unknown("expression that is not palisade's".to_owned())),
+    }
+}
 
 /// Decodes an expression by its name and attributes.
 pub(super) fn decode(name: &str, data: &[u8]) -> Option<Foreign> {
