@@ -5,6 +5,7 @@
 
 mod address;
 mod diagnostic;
+mod elsewhere;
 mod fault;
 pub mod keys;
 mod lines;

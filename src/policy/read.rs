@@ -1,9 +1,9 @@
 //! Decodes the tree of nodes into a [`Policy`] and reports every problem of its shape.
 
 use super::diagnostic::{Diagnostic, list, nearest, quote};
+use super::elsewhere::elsewhere;
 use super::keys::{self, Section};
 use super::model::{Containers, Defaults, Expectation, Given, Group, List, Peer, Policy, Service, Spanned, Text};
-use super::read_routed;
 use super::yaml::{Node, Value, key, repeated};
 use std::collections::BTreeMap;
 
@@ -233,7 +233,7 @@ impl Reader {
                 continue;
             }
             let problem = Diagnostic::at(key_node.span, format!("{what} has no key {}", quote(name)));
-            if let Some(help) = read_routed::elsewhere(section, name) {
+            if let Some(help) = elsewhere(section, name) {
                 self.problems.push(problem.help(help));
                 continue;
             }

@@ -6,22 +6,6 @@ use super::model::{Given, Nat, Policy, PolicyRule, Spanned, Text};
 use super::read::{Fields, Reader};
 use super::yaml::{Node, Value};
 
-/// The remedy for a key that has another name, or another place, in this language.
-pub(super) fn elsewhere(section: &Section, name: &str) -> Option<&'static str> {
-    let at_top = section.what == keys::POLICY.what;
-    Some(match name {
-        "masquerade" | "snat" if at_top => "did you mean `nat`?",
-        "dnat" | "redirect" | "port_forward" => "a port forward is `forward_to: ADDRESS` in a service",
-        "out" | "egress" | "output" if at_top => "did you mean `outgoing`?",
-        "routes" | "routed" if at_top => "did you mean `forward`?",
-        "zones" if at_top => {
-            "a zone is a group of interfaces: `groups: { lan: { interface: eth1 } }` stands in `from` and in `to`"
-        }
-        "allow" if at_top => "what may be reached stands in `services`, what this machine opens in `outgoing`",
-        _ => return None,
-    })
-}
-
 impl Reader {
     /// The three sections of what passes through this machine and what it sends.
     pub(super) fn routed(&mut self, fields: &mut Fields<'_>, policy: &mut Policy) {

@@ -1,6 +1,7 @@
 //! What `expect` requires to be true.
 
-use super::peers::{self, Place, Resolver};
+use super::peers::{self, Resolver};
+use super::places::Place;
 use super::{Elsewhere, Expectation, not_empty, ports};
 use crate::facts::Facts;
 use crate::policy::{self, Diagnostic, Given, List, Peer, Policy};

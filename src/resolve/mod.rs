@@ -24,7 +24,8 @@ pub use resolved::{
 use crate::facts::Facts;
 use crate::policy::{self, Diagnostic, Fault, Given, List, Policy, Text, quote};
 use crate::ruleset::LimitUnit;
-use peers::{Resolver, Role};
+use peers::Resolver;
+use places::Role;
 use std::collections::BTreeMap;
 
 /// The rate at which denied connections are logged unless the policy sets another.

@@ -1,6 +1,7 @@
 //! The lines of `nat`.
 
-use super::peers::{Place, Resolver, Role};
+use super::peers::Resolver;
+use super::places::{Place, Role};
 use super::rules::needed;
 use super::{Group, Nat, value, values};
 use crate::net::{AddressRange, IfPattern, Version};

@@ -1,7 +1,6 @@
 //! Peers: groups, files, and the lists that name them.
 
-pub(super) use super::places::Place;
-use super::places::{self, Kinds};
+use super::places::{self, Kinds, Place, Role, Setting};
 use super::{Group, Line, Peers, values};
 use crate::facts::Facts;
 use crate::net::{AddressRange, Addresses, IfPattern};
@@ -31,17 +30,6 @@ const MAX_GUESSES: usize = 100;
 
 /// The groups that every policy has without defining them.
 const BUILT_IN: [&str; 2] = ["private", "containers"];
-
-/// The list that a peer is in. It decides whether `any` is allowed there.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
-    Group,
-    From,
-    Except,
-    Block,
-    /// Of a section other than `services`.
-    At(Place),
-}
 
 /// The meaning of one list's items. Names of groups are not resolved.
 #[derive(Default)]
@@ -127,13 +115,30 @@ impl<'a> Resolver<'a> {
     }
 
     /// Whether the policy has a group of that name.
-    pub(super) fn has_group(&self, name: &str) -> bool {
+    fn has_group(&self, name: &str) -> bool {
         self.groups.contains_key(name)
     }
 
     /// The built-in group `containers`.
     pub(super) const fn containers(&self) -> &BTreeSet<IfPattern> {
         &self.containers
+    }
+
+    /// The kinds of members that a peer stands for.
+    fn kinds_of(&self, peer: &Peer, role: Role) -> Kinds {
+        let mut kinds = Kinds::default();
+        match peer {
+            Peer::Word(text) => match text.value.as_str() {
+                "any" => {}
+                "host" if role.has_host() || !self.has_group("host") => kinds.host = true,
+                word if BUILT_IN.contains(&word) || self.has_group(word) => return self.kinds(word),
+                _ => kinds.addresses = true,
+            },
+            Peer::Interface(text) => kinds.interfaces.extend(values::interface(&text.value).ok()),
+            Peer::File(_) => kinds.addresses = true,
+            Peer::User(_) => kinds.users = true,
+        }
+        kinds
     }
 
     /// The kinds of members that a group has, nested groups included.
@@ -270,7 +275,10 @@ impl<'a> Resolver<'a> {
                 }),
             };
             // A place that a peer can't have is said only of one that can be read.
-            if let Err(fault) = outcome.and_then(|()| places::check(self, peer, role)) {
+            let setting = Setting { bridges: &self.containers, host_is_a_group: self.has_group("host") };
+            let text = peer.text().value.as_str();
+            let outcome = outcome.and_then(|()| places::check(&setting, text, &self.kinds_of(peer, role), role));
+            if let Err(fault) = outcome {
                 problems.push(fault.at(peer.text().span));
             }
         }

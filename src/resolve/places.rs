@@ -1,9 +1,8 @@
 //! Which kinds of peers may stand where.
 
-use super::peers::{Resolver, Role};
 use crate::facts::Facts;
 use crate::net::IfPattern;
-use crate::policy::{Fault, Peer, Text, nearest, quote};
+use crate::policy::{Fault, Text, nearest, quote};
 use std::collections::BTreeSet;
 
 /// A list of peers of `outgoing`, `forward`, `nat`, or of an expectation with `to`.
@@ -31,6 +30,25 @@ pub(super) struct Kinds {
     pub(super) users: bool,
     pub(super) containers: bool,
     pub(super) host: bool,
+}
+
+/// The list that a peer is in. It decides what may stand there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Group,
+    From,
+    Except,
+    Block,
+    /// Of a section other than `services`.
+    At(Place),
+}
+
+/// What a place depends on besides the peer.
+pub(super) struct Setting<'a> {
+    /// The bridges of containers.
+    pub(super) bridges: &'a BTreeSet<IfPattern>,
+    /// Whether the policy has a group called `host`.
+    pub(super) host_is_a_group: bool,
 }
 
 impl Role {
@@ -81,10 +99,8 @@ pub(super) fn user(text: &Text, facts: &Facts) -> Result<u32, Fault> {
     })
 }
 
-/// Checks whether a readable peer may stand in a list.
-pub(super) fn check(resolver: &Resolver<'_>, peer: &Peer, role: Role) -> Result<(), Fault> {
-    let kinds = kinds(resolver, peer, role);
-    let text = peer.text().value.as_str();
+/// Checks whether a readable peer of these kinds may stand in a list. `text` is the peer as typed.
+pub(super) fn check(setting: &Setting<'_>, text: &str, kinds: &Kinds, role: Role) -> Result<(), Fault> {
     match role {
         Role::Group if kinds.host => {
             Err(Fault::new("`host` can't be part of a group").help("write `host` in `from` of a rule of `outgoing`"))
@@ -95,37 +111,17 @@ pub(super) fn check(resolver: &Resolver<'_>, peer: &Peer, role: Role) -> Result<
             Err(Fault::new(who).help("this machine always reaches itself: leave it out"))
         }
         Role::From | Role::Except | Role::Block => Ok(()),
-        Role::At(place) => at(resolver, place, text, &kinds),
+        Role::At(place) => at(setting, place, text, kinds),
     }
 }
 
-fn kinds(resolver: &Resolver<'_>, peer: &Peer, role: Role) -> Kinds {
-    let mut kinds = Kinds::default();
-    match peer {
-        Peer::Word(text) => match text.value.as_str() {
-            "any" => {}
-            "host" if role.has_host() || !resolver.has_group("host") => kinds.host = true,
-            word if word == "containers" || word == "private" || resolver.has_group(word) => {
-                return resolver.kinds(word);
-            }
-            _ => kinds.addresses = true,
-        },
-        Peer::Interface(text) => {
-            kinds.interfaces.extend(super::values::interface(&text.value).ok());
-        }
-        Peer::File(_) => kinds.addresses = true,
-        Peer::User(_) => kinds.users = true,
-    }
-    kinds
-}
-
-fn at(resolver: &Resolver<'_>, place: Place, text: &str, kinds: &Kinds) -> Result<(), Fault> {
-    let bridges = resolver.containers();
+fn at(setting: &Setting<'_>, place: Place, text: &str, kinds: &Kinds) -> Result<(), Fault> {
+    let bridges = setting.bridges;
     let is_bridge = |interface: &&IfPattern| bridges.iter().any(|bridge| bridge.covers_all_of(interface));
     let may_be_bridge = |interface: &&IfPattern| bridges.iter().any(|bridge| bridge.meets(interface));
     match place {
         Place::OutgoingFrom | Place::OutgoingExcept => {
-            if text == "host" && resolver.has_group("host") {
+            if text == "host" && setting.host_is_a_group {
                 return Err(Fault::new("`host` is this machine here, and also the name of a group")
                     .help("give the group another name"));
             }

@@ -1,6 +1,7 @@
 //! The rules of `outgoing` and `forward`.
 
-use super::peers::{self, Place, Resolver, Role};
+use super::peers::{self, Resolver};
+use super::places::{Place, Role};
 use super::{Action, Containers, Peers, PolicyRule, not_empty, ports, value, values};
 use crate::facts::Facts;
 use crate::net::IfPattern;
