@@ -234,12 +234,17 @@ unpack_machine() {
     mmdebstrap --mode=root --variant=minbase --aptopt='Acquire::Languages "none"' --include="$2" "$1" "target/boot/$1" "$3"
 }
 
-# unpack SUITE PACKAGE...: packages of a Debian suite into target/engines/SUITE, unless they are there already. They come
-# from a mirror, with lists and a cache of their own: the machine's apt does not notice. What sid has left behind may be in
-# testing for some time yet.
+# unpack SUITE PACKAGE...: packages of a Debian suite into target/engines/SUITE, unless they are there already.
 unpack() {
-    local suite=$1 folder=target/engines/$1 suites=$1 mirror scratch package
-    shift
+    unpack_into "target/engines/$1" "$@"
+}
+
+# unpack_into FOLDER SUITE PACKAGE...: packages of a Debian suite into a folder, unless they are there already. They come
+# from a mirror, with lists and a cache of their own: the machine's apt does not notice. What sid has left behind may be in
+# testing for some time yet. linux-image-amd64, which is empty, stands for the kernel that it depends on.
+unpack_into() {
+    local folder=$1 suite=$2 suites=$2 mirror scratch package
+    shift 2
     [ "$(cat "$folder/.packages" 2>/dev/null)" != "$*" ] || return 0
     note "Unpacking $* of $suite ..."
     [ "$suite" != sid ] || suites="sid testing"
@@ -274,7 +279,12 @@ APT::Update::Error-Mode "any";
 Acquire::Retries "3";
 EOF
     persistently env APT_CONFIG="$scratch/apt.conf" apt-get -qq update
-    (cd "$scratch/packages" && persistently env APT_CONFIG="$scratch/apt.conf" apt-get -qq download "$@") || exit
+    for package; do
+        [ "$package" != linux-image-amd64 ] ||
+            package=$(APT_CONFIG="$scratch/apt.conf" apt-cache show "$package" |
+                sed -n 's/^Depends: \(linux-image-[^ ,]*\).*/\1/p' | head -n 1)
+        (cd "$scratch/packages" && persistently env APT_CONFIG="$scratch/apt.conf" apt-get -qq download "$package") || exit
+    done
     for package in "$scratch"/packages/*.deb; do
         quietly dpkg-deb --extract "$package" "$folder.new"
     done

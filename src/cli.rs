@@ -13,23 +13,23 @@ use std::path::PathBuf;
 /// The firewall of a Linux server that runs containers.
 ///
 /// One YAML policy says who may reach which port. Palisade compiles it to nftables, loads it into the kernel in one
-/// transaction, and tells at any time how the kernel differs from the policy. A service's line holds for a process of
-/// this machine and for a port published by a container alike. Palisade touches `table inet palisade` and nothing else.
+/// transaction, and shows at any time how the kernel differs from the policy. A service's line applies both to a
+/// process on this machine and to a port that a container publishes. Palisade changes only `table inet palisade`.
 ///
-/// Begin with `palisade check`, look at `palisade apply --dry-run`, then `palisade apply --confirm 60s`: unless `palisade confirm`
-/// is said within a minute from a new connection, the change is undone.
+/// Start with `palisade check` and `palisade apply --dry-run`. Then run `palisade apply --confirm 60s`: it is undone
+/// after a minute unless you run `palisade confirm` from a new connection.
 #[derive(Debug, Parser)]
 #[command(
     name = "palisade",
     version,
     propagate_version = true,
     disable_help_subcommand = true,
-    after_long_help = "Files:\n  /etc/palisade/policy.yaml   the policy; refused when anyone but root could write it or a folder above it\n  \
-        /var/lib/palisade/          the last five rulesets that were good, a change that waits for confirmation\n  \
-        /run/palisade/lock          one change at a time\n\n\
-        Exit status: 0 is success, 1 an error; `diff` exits with 2 when the kernel differs, `status` with 3 when nothing \
-        is loaded; `explain` with 2 when the connection is denied, with 3 when it can't tell; `doctor` with 2 when \
-        there are findings."
+    after_long_help = "Files:\n  /etc/palisade/policy.yaml   the policy; refused if anyone but root can write it or a folder above it\n  \
+        /var/lib/palisade/          the last five good rulesets, and a change that waits for confirmation\n  \
+        /run/palisade/lock          held by the command that is changing the rules\n\n\
+        Exit status: 0 is success, 1 an error. `diff` exits with 2 if the kernel differs, `status` with 3 if nothing is \
+        loaded, `explain` with 2 if the connection is denied and with 3 if it can't tell, `doctor` with 2 if there \
+        are findings."
 )]
 pub struct Cli {
     /// Options of every command.
@@ -45,25 +45,25 @@ pub struct Cli {
 pub struct Common {
     /// The policy to read.
     ///
-    /// Files that it names are relative to it. It is refused when anyone but root could write it or a folder above it,
-    /// since who can write it can open this machine.
+    /// It names other files relative to its own folder. It is refused if anyone but root can write it or a folder above
+    /// it, because whoever can write it can open this machine.
     #[arg(long, global = true, value_name = "FILE", default_value = crate::desired::DEFAULT_PATH)]
     pub policy: PathBuf,
-    /// Where palisade keeps what must outlive a reboot: the rulesets that were good, a change that waits.
+    /// The folder for what must survive a reboot: the last good rulesets, and a change that waits for confirmation.
     #[arg(long, global = true, value_name = "DIR", default_value = crate::state::DEFAULT_STATE, hide_short_help = true)]
     pub state_dir: PathBuf,
-    /// Where palisade keeps the lock that lets one change at a time through.
+    /// The folder for the lock that allows only one change at a time.
     #[arg(long, global = true, value_name = "DIR", default_value = crate::state::DEFAULT_RUN, hide_short_help = true)]
     pub run_dir: PathBuf,
-    /// Print one JSON document on standard output, and nothing else there.
+    /// Print exactly one JSON document on standard output.
     #[arg(long, global = true)]
     pub json: bool,
-    /// When to colour what is printed.
+    /// When to colour the output.
     ///
-    /// `auto` colours on a terminal, unless NO_COLOR is set.
+    /// `auto` uses colours on a terminal unless NO_COLOR is set.
     #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = Color::Auto)]
     pub color: Color,
-    /// Say on standard error what is being done; twice for every detail.
+    /// Report progress on standard error; twice for every detail.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
     /// Print errors only.
@@ -133,8 +133,12 @@ pub fn run(cli: &Cli) -> Result<Report, Error> {
 #[must_use]
 pub fn error_json(command: &Command, error: &Error) -> Value {
     match (command, error) {
-        (Command::Check(_), Error::Policy(problems)) => json!({ "valid": false, "problems": problems.problems() }),
-        (_, Error::Policy(problems)) => json!({ "error": error.to_string(), "problems": problems.problems() }),
+        (Command::Check(_), Error::Policy(found)) => {
+            json!({ "valid": false, "problems": found.problems(), "warnings": found.warnings() })
+        }
+        (_, Error::Policy(found)) => {
+            json!({ "error": error.to_string(), "problems": found.problems(), "warnings": found.warnings() })
+        }
         _ => json!({ "error": error.to_string() }),
     }
 }

@@ -23,6 +23,8 @@ pub struct Loaded {
     pub table: Table,
     /// One problem for each unmet expectation; `None` if all are met.
     pub unmet: Option<Problems>,
+    /// What the policy probably does not mean.
+    pub warnings: Problems,
 }
 
 /// A policy and its table, before the expectations are proved.
@@ -32,7 +34,8 @@ pub struct Compiled {
     pub policy: Resolved,
     /// Its table.
     pub table: Table,
-    sources: Sources,
+    /// What the policy probably does not mean.
+    pub warnings: Problems,
 }
 
 impl Compiled {
@@ -41,7 +44,7 @@ impl Compiled {
     pub fn unmet(&self) -> Option<Problems> {
         let _doing = doing("proving what the policy expects");
         let unmet = unmet(&TableId::palisade(), &self.table, &self.policy.expectations);
-        (!unmet.is_empty()).then(|| Problems::new(unmet, self.sources.clone()))
+        (!unmet.is_empty()).then(|| Problems::new(unmet, self.warnings.sources.clone()))
     }
 }
 
@@ -52,7 +55,8 @@ impl Compiled {
 pub fn load_and_prove(path: &Path) -> Result<Loaded, Problems> {
     let compiled = compile_policy(path)?;
     let unmet = compiled.unmet();
-    Ok(Loaded { policy: compiled.policy, table: compiled.table, unmet })
+    let Compiled { policy, table, warnings } = compiled;
+    Ok(Loaded { policy, table, unmet, warnings })
 }
 
 /// Loads a policy and compiles it.
@@ -62,7 +66,8 @@ pub fn load_and_prove(path: &Path) -> Result<Loaded, Problems> {
 pub fn compile_policy(path: &Path) -> Result<Compiled, Problems> {
     let (policy, sources) = read(path)?;
     let table = compile(&policy);
-    Ok(Compiled { policy, table, sources })
+    let warnings = Problems::new(policy.warnings.clone(), sources);
+    Ok(Compiled { policy, table, warnings })
 }
 
 /// Loads a policy.
@@ -100,7 +105,7 @@ fn read(path: &Path) -> Result<(Resolved, Sources), Problems> {
     match (resolve(&policy, &facts), parsed.problems) {
         (Ok(resolved), problems) if problems.is_empty() => Ok((resolved, facts.sources(source(text)))),
         (resolved, mut problems) => {
-            problems.extend(resolved.err().unwrap_or_default());
+            problems.extend(resolved.map_or_else(|problems| problems, |resolved| resolved.warnings));
             Err(Problems::new(problems, facts.sources(source(text))))
         }
     }

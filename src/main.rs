@@ -74,16 +74,16 @@ fn log_to_stderr(cli: &Cli, color: bool) {
     let log = tracing_subscriber::fmt().with_max_level(level).with_writer(Stderr::detect()).with_ansi(color);
     // Errors quote text from other programs and files.
     let words = debug_fn(|writer, field, value| {
-        let said = format!("{value:?}");
-        let said = printable::lines(&said);
-        if field.name() == "message" { write!(writer, "{said}") } else { write!(writer, "{field}={said}") }
+        let text = format!("{value:?}");
+        let text = printable::lines(&text);
+        if field.name() == "message" { write!(writer, "{text}") } else { write!(writer, "{field}={text}") }
     });
     log.without_time().with_target(false).fmt_fields(words.delimited(" ")).init();
 }
 
 /// Prints an error and its causes to standard error.
 fn complain(error: &Error, color: bool) {
-    let said = match error {
+    let text = match error {
         Error::Policy(problems) => problems.render(color).trim_end().to_owned(),
         error => {
             let mut line = format!("error: {error}");
@@ -100,7 +100,7 @@ fn complain(error: &Error, color: bool) {
         }
     };
     // Nothing can be done if standard error can't be written to.
-    let _ = Stderr::detect().at(tracing::Level::ERROR).write_all(format!("{said}\n").as_bytes());
+    let _ = Stderr::detect().at(tracing::Level::ERROR).write_all(format!("{text}\n").as_bytes());
 }
 
 /// Prints the output of a command; styles are stripped where colour is off.

@@ -229,16 +229,16 @@ fn there_is_a_manual_page_of_palisade_and_of_each_command() {
 fn help_tells_the_exit_statuses_of_every_command_whose_status_is_an_answer() {
     let folder = Folder::new();
     let statuses = [
-        ("check", "Exit status: 0 valid, 1 not"),
-        ("diff", "Exit status: 0 in sync, 2 differs, 1 error"),
+        ("check", "Exit status: 0 the policy is valid, 1 it is not."),
+        ("diff", "Exit status: 0 they are in sync, 2 they differ, 1 error."),
         (
             "apply",
-            "Exit status: 0 the kernel holds the policy, 1 it does not, and unless the error says otherwise the old \
-             rules are in force.",
+            "Exit status: 0 the kernel holds the policy; 1 it does not, and the old rules are in force unless the \
+             error says otherwise.",
         ),
-        ("status", "Exit status: 0 active, 3 not active, 1 error"),
+        ("status", "Exit status: 0 palisade is active, 3 it is not, 1 error."),
         ("explain", "Exit status: 0 allowed, 2 denied or rejected, 3 can't tell, 1 error"),
-        ("exposure", "Exit status: 0 it was told, 1 error"),
+        ("exposure", "Exit status: 0 success, 1 error."),
         ("doctor", "Exit status: 0 healthy, 2 findings, 1 error"),
     ];
     for (command, sentence) in statuses {
@@ -248,9 +248,9 @@ fn help_tells_the_exit_statuses_of_every_command_whose_status_is_an_answer() {
     }
     let help = run(&folder, &["--help"]).stdout;
     let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
-    let all = "Exit status: 0 is success, 1 an error; `diff` exits with 2 when the kernel differs, `status` with 3 \
-               when nothing is loaded; `explain` with 2 when the connection is denied, with 3 when it can't tell; \
-               `doctor` with 2 when there are findings.";
+    let all = "Exit status: 0 is success, 1 an error. `diff` exits with 2 if the kernel differs, `status` with 3 if \
+               nothing is loaded, `explain` with 2 if the connection is denied and with 3 if it can't tell, `doctor` \
+               with 2 if there are findings.";
     assert!(words.contains(all), "{help}");
 }
 

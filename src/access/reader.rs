@@ -4,7 +4,8 @@
 
 use super::asked::{Asked, ReadRule};
 use super::value::{SourceTest, Test, WITH_PORTS, bounds, names_are_understood, number};
-use crate::net::{IfName, Version, header, is_prefix};
+use crate::net::header::{self, Place};
+use crate::net::{IfName, Version, is_prefix};
 use crate::ruleset::registers;
 use crate::ruleset::registers::{Content, Part, Registers};
 use crate::ruleset::{
@@ -147,11 +148,7 @@ impl<'a, 't> Reader<'a, 't> {
     fn field(&self, field: registers::Field) -> Option<Field<'a>> {
         use registers::Field as Loaded;
         match field {
-            Loaded::Meta(MetaKey::Iifname) => Some(Field::Incoming),
-            Loaded::Meta(MetaKey::Oifname) => Some(Field::Outgoing),
-            Loaded::Meta(MetaKey::L4proto) => Some(Field::Protocol),
-            Loaded::Meta(MetaKey::Nfproto) => Some(Field::Version),
-            Loaded::Meta(_) => None,
+            Loaded::Meta(key) => of_meta(key),
             Loaded::Ct(key, direction) => self.of_connection(key, direction == Some(Direction::Original)),
             Loaded::Payload { base, offset, len } => self.of_header(base, offset, len),
             Loaded::Fib(result, flags) => {
@@ -167,19 +164,37 @@ impl<'a, 't> Reader<'a, 't> {
     }
 
     fn of_connection(&self, key: CtKey, original: bool) -> Option<Field<'a>> {
-        if matches!(key, CtKey::State | CtKey::Status) {
-            None
-        } else if !original {
-            Some(Field::Varies)
-        } else if key == CtKey::ProtoDst {
-            Some(Field::Port)
-        } else if matches!((key, self.version), (CtKey::DstIp, Version::V4) | (CtKey::DstIp6, Version::V6)) {
-            Some(Field::Destination)
-        } else if matches!(key, CtKey::DstIp | CtKey::DstIp6) {
-            // There is no address of the other version, so the rule does not match.
-            None
-        } else {
-            Some(Field::Varies)
+        match key {
+            CtKey::State | CtKey::Status => None,
+            CtKey::ProtoDst if original => Some(Field::Port),
+            CtKey::DstIp | CtKey::DstIp6 if original => {
+                let of_version = (key == CtKey::DstIp) == (self.version == Version::V4);
+                // There is no address of the other version, so the rule does not match.
+                of_version.then_some(Field::Destination)
+            }
+            CtKey::ProtoDst
+            | CtKey::DstIp
+            | CtKey::DstIp6
+            | CtKey::Direction
+            | CtKey::Mark
+            | CtKey::SecMark
+            | CtKey::Expiration
+            | CtKey::Helper
+            | CtKey::L3proto
+            | CtKey::Src
+            | CtKey::Dst
+            | CtKey::Protocol
+            | CtKey::ProtoSrc
+            | CtKey::Labels
+            | CtKey::Packets
+            | CtKey::Bytes
+            | CtKey::AveragePacket
+            | CtKey::Zone
+            | CtKey::EventMask
+            | CtKey::SrcIp
+            | CtKey::SrcIp6
+            | CtKey::Id
+            | CtKey::Other(_) => Some(Field::Varies),
         }
     }
 
@@ -192,9 +207,9 @@ impl<'a, 't> Reader<'a, 't> {
                 let varies = destination.overlaps(offset, len) || self.version.protocol().overlaps(offset, len);
                 varies.then_some(Field::Varies)
             }
-            PayloadBase::Transport => match (offset, len) {
-                (2, 2) => Some(Field::Port),
-                (0, 4) => Some(Field::Ports),
+            PayloadBase::Transport => match (Place { offset, len }) {
+                header::ports::DESTINATION => Some(Field::Port),
+                header::ports::BOTH => Some(Field::Ports),
                 _ if self.protocol.is_some_and(|number| !WITH_PORTS.contains(&number)) => None,
                 // The bytes after the ports are never known.
                 _ => header::ports::BOTH.overlaps(offset, len).then_some(Field::Varies),
@@ -318,5 +333,49 @@ impl<'a, 't> Reader<'a, 't> {
             Field::Ports | Field::Incoming | Field::Outgoing | Field::Varies => self.read.opaque = true,
         }
         false
+    }
+}
+
+/// How a packet's property differs among the packets of one class.
+fn of_meta<'a>(key: MetaKey) -> Option<Field<'a>> {
+    match key {
+        MetaKey::Iifname => Some(Field::Incoming),
+        MetaKey::Oifname => Some(Field::Outgoing),
+        MetaKey::L4proto => Some(Field::Protocol),
+        MetaKey::Nfproto => Some(Field::Version),
+        // Decided by the IP version, or reported as unknown by the simulator.
+        MetaKey::Len
+        | MetaKey::Protocol
+        | MetaKey::Priority
+        | MetaKey::Mark
+        | MetaKey::Iif
+        | MetaKey::Oif
+        | MetaKey::IifType
+        | MetaKey::OifType
+        | MetaKey::SkUid
+        | MetaKey::SkGid
+        | MetaKey::Trace
+        | MetaKey::RtClassId
+        | MetaKey::SecMark
+        | MetaKey::BridgeIifname
+        | MetaKey::BridgeOifname
+        | MetaKey::PacketType
+        | MetaKey::Cpu
+        | MetaKey::IifGroup
+        | MetaKey::OifGroup
+        | MetaKey::CGroup
+        | MetaKey::Random
+        | MetaKey::SecPath
+        | MetaKey::IifKind
+        | MetaKey::OifKind
+        | MetaKey::BridgeIifVlan
+        | MetaKey::BridgeIifVlanProtocol
+        | MetaKey::TimeNs
+        | MetaKey::TimeDay
+        | MetaKey::TimeHour
+        | MetaKey::Sdif
+        | MetaKey::Sdifname
+        | MetaKey::BridgeRoute
+        | MetaKey::Other(_) => None,
     }
 }

@@ -5,10 +5,10 @@ use super::evaluate::{Evaluator, Fate};
 use super::reading::Reading;
 use super::region::Regions;
 use super::value::{Test, WITH_PORTS, begins_alike, bounds};
-use crate::compile::CONTAINERS;
+use crate::compile::leads_to_containers;
 use crate::net::{IfName, IfPattern, Version, octets, protocol};
 use crate::ruleset::{Table, TableId};
-use crate::simulate::{Answer, AsListed, Packet, Sets, Translation, Transport};
+use crate::simulate::{AsListed, Packet, Translation, Transport};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -161,7 +161,7 @@ fn interfaces<'n>(
         let answers: Vec<usize> = tests.iter().map(|test| test.answer(bytes.bytes())).collect();
         let class = classes.entry(answers.clone()).or_insert_with(|| {
             order.push(answers);
-            let containers = tables.iter().any(|table| is_container(table, bytes.bytes()));
+            let containers = tables.iter().any(|table| leads_to_containers(table, &AsListed, &bytes) == Some(true));
             InterfaceClass { example: candidate.clone(), names: Vec::new(), members: Vec::new(), containers }
         });
         match candidate.strip_suffix(NO_NAME) {
@@ -184,13 +184,6 @@ impl InterfaceClass {
     pub(super) fn one_of(&self, named: &IfPattern) -> Option<&str> {
         self.members.iter().map(String::as_str).find(|member| named.covers(member))
     }
-}
-
-fn is_container(table: &Table, name: &[u8]) -> bool {
-    table
-        .sets
-        .get(CONTAINERS)
-        .is_some_and(|set| AsListed.find(&TableId::palisade(), CONTAINERS, set, name) != Answer::Absent)
 }
 
 impl Place {

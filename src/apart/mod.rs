@@ -11,7 +11,7 @@ pub use reader::Reader;
 pub use words::{Words, tell};
 
 use crate::desired::compile_policy;
-use crate::policy::Problems;
+use crate::policy::{Problems, Severity};
 use caps::CapSet;
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::resource::{Resource, setrlimit};
@@ -89,7 +89,7 @@ pub fn read_aloud(path: &Path, to: &mut impl Write) -> io::Result<()> {
 }
 
 fn invalid(problems: &Problems) -> Words {
-    let shown = problems.for_log().collect();
+    let shown = problems.for_log(Severity::Error);
     let problems = problems.problems();
     let first = problems.first().map(|problem| problem.message.clone()).unwrap_or_default();
     let why = match problems.len() {

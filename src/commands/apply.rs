@@ -20,30 +20,30 @@ use std::time::Duration;
 
 /// Make the kernel match the policy.
 ///
-/// Sends the least change as one transaction that is carried out whole or not at all, made against the ruleset it
-/// was computed from, and reads it back to verify. What does not change keeps its counters; applying again changes
-/// nothing. Connections whose source or port loses its access end; all others go on.
+/// Sends the smallest change as one transaction, which the kernel carries out completely or not at all, and only on the
+/// ruleset that the change was computed from. Then reads the table back to verify it. Unchanged rules keep their
+/// counters, and applying again changes nothing. Connections that lose their access are ended; all others continue.
 ///
-/// Exit status: 0 the kernel holds the policy, 1 it does not, and unless the error says otherwise the old rules are
-/// in force.
+/// Exit status: 0 the kernel holds the policy; 1 it does not, and the old rules are in force unless the error says
+/// otherwise.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Print the transaction as nft commands, and send nothing.
+    /// Print the transaction as nft commands, without sending it.
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Apply a policy under which the SSH session that this is run from could not connect again.
+    /// Apply the policy even if your own SSH session could not connect again.
     ///
-    /// Without it such a policy is refused: a new connection like the session's is tried on the compiled rules, and on
-    /// those of all other tables. Others who are logged in and could not connect again are named in a warning.
+    /// Without this option such a policy is refused: palisade tries a new connection like the session's on the compiled
+    /// rules and on those of all other tables. A warning names other users who could not connect again.
     #[arg(long)]
     pub(crate) force: bool,
-    /// Undo it after TIME (`90s`, `5m`) unless `palisade confirm` comes from a new connection.
+    /// Undo the change after TIME (`90s`, `5m`) unless `palisade confirm` is run from a new connection.
     ///
-    /// For a change that could cut you off. Whatever happens to the session, to palisade or to the machine, what was
-    /// loaded before is in force again when the time is over. TIME is 5 seconds at least and a day at most.
+    /// For a change that could cut you off. When the time is over, the previous rules are in force again, whatever
+    /// happens to the session, to palisade or to the machine. TIME is between 5 seconds and a day.
     #[arg(long, value_name = "TIME", value_parser = confirmation_time, conflicts_with = "dry_run")]
     pub(crate) confirm: Option<Duration>,
-    /// Look up each element of large sets before, as `diff --deep` does.
+    /// First look up each element of large sets, as `diff --deep` does.
     #[arg(long)]
     pub(crate) deep: bool,
 }
@@ -57,22 +57,24 @@ pub(crate) fn run(path: &Path, state: &State, args: &Args) -> Result<Report, Err
     let terms = confirm.map(|time| Terms::new(time, state));
     let sessions = sessions::present();
     let confined = Confinement::begin(if dry_run { reader(state) } else { writer(state) });
-    let desired = Desired::load_as_expected(path)?;
+    let (desired, warnings) = Desired::load_as_expected(path)?;
     confined.keep_net_admin("apply")?;
     let socket = Socket::open()?;
     match sessions::check(&socket, &desired.id, &desired.table, &sessions) {
         Err(lockouts) if dry_run || force => sessions::warn(&lockouts),
         kept => kept?,
     }
-    if dry_run {
-        return plan(&socket, state, &desired, deep);
-    }
-    confirm::settle(&socket, state)?;
-    confirm::none_waits(state)?;
-    match terms.filter(|_| differs(&socket, state, &desired, deep).unwrap_or(true)) {
-        None => load_and_keep(&socket, state, &desired, path, deep),
-        Some(terms) => load_for_a_while(&socket, state, &desired, path, (terms, deep)),
-    }
+    let report = if dry_run {
+        plan(&socket, state, &desired, deep)
+    } else {
+        confirm::settle(&socket, state)?;
+        confirm::none_waits(state)?;
+        match terms.filter(|_| differs(&socket, state, &desired, deep).unwrap_or(true)) {
+            None => load_and_keep(&socket, state, &desired, path, deep),
+            Some(terms) => load_for_a_while(&socket, state, &desired, path, (terms, deep)),
+        }
+    };
+    report.map(|report| report.with("warnings", json!(warnings)))
 }
 
 fn differs(socket: &Socket, state: &State, desired: &Desired, deep: bool) -> Result<bool, Error> {

@@ -21,36 +21,36 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-/// Load what protects this machine, whatever state it is in: what `palisade.service` runs at boot.
+/// Protect this machine at boot, whatever state it is in. `palisade.service` runs this.
 ///
-/// Where no rules of palisade's are loaded, loads at once what was in force: the last good ruleset, or a lockdown that
-/// denies all that comes in but SSH. Then the policy takes its place, which another process reads that has a minute and
-/// half of the memory: where it is missing, not valid, takes more, is refused by the kernel, or was undone because nobody
-/// confirmed it, the last good ruleset stays. What the policy expects and is not so is a warning. Says on standard error
-/// what was loaded if not the policy; `status` says it too.
+/// If palisade's rules are not loaded, loads the last good ruleset at once, or a lockdown that denies everything
+/// incoming but SSH. Then replaces it by the policy. A separate process reads the policy, within a minute and half of the
+/// memory. The last good ruleset stays if the policy is missing or invalid, if reading it takes more, if the kernel
+/// refuses it, or if it was undone because nobody confirmed it. An unmet expectation of the policy is only a warning. If
+/// anything but the policy was loaded, standard error and `status` say so.
 ///
-/// Exit status: 0 one of them is loaded, 1 none.
+/// Exit status: 0 one of them is loaded, 1 none is.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Only bring back what was in force since the machine was started and is gone, without reading the policy: what
-    /// `nftables.service` is made to run after it has flushed everything.
+    /// Only bring back rules that were in force since the machine started and are gone, without reading the policy.
+    /// `nftables.service` is configured to run this after it has flushed all rules.
     #[arg(long)]
     pub missing: bool,
-    /// Read the policy, and say on standard output what it means: for `boot` itself.
+    /// Read the policy and print its meaning on standard output. `boot` runs this itself.
     #[arg(long, hide = true, conflicts_with = "missing")]
     pub read: bool,
-    /// What the reading may take.
+    /// The limits of reading the policy.
     #[command(flatten)]
     pub limits: ReadingLimits,
 }
 
-/// What reading the policy may take at boot.
+/// The limits of reading the policy at boot.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct ReadingLimits {
-    /// How long it may take.
+    /// The time for reading the policy.
     #[arg(long, hide = true, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "60s")]
     reading_time: Duration,
-    /// How many MiB of memory it may take: half of what there is, and 2048 at most, unless it is said.
+    /// The MiB of memory for reading the policy. The default is half of the machine's memory, and at most 2048.
     #[arg(long, hide = true, value_name = "MIB")]
     reading_memory: Option<u64>,
 }

@@ -11,31 +11,35 @@ use serde_json::json;
 use std::mem::ManuallyDrop;
 use std::path::Path;
 
-/// Say whether the policy is valid; changes nothing.
+/// Check whether the policy is valid, without changing anything.
 ///
-/// Reads, resolves and compiles the policy and reports all its problems at once. Run as root it also has the kernel
-/// accept the result in a throw-away network namespace.
+/// Reads, resolves and compiles the policy, proves what it expects, and reports all problems at once. As root, it also
+/// loads the result in a throw-away network namespace, to see whether the kernel accepts it.
 ///
-/// Exit status: 0 valid, 1 not.
+/// Exit status: 0 the policy is valid, 1 it is not.
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 
 pub(crate) fn run(path: &Path, state: &State) -> Result<Report, Error> {
     let confined = Confinement::begin(Needs { namespace: true, ..reader(state) });
     // Leaked on purpose: the process exits next, and freeing ten thousand services one by one takes time.
-    let desired = ManuallyDrop::new(Desired::load_as_expected(path)?);
+    let loaded = ManuallyDrop::new(Desired::load_as_expected(path)?);
+    let (desired, warnings) = &*loaded;
     let file = path.display();
     if !may_change_firewall() || !may_make_namespaces() {
         confined.keep_nothing();
         let text = format!("{file} is valid; the kernel was not asked, which needs root\n");
-        return Ok(Report::ok(text, json!({ "valid": true, "problems": [], "kernel": "not asked" })));
+        return Ok(Report::ok(
+            text,
+            json!({ "valid": true, "problems": [], "warnings": warnings, "kernel": "not asked" }),
+        ));
     }
     let socket = Socket::open_in_new_namespace()?;
     confined.keep_net_admin("check")?;
     match try_out(&socket, &desired.id, &desired.table) {
         Ok(()) => {
             let text = format!("{file} is valid, and the kernel accepts it\n");
-            Ok(Report::ok(text, json!({ "valid": true, "problems": [], "kernel": "accepted" })))
+            Ok(Report::ok(text, json!({ "valid": true, "problems": [], "warnings": warnings, "kernel": "accepted" })))
         }
         Err(EnforceError::Refused { object, origin, why }) => {
             let message = format!("the kernel would refuse {object}: {why}");
@@ -48,7 +52,7 @@ pub(crate) fn run(path: &Path, state: &State) -> Result<Report, Error> {
                 "column": null,
                 "help": null,
             });
-            let json = json!({ "valid": false, "problems": [problem], "kernel": "refused" });
+            let json = json!({ "valid": false, "problems": [problem], "warnings": warnings, "kernel": "refused" });
             Ok(Report { status: 1, text: format!("{file} is not valid: {message}{at}\n").into(), json })
         }
         Err(error) => Err(error.into()),

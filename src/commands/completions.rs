@@ -4,7 +4,7 @@ use super::Report;
 use crate::error::Error;
 use serde_json::json;
 
-/// Print the completions of a shell.
+/// Print the completion script for a shell.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The shell.

@@ -10,12 +10,12 @@ use crate::process::privileges::Confinement;
 use crate::state::State;
 use serde_json::json;
 
-/// Keep what `apply --confirm` has loaded.
+/// Keep the change that `apply --confirm` made.
 ///
-/// What was applied over SSH is confirmed over a new SSH connection, which shows that one still gets in, or from the
-/// console.
+/// A change made over SSH must be confirmed from a new SSH connection, which shows that new connections get in, or from
+/// the console.
 ///
-/// Exit status: 0 it stays, 1 it does not, or nothing waits for confirmation.
+/// Exit status: 0 the change stays, 1 it does not, or none waits for confirmation.
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 

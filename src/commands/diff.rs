@@ -14,13 +14,13 @@ use std::path::Path;
 
 /// Compare the policy with the live kernel.
 ///
-/// Lines with `-` stand in the kernel and not in the policy, lines with `+` in the policy and not in the kernel:
-/// what `apply` would remove and add. Packet counts are no difference, nor are policy lines that merely moved.
+/// Lines with `-` are only in the kernel: `apply` would remove them. Lines with `+` are only in the policy: `apply`
+/// would add them. Packet counts do not count as differences, and neither do policy lines that only moved.
 ///
-/// A set of more than 65,536 addresses is compared by the digest that the table keeps beside it, and by how many
-/// elements the kernel counts; with --deep each of its elements, too.
+/// A set of more than 65,536 addresses is compared by the digest that the table keeps of it, and by the kernel's count of
+/// its elements. With --deep, each of its elements is compared, too.
 ///
-/// Exit status: 0 in sync, 2 differs, 1 error.
+/// Exit status: 0 they are in sync, 2 they differ, 1 error.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Look up each element of large sets.

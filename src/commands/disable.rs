@@ -15,7 +15,7 @@ use std::io::{BufRead, IsTerminal, Write};
 
 /// Remove palisade's table, and with it every restriction that it enforces.
 ///
-/// Asks first. What other firewalls and container engines have loaded stays as it is.
+/// Asks first. The rules of other firewalls and of container engines stay as they are.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Do not ask.

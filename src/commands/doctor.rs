@@ -11,11 +11,11 @@ use anstyle::{AnsiColor, Style};
 use serde_json::json;
 use std::path::Path;
 
-/// Say what on this machine works against the policy, what each finding means, and what mends it.
+/// Find what on this machine works against the policy, with the meaning of each finding and its remedy.
 ///
-/// Looks at other firewalls and what they drop, at container engines and what they leave open, at sysctls and interfaces,
-/// at the boot, and at the policy and whether it is loaded. Changes nothing, and runs no other program. What could not be
-/// looked at is a finding, too.
+/// Examines what other firewalls drop, what container engines leave open, sysctls, interfaces, the boot, the policy, and
+/// whether the policy is loaded. Changes nothing, and runs no other program. Anything that could not be examined is a
+/// finding, too.
 ///
 /// Exit status: 0 healthy, 2 findings, 1 error.
 #[derive(Debug, clap::Args)]

@@ -16,28 +16,28 @@ use std::net::IpAddr;
 /// The exit status for "can't tell".
 const CANT_TELL: u8 = 3;
 
-/// Say what would happen to a connection, and each rule that it meets.
+/// Show the verdict on a connection, and each rule that it meets.
 ///
-/// Asks the live kernel: the rules of all tables, whoever loaded them, what is in their sets, and the routes. Of a port
-/// that a container publishes name the port that the outside sees. Where something can't be told, what and why is
-/// said instead of a verdict.
+/// Reads the live kernel: the rules and sets of all tables, whichever program loaded them, and the routes. For a port
+/// that a container publishes, give the port that the outside sees. If something can't be determined, it says what and
+/// why instead of a verdict.
 ///
 /// Exit status: 0 allowed, 2 denied or rejected, 3 can't tell, 1 error.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// What is asked for: a port as `22/tcp`, `53/udp` or `5060/sctp`, or `ping`.
+    /// What the connection is to: a port such as `22/tcp`, `53/udp` or `5060/sctp`, or `ping`.
     #[arg(value_name = "PORT/PROTO", value_parser = target)]
     pub(crate) target: Target,
-    /// Who asks.
+    /// The address that the connection comes from.
     #[arg(long, value_name = "ADDR")]
     pub(crate) from: IpAddr,
-    /// Which address is asked for: this machine's own towards the asking one unless it is said.
+    /// The address that the connection is to. The default is this machine's own address on the route to the source.
     #[arg(long, value_name = "ADDR")]
     pub(crate) to: Option<IpAddr>,
-    /// The interface that it comes in by: the one that the route back leaves by unless it is said.
+    /// The interface that the connection comes in by. The default is the one that the route to the source leaves by.
     #[arg(long, value_name = "IFACE")]
     pub(crate) on: Option<String>,
-    /// As it would be with the policy applied.
+    /// Answer as if the policy were applied.
     #[arg(long)]
     pub(crate) planned: bool,
 }
@@ -90,14 +90,11 @@ fn explained(
     let sets = LiveSets::new(socket, live, planned);
     let first = follow(tables.iter().copied(), &sets, routing, packet);
     let answer = first.answer(packet).map(|packet| follow(tables.iter().copied(), &sets, routing, &packet));
-    let of_legacy = (!legacy.is_empty()).then(|| {
-        format!("iptables-legacy rules are loaded (table {}), which nf_tables does not show", legacy.join(", "))
-    });
     let explanation = Explanation {
         connection: in_words(packet),
         first,
         answer,
-        beyond: of_legacy.map(Into::into).or_else(|| beyond(tables.iter().copied())),
+        beyond: beyond(tables.iter().copied(), legacy),
         tables,
     };
     let mut text = explanation.text();

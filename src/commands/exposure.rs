@@ -1,7 +1,7 @@
 //! `palisade exposure`
 
 use super::{Report, reader};
-use crate::compile::CONTAINERS;
+use crate::compile::leads_to_containers;
 use crate::error::Error;
 use crate::explain::beyond;
 use crate::exposure::{Interface, Label, Listing, Listings, Machine, exposure, json, lists, range, text};
@@ -14,20 +14,20 @@ use crate::netlink::{Link, Live, LiveSets, Socket, members};
 use crate::process::privileges::Confinement;
 use crate::resolve::Containers;
 use crate::ruleset::TableId;
-use crate::simulate::{Answer, Doubt, Sets};
+use crate::simulate::Sets;
 use crate::state::State;
 
 /// How much of a set is read, in netlink messages; each has some hundred elements.
 const MOST_MESSAGES: usize = 8;
 
-/// Say which ports are listened on, whose they are, and who can reach them.
+/// List the open ports, whose they are, and who can reach them.
 ///
-/// Tells every TCP and UDP socket that takes what comes, with its process, and every port that a container publishes,
-/// with its container; each with who reaches it by the live rules of all tables: everyone, groups of the policy,
-/// addresses, containers, nobody. Containers are told by their engine, or else by the rules. Where it can't be told who
-/// reaches a port, it says `unknown`, and why. No policy is read.
+/// Lists every TCP and UDP socket that accepts connections or packets, with its process, and every port that a container
+/// publishes, with its container. For each it says who reaches it by the live rules of all tables: everyone, groups of
+/// the policy, addresses, containers, nobody. The engines name their containers; if an engine can't be asked, the rules
+/// show its ports. If it can't be determined who reaches a port, it says `unknown`, and why. The policy is not read.
 ///
-/// Exit status: 0 it was told, 1 error.
+/// Exit status: 0 success, 1 error.
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 
@@ -68,12 +68,8 @@ fn report(
     let sets = LiveSets::new(socket, live, None);
     let links = routing.links()?;
     let tables: Vec<_> = live.ruleset.tables.iter().collect();
-    let of_legacy: Option<Doubt> = (!legacy.is_empty()).then(|| {
-        format!("iptables-legacy rules are loaded (table {}), which nf_tables does not show", legacy.join(", "))
-            .into()
-    });
     let machine = Machine {
-        beyond: of_legacy.or_else(|| beyond(tables.iter().copied())),
+        beyond: beyond(tables.iter().copied(), legacy),
         tables,
         sets: &sets,
         routes: routing,
@@ -97,12 +93,10 @@ fn interface(link: Link, live: &Live, sets: &dyn Sets) -> Option<Interface> {
         return None;
     }
     let id = TableId::palisade();
-    let declared = live.ruleset.tables.get(&id).and_then(|table| table.sets.get(CONTAINERS));
-    let containers = match declared {
-        Some(set) => sets.find(&id, CONTAINERS, set, IfName::new(&name).bytes()) != Answer::Absent,
-        // The default of a policy.
-        None => Containers::default().interfaces.iter().any(|bridge| bridge.covers(&name)),
-    };
+    let own = live.ruleset.tables.get(&id);
+    let declared = own.and_then(|table| leads_to_containers(table, sets, &IfName::new(&name)));
+    let of_default = || Containers::default().interfaces.iter().any(|bridge| bridge.covers(&name));
+    let containers = declared.unwrap_or_else(of_default);
     Some(Interface { name, containers, addresses })
 }
 

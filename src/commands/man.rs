@@ -8,7 +8,7 @@ use std::path::PathBuf;
 /// Write the manual pages to a folder.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The folder, which is made if it is not there.
+    /// The folder. It is created if it does not exist.
     pub(crate) dir: PathBuf,
 }
 

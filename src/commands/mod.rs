@@ -22,14 +22,18 @@ use crate::delta::{Change, changes};
 use crate::desired::{Loaded, load, load_and_prove};
 use crate::error::Error;
 use crate::machine;
+use crate::policy::{Problem, Problems};
 use crate::printable::Text;
+use crate::process::journal::Stderr;
 use crate::process::privileges::{Needs, need_net_admin};
 use crate::process::progress::doing;
 use crate::resolve::Resolved;
 use crate::ruleset::{Table, TableId};
 use crate::state::{Lock, State};
 use serde_json::Value;
+use std::io::Write;
 use std::path::Path;
+use tracing::Level;
 
 /// The output of a command. `main` prints the text or the JSON, and exits with the status.
 #[derive(Debug)]
@@ -45,6 +49,14 @@ pub struct Report {
 impl Report {
     fn ok(text: impl Into<Text>, json: Value) -> Self {
         Self { status: 0, text: text.into(), json }
+    }
+
+    /// Adds a field to what programs get.
+    fn with(mut self, field: &str, value: Value) -> Self {
+        if let Some(fields) = self.json.as_object_mut() {
+            fields.insert(field.to_owned(), value);
+        }
+        self
     }
 }
 
@@ -62,12 +74,15 @@ impl Desired {
         Ok(Self { policy, id: TableId::palisade(), table })
     }
 
-    /// Like `load`, but fails if the policy does not meet its own expectations.
-    fn load_as_expected(path: &Path) -> Result<Self, Error> {
-        match load_and_prove(path).map_err(Error::Policy)? {
-            Loaded { unmet: Some(problems), .. } => Err(Error::Policy(problems)),
-            Loaded { policy, table, unmet: None } => Ok(Self { policy, id: TableId::palisade(), table }),
+    /// Like `load`, but fails if the policy does not meet its own expectations. Says the policy's warnings on standard
+    /// error, and returns them for programs.
+    fn load_as_expected(path: &Path) -> Result<(Self, Vec<Problem>), Error> {
+        let Loaded { policy, table, unmet, warnings } = load_and_prove(path).map_err(Error::Policy)?;
+        if let Some(problems) = unmet {
+            return Err(Error::Policy(problems.and(&warnings)));
         }
+        say(&warnings);
+        Ok((Self { policy, id: TableId::palisade(), table }, warnings.warnings()))
     }
 
     /// How the live table differs, and who gains and loses access when this one replaces it.
@@ -79,6 +94,16 @@ impl Desired {
         let _doing = doing("comparing who has access");
         (changes, access_changes(&self.id, live, Some(&self.table)))
     }
+}
+
+/// Says warnings on standard error, unless only errors are wanted there.
+fn say(warnings: &Problems) {
+    if warnings.diagnostics.is_empty() || !tracing::enabled!(Level::WARN) {
+        return;
+    }
+    let color = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
+    // Nothing can be done if standard error can't be written to.
+    let _ = Stderr::detect().at(Level::WARN).write_all(warnings.render(color).as_bytes());
 }
 
 /// Takes the lock for a command that changes the firewall. Nobody else changes it until the lock is dropped.

@@ -20,31 +20,31 @@ const BEAT: Duration = Duration::from_secs(1);
 /// How many times a watcher tries to undo.
 const ATTEMPTS: u32 = 600;
 
-/// Go back to what was loaded before.
+/// Go back to an earlier ruleset.
 ///
-/// While a change waits for confirmation: to what it has replaced. Else to the last but one of the rulesets that are
-/// kept, or to the one that is named. The policy stays as it is, and is not loaded at boot until it is applied or
-/// changed.
+/// While a change waits for confirmation, goes back to the ruleset that it replaced. Otherwise goes back to the last but
+/// one of the kept rulesets, or to the one named by --to. The policy file stays as it is, but boot does not load it until
+/// it is applied or changed.
 ///
-/// Exit status: 0 the kernel holds the older ruleset, 1 it does not.
+/// Exit status: 0 the kernel holds the earlier ruleset, 1 it does not.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// List the last five rulesets that were loaded and kept, newest first, and change nothing.
+    /// List the kept rulesets, newest first, at most five, without changing anything.
     #[arg(long, conflicts_with_all = ["to", "undo"])]
     pub(crate) list: bool,
     /// The ruleset's number in the list.
     #[arg(long, value_name = "NUMBER")]
     pub(crate) to: Option<u32>,
-    /// Go back to a ruleset under which the SSH session that this is run from could not connect again.
+    /// Go back even if your own SSH session could not connect again.
     ///
-    /// Without it such a ruleset is refused, as `apply` refuses such a policy. A change that waits for confirmation
-    /// is undone whatever becomes of sessions.
+    /// Without this option such a ruleset is refused, as `apply` refuses such a policy. A change that waits for
+    /// confirmation is always undone, even if sessions could not connect again.
     #[arg(long, conflicts_with_all = ["list", "undo"])]
     pub(crate) force: bool,
-    /// Undo that change, unless it is settled: for timers.
+    /// Undo that change unless it is settled. For timers.
     #[arg(long, value_name = "ID", hide = true, conflicts_with = "to")]
     pub(crate) undo: Option<String>,
-    /// Wait until the change's time is over.
+    /// First wait until the change's time is over.
     #[arg(long, hide = true, requires = "undo")]
     pub(crate) watch: bool,
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// Print the JSON Schema of the policy, for editors.
 ///
-/// With `# yaml-language-server: $schema=FILE` as a policy's first line, editors complete and check as one types.
+/// With `# yaml-language-server: $schema=FILE` as a policy's first line, editors complete and check it while you type.
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 

@@ -10,10 +10,10 @@ use std::path::Path;
 
 /// Print the compiled ruleset.
 ///
-/// Needs no privilege. Each rule carries the policy line that it comes from.
+/// Needs no privileges. Each rule names the policy line that it comes from.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// How to print it: `nft` loads with `nft -f`, `json` is for programs.
+    /// The form of the output: `nft -f` loads `nft`; `json` is for programs.
     #[arg(long, value_enum, default_value_t = Format::Nft)]
     pub(crate) format: Format,
 }
@@ -21,7 +21,7 @@ pub struct Args {
 /// How `show` prints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// What `nft -f` loads.
+    /// Commands for `nft -f`.
     Nft,
     /// One JSON document.
     Json,

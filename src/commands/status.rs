@@ -35,9 +35,9 @@ struct ServiceStatus {
     line: Option<u32>,
 }
 
-/// Say what is loaded, since when, whether it is in sync, and what it has let in and denied.
+/// Show what is loaded, since when, whether it is in sync, and how much it has allowed and denied.
 ///
-/// Exit status: 0 active, 3 not active, 1 error.
+/// Exit status: 0 palisade is active, 3 it is not, 1 error.
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 

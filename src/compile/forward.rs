@@ -2,11 +2,20 @@
 
 use super::statement::{Origin, when};
 use super::{Compiler, PRIORITY_BEFORE_FILTER};
+use crate::net::IfName;
 use crate::resolve::Action;
-use crate::ruleset::{Hook, Policy, Rule};
+use crate::ruleset::{Hook, Policy, Rule, Table, TableId};
+use crate::simulate::{Answer, Sets};
 
 /// The set of the containers' interfaces. It is also the set of the group `containers`.
-pub(crate) const CONTAINERS: &str = "containers-if";
+pub(super) const CONTAINERS: &str = "containers-if";
+
+/// Whether containers are behind an interface by palisade's own table, or if that can't be told; `None` if the table
+/// has no set of their interfaces.
+pub(crate) fn leads_to_containers(table: &Table, sets: &dyn Sets, interface: &IfName) -> Option<bool> {
+    let set = table.sets.get(CONTAINERS)?;
+    Some(sets.find(&TableId::palisade(), CONTAINERS, set, interface.bytes()) != Answer::Absent)
+}
 
 impl Compiler<'_> {
     /// Never a blanket `policy drop`: frames between containers of one bridge pass here, too, and an accept in

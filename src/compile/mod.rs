@@ -34,7 +34,7 @@ mod routed;
 mod service;
 mod statement;
 
-pub(crate) use forward::CONTAINERS;
+pub(crate) use forward::leads_to_containers;
 
 use crate::resolve::{Action, Resolved};
 use crate::ruleset::{BaseChain, Chain, Hook, MAX_COMMENT, Policy, Provenance, Rule, Set, Table, provenance};

@@ -142,10 +142,10 @@ impl Standby {
     /// Runs it to its end.
     fn run(mut self) -> Result<(), String> {
         self.begin().map_err(|error| error.to_string())?;
-        let mut said = String::new();
-        let read = self.0.stderr.take().map_or(Ok(0), |mut stderr| stderr.read_to_string(&mut said));
+        let mut complaint = String::new();
+        let read = self.0.stderr.take().map_or(Ok(0), |mut stderr| stderr.read_to_string(&mut complaint));
         let ended = read.and_then(|_| self.0.wait()).map_err(|error| error.to_string())?;
-        if ended.success() { Ok(()) } else { Err(said.trim().to_owned()) }
+        if ended.success() { Ok(()) } else { Err(complaint.trim().to_owned()) }
     }
 
     /// Lets it watch in the background.

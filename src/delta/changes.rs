@@ -6,8 +6,7 @@
 
 use super::common_rules;
 use crate::ruleset::{
-    BaseChain, Chain, Element, ElementValue, Elements, Provenance, Rule, Set, SetSpec, Table, TableFlags, TableId,
-    Verdict,
+    BaseChain, Chain, Element, Elements, Provenance, Rule, Set, SetSpec, Table, TableFlags, TableId,
 };
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -297,12 +296,7 @@ impl Comparison<'_> {
 
     /// The policy line of the chain that a verdict map's element leads to.
     fn leads_to(&self, element: &Element) -> Option<String> {
-        match element.value.as_deref()? {
-            ElementValue::Verdict(Verdict::Jump(chain) | Verdict::Goto(chain)) => {
-                origin(self.desired.chains.get(chain)?.comment.as_ref())
-            }
-            _ => None,
-        }
+        origin(self.desired.chains.get(element.verdict()?.target()?)?.comment.as_ref())
     }
 }
 

@@ -154,6 +154,7 @@ impl<'a> Difference<'a> {
         }
         ops.append(&mut gone);
         ops.extend(self.elements_gone());
+        ops.extend(self.maps_emptied());
         ops.extend(self.stale_sets.iter().map(|name| Op::DeleteSet { name: name.clone() }));
         ops.extend(self.stale_chains.iter().map(|name| Op::DeleteChain { name: name.clone() }));
 
@@ -238,6 +239,23 @@ impl<'a> Difference<'a> {
                 set: name.clone(),
                 spec: live.spec.clone(),
                 elements: gone,
+            })
+        })
+    }
+
+    /// Removes from maps that are deleted what leads to chains that are deleted. Linux 6.5 made the deletion of a map
+    /// release its chains; before, and in stable kernels without that repair (5.15 of Ubuntu 22.04 as installed),
+    /// they are in use until the transaction ends, and deleting them fails with `EBUSY`. Deleting an element releases
+    /// its chain at once in every kernel.
+    fn maps_emptied(&self) -> impl Iterator<Item = Op> {
+        let stale = self.stale_sets.iter().filter_map(|name| Some((name, self.live_full.sets.get(name)?)));
+        stale.filter_map(|(name, set)| {
+            let listed = set.elements.listed().iter();
+            let leading: Elements = listed.filter(|element| self.leads_to_stale(element)).cloned().collect();
+            (!leading.is_empty()).then(|| Op::DeleteElements {
+                set: name.clone(),
+                spec: set.spec.clone(),
+                elements: leading,
             })
         })
     }

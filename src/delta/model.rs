@@ -2,11 +2,11 @@
 
 use crate::ruleset::graph::Name;
 use crate::ruleset::{Chain, Element, Op, Rule, Set, Table, Transaction, Verdict, graph};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The table after the transaction, or the operation that the kernel would refuse, and why.
 pub(super) fn apply(live: Option<&Table>, transaction: &Transaction) -> Result<Option<Table>, String> {
-    let mut model = Model { table: live.cloned(), positions: BTreeMap::new() };
+    let mut model = Model { table: live.cloned(), positions: BTreeMap::new(), held: BTreeSet::new() };
     if let Some(table) = live {
         for (name, chain) in &table.chains {
             model.positions.insert(name.clone(), (0..chain.rules.len()).map(Some).collect());
@@ -22,6 +22,9 @@ struct Model {
     table: Option<Table>,
     /// For each rule its index in the chain before the transaction, in place of its handle.
     positions: BTreeMap<String, Vec<Option<usize>>>,
+    /// The chains that elements of deleted maps lead to. Kernels before 6.5, and stable ones without its repair, hold
+    /// them until the transaction ends.
+    held: BTreeSet<String>,
 }
 
 impl Model {
@@ -63,7 +66,7 @@ impl Model {
                 if !chain.rules.is_empty() {
                     return Err("the chain has rules".to_owned());
                 }
-                if names(table).any(|named| named == Name::Chain(name)) {
+                if names(table).any(|named| named == Name::Chain(name)) || self.held.contains(name) {
                     return Err("the chain is in use".to_owned());
                 }
             }
@@ -74,7 +77,9 @@ impl Model {
                 }
             }
             Op::DeleteSet { name } => {
-                table.sets.remove(name).ok_or("no such set")?;
+                let set = table.sets.remove(name).ok_or("no such set")?;
+                let led = set.elements.listed().iter().filter_map(|element| element.verdict()?.target());
+                self.held.extend(led.map(str::to_owned));
                 if names(table).any(|named| named == Name::Set(name)) {
                     return Err("the set is in use".to_owned());
                 }

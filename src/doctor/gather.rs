@@ -16,7 +16,7 @@ use crate::machine::{
 };
 use crate::netlink::routing::Routing;
 use crate::netlink::{LiveSets, NetlinkError, Reading, Socket};
-use crate::policy::Problems;
+use crate::policy::{Problem, Problems};
 use crate::resolve::Resolved;
 use crate::ruleset::{Ruleset, Table, TableId};
 use crate::simulate::AsListed;
@@ -142,6 +142,7 @@ fn sysctl(name: &str) -> Result<Option<bool>, Gap> {
 pub struct Installation {
     path: String,
     policy: PolicyState,
+    warnings: Vec<Problem>,
     table: Option<Table>,
     waits: Result<Option<Duration>, Gap>,
     boot: Option<UnitState>,
@@ -152,7 +153,7 @@ impl Installation {
     /// Reads them. Needs the right to create a namespace.
     #[must_use]
     pub fn read(path: &Path, state: &State) -> Self {
-        let (policy, table) = policy(path);
+        let (policy, warnings, table) = policy(path);
         let throw_away = Socket::open_in_new_namespace();
         let waits = state.pending().map(|change| change.and_then(|change| change.left()));
         let waits = waits.map_err(|error| Gap {
@@ -161,19 +162,19 @@ impl Installation {
             help: "`palisade status`, and look at that file".to_owned(),
         });
         let boot = systemd_runs().then(|| unit_state("palisade.service"));
-        Self { path: path.display().to_string(), policy, table, waits, boot, throw_away }
+        Self { path: path.display().to_string(), policy, warnings, table, waits, boot, throw_away }
     }
 }
 
-/// The policy, or what is wrong with it, and its table if it has one.
-fn policy(path: &Path) -> (PolicyState, Option<Table>) {
+/// The policy, or what is wrong with it, its warnings, and its table if it has one.
+fn policy(path: &Path) -> (PolicyState, Vec<Problem>, Option<Table>) {
     let (refusal, problems) = match load_and_prove(path) {
         Ok(loaded) => {
             let state = match &loaded.unmet {
                 Some(problems) => invalid(problems),
                 None => PolicyState::Valid(Box::new(loaded.policy)),
             };
-            return (state, Some(loaded.table));
+            return (state, loaded.warnings.warnings(), Some(loaded.table));
         }
         Err(problems) => (read_trusted(path, MAX_POLICY).err(), problems),
     };
@@ -182,7 +183,7 @@ fn policy(path: &Path) -> (PolicyState, Option<Table>) {
         Some(_) if !path.exists() => PolicyState::Missing { help: missing(path).help },
         _ => invalid(&problems),
     };
-    (state, None)
+    (state, Vec::new(), None)
 }
 
 fn invalid(problems: &Problems) -> PolicyState {
@@ -210,7 +211,7 @@ impl Live {
     pub fn ask(surroundings: Surroundings, installation: Installation, state: &State) -> Result<Self, Error> {
         let Surroundings { legacy, enabled, sysctls, flush, flush_is_mended, docker, engines, mut gaps } =
             surroundings;
-        let Installation { path, policy, table, waits, boot, throw_away } = installation;
+        let Installation { path, policy, warnings, table, waits, boot, throw_away } = installation;
         let waits = gaps.or_nothing(waits);
         let kernel = trial(throw_away, table.as_ref()).unwrap_or_else(|gap| {
             gaps.add(gap);
@@ -220,6 +221,7 @@ impl Live {
         let loaded = loaded(&socket, state, table.as_ref())?;
         let host = Host {
             policy,
+            warnings,
             path,
             kernel,
             loaded,
@@ -246,13 +248,11 @@ impl Live {
         let (host, routes) = (&self.host, &self.routing);
         let examined = self.socket.ask_live(|live| {
             let sets = LiveSets::new(&self.socket, live, None);
-            examine(&Facts { host, rules: &live.ruleset, sets: &sets, routes })
+            examine(&Facts::new(host, &live.ruleset, &sets, routes))
         });
         match examined {
             // Without nf_tables there are no rules.
-            Err(NetlinkError::NoNfTables) => {
-                Ok(examine(&Facts { host, rules: &Ruleset::default(), sets: &AsListed, routes }))
-            }
+            Err(NetlinkError::NoNfTables) => Ok(examine(&Facts::new(host, &Ruleset::default(), &AsListed, routes))),
             examined => examined,
         }
     }

@@ -3,6 +3,7 @@
 use super::{Enabled, Engine};
 use crate::machine::{DockerOptions, Flush, Gaps, UnitState};
 use crate::netlink::RoutedLink;
+use crate::policy::Problem;
 use crate::resolve::Resolved;
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ use std::time::Duration;
 pub struct Host {
     /// The policy.
     pub policy: PolicyState,
+    /// What a valid policy probably does not mean.
+    pub warnings: Vec<Problem>,
     /// Its path, as typed.
     pub path: String,
     /// Whether this kernel accepts the policy's rules.

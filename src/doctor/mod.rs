@@ -26,9 +26,10 @@ pub use host::{Host, Kernel, Loaded, PolicyState, Sysctls};
 use crate::machine::Engine;
 use crate::ruleset::Ruleset;
 use crate::simulate::{Routes, Sets};
+use published::{Published, published};
+use std::collections::BTreeSet;
 
 /// Facts about this machine, and its live rules.
-#[derive(Clone, Copy)]
 pub struct Facts<'f> {
     /// This machine.
     pub host: &'f Host,
@@ -38,6 +39,16 @@ pub struct Facts<'f> {
     pub sets: &'f dyn Sets,
     /// The routing.
     pub routes: &'f dyn Routes,
+    /// The ports that the rules of others publish for containers. Each is asked about twice or more.
+    published: BTreeSet<Published>,
+}
+
+impl<'f> Facts<'f> {
+    /// This machine, with the rules and routes that it has.
+    #[must_use]
+    pub fn new(host: &'f Host, rules: &'f Ruleset, sets: &'f dyn Sets, routes: &'f dyn Routes) -> Self {
+        Self { host, rules, sets, routes, published: published(host, rules, routes) }
+    }
 }
 
 /// All findings, worst first.

@@ -1,11 +1,11 @@
 //! Ports that containers publish, found in the kernel's rules, and who else can reach them.
 
-use super::Facts;
+use super::{Facts, Host};
 use crate::explain::owner_of;
 use crate::net::{self, address};
 use crate::resolve::Containers;
-use crate::ruleset::{Chain, Family, Rule, Table, TableId, dnat};
-use crate::simulate::{Asked, Packet, Transport, Verdict, Way, follow};
+use crate::ruleset::{Chain, Family, Rule, Ruleset, Table, TableId, dnat};
+use crate::simulate::{Asked, Packet, Routes, Transport, Verdict, Way, follow};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -29,10 +29,10 @@ pub(super) struct Published {
 }
 
 /// All ports that other programs' rules translate to an address behind a container bridge.
-pub(super) fn published(facts: &Facts<'_>) -> BTreeSet<Published> {
+pub(super) fn published(host: &Host, rules: &Ruleset, routes: &dyn Routes) -> BTreeSet<Published> {
     let default = Containers::default().interfaces;
-    let bridges = facts.host.policy.valid().map_or(&default, |policy| &policy.containers.interfaces);
-    let tables = facts.rules.tables.iter().filter(|(id, _)| **id != TableId::palisade());
+    let bridges = host.policy.valid().map_or(&default, |policy| &policy.containers.interfaces);
+    let tables = rules.tables.iter().filter(|(id, _)| **id != TableId::palisade());
     let rules = tables.flat_map(|(id, table)| {
         let of_chain = |(name, chain): (&String, &Chain)| {
             let owner = owner_of(id, name, Some(table));
@@ -42,7 +42,7 @@ pub(super) fn published(facts: &Facts<'_>) -> BTreeSet<Published> {
         table.chains.iter().flat_map(of_chain).collect::<Vec<_>>()
     });
     rules
-        .filter(|one| match way_to(facts, one.to.ip()) {
+        .filter(|one| match way_to(routes, one.to.ip()) {
             Some(interface) => bridges.iter().any(|bridge| bridge.covers(&interface)),
             None => false,
         })
@@ -66,7 +66,7 @@ fn reached(facts: &Facts<'_>, to: impl Fn(&Published) -> Option<SocketAddr>) -> 
         return BTreeSet::new();
     };
     let gets_there = |one: &Published| to(one).is_some_and(|to| gets_through(facts, way_out, one.protocol, to));
-    published(facts).into_iter().filter(gets_there).collect()
+    facts.published.iter().filter(|one| gets_there(one)).copied().collect()
 }
 
 /// Whether a remote host's packet gets through to a container, by all rules but palisade's.
@@ -78,9 +78,9 @@ fn gets_through(facts: &Facts<'_>, way_out: &str, protocol: u8, to: SocketAddr) 
     journey.trace.verdict == Verdict::Allow && matches!(journey.turns.last().map(|turn| &turn.way), Some(Way::Out(_)))
 }
 
-fn way_to(facts: &Facts<'_>, address: IpAddr) -> Option<String> {
+fn way_to(routes: &dyn Routes, address: IpAddr) -> Option<String> {
     let source = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    match facts.routes.way(&Asked { source, destination: address, incoming: None, mark: 0 }) {
+    match routes.way(&Asked { source, destination: address, incoming: None, mark: 0 }) {
         Ok(Way::Out(interface)) => Some(interface),
         _ => None,
     }

@@ -5,6 +5,7 @@ use super::*;
 use crate::machine::{DockerOptions, EngineNetwork, Flush, Gap, Gaps, UnitState};
 use crate::net::IfPattern;
 use crate::netlink::RoutedLink;
+use crate::policy::Problem;
 use crate::resolve::{Action, Containers, Group, Resolved};
 use crate::ruleset::{
     AddressType, BaseChain, Chain, Cmp, Expr, Family, Foreign, Hook, MetaKey, Nat, PayloadBase, Policy, Register,
@@ -50,6 +51,7 @@ fn healthy(policy: &Resolved) -> Host {
     let eth0 = RoutedLink { is_way_out: true, ..link("eth0", "") };
     Host {
         policy: PolicyState::Valid(Box::new(policy.clone())),
+        warnings: Vec::new(),
         path: "/etc/palisade/policy.yaml".to_owned(),
         kernel: Kernel::Takes,
         loaded: Loaded::Policy,
@@ -67,11 +69,22 @@ fn healthy(policy: &Resolved) -> Host {
     }
 }
 
+fn warning() -> Problem {
+    Problem {
+        message: "nobody is in `empty`".to_owned(),
+        file: "policy.yaml".to_owned(),
+        line: Some(7),
+        column: Some(3),
+        help: Some("remove it".to_owned()),
+        path: Vec::new(),
+    }
+}
+
 /// The findings on a healthy machine after `change`.
 fn found(policy: &Resolved, rules: &Ruleset, change: impl Fn(&mut Host)) -> Vec<Finding> {
     let mut host = healthy(policy);
     change(&mut host);
-    let findings = examine(&Facts { host: &host, rules, sets: &AsListed, routes: &ToDocker });
+    let findings = examine(&Facts::new(&host, rules, &AsListed, &ToDocker));
     for finding in &findings {
         assert!(!finding.message.is_empty() && !finding.help.is_empty(), "{finding:?}");
     }
@@ -118,7 +131,7 @@ fn a_healthy_machine_has_no_finding() {
 #[test]
 fn each_fact_that_is_wrong_is_one_finding_and_each_finding_has_one() {
     type Change = fn(&mut Host);
-    let cases: [(&str, Change); 22] = [
+    let cases: [(&str, Change); 23] = [
         ("policy-missing", |host| host.policy = PolicyState::Missing { help: None }),
         ("policy-writable", |host| {
             host.policy = PolicyState::Writable { message: "by all".to_owned(), help: Some("`chmod`".to_owned()) };
@@ -126,6 +139,7 @@ fn each_fact_that_is_wrong_is_one_finding_and_each_finding_has_one() {
         ("policy-invalid", |host| {
             host.policy = PolicyState::Invalid { problems: 3, message: "no".to_owned(), at: Some("p:1".to_owned()) };
         }),
+        ("policy-warning", |host| host.warnings.push(warning())),
         ("kernel-refuses", |host| host.kernel = Kernel::Refuses("no".to_owned())),
         ("not-loaded", |host| host.loaded = Loaded::Nothing),
         ("out-of-sync", |host| host.loaded = Loaded::Differs(2)),

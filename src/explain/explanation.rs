@@ -266,10 +266,17 @@ fn effect_words(done: &Effect<'_>) -> String {
     }
 }
 
-/// Why the tables don't tell everything: chains of bridges may drop frames, and are not followed.
+/// Why the tables don't tell everything: the rules of iptables-legacy, whose tables are named in `legacy`, are not among
+/// them, and chains of bridges may drop frames, and are not followed.
 #[must_use]
-pub fn beyond<'a>(tables: impl IntoIterator<Item = (&'a TableId, &'a Table)>) -> Option<Doubt> {
+pub fn beyond<'a>(tables: impl IntoIterator<Item = (&'a TableId, &'a Table)>, legacy: &[String]) -> Option<Doubt> {
     use crate::ruleset::{Family, Policy, Verdict as Says};
+    if !legacy.is_empty() {
+        let legacy = legacy.join(", ");
+        return Some(
+            format!("iptables-legacy rules are loaded (table {legacy}), which nf_tables does not show").into(),
+        );
+    }
     let harmless = |expr: &Expr| {
         matches!(expr, Expr::Counter { .. } | Expr::Verdict(Says::Accept | Says::Continue | Says::Return))
     };

@@ -1,6 +1,7 @@
 //! Who owns a rule: programs are recognised by the names of their chains and tables.
 
-use crate::ruleset::{Chain, Expr, Table, TableId, Verdict};
+use crate::ruleset::graph::verdicts;
+use crate::ruleset::{Chain, Table, TableId, Verdict};
 
 /// Prefixes of the chains or tables of programs, and the program.
 const OWNERS: [(&str, &str); 12] = [
@@ -30,10 +31,8 @@ pub fn owner_of(id: &TableId, chain: &str, table: Option<&Table>) -> Option<&'st
     of_name.or_else(|| {
         let builtin = ["INPUT", "FORWARD", "OUTPUT"].contains(&chain);
         let chain: &Chain = table.filter(|_| builtin)?.chains.get(chain)?;
-        let called = chain.rules.iter().filter_map(|rule| match rule.exprs.last()? {
-            Expr::Verdict(Verdict::Jump(chain) | Verdict::Goto(chain)) => named(chain),
-            _ => None,
-        });
+        let verdicts = chain.rules.iter().filter_map(|rule| rule.exprs.last()).flat_map(verdicts);
+        let called = verdicts.filter_map(Verdict::target).filter_map(named);
         // ufw sets the policies wherever it is in use; a container engine sets one of them if nobody else did.
         let called: Vec<_> = called.collect();
         called.iter().find(|owner| **owner == "ufw").or(called.first()).copied()

@@ -9,9 +9,9 @@
 
 mod ask;
 mod forwarded;
+mod probe;
 mod reach;
 mod rows;
-mod scout;
 mod sources;
 #[cfg(test)]
 mod tests;
@@ -27,7 +27,7 @@ use crate::net::Version;
 use crate::ruleset::{Table, TableId};
 use crate::simulate::{Doubt, Routes, Sets};
 use ask::Asker;
-use scout::Scout;
+use probe::Probe;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -67,9 +67,9 @@ pub fn exposure(machine: &Machine<'_>) -> Vec<Row> {
     for version in Version::ALL {
         let rules = Rules::new(&machine.tables, version);
         let tables: Vec<(&TableId, &Table)> = rules.tables.iter().map(|(id, table)| (*id, table)).collect();
-        let mut scout = Scout::new(machine, version, &rules.cuts, Asker::new(machine, &tables, &rules.ports));
+        let mut probe = Probe::new(machine, version, &rules.cuts, Asker::new(machine, &tables, &rules.ports));
         for row in &mut rows {
-            let reach = scout.reach(row);
+            let reach = probe.reach(row);
             if let Some(of_family) = row.reach.get_mut(version as usize) {
                 *of_family = reach;
             }

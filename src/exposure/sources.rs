@@ -215,24 +215,44 @@ impl<'a> Reader<'a, '_> {
     /// How a field depends on the client; `None` if it is the same for all clients.
     fn field(&self, field: registers::Field) -> Option<Field<'a>> {
         match field {
-            registers::Field::Meta(MetaKey::Nfproto | MetaKey::Protocol) => Some(Field::Version),
-            registers::Field::Meta(_) | registers::Field::Fib(..) => None,
+            registers::Field::Meta(key) => of_meta(key),
+            registers::Field::Fib(..) => None,
             registers::Field::Ct(key, direction) => self.of_connection(key, direction),
             registers::Field::Payload { base, offset, len } => self.of_header(base, offset, len),
         }
     }
 
     fn of_connection(&self, key: CtKey, direction: Option<Direction>) -> Option<Field<'a>> {
-        let clients = match direction {
-            Some(Direction::Reply) => [CtKey::Dst, CtKey::DstIp, CtKey::DstIp6],
-            Some(Direction::Original) | None => [CtKey::Src, CtKey::SrcIp, CtKey::SrcIp6],
-        };
+        let of_reply = direction == Some(Direction::Reply);
         // There is no address of the other version, so the rule does not match.
-        let of_another = match self.version {
-            Version::V4 => [CtKey::SrcIp6, CtKey::DstIp6],
-            Version::V6 => [CtKey::SrcIp, CtKey::DstIp],
+        let is_clients = match key {
+            CtKey::Src => !of_reply,
+            CtKey::SrcIp => !of_reply && self.version == Version::V4,
+            CtKey::SrcIp6 => !of_reply && self.version == Version::V6,
+            CtKey::Dst => of_reply,
+            CtKey::DstIp => of_reply && self.version == Version::V4,
+            CtKey::DstIp6 => of_reply && self.version == Version::V6,
+            CtKey::State
+            | CtKey::Direction
+            | CtKey::Status
+            | CtKey::Mark
+            | CtKey::SecMark
+            | CtKey::Expiration
+            | CtKey::Helper
+            | CtKey::L3proto
+            | CtKey::Protocol
+            | CtKey::ProtoSrc
+            | CtKey::ProtoDst
+            | CtKey::Labels
+            | CtKey::Packets
+            | CtKey::Bytes
+            | CtKey::AveragePacket
+            | CtKey::Zone
+            | CtKey::EventMask
+            | CtKey::Id
+            | CtKey::Other(_) => false,
         };
-        (clients.contains(&key) && !of_another.contains(&key)).then_some(Field::Client(None))
+        is_clients.then_some(Field::Client(None))
     }
 
     fn of_header(&self, base: PayloadBase, offset: u32, len: u32) -> Option<Field<'a>> {
@@ -378,5 +398,48 @@ impl<'a> Reader<'a, '_> {
     fn cut_behind(&mut self, last: &[u8]) {
         let last = self.number(last, u8::MAX);
         self.cuts.extend(last.checked_add(1));
+    }
+}
+
+/// How a packet's property depends on the client.
+fn of_meta<'a>(key: MetaKey) -> Option<Field<'a>> {
+    match key {
+        MetaKey::Nfproto | MetaKey::Protocol => Some(Field::Version),
+        // The same for all clients of a place, or reported as unknown by the simulator.
+        MetaKey::Len
+        | MetaKey::Priority
+        | MetaKey::Mark
+        | MetaKey::Iifname
+        | MetaKey::Oifname
+        | MetaKey::L4proto
+        | MetaKey::Iif
+        | MetaKey::Oif
+        | MetaKey::IifType
+        | MetaKey::OifType
+        | MetaKey::SkUid
+        | MetaKey::SkGid
+        | MetaKey::Trace
+        | MetaKey::RtClassId
+        | MetaKey::SecMark
+        | MetaKey::BridgeIifname
+        | MetaKey::BridgeOifname
+        | MetaKey::PacketType
+        | MetaKey::Cpu
+        | MetaKey::IifGroup
+        | MetaKey::OifGroup
+        | MetaKey::CGroup
+        | MetaKey::Random
+        | MetaKey::SecPath
+        | MetaKey::IifKind
+        | MetaKey::OifKind
+        | MetaKey::BridgeIifVlan
+        | MetaKey::BridgeIifVlanProtocol
+        | MetaKey::TimeNs
+        | MetaKey::TimeDay
+        | MetaKey::TimeHour
+        | MetaKey::Sdif
+        | MetaKey::Sdifname
+        | MetaKey::BridgeRoute
+        | MetaKey::Other(_) => None,
     }
 }

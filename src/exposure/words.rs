@@ -2,7 +2,7 @@
 
 use super::reach::{Clause, Label, Reach};
 use super::rows::{Purpose, Row};
-use crate::net::{Transport, Version};
+use crate::net::{Transport, range_in_words};
 use crate::printable::printable;
 use crate::simulate::Doubt;
 use serde_json::{Value, json};
@@ -29,12 +29,7 @@ pub type Listings = BTreeMap<Label, Listing>;
 /// A range of addresses as text. Both ends are bytes in network order; empty if they are no addresses.
 #[must_use]
 pub fn range(first: &[u8], last: &[u8]) -> String {
-    let number = |bytes: &[u8]| bytes.iter().fold(0, |number, byte| number << 8 | u128::from(*byte));
-    match (first.len(), last.len()) {
-        (4, 4) => Version::V4.words(number(first), number(last)),
-        (16, 16) => Version::V6.words(number(first), number(last)),
-        _ => String::new(),
-    }
+    range_in_words(first, last).unwrap_or_default()
 }
 
 /// The groups and lists of the policy that rows mention, and whose contents are worth showing.

@@ -8,14 +8,12 @@ pub mod sessions;
 
 pub use beside::Beside;
 
-use crate::compile::CONTAINERS;
+use crate::compile::leads_to_containers;
 use crate::machine::Session;
 use crate::net::IfName;
 use crate::printable::printable;
 use crate::ruleset::{Expr, Hook, KeyType, MetaKey, Set, SetRef, Table, TableId, provenance::without_prefix};
-use crate::simulate::{
-    Answer, AsListed, Interface, Packet, Sets, Step, Trace, Translation, Transport, Verdict, simulate_table,
-};
+use crate::simulate::{AsListed, Interface, Packet, Step, Trace, Translation, Transport, Verdict, simulate_table};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
@@ -221,11 +219,8 @@ fn service(table: &Table, session: &Session) -> String {
 }
 
 fn is_container(table: &Table, session: &Session) -> bool {
-    let Some((interface, containers)) = session.interface.as_ref().zip(table.sets.get(CONTAINERS)) else {
-        return false;
-    };
-    let name = IfName::new(interface);
-    AsListed.find(&TableId::palisade(), CONTAINERS, containers, name.bytes()) != Answer::Absent
+    let interface = session.interface.as_ref().map(|name| IfName::new(name));
+    interface.is_some_and(|interface| leads_to_containers(table, &AsListed, &interface) == Some(true))
 }
 
 /// The comment of a step, with its policy line; its text if it has no comment.

@@ -6,7 +6,7 @@ use super::{EngineKind, PublishedPort, dockerd, engines, published};
 /// with `arguments` as dockerd's command line. `None` if the bytes are no valid answer.
 #[must_use]
 pub fn read_answer(bytes: &[u8], arguments: &[String]) -> Option<Vec<PublishedPort>> {
-    let said = engines::parse(bytes).ok()?;
-    let _ = dockerd::options(arguments, &said, "/etc/docker/daemon.json");
-    Some(published::read(EngineKind::Docker, &said))
+    let answer = engines::parse(bytes).ok()?;
+    let _ = dockerd::options(arguments, &answer, "/etc/docker/daemon.json");
+    Some(published::read(EngineKind::Docker, &answer))
 }

@@ -205,12 +205,12 @@ pub(super) fn parse(answer: &[u8]) -> Result<Value, Problem> {
         _ => return Err(form("something other than HTTP")),
     };
     if status != 200 {
-        let said = serde_json::from_slice::<Value>(body).ok();
-        let said =
-            said.and_then(|said| Some(said.get("message").or_else(|| said.get("cause"))?.as_str()?.to_owned()));
-        let said = said.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
-        let said = said.trim().chars().take(MAX_MESSAGE).collect::<String>();
-        return Err(Problem::Status(status, printable(&said).into_owned()));
+        let json = serde_json::from_slice::<Value>(body).ok();
+        let of_json =
+            json.and_then(|json| Some(json.get("message").or_else(|| json.get("cause"))?.as_str()?.to_owned()));
+        let message = of_json.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
+        let message = message.trim().chars().take(MAX_MESSAGE).collect::<String>();
+        return Err(Problem::Status(status, printable(&message).into_owned()));
     }
     serde_json::from_slice(body).map_err(|error| Problem::Form(format!("what is no JSON: {error}")))
 }

@@ -30,13 +30,13 @@ pub struct PublishedPort {
 ///
 /// [`EngineError`], if the engine can't be asked.
 pub fn published_ports(kind: EngineKind, socket: &Path) -> Result<Vec<PublishedPort>, EngineError> {
-    get(socket, "/containers/json").map(|said| read(kind, &said))
+    get(socket, "/containers/json").map(|answer| read(kind, &answer))
 }
 
 /// Reads the list of running containers, and skips what it does not understand.
-pub(super) fn read(engine: EngineKind, said: &Value) -> Vec<PublishedPort> {
+pub(super) fn read(engine: EngineKind, answer: &Value) -> Vec<PublishedPort> {
     let mut ports = Vec::new();
-    for container in said.as_array().into_iter().flatten() {
+    for container in answer.as_array().into_iter().flatten() {
         let name = container["Names"].as_array().and_then(|names| names.first()?.as_str());
         let name = name.or_else(|| container["Id"].as_str()?.get(..12)).unwrap_or("?").trim_start_matches('/');
         for port in container["Ports"].as_array().into_iter().flatten() {
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn a_published_port_has_its_container_and_the_address_it_is_published_at() {
-        let said = json!([
+        let answer = json!([
             { "Names": ["/dashboard"], "Ports": [
                 { "IP": "0.0.0.0", "PrivatePort": 80, "PublicPort": 9010, "Type": "tcp" },
                 { "IP": "::", "PrivatePort": 80, "PublicPort": 9010, "Type": "tcp" },
@@ -85,7 +85,7 @@ mod tests {
             7,
         ]);
 
-        let read: Vec<String> = read(EngineKind::Docker, &said)
+        let read: Vec<String> = read(EngineKind::Docker, &answer)
             .into_iter()
             .map(|port| {
                 format!("{} {}:{} {}:{}", port.protocol, port.address, port.port, port.container, port.container_port)

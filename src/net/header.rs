@@ -44,10 +44,14 @@ macro_rules! header {
 header! {
     /// IPv4, without options.
     ipv4:
+    /// The version, and the header's length in words of 4 bytes: four bits each.
+    VERSION_AND_LENGTH = 0, 1;
     /// The packet's length.
     LENGTH = 2, 2;
     /// The identification.
     ID = 4, 2;
+    /// Three flags, then the offset of the fragment.
+    FRAGMENT = 6, 2;
     /// The hop limit, called time to live.
     HOP_LIMIT = 8, 1;
     /// The protocol of the payload.
@@ -61,6 +65,8 @@ header! {
 header! {
     /// IPv6, without extension headers.
     ipv6:
+    /// The version in the first four bits, then a part of the traffic class.
+    VERSION = 0, 1;
     /// The length of everything after the header.
     LENGTH = 4, 2;
     /// The protocol of the payload, or the type of the first extension header.
@@ -85,8 +91,17 @@ header! {
 }
 
 header! {
+    /// UDP.
+    udp:
+    /// The whole header.
+    HEADER = 0, 8;
+}
+
+header! {
     /// TCP.
     tcp:
+    /// The whole header, without options.
+    HEADER = 0, 20;
     /// The flags.
     FLAGS = 13, 1;
 }
@@ -94,6 +109,8 @@ header! {
 header! {
     /// SCTP.
     sctp:
+    /// The common header, before the chunks.
+    HEADER = 0, 12;
     /// The type of the first chunk.
     CHUNK_TYPE = 12, 1;
 }
@@ -101,6 +118,8 @@ header! {
 header! {
     /// ICMP and ICMPv6.
     icmp:
+    /// The header that all types have.
+    HEADER = 0, 8;
     /// The type.
     TYPE = 0, 1;
     /// The code.

@@ -11,4 +11,4 @@ mod version;
 pub use ifname::{IfName, IfPattern};
 pub use intervals::{AddressRange, Addresses, Intervals};
 pub use ports::{Ports, Transport};
-pub use version::{Version, address, is_prefix, number, octets};
+pub use version::{Version, address, is_prefix, number, octets, prefix_len, range_in_words};

@@ -132,11 +132,26 @@ pub fn address(bytes: &[u8]) -> Option<IpAddr> {
     v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
 }
 
+/// A range of addresses of one IP version in words, see [`Version::words`]. Both ends are bytes in network order;
+/// `None` if they are not addresses.
+#[must_use]
+pub fn range_in_words(first: &[u8], last: &[u8]) -> Option<String> {
+    let (first, last) = (address(first)?, address(last)?);
+    let version = Version::of(first);
+    (version == Version::of(last)).then(|| version.words(number(first), number(last)))
+}
+
 /// Whether a mask keeps a prefix: all its ones precede its zeros.
 #[must_use]
 pub fn is_prefix(mask: &[u8]) -> bool {
+    prefix_len(mask).is_some()
+}
+
+/// The length in bits of the prefix that a mask keeps; `None` unless all its ones precede its zeros.
+#[must_use]
+pub fn prefix_len(mask: &[u8]) -> Option<u32> {
     let bits = mask.iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1));
-    bits.is_sorted_by(|a, b| a >= b)
+    bits.is_sorted_by(|a, b| a >= b).then(|| mask.iter().map(|byte| byte.count_ones()).sum())
 }
 
 /// An address as a number.
@@ -160,6 +175,12 @@ pub fn octets(address: IpAddr) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_mask_keeps_a_prefix_if_its_ones_precede_its_zeros() {
+        let lengths = [&[][..], &[0, 0], &[0xff, 0x80], &[0xff, 0xff], &[0xff, 0x40], &[0, 1], &[0xfe, 0xff]];
+        assert_eq!(lengths.map(prefix_len), [Some(0), Some(0), Some(9), Some(16), None, None, None]);
+    }
 
     #[test]
     fn an_interval_is_an_address_a_network_or_a_range() {

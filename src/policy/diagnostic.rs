@@ -1,4 +1,4 @@
-//! Problems of a policy: what is wrong, where, and what to write instead.
+//! Problems and warnings of a policy: what is wrong, where, and what to write instead.
 
 use super::lines::{before, floor, is_break, outside_break};
 use crate::printable::{is_invisible, printable};
@@ -26,9 +26,37 @@ pub struct Span {
     pub line: u32,
 }
 
-/// One problem.
+/// How bad something is. The worst comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// A problem: the policy can't be used.
+    Error,
+    /// The policy can be used, and does probably not what its author wants.
+    Warning,
+}
+
+impl Severity {
+    const fn level(self) -> Level<'static> {
+        match self {
+            Self::Error => Level::ERROR,
+            Self::Warning => Level::WARNING,
+        }
+    }
+
+    /// What a rendered diagnostic of it begins with.
+    const fn title(self) -> &'static str {
+        match self {
+            Self::Error => "error: ",
+            Self::Warning => "warning: ",
+        }
+    }
+}
+
+/// One problem, or one warning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
+    /// How bad it is.
+    pub severity: Severity,
     /// What is wrong, as a sentence without its full stop.
     pub message: String,
     /// Where it is; `None` if the problem concerns a whole file, which the message then names.
@@ -48,6 +76,7 @@ impl Diagnostic {
     #[must_use]
     pub fn at(span: Span, message: impl Into<String>) -> Self {
         Self {
+            severity: Severity::Error,
             message: printable(&message.into()).into_owned(),
             span: Some(span),
             label: None,
@@ -61,6 +90,7 @@ impl Diagnostic {
     #[must_use]
     pub fn general(message: impl Into<String>) -> Self {
         Self {
+            severity: Severity::Error,
             message: printable(&message.into()).into_owned(),
             span: None,
             label: None,
@@ -68,6 +98,12 @@ impl Diagnostic {
             help: None,
             path: Vec::new(),
         }
+    }
+
+    /// Makes a warning of it.
+    #[must_use]
+    pub fn warning(self) -> Self {
+        Self { severity: Severity::Warning, ..self }
     }
 
     /// Adds words beside the underlined text.
@@ -131,7 +167,7 @@ impl Sources {
     }
 }
 
-/// A problem as `check --json` prints it.
+/// A problem or a warning as `--json` prints it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// What is wrong.
@@ -149,10 +185,10 @@ pub struct Problem {
     pub path: Vec<String>,
 }
 
-/// The problems of a policy, with the texts that they point into.
+/// The problems and warnings of a policy, with the texts that they point into.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Problems {
-    /// The problems, by file and position.
+    /// The problems and warnings, by file and position.
     pub diagnostics: Vec<Diagnostic>,
     /// The texts.
     pub sources: Sources,
@@ -162,27 +198,50 @@ impl Problems {
     /// Sorts by file and position. Keeps a problem found twice (through an alias) once.
     #[must_use]
     pub fn new(mut diagnostics: Vec<Diagnostic>, sources: Sources) -> Self {
-        diagnostics.sort_by(|a, b| (a.span, &a.message).cmp(&(b.span, &b.message)));
+        diagnostics.sort_by(|a, b| (a.span, a.severity, &a.message).cmp(&(b.span, b.severity, &b.message)));
         diagnostics.dedup();
         Self { diagnostics, sources }
     }
 
-    /// Renders the problems for people, each with its source text underlined. `color` adds ANSI escapes.
+    /// Adds other diagnostics that point into the same texts.
+    #[must_use]
+    pub fn and(mut self, others: &Self) -> Self {
+        self.diagnostics.extend(others.diagnostics.iter().cloned());
+        Self::new(self.diagnostics, self.sources)
+    }
+
+    /// Renders all of them for people, each with its source text underlined. `color` adds ANSI escapes.
     #[must_use]
     pub fn render(&self, color: bool) -> String {
         render(&self.diagnostics, &self.sources, color)
     }
 
-    /// Renders each problem as [`Problems::render`] does, without colour. For logs, which mark the line as an error
-    /// themselves.
-    pub fn for_log(&self) -> impl Iterator<Item = String> {
-        let rendered = rendered(&self.diagnostics, &self.sources, false);
-        rendered.map(|text| text.strip_prefix("error: ").unwrap_or(&text).to_owned())
+    /// Renders each one of that severity as [`Problems::render`] does, without colour. For logs, which say the
+    /// severity themselves.
+    #[must_use]
+    pub fn for_log(&self, severity: Severity) -> Vec<String> {
+        let of_it: Vec<Diagnostic> = self.of(severity).cloned().collect();
+        let rendered = rendered(&of_it, &self.sources, false);
+        rendered.map(|text| text.strip_prefix(severity.title()).unwrap_or(&text).to_owned()).collect()
     }
 
     /// All problems for programs.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
+        self.for_programs(Severity::Error)
+    }
+
+    /// All warnings for programs.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<Problem> {
+        self.for_programs(Severity::Warning)
+    }
+
+    fn of(&self, severity: Severity) -> impl Iterator<Item = &Diagnostic> {
+        self.diagnostics.iter().filter(move |diagnostic| diagnostic.severity == severity)
+    }
+
+    fn for_programs(&self, severity: Severity) -> Vec<Problem> {
         let mut before: Option<(Span, usize)> = None;
         let mut column = |span: Span| {
             // Counts on from the previous problem: one line of a megabyte may hold thousands of problems.
@@ -201,7 +260,7 @@ impl Problems {
             help: d.help.clone(),
             path: d.path.clone(),
         };
-        self.diagnostics.iter().map(problem).collect()
+        self.of(severity).map(problem).collect()
     }
 }
 
@@ -221,14 +280,18 @@ pub fn render(diagnostics: &[Diagnostic], sources: &Sources, color: bool) -> Str
 
 fn rendered(diagnostics: &[Diagnostic], sources: &Sources, color: bool) -> impl Iterator<Item = String> {
     let renderer = if color { Renderer::styled() } else { Renderer::plain() };
-    let more = diagnostics.len().saturating_sub(MAX_SHOWN);
-    let rest = (more > 0).then(|| Diagnostic::general(format!("{more} more problems are not shown")));
+    let hidden = diagnostics.get(MAX_SHOWN..).unwrap_or_default();
+    let rest = hidden.iter().map(|diagnostic| diagnostic.severity).min().map(|worst| {
+        let what = if worst == Severity::Error { "problems" } else { "warnings" };
+        let rest = Diagnostic::general(format!("{} more {what} are not shown", hidden.len()));
+        Diagnostic { severity: worst, ..rest }
+    });
     let shown = diagnostics.iter().take(MAX_SHOWN).cloned().chain(rest);
     shown.map(move |diagnostic| render_one(&diagnostic, sources, &renderer))
 }
 
 fn render_one(diagnostic: &Diagnostic, sources: &Sources, renderer: &Renderer) -> String {
-    let mut group = Group::with_title(Level::ERROR.primary_title(&diagnostic.message));
+    let mut group = Group::with_title(diagnostic.severity.level().primary_title(&diagnostic.message));
     if let Some((span, excerpt)) = diagnostic.span.and_then(|span| Some((span, excerpt(sources, span)?))) {
         let primary = AnnotationKind::Primary.span(excerpt.range.clone()).label(diagnostic.label.as_deref());
         group = with_snippet(group, span, excerpt, primary, sources);

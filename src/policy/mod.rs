@@ -21,7 +21,7 @@ mod syntax;
 mod yaml;
 
 pub(crate) use address::range as address_range;
-pub use diagnostic::{Diagnostic, Problem, Problems, Source, Sources, Span, list, nearest, quote, render};
+pub use diagnostic::{Diagnostic, Problem, Problems, Severity, Source, Sources, Span, list, nearest, quote, render};
 pub(crate) use fault::Fault;
 pub(crate) use lines::number_at;
 pub use list::{AddressList, ListReader};

@@ -10,9 +10,9 @@ use super::field::{self, Context, Header};
 use super::foreign;
 use super::set::anonymous;
 use super::text::{duration, name, quoted};
-use super::value::{Kind, prefix_len, rate};
+use super::value::{Kind, rate};
 use super::verdict;
-use crate::net::Version;
+use crate::net::{Version, prefix_len};
 use crate::ruleset::{
     Cmp, DynsetOp, Expr, Family, Foreign, IcmpxCode, Limit, Log, MetaKey, Nat, PayloadBase, Register, Reject, SetRef,
 };

@@ -1,6 +1,6 @@
 //! The bytes of a register as nft writes them.
 
-use crate::net::Version;
+use crate::net::{Version, range_in_words};
 use crate::ruleset::{AddressType, KeyType, LimitUnit};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -171,7 +171,8 @@ impl Kind {
     /// A range from the first to the last value, both included.
     pub(super) fn range(self, first: &[u8], last: &[u8]) -> String {
         let shorter = match self {
-            Self::Ipv4 | Self::Ipv6 => network_len(first, last).map(|len| format!("{}/{len}", self.value(first))),
+            Self::Ipv4 if first.len() == 4 => range_in_words(first, last),
+            Self::Ipv6 if first.len() == 16 => range_in_words(first, last),
             Self::Ifname => wildcard(first, last),
             _ => None,
         };
@@ -229,16 +230,6 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold("0x".to_owned(), |text, byte| text + &format!("{byte:02x}"))
 }
 
-/// The length of the prefix that a mask keeps; `None` unless all its ones precede its zeros.
-pub(super) fn prefix_len(mask: &[u8]) -> Option<u32> {
-    let ones = mask.iter().map(|byte| byte.count_ones()).sum();
-    let leading = match mask.iter().position(|&byte| byte != 0xff) {
-        Some(at) => at as u32 * 8 + mask.get(at).map_or(0, |byte| byte.leading_ones()),
-        None => mask.len() as u32 * 8,
-    };
-    (ones == leading).then_some(ones)
-}
-
 fn named_byte(names: &[(u8, &str)], bytes: &[u8]) -> Option<String> {
     let &[byte] = bytes else { return None };
     Some(names.iter().find(|known| known.0 == byte).map_or_else(|| byte.to_string(), |known| known.1.to_owned()))
@@ -276,15 +267,4 @@ fn wildcard(first: &[u8], last: &[u8]) -> Option<String> {
     let rest_is = |bytes: &[u8], byte| bytes.iter().skip(stem.len()).all(|&b| b == byte);
     let names_all = first.len() == 16 && last.len() == 16 && rest_is(first, 0) && rest_is(last, 0xff);
     (names_all && !stem.is_empty() && stem.len() < 16 && !stem.contains(&0)).then(|| ifname(&stem))
-}
-
-/// The prefix length of a range, if the range is exactly one network.
-fn network_len(first: &[u8], last: &[u8]) -> Option<u32> {
-    if first.len() != last.len() {
-        return None;
-    }
-    let mask: Vec<u8> = first.iter().zip(last).map(|(a, b)| !(a ^ b)).collect();
-    let len = prefix_len(&mask)?;
-    let host_is_zero = first.iter().zip(&mask).all(|(byte, mask)| byte & !mask == 0);
-    host_is_zero.then_some(len)
 }

@@ -22,7 +22,7 @@ pub use resolved::{
 };
 
 use crate::facts::Facts;
-use crate::policy::{self, Diagnostic, Fault, Given, List, Policy, Text, quote};
+use crate::policy::{self, Diagnostic, Fault, Given, List, Policy, Severity, Text, quote};
 use crate::ruleset::LimitUnit;
 use peers::Resolver;
 use places::Role;
@@ -34,7 +34,7 @@ const LOG_DENIED: Rate = Rate { count: 10, unit: LimitUnit::Minute, line: None }
 /// Resolves a policy.
 ///
 /// # Errors
-/// Every semantic problem, each with its place and a remedy.
+/// Every semantic problem, each with its place and a remedy, and the warnings among them.
 pub fn resolve(policy: &Policy, facts: &Facts) -> Result<Resolved, Vec<Diagnostic>> {
     let mut problems = Vec::new();
     let containers = resolve_containers(&policy.containers, &mut problems);
@@ -55,7 +55,8 @@ pub fn resolve(policy: &Policy, facts: &Facts) -> Result<Resolved, Vec<Diagnosti
     let expectations = expectations::resolve(policy, facts, &mut resolver, &mut problems);
     let log_denied = value(&policy.log_denied, &mut problems, values::rate_or_off).unwrap_or(Some(LOG_DENIED));
     let groups = resolver.used_groups(&mut problems);
-    if !problems.is_empty() {
+    // Warnings are collected beside the problems, in the order of the policy.
+    if problems.iter().any(|problem| problem.severity == Severity::Error) {
         return Err(problems);
     }
     Ok(Resolved {
@@ -72,6 +73,7 @@ pub fn resolve(policy: &Policy, facts: &Facts) -> Result<Resolved, Vec<Diagnosti
         log_denied,
         expectations,
         kernel: facts.kernel,
+        warnings: problems,
     })
 }
 

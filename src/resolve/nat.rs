@@ -2,7 +2,7 @@
 
 use super::peers::Resolver;
 use super::places::{Place, Role};
-use super::rules::needed;
+use super::rules::{errors, needed};
 use super::{Group, Nat, value, values};
 use crate::net::{AddressRange, IfPattern, Version};
 use crate::policy::{self, Diagnostic, Fault, Policy, Text, quote};
@@ -17,9 +17,9 @@ pub(super) fn resolve<'a>(
     let mut lines = BTreeMap::new();
     let mut meant: Vec<Meant<'_>> = Vec::new();
     for typed in &policy.nat {
-        let before = problems.len();
+        let before = errors(problems);
         let nat = line(typed, resolver, problems);
-        if problems.len() == before {
+        if errors(problems) == before {
             // Problems of these lists were reported already.
             let (any, _, from) = resolver.meant(&typed.from, Place::NatFrom, &mut Vec::new());
             let (_, _, to) = resolver.meant(&typed.to, Place::NatTo, &mut Vec::new());

@@ -2,7 +2,7 @@
 
 use crate::facts::Kernel;
 use crate::net::{Addresses, IfPattern, Ports, Version};
-use crate::policy::Span;
+use crate::policy::{Diagnostic, Span};
 use crate::ruleset::LimitUnit;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -40,6 +40,8 @@ pub struct Resolved {
     pub expectations: Vec<Expectation>,
     /// The features of the kernel that the rules are for.
     pub kernel: Kernel,
+    /// What it probably does not mean. No rules are made of it.
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// The verdicts on new connections that no line mentions.

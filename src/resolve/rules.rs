@@ -5,7 +5,7 @@ use super::places::{Place, Role};
 use super::{Action, Containers, Peers, PolicyRule, not_empty, ports, value, values};
 use crate::facts::Facts;
 use crate::net::IfPattern;
-use crate::policy::{self, Diagnostic, Given, List, Policy, Text, quote};
+use crate::policy::{self, Diagnostic, Given, List, Policy, Severity, Text, quote};
 use std::collections::BTreeMap;
 
 /// The verdicts on what no rule mentions.
@@ -30,13 +30,13 @@ pub(super) fn outgoing<'a>(
 ) -> BTreeMap<String, PolicyRule> {
     let mut rules = BTreeMap::new();
     for typed in &policy.outgoing {
-        let before = problems.len();
+        let before = errors(problems);
         let denies = action(&typed.action, &mut Vec::new()) != Action::Allow;
         let to = if denies { Place::OutgoingDeniedTo } else { Place::OutgoingTo };
         let rule = rule(typed, facts, [Place::OutgoingFrom, to, Place::OutgoingExcept], resolver, problems);
         let from = Senders::of(&rule.from, resolver);
         let (host_sends, containers_send) = (defaults.outgoing, defaults.containers.outgoing);
-        let changes_nothing = if denies || problems.len() > before {
+        let changes_nothing = if denies || errors(problems) > before {
             None
         } else if from.host && host_sends == Action::Allow {
             Some(("everything goes out already: this rule changes nothing", "defaults: { outgoing: deny }"))
@@ -164,6 +164,11 @@ fn rule<'a>(
         log: value(&typed.log, problems, |text| values::boolean("log", &text.value)).unwrap_or(false),
         comment: value(&typed.comment, problems, |text| values::comment(&text.value)),
     }
+}
+
+/// How many of these are no warnings.
+pub(super) fn errors(problems: &[Diagnostic]) -> usize {
+    problems.iter().filter(|problem| problem.severity == Severity::Error).count()
 }
 
 /// The items of a list that a rule needs. Reports a list that is absent or empty.

@@ -91,7 +91,7 @@ pub enum Foreign {
 }
 
 /// `nat`, with its registers.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Nat {
     /// Whether it translates the destination; otherwise it translates the source.
     pub destination: bool,

@@ -44,6 +44,14 @@ impl Bits {
         self.known.extend_from_slice(&other.known);
     }
 
+    /// Writes bytes from `offset` on, as far as there is room.
+    pub(super) fn put(&mut self, offset: u32, other: &Self) {
+        let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+        for (to, from) in [(&mut self.value, &other.value), (&mut self.known, &other.known)] {
+            to.iter_mut().skip(offset).zip(from).for_each(|(to, from)| *to = *from);
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.value.len()
     }

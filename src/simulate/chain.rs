@@ -49,13 +49,13 @@ impl<'a, 'v, 's> Walk<'a, 'v, 's> {
             let result = self.run(numbered.1, certain);
             let RuleResult::Match { end, doubt } = result else { continue };
             let doubtful = doubt.is_some();
-            let come = self.end(name, numbered, &end, depth, certain, doubt);
-            let goes_on = doubtful || come.contain(Outcomes::RETURNS) && continues(&end);
-            outcomes = outcomes.or(if continues(&end) { come.without(Outcomes::RETURNS) } else { come });
+            let ended = self.end(name, numbered, &end, depth, certain, doubt);
+            let goes_on = doubtful || ended.contain(Outcomes::RETURNS) && continues(&end);
+            outcomes = outcomes.or(if continues(&end) { ended.without(Outcomes::RETURNS) } else { ended });
             if !goes_on {
                 return outcomes;
             }
-            certain &= come.is_one() && (!doubtful || come == Outcomes::RETURNS && continues(&end));
+            certain &= ended.is_one() && (!doubtful || ended == Outcomes::RETURNS && continues(&end));
         }
         outcomes.or(Outcomes::RETURNS)
     }

@@ -3,6 +3,7 @@
 use super::bits::Bits;
 use super::packet::{Interface, Packet, Path, State, Transport};
 use super::truth::Doubt;
+use crate::net::header::{Place, icmp, ipv4, ipv6, ports, sctp, tcp, udp};
 use crate::net::{IfName, Version, protocol};
 use crate::ruleset::{CtKey, Direction, Hook, MetaKey, PayloadBase, ct_state};
 use std::net::IpAddr;
@@ -357,67 +358,51 @@ fn address(address: IpAddr, family: IpAddr) -> Bits {
 /// The headers of a packet that is no fragment: the network header, without options, then the transport header. Also
 /// returns the length of the network header.
 fn headers(packet: &Packet, hop_limit: Option<u8>, translated: bool, hidden: Hidden) -> (usize, Bits) {
-    let protocol = packet.transport.protocol(packet.source);
-    let hop_limit = hop_limit.map_or_else(|| Bits::unknown(1), |limit| Bits::known(&[limit]));
-    let source = source_bits(packet, hidden);
-    let destination = destination_bits(packet, translated, hidden);
-    let parts = match packet.source {
-        IpAddr::V4(_) => vec![
-            Bits::known(&[0x45]),
-            // Type of service, length, identification.
-            Bits::unknown(5),
+    let version = Version::of(packet.source);
+    let network_len = usize::try_from(version.destination().end()).unwrap_or(usize::MAX);
+    let mut headers = Bits::unknown(network_len);
+    match version {
+        Version::V4 => {
+            headers.put(ipv4::VERSION_AND_LENGTH.offset, &Bits::known(&[0x45]));
             // All bits but "don't fragment" are clear.
-            Bits::byte(0, 0xbf),
-            Bits::known(&[0]),
-            hop_limit,
-            Bits::known(&[protocol]),
-            // Checksum.
-            Bits::unknown(2),
-            source,
-            destination,
-        ],
-        IpAddr::V6(_) => vec![
-            Bits::byte(0x60, 0xf0),
-            // Flow label, length.
-            Bits::unknown(5),
-            Bits::known(&[protocol]),
-            hop_limit,
-            source,
-            destination,
-        ],
-    };
-    let mut headers = Bits::default();
-    parts.iter().for_each(|part| headers.push(part));
-    let network_len = headers.len();
+            headers.put(ipv4::FRAGMENT.offset, &Bits::byte(0, 0xbf));
+            headers.put(ipv4::FRAGMENT.offset + 1, &Bits::known(&[0]));
+        }
+        Version::V6 => headers.put(ipv6::VERSION.offset, &Bits::byte(0x60, 0xf0)),
+    }
+    hop_limit.iter().for_each(|limit| headers.put(version.hop_limit().offset, &Bits::known(&[*limit])));
+    let protocol = packet.transport.protocol(packet.source);
+    headers.put(version.protocol().offset, &Bits::known(&[protocol]));
+    headers.put(version.source().offset, &source_bits(packet, hidden));
+    headers.put(version.destination().offset, &destination_bits(packet, translated, hidden));
     headers.push(&transport_header(packet, translated, hidden));
     (network_len, headers)
 }
 
 fn transport_header(packet: &Packet, translated: bool, hidden: Hidden) -> Bits {
-    let mut header = Bits::default();
+    let unknown = |whole: Place| Bits::unknown(usize::try_from(whole.len).unwrap_or(usize::MAX));
     match packet.transport {
         Transport::Ports { protocol, source, .. } => {
-            header.push(&Bits::port(source));
-            header.push(&Bits::port(destination_port(packet, translated, hidden)));
-            match protocol {
-                protocol::TCP => {
-                    // Sequence, acknowledgement, length of the header.
-                    header.push(&Bits::unknown(9));
-                    let known = if packet.state == State::New { PLAIN_FLAGS } else { 0 };
-                    header.push(&Bits::byte(SYN, known));
-                    // Window, checksum, urgent pointer.
-                    header.push(&Bits::unknown(6));
-                }
-                protocol::UDP => header.push(&Bits::unknown(4)),
-                protocol::SCTP => header.push(&Bits::unknown(8)),
-                _ => {}
+            let mut header = unknown(match protocol {
+                protocol::TCP => tcp::HEADER,
+                protocol::UDP => udp::HEADER,
+                protocol::SCTP => sctp::HEADER,
+                _ => ports::BOTH,
+            });
+            header.put(ports::SOURCE.offset, &Bits::port(source));
+            header.put(ports::DESTINATION.offset, &Bits::port(destination_port(packet, translated, hidden)));
+            if protocol == protocol::TCP {
+                let known = if packet.state == State::New { PLAIN_FLAGS } else { 0 };
+                header.put(tcp::FLAGS.offset, &Bits::byte(SYN, known));
             }
+            header
         }
         Transport::Icmp { kind, code } => {
-            header.push(&Bits::known(&[kind, code]));
-            header.push(&Bits::unknown(6));
+            let mut header = unknown(icmp::HEADER);
+            header.put(icmp::TYPE.offset, &Bits::known(&[kind]));
+            header.put(icmp::CODE.offset, &Bits::known(&[code]));
+            header
         }
-        Transport::Other(_) => {}
+        Transport::Other(_) => Bits::default(),
     }
-    header
 }

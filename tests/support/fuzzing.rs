@@ -117,7 +117,7 @@ fn problems(found: Vec<Diagnostic>, sources: Sources) {
     is_printable(&said);
     assert!(said.len() <= MAX_SAID, "{} bytes are said", said.len());
     let _ = problems.render(true);
-    assert_eq!(problems.problems().len(), problems.diagnostics.len());
+    assert_eq!(problems.problems().len() + problems.warnings().len(), problems.diagnostics.len());
 }
 
 /// A file of addresses: what is wrong in it is within it, and what it says can be written and read again. The databases of

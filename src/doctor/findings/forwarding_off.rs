@@ -1,7 +1,6 @@
 //! The machine does not forward, and an engine needs it to.
 
 use crate::doctor::engines::engines_here;
-use crate::doctor::published::published;
 use crate::doctor::{Facts, Finding, Kind, Severity};
 
 pub(super) const FINDING: Kind = Kind {
@@ -15,7 +14,7 @@ pub(super) const FINDING: Kind = Kind {
 pub(super) fn check(facts: &Facts<'_>) -> Option<Finding> {
     let engines = engines_here(facts);
     let v4 = !engines.is_empty() && facts.host.sysctls.forwards_v4 == Some(false);
-    let v6 = facts.host.sysctls.forwards_v6 == Some(false) && published(facts).iter().any(|one| one.to.is_ipv6());
+    let v6 = facts.host.sysctls.forwards_v6 == Some(false) && facts.published.iter().any(|one| one.to.is_ipv6());
     let sysctls: Vec<&str> = [(v4, "net.ipv4.ip_forward"), (v6, "net.ipv6.conf.all.forwarding")]
         .into_iter()
         .filter_map(|(off, name)| off.then_some(name))

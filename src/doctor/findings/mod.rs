@@ -19,6 +19,7 @@ mod other_firewall_drops;
 mod out_of_sync;
 mod policy_invalid;
 mod policy_missing;
+mod policy_warning;
 mod policy_writable;
 mod ufw_active;
 mod waits_for_confirmation;
@@ -32,6 +33,7 @@ pub const FINDINGS: &[(Kind, Check)] = &[
     (policy_missing::FINDING, One(policy_missing::check)),
     (policy_invalid::FINDING, One(policy_invalid::check)),
     (policy_writable::FINDING, One(policy_writable::check)),
+    (policy_warning::FINDING, Each(policy_warning::check)),
     (kernel_refuses::FINDING, One(kernel_refuses::check)),
     (not_loaded::FINDING, One(not_loaded::check)),
     (out_of_sync::FINDING, One(out_of_sync::check)),

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 
 /// The effect of the new rules on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum Judgement {
     /// It continues.
     Kept,
     /// It lost its access.
@@ -30,7 +30,7 @@ pub(super) struct Judge<'a> {
     /// Routes to addresses; each is looked up once.
     routes: HashMap<IpAddr, Option<Route>>,
     /// Results for connections that differ only in the source port; `None` if the source port matters.
-    known: HashMap<(Tuple, Option<Translation>), Option<Fate>>,
+    known: HashMap<(Tuple, Option<Translation>), Option<Judgement>>,
     /// The error for connections that could not be judged.
     pub(super) unroutable: Option<NetlinkError>,
 }
@@ -42,7 +42,7 @@ impl<'a> Judge<'a> {
     }
 
     /// Judges a connection that began as conntrack recorded it.
-    pub(super) fn of_entry(&mut self, entry: &Entry) -> Fate {
+    pub(super) fn of_entry(&mut self, entry: &Entry) -> Judgement {
         let translated = entry.is_destination_translated().then(|| Translation {
             address: entry.reply.source,
             port: entry.reply.ports().map(|(source, _)| source),
@@ -51,34 +51,36 @@ impl<'a> Judge<'a> {
     }
 
     /// Judges an untranslated connection whose first packet had that tuple.
-    pub(super) fn of_tuple(&mut self, original: &Tuple) -> Fate {
+    pub(super) fn of_tuple(&mut self, original: &Tuple) -> Judgement {
         self.of(original, None)
     }
 
-    fn of(&mut self, original: &Tuple, translated: Option<Translation>) -> Fate {
+    fn of(&mut self, original: &Tuple, translated: Option<Translation>) -> Judgement {
         let key = (from_any_port(original), translated);
         if let Some(Some(known)) = self.known.get(&key) {
             return *known;
         }
         let packet = match self.first_packet(original, translated) {
             Ok(Some(packet)) => packet,
-            Ok(None) => return Fate::Kept,
+            Ok(None) => return Judgement::Kept,
             Err(error) => {
                 self.unroutable = Some(error);
-                return Fate::Kept;
+                return Judgement::Kept;
             }
         };
-        let fate = |lost| if lost { Fate::Lost { began_here: packet.path == Path::FromMachine } } else { Fate::Kept };
+        let judgement = |lost| {
+            if lost { Judgement::Lost { began_here: packet.path == Path::FromMachine } } else { Judgement::Kept }
+        };
         if !self.known.contains_key(&key) {
             let any_port = Packet { transport: transport(original, None), ..packet.clone() };
-            let known = self.loses_in_any_case(&any_port).map(fate);
+            let known = self.loses_in_any_case(&any_port).map(judgement);
             self.known.insert(key, known);
             if let Some(known) = known {
                 return known;
             }
         }
         let is_denied = |table| simulate_table(self.id, table, &packet).outcomes.never_pass();
-        fate(is_denied(self.now) && !self.before.is_some_and(is_denied))
+        judgement(is_denied(self.now) && !self.before.is_some_and(is_denied))
     }
 
     /// Whether `now` denies an incompletely known packet and `before` does not; `None` if the unknown part decides.

@@ -13,7 +13,7 @@ use crate::net::protocol;
 use crate::netlink::conntrack::{Conntrack, Entry, Tuple, Zones};
 use crate::netlink::{NetlinkError, Socket};
 use crate::ruleset::{Table, TableId};
-use judge::{Fate, Judge};
+use judge::{Judge, Judgement};
 use std::cmp::Reverse;
 use std::collections::HashSet;
 use streams::{Streams, in_words};
@@ -82,14 +82,14 @@ impl Found {
             return;
         }
         match judge.of_entry(&entry) {
-            Fate::Lost { began_here } => self.lost.push((entry, !began_here)),
+            Judgement::Lost { began_here } => self.lost.push((entry, !began_here)),
             // A forwarded connection has no local socket to consult.
-            Fate::Kept if entry.picked_up && is_untranslated(&entry) => {
-                if let Fate::Lost { began_here: false } = judge.of_tuple(&entry.reply) {
+            Judgement::Kept if entry.picked_up && is_untranslated(&entry) => {
+                if let Judgement::Lost { began_here: false } = judge.of_tuple(&entry.reply) {
                     self.unsure.push(entry.original);
                 }
             }
-            Fate::Kept => {}
+            Judgement::Kept => {}
         }
     }
 

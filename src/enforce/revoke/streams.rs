@@ -4,7 +4,7 @@
 //! Conntrack then takes the next sender for the side that began: in a download, the server. A socket does not know
 //! who began either, but if another socket listens on its port, the other side did.
 
-use super::judge::{Fate, Judge};
+use super::judge::{Judge, Judgement};
 use crate::net::protocol;
 use crate::netlink::conntrack::{Entry, Layer4, Tuple};
 use crate::netlink::{ConnectedSocket, ListeningSocket, connected_sockets, listening_sockets};
@@ -74,18 +74,18 @@ impl Streams {
         });
         let first_own = first_own_port();
         for stream in self.0 {
-            let mut fates = Vec::with_capacity(2);
+            let mut judgements = Vec::with_capacity(2);
             let began = who_began(&stream, &listeners, first_own);
             if began != Some(Side::This) {
-                fates.push(judge.of_tuple(&stream.inverted()));
+                judgements.push(judge.of_tuple(&stream.inverted()));
             }
             if began != Some(Side::Other) {
-                fates.push(judge.of_tuple(&stream));
+                judgements.push(judge.of_tuple(&stream));
             }
-            let remembered = |fate: &Fate| matches!(fate, Fate::Lost { began_here: false });
-            if !fates.contains(&Fate::Kept) {
-                judged.lost.push((stream, fates.iter().any(remembered)));
-            } else if fates.iter().any(|fate| *fate != Fate::Kept) {
+            let remembered = |judgement: &Judgement| matches!(judgement, Judgement::Lost { began_here: false });
+            if !judgements.contains(&Judgement::Kept) {
+                judged.lost.push((stream, judgements.iter().any(remembered)));
+            } else if judgements.iter().any(|judgement| *judgement != Judgement::Kept) {
                 judged.unsure.push(stream);
             }
         }

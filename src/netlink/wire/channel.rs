@@ -15,6 +15,9 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 const DATAGRAM: usize = 64 * 1024;
 /// Room for unread answers: one acknowledgement per send, or an error for each message in it.
 const RECEIVE_BUFFER: usize = 1024 * 1024;
+/// More datagrams than the receive buffer has room for. The kernel doubles its size, and counts each with its
+/// bookkeeping, some 600 bytes (`SKB_TRUESIZE`).
+const MOST_EVENTS: usize = 2 * RECEIVE_BUFFER / 512;
 /// Slightly below the default; asking for less would shrink the buffer.
 const SEND_BUFFER: usize = 128 * 1024;
 /// The kernel answers before the request's system call returns, so a longer wait means a broken kernel.
@@ -228,17 +231,11 @@ impl Channel {
         }
     }
 
-    /// Passes each queued datagram to `event`, and `None` for those that did not fit the buffer.
-    pub(in crate::netlink) fn events(&self, mut event: impl FnMut(Option<&[u8]>)) -> Result<(), NetlinkError> {
-        let mut buffer = self.buffer.borrow_mut();
-        loop {
-            match self.receive_now(&mut buffer) {
-                Ok(datagram) => event(Some(datagram)),
-                Err(Errno::EAGAIN) => return Ok(()),
-                Err(Errno::ENOBUFS) => event(None),
-                Err(errno) => return Err(NetlinkError::Socket { doing: "receive", errno }),
-            }
-        }
+    /// Passes each queued datagram to `event`, and `None` for those that did not fit the buffer. If new ones come
+    /// faster than they are read, it leaves the rest in the queue, and passes `None` for those, too.
+    pub(in crate::netlink) fn events(&self, event: impl FnMut(Option<&[u8]>)) -> Result<(), NetlinkError> {
+        drain(&mut self.buffer.borrow_mut(), |buffer| self.receive_now(buffer).map(drop), event)
+            .map_err(|errno| NetlinkError::Socket { doing: "receive", errno })
     }
 
     /// Receives a queued datagram without waiting.
@@ -276,6 +273,24 @@ impl Channel {
     }
 }
 
+/// Reads datagrams until the queue is empty, but no more than were in it at the beginning.
+fn drain(
+    buffer: &mut Vec<u8>,
+    mut receive: impl FnMut(&mut Vec<u8>) -> Result<(), Errno>,
+    mut event: impl FnMut(Option<&[u8]>),
+) -> Result<(), Errno> {
+    for _ in 0..MOST_EVENTS {
+        match receive(buffer) {
+            Ok(()) => event(Some(buffer)),
+            Err(Errno::EAGAIN) => return Ok(()),
+            Err(Errno::ENOBUFS) => event(None),
+            Err(errno) => return Err(errno),
+        }
+    }
+    event(None);
+    Ok(())
+}
+
 fn errno_of(error: &std::io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap_or_default())
 }
@@ -303,5 +318,29 @@ impl NetlinkError {
             Self::Socket { errno: Errno::ECONNREFUSED | Errno::EPROTONOSUPPORT, .. } => absent,
             other => other,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_that_fills_as_fast_as_it_is_read_is_left_as_if_something_was_lost() {
+        let events = |mut left: usize| {
+            let (mut seen, mut lost) = (0, 0);
+            let receive = |buffer: &mut Vec<u8>| {
+                left = left.checked_sub(1).ok_or(Errno::EAGAIN)?;
+                buffer.clear();
+                Ok(())
+            };
+            let drained = drain(&mut Vec::new(), receive, |event| match event {
+                Some(_) => seen += 1,
+                None => lost += 1,
+            });
+            (drained, seen, lost)
+        };
+        assert_eq!(events(3), (Ok(()), 3, 0));
+        assert_eq!(events(usize::MAX), (Ok(()), MOST_EVENTS, 1));
     }
 }

@@ -40,3 +40,29 @@ pub(super) fn decode(data: &[u8]) -> Option<Expr> {
         xor: xor.to_vec(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::bytes::both_ways;
+    use super::*;
+
+    #[test]
+    fn a_register_is_masked() {
+        // ip saddr & 255.255.255.0
+        both_ways(
+            &Expr::Bitwise {
+                sreg: Register::ONE,
+                dreg: Register::ONE,
+                mask: vec![255, 255, 255, 0],
+                xor: vec![0; 4],
+            },
+            "0c000100 62697477 69736500
+             34000280
+             08000100 00000001
+             08000200 00000001
+             08000300 00000004
+             0c000480 08000100 ffffff00
+             0c000580 08000100 00000000",
+        );
+    }
+}

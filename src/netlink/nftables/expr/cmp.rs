@@ -27,3 +27,22 @@ pub(super) fn decode(data: &[u8]) -> Option<Expr> {
         data: value(&fields, DATA)?.to_vec(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::bytes::both_ways;
+    use super::*;
+
+    #[test]
+    fn a_register_is_compared_with_bytes() {
+        // tcp dport != 22
+        both_ways(
+            &Expr::Cmp { op: Cmp::Neq, sreg: Register::ONE, data: vec![0, 22] },
+            "08000100 636d7000
+             20000280
+             08000100 00000001
+             08000200 00000001
+             0c000380 06000100 00160000",
+        );
+    }
+}

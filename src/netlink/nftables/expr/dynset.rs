@@ -1,6 +1,6 @@
 //! `dynset`: the packet path changes a set.
 
-use super::{Draft, Fields, decode as decode_expr, draft as draft_expr, register};
+use super::{Draft, Fields, decode as decode_expr, draft as draft_expr, number, register};
 use crate::netlink::nftables::problem::Problem;
 use crate::netlink::wire::attr::Attributes;
 use crate::netlink::wire::uapi;
@@ -51,7 +51,7 @@ pub(super) fn draft<'a>(
 /// Maps (with a data register), and the inverted form, are not ours.
 pub(super) fn decode(data: &[u8]) -> Option<Expr> {
     let fields = Fields::<11>::exactly(data)?;
-    let flags = fields.get(FLAGS).map_or(Some(0), |_| fields.u32(FLAGS))?;
+    let flags = number(&fields, FLAGS)?;
     if fields.get(SREG_DATA).is_some() || flags & !SEVERAL != 0 {
         return None;
     }
@@ -77,4 +77,34 @@ fn stateful(bytes: &[u8]) -> Option<Expr> {
     matches!(name.as_str(), "counter" | "limit")
         .then(|| decode_expr(bytes))
         .filter(|expr| matches!(expr, Expr::Counter { .. } | Expr::Limit(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::bytes::both_ways;
+    use super::*;
+
+    use crate::ruleset::{Limit, LimitUnit};
+
+    #[test]
+    fn a_packet_adds_to_a_set_with_a_timeout_and_a_limit() {
+        let limit = Expr::Limit(Limit { rate: 10, unit: LimitUnit::Minute, burst: 5, over: true });
+        // add @s { ip saddr timeout 1m limit rate over 10/minute burst 5 packets }
+        both_ways(
+            &Expr::Dynset {
+                set: "s".to_owned(),
+                op: DynsetOp::Add,
+                sreg_key: Register::ONE,
+                timeout_ms: 60_000,
+                exprs: vec![limit],
+            },
+            "0b000100 64796e73 65740000
+             6c000280
+             08000400 00000001
+             08000300 00000000
+             0c000600 00000000 0000ea60
+             06000100 73000000
+             44000780 0a000100 6c696d69 74000000 34000280 0c000100 00000000 0000000a 0c000200 00000000 0000003c 08000300 00000005 08000400 00000000 08000500 00000001",
+        );
+    }
 }

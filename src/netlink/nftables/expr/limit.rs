@@ -1,6 +1,6 @@
 //! `limit` in packets.
 
-use super::{Draft, Fields};
+use super::{Draft, Fields, number};
 use crate::ruleset::{Expr, Limit, LimitUnit};
 use nftnl_sys as sys;
 
@@ -27,7 +27,7 @@ pub(super) fn decode(data: &[u8]) -> Option<Expr> {
     let fields = Fields::<7>::exactly(data)?;
     fields.is_default(TYPE, PACKETS.into()).then_some(())?;
     let unit = fields.u64(UNIT)?;
-    let over = match fields.get(FLAGS).map_or(Some(0), |_| fields.u32(FLAGS))? {
+    let over = match number(&fields, FLAGS)? {
         0 => false,
         INVERTED => true,
         _ => return None,
@@ -38,4 +38,25 @@ pub(super) fn decode(data: &[u8]) -> Option<Expr> {
         burst: fields.u32(BURST)?,
         over,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::bytes::both_ways;
+    use super::*;
+
+    #[test]
+    fn packets_are_limited_per_unit_of_time() {
+        // limit rate over 10/minute burst 5 packets
+        both_ways(
+            &Expr::Limit(Limit { rate: 10, unit: LimitUnit::Minute, burst: 5, over: true }),
+            "0a000100 6c696d69 74000000
+             34000280
+             0c000100 00000000 0000000a
+             0c000200 00000000 0000003c
+             08000300 00000005
+             08000400 00000000
+             08000500 00000001",
+        );
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::{Draft, Fields};
 use crate::netlink::nftables::problem::Problem;
-use crate::ruleset::{Expr, Log};
+use crate::ruleset::{Expr, Foreign, Log};
 use nftnl_sys as sys;
 
 const GROUP: u16 = 1;
@@ -30,7 +30,7 @@ pub(super) fn draft<'a>(log: &Log) -> Result<Draft<'a>, Problem> {
     })
 }
 
-/// Other levels, flags, and NFLOG options beside the group are not ours.
+/// The form without a level, flags, and NFLOG options other than the group.
 pub(super) fn decode(data: &[u8]) -> Option<Expr> {
     let fields = Fields::<7>::exactly(data)?;
     let group = match fields.get(GROUP) {
@@ -40,4 +40,51 @@ pub(super) fn decode(data: &[u8]) -> Option<Expr> {
     let plain = fields.is_default(LEVEL, LEVEL_WARN)
         && [SNAPLEN, QTHRESHOLD, FLAGS].into_iter().all(|kind| fields.is_default(kind, 0));
     plain.then(|| Expr::Log(Log { prefix: fields.string(PREFIX).unwrap_or_default(), group }))
+}
+
+/// The form with a level and flags, which palisade never writes.
+pub(super) fn decode_foreign(data: &[u8]) -> Option<Foreign> {
+    let fields = Fields::<7>::exactly(data)?;
+    let to_nflog = [GROUP, SNAPLEN, QTHRESHOLD].into_iter().any(|kind| fields.get(kind).is_some());
+    (!to_nflog).then_some(())?;
+    let optional = |kind| match fields.get(kind) {
+        None => Some(None),
+        Some(_) => fields.u32(kind).map(Some),
+    };
+    let prefix = fields.string(PREFIX).unwrap_or_default();
+    Some(Foreign::Log { prefix, level: optional(LEVEL)?, flags: optional(FLAGS)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::bytes::{both_ways, read_as};
+    use super::*;
+
+    #[test]
+    fn a_packet_is_logged_with_a_prefix_to_the_log_or_to_a_group() {
+        // log prefix "x"
+        both_ways(
+            &Expr::Log(Log { prefix: "x".to_owned(), group: None }),
+            "08000100 6c6f6700
+             0c000280
+             06000200 78000000",
+        );
+        // log prefix "x" group 2
+        both_ways(
+            &Expr::Log(Log { prefix: "x".to_owned(), group: Some(2) }),
+            "08000100 6c6f6700
+             14000280
+             06000200 78000000
+             06000100 00020000",
+        );
+        // log prefix "x" level debug flags all
+        read_as(
+            "08000100 6c6f6700
+             1c000280
+             06000200 78000000
+             08000500 00000007
+             08000600 0000001f",
+            Foreign::Log { prefix: "x".to_owned(), level: Some(7), flags: Some(0x1f) },
+        );
+    }
 }

@@ -51,3 +51,36 @@ pub(super) fn decode(data: &[u8]) -> Option<Expr> {
     };
     Some(Expr::Lookup { set: SetRef::Named(fields.string(SET)?), sreg: register(&fields, SREG)?, dreg, inverted })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::bytes::both_ways;
+    use super::*;
+
+    #[test]
+    fn a_register_is_looked_up_in_a_set_and_in_a_map() {
+        // != @s
+        both_ways(
+            &Expr::Lookup { set: SetRef::Named("s".to_owned()), sreg: Register::ONE, dreg: None, inverted: true },
+            "0b000100 6c6f6f6b 75700000
+             1c000280
+             08000200 00000001
+             06000100 73000000
+             08000500 00000001",
+        );
+        // vmap @m
+        both_ways(
+            &Expr::Lookup {
+                set: SetRef::Named("m".to_owned()),
+                sreg: Register::ONE,
+                dreg: Some(Register::Verdict),
+                inverted: false,
+            },
+            "0b000100 6c6f6f6b 75700000
+             1c000280
+             08000200 00000001
+             08000300 00000000
+             06000100 6d000000",
+        );
+    }
+}

@@ -6,7 +6,10 @@
 
 mod bitwise;
 mod build;
+#[cfg(test)]
+mod bytes;
 mod cmp;
+mod compat;
 mod counter;
 mod ct;
 mod dynset;
@@ -17,7 +20,10 @@ mod limit;
 mod log;
 mod lookup;
 mod meta;
+mod nat;
+mod object;
 mod payload;
+mod range;
 mod reject;
 
 pub(in crate::netlink) use build::{Built, Draft};
@@ -93,6 +99,19 @@ pub(in crate::netlink) fn decode_list(bytes: &[u8]) -> Vec<Expr> {
 /// The register in an attribute.
 fn register<const N: usize>(fields: &Fields<'_, N>, kind: u16) -> Option<Register> {
     Register::from_number(fields.u32(kind)?)
+}
+
+/// An optional register; the outer `None` stands for a malformed one.
+fn maybe_register<const N: usize>(fields: &Fields<'_, N>, kind: u16) -> Option<Option<Register>> {
+    match fields.get(kind) {
+        None => Some(None),
+        Some(_) => register(fields, kind).map(Some),
+    }
+}
+
+/// A number; 0 if absent, `None` if malformed.
+fn number<const N: usize>(fields: &Fields<'_, N>, kind: u16) -> Option<u32> {
+    fields.get(kind).map_or(Some(0), |_| fields.u32(kind))
 }
 
 /// The bytes of an attribute that contains `NFTA_DATA_VALUE` alone.

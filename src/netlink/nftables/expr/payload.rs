@@ -27,3 +27,23 @@ pub(super) fn decode(data: &[u8]) -> Option<Expr> {
         dreg: register(&fields, DREG)?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::bytes::both_ways;
+    use super::*;
+
+    #[test]
+    fn bytes_of_a_header_are_read_from_an_offset_on() {
+        // th dport
+        both_ways(
+            &Expr::Payload { base: PayloadBase::Transport, offset: 2, len: 2, dreg: Register::ONE },
+            "0c000100 7061796c 6f616400
+             24000280
+             08000100 00000001
+             08000200 00000002
+             08000300 00000002
+             08000400 00000002",
+        );
+    }
+}

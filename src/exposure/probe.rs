@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv6Addr};
 const MOST_PARTS: usize = 4096;
 
 /// Probes ports from behind each interface.
-pub(super) struct Scout<'m> {
+pub(super) struct Probe<'m> {
     machine: &'m Machine<'m>,
     version: Version,
     cuts: &'m BTreeSet<u128>,
@@ -45,7 +45,7 @@ struct Behind {
     by_group: BTreeSet<String>,
 }
 
-impl<'m> Scout<'m> {
+impl<'m> Probe<'m> {
     pub(super) fn new(
         machine: &'m Machine<'m>,
         version: Version,
