@@ -16,13 +16,17 @@ use super::reading::Reading;
 use super::region::{Region, Regions};
 use super::value::{SourceTest, sources};
 use crate::net::Version;
-use crate::ruleset::{Hook, Policy, Table, TableFlags, TableId, Verdict};
+use crate::ruleset::{Chain, Hook, Policy, Table, TableFlags, TableId, Verdict};
 use crate::simulate::{
-    Changed, End, MAX_DEPTH, Packet, RuleResult, Seen, Transport, attached_to, run_for_any_source,
+    Changed, Effect as Step, End, Interface, MAX_DEPTH, Packet, Path, RuleResult, Seen, Translation, Transport,
+    attached_to, run_for_any_source, simulate_table,
 };
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::rc::Rc;
+
+/// The kind of base chains that translate.
+const NAT: &str = "nat";
 
 /// The sources whose packets may get each outcome. A source with several possible outcomes is in several of these
 /// sets.
@@ -100,6 +104,22 @@ impl<'a> Evaluator<'a> {
         }
     }
 
+    /// The packet as the table's own port forwards translate it, if they do.
+    pub(super) fn forwarded(&self, packet: &Packet) -> Option<Translation> {
+        let translates =
+            |chain: &Chain| chain.base.as_ref().is_some_and(|base| base.kind == NAT && base.hook == Hook::Prerouting);
+        if !self.table.chains.values().any(translates) {
+            return None;
+        }
+        let arriving =
+            Packet { path: Path::ToMachine, outgoing: Interface::Absent, translated: None, ..packet.clone() };
+        let trace = simulate_table(self.id, self.table, &arriving);
+        trace.steps.iter().find_map(|step| match &step.effect {
+            Step::Translate(to) => Some(*to),
+            _ => None,
+        })
+    }
+
     /// The rule at a chain and an index, as listed in [`Fate::destinations`].
     pub(super) fn rule(&self, (chain, index): (&str, usize)) -> Option<&'a ReadRule<'a>> {
         self.reading.chains.get(chain)?.rules.get(index)
@@ -127,7 +147,9 @@ impl<'a> Evaluator<'a> {
             return fate;
         }
         for hook in packet.path.hooks() {
-            for (name, base, priority) in attached_to(self.id, self.table, *hook, packet) {
+            // Translations decide no access: the caller asks for the packet as it is translated.
+            let attached = attached_to(self.id, self.table, *hook, packet).into_iter();
+            for (name, base, priority) in attached.filter(|(_, base, _)| base.kind != NAT) {
                 let next = u32::try_from(self.views.len()).unwrap_or(u32::MAX);
                 let view = *self.views.entry((place, *hook, priority)).or_insert(next);
                 let place = Place { view, seen: Seen::new(packet, *hook, priority), packet };

@@ -17,9 +17,11 @@
 
 mod asked;
 mod diff;
+mod elsewhere;
 mod evaluate;
 mod expect;
 mod narrow;
+mod proof;
 mod reader;
 mod reading;
 mod region;

@@ -31,7 +31,7 @@ pub struct InterfaceClass {
     /// Their names in rules, with a `*` after a prefix; empty for the interfaces that no rule names.
     pub names: Vec<String>,
     /// All probed names of this class; one that ends with `/` stands for all names with that prefix.
-    members: Vec<String>,
+    pub(super) members: Vec<String>,
     /// Whether containers are behind them.
     pub containers: bool,
 }
@@ -126,7 +126,7 @@ fn targets(asked: &Asked<'_>) -> Vec<Target> {
     targets
 }
 
-fn interfaces<'n>(
+pub(super) fn interfaces<'n>(
     tests: &[Test<'_>],
     tables: &[&Table],
     named: impl IntoIterator<Item = &'n IfPattern>,
@@ -207,6 +207,13 @@ impl Place {
         };
         packet.coming_in_by(self.incoming.example.as_str())
     }
+
+    /// The same packet, translated to the target of a port forward, wherever that is.
+    fn forwarded(&self, packet: &Packet, to: Translation) -> Packet {
+        let (source, asked) = (packet.source, packet.destination);
+        let forwarded = Packet::published(source, asked, packet.transport, to).leaving_by(NO_NAME);
+        forwarded.coming_in_by(self.incoming.example.as_str())
+    }
 }
 
 /// Tables, evaluated for packets of one version.
@@ -214,6 +221,8 @@ pub(super) struct Prober<'a> {
     pub(super) version: Version,
     pub(super) regions: Regions,
     evaluators: Vec<Evaluator<'a>>,
+    /// The targets of port forwards, in the order in which they were found.
+    forwards: Vec<Translation>,
 }
 
 impl<'a> Prober<'a> {
@@ -224,7 +233,7 @@ impl<'a> Prober<'a> {
     ) -> Self {
         let evaluators =
             tables.into_iter().map(|(table, reading)| Evaluator::new(id, table, reading, version)).collect();
-        Self { version, regions: Regions::new(version.last_address()), evaluators }
+        Self { version, regions: Regions::new(version.last_address()), evaluators, forwards: Vec::new() }
     }
 
     /// The outcomes of all packets to a target by one place. For each class of source ports and of this machine's
@@ -254,8 +263,24 @@ impl<'a> Prober<'a> {
                 }
                 let packet = way.packet(unspecified(self.version), address, target, source_port);
                 let regions = &mut self.regions;
-                let fates: Vec<_> =
-                    self.evaluators.iter_mut().map(|evaluator| evaluator.fate(regions, place, &packet)).collect();
+                let forwards = &mut self.forwards;
+                let fates: Vec<_> = self
+                    .evaluators
+                    .iter_mut()
+                    .map(|evaluator| match evaluator.forwarded(&packet) {
+                        None => evaluator.fate(regions, place, &packet),
+                        Some(to) => {
+                            let known = forwards.iter().position(|known| *known == to);
+                            let number = known.unwrap_or_else(|| {
+                                forwards.push(to);
+                                forwards.len() - 1
+                            });
+                            // A place of its own: what rules see of the packet differs.
+                            let place = place + (number + 1) * space.places.len();
+                            evaluator.fate(regions, place, &way.forwarded(&packet, to))
+                        }
+                    })
+                    .collect();
                 let known = rules.len();
                 for (table, fate) in fates.iter().enumerate() {
                     rules.extend(fate.destinations.iter().map(|rule| (table, *rule)));
@@ -300,7 +325,7 @@ fn unspecified(version: Version) -> IpAddr {
 
 /// The addresses right after those that no packet from elsewhere is sent to: a class that begins among those may go
 /// on behind them.
-fn behind_unreachable(version: Version) -> Vec<u128> {
+pub(super) fn behind_unreachable(version: Version) -> Vec<u128> {
     match version {
         Version::V4 => vec![1, 0x8000_0000],
         Version::V6 => vec![2],
@@ -308,6 +333,6 @@ fn behind_unreachable(version: Version) -> Vec<u128> {
 }
 
 /// Whether packets from elsewhere can be sent to this address.
-fn is_reachable(address: &IpAddr) -> bool {
+pub(super) fn is_reachable(address: &IpAddr) -> bool {
     !address.is_loopback() && !address.is_unspecified()
 }

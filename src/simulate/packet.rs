@@ -26,6 +26,8 @@ pub struct Packet {
     pub state: State,
     /// Where the connection's destination is translated to, if it is.
     pub translated: Option<Translation>,
+    /// The number of the user whose program on this machine sends it; `None` if unknown, or not sent by a program.
+    pub user: Option<u32>,
 }
 
 /// The way of a packet through the hooks.
@@ -158,6 +160,7 @@ impl Packet {
             hop_limit: None,
             state: State::of_first(source, transport),
             translated: None,
+            user: None,
         }
     }
 
@@ -200,6 +203,12 @@ impl Packet {
     #[must_use]
     pub fn leaving_by(self, interface: impl Into<String>) -> Self {
         Self { outgoing: Interface::Named(interface.into()), ..self }
+    }
+
+    /// The same packet, sent by a program of that user.
+    #[must_use]
+    pub fn sent_by(self, user: u32) -> Self {
+        Self { user: Some(user), ..self }
     }
 
     /// The same packet in another state.

@@ -187,6 +187,10 @@ impl<'a> View<'a> {
             MetaKey::Protocol => Bits::known(&version.ether_type()),
             MetaKey::Iif if *self.incoming == Interface::Absent => Bits::known(&[0; 4]),
             MetaKey::Oif if *self.outgoing == Interface::Absent => Bits::known(&[0; 4]),
+            MetaKey::SkUid if self.packet.path == Path::FromMachine => match self.packet.user {
+                Some(user) => Bits::known(&user.to_ne_bytes()),
+                None => return Load::Unknown("the user whose program sends it is not known".into()),
+            },
             key => {
                 return Load::Unknown(format!("`meta` key {} of the packet is not known", key.number()).into());
             }
