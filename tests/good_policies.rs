@@ -364,3 +364,31 @@ fn a_machine_without_databases_of_names_says_so_where_they_are_needed() {
         )]
     );
 }
+
+#[test]
+fn each_example_is_valid_and_meets_what_it_expects() {
+    let copy = tempfile::tempdir().expect("a folder for the copies");
+    let mut wrong = Vec::new();
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+    for entry in std::fs::read_dir(folder).expect("policies/ is there") {
+        let from = entry.expect("an entry").path();
+        let to = copy.path().join(from.file_name().expect("a name"));
+        std::fs::copy(&from, &to).expect("the copy can be made");
+    }
+    let mut policies = 0;
+    for entry in std::fs::read_dir(copy.path()).expect("the copies") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_none_or(|extension| extension != "yaml") {
+            continue;
+        }
+        policies += 1;
+        match palisade::desired::load_and_prove(&path) {
+            Ok(palisade::desired::Loaded { unmet: None, .. }) => {}
+            Ok(palisade::desired::Loaded { unmet: Some(problems), .. }) | Err(problems) => {
+                wrong.push(problems.render(false));
+            }
+        }
+    }
+    assert!(policies >= 10, "only {policies} policies were found");
+    assert_eq!(wrong, Vec::<String>::new());
+}

@@ -7,7 +7,7 @@
 
 use super::asked::Asked;
 use super::evaluate::Evaluator;
-use super::proof::{an_example, interval, is_meant, loopback, path};
+use super::proof::{an_example, interval, is_meant, loopback, path, without_translations};
 use super::reading::Reading;
 use super::region::{Region, Regions};
 use super::space::{InterfaceClass, Space, Target, behind_unreachable, interfaces, is_reachable};
@@ -15,7 +15,7 @@ use crate::net::{IfPattern, Version, number};
 use crate::policy::Diagnostic;
 use crate::resolve::{Elsewhere, Expectation};
 use crate::ruleset::{KeyType, Table, TableId};
-use crate::simulate::{Packet, Transport, Verdict, simulate_table};
+use crate::simulate::{Hidden, Packet, Transport, Verdict, simulate_table};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -188,6 +188,8 @@ impl Court<'_> {
             |point: u128| everywhere || meant.iter().any(|(first, last)| (*first..=*last).contains(&point));
         let behind = behind_unreachable(version).into_iter().filter(|point| is_meant(*point));
         let mut waiting: Vec<u128> = behind.chain(meant.iter().map(|(first, _)| *first)).collect();
+        // Of the ports that a program gets: what DHCP clients send from theirs needs no rule.
+        let source_port = self.space.source_ports(target).first().copied().flatten();
         let (mut tried, mut rules) = (BTreeSet::new(), BTreeSet::new());
         while let Some(point) = waiting.pop() {
             let Some(destination) = version.address(point).filter(is_reachable) else { continue };
@@ -200,8 +202,8 @@ impl Court<'_> {
                 let problem = Diagnostic::at(self.expectation.span, message);
                 return Err(Box::new(problem.help("name fewer destinations in `to`")));
             }
-            let packet = packet(version, opener, leaving, destination, target);
-            let fate = prover.evaluator.fate(&mut prover.regions, place, &packet);
+            let packet = packet(version, opener, leaving, destination, (target, source_port));
+            let fate = prover.evaluator.fate(&mut prover.regions, place, &packet, Hidden::Source);
             let regions = &mut prover.regions;
             let sources = if self.expectation.allow {
                 let passes = fate.passes(regions);
@@ -229,7 +231,8 @@ impl Court<'_> {
             None => an_example(prover.version, &prover.regions, breach.sources)?,
         };
         let packet = Packet { source, ..breach.packet };
-        let trace = simulate_table(self.id, self.table, &packet);
+        let table = without_translations(self.table);
+        let trace = simulate_table(self.id, &table, &packet);
         let named = |interface: &crate::simulate::Interface| match interface {
             crate::simulate::Interface::Named(name) if !name.ends_with('/') => Some(name.clone()),
             _ => None,
@@ -267,10 +270,18 @@ struct Prover<'t> {
 }
 
 /// The packet that stands for a class.
-fn packet(version: Version, opener: &Opener, leaving: &str, destination: IpAddr, target: Target) -> Packet {
+fn packet(
+    version: Version,
+    opener: &Opener,
+    leaving: &str,
+    destination: IpAddr,
+    (target, source_port): (Target, Option<u16>),
+) -> Packet {
     let source = host(version);
     let transport = match target {
-        Target::Ports { protocol, first, .. } => Transport::Ports { protocol, source: None, destination: first },
+        Target::Ports { protocol, first, .. } => {
+            Transport::Ports { protocol, source: source_port, destination: first }
+        }
         Target::Ping => Transport::echo_request(source),
         Target::Protocol(number) | Target::OtherProtocols(number) => Transport::Other(number),
     };

@@ -16,17 +16,17 @@ use super::reading::Reading;
 use super::region::{Region, Regions};
 use super::value::{SourceTest, sources};
 use crate::net::Version;
-use crate::ruleset::{Chain, Hook, Policy, Table, TableFlags, TableId, Verdict};
+use crate::ruleset::{Chain, Hook, Policy, Table, TableFlags, TableId, Verdict, dnat};
 use crate::simulate::{
-    Changed, Effect as Step, End, Interface, MAX_DEPTH, Packet, Path, RuleResult, Seen, Translation, Transport,
-    attached_to, run_for_any_source, simulate_table,
+    Changed, End, Hidden, Interface, MAX_DEPTH, Packet, Path, RuleResult, Seen, Translation, Transport, attached_to,
+    run_for_any_source, simulate_table,
 };
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::rc::Rc;
 
 /// The kind of base chains that translate.
-const NAT: &str = "nat";
+pub(super) const NAT: &str = "nat";
 
 /// The sources whose packets may get each outcome. A source with several possible outcomes is in several of these
 /// sets.
@@ -114,9 +114,9 @@ impl<'a> Evaluator<'a> {
         let arriving =
             Packet { path: Path::ToMachine, outgoing: Interface::Absent, translated: None, ..packet.clone() };
         let trace = simulate_table(self.id, self.table, &arriving);
-        trace.steps.iter().find_map(|step| match &step.effect {
-            Step::Translate(to) => Some(*to),
-            _ => None,
+        trace.steps.iter().filter_map(|step| step.rule).find_map(|(_, rule)| {
+            let found = dnat(self.id.family, &self.table.sets, rule)?;
+            Some(Translation { address: found.address?, port: found.port })
         })
     }
 
@@ -127,10 +127,10 @@ impl<'a> Evaluator<'a> {
 
     /// The outcomes of the packet for all sources; its own source is ignored. `place` numbers its path and
     /// interfaces.
-    pub(super) fn fate(&mut self, regions: &mut Regions, place: usize, packet: &Packet) -> Fate<'a> {
+    pub(super) fn fate(&mut self, regions: &mut Regions, place: usize, packet: &Packet, hidden: Hidden) -> Fate<'a> {
         loop {
             let known = self.changed.borrow().len();
-            let fate = self.once(regions, place, packet);
+            let fate = self.once(regions, place, packet, hidden);
             let watched = |&(_, name): &(&TableId, &'a str)| self.reading.watched.contains(name);
             if self.changed.borrow().len() == known || !self.changed.borrow().iter().any(watched) {
                 return fate;
@@ -141,7 +141,7 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    fn once(&mut self, regions: &mut Regions, place: usize, packet: &Packet) -> Fate<'a> {
+    fn once(&mut self, regions: &mut Regions, place: usize, packet: &Packet, hidden: Hidden) -> Fate<'a> {
         let mut fate = Fate { allow: Region::ALL, ..Fate::default() };
         if self.table.flags.contains(TableFlags::DORMANT) {
             return fate;
@@ -152,7 +152,7 @@ impl<'a> Evaluator<'a> {
             for (name, base, priority) in attached.filter(|(_, base, _)| base.kind != NAT) {
                 let next = u32::try_from(self.views.len()).unwrap_or(u32::MAX);
                 let view = *self.views.entry((place, *hook, priority)).or_insert(next);
-                let place = Place { view, seen: Seen::new(packet, *hook, priority), packet };
+                let place = Place { view, seen: Seen::new(packet, *hook, priority, hidden), packet };
                 let of_chain = self.base(regions, &place, name, base.policy);
                 let here = std::mem::take(&mut fate.allow);
                 fate.add(regions, here, &of_chain);

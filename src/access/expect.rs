@@ -8,7 +8,7 @@
 
 use super::asked::Asked;
 use super::elsewhere;
-use super::proof::{an_example, interval, is_meant, loopback, path};
+use super::proof::{an_example, interval, is_meant, loopback, path, without_translations};
 use super::reading::Reading;
 use super::region::{Region, Regions};
 use super::space::{InterfaceClass, Prober, Space, Target, example};
@@ -190,7 +190,8 @@ impl Court<'_> {
         let prober = probers.iter().find(|prober| prober.version == version)?;
         let source = an_example(version, &prober.regions, breach.sources)?;
         let packet = Packet { source, ..breach.packet };
-        let trace = simulate_table(self.id, self.table, &packet);
+        let table = without_translations(self.table);
+        let trace = simulate_table(self.id, &table, &packet);
         let way = self.way(place, &packet);
         let port = breach.target;
         let is = match trace.verdict {

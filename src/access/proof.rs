@@ -1,9 +1,11 @@
 //! What proofs of expectations share: which sources and targets are meant, and a packet's path in words.
 
+use super::evaluate::NAT;
 use super::region::{Interval, Region, Regions};
 use super::space::Target;
 use crate::net::{AddressRange, Version, number};
 use crate::resolve::Expectation;
+use crate::ruleset::Table;
 use crate::ruleset::provenance::without_prefix;
 use crate::simulate::{Effect, Step, Trace};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -57,6 +59,13 @@ pub(super) fn an_example(version: Version, regions: &Regions, sources: Region) -
     let ordinary = ordinary.map(|&(first, _)| if version == Version::V4 { first.max(0x0100_0000) } else { first });
     let first = ordinary.or_else(|| regions.intervals(sources).first().map(|&(first, _)| first));
     known.next().or_else(|| version.address(first?))
+}
+
+/// The table without its translations, which decide no access: a packet that is translated is asked for as such.
+pub(super) fn without_translations(table: &Table) -> Table {
+    let mut table = table.clone();
+    table.chains.retain(|_, chain| chain.base.as_ref().is_none_or(|base| base.kind != NAT));
+    table
 }
 
 /// The steps of a packet in words, one per line.

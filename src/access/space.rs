@@ -8,7 +8,7 @@ use super::value::{Test, WITH_PORTS, begins_alike, bounds};
 use crate::compile::leads_to_containers;
 use crate::net::{IfName, IfPattern, Version, octets, protocol};
 use crate::ruleset::{Table, TableId};
-use crate::simulate::{AsListed, Packet, Translation, Transport};
+use crate::simulate::{AsListed, Hidden, Packet, Translation, Transport};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -92,7 +92,7 @@ impl Space {
     }
 
     /// The source ports to probe with: one for each class.
-    fn source_ports(&self, target: Target) -> Vec<Option<u16>> {
+    pub(super) fn source_ports(&self, target: Target) -> Vec<Option<u16>> {
         let Target::Ports { first, last, .. } = target else { return vec![None] };
         let named: BTreeSet<u16> =
             self.pairs.iter().filter(|(_, port)| (first..=last).contains(port)).map(|(source, _)| *source).collect();
@@ -268,7 +268,7 @@ impl<'a> Prober<'a> {
                     .evaluators
                     .iter_mut()
                     .map(|evaluator| match evaluator.forwarded(&packet) {
-                        None => evaluator.fate(regions, place, &packet),
+                        None => evaluator.fate(regions, place, &packet, Hidden::SourceAndTranslation),
                         Some(to) => {
                             let known = forwards.iter().position(|known| *known == to);
                             let number = known.unwrap_or_else(|| {
@@ -277,7 +277,7 @@ impl<'a> Prober<'a> {
                             });
                             // A place of its own: what rules see of the packet differs.
                             let place = place + (number + 1) * space.places.len();
-                            evaluator.fate(regions, place, &way.forwarded(&packet, to))
+                            evaluator.fate(regions, place, &way.forwarded(&packet, to), Hidden::Source)
                         }
                     })
                     .collect();
@@ -295,8 +295,15 @@ impl<'a> Prober<'a> {
                 asked.insert(address);
                 classes.push((address, fates));
             }
-            let packet = |address| way.packet(unspecified(self.version), address, target, source_port);
-            all.extend(classes.into_iter().map(|(address, fates)| (packet(address), fates)));
+            let packet = |address| {
+                let packet = way.packet(unspecified(self.version), address, target, source_port);
+                match self.evaluators.last().and_then(|evaluator| evaluator.forwarded(&packet)) {
+                    Some(to) => way.forwarded(&packet, to),
+                    None => packet,
+                }
+            };
+            let classes: Vec<_> = classes.into_iter().map(|(address, fates)| (packet(address), fates)).collect();
+            all.extend(classes);
         }
         all
     }

@@ -12,12 +12,12 @@ use std::collections::BTreeSet;
 /// The sets that packets may have changed, and that are therefore not looked up.
 pub(crate) type Changed<'a> = RefCell<BTreeSet<(&'a TableId, &'a str)>>;
 
-/// A packet at one place of its way, with its source and its translation hidden.
+/// A packet at one place of its way, with its source hidden, and its translation if that may be any.
 pub(crate) struct Seen<'v>(View<'v>);
 
 impl<'v> Seen<'v> {
-    pub(crate) fn new(packet: &'v Packet, hook: Hook, priority: i32) -> Self {
-        Self(View::new(packet, hook, priority, Hidden::Source))
+    pub(crate) fn new(packet: &'v Packet, hook: Hook, priority: i32, hidden: Hidden) -> Self {
+        Self(View::new(packet, hook, priority, hidden))
     }
 }
 

@@ -52,11 +52,13 @@ pub(super) struct View<'a> {
 
 /// What counts as unknown, although the packet has it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Hidden {
+pub(crate) enum Hidden {
     /// Nothing.
     Nothing,
-    /// The source, and what the destination is translated to.
+    /// The source.
     Source,
+    /// The source, and what the destination is translated to.
+    SourceAndTranslation,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -256,7 +258,7 @@ impl<'a> View<'a> {
 
     fn status(&self) -> Bits {
         // A translation to the same destination counts as none.
-        let elsewhere = self.hidden == Hidden::Source || self.packet.goes_elsewhere();
+        let elsewhere = self.hidden == Hidden::SourceAndTranslation || self.packet.goes_elsewhere();
         let dnat = if self.translated && self.packet.translated.is_some() && elsewhere { DST_NAT } else { 0 };
         match self.packet.state {
             // Before its first packet is let out, nothing has been answered, confirmed or given another source.
@@ -325,7 +327,7 @@ fn destination(packet: &Packet, translated: bool) -> IpAddr {
 
 /// Whether the packet is at a place where rules would see its translation, and that is hidden.
 fn is_hidden(packet: &Packet, translated: bool, hidden: Hidden) -> bool {
-    hidden == Hidden::Source && translated && packet.translated.is_some()
+    hidden == Hidden::SourceAndTranslation && translated && packet.translated.is_some()
 }
 
 fn destination_port(packet: &Packet, translated: bool, hidden: Hidden) -> Option<u16> {
@@ -339,7 +341,7 @@ fn destination_port(packet: &Packet, translated: bool, hidden: Hidden) -> Option
 fn source_bits(packet: &Packet, hidden: Hidden) -> Bits {
     match hidden {
         Hidden::Nothing => address(packet.source, packet.source),
-        Hidden::Source => Bits::unknown(Version::of(packet.source).address_len()),
+        Hidden::Source | Hidden::SourceAndTranslation => Bits::unknown(Version::of(packet.source).address_len()),
     }
 }
 
