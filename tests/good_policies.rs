@@ -95,6 +95,7 @@ fn a_version_alone_denies_what_comes_in_and_allows_what_goes_out() {
             outgoing: BTreeMap::new(),
             forward: BTreeMap::new(),
             nat: BTreeMap::new(),
+            warnings: Vec::new(),
             block: Peers::default(),
             expectations: Vec::new(),
             log_denied: Some(Rate { count: 10, unit: LimitUnit::Minute, line: None }),
@@ -220,6 +221,7 @@ log: { denied: off }
             outgoing: BTreeMap::new(),
             forward: BTreeMap::new(),
             nat: BTreeMap::new(),
+            warnings: Vec::new(),
             block: Peers {
                 line: Some(27),
                 any: false,

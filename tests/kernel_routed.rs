@@ -112,6 +112,33 @@ impl Routed {
         outcomes
     }
 
+    /// What `explain` says of the rows, in the words of probes.
+    fn explained(&self, rows: &str) -> String {
+        let mut explained = String::new();
+        for row in rows.lines().map(str::trim).filter(|row| !row.is_empty()) {
+            let (asked, _) = row.split_once(':').expect("a colon");
+            let words: Vec<&str> = asked.split_whitespace().collect();
+            let ((_, from), (_, to)) = (self.place(words[0]), self.place(words[1]));
+            let of = |family: usize| {
+                let from = source(words[0], &words, family, &from).to_string();
+                let to = to[family].to_string();
+                let from = if words[0] == "host" { "host" } else { &from };
+                let user: &[&str] = if from == "host" { &["--user", "root"] } else { &[] };
+                let mut arguments = vec!["explain", words[2], "--from", from, "--to", &to];
+                arguments.extend(user);
+                let said = self.lab.palisade("policy.yaml", &arguments);
+                match said.stdout.split(':').next() {
+                    Some("allowed") => "Connected",
+                    Some("denied") => "TimedOut",
+                    Some("rejected") => "Refused",
+                    _ => panic!("{asked}: {}{}", said.stdout, said.stderr),
+                }
+            };
+            let _ = writeln!(explained, "{asked}: {} {}", of(0), of(1));
+        }
+        explained
+    }
+
     /// Fails unless each row comes out as written, and did when there was no policy as long as it could.
     #[track_caller]
     fn assert_rows(&self, policy: &str, rows: &str) {
@@ -127,6 +154,7 @@ impl Routed {
         assert_eq!(self.outcomes(rows), open, "without a policy");
         self.apply(policy);
         assert_eq!(self.outcomes(rows), expected);
+        assert_eq!(self.explained(rows), expected, "as explained");
         self.lab.palisade("policy.yaml", &["disable", "--yes"]).success();
     }
 }
