@@ -120,7 +120,7 @@ pub fn run(cli: &Cli) -> Result<Report, Error> {
         Command::Status(_) => status::run(policy, &state),
         Command::Explain(args) => explain::run(policy, &state, args),
         Command::Exposure(_) => exposure::run(&state),
-        Command::Doctor(_) => doctor::run(policy, &state),
+        Command::Doctor(args) => doctor::run(args, policy, &state),
         Command::Disable(args) => disable::run(&state, args),
         Command::Boot(args) => boot::run(policy, &state, args),
         Command::Schema(_) => schema::run(),
@@ -136,7 +136,7 @@ pub fn error_json(command: &Command, error: &Error) -> Value {
         (Command::Check(_), Error::Policy(found)) => {
             json!({ "valid": false, "problems": found.problems(), "warnings": found.warnings() })
         }
-        (_, Error::Policy(found)) => {
+        (_, Error::Policy(found) | Error::Misfit(found)) => {
             json!({ "error": error.to_string(), "problems": found.problems(), "warnings": found.warnings() })
         }
         _ => json!({ "error": error.to_string() }),

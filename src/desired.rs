@@ -1,5 +1,7 @@
 //! From a policy's path to its table: read, parse, gather facts, resolve, compile, and prove the expectations.
 
+mod lists;
+
 use crate::access::unmet;
 use crate::compile::compile;
 use crate::facts::gather;
@@ -8,6 +10,7 @@ use crate::policy::{Diagnostic, Problems, Source, Sources, decode, parse};
 use crate::process::progress::doing;
 use crate::resolve::{Resolved, resolve};
 use crate::ruleset::{Table, TableId};
+use crate::state::{Lists, State};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -25,6 +28,8 @@ pub struct Loaded {
     pub unmet: Option<Problems>,
     /// What the policy probably does not mean.
     pub warnings: Problems,
+    /// The addresses of the files that it names.
+    pub lists: Lists,
 }
 
 /// A policy and its table, before the expectations are proved.
@@ -36,6 +41,10 @@ pub struct Compiled {
     pub table: Table,
     /// What the policy probably does not mean.
     pub warnings: Problems,
+    /// The addresses of the files that it names.
+    pub lists: Lists,
+    /// The files that can't be used, in place of which the addresses that were last applied are: why, in words.
+    pub instead: Vec<String>,
 }
 
 impl Compiled {
@@ -55,8 +64,8 @@ impl Compiled {
 pub fn load_and_prove(path: &Path) -> Result<Loaded, Problems> {
     let compiled = compile_policy(path)?;
     let unmet = compiled.unmet();
-    let Compiled { policy, table, warnings } = compiled;
-    Ok(Loaded { policy, table, unmet, warnings })
+    let Compiled { policy, table, warnings, lists, .. } = compiled;
+    Ok(Loaded { policy, table, unmet, warnings, lists })
 }
 
 /// Loads a policy and compiles it.
@@ -64,10 +73,22 @@ pub fn load_and_prove(path: &Path) -> Result<Loaded, Problems> {
 /// # Errors
 /// As [`load`].
 pub fn compile_policy(path: &Path) -> Result<Compiled, Problems> {
-    let (policy, sources) = read(path)?;
+    read(path, None).map(compiled)
+}
+
+/// Loads a policy and compiles it. In place of a file of addresses that can't be used, or that is empty, it takes those
+/// that were last applied: at boot, today's policy with a list of yesterday is better than an older ruleset.
+///
+/// # Errors
+/// As [`load`].
+pub fn compile_at_boot(path: &Path, state: &State) -> Result<Compiled, Problems> {
+    read(path, Some(state)).map(compiled)
+}
+
+fn compiled(Read { policy, sources, lists, instead }: Read) -> Compiled {
     let table = compile(&policy);
     let warnings = Problems::new(policy.warnings.clone(), sources);
-    Ok(Compiled { policy, table, warnings })
+    Compiled { policy, table, warnings, lists, instead }
 }
 
 /// Loads a policy.
@@ -75,10 +96,19 @@ pub fn compile_policy(path: &Path) -> Result<Compiled, Problems> {
 /// # Errors
 /// All problems of the policy and of the files that it names, at once.
 pub fn load(path: &Path) -> Result<Resolved, Problems> {
-    read(path).map(|(policy, _)| policy)
+    read(path, None).map(|read| read.policy)
 }
 
-fn read(path: &Path) -> Result<(Resolved, Sources), Problems> {
+/// A policy that was read.
+struct Read {
+    policy: Resolved,
+    sources: Sources,
+    lists: Lists,
+    instead: Vec<String>,
+}
+
+/// Reads a policy; with a state, takes what was last applied in place of files that can't be used.
+fn read(path: &Path, state: Option<&State>) -> Result<Read, Problems> {
     let name = path.display().to_string();
     let source = |text: &str| Source { name: name.clone(), text: Arc::from(text) };
     let bytes = read_trusted(path, MAX_POLICY).map_err(|refusal| {
@@ -100,12 +130,17 @@ fn read(path: &Path) -> Result<(Resolved, Sources), Problems> {
     let Some(policy) = parsed.policy else {
         return Err(Problems::new(parsed.problems, Sources(vec![source(text)])));
     };
-    let facts = gather(&policy, path.parent().unwrap_or(Path::new("")));
+    let mut facts = gather(&policy, path.parent().unwrap_or(Path::new("")));
+    let instead = state.map(|state| lists::take_what_was_applied(&policy, &mut facts, state)).unwrap_or_default();
     // Resolve the parts that parsed even if others did not, so that all problems are reported at once.
     match (resolve(&policy, &facts), parsed.problems) {
-        (Ok(resolved), problems) if problems.is_empty() => Ok((resolved, facts.sources(source(text)))),
+        (Ok(policy), problems) if problems.is_empty() => {
+            let sources = facts.sources(source(text));
+            Ok(Read { policy, sources, lists: lists::of(facts), instead })
+        }
         (resolved, mut problems) => {
-            problems.extend(resolved.map_or_else(|problems| problems, |resolved| resolved.warnings));
+            // What is warned of may come of a part that could not be read.
+            problems.extend(resolved.err().unwrap_or_default());
             Err(Problems::new(problems, facts.sources(source(text))))
         }
     }

@@ -13,6 +13,9 @@ pub enum Error {
     /// The policy has problems; each carries its place in the policy.
     #[error("the policy is not valid")]
     Policy(Problems),
+    /// The policy is valid, and something about this machine stands against it.
+    #[error("this policy does not fit this machine: nothing was changed, the old rules are in force")]
+    Misfit(Problems),
     /// The kernel could not be asked.
     #[error(transparent)]
     Netlink(#[from] NetlinkError),

@@ -34,6 +34,7 @@ pub mod machine;
 pub mod net;
 pub mod netlink;
 pub mod policy;
+pub mod preflight;
 pub mod printable;
 pub mod process;
 pub mod render;

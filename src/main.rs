@@ -55,7 +55,7 @@ fn choose_color(asked: Color) -> bool {
         Color::Never => anstream::ColorChoice::Never.write_global(),
         Color::Auto => {}
     }
-    anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never
+    Stderr::is_colored()
 }
 
 /// Whether a terminal is there to show the progress of a long command.
@@ -85,6 +85,9 @@ fn log_to_stderr(cli: &Cli, color: bool) {
 fn complain(error: &Error, color: bool) {
     let text = match error {
         Error::Policy(problems) => problems.render(color).trim_end().to_owned(),
+        Error::Misfit(problems) => {
+            format!("{}\nerror: {error}\nTo load it all the same: palisade apply --force", problems.render(color))
+        }
         error => {
             let mut line = format!("error: {error}");
             let mut cause = std::error::Error::source(error);

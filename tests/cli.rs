@@ -147,8 +147,8 @@ fn json_is_one_document_on_standard_output_whatever_happens() {
             "help": "did you mean `any`?",
         },
     ]);
-    let error = json!({ "error": "the policy is not valid", "problems": &problems });
-    let expected = [("check", json!({ "valid": false, "problems": &problems })), ("show", error)];
+    let error = json!({ "error": "the policy is not valid", "problems": &problems, "warnings": [] });
+    let expected = [("check", json!({ "valid": false, "problems": &problems, "warnings": [] })), ("show", error)];
     for (command, document) in expected {
         let done = run(&folder, &["--policy", "policy.yaml", command, "--json"]);
         assert_eq!(done.stdout.lines().count(), 1);

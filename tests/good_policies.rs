@@ -95,10 +95,11 @@ fn a_version_alone_denies_what_comes_in_and_allows_what_goes_out() {
             outgoing: BTreeMap::new(),
             forward: BTreeMap::new(),
             nat: BTreeMap::new(),
-            warnings: Vec::new(),
             block: Peers::default(),
             expectations: Vec::new(),
             log_denied: Some(Rate { count: 10, unit: LimitUnit::Minute, line: None }),
+            warnings: Vec::new(),
+            ignored: Default::default(),
         }
     );
 }
@@ -192,8 +193,22 @@ log: { denied: off }
         interfaces: BTreeSet::new(),
         users: BTreeSet::new(),
     };
+    let mut meant = resolved(text);
+    let warned: Vec<(Option<u32>, String)> = std::mem::take(&mut meant.warnings)
+        .into_iter()
+        .map(|warning| (warning.span.map(|span| span.line), warning.message))
+        .collect();
+    let expected = [
+        (9, "nothing uses the group `unused`"),
+        (
+            18,
+            "198.51.100.10-198.51.100.20 is in the group `everyone_here` and in `block`: `dashboard` does not admit it",
+        ),
+        (2, "this machine may open no connection: it can't look up names, fetch updates or tell the time"),
+    ];
+    assert_eq!(warned, expected.map(|(line, message)| (Some(line), message.to_owned())));
     assert_eq!(
-        resolved(text),
+        meant,
         Resolved {
             file: "policy.yaml".to_owned(),
             kernel: Kernel::NEWEST,
@@ -221,7 +236,6 @@ log: { denied: off }
             outgoing: BTreeMap::new(),
             forward: BTreeMap::new(),
             nat: BTreeMap::new(),
-            warnings: Vec::new(),
             block: Peers {
                 line: Some(27),
                 any: false,
@@ -233,6 +247,8 @@ log: { denied: off }
             },
             expectations: Vec::new(),
             log_denied: None,
+            warnings: Vec::new(),
+            ignored: Default::default(),
         }
     );
 }

@@ -245,3 +245,63 @@ fn what_brings_flushed_rules_back_loads_no_policy_that_was_not_applied_and_nothi
     assert_eq!(boot(&machine, &["--missing"]), ("policy".to_owned(), None));
     assert_eq!(machine.rules(), Machine::rules_of(&[81]));
 }
+
+/// A list that a download broke, or emptied, costs neither the edits of the policy made since nor what was blocked.
+#[test]
+fn a_list_that_is_broken_at_boot_is_taken_as_it_was_applied_and_the_rest_from_the_policy_of_today() {
+    let broken = [
+        ("<!DOCTYPE html>\n<html>429 Too Many Requests</html>\n", "can't be used"),
+        ("192.0.2.300\n", "can't be used"),
+        ("0.0.0.0/0\n", "can't be used"),
+        ("# nothing today\n", "is empty"),
+    ];
+    for (text, why) in broken {
+        let machine = Machine::new();
+        let blocks = |ports: &[u16]| format!("{}block: [{{ file: list.txt }}]\n", policy(ports));
+        machine.write("list.txt", "192.0.2.7\n198.51.100.0/24\n");
+        machine.write("policy.yaml", &blocks(&[81]));
+        machine.run(&["apply"]).success();
+        let expected = machine.rules();
+        machine.write("policy.yaml", &blocks(&[80]));
+        machine.run(&["apply"]).success();
+        machine.write("policy.yaml", &blocks(&[81]));
+        machine.write("list.txt", text);
+        machine.reboot();
+
+        let file = machine.path("list.txt");
+        let why = format!(
+            "the file `{}` {why}: in its place are the addresses of the last `palisade apply`",
+            file.display()
+        );
+        assert_eq!(boot(&machine, &[]), ("policy".to_owned(), Some(why.clone())), "{text}");
+        assert_eq!(machine.rules(), expected, "{text}");
+        let status = machine.run(&["status"]).stdout;
+        assert!(status.contains(&format!("loaded at boot: the policy, but {why}\n")), "{status}");
+    }
+}
+
+#[test]
+fn a_list_that_was_emptied_is_applied_by_force_alone_and_then_stays_empty() {
+    let machine = Machine::new();
+    machine.write("list.txt", "192.0.2.7\n198.51.100.0/24\n");
+    machine.write("policy.yaml", &format!("{}block: [{{ file: list.txt }}]\n", policy(&[80])));
+    machine.run(&["apply"]).success();
+    machine.write("list.txt", "");
+
+    let refused = machine.run(&["apply"]);
+
+    let file = machine.path("list.txt");
+    let why = format!(
+        "error: the file `{}` is empty, and held 2 addresses and networks when it was last applied: fill it again, or, if \
+         that is meant, `palisade apply --force`",
+        file.display()
+    );
+    assert_eq!(refused.status, Some(1));
+    assert_eq!(refused.stderr.lines().last(), Some(why.as_str()));
+    machine.run(&["apply", "--force"]).success();
+    machine.run(&["apply"]).success();
+    let empty = machine.rules();
+    machine.reboot();
+    assert_eq!(boot(&machine, &[]), ("policy".to_owned(), None));
+    assert_eq!(machine.rules(), empty);
+}

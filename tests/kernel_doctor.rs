@@ -357,7 +357,12 @@ fn an_engine_that_protects_neither_its_containers_nor_what_is_published_to_loopb
         let replay = Replay::new(Recording::read(recording));
         let planted = Planted::new(&replay.lab);
         let words = ["172.17.0.2:9000, 172.17.0.", " more are open)", "9200/tcp is published to 127.0.0.1 alone"];
-        planted.doctor().are(&["direct-routing", "loopback-ports-leak"], &words);
+        let said = planted.doctor();
+        // Palisade closes both.
+        said.are_notes(&["direct-routing", "loopback-ports-leak"]);
+        words.iter().for_each(|word| assert!(said.text().contains(word), "no {word:?} in {}", said.text()));
+        replay.lab.palisade("policy.yaml", &["disable", "--yes"]).success();
+        planted.doctor().are(&["not-loaded", "direct-routing", "loopback-ports-leak"], &words);
     }
 }
 
@@ -368,21 +373,40 @@ fn an_interface_of_guests_that_the_policy_does_not_name() {
     lab.host.ip("tuntap add dev tun0 mode tun");
     lab.host.ip("address add 10.8.0.1/24 dev tun0");
     lab.host.ip("link set tun0 up");
-    lab.host.ip("link add cni0 type bridge");
-    lab.host.ip("link set cni0 up");
+    lab.host.ip("link add cbr0 type bridge");
+    lab.host.ip("link set cbr0 up");
     planted.doctor().is_healthy();
     lab.forward();
-    planted.doctor().is_one("guests-not-named", &["does not name tun0,", "add tun0 to `containers:"]);
-    lab.host.ip("address add 10.42.0.1/24 dev cni0");
-    planted.doctor().is_one("guests-not-named", &["does not name cni0 and tun0,"]);
+    planted
+        .doctor()
+        .is_one("guests-not-named", &["does not name tun0,", "no line lets through what comes from tun0 alone"]);
+    lab.host.ip("address add 10.42.0.1/24 dev cbr0");
+    planted.doctor().is_one("guests-not-named", &["does not name cbr0 and tun0,"]);
     for naming in [
         "defaults: { forward: allow }",
-        "containers: { interfaces: [docker0, cni0, \"tun*\"] }",
-        "groups: { vpn: [{ interface: tun0 }, { interface: cni0 }] }\nblock: vpn",
+        "defaults: { forward: deny }\ncontainers: { interfaces: [docker0, cbr0, \"tun*\"] }",
+        "defaults: { forward: deny }\ngroups: { vpn: [{ interface: tun0 }, { interface: cbr0 }] }\nblock: vpn",
     ] {
         planted.apply(&format!("{POLICY}{naming}\n"));
         planted.doctor().is_healthy();
     }
+}
+
+#[test]
+fn a_network_behind_a_card_that_is_cut_off_and_a_name_that_carries_nothing() {
+    let lab = Lab::new();
+    let planted = Planted::new(&lab);
+    lab.forward();
+    planted
+        .doctor()
+        .is_one("not-this-machine", &["the policy cuts off what is behind eth1", "`defaults: { forward: allow }`"]);
+    planted.apply(&format!("{POLICY}defaults: {{ forward: allow }}\n"));
+    planted.doctor().is_healthy();
+    lab.host.ip("link property add dev eth0 altname enp9s0");
+    planted.apply(&format!(
+        "{POLICY}defaults: {{ forward: allow }}\ngroups: {{ us: [{{ interface: enp9s0 }}] }}\nblock: us\n"
+    ));
+    planted.doctor().is_one("not-this-machine", &["group us names `enp9s0`", "another name of eth0", "write `eth0`"]);
 }
 
 #[test]
@@ -411,6 +435,7 @@ fn a_way_out_that_counts_as_containers() {
     lab.host.ip(&format!("address add {}/24 dev br-ex", HOST[0]));
     lab.host.ip("link add docker0 type bridge");
     lab.host.ip("route add default via 203.0.113.9 dev br-ex");
-    let words = ["br-ex is this machine's way to the outside", "`containers: { interfaces: [docker0] }`"];
+    let words =
+        ["br-ex is this machine's way to the outside", "`containers: { interfaces: [\"cni-podman*\", docker0, "];
     planted.doctor().is_one("way-out-is-containers", &words);
 }

@@ -11,9 +11,11 @@ use support::probe::{PATIENCE, talks};
 use support::recording::Recording;
 use support::sshd::{Session, Sshd};
 
+/// Somebody may log in, for nothing else is ever applied, but nobody of the lab.
 const WITHOUT_SSH: &str = "version: 1
 services:
   web: { ports: 80/tcp, from: any }
+  admin: { ports: [22/tcp, 2222/tcp], from: 192.0.2.1 }
 ";
 
 /// What is said of the client's own session under [`WITHOUT_SSH`].

@@ -408,7 +408,7 @@ fn a_snapshot_is_never_a_mixture_of_two_rulesets() {
             let _stop = Stop(&done);
             let socket = socket();
             let mut seen = 0;
-            for _ in 0..2_000 {
+            for _ in 0..support::rounds(2_000) {
                 if let Some(snapshot) = socket.try_snapshot(&TableId::palisade(), Reading::ByDigest(&())).unwrap() {
                     let table = snapshot.table.unwrap();
                     assert!(states.contains(&table), "a mixture");

@@ -20,6 +20,7 @@ const ADDRESSES: usize = 5;
 const WITHOUT_SSH: &str = "version: 1
 services:
   web: { ports: 80/tcp, from: any }
+  admin: { ports: 22/tcp, from: 192.0.2.1 }
 ";
 const WITH_SSH: &str = "version: 1
 services:

@@ -77,14 +77,23 @@ proptest! {
     }
 
     #[test]
-    fn no_file_of_addresses_makes_it_panic(text in any::<String>()) {
-        let policy = parse("version: 1\nblock: [{ file: list }]", "policy.yaml").policy.expect("a policy");
+    fn no_file_of_addresses_makes_it_panic(
+        any in any::<String>(),
+        alike in prop::collection::vec("[0-9a-f.:/, \t;#{}\"\\[\\]<é-]{0,12}|192.0.2.[0-9]{1,3}(/[0-9]{1,2})?( 198.51.100.1)?|\\{\"ip\":\"::[0-9]\"\\}|\r|\n", 0..30),
+        skip in any::<bool>(),
+        admits in any::<bool>(),
+    ) {
+        let text = any + &alike.join("\n");
+        let odd = if skip { ", odd: skip" } else { "" };
+        let uses = if admits { "\nservices: { web: { ports: 80/tcp, from: [{ file: list }] } }" } else { "" };
+        let policy = format!("version: 1\nblock: [{{ file: list{odd} }}]{uses}\n");
+        let policy = parse(&policy, "policy.yaml").policy.expect("a policy");
         let file = ListFile { source: 1, path: "list".into(), list: Ok(AddressList::of_text(1, &text)) };
         let facts = Facts { files: BTreeMap::from([("list".to_owned(), file)]), ..Facts::default() };
-        if let Err(problems) = resolve(&policy, &facts) {
-            let policy = Source { name: "policy.yaml".to_owned(), text: Arc::from("") };
-            let _ = Problems::new(problems, facts.sources(policy)).render(true);
-        }
+        let said = resolve(&policy, &facts).map_or_else(|problems| problems, |resolved| resolved.warnings);
+        let policy = Source { name: "policy.yaml".to_owned(), text: Arc::from("") };
+        let said = Problems::new(said, facts.sources(policy));
+        let _ = (said.render(true), said.problems(), said.warnings());
     }
 }
 

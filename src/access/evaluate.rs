@@ -132,7 +132,7 @@ impl<'a> Evaluator<'a> {
             let known = self.changed.borrow().len();
             let fate = self.once(regions, place, packet, hidden);
             let watched = |&(_, name): &(&TableId, &'a str)| self.reading.watched.contains(name);
-            if self.changed.borrow().len() == known || !self.changed.borrow().iter().any(watched) {
+            if self.changed.borrow().len() == known || !self.changed.borrow().keys().any(watched) {
                 return fate;
             }
             // A packet may have changed a set that a rule looks up: the memo is no longer valid.
@@ -248,13 +248,14 @@ impl<'a> Walk<'_, 'a, '_> {
     /// What a rule does with packets whose source matches, and whether it may fail to match for another reason.
     fn effect(&self, rule: &'a ReadRule<'a>) -> (Effect<'a>, bool) {
         let Evaluator { id, table, changed, .. } = &*self.evaluator;
-        if rule.opaque {
-            return (Effect::Anything, true);
-        }
         let RuleResult::Match { end, doubt } = run_for_any_source(id, table, &rule.rest, &self.place.seen, changed)
         else {
             return (Effect::Passes, true);
         };
+        // One of its tests is not understood, and the others don't rule it out.
+        if rule.opaque {
+            return (Effect::Anything, true);
+        }
         let effect = match end {
             End::Continue => Effect::Passes,
             End::Reject => Effect::Rejects,
@@ -320,7 +321,7 @@ impl<'a> Walk<'_, 'a, '_> {
                 SourceTest::In { name, inverted, .. } => (*name, *inverted),
                 SourceTest::Begins { .. } => (None, false),
             };
-            let changed = |name| self.evaluator.changed.borrow().contains(&(self.evaluator.id, name));
+            let changed = |name| self.evaluator.changed.borrow().contains_key(&(self.evaluator.id, name));
             if named.is_some_and(changed) {
                 condition.surely = Region::NONE;
                 continue;

@@ -21,8 +21,8 @@ const LOOPBACK: &[u8] = IfName::LOOPBACK.bytes();
 enum Field<'a> {
     /// The leading bytes of the source address, masked if there is a mask.
     Source(Option<&'a [u8]>),
-    /// The leading bytes of the destination address as the sender wrote it.
-    Destination,
+    /// The leading bytes of the destination address as the sender wrote it, masked if there is a mask.
+    Destination(Option<&'a [u8]>),
     /// The destination port as the sender wrote it.
     Port,
     /// The source port and the destination port.
@@ -170,7 +170,7 @@ impl<'a, 't> Reader<'a, 't> {
             CtKey::DstIp | CtKey::DstIp6 if original => {
                 let of_version = (key == CtKey::DstIp) == (self.version == Version::V4);
                 // There is no address of the other version, so the rule does not match.
-                of_version.then_some(Field::Destination)
+                of_version.then_some(Field::Destination(None))
             }
             CtKey::ProtoDst
             | CtKey::DstIp
@@ -202,7 +202,7 @@ impl<'a, 't> Reader<'a, 't> {
         let (source, destination) = (self.version.source(), self.version.destination());
         match base {
             PayloadBase::Network if source.begins(offset, len) => Some(Field::Source(None)),
-            PayloadBase::Network if destination.begins(offset, len) => Some(Field::Destination),
+            PayloadBase::Network if destination.begins(offset, len) => Some(Field::Destination(None)),
             PayloadBase::Network => {
                 let varies = destination.overlaps(offset, len) || self.version.protocol().overlaps(offset, len);
                 varies.then_some(Field::Varies)
@@ -229,6 +229,11 @@ impl<'a, 't> Reader<'a, 't> {
             Content::Masked { field, mask, xor } => match self.field(*field) {
                 Some(Field::Source(None)) if field.width() == mask.len() && xor.iter().all(|byte| *byte == 0) => {
                     Some(Field::Source(Some(mask)))
+                }
+                Some(Field::Destination(None))
+                    if field.width() == mask.len() && xor.iter().all(|byte| *byte == 0) && is_prefix(mask) =>
+                {
+                    Some(Field::Destination(Some(mask)))
                 }
                 field => varies(field),
             },
@@ -268,7 +273,10 @@ impl<'a, 't> Reader<'a, 't> {
                 }
                 return understood;
             }
-            Field::Destination => self.read.destinations.push(Test::Begins(op, data)),
+            Field::Destination(None) => self.read.destinations.push(Test::Begins(op, data)),
+            Field::Destination(Some(mask)) if whole && matches!(op, Cmp::Eq | Cmp::Neq) => {
+                self.read.destinations.push(Test::Within { data, mask });
+            }
             Field::Port if whole => {
                 let port = u32::try_from(number(data)).unwrap_or_default();
                 self.asked.ports.entry(self.protocol).or_default().extend([port, port + 1]);
@@ -289,9 +297,13 @@ impl<'a, 't> Reader<'a, 't> {
                     self.protocol = data.first().copied();
                 }
             }
-            Field::Port | Field::Ports | Field::Incoming | Field::Outgoing | Field::Protocol | Field::Varies => {
-                self.read.opaque = true
-            }
+            Field::Destination(Some(_))
+            | Field::Port
+            | Field::Ports
+            | Field::Incoming
+            | Field::Outgoing
+            | Field::Protocol
+            | Field::Varies => self.read.opaque = true,
         }
         false
     }
@@ -316,7 +328,7 @@ impl<'a, 't> Reader<'a, 't> {
             // The set is empty, so no lookup finds anything.
             _ if set.elements.is_empty() => {}
             _ if !plain || len != key_len => self.read.opaque = true,
-            Field::Destination => self.read.destinations.push(Test::In(set)),
+            Field::Destination(None) => self.read.destinations.push(Test::In(set)),
             Field::Port => {
                 let ends = bounds(set).flat_map(|(first, last)| [number(first), number(last) + 1]);
                 let ends = ends.map(|end| u32::try_from(end).unwrap_or(u32::MAX));
@@ -330,7 +342,9 @@ impl<'a, 't> Reader<'a, 't> {
                 });
                 self.asked.protocols.extend(named);
             }
-            Field::Ports | Field::Incoming | Field::Outgoing | Field::Varies => self.read.opaque = true,
+            Field::Destination(Some(_)) | Field::Ports | Field::Incoming | Field::Outgoing | Field::Varies => {
+                self.read.opaque = true
+            }
         }
         false
     }

@@ -141,6 +141,8 @@ pub(super) fn interfaces<'n>(
             Test::Begins(_, data) => {
                 candidates.insert(name(data, data.len() < 16 && !data.contains(&0)));
             }
+            // No rule is read so.
+            Test::Within { .. } => {}
             Test::In(set) => {
                 candidates.extend(
                     bounds(set)

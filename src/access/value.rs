@@ -18,6 +18,13 @@ fn range(version: Version, begin: &[u8]) -> Interval {
 pub(super) enum Test<'a> {
     /// Compares the leading bytes of the value with these.
     Begins(Cmp, &'a [u8]),
+    /// Compares the bits of the value that the mask has, which are its leading ones.
+    Within {
+        /// The value, masked.
+        data: &'a [u8],
+        /// The mask, as long as the value.
+        mask: &'a [u8],
+    },
     /// Looks the value up in a set.
     In(&'a Set),
 }
@@ -33,6 +40,10 @@ impl Test<'_> {
                     Cmp::Lt | Cmp::Gte => order.is_lt(),
                     Cmp::Lte | Cmp::Gt => order.is_le(),
                 })
+            }
+            Self::Within { data, mask } => {
+                let masked = value.iter().zip(mask).map(|(byte, mask)| byte & mask);
+                usize::from(masked.eq(data.iter().copied()))
             }
             Self::In(set) => {
                 let above = set.elements.partition_point(|element| {
@@ -55,6 +66,10 @@ impl Test<'_> {
         let around = |(first, last): Interval| [Some(first), last.checked_add(1)].into_iter().flatten();
         match self {
             Self::Begins(_, data) => around(range(version, data)).collect(),
+            Self::Within { data, mask } => {
+                let (first, mask) = (number(data), number(mask));
+                around((first, first | (version.last_address() & !mask))).collect()
+            }
             Self::In(set) => bounds(set).flat_map(|(first, last)| around((number(first), number(last)))).collect(),
         }
     }

@@ -10,8 +10,9 @@ mod words;
 pub use reader::Reader;
 pub use words::{Words, tell};
 
-use crate::desired::compile_policy;
+use crate::desired::compile_at_boot;
 use crate::policy::{Problems, Severity};
+use crate::state::State;
 use caps::CapSet;
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::resource::{Resource, setrlimit};
@@ -78,11 +79,14 @@ pub fn confine(limits: &Limits) -> io::Result<()> {
 ///
 /// # Errors
 /// The process that waits has gone.
-pub fn read_aloud(path: &Path, to: &mut impl Write) -> io::Result<()> {
-    let compiled = match compile_policy(path) {
+pub fn read_aloud(path: &Path, state: &State, to: &mut impl Write) -> io::Result<()> {
+    let compiled = match compile_at_boot(path, state) {
         Ok(compiled) => compiled,
         Err(problems) => return tell(to, &invalid(&problems)),
     };
+    if !compiled.instead.is_empty() {
+        tell(to, &Words::Instead { lists: compiled.instead.clone() })?;
+    }
     tell(to, &Words::Table(compiled.table.clone()))?;
     let unmet = compiled.unmet().map(|problems| problems.render(false).trim_end().to_owned());
     tell(to, &Words::Proved { unmet })

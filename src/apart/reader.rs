@@ -3,6 +3,7 @@
 use super::words::understand;
 use super::{Limits, Words};
 use crate::ruleset::Table;
+use crate::state::State;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use std::io::{self, Read};
@@ -27,6 +28,7 @@ pub struct Reader {
     heard: Vec<u8>,
     limits: Limits,
     begun: Instant,
+    instead: Vec<String>,
 }
 
 impl Reader {
@@ -34,16 +36,16 @@ impl Reader {
     ///
     /// # Errors
     /// In words, why it could not be started.
-    pub fn start(policy: &Path, limits: Limits) -> Result<Self, String> {
+    pub fn start(policy: &Path, state: &State, limits: Limits) -> Result<Self, String> {
         let failed = |error: io::Error| format!("the policy is not read, since no process could be started: {error}");
         // The running executable, even while a package upgrade replaces the file.
         let mut command = Command::new("/proc/self/exe");
-        command.arg("--policy").arg(policy).args(["boot", "--read"]);
+        command.arg("--policy").arg(policy).arg("--state-dir").arg(state.folder()).args(["boot", "--read"]);
         command.arg(format!("--reading-time={}ms", limits.time.as_millis()));
         command.arg(format!("--reading-memory={}", limits.memory));
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(failed)?;
         let stdout = child.stdout.take().ok_or_else(|| failed(io::ErrorKind::BrokenPipe.into()))?;
-        Ok(Self { child, stdout, heard: Vec::new(), limits, begun: Instant::now() })
+        Ok(Self { child, stdout, heard: Vec::new(), limits, begun: Instant::now(), instead: Vec::new() })
     }
 
     /// Waits for the policy's table; logs the problems of an invalid policy.
@@ -57,8 +59,20 @@ impl Reader {
                 problems.iter().for_each(|problem| tracing::error!("{problem}"));
                 Err(why)
             }
-            Words::Proved { .. } => Err(self.end("reading the policy", "no table came of it")),
+            Words::Instead { lists } if self.instead.is_empty() => {
+                self.instead = lists;
+                self.table()
+            }
+            Words::Proved { .. } | Words::Instead { .. } => {
+                Err(self.end("reading the policy", "no table came of it"))
+            }
         }
+    }
+
+    /// The files in place of which addresses that were applied before are in the table, and why.
+    #[must_use]
+    pub fn instead(&self) -> &[String] {
+        &self.instead
     }
 
     /// Waits for the proof of the policy's expectations and returns the unmet ones.
@@ -68,7 +82,7 @@ impl Reader {
     pub fn unmet(&mut self) -> Result<Option<String>, String> {
         match self.next("proving what it expects")? {
             Words::Proved { unmet } => Ok(unmet),
-            Words::Table(_) | Words::Invalid { .. } => {
+            Words::Table(_) | Words::Invalid { .. } | Words::Instead { .. } => {
                 Err(self.end("proving what it expects", "no answer came of it"))
             }
         }

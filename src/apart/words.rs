@@ -19,6 +19,11 @@ pub enum Words {
         /// All problems in one short sentence.
         why: String,
     },
+    /// Addresses that were applied before stand in place of files that can't be used.
+    Instead {
+        /// Which, and why, in words.
+        lists: Vec<String>,
+    },
     /// The policy's table.
     Table(Table),
     /// The expectations were checked.
@@ -32,6 +37,7 @@ pub enum Words {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 enum Line {
     Invalid { problems: Vec<String>, why: String },
+    Instead { lists: Vec<String> },
     Table { bytes: u64 },
     Proved { unmet: Option<String> },
 }
@@ -43,6 +49,7 @@ enum Line {
 pub fn tell(to: &mut impl Write, words: &Words) -> io::Result<()> {
     let (line, bytes) = match words.clone() {
         Words::Invalid { problems, why } => (Line::Invalid { problems, why }, Vec::new()),
+        Words::Instead { lists } => (Line::Instead { lists }, Vec::new()),
         Words::Proved { unmet } => (Line::Proved { unmet }, Vec::new()),
         Words::Table(table) => {
             let bytes =
@@ -68,6 +75,7 @@ pub(super) fn understand(heard: &[u8]) -> Result<Option<(Words, usize)>, &'stati
     let (line, rest) = heard.split_at(end + 1);
     let words = match serde_json::from_slice(line).map_err(|_| "a line that means nothing")? {
         Line::Invalid { problems, why } => Words::Invalid { problems, why },
+        Line::Instead { lists } => Words::Instead { lists },
         Line::Proved { unmet } => Words::Proved { unmet },
         Line::Table { bytes } if bytes > MAX_STORED => return Err("a table that is too large"),
         Line::Table { bytes } => {
@@ -109,6 +117,7 @@ mod tests {
         #[test]
         fn what_is_told_is_understood(table in arbitrary::table(), line in ".*") {
             let words = [
+                Words::Instead { lists: vec![line.clone()] },
                 Words::Table(table),
                 Words::Proved { unmet: Some(line.clone()) },
                 Words::Proved { unmet: None },

@@ -1,18 +1,20 @@
 //! `palisade apply`
 
-use super::{Desired, Report, lock, reader, writer};
+use super::{Desired, Report, lock, reader, say, writer};
 use crate::access::lines;
 use crate::confirm::{self, Terms};
 use crate::delta::delta;
 use crate::enforce::load;
 use crate::error::Error;
 use crate::lockout::sessions;
+use crate::machine::Machine;
 use crate::netlink::{Reading, Socket};
+use crate::policy::{Problems, quote};
+use crate::preflight::{Remark, Weight, diagnostics};
 use crate::printable::{printable, time_in_words};
 use crate::process::privileges::{Confinement, need_net_admin};
 use crate::render;
 use crate::render::changes::shown;
-use crate::ruleset::Table;
 use crate::state::State;
 use serde_json::json;
 use std::path::Path;
@@ -31,10 +33,12 @@ pub struct Args {
     /// Print the transaction as nft commands, without sending it.
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Apply the policy even if your own SSH session could not connect again.
+    /// Apply the policy even if your own SSH session could not connect again, or if it does not fit this machine.
     ///
     /// Without this option such a policy is refused: palisade tries a new connection like the session's on the compiled
-    /// rules and on those of all other tables. A warning names other users who could not connect again.
+    /// rules and on those of all other tables. A warning names other users who could not connect again. Also refused: a
+    /// bridge of a container engine that no line names, a port that is expected to be open and is not on this machine, a
+    /// gateway or a name server in `block`, and SSH that nobody could reach.
     #[arg(long)]
     pub(crate) force: bool,
     /// Undo the change after TIME (`90s`, `5m`) unless `palisade confirm` is run from a new connection.
@@ -56,6 +60,7 @@ pub(crate) fn run(path: &Path, state: &State, args: &Args) -> Result<Report, Err
     // Needs other processes, so it comes before this one is confined.
     let terms = confirm.map(|time| Terms::new(time, state));
     let sessions = sessions::present();
+    let machine = Machine::read();
     let confined = Confinement::begin(if dry_run { reader(state) } else { writer(state) });
     let (desired, warnings) = Desired::load_as_expected(path)?;
     confined.keep_net_admin("apply")?;
@@ -64,6 +69,13 @@ pub(crate) fn run(path: &Path, state: &State, args: &Args) -> Result<Report, Err
         Err(lockouts) if dry_run || force => sessions::warn(&lockouts),
         kept => kept?,
     }
+    match emptied(state, &desired) {
+        Some(why) if dry_run || force => tracing::warn!("{why}"),
+        Some(why) => return Err(Error::Declined(why)),
+        None => {}
+    }
+    let said = fits(desired.remarks(Some(&socket), &machine), &warnings, dry_run || force)?;
+    let warnings = warnings.and(&said);
     let report = if dry_run {
         plan(&socket, state, &desired, deep)
     } else {
@@ -74,7 +86,39 @@ pub(crate) fn run(path: &Path, state: &State, args: &Args) -> Result<Report, Err
             Some(terms) => load_for_a_while(&socket, state, &desired, path, (terms, deep)),
         }
     };
-    report.map(|report| report.with("warnings", json!(warnings)))
+    report.map(|report| report.with("warnings", json!(warnings.warnings())))
+}
+
+/// Fails if this machine stands against the policy, unless that is no reason to stop. Says all else as warnings, and
+/// returns them.
+fn fits(remarks: Vec<Remark>, warnings: &Problems, goes_on: bool) -> Result<Problems, Error> {
+    let remarks: Vec<Remark> = remarks.into_iter().filter(|remark| remark.weight < Weight::Note).collect();
+    let stops = |remark: &&Remark| remark.weight <= Weight::Refusal;
+    if !goes_on && remarks.iter().any(|remark| stops(&remark)) {
+        let reasons = remarks.iter().filter(stops).map(|remark| Remark { weight: Weight::Error, ..remark.clone() });
+        return Err(Error::Misfit(diagnostics(&reasons.collect::<Vec<_>>(), &warnings.sources)));
+    }
+    let remarks = remarks.into_iter().map(|remark| Remark { weight: Weight::Warning, ..remark });
+    let said = diagnostics(&remarks.collect::<Vec<_>>(), &warnings.sources);
+    say(&said);
+    Ok(said)
+}
+
+/// The file of addresses that is empty, and was not when it was last applied.
+fn emptied(state: &State, desired: &Desired) -> Option<String> {
+    let was_filled = |path: &Path| {
+        let before = state.list_as_applied(path).inspect_err(|error| tracing::warn!("{error}"));
+        before.ok().flatten().filter(|before| !before.is_empty()).map(|before| before.ranges().count())
+    };
+    let empty = desired.lists.iter().filter(|(_, addresses)| addresses.is_empty());
+    let (path, count) = empty.map(|(path, _)| path).find_map(|path| Some((path, was_filled(path)?)))?;
+    let what =
+        if count == 1 { "one address or network".to_owned() } else { format!("{count} addresses and networks") };
+    Some(format!(
+        "the file {} is empty, and held {what} when it was last applied: fill it again, or, if that is meant, \
+         `palisade apply --force`",
+        quote(&path.display().to_string())
+    ))
 }
 
 fn differs(socket: &Socket, state: &State, desired: &Desired, deep: bool) -> Result<bool, Error> {
@@ -90,7 +134,7 @@ fn load_and_keep(
     deep: bool,
 ) -> Result<Report, Error> {
     let loaded = load::load(socket, state, Some(&desired.table), deep)?;
-    let kept = keep(state, &desired.table, path);
+    let kept = keep(state, desired, path);
     let json = json!({
         "applied": true,
         "operations": loaded.operations,
@@ -120,6 +164,7 @@ fn load_for_a_while(
             return Err(error);
         }
     };
+    keep_lists(state, desired);
     let left = change.left().unwrap_or_default();
     let mut text = loaded.in_words();
     text.push_str(&format!(
@@ -140,14 +185,25 @@ fn load_for_a_while(
 }
 
 /// Keeps the kernel's table for the next boot. A failure does not undo the rules that are in force.
-fn keep(state: &State, table: &Table, policy: &Path) -> bool {
-    let kept = state.keep(table, policy).and_then(|()| state.forget_boot());
+fn keep(state: &State, desired: &Desired, policy: &Path) -> bool {
+    let kept = state.keep(&desired.table, policy).and_then(|()| state.forget_boot());
+    keep_lists(state, desired);
     if let Err(error) = &kept {
         tracing::error!(
             "the rules are in force, but {error}: should the policy fail at the next boot, an older ruleset is loaded"
         );
     }
     kept.is_ok()
+}
+
+/// Keeps the addresses of files for the next boot, at which one of them may be broken.
+fn keep_lists(state: &State, desired: &Desired) {
+    if let Err(error) = state.keep_lists(&desired.lists) {
+        tracing::error!(
+            "the rules are in force, but {error}: should a file of addresses be broken at the next boot, an \
+                         older ruleset is loaded"
+        );
+    }
 }
 
 fn plan(socket: &Socket, state: &State, desired: &Desired, deep: bool) -> Result<Report, Error> {

@@ -63,7 +63,7 @@ impl From<&ReadingLimits> for Limits {
 
 pub(crate) fn run(path: &Path, state: &State, args: &Args) -> Result<Report, Error> {
     let limits = Limits::from(&args.limits);
-    if args.read { read(path, limits) } else { load(path, state, args.missing, limits) }
+    if args.read { read(path, state, limits) } else { load(path, state, args.missing, limits) }
 }
 
 fn load(path: &Path, state: &State, missing: bool, limits: Limits) -> Result<Report, Error> {
@@ -80,7 +80,7 @@ fn load(path: &Path, state: &State, missing: bool, limits: Limits) -> Result<Rep
     let needless = matches!(waits, Unconfirmed::Waits(..)) || missing && state.last_good().is_some();
     // Started before this process gives up the right to start processes. It works while this process loads the kept
     // ruleset.
-    let reader = (!needless).then(|| Reader::start(path, limits));
+    let reader = (!needless).then(|| Reader::start(path, state, limits));
     let confined = Confinement::begin(writer(state));
     let ports = ssh_ports();
     confined.keep_net_admin("boot")?;
@@ -98,12 +98,12 @@ fn load(path: &Path, state: &State, missing: bool, limits: Limits) -> Result<Rep
 }
 
 /// The separate process that reads the policy.
-fn read(path: &Path, limits: Limits) -> Result<Report, Error> {
+fn read(path: &Path, state: &State, limits: Limits) -> Result<Report, Error> {
     let failed = |source| Error::Io { what: "the policy is not read apart".to_owned(), source };
     confine(&limits).map_err(failed)?;
     // This process writes no file and starts no process.
     let _confined = Confinement::begin(Needs::default());
-    read_aloud(path, &mut std::io::stdout().lock()).map_err(failed)?;
+    read_aloud(path, state, &mut std::io::stdout().lock()).map_err(failed)?;
     Ok(Report { status: 0, text: String::new().into(), json: json!({}) })
 }
 
@@ -279,7 +279,8 @@ impl Boot<'_> {
             let kept = self.state.keep(table, self.path);
             let _ = kept.inspect_err(|error| tracing::error!("{error}: the ruleset to fall back on is an older one"));
         }
-        let booted = Booted { from: Source::Policy, why: None };
+        let instead = reader.instead();
+        let booted = Booted { from: Source::Policy, why: (!instead.is_empty()).then(|| instead.join("; ")) };
         self.note(&booted);
         // Others may be waiting for the lock, and the proof changes nothing.
         drop(lock);
@@ -315,7 +316,7 @@ impl Boot<'_> {
 
 fn said(booted: &Booted, operations: usize) -> Report {
     if let Some(why) = &booted.why {
-        tracing::error!("loaded {}, since {why}", booted.from);
+        tracing::error!("loaded {}", booted.from.with(why));
     }
     Report::ok("", json!({ "booted_from": booted.from, "why": booted.why, "operations": operations }))
 }

@@ -4,7 +4,7 @@ use super::{Report, reader};
 use crate::compile::leads_to_containers;
 use crate::error::Error;
 use crate::explain::beyond;
-use crate::exposure::{Interface, Label, Listing, Listings, Machine, exposure, json, lists, range, text};
+use crate::exposure::{Interface, Label, Listing, Listings, Machine, exposure, has_ports, json, lists, range, text};
 use crate::machine::{
     EngineError, Listener, PublishedPort, legacy_tables, listeners, published_ports, running_engines,
 };
@@ -13,7 +13,7 @@ use crate::netlink::routing::Routing;
 use crate::netlink::{Link, Live, LiveSets, Socket, members};
 use crate::process::privileges::Confinement;
 use crate::resolve::Containers;
-use crate::ruleset::TableId;
+use crate::ruleset::{Ruleset, TableId};
 use crate::simulate::Sets;
 use crate::state::State;
 
@@ -67,7 +67,8 @@ fn report(
 ) -> Result<Report, Error> {
     let sets = LiveSets::new(socket, live, None);
     let links = routing.links()?;
-    let tables: Vec<_> = live.ruleset.tables.iter().collect();
+    let (ruleset, ports_listed) = with_ports(&live.ruleset);
+    let tables: Vec<_> = ruleset.tables.iter().collect();
     let machine = Machine {
         beyond: beyond(tables.iter().copied(), legacy),
         tables,
@@ -76,6 +77,7 @@ fn report(
         interfaces: links.into_iter().filter_map(|link| interface(link, live, &sets)).collect(),
         listeners: listeners.to_vec(),
         published: published.to_vec(),
+        ports_listed,
     };
     let rows = exposure(&machine);
     let listings: Listings = lists(&rows).into_iter().map(|label| (label.clone(), listing(&label, live))).collect();
@@ -84,6 +86,27 @@ fn report(
         text.push_str("\npalisade is not loaded: `palisade apply` loads the policy\n");
     }
     Ok(Report::ok(text, json(&rows, &listings)))
+}
+
+/// The rules with the elements of named sets and maps that have ports in their keys, and whether they are all there.
+/// Such maps can publish ports, and such sets tell the ports of a published range apart.
+fn with_ports(ruleset: &Ruleset) -> (Ruleset, bool) {
+    let (mut filled, mut complete) = (ruleset.clone(), true);
+    for (id, table) in &mut filled.tables {
+        for (name, set) in table.sets.iter_mut().filter(|(_, set)| has_ports(set) && set.elements.is_empty()) {
+            match members(id, name, MOST_MESSAGES) {
+                Ok(members) => {
+                    set.elements = members.elements;
+                    complete &= members.complete;
+                }
+                Err(error) => {
+                    tracing::info!("what is in set {name} of {id} can't be told: {error}");
+                    complete = false;
+                }
+            }
+        }
+    }
+    (filled, complete)
 }
 
 /// An interface that packets come in by: not the loopback, and not a port of a bridge.

@@ -17,19 +17,20 @@ pub(crate) mod show;
 pub(crate) mod status;
 
 use crate::access::{AccessChange, access_changes};
-use crate::compile::compile;
 use crate::delta::{Change, changes};
-use crate::desired::{Loaded, load, load_and_prove};
+use crate::desired::{Compiled, Loaded, compile_policy, load_and_prove};
 use crate::error::Error;
-use crate::machine;
-use crate::policy::{Problem, Problems};
+use crate::machine::{self, Machine};
+use crate::netlink::Socket;
+use crate::policy::Problems;
+use crate::preflight::{Remark, remarks_here};
 use crate::printable::Text;
 use crate::process::journal::Stderr;
 use crate::process::privileges::{Needs, need_net_admin};
 use crate::process::progress::doing;
 use crate::resolve::Resolved;
 use crate::ruleset::{Table, TableId};
-use crate::state::{Lock, State};
+use crate::state::{Lists, Lock, State};
 use serde_json::Value;
 use std::io::Write;
 use std::path::Path;
@@ -65,24 +66,31 @@ struct Desired {
     policy: Resolved,
     id: TableId,
     table: Table,
+    /// The addresses of the files that the policy names.
+    lists: Lists,
 }
 
 impl Desired {
     fn load(path: &Path) -> Result<Self, Error> {
-        let policy = load(path).map_err(Error::Policy)?;
-        let table = compile(&policy);
-        Ok(Self { policy, id: TableId::palisade(), table })
+        let Compiled { policy, table, lists, .. } = compile_policy(path).map_err(Error::Policy)?;
+        Ok(Self { policy, id: TableId::palisade(), table, lists })
     }
 
     /// Like `load`, but fails if the policy does not meet its own expectations. Says the policy's warnings on standard
-    /// error, and returns them for programs.
-    fn load_as_expected(path: &Path) -> Result<(Self, Vec<Problem>), Error> {
-        let Loaded { policy, table, unmet, warnings } = load_and_prove(path).map_err(Error::Policy)?;
+    /// error, and returns them.
+    fn load_as_expected(path: &Path) -> Result<(Self, Problems), Error> {
+        let Loaded { policy, table, unmet, warnings, lists } = load_and_prove(path).map_err(Error::Policy)?;
         if let Some(problems) = unmet {
             return Err(Error::Policy(problems.and(&warnings)));
         }
         say(&warnings);
-        Ok((Self { policy, id: TableId::palisade(), table }, warnings.warnings()))
+        Ok((Self { policy, id: TableId::palisade(), table, lists }, warnings))
+    }
+
+    /// All remarks on the policy with its table on this machine, worst first.
+    fn remarks(&self, socket: Option<&Socket>, machine: &Machine) -> Vec<Remark> {
+        let _doing = doing("holding the policy against this machine");
+        remarks_here(socket, &self.policy, &self.table, machine)
     }
 
     /// How the live table differs, and who gains and loses access when this one replaces it.
@@ -101,9 +109,8 @@ fn say(warnings: &Problems) {
     if warnings.diagnostics.is_empty() || !tracing::enabled!(Level::WARN) {
         return;
     }
-    let color = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
     // Nothing can be done if standard error can't be written to.
-    let _ = Stderr::detect().at(Level::WARN).write_all(warnings.render(color).as_bytes());
+    let _ = Stderr::detect().at(Level::WARN).write_all(warnings.render(Stderr::is_colored()).as_bytes());
 }
 
 /// Takes the lock for a command that changes the firewall. Nobody else changes it until the lock is dropped.

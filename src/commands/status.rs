@@ -1,6 +1,7 @@
 //! `palisade status`
 
 use super::{Desired, Report, reader};
+use crate::compile::drops_blocked;
 use crate::delta::changes;
 use crate::enforce::stamp;
 use crate::error::Error;
@@ -9,7 +10,7 @@ use crate::printable::time_in_words;
 use crate::process::privileges::Confinement;
 use crate::resolve::{Service, lockdown};
 use crate::ruleset::{Expr, Rule, Table, TableId, Verdict};
-use crate::state::{Identity, Source, State};
+use crate::state::{Booted, Identity, Source, State};
 use serde::Serialize;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -70,9 +71,9 @@ pub(crate) fn run(path: &Path, state: &State) -> Result<Report, Error> {
         (Ok(_), false) => "; differs from the policy, see `palisade diff`\n",
     });
     let booted = state.booted();
-    if let Some(booted) = booted.as_ref().filter(|booted| booted.from != Source::Policy) {
-        let _ =
-            writeln!(text, "loaded at boot: {}, since {}", booted.from, booted.why.as_deref().unwrap_or_default());
+    let unlike = |booted: &&Booted| booted.from != Source::Policy || booted.why.is_some();
+    if let Some(booted) = booted.as_ref().filter(unlike) {
+        let _ = writeln!(text, "loaded at boot: {}", booted.from.with(booted.why.as_deref().unwrap_or_default()));
     }
     let pending = state.pending().ok().flatten().and_then(|change| change.left());
     if let Some(left) = pending {
@@ -132,10 +133,11 @@ fn denied(live: &Table) -> BTreeMap<&'static str, Count> {
         ("forward", "default-forward"),
         ("outgoing", "default-outgoing"),
         ("invalid", "invalid"),
-        ("blocked", "filter-prerouting"),
     ];
     let count = |chain: &str| live.chains.get(chain).map(|chain| counted(&chain.rules));
-    chains.into_iter().filter_map(|(name, chain)| Some((name, count(chain)?))).collect()
+    let blocked = live.chains.iter().filter(|(name, _)| drops_blocked(name)).flat_map(|(_, chain)| &chain.rules);
+    let blocked = live.chains.contains_key("filter-prerouting").then(|| ("blocked", counted(blocked)));
+    chains.into_iter().filter_map(|(name, chain)| Some((name, count(chain)?))).chain(blocked).collect()
 }
 
 fn accepts(rule: &Rule) -> bool {

@@ -1,7 +1,7 @@
 //! Dispatch to services: verdict maps from a port to its service's chain.
 
 use super::Compiler;
-use super::statement::{Origin, key, when};
+use super::statement::{Origin, Statement, key, when};
 use crate::net::{Transport, Version};
 use crate::resolve::{Action, Service, port_runs};
 use crate::ruleset::{Element, ElementKey, ElementValue, KeyType, MapValue, Rule, Set, SetFlags, SetSpec, Verdict};
@@ -62,13 +62,22 @@ impl<'a> Compiler<'a> {
 
     /// The rules that look up those maps. Input and forward share the maps, and thus every service.
     pub(super) fn dispatch(&self) -> Vec<Rule> {
+        self.dispatch_by("that the sender asked for", |transport, map| when().original_port_vmap(transport, map))
+    }
+
+    /// The same for a packet whose original port is unknown, or not asked for.
+    pub(super) fn dispatch_by_own_port(&self) -> Vec<Rule> {
+        self.dispatch_by("that the packet has", |transport, map| when().own_port_vmap(transport, map))
+    }
+
+    fn dispatch_by(&self, port: &str, look_up: impl Fn(Transport, &str) -> Statement) -> Vec<Rule> {
         let mut rules = self.all_ports(true);
         for transport in Transport::ALL {
             for map in [map_name(transport), ranges_name(transport)] {
                 if self.table.sets.contains_key(&map) {
-                    let sentence = format!("services, by the {} port that the sender asked for", transport.name());
+                    let sentence = format!("services, by the {} port {port}", transport.name());
                     let comment = self.says(&sentence, Origin::File);
-                    rules.push(when().original_port_vmap(transport, &map).because(comment));
+                    rules.push(look_up(transport, &map).because(comment));
                 }
             }
         }

@@ -21,6 +21,8 @@ const RELATED: &str = "related";
 const DNS: u16 = 53;
 const DHCP: u16 = 67;
 const DHCPV6: u16 = 547;
+/// RFC 8415, 7.2: where clients of DHCPv6 listen.
+pub(super) const DHCPV6_CLIENT: u16 = 546;
 const ECHO_REQUEST: u8 = 8;
 const ECHO_REQUEST_V6: u8 = 128;
 
@@ -101,29 +103,42 @@ impl Compiler<'_> {
         if self.policy.defaults.incoming == Action::Allow {
             return Vec::new();
         }
-        let mut rules = vec![
-            self.neighbour_discovery(),
-            self.listener_reports(),
-            when()
-                .version(Version::V4)
-                .udp_ports(67, 68)
-                .accept()
-                .because(self.says("DHCP answers", Origin::BuiltIn)),
-            when()
-                .source_is_link_local()
-                .udp_ports(547, 546)
-                .accept()
-                .because(self.says("DHCPv6 answers", Origin::BuiltIn)),
-        ];
+        let mut rules = self.essentials_from_outside().to_vec();
         if self.has_containers() {
             rules.extend(self.names_and_addresses_for_containers());
         }
         rules
     }
 
+    /// What every machine needs from its network. [`block`](super::block) lets it through, too.
+    pub(super) fn essentials_from_outside(&self) -> [Rule; 5] {
+        [
+            self.neighbour_discovery(),
+            self.listener_reports(),
+            self.group_reports(),
+            when()
+                .version(Version::V4)
+                .udp_ports(67, 68)
+                .accept()
+                .because(self.says("DHCP answers", Origin::BuiltIn)),
+            self.dhcpv6_answers(),
+        ]
+    }
+
+    /// RFC 8415 gives the client's port and has it ask from a link-local address. The server or relay may answer from
+    /// any port, and with any of its addresses.
+    fn dhcpv6_answers(&self) -> Rule {
+        let comment = self.says("DHCPv6 answers", Origin::BuiltIn);
+        when()
+            .destination_is_link_local()
+            .destination_ports(Transport::Udp, &[DHCPV6_CLIENT])
+            .accept()
+            .because(comment)
+    }
+
     /// Engines answer their guests' DNS and DHCP requests on this machine's end of the bridge (Podman's aardvark-dns,
     /// the dnsmasq of libvirt, LXC and Incus). A guest cannot work without the answers.
-    fn names_and_addresses_for_containers(&self) -> [Rule; 2] {
+    pub(super) fn names_and_addresses_for_containers(&self) -> [Rule; 2] {
         let rule = |transport, ports: &[u16], what: &str| {
             let comment = self.says(&format!("containers ask their engine for {what}"), Origin::BuiltIn);
             when().iifname_in(CONTAINERS).destination_ports(transport, ports).accept().because(comment)
@@ -142,6 +157,7 @@ impl Compiler<'_> {
             self.accept_resets(),
             self.neighbour_discovery(),
             self.listener_reports(),
+            self.group_reports(),
             when()
                 .version(Version::V4)
                 .udp_ports(68, 67)
@@ -149,7 +165,7 @@ impl Compiler<'_> {
                 .because(self.says("DHCP requests", Origin::BuiltIn)),
             when()
                 .source_is_link_local()
-                .udp_ports(546, 547)
+                .destination_ports(Transport::Udp, &[DHCPV6])
                 .accept()
                 .because(self.says("DHCPv6 requests", Origin::BuiltIn)),
         ]
@@ -158,6 +174,14 @@ impl Compiler<'_> {
     fn neighbour_discovery(&self) -> Rule {
         let comment = self.says("IPv6 neighbour discovery, from neighbours only", Origin::BuiltIn);
         when().hop_limit_untouched().icmp_type(Version::V6, &NEIGHBOUR_DISCOVERY).accept().because(comment)
+    }
+
+    /// IGMP: what listener reports are for IPv4. Queries, reports and leaves go to a group, never to one host. Not
+    /// restricted to a TTL of 1, which RFC 3376 has senders write and no host check: a switch whose querier writes
+    /// another would stop forwarding this machine's groups to it.
+    fn group_reports(&self) -> Rule {
+        let comment = self.says("IPv4 multicast group queries and reports", Origin::BuiltIn);
+        when().destination_is_group().l4proto(protocol::IGMP).accept().because(comment)
     }
 
     /// Accepts any source: a host without an address yet reports from `::`.

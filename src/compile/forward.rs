@@ -70,6 +70,14 @@ impl Compiler<'_> {
         })
     }
 
+    /// This machine and its containers are one: its answer to a published port may be a connection of docker-proxy's.
+    pub(super) fn reach_containers(&self) -> Option<Rule> {
+        self.has_containers().then(|| {
+            let comment = self.says("this machine reaches its containers", Origin::BuiltIn);
+            when().oifname_in(CONTAINERS).accept().because(comment)
+        })
+    }
+
     /// A container that connects to a published port of this machine is treated like any source. Its other
     /// connections are its engine's business. If containers may not open connections to the outside, they still reach
     /// other containers, as far as their engine lets them.
@@ -77,9 +85,7 @@ impl Compiler<'_> {
         let containers = &self.policy.containers;
         let mut rules: Vec<_> = self.check_sources_of_containers().into_iter().collect();
         rules.push(self.stay_shut());
-        if containers.host == Action::Deny {
-            rules.push(self.translated_are_published());
-        }
+        rules.extend(self.published_for_containers());
         let outgoing = containers.outgoing;
         let line = Origin::Line(containers.lines.outgoing);
         rules.extend(self.containers_stay_apart());
@@ -118,7 +124,7 @@ impl Compiler<'_> {
         let comment = self.says("published to this machine alone", Origin::BuiltIn);
         let mut rules = vec![when().original_destination_is_loopback().counter().drop().because(comment)];
         rules.extend(self.dispatch());
-        rules.extend(self.goto_default("default-incoming", self.policy.defaults.incoming));
+        rules.push(self.last_word_on_incoming());
         let comment = self.says("ports that containers publish: the same services", Origin::BuiltIn);
         self.chain("published", comment, rules);
     }

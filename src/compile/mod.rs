@@ -2,8 +2,10 @@
 //!
 //! ```text
 //! filter-prerouting ── blocked sources, before connection tracking
+//! nat-containers ───── remembers what containers call that is not this machine, before it is translated
 //! filter-input ──────┬─ replies, loopback ─ services-tcp, services-udp, ... ─► service-NAME ─► accept
 //!                    ├─ ping, neighbour discovery, DHCP answers
+//!                    ├─ own-port: the same services for what is not tracked, by its own port
 //!                    └─ default-incoming
 //! filter-forward ────┬─ replies
 //!                    ├─ from-containers ─┬─ published: the same service maps as input
@@ -22,7 +24,9 @@
 //! sources: ports are keys of a verdict map, sources are elements of sets. The chain `manifest`, which nothing jumps
 //! to, records what large sets hold.
 
+mod block;
 mod dispatch;
+mod elsewhere;
 mod essentials;
 mod forward;
 mod nat;
@@ -34,6 +38,7 @@ mod routed;
 mod service;
 mod statement;
 
+pub(crate) use block::drops_blocked;
 pub(crate) use forward::leads_to_containers;
 
 use crate::resolve::{Action, Resolved};
@@ -44,7 +49,8 @@ use std::collections::BTreeSet;
 /// The `raw` priority of base chains (`NF_IP_PRI_RAW`): before connection tracking.
 const PRIORITY_RAW: i32 = -300;
 
-/// One before `dstnat`: of several chains that translate at one hook, the first that does so wins.
+/// One before `dstnat` (`NF_IP_PRI_NAT_DST`): before engines translate destinations. Of several chains that translate
+/// at one hook, the first that does so wins.
 const PRIORITY_BEFORE_DNAT: i32 = -101;
 
 /// One before `srcnat` (`NF_IP_PRI_NAT_SRC`).
@@ -69,6 +75,7 @@ pub fn compile(resolved: &Resolved) -> Table {
     compiler.related();
     compiler.origins();
     compiler.services();
+    compiler.elsewhere();
     compiler.input();
     compiler.forward();
     compiler.output();
@@ -112,6 +119,7 @@ impl<'a> Compiler<'a> {
         self.base_chain_of("filter", name, (hook, priority, policy), comment, rules);
     }
 
+    /// Adds a base chain of a type: `filter` or `nat`.
     fn base_chain_of(
         &mut self,
         kind: &str,
@@ -133,23 +141,6 @@ impl<'a> Compiler<'a> {
         self.table.sets.insert(name.into(), set);
     }
 
-    /// Drops blocked sources before connection tracking spends anything on them.
-    fn drop_blocked(&mut self) {
-        let block = &self.policy.block;
-        if block.is_empty() {
-            return;
-        }
-        self.literal_sets("policy", "block", "blocked", block);
-        // Block lists often contain 127.0.0.0/8, but this machine must go on talking to itself.
-        let mut rules = vec![self.accept_loopback()];
-        rules.extend(self.alternatives("policy", "block", block).into_iter().map(|(who, sentence, line)| {
-            let comment = self.says(&format!("blocked: {sentence}"), Origin::Line(line));
-            who.counter().drop().because(comment)
-        }));
-        let comment = "blocked sources, before connection tracking";
-        self.base_chain("filter-prerouting", Hook::Prerouting, PRIORITY_RAW, Policy::Accept, comment, rules);
-    }
-
     fn input(&mut self) {
         let incoming = self.policy.defaults.incoming;
         let mut rules = vec![self.accept_replies(), self.accept_loopback()];
@@ -158,9 +149,11 @@ impl<'a> Compiler<'a> {
         rules.extend(self.goto_invalid(incoming));
         rules.push(self.guard_routes());
         rules.extend(self.admit_containers());
+        rules.extend(self.reached_by_containers());
         rules.extend(self.dispatch());
         rules.extend(self.ping());
         rules.extend(self.essentials_input());
+        rules.extend(self.untracked());
         rules.extend(self.goto_default("default-incoming", incoming));
         if incoming != Action::Allow {
             self.invalid();
@@ -178,14 +171,22 @@ impl<'a> Compiler<'a> {
         rules.push(self.stay_shut());
         let by_rule = self.host_sends();
         if outgoing != Action::Allow || !by_rule.is_empty() {
-            rules.extend(self.accept_to_containers());
+            rules.extend(self.reach_containers());
             rules.extend(self.essentials_output());
+            rules.extend(self.untracked_answers());
         }
         rules.extend(by_rule);
         rules.extend(self.goto_default("default-outgoing", outgoing));
         self.default_chain("default-outgoing", "goes out", outgoing, self.policy.default_lines.outgoing);
         let comment = "what this machine sends";
         self.base_chain("filter-output", Hook::Output, PRIORITY_BEFORE_FILTER, policy_of(outgoing), comment, rules);
+    }
+
+    /// The end of a chain that decides on what comes in: it does not return.
+    fn last_word_on_incoming(&self) -> Rule {
+        let comment = self.says("everything else: the default", Origin::BuiltIn);
+        self.goto_default("default-incoming", self.policy.defaults.incoming)
+            .unwrap_or_else(|| when().accept().because(comment))
     }
 
     fn goto_default(&self, chain: &str, action: Action) -> Option<Rule> {

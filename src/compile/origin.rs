@@ -21,10 +21,11 @@
 //! Older kernels answer some of these questions at the prerouting hook only ([`Kernel`](crate::facts::Kernel)). There
 //! the checks are in a base chain of their own, after DNAT, which costs each packet of a connection one more rule.
 
+use super::essentials::DHCPV6_CLIENT;
 use super::forward::CONTAINERS;
 use super::statement::{Origin, Statement, when};
 use super::{Compiler, PRIORITY_AFTER_DNAT};
-use crate::net::Version;
+use crate::net::{Transport, Version};
 use crate::resolve::{Action, ReversePath};
 use crate::ruleset::{Hook, Policy, Rule, ct_state};
 
@@ -255,13 +256,18 @@ impl Compiler<'_> {
         let own = self.says("what this machine sends to all", Origin::BuiltIn);
         let nobody = self.says("has no address yet", Origin::BuiltIn);
         let link_local = self.says("an address of the link", Origin::BuiltIn);
-        let dhcp = self.says("DHCP answers", Origin::BuiltIn);
+        let dhcp = || self.says("DHCP answers", Origin::BuiltIn);
         let comment = self.says("routes back by another interface", line);
         let rules = vec![
             when().source_is_own().go_back().because(own),
             when().source_is_unspecified().go_back().because(nobody),
             when().source_is_link_local().go_back().because(link_local),
-            when().version(Version::V4).udp_ports(67, 68).go_back().because(dhcp),
+            when().version(Version::V4).udp_ports(67, 68).go_back().because(dhcp()),
+            when()
+                .destination_is_link_local()
+                .destination_ports(Transport::Udp, &[DHCPV6_CLIENT])
+                .go_back()
+                .because(dhcp()),
             when().counter().drop().because(comment),
         ];
         let comment = self.says("sources that don't route back by where they came in", line);
@@ -280,7 +286,7 @@ impl Compiler<'_> {
             let from_containers = [
                 when().version(Version::V6).icmp_type(Version::V6, &[ROUTER_ADVERTISEMENT]),
                 when().udp_ports(67, 68),
-                when().udp_ports(547, 546),
+                when().version(Version::V6).destination_ports(Transport::Udp, &[DHCPV6_CLIENT]),
             ];
             let drop =
                 from_containers.map(|statement| statement.iifname_in(CONTAINERS).counter().drop().because(comment()));

@@ -64,14 +64,6 @@ impl Compiler<'_> {
         self.look_up("apart", &entries)
     }
 
-    /// This machine and its containers are one, whatever `outgoing` says.
-    pub(super) fn accept_to_containers(&self) -> Option<Rule> {
-        self.has_containers().then(|| {
-            let comment = self.says("this machine reaches its containers", Origin::BuiltIn);
-            when().oifname_in(CONTAINERS).accept().because(comment)
-        })
-    }
-
     fn names_host(&self, from: &Peers) -> bool {
         let groups = from.groups.keys().filter_map(|name| self.policy.groups.get(name));
         from.host || !from.users.is_empty() || groups.into_iter().any(|group| !group.users.is_empty())

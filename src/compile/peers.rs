@@ -114,7 +114,14 @@ impl Compiler<'_> {
     }
 
     /// Adds a match for each existing set of the owner.
-    fn matches(&self, all: &mut Alternatives, owner: &str, interfaces: bool, words: &str, line: Option<Line>) {
+    pub(super) fn matches(
+        &self,
+        all: &mut Alternatives,
+        owner: &str,
+        interfaces: bool,
+        words: &str,
+        line: Option<Line>,
+    ) {
         if interfaces {
             all.by_interface.push((when().iifname_in(&format!("{owner}-if")), words.to_owned(), line));
         }

@@ -6,7 +6,7 @@ use super::peers::{Alternatives, Match};
 use super::statement::{Origin, Statement, when};
 use crate::net::{Transport, Version};
 use crate::resolve::{Action, Line, Rate, Service};
-use crate::ruleset::{DYNAMIC_SIZE, Elements, KeyType, LimitUnit, Rule, Set, SetFlags, SetSpec};
+use crate::ruleset::{DYNAMIC_SIZE, Elements, KeyType, LimitUnit, Rule, Set, SetFlags, SetSpec, ct_state};
 use std::collections::BTreeSet;
 
 /// How many sources a limit remembers: IPv4 addresses and IPv6 /64 networks, since an IPv6 host can use any address
@@ -221,6 +221,12 @@ impl Compiler<'_> {
                 when().original_destination_not_in(version, &format!("{name}.to-{}", version.suffix()))
             };
             rules.push(to.go_back().because(self.says(&format!("{name}: not at this address"), here)));
+            if !none {
+                // It has no original destination, and so would be in scope wherever it goes.
+                let set = format!("{name}.to-{}", version.suffix());
+                let to = when().ct_state(&[ct_state::UNTRACKED]).destination_not_in(version, &set);
+                rules.push(to.go_back().because(self.says(&format!("{name}: not at this address"), here)));
+            }
         }
         rules
     }

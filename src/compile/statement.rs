@@ -154,13 +154,43 @@ impl Statement {
         self.field(PayloadBase::Network, version.source())
     }
 
-    /// `meta nfproto ipv4 ct original ip daddr != @ssh.to-v4`: the address that the sender wrote, before any NAT.
+    fn destination(self, version: Version) -> Self {
+        self.field(PayloadBase::Network, version.destination())
+    }
+
+    /// `ip daddr != @ssh.to-v4`
+    pub(super) fn destination_not_in(self, version: Version, set: &str) -> Self {
+        self.version(version).destination(version).lookup(SetRef::Named(set.to_owned()), None, true)
+    }
+
+    /// `meta nfproto ipv4 ct original ip daddr @containers.elsewhere-v4`: the address that the sender wrote, before
+    /// any NAT.
+    pub(super) fn original_destination_in(self, version: Version, set: &str) -> Self {
+        self.original_destination(version).lookup(SetRef::Named(set.to_owned()), None, false)
+    }
+
+    /// `meta nfproto ipv4 ct original ip daddr != @ssh.to-v4`
     pub(super) fn original_destination_not_in(self, version: Version, set: &str) -> Self {
+        self.original_destination(version).lookup(SetRef::Named(set.to_owned()), None, true)
+    }
+
+    fn original_destination(self, version: Version) -> Self {
         let key = match version {
             Version::V4 => CtKey::DstIp,
             Version::V6 => CtKey::DstIp6,
         };
-        self.version(version).ct(key, Some(Direction::Original)).lookup(SetRef::Named(set.to_owned()), None, true)
+        self.version(version).ct(key, Some(Direction::Original))
+    }
+
+    /// `update @containers.elsewhere-v4 { ip daddr }`
+    pub(super) fn remember_destination(self, version: Version, set: &str) -> Self {
+        self.version(version).destination(version).add(Expr::Dynset {
+            set: set.to_owned(),
+            op: DynsetOp::Update,
+            sreg_key: Register::ONE,
+            timeout_ms: 0,
+            exprs: Vec::new(),
+        })
     }
 
     /// `meta nfproto ipv4 ct original ip daddr 127.0.0.0/8`: nft compares the bytes that the prefix covers.
@@ -171,6 +201,16 @@ impl Statement {
     /// `ip6 saddr fe80::/10`
     pub(super) fn source_is_link_local(self) -> Self {
         self.version(Version::V6).source(Version::V6).of_the_link()
+    }
+
+    /// `ip6 daddr fe80::/10`
+    pub(super) fn destination_is_link_local(self) -> Self {
+        self.version(Version::V6).destination(Version::V6).of_the_link()
+    }
+
+    /// `ip daddr 224.0.0.0/4`
+    pub(super) fn destination_is_group(self) -> Self {
+        self.version(Version::V4).destination(Version::V4).masked(vec![0xf0, 0, 0, 0]).cmp(Cmp::Eq, &[0xe0, 0, 0, 0])
     }
 
     /// Matches `fe80::/10` in a loaded address.
@@ -280,6 +320,33 @@ impl Statement {
             Some(Register::Verdict),
             false,
         )
+    }
+
+    /// `meta l4proto tcp th dport vmap @services-tcp`: by the port that the packet itself has.
+    pub(super) fn own_port_vmap(self, transport: Transport, map: &str) -> Self {
+        self.l4proto(transport.number()).field(PayloadBase::Transport, header::ports::DESTINATION).lookup(
+            SetRef::Named(map.to_owned()),
+            Some(Register::Verdict),
+            false,
+        )
+    }
+
+    /// `udp sport 53`, `udp sport { 53, 8000-9000 }`
+    pub(super) fn source_ports(self, transport: Transport, runs: &[(u16, u16)]) -> Self {
+        let statement = self.l4proto(transport.number()).field(PayloadBase::Transport, header::ports::SOURCE);
+        match runs {
+            [(first, last)] if first == last => statement.cmp(Cmp::Eq, &first.to_be_bytes()),
+            runs => {
+                let element = |&(first, last): &(u16, u16)| match first == last {
+                    true => Element::single(&first.to_be_bytes()),
+                    false => Element::range(&first.to_be_bytes(), &last.to_be_bytes()),
+                };
+                let spec = SetSpec::new(KeyType::INET_SERVICE, SetFlags::CONSTANT.with(SetFlags::INTERVAL));
+                let elements = runs.iter().map(element).collect::<Vec<_>>().into();
+                let set = SetRef::Anonymous(Box::new(Set { spec, elements }));
+                statement.lookup(set, None, false)
+            }
+        }
     }
 
     /// `meta l4proto vmap @services-protocol`

@@ -1,9 +1,9 @@
 //! Container engines: which run here, and which leave something open.
 
-use super::Facts;
-use super::published::Published;
+use super::{Facts, Loaded, Severity};
 use crate::explain::owner_of;
 use crate::machine::Engine;
+use crate::preflight::Published;
 use std::collections::BTreeSet;
 
 /// The first version of Docker that drops packets sent to a container's own address, and packets from the wire to
@@ -36,6 +36,12 @@ pub(super) fn engines_here(facts: &Facts<'_>) -> BTreeSet<&'static str> {
             .filter(|owner| ["Docker", "Podman"].contains(owner))
     });
     of_rules.chain(facts.host.docker.as_ref().map(|_| "Docker")).collect()
+}
+
+/// The severity of what an engine leaves open: a note while palisade's rules deny it, `closed`.
+pub(super) fn severity(facts: &Facts<'_>, closed: bool) -> Severity {
+    let loaded = matches!(facts.host.loaded, Loaded::Policy | Loaded::Differs(_) | Loaded::Something);
+    if loaded && closed { Severity::Note } else { Severity::Warning }
 }
 
 /// Who leaves something open: the engine with its version, or else the owner of the translating rules.

@@ -23,9 +23,10 @@ pub struct Finding {
 pub enum Severity {
     /// The policy is not in force, or will not be after the next boot, or others decide what it means.
     Error,
-    /// Something denies what the policy allows, or leaves open what palisade alone closes.
+    /// Something denies what the policy allows or leaves open what it denies, or it could not be determined whether
+    /// something is wrong.
     Warning,
-    /// It could not be determined whether something is wrong.
+    /// Nothing is wrong as long as palisade's rules are loaded, and there is something to know.
     Note,
 }
 
@@ -72,6 +73,13 @@ pub enum Check {
     One(fn(&Facts<'_>) -> Option<Finding>),
     /// Gives one for each thing that is wrong.
     Each(fn(&Facts<'_>) -> Vec<Finding>),
+    /// Its remedy changes the policy, and is tried before it is given. The trial asks `is_wrong` of the changed facts.
+    Tried {
+        /// Whether it has anything to report.
+        is_wrong: fn(&Facts<'_>) -> bool,
+        /// Gives at most one, with a remedy that was tried.
+        check: fn(&Facts<'_>) -> Option<Finding>,
+    },
 }
 
 impl Check {
@@ -81,6 +89,16 @@ impl Check {
         match self {
             Self::One(check) => check(facts).into_iter().collect(),
             Self::Each(check) => check(facts),
+            Self::Tried { check, .. } => check(facts).into_iter().collect(),
+        }
+    }
+
+    /// Whether it finds anything. Tries no remedy, so that a trial can ask it.
+    pub(super) fn is_wrong(self, facts: &Facts<'_>) -> bool {
+        match self {
+            Self::One(check) => check(facts).is_some(),
+            Self::Each(check) => !check(facts).is_empty(),
+            Self::Tried { is_wrong, .. } => is_wrong(facts),
         }
     }
 }

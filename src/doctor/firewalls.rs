@@ -2,8 +2,12 @@
 
 use super::{Facts, Finding, Kind};
 use crate::explain::owner_of;
+use crate::net::Version;
 use crate::ruleset::graph::{Graph, NamedMaps};
-use crate::ruleset::{Expr, Family, Foreign, Hook, Policy, Rule, Table, TableFlags, TableId, Verdict, graph};
+use crate::ruleset::registers::{Field, Registers};
+use crate::ruleset::{
+    Cmp, Expr, Family, Foreign, Hook, PayloadBase, Policy, Rule, Table, TableFlags, TableId, Verdict, graph,
+};
 use std::collections::BTreeSet;
 
 /// Other firewalls that are started at boot.
@@ -44,6 +48,57 @@ pub(super) struct Denier<'r> {
     /// Whether it is the policy of the base chain; else it is a rule.
     pub policy: bool,
     pub owner: Option<&'static str>,
+    /// The chain that drops.
+    pub chain: &'r str,
+}
+
+impl Denier<'_> {
+    /// `in input by a rule of fail2ban (chain INPUT)`
+    pub(super) fn way(&self) -> String {
+        let how = if self.policy { "by its policy" } else { "by a rule" };
+        let owner = self.owner.map(|owner| format!(" of {owner}")).unwrap_or_default();
+        format!("in {} {how}{owner} (chain {})", self.hook, self.base)
+    }
+}
+
+/// Programs that drop some sources and decide about nobody else: those that ban, and daemons of VPNs, which let
+/// addresses of their network come in by its interface alone.
+pub(super) const BANNING: [&str; 3] = ["fail2ban", "CrowdSec", "sshguard"];
+/// See [`BANNING`].
+pub(super) const OF_VPNS: [&str; 2] = ["Tailscale", "wg-quick"];
+
+/// Whether a drop is one of these programs', by its name and by what its rules do: each drop of the chain is of
+/// sources that the rule names, and the chain's policy is to accept.
+pub(super) fn is_of_known_program(facts: &Facts<'_>, drop: &Denier<'_>) -> bool {
+    let known = drop.owner.is_some_and(|owner| BANNING.contains(&owner) || OF_VPNS.contains(&owner));
+    let Some(table) = facts.rules.tables.get(drop.id).filter(|_| known && !drop.policy) else { return false };
+    let rules = table.chains.get(drop.chain).map_or(&[][..], |chain| &chain.rules);
+    rules.iter().filter(|rule| is_drop(rule)).all(|rule| names_sources(table, rule))
+}
+
+/// Whether a rule matches only sources that it names, or that a set contains.
+fn names_sources(table: &Table, rule: &Rule) -> bool {
+    let mut registers = Registers::new(&table.sets);
+    for expr in &rule.exprs {
+        let sreg = match expr {
+            Expr::Cmp { op: Cmp::Eq, sreg, .. } | Expr::Lookup { sreg, inverted: false, .. } => Some(*sreg),
+            Expr::Foreign(Foreign::Range { inverted: false, sreg, .. }) => Some(*sreg),
+            // `-m set --match-set NAME src`: a set of ipset, which no table shows.
+            Expr::Foreign(Foreign::Match(extension)) if extension.name == "set" => return true,
+            _ => None,
+        };
+        let parts = sreg.map(|sreg| registers.read(sreg, 1)).unwrap_or_default();
+        if parts.iter().flat_map(|part| part.content.fields()).any(is_source) {
+            return true;
+        }
+        registers.run(expr);
+    }
+    false
+}
+
+fn is_source(field: &Field) -> bool {
+    let Field::Payload { base: PayloadBase::Network, offset, len } = *field else { return false };
+    Version::ALL.into_iter().any(|version| version.source().begins(offset, len))
 }
 
 /// The drops in `input` and `forward` in one table.
@@ -59,9 +114,9 @@ fn drops<'r>(id: &'r TableId, table: &'r Table) -> BTreeSet<Denier<'r>> {
         let Some(base) = chain.base.as_ref().filter(|base| matches!(base.hook, Hook::Input | Hook::Forward)) else {
             continue;
         };
-        let mut add = |chain: &str, policy| {
+        let mut add = |chain: &'r str, policy| {
             let owner = owner_of(id, chain, Some(table));
-            found.insert(Denier { id, hook: base.hook, base: name, policy, owner });
+            found.insert(Denier { id, hook: base.hook, base: name, policy, owner, chain });
         };
         if base.policy == Policy::Drop {
             add(name, true);

@@ -3,7 +3,7 @@
 //! It takes three steps, each with fewer rights than the one before: [`Surroundings`] are read with all rights,
 //! [`Installation`] from files that a confined process may read, and [`Live`] asks the kernel for rules and routes.
 
-use super::{Enabled, Engine, Facts, Finding, Host, Kernel, Loaded, PolicyState, Sysctls, examine};
+use super::{Enabled, Examined, Facts, Host, Kernel, Loaded, PolicyState};
 use crate::compile::compile;
 use crate::delta::changes;
 use crate::desired::{load_and_prove, missing};
@@ -11,8 +11,8 @@ use crate::enforce::{EnforceError, enforce};
 use crate::error::Error;
 use crate::files::{MAX_CONFIGURATION, MAX_POLICY, read_text_bounded, read_trusted};
 use crate::machine::{
-    DockerOptions, Flush, Gap, Gaps, UnitState, docker_options, drop_in_runs, flushes, loaded_legacy_tables,
-    networks, systemd_runs, unit_commands, unit_state,
+    Flush, Gap, Gaps, Machine, UnitState, drop_in_runs, flushes, loaded_legacy_tables, systemd_runs, unit_commands,
+    unit_state,
 };
 use crate::netlink::routing::Routing;
 use crate::netlink::{LiveSets, NetlinkError, Reading, Socket};
@@ -20,8 +20,7 @@ use crate::policy::{Problem, Problems};
 use crate::resolve::Resolved;
 use crate::ruleset::{Ruleset, Table, TableId};
 use crate::simulate::AsListed;
-use crate::state::State;
-use std::fs;
+use crate::state::{Identity, State};
 use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
@@ -36,11 +35,9 @@ const NFTABLES_SERVICE: &str = "nftables.service";
 pub struct Surroundings {
     legacy: Vec<String>,
     enabled: Enabled,
-    sysctls: Sysctls,
     flush: Option<Flush>,
     flush_is_mended: bool,
-    docker: Option<DockerOptions>,
-    engines: Vec<Engine>,
+    machine: Machine,
     gaps: Gaps,
 }
 
@@ -56,21 +53,16 @@ impl Surroundings {
         }));
         let ufw = gaps.or_nothing(ufw());
         let firewalld = unit_state("firewalld.service") == UnitState::Enabled;
-        let sysctls = sysctls(&mut gaps);
         let flush = gaps.or_nothing(flush().map_err(|why| Gap {
             what: "what nftables.service loads at boot".to_owned(),
             why,
             help: "`systemctl cat nftables` names the file".to_owned(),
         }));
         let flush_is_mended = drop_in_runs(NFTABLES_SERVICE, "palisade.conf", "/usr/sbin/palisade boot --missing");
-        let docker = gaps.or_nothing(docker_options().map_err(|why| Gap {
-            what: "the options of Docker's daemon".to_owned(),
-            why,
-            help: "mend that file, or run palisade where it can be read".to_owned(),
-        }));
-        let engines = networks::engines(docker.is_some(), &mut gaps);
+        let machine = Machine::read();
+        machine.gaps.iter().for_each(|gap| gaps.add(gap.clone()));
         let enabled = Enabled { ufw, firewalld };
-        Self { legacy, enabled, sysctls, flush, flush_is_mended, docker, engines, gaps }
+        Self { legacy, enabled, flush, flush_is_mended, machine, gaps }
     }
 }
 
@@ -116,27 +108,6 @@ fn flush() -> Result<Option<Flush>, String> {
     Ok(None)
 }
 
-fn sysctls(gaps: &mut Gaps) -> Sysctls {
-    let mut read = |name| gaps.or_nothing(sysctl(name));
-    Sysctls {
-        forwards_v4: read("net.ipv4.ip_forward"),
-        forwards_v6: read("net.ipv6.conf.all.forwarding"),
-        bridge_calls_iptables: read("net.bridge.bridge-nf-call-iptables"),
-    }
-}
-
-/// Whether a sysctl is on; `None` if it does not exist.
-fn sysctl(name: &str) -> Result<Option<bool>, Gap> {
-    match fs::read_to_string(format!("/proc/sys/{}", name.replace('.', "/"))) {
-        Ok(text) => Ok(Some(text.trim() != "0")),
-        // The file is missing without IPv6, or without br_netfilter.
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => {
-            Err(Gap { what: format!("the sysctl {name}"), why: error.to_string(), help: format!("`sysctl {name}`") })
-        }
-    }
-}
-
 /// Palisade's own files, and a network namespace for trying its rules.
 #[derive(Debug)]
 pub struct Installation {
@@ -144,6 +115,7 @@ pub struct Installation {
     policy: PolicyState,
     warnings: Vec<Problem>,
     table: Option<Table>,
+    undone: bool,
     waits: Result<Option<Duration>, Gap>,
     boot: Option<UnitState>,
     throw_away: Result<Socket, NetlinkError>,
@@ -161,8 +133,10 @@ impl Installation {
             why: error.to_string(),
             help: "`palisade status`, and look at that file".to_owned(),
         });
+        let identity = table.as_ref().and_then(|table| Identity::of(Some(table)).ok());
+        let undone = identity.is_some_and(|identity| state.is_undone(&identity));
         let boot = systemd_runs().then(|| unit_state("palisade.service"));
-        Self { path: path.display().to_string(), policy, warnings, table, waits, boot, throw_away }
+        Self { path: path.display().to_string(), policy, warnings, table, undone, waits, boot, throw_away }
     }
 }
 
@@ -209,9 +183,8 @@ impl Live {
     /// # Errors
     /// The kernel's rules or interfaces can't be read.
     pub fn ask(surroundings: Surroundings, installation: Installation, state: &State) -> Result<Self, Error> {
-        let Surroundings { legacy, enabled, sysctls, flush, flush_is_mended, docker, engines, mut gaps } =
-            surroundings;
-        let Installation { path, policy, warnings, table, waits, boot, throw_away } = installation;
+        let Surroundings { legacy, enabled, flush, flush_is_mended, machine, mut gaps } = surroundings;
+        let Installation { path, policy, warnings, table, undone, waits, boot, throw_away } = installation;
         let waits = gaps.or_nothing(waits);
         let kernel = trial(throw_away, table.as_ref()).unwrap_or_else(|gap| {
             gaps.add(gap);
@@ -225,34 +198,38 @@ impl Live {
             path,
             kernel,
             loaded,
+            undone,
             waits,
             boot,
             enabled,
             flush,
             flush_is_mended,
             legacy,
-            docker,
-            engines,
-            sysctls,
+            docker: machine.docker.clone(),
+            engines: machine.engines.clone(),
+            sysctls: machine.sysctls,
             links: routing.topology()?,
+            machine,
             gaps,
         };
         Ok(Self { host, socket, routing })
     }
 
-    /// All findings, from the live rules.
+    /// All findings, from the live rules, but those that the policy ignores or that `ignored` names.
     ///
     /// # Errors
     /// The rules can't be read, or others keep changing them.
-    pub fn examine(&self) -> Result<Vec<Finding>, NetlinkError> {
+    pub fn examine(&self, ignored: &[String]) -> Result<Examined, NetlinkError> {
         let (host, routes) = (&self.host, &self.routing);
         let examined = self.socket.ask_live(|live| {
             let sets = LiveSets::new(&self.socket, live, None);
-            examine(&Facts::new(host, &live.ruleset, &sets, routes))
+            Examined::new(&Facts::new(host, &live.ruleset, &sets, routes), ignored)
         });
         match examined {
             // Without nf_tables there are no rules.
-            Err(NetlinkError::NoNfTables) => Ok(examine(&Facts::new(host, &Ruleset::default(), &AsListed, routes))),
+            Err(NetlinkError::NoNfTables) => {
+                Ok(Examined::new(&Facts::new(host, &Ruleset::default(), &AsListed, routes), ignored))
+            }
             examined => examined,
         }
     }

@@ -1,7 +1,7 @@
 //! Facts about this machine, without its live rules.
 
 use super::{Enabled, Engine};
-use crate::machine::{DockerOptions, Flush, Gaps, UnitState};
+use crate::machine::{DockerOptions, Flush, Gaps, Machine, Sysctls, UnitState};
 use crate::netlink::RoutedLink;
 use crate::policy::Problem;
 use crate::resolve::Resolved;
@@ -21,6 +21,8 @@ pub struct Host {
     pub kernel: Kernel,
     /// How the loaded table compares with the policy.
     pub loaded: Loaded,
+    /// Whether the policy's ruleset is one that was undone, and not applied since.
+    pub undone: bool,
     /// How long a pending change still waits for confirmation.
     pub waits: Option<Duration>,
     /// What `palisade.service` does at boot; `None` if systemd does not run.
@@ -41,6 +43,8 @@ pub struct Host {
     pub sysctls: Sysctls,
     /// The interfaces.
     pub links: Vec<RoutedLink>,
+    /// The facts that the policy is held against.
+    pub machine: Machine,
     /// What could not be found out, and why.
     pub gaps: Gaps,
 }
@@ -100,15 +104,4 @@ pub enum Loaded {
     Policy,
     /// It differs from the policy in this many places.
     Differs(usize),
-}
-
-/// The sysctls that matter; `None` for one that does not exist.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sysctls {
-    /// `net.ipv4.ip_forward`.
-    pub forwards_v4: Option<bool>,
-    /// `net.ipv6.conf.all.forwarding`.
-    pub forwards_v6: Option<bool>,
-    /// `net.bridge.bridge-nf-call-iptables`.
-    pub bridge_calls_iptables: Option<bool>,
 }

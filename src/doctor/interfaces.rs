@@ -1,22 +1,7 @@
 //! Names of interfaces, and how a policy treats them.
 
-use crate::printable::is_invisible;
+pub(super) use crate::preflight::in_a_policy;
 use crate::resolve::Resolved;
-
-/// A name as YAML, quoted if necessary; `None` if no policy can contain it.
-pub(super) fn in_a_policy(name: &str) -> Option<String> {
-    // YAML does not read these as names.
-    let words = ["true", "false", "yes", "no", "on", "off", "y", "n", "null"];
-    let plain = name.starts_with(|c: char| c.is_ascii_alphabetic())
-        && !words.contains(&name.to_ascii_lowercase().as_str())
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
-    let refused = |c: char| c.is_whitespace() || is_invisible(c) || "/:\"'\\`*".contains(c);
-    match name {
-        _ if plain => Some(name.to_owned()),
-        _ if name.contains(refused) => None,
-        _ => Some(format!("\"{name}\"")),
-    }
-}
 
 pub(super) fn is_container(policy: &Resolved, name: &str) -> bool {
     policy.containers.interfaces.iter().any(|interface| interface.covers(name))

@@ -4,6 +4,7 @@
 //! [`gather`] does all I/O and makes a [`Host`] of it; together with the live rules that is [`Facts`]. Each kind of
 //! finding has a file in `findings/`, which reads nothing but the facts; [`FINDINGS`] lists them.
 
+mod cluster;
 mod engines;
 mod finding;
 mod findings;
@@ -12,21 +13,25 @@ pub mod gather;
 mod host;
 mod interfaces;
 mod published;
+mod remedy;
 mod words;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_remedies;
 
 pub use finding::{Check, Finding, Kind, Severity};
 pub use findings::FINDINGS;
 pub use firewalls::Enabled;
 
-pub use host::{Host, Kernel, Loaded, PolicyState, Sysctls};
+pub use host::{Host, Kernel, Loaded, PolicyState};
 
 use crate::machine::Engine;
+use crate::preflight::Published;
 use crate::ruleset::Ruleset;
 use crate::simulate::{Routes, Sets};
-use published::{Published, published};
+use published::published;
 use std::collections::BTreeSet;
 
 /// Facts about this machine, and its live rules.
@@ -48,6 +53,38 @@ impl<'f> Facts<'f> {
     #[must_use]
     pub fn new(host: &'f Host, rules: &'f Ruleset, sets: &'f dyn Sets, routes: &'f dyn Routes) -> Self {
         Self { host, rules, sets, routes, published: published(host, rules, routes) }
+    }
+}
+
+/// The findings that count, and those that somebody has decided to ignore, each with the reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Examined {
+    /// The findings, worst first.
+    pub findings: Vec<Finding>,
+    /// The ignored ones, with the reason.
+    pub ignored: Vec<(Finding, String)>,
+}
+
+impl Examined {
+    /// Sorts out the findings that the policy ignores, or the command line, by their identifiers.
+    #[must_use]
+    pub fn new(facts: &Facts<'_>, typed: &[String]) -> Self {
+        let mut examined = Self::default();
+        for finding in examine(facts) {
+            let by_policy = facts.host.policy.valid().and_then(|policy| policy.ignored.get(finding.id).cloned());
+            let by_hand = typed.iter().any(|id| id == finding.id).then(|| "--ignore says so".to_owned());
+            match by_policy.or(by_hand) {
+                Some(because) => examined.ignored.push((finding, because)),
+                None => examined.findings.push(finding),
+            }
+        }
+        examined
+    }
+
+    /// Whether nothing works against the policy: there may be notes.
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
+        self.findings.iter().all(|finding| finding.severity == Severity::Note)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::words::some;
 use super::*;
-use crate::machine::{DockerOptions, EngineNetwork, Flush, Gap, Gaps, UnitState};
+use crate::machine::{DockerOptions, EngineNetwork, Flush, Gap, Gaps, Machine, Sysctls, UnitState};
 use crate::net::IfPattern;
 use crate::netlink::RoutedLink;
 use crate::policy::Problem;
@@ -33,7 +33,7 @@ impl Routes for ToDocker {
     }
 }
 
-fn link(name: &str, kind: &str) -> RoutedLink {
+pub(super) fn link(name: &str, kind: &str) -> RoutedLink {
     RoutedLink {
         name: name.to_owned(),
         kind: (!kind.is_empty()).then(|| kind.to_owned()),
@@ -43,9 +43,9 @@ fn link(name: &str, kind: &str) -> RoutedLink {
 }
 
 /// A machine that is healthy with the given policy.
-fn healthy(policy: &Resolved) -> Host {
+pub(super) fn healthy(policy: &Resolved) -> Host {
     let docker = DockerOptions { iptables: true, iptables_from: "daemon.json".to_owned(), userland_proxy: true };
-    let network = EngineNetwork { name: "bridge".to_owned(), driver: "bridge".to_owned(), talks: true };
+    let network = EngineNetwork { name: "bridge".to_owned(), driver: "bridge".to_owned(), talks: true, bridge: None };
     let version = Some("28.5.2".to_owned());
     let engine = Engine { name: "Docker".to_owned(), version, networks: vec![network], ..Engine::default() };
     let eth0 = RoutedLink { is_way_out: true, ..link("eth0", "") };
@@ -55,6 +55,7 @@ fn healthy(policy: &Resolved) -> Host {
         path: "/etc/palisade/policy.yaml".to_owned(),
         kernel: Kernel::Takes,
         loaded: Loaded::Policy,
+        undone: false,
         waits: None,
         boot: Some(UnitState::Enabled),
         enabled: Enabled::default(),
@@ -65,6 +66,7 @@ fn healthy(policy: &Resolved) -> Host {
         engines: vec![engine],
         sysctls: Sysctls { forwards_v4: Some(true), forwards_v6: Some(false), bridge_calls_iptables: Some(false) },
         links: vec![link("docker0", "bridge"), eth0, link("eth1", ""), link("lo", "")],
+        machine: Machine::default(),
         gaps: Gaps::default(),
     }
 }
@@ -99,16 +101,20 @@ fn ids_of_rules(rules: &Ruleset) -> Vec<&'static str> {
     found(&Resolved::default(), rules, |_| {}).into_iter().map(|finding| finding.id).collect()
 }
 
-fn rule(exprs: impl Into<Vec<Expr>>) -> Rule {
+pub(super) fn rule(exprs: impl Into<Vec<Expr>>) -> Rule {
     Rule { exprs: exprs.into(), comment: None }
 }
 
-fn base(kind: &str, hook: Hook, priority: i32, policy: Policy, rules: Vec<Rule>) -> Chain {
+pub(super) fn base(kind: &str, hook: Hook, priority: i32, policy: Policy, rules: Vec<Rule>) -> Chain {
     let base = BaseChain { kind: kind.to_owned(), hook, priority, policy, devices: Default::default() };
     Chain { base: Some(base), rules, ..Chain::default() }
 }
 
-fn ruleset(family: Family, name: &str, chains: impl IntoIterator<Item = (&'static str, Chain)>) -> Ruleset {
+pub(super) fn ruleset(
+    family: Family,
+    name: &str,
+    chains: impl IntoIterator<Item = (&'static str, Chain)>,
+) -> Ruleset {
     let chains = chains.into_iter().map(|(name, chain)| (name.to_owned(), chain)).collect();
     let table = Table { chains, ..Table::default() };
     Ruleset { tables: [(TableId { family, name: name.to_owned() }, table)].into() }
@@ -116,6 +122,15 @@ fn ruleset(family: Family, name: &str, chains: impl IntoIterator<Item = (&'stati
 
 fn drops_by_policy(hook: Hook) -> Ruleset {
     ruleset(Family::Inet, "mine", [("chain", base("filter", hook, 0, Policy::Drop, Vec::new()))])
+}
+
+/// `ip saddr 8.8.8.8 drop` in a base chain of *input*.
+fn bans(family: Family, table: &str, chain: &'static str) -> Ruleset {
+    let one = Register::ONE;
+    let source = Expr::Payload { base: PayloadBase::Network, offset: 12, len: 4, dreg: one };
+    let is = Expr::Cmp { op: Cmp::Eq, sreg: one, data: vec![8, 8, 8, 8] };
+    let rules = vec![rule([source, is, Expr::Verdict(Verdict::Drop)])];
+    ruleset(family, table, [(chain, base("filter", Hook::Input, -1, Policy::Accept, rules))])
 }
 
 fn rules_for_users(rules: Vec<Rule>) -> Ruleset {
@@ -131,7 +146,7 @@ fn a_healthy_machine_has_no_finding() {
 #[test]
 fn each_fact_that_is_wrong_is_one_finding_and_each_finding_has_one() {
     type Change = fn(&mut Host);
-    let cases: [(&str, Change); 23] = [
+    let cases: [(&str, Change); 25] = [
         ("policy-missing", |host| host.policy = PolicyState::Missing { help: None }),
         ("policy-writable", |host| {
             host.policy = PolicyState::Writable { message: "by all".to_owned(), help: Some("`chmod`".to_owned()) };
@@ -140,9 +155,11 @@ fn each_fact_that_is_wrong_is_one_finding_and_each_finding_has_one() {
             host.policy = PolicyState::Invalid { problems: 3, message: "no".to_owned(), at: Some("p:1".to_owned()) };
         }),
         ("policy-warning", |host| host.warnings.push(warning())),
+        ("not-this-machine", |host| host.machine.ssh_ports = [22].into()),
         ("kernel-refuses", |host| host.kernel = Kernel::Refuses("no".to_owned())),
         ("not-loaded", |host| host.loaded = Loaded::Nothing),
         ("out-of-sync", |host| host.loaded = Loaded::Differs(2)),
+        ("policy-undone", |host| (host.loaded, host.undone) = (Loaded::Differs(2), true)),
         ("boot-unit-disabled", |host| host.boot = Some(UnitState::Masked)),
         ("waits-for-confirmation", |host| host.waits = Some(Duration::from_secs(9))),
         ("ufw-active", |host| host.enabled.ufw = true),
@@ -167,6 +184,7 @@ fn each_fact_that_is_wrong_is_one_finding_and_each_finding_has_one() {
     ];
     let of_rules = [
         ("other-firewall-drops", drops_by_policy(Hook::Input)),
+        ("known-drops", bans(Family::Inet, "f2b-table", "f2b-chain")),
         ("docker-user-rules", rules_for_users(vec![rule([Expr::Verdict(Verdict::Drop)])])),
         ("loopback-ports-leak", published(&[[172, 17, 0, 5]])),
     ];
@@ -290,6 +308,7 @@ fn a_drop_counts_where_packets_come_to_it_and_whose_it_is_decides() {
         ruleset(Family::Ip, "filter", [("INPUT", input), (to, Chain { rules: vec![drop()], ..Chain::default() })])
     };
     assert_eq!(ids_of_rules(&calls("mine")), ["other-firewall-drops"]);
+    // It has the name of a program that bans, and drops everyone.
     assert_eq!(ids_of_rules(&calls("f2b-sshd")), ["other-firewall-drops"]);
     assert_eq!(ids_of_rules(&calls("ufw-user-input")), ["ufw-active"]);
     assert_eq!(ids_of_rules(&calls("LIBVIRT_INP")), Vec::<&str>::new());
@@ -303,6 +322,59 @@ fn a_drop_counts_where_packets_come_to_it_and_whose_it_is_decides() {
         ids_of_rules(&ruleset(Family::Ip6, "a", [("in", input), ("input", circle)])),
         ["other-firewall-drops"]
     );
+}
+
+#[test]
+fn a_program_that_bans_is_known_by_its_name_and_by_what_its_rules_do() {
+    let told = |rules: &Ruleset| -> Vec<(&str, Severity, String)> {
+        let found = found(&Resolved::default(), rules, |_| {});
+        found.into_iter().map(|finding| (finding.id, finding.severity, finding.help)).collect()
+    };
+    let bans = [
+        bans(Family::Inet, "f2b-table", "f2b-chain"),
+        bans(Family::Ip, "crowdsec", "crowdsec-chain"),
+        bans(Family::Ip, "sshguard", "blacklist"),
+    ];
+    for rules in &bans {
+        let help = "nothing has to be done; to keep a source away from published ports, too, name it in the policy's `block`";
+        assert_eq!(told(rules), [("known-drops", Severity::Note, help.to_owned())]);
+    }
+    let everyone = base("filter", Hook::Input, -1, Policy::Accept, vec![rule([Expr::Verdict(Verdict::Drop)])]);
+    let help = "leave the table to fail2ban, and take what drops more than banned sources out of its configuration: `nft \
+                list table inet f2b-table` shows the rules";
+    assert_eq!(
+        told(&ruleset(Family::Inet, "f2b-table", [("f2b-chain", everyone)])),
+        [("other-firewall-drops", Severity::Warning, help.to_owned())]
+    );
+}
+
+#[test]
+fn what_is_ignored_is_listed_with_its_reason_and_a_note_is_healthy() {
+    let policy = Resolved { ignored: [("macvlan-network", "guarded".to_owned())].into(), ..Resolved::default() };
+    let mut host = healthy(&policy);
+    host.engines[0].networks[0].driver = "macvlan".to_owned();
+    host.legacy = vec!["filter".to_owned()];
+    host.engines[0].version = Some("27.5.1".to_owned());
+    let rules = Ruleset::default();
+    let facts = Facts::new(&host, &rules, &AsListed, &ToDocker);
+
+    let examined = Examined::new(&facts, &["legacy-iptables".to_owned()]);
+
+    let ids = |finding: &Finding| finding.id;
+    assert_eq!(examined.findings.iter().map(ids).collect::<Vec<_>>(), ["direct-routing"]);
+    assert_eq!(
+        examined.ignored.iter().map(|(finding, why)| (finding.id, why.as_str())).collect::<Vec<_>>(),
+        [("legacy-iptables", "--ignore says so"), ("macvlan-network", "guarded")]
+    );
+    assert!(examined.is_healthy());
+    assert!(!Examined::new(&facts, &[]).is_healthy());
+}
+
+#[test]
+fn a_policy_can_ignore_each_finding_and_nothing_else() {
+    let mut ids: Vec<&str> = FINDINGS.iter().map(|(kind, _)| kind.id).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, crate::policy::FINDING_IDS);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use crate::ruleset::graph::verdicts;
 use crate::ruleset::{Chain, Table, TableId, Verdict};
 
 /// Prefixes of the chains or tables of programs, and the program.
-const OWNERS: [(&str, &str); 12] = [
+const OWNERS: [(&str, &str); 19] = [
     ("ufw6-", "ufw"),
     ("ufw-", "ufw"),
     ("DOCKER", "Docker"),
@@ -16,6 +16,13 @@ const OWNERS: [(&str, &str); 12] = [
     ("LIBVIRT", "libvirt"),
     ("KUBE-", "Kubernetes"),
     ("f2b-", "fail2ban"),
+    ("crowdsec", "CrowdSec"),
+    ("CROWDSEC", "CrowdSec"),
+    ("sshguard", "sshguard"),
+    ("ts-input", "Tailscale"),
+    ("ts-forward", "Tailscale"),
+    ("ts-postrouting", "Tailscale"),
+    ("wg-quick-", "wg-quick"),
     ("cali-", "Calico"),
 ];
 

@@ -18,8 +18,9 @@ mod tests;
 mod words;
 mod zones;
 
+pub use forwarded::has_ports;
 pub use reach::{Clause, Label, Reach};
-pub use rows::{Purpose, Row};
+pub use rows::{Purpose, Row, Said};
 pub use words::{Listing, Listings, json, lists, range, text};
 
 use crate::machine::{Listener, PublishedPort};
@@ -56,6 +57,8 @@ pub struct Machine<'m> {
     pub listeners: Vec<Listener>,
     /// What containers publish, as far as their engines tell.
     pub published: Vec<PublishedPort>,
+    /// Whether all sets with ports in them are listed. If not, ranges of ports can't be told apart by them.
+    pub ports_listed: bool,
     /// Why the tables don't tell everything, if they don't.
     pub beyond: Option<Doubt>,
 }

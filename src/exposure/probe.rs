@@ -74,6 +74,9 @@ impl<'m> Probe<'m> {
             if interface.containers { containers.push(behind) } else { outside.push(behind) }
         }
         let reach = self.outside(&outside, &containers).or(self.containers(&containers));
+        if row.last != row.port && !machine.ports_listed {
+            return Some(Reach::unknown("which ports of the range sets name is not known".into()));
+        }
         Some(match &machine.beyond {
             // The effect of those rules is unknown for every source.
             Some(why) if !(outside.is_empty() && containers.is_empty()) => Reach::unknown(why.clone()),
@@ -116,7 +119,9 @@ impl<'m> Probe<'m> {
                     found.push((part.interval, reach));
                     continue;
                 }
-                for destination in self.destinations(interface, part.source, &here) {
+                let mut destinations = self.destinations(interface, part.source, &here);
+                destinations.retain(|destination| !row.elsewhere.contains(destination));
+                for destination in destinations {
                     if reach.is_everyone() {
                         break;
                     }

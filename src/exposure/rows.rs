@@ -1,8 +1,8 @@
 //! The ports to report, and who owns each.
 
 use super::Machine;
-use super::forwarded::forwarded;
-use super::reach::{Label, Reach};
+use super::forwarded::{Forwarded, cuts, forwarded};
+use super::reach::{Clause, Label, Reach};
 use crate::machine::{EngineKind, Listener};
 use crate::net::Version;
 use crate::ruleset::TableId;
@@ -30,8 +30,10 @@ pub enum Purpose {
 pub struct Row {
     /// The IP protocol number.
     pub protocol: u8,
-    /// The port that the outside sees.
+    /// The port that the outside sees; of a range, the first.
     pub port: u16,
+    /// The last port of the range; equal to the first for a single port.
+    pub last: u16,
     /// Who receives what is sent to it.
     pub purpose: Purpose,
     /// The name of the process or of the container; if it is unknown, what is known instead.
@@ -52,6 +54,21 @@ pub struct Row {
     pub translated: BTreeSet<Translation>,
     /// Whether it is known from rules only.
     pub by_rules: bool,
+    /// The addresses that other rows of the same port are about.
+    pub elsewhere: BTreeSet<IpAddr>,
+    /// Who reaches it, as text and JSON put it.
+    pub said: Vec<Said>,
+}
+
+/// Sources that reach a port, and the IP version that it holds for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// The sources.
+    pub who: Clause,
+    /// The only IP version over which they reach it; `None` if they do over both.
+    pub over: Option<Version>,
+    /// Whether the version has to be named, because somebody of the sources does not reach it over the other one.
+    pub named: bool,
 }
 
 impl Row {
@@ -59,6 +76,7 @@ impl Row {
         Self {
             protocol,
             port,
+            last: port,
             purpose,
             owner,
             pid: None,
@@ -69,7 +87,15 @@ impl Row {
             reach: [None, None],
             translated: BTreeSet::new(),
             by_rules: false,
+            elsewhere: BTreeSet::new(),
+            said: Vec::new(),
         }
+    }
+
+    /// Who reaches it over an IP version; `None` where nobody listens.
+    #[must_use]
+    pub fn reach_over(&self, version: Version) -> Option<&Reach> {
+        self.reach.get(version as usize).and_then(Option::as_ref)
     }
 
     fn bind(&mut self, address: IpAddr, both: bool) {
@@ -93,16 +119,10 @@ pub(super) fn rows(machine: &Machine<'_>) -> Vec<Row> {
         row.bind(port.address, false);
     }
     let by_engine: BTreeSet<(u8, u16)> = machine.published.iter().map(|port| (port.protocol, port.port)).collect();
-    let by_rules: BTreeSet<(u8, u16)> =
-        forwarded(machine.tables.iter().copied()).into_iter().filter(|port| !by_engine.contains(port)).collect();
     let mut rows: Vec<Row> = published.into_values().collect();
-    for (protocol, port) in &by_rules {
-        let mut row = Row::new(*protocol, *port, Purpose::Container, String::new());
-        row.by_rules = true;
-        row.bind(IpAddr::V4(Ipv4Addr::UNSPECIFIED), false);
-        row.bind(IpAddr::V6(Ipv6Addr::UNSPECIFIED), false);
-        rows.push(row);
-    }
+    let of_rules = of_rules(machine);
+    let by_rules: BTreeSet<(u8, u16)> = of_rules.iter().map(|row| (row.protocol, row.port)).collect();
+    rows.extend(of_rules);
     let mut listening: BTreeMap<_, Row> = BTreeMap::new();
     for Listener { socket, process } in &machine.listeners {
         let name = process.as_ref().map(|process| process.name.as_str());
@@ -131,12 +151,113 @@ pub(super) fn rows(machine: &Machine<'_>) -> Vec<Row> {
     rows
 }
 
+/// The rows of ports that rules translate and that no engine has told.
+fn of_rules(machine: &Machine<'_>) -> Vec<Row> {
+    let is_told = |one: &Forwarded| {
+        machine.published.iter().any(|port| {
+            let same = (port.protocol, port.port) == (one.protocol, one.first) && one.first == one.last;
+            same && one.at.is_none_or(|at| port.address.is_unspecified() || port.address == at)
+        })
+    };
+    let all: BTreeSet<Forwarded> =
+        forwarded(machine.tables.iter().copied()).into_iter().filter(|one| !is_told(one)).collect();
+    let is_range = |one: &Forwarded| one.first != one.last;
+    let cuts = if all.iter().any(is_range) { cuts(machine.tables.iter().copied()) } else { BTreeSet::new() };
+    let mut rows = Vec::new();
+    for one in &all {
+        let among = cuts.range(one.first..=one.last).copied().filter(|cut| *cut > one.first);
+        let firsts: Vec<u16> = std::iter::once(one.first).chain(among).collect();
+        for (index, first) in firsts.iter().enumerate() {
+            let mut row = Row::new(one.protocol, *first, Purpose::Container, String::new());
+            row.last = firsts.get(index + 1).map_or(one.last, |next| next - 1);
+            row.by_rules = true;
+            match one.at {
+                Some(at) => row.bind(at, false),
+                None => {
+                    row.bind(IpAddr::V4(Ipv4Addr::UNSPECIFIED), false);
+                    row.bind(IpAddr::V6(Ipv6Addr::UNSPECIFIED), false);
+                    let same = |other: &&Forwarded| (other.protocol, other.first) == (one.protocol, one.first);
+                    row.elsewhere = all.iter().filter(same).filter_map(|other| other.at).collect();
+                }
+            }
+            rows.push(row);
+        }
+    }
+    rows
+}
+
 /// The rows with all that probing has found out, sorted by port.
 pub(super) fn finish(machine: &Machine<'_>, mut rows: Vec<Row>) -> Vec<Row> {
     rows.retain_mut(|row| !row.by_rules || is_forwarded(machine, row));
     rows.iter_mut().for_each(|row| say_alike(machine, row));
-    rows.sort_by(|a, b| (a.port, a.protocol, a.purpose, &a.owner).cmp(&(b.port, b.protocol, b.purpose, &b.owner)));
-    rows
+    rows.sort_by(|a, b| {
+        let by = |row: &Row| (row.port, row.protocol, row.purpose, row.owner.clone(), row.bound.clone());
+        by(a).cmp(&by(b))
+    });
+    let mut merged: Vec<Row> = Vec::new();
+    for row in rows {
+        match merged.iter_mut().rev().find(|before| goes_on(before, &row)) {
+            Some(before) if before.port == row.port => {
+                row.bound.iter().for_each(|(at, both)| before.bind(*at, *both))
+            }
+            Some(before) => before.last = row.last,
+            None => merged.push(row),
+        }
+    }
+    for row in &mut merged {
+        if row.by_rules && row.purpose == Purpose::Container {
+            name_target(row);
+        }
+        row.said = said(machine, row);
+    }
+    merged
+}
+
+/// Whether a row is the next part of a range that a rule translates, or the same ports at another address.
+fn goes_on(before: &Row, row: &Row) -> bool {
+    let addresses = |row: &Row| row.translated.iter().map(|to| to.address).collect::<BTreeSet<IpAddr>>();
+    let alike = before.by_rules
+        && row.by_rules
+        && (before.protocol, before.purpose, &before.reach) == (row.protocol, row.purpose, &row.reach)
+        && addresses(before) == addresses(row);
+    let ranges = before.last != before.port || row.last != row.port;
+    let next = ranges && before.last.checked_add(1) == Some(row.port) && before.bound == row.bound;
+    let same = (before.port, before.last) == (row.port, row.last) && before.translated == row.translated;
+    alike && (next || same)
+}
+
+/// Names a container by where rules translate to: an address and a port, or as many ports.
+fn name_target(row: &mut Row) {
+    let Some(to) = row.translated.first() else { return };
+    let port = to.port.unwrap_or(row.port);
+    row.owner = std::net::SocketAddr::new(to.address, port).to_string();
+    if row.last != row.port {
+        row.container_port = None;
+        if port == row.port {
+            row.owner.push_str(&format!("-{}", row.last));
+        }
+    }
+}
+
+/// Who reaches a port over which IP version: the one place from which text and JSON are made.
+fn said(machine: &Machine<'_>, row: &Row) -> Vec<Said> {
+    let clauses: BTreeSet<&Clause> = row.reach.iter().flatten().flat_map(|reach| &reach.who).collect();
+    let one = |who: &Clause| {
+        let holds = |version: Version| row.reach_over(version).is_some_and(|reach| reach.who.contains(who));
+        let over = match Version::ALL.map(holds) {
+            [true, false] => Some(Version::V4),
+            [false, true] => Some(Version::V6),
+            _ => None,
+        };
+        // Where nobody listens over the other version, or where nobody of these sources has it, it is not spoken of.
+        let other = over.and_then(|version| {
+            let other = if version == Version::V4 { Version::V6 } else { Version::V4 };
+            row.reach_over(other).map(|_| other)
+        });
+        let named = other.is_some_and(|other| !who.within.iter().any(|label| is_nobody_of(machine, label, other)));
+        Said { who: who.clone(), over, named }
+    };
+    clauses.into_iter().map(one).collect()
 }
 
 /// Whether rules forward the port; names the owner by where to.
@@ -160,8 +281,8 @@ fn is_forwarded(machine: &Machine<'_>, row: &mut Row) -> bool {
         row.owner = process.map_or_else(|| "redirected".to_owned(), |process| process.name.clone());
         row.pid = process.map(|process| process.pid);
     } else {
-        row.owner = std::net::SocketAddr::new(to.address, port).to_string();
         row.container_port = Some(port);
+        name_target(row);
     }
     true
 }
@@ -188,6 +309,13 @@ fn is_nobody_of(machine: &Machine<'_>, label: &Label, version: Version) -> bool 
             let set = format!("{name}-{}", version.suffix());
             let ours = machine.tables.iter().find(|(id, _)| **id == TableId::palisade());
             ours.is_some_and(|(_, table)| !table.sets.contains_key(&set))
+        }
+        Label::Network(words) => words.contains(':') == (version == Version::V4),
+        // The set of another table holds addresses of one version.
+        Label::Set(..) => true,
+        Label::ContainersBy(name) => {
+            let mut named = machine.interfaces.iter().filter(|interface| interface.name == *name);
+            !named.any(|interface| super::zones::networks(interface, version).next().is_some())
         }
         Label::Containers => {
             let mut containers = machine.interfaces.iter().filter(|interface| interface.containers);

@@ -90,6 +90,7 @@ fn machine<'m>(
         ],
         listeners,
         published,
+        ports_listed: true,
         beyond: None,
     }
 }
@@ -165,8 +166,8 @@ block: 198.51.100.0/24
     assert_eq!(
         told(&[policy], listeners, Vec::new()),
         [
-            "22/tcp sshd everyone but blocked",
-            "80/tcp nginx containers but blocked",
+            "22/tcp sshd everyone but blocked; containers",
+            "80/tcp nginx containers",
             "5432/tcp postgres nobody",
             "6379/tcp redis nobody: for this machine alone",
             "9000/tcp grafana lan, trusted (2 addresses) but blocked",
@@ -227,6 +228,144 @@ fn dnat(port: u16) -> Vec<Expr> {
     let to =
         [immediate(R, &[172, 17, 0, 2]), immediate(Register::Data(4), &[0, 80]), Expr::Foreign(Foreign::Nat(nat))];
     [to_port(port), to.to_vec()].concat()
+}
+
+/// `dnat to ADDRESS`, behind these tests.
+fn dnat_to(tests: Vec<Expr>, address: [u8; 4]) -> Vec<Expr> {
+    let immediate = Expr::Foreign(Foreign::Immediate { dreg: R, data: address.to_vec() });
+    let nat = Nat { destination: true, family: 2, addresses: [Some(R), None], ports: [None, None], flags: 1 };
+    [tests, vec![immediate, Expr::Foreign(Foreign::Nat(nat))]].concat()
+}
+
+fn to_address(address: [u8; 4]) -> Vec<Expr> {
+    vec![Expr::Payload { base: PayloadBase::Network, offset: 16, len: 4, dreg: R }, is(&address)]
+}
+
+fn to_ports(first: u16, last: u16) -> Vec<Expr> {
+    let (first, last) = (first.to_be_bytes().to_vec(), last.to_be_bytes().to_vec());
+    vec![
+        Expr::Meta { key: MetaKey::L4proto, dreg: R },
+        is(&[protocol::TCP]),
+        Expr::Payload { base: PayloadBase::Transport, offset: 2, len: 2, dreg: R },
+        Expr::Foreign(Foreign::Range { inverted: false, sreg: R, first, last }),
+    ]
+}
+
+#[test]
+fn one_port_at_two_addresses_is_as_many_rows_as_it_has_targets() {
+    let at = |address, to| dnat_to([to_address(address), to_port(9000)].concat(), to);
+    let two = other(
+        Hook::Prerouting,
+        "nat",
+        -100,
+        vec![at([203, 0, 113, 1], [172, 17, 0, 2]), at([10, 77, 0, 1], [172, 17, 0, 3])],
+        Vec::new(),
+    );
+    let rest = other(
+        Hook::Prerouting,
+        "nat",
+        -100,
+        vec![at([203, 0, 113, 1], [172, 17, 0, 2]), dnat_to(to_port(9000), [172, 17, 0, 3])],
+        Vec::new(),
+    );
+
+    assert_eq!(
+        told(&[two], vec![tcp("docker-proxy", 9000)], Vec::new()),
+        [
+            "9000/tcp container 172.17.0.2:9000 everyone (at 203.0.113.1)",
+            "9000/tcp container 172.17.0.3:9000 everyone (at 10.77.0.1)",
+        ]
+    );
+    assert_eq!(
+        told(&[rest], Vec::new(), Vec::new()),
+        [
+            "9000/tcp container 172.17.0.2:9000 everyone (at 203.0.113.1)",
+            "9000/tcp container 172.17.0.3:9000 everyone over IPv4",
+        ]
+    );
+}
+
+#[test]
+fn a_range_of_ten_thousand_ports_is_a_row_for_each_part_that_rules_tell_apart() {
+    let range = || {
+        let rules = vec![dnat_to(to_ports(20_000, 30_000), [172, 17, 0, 2])];
+        other(Hook::Prerouting, "nat", -100, rules, Vec::new())
+    };
+    let policy = palisade(
+        "groups: { trusted: [1.1.1.1] }
+services: { one: { ports: 25000/tcp, from: trusted }, half: { ports: 20000-24999/tcp, from: trusted } }
+",
+    );
+
+    assert_eq!(
+        told(&[range()], Vec::new(), Vec::new()),
+        ["20000-30000/tcp container 172.17.0.2:20000-30000 everyone over IPv4"]
+    );
+    assert_eq!(
+        told(&[policy, range()], Vec::new(), Vec::new()),
+        [
+            "20000-25000/tcp container 172.17.0.2:20000-25000 trusted (2 addresses)",
+            "25001-30000/tcp container 172.17.0.2:25001-30000 nobody",
+        ]
+    );
+    let range = range();
+    let tables = [range];
+    let unknown = Machine { ports_listed: false, ..machine(&tables, Vec::new(), Vec::new()) };
+    let said = json(&exposure(&unknown), &Listings::new());
+    assert_eq!(
+        (&said["ports"][0]["port"], &said["ports"][0]["unknown"]),
+        (&serde_json::json!("20000-30000"), &serde_json::json!(["which ports of the range sets name is not known"]))
+    );
+}
+
+#[test]
+fn who_reaches_a_port_over_one_ip_version_alone_is_said_so_in_text_and_in_json() {
+    let tables = [palisade(
+        "groups: { trusted: [1.1.1.1, \"2001:db8:5::5\"] }
+services:
+  one: { ports: 80/tcp, from: any, to: \"2001:db8::1\" }
+  two: { ports: 81/tcp, from: trusted, to: \"2001:db8::1\" }
+  three: { ports: 82/tcp, from: [1.1.1.1, \"2001:db8:5::5\"] }
+  four: { ports: 83/tcp, from: trusted }
+",
+    )];
+    let listeners = (80..84).map(|port| listener("nginx", protocol::TCP, "::", port)).collect();
+    let rows = exposure(&machine(&tables, listeners, Vec::new()));
+    let listing = || Listing { texts: vec!["1.1.1.1".to_owned(), "2001:db8:5::5".to_owned()], complete: true };
+    let listings = Listings::from([
+        (Label::Group("trusted".to_owned()), listing()),
+        (Label::List("three.from".to_owned()), listing()),
+    ]);
+
+    let text = text(&rows, &listings);
+    let json = json(&rows, &listings);
+
+    let lines: Vec<&str> =
+        text.lines().skip(1).map(|line| line.split_at(line.find("nginx").unwrap() + 7).1).collect();
+    assert_eq!(
+        lines,
+        ["everyone over IPv6", "trusted (1 address) over IPv6", "1.1.1.1, 2001:db8:5::5", "trusted (2 addresses)",]
+    );
+    let of = |row: usize, key: &str| {
+        let row = &json["ports"][row];
+        if key.is_empty() { row["reachable_from"].clone() } else { row[key]["reachable_from"].clone() }
+    };
+    let all = |key: &str| -> Vec<serde_json::Value> { (0..4).map(|row| of(row, key)).collect() };
+    let both = ["1.1.1.1", "2001:db8:5::5"];
+    assert_eq!(
+        all(""),
+        [
+            serde_json::json!(["everyone over IPv6"]),
+            serde_json::json!(["trusted over IPv6"]),
+            serde_json::json!(both),
+            serde_json::json!(["trusted"]),
+        ]
+    );
+    assert_eq!(all("ipv4"), [["nobody"], ["nobody"], ["1.1.1.1"], ["trusted"]].map(|words| serde_json::json!(words)));
+    assert_eq!(
+        all("ipv6"),
+        [["everyone"], ["trusted"], ["2001:db8:5::5"], ["trusted"]].map(|words| serde_json::json!(words))
+    );
 }
 
 #[test]

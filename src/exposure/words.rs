@@ -1,8 +1,8 @@
 //! Who reaches which port, as a table for people and as JSON.
 
-use super::reach::{Clause, Label, Reach};
-use super::rows::{Purpose, Row};
-use crate::net::{Transport, range_in_words};
+use super::reach::{Clause, Label};
+use super::rows::{Purpose, Row, Said};
+use crate::net::{Transport, Version, range_in_words};
 use crate::printable::printable;
 use crate::simulate::Doubt;
 use serde_json::{Value, json};
@@ -21,6 +21,14 @@ pub struct Listing {
     pub texts: Vec<String>,
     /// Whether these are all.
     pub complete: bool,
+}
+
+impl Listing {
+    /// What is of one IP version, or all of it.
+    fn over(&self, version: Option<Version>) -> Self {
+        let is_of = |text: &&String| version.is_none_or(|version| text.contains(':') == (version == Version::V6));
+        Self { texts: self.texts.iter().filter(is_of).cloned().collect(), complete: self.complete }
+    }
 }
 
 /// The contents of the groups and lists that rows mention.
@@ -46,7 +54,7 @@ pub fn lists(rows: &[Row]) -> BTreeSet<Label> {
 pub fn text(rows: &[Row], listings: &Listings) -> String {
     let cells: Vec<[String; 3]> = rows
         .iter()
-        .map(|row| [format!("{}/{}", row.port, protocol(row)), owner(row), shown(&who(row, listings))])
+        .map(|row| [format!("{}/{}", ports(row), protocol(row)), owner(row), shown(&who(row, listings))])
         .collect();
     let width = |column: usize| {
         let of = cells.iter().filter_map(|cells| cells.get(column)).map(|cell| cell.chars().count());
@@ -81,30 +89,33 @@ pub fn json(rows: &[Row], listings: &Listings) -> Value {
 }
 
 fn row_json(row: &Row, listings: &Listings) -> Value {
-    let both = united(row);
     let mut said = json!({
-        "port": row.port,
+        "port": if row.last == row.port { json!(row.port) } else { json!(ports(row)) },
         "proto": protocol(row),
         "owner": row.owner,
         "kind": match row.purpose { Purpose::Process => "process", Purpose::Container => "container" },
         "addresses": row.bound.iter().map(|(address, _)| address.to_string()).collect::<Vec<_>>(),
+        "reachable_from": or_nobody(all_names(row, listings)),
+        "except": exceptions(row.said.iter(), None, listings),
     });
     let mut put = |key: &str, value: Value| {
         if let Some(said) = said.as_object_mut() {
             said.insert(key.to_owned(), value);
         }
     };
-    for (key, reach) in [("", Some(&both)), ("ipv4", row.reach[0].as_ref()), ("ipv6", row.reach[1].as_ref())] {
-        let Some(reach) = reach else { continue };
-        let (from, except) = (names(reach, listings), exceptions(reach, listings));
-        if key.is_empty() {
-            put("reachable_from", json!(from));
-            put("except", json!(except));
-        } else {
-            put(key, json!({ "reachable_from": from, "except": except }));
+    for version in Version::ALL {
+        let Some(reach) = row.reach_over(version) else { continue };
+        let of_version = || row.said.iter().filter(|said| said.over.is_none_or(|over| over == version));
+        let mut names: Vec<String> = Vec::new();
+        for said in of_version() {
+            add_new(&mut names, words(&said.who, Some(version), listings));
         }
+        names.extend((!reach.unknown.is_empty()).then(|| "unknown".to_owned()));
+        let except = exceptions(of_version(), Some(version), listings);
+        put(&format!("ip{}", version.suffix()), json!({ "reachable_from": or_nobody(names), "except": except }));
     }
-    let reasons: BTreeSet<&Doubt> = both.unknown.iter().map(|(_, why)| why).collect();
+    let reasons: BTreeSet<&Doubt> =
+        row.reach.iter().flatten().flat_map(|reach| &reach.unknown).map(|(_, why)| why).collect();
     if !reasons.is_empty() {
         put("unknown", json!(reasons));
     }
@@ -123,6 +134,11 @@ fn row_json(row: &Row, listings: &Listings) -> Value {
     said
 }
 
+/// `9000`, or `20000-30000`
+fn ports(row: &Row) -> String {
+    if row.last == row.port { row.port.to_string() } else { format!("{}-{}", row.port, row.last) }
+}
+
 fn protocol(row: &Row) -> &'static str {
     let named = Transport::from_number(row.protocol);
     named.map_or("?", Transport::name)
@@ -139,34 +155,64 @@ fn shown(words: &str) -> String {
     printable(words).into_owned()
 }
 
-/// Who reaches it over either IP version.
-fn united(row: &Row) -> Reach {
-    row.reach.iter().flatten().cloned().fold(Reach::nobody(), Reach::or)
-}
-
-fn names(reach: &Reach, listings: &Listings) -> Vec<String> {
+/// Who reaches it, each alternative with the IP version where that has to be named.
+fn all_names(row: &Row, listings: &Listings) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
-    for clause in &reach.who {
-        names.extend(words(clause, listings).into_iter().filter(|name| !names.contains(name)).collect::<Vec<_>>());
+    for said in &row.said {
+        let over = over(said);
+        add_new(&mut names, words(&said.who, said.over, listings).into_iter().map(|name| name + over).collect());
     }
-    if !reach.unknown.is_empty() {
-        names.push("unknown".to_owned());
-    }
-    if names.is_empty() {
-        names.push("nobody".to_owned());
-    }
+    let unknown = Version::ALL.map(|version| row.reach_over(version).is_some_and(|reach| !reach.unknown.is_empty()));
+    names.extend(unknown.contains(&true).then(|| format!("unknown{}", unknown_over(row))));
     names
 }
 
-fn exceptions(reach: &Reach, listings: &Listings) -> Vec<String> {
-    let labels: BTreeSet<&Label> = reach.who.iter().flat_map(|clause| &clause.but).collect();
-    let mut names: Vec<String> = labels.into_iter().flat_map(|label| label_words(label, listings)).collect();
-    names.dedup();
+fn add_new(names: &mut Vec<String>, more: Vec<String>) {
+    for name in more {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+}
+
+fn or_nobody(names: Vec<String>) -> Vec<String> {
+    if names.is_empty() { vec!["nobody".to_owned()] } else { names }
+}
+
+/// ` over IPv6`, where the sources reach it over IPv6 alone.
+fn over(said: &Said) -> &'static str {
+    said.over.filter(|_| said.named).map_or("", version_words)
+}
+
+const fn version_words(version: Version) -> &'static str {
+    match version {
+        Version::V4 => " over IPv4",
+        Version::V6 => " over IPv6",
+    }
+}
+
+/// The IP version over which it can't be told, if it can over the other.
+fn unknown_over(row: &Row) -> &'static str {
+    match Version::ALL.map(|version| row.reach_over(version).map(|reach| !reach.unknown.is_empty())) {
+        [Some(true), Some(false)] => version_words(Version::V4),
+        [Some(false), Some(true)] => version_words(Version::V6),
+        _ => "",
+    }
+}
+
+fn exceptions<'s>(said: impl Iterator<Item = &'s Said>, over: Option<Version>, listings: &Listings) -> Vec<String> {
+    let mut labels: Vec<(&Label, Option<Version>)> =
+        said.flat_map(|said| said.who.but.iter().map(move |label| (label, over.or(said.over)))).collect();
+    labels.sort_by_key(|(label, _)| *label);
+    let mut names: Vec<String> = Vec::new();
+    for (label, over) in labels {
+        add_new(&mut names, label_words(label, over, listings));
+    }
     names
 }
 
 /// A clause without its exceptions, as one text or several alternatives.
-fn words(clause: &Clause, listings: &Listings) -> Vec<String> {
+fn words(clause: &Clause, over: Option<Version>, listings: &Listings) -> Vec<String> {
     let (ways, who): (Vec<&Label>, Vec<&Label>) =
         clause.within.iter().partition(|label| matches!(label, Label::By(_) | Label::FromPort(_)));
     let ways: String = ways
@@ -179,32 +225,30 @@ fn words(clause: &Clause, listings: &Listings) -> Vec<String> {
         .collect();
     match who.as_slice() {
         [] => vec![format!("everyone{ways}")],
-        [one] => label_words(one, listings).into_iter().map(|one| one + &ways).collect(),
+        [one] => label_words(one, over, listings).into_iter().map(|one| one + &ways).collect(),
         several => {
-            let all: Vec<String> = several.iter().map(|label| short(label, listings)).collect();
+            let all: Vec<String> = several.iter().map(|label| short(label, over, listings)).collect();
             vec![format!("{}{ways}", all.join(" who are also "))]
         }
     }
 }
 
 /// A label as one name, or as the addresses of a list without a name.
-fn label_words(label: &Label, listings: &Listings) -> Vec<String> {
+fn label_words(label: &Label, over: Option<Version>, listings: &Listings) -> Vec<String> {
     match label {
-        Label::List(name) => match listings.get(label) {
-            Some(listing) if listing.complete && !listing.texts.is_empty() && name != "policy.block" => {
-                listing.texts.clone()
-            }
-            _ => vec![short(label, listings)],
+        Label::List(name) => match listings.get(label).map(|listing| listing.over(over)) {
+            Some(listing) if listing.complete && !listing.texts.is_empty() && name != "policy.block" => listing.texts,
+            _ => vec![short(label, over, listings)],
         },
-        label => vec![short(label, listings)],
+        label => vec![short(label, over, listings)],
     }
 }
 
-fn short(label: &Label, listings: &Listings) -> String {
+fn short(label: &Label, over: Option<Version>, listings: &Listings) -> String {
     match label {
         Label::Group(name) | Label::Network(name) => name.clone(),
         Label::List(name) if name == "policy.block" => "blocked".to_owned(),
-        Label::List(name) => match listings.get(label) {
+        Label::List(name) => match listings.get(label).map(|listing| listing.over(over)) {
             Some(listing) if listing.complete && !listing.texts.is_empty() => listing.texts.join(", "),
             _ => format!("those listed in {name}"),
         },
@@ -218,38 +262,33 @@ fn short(label: &Label, listings: &Listings) -> String {
 
 /// The `REACHABLE FROM` cell of a row.
 fn who(row: &Row, listings: &Listings) -> String {
-    let reach = united(row);
-    if reach.is_nobody() {
+    let unknown: Vec<&(Clause, Doubt)> = row.reach.iter().flatten().flat_map(|reach| &reach.unknown).collect();
+    if row.said.is_empty() && unknown.is_empty() {
         return match (row.is_for_this_machine(), only_address(row)) {
             (true, _) => "nobody: for this machine alone".to_owned(),
             (false, Some(address)) => format!("nobody (at {address})"),
             (false, None) => "nobody".to_owned(),
         };
     }
-    // The clauses that hold for both IP versions or for one alone, grouped by their exceptions.
-    let clauses: BTreeSet<&Clause> = row.reach.iter().flatten().flat_map(|reach| &reach.who).collect();
-    let clauses = clauses.into_iter().filter(|clause| reach.who.contains(clause) || !over(row, clause).is_empty());
-    let mut by_exception: Vec<(&BTreeSet<Label>, Vec<String>)> = Vec::new();
-    for clause in clauses {
-        let said = who_of(clause, listings) + over(row, clause);
-        match by_exception.iter_mut().find(|(but, _)| **but == clause.but) {
-            Some((_, said_before)) => said_before.push(said),
-            None => by_exception.push((&clause.but, vec![said])),
+    let mut by_exception: Vec<(Vec<String>, Vec<String>)> = Vec::new();
+    for said in &row.said {
+        let but = exceptions(std::iter::once(said), None, listings);
+        let words = who_of(said, listings) + over(said);
+        match by_exception.iter_mut().find(|(before, _)| *before == but) {
+            Some((_, said_before)) => said_before.push(words),
+            None => by_exception.push((but, vec![words])),
         }
     }
     let mut parts: Vec<String> = Vec::new();
     for (but, said) in by_exception {
-        let but: Vec<String> = but.iter().flat_map(|label| label_words(label, listings)).collect();
         parts.push(if but.is_empty() { said.join(", ") } else { format!("{} but {}", said.join(", "), some(&but)) });
     }
-    if !reach.unknown.is_empty() {
-        let everyone = reach.unknown.iter().any(|(clause, _)| clause.within.is_empty() && clause.but.is_empty());
-        let of: BTreeSet<String> = reach.unknown.iter().flat_map(|(clause, _)| words(clause, listings)).collect();
-        parts.push(if everyone {
-            "unknown".to_owned()
-        } else {
-            format!("unknown for {}", of.into_iter().take(SHOWN).collect::<Vec<_>>().join(", "))
-        });
+    if !unknown.is_empty() {
+        let everyone = unknown.iter().any(|(clause, _)| clause.within.is_empty() && clause.but.is_empty());
+        let of: BTreeSet<String> = unknown.iter().flat_map(|(clause, _)| words(clause, None, listings)).collect();
+        let of = of.into_iter().take(SHOWN).collect::<Vec<_>>().join(", ");
+        let whom = if everyone { "unknown".to_owned() } else { format!("unknown for {of}") };
+        parts.push(whom + unknown_over(row));
     }
     match only_address(row) {
         Some(address) => format!("{} (at {address})", parts.join("; ")),
@@ -257,11 +296,13 @@ fn who(row: &Row, listings: &Listings) -> String {
     }
 }
 
-/// A clause without its exceptions, in short.
-fn who_of(clause: &Clause, listings: &Listings) -> String {
-    match clause.within.iter().next().filter(|_| clause.within.len() == 1) {
-        Some(label @ Label::Group(name)) => format!("{name}{}", size(listings.get(label))),
-        _ => some(&words(clause, listings)),
+/// Sources without their exceptions, in short.
+fn who_of(said: &Said, listings: &Listings) -> String {
+    match said.who.within.iter().next().filter(|_| said.who.within.len() == 1) {
+        Some(label @ Label::Group(name)) => {
+            format!("{name}{}", size(listings.get(label).map(|listing| listing.over(said.over)).as_ref()))
+        }
+        _ => some(&words(&said.who, said.over, listings)),
     }
 }
 
@@ -270,20 +311,6 @@ fn some(names: &[String]) -> String {
     match names.get(..SHOWN).filter(|_| names.len() > SHOWN + 1) {
         Some(shown) => format!("{} and {} more", shown.join(", "), names.len() - SHOWN),
         None => names.join(", "),
-    }
-}
-
-/// The IP version that a clause is limited to, unless its addresses tell already.
-fn over(row: &Row, clause: &Clause) -> &'static str {
-    let [Some(v4), Some(v6)] = &row.reach else { return "" };
-    let tells = clause
-        .within
-        .iter()
-        .any(|label| matches!(label, Label::Group(_) | Label::List(_) | Label::Set(..) | Label::Network(_)));
-    match (v4.who.contains(clause), v6.who.contains(clause)) {
-        (true, false) if !tells || v6.covers(clause) => " over IPv4",
-        (false, true) if !tells || v4.covers(clause) => " over IPv6",
-        _ => "",
     }
 }
 

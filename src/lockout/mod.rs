@@ -308,6 +308,35 @@ To load it all the same: palisade apply --force"
     }
 
     #[test]
+    fn the_line_that_is_named_lets_the_session_in_and_nobody_else() {
+        let policies = [
+            "version: 1\nservices:\n  web: { ports: 80/tcp, from: any }\n",
+            "version: 1\nservices:\n  ssh: { ports: 22/tcp, from: 192.0.2.7 }\n",
+            "version: 1\ndefaults: { incoming: reject }\nservices:\n  ssh: { ports: 2222/tcp, from: containers }\n",
+        ];
+        let sessions = [
+            (session("203.0.113.9", "203.0.113.1:22", Some("eth0")), "22/tcp: 203.0.113.9 gains"),
+            (session("2001:db8::9", "[2001:db8::1]:22", Some("eth0")), "22/tcp: 2001:db8::9 gains"),
+        ];
+        let id = TableId::palisade();
+        for policy in policies {
+            for (session, gains) in &sessions {
+                let before = compiled(policy);
+                let Lockouts(lockouts) = check(&id, &before, std::slice::from_ref(session)).expect_err("a lockout");
+                let line = lockouts[0].service.as_ref().expect("a line");
+
+                let after = compiled(&format!("{policy}  {line}\n"));
+
+                assert_eq!(check(&id, &after, std::slice::from_ref(session)), Ok(()));
+                let changes = crate::access::access_changes(&id, Some(&before), Some(&after));
+                // Who comes from an address by an interface of containers is one of them.
+                let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
+                assert_eq!(changes, [*gains], "{policy}{line}");
+            }
+        }
+    }
+
+    #[test]
     fn without_an_interface_only_what_all_of_them_say_is_certain() {
         let lan = "version: 1\nservices:\n  ssh: { ports: 22/tcp, from: { interface: eth1 } }\n";
         let (lan, id) = (compiled(lan), TableId::palisade());

@@ -30,6 +30,8 @@ pub struct EngineNetwork {
     pub name: String,
     /// `bridge`, `macvlan` and so on.
     pub driver: String,
+    /// The interface of this machine that its containers are behind; `None` if it has none, or does not say.
+    pub bridge: Option<String>,
     /// Whether its containers may reach each other.
     pub talks: bool,
 }
@@ -91,11 +93,17 @@ fn engine(kind: EngineKind, socket: &Path) -> Result<Engine, String> {
     let (version, networks, containers) = (ask("/version")?, ask("/networks")?, ask("/containers/json")?);
     let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
     let network = |network: &Value| {
-        let option = network.get("Options").and_then(|options| text(options, "com.docker.network.bridge.enable_icc"));
+        let options = network.get("Options");
+        let option = |name: &str| options.and_then(|options| text(options, name));
+        let driver = text(network, "Driver").unwrap_or_default();
+        let id = text(network, "Id").unwrap_or_default();
+        // Docker names a bridge by the first 12 digits of the network's ID unless the option gives its name.
+        let by_id = || id.get(..12).filter(|_| kind == EngineKind::Docker).map(|digits| format!("br-{digits}"));
         EngineNetwork {
             name: text(network, "Name").unwrap_or_default(),
-            driver: text(network, "Driver").unwrap_or_default(),
-            talks: option.as_deref() != Some("false"),
+            bridge: option("com.docker.network.bridge.name").or_else(by_id).filter(|_| driver == "bridge"),
+            driver,
+            talks: option("com.docker.network.bridge.enable_icc").as_deref() != Some("false"),
         }
     };
     let ports = list(&containers).flat_map(|container| container.get("Ports").into_iter().flat_map(list));
@@ -132,12 +140,54 @@ fn networks_in(folder: &str) -> Result<Vec<EngineNetwork>, String> {
         let text = text.map_err(|error| format!("{} can't be read: {error}", path.display()))?;
         let file: Value =
             serde_json::from_slice(&text).map_err(|error| format!("{} is not JSON: {error}", path.display()))?;
-        let plugins = file.get("plugins").into_iter().flat_map(list);
-        let drivers = plugins.chain([&file]).flat_map(|part| ["driver", "type"].map(|key| part.get(key)));
-        let name = file.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
-        let driver = drivers.flatten().find_map(Value::as_str).unwrap_or_default().to_owned();
-        networks.push(EngineNetwork { name, driver, talks: true });
+        networks.push(network_of_file(&file));
     }
     networks.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(networks)
+}
+
+fn network_of_file(file: &Value) -> EngineNetwork {
+    let parts = || file.get("plugins").into_iter().flat_map(list).chain([file]);
+    let first = |keys: [&str; 2]| {
+        let found = parts().flat_map(|part| keys.map(|key| part.get(key))).flatten().find_map(Value::as_str);
+        found.map(str::to_owned)
+    };
+    let driver = first(["driver", "type"]).unwrap_or_default();
+    // The CNI plugin `bridge` has a default.
+    let of_plugin = || parts().any(|part| part.get("type").is_some()).then(|| "cni0".to_owned());
+    let bridge = first(["network_interface", "bridge"]).or_else(of_plugin).filter(|_| driver == "bridge");
+    let name = file.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+    EngineNetwork { name, driver, bridge, talks: true }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_network_of_a_file_has_its_bridge() {
+        let bridges = [
+            json!({ "name": "podman", "driver": "bridge", "network_interface": "podman0" }),
+            json!({ "name": "lan", "driver": "macvlan", "network_interface": "eth0" }),
+            json!({ "name": "nerdctl", "plugins": [{ "type": "bridge", "bridge": "nerdctl0" }, { "type": "portmap" }] }),
+            json!({ "name": "plain", "type": "bridge", "ipam": {} }),
+            json!({ "name": "wire", "plugins": [{ "type": "ptp" }, { "type": "portmap" }] }),
+            json!([]),
+        ]
+        .map(|file| network_of_file(&file))
+        .map(|network| (network.name, network.driver, network.bridge));
+
+        let expected = [
+            ("podman", "bridge", Some("podman0")),
+            ("lan", "macvlan", None),
+            ("nerdctl", "bridge", Some("nerdctl0")),
+            ("plain", "bridge", Some("cni0")),
+            ("wire", "ptp", None),
+            ("", "", None),
+        ];
+        let expected =
+            expected.map(|(name, driver, bridge)| (name.to_owned(), driver.to_owned(), bridge.map(str::to_owned)));
+        assert_eq!(bridges, expected);
+    }
 }

@@ -21,7 +21,7 @@ pub fn read_everything(datagram: &[u8]) -> Vec<(TableId, Table)> {
         ids.extend(table_id(&message).filter(|_| ids.len() < MAX_TABLES));
         let _ = (message.errno(), message.error_text(), message.resource());
         let _ = (conntrack::read(&message), route::read_route(&message), route::read_link(&message));
-        let _ = (links::read_link(&message), links::read_address(&message), topology::read_networks(&message));
+        let _ = (links::read_link(&message), links::read_address(&message), topology::read_hops(&message));
         let _ = (diag::read(&message, protocol::TCP), diag::read_tcp(&message));
         let _ = message.attributes().map(elements::found);
     }

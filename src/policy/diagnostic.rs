@@ -1,6 +1,6 @@
 //! Problems and warnings of a policy: what is wrong, where, and what to write instead.
 
-use super::lines::{before, floor, is_break, outside_break};
+use super::lines::{before, floor, is_break, lines, outside_break};
 use crate::printable::{is_invisible, printable};
 use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde::Serialize;
@@ -158,6 +158,18 @@ impl Sources {
     /// The text that a span points into.
     fn text(&self, span: Span) -> &str {
         self.0.get(span.source).map_or("", |source| &source.text)
+    }
+
+    /// The span of a line of the policy without its indentation; `None` if the policy has no such line.
+    #[must_use]
+    pub fn line(&self, line: u32) -> Option<Span> {
+        let text: &str = &self.0.first()?.text;
+        let before = usize::try_from(line).ok()?.checked_sub(1)?;
+        let start: usize = lines(text).take(before).map(str::len).sum();
+        let whole = lines(text).nth(before)?;
+        let words = whole.trim();
+        let start = start + (whole.len() - whole.trim_start().len());
+        Some(Span { source: 0, start, end: start + words.len(), line })
     }
 
     /// The column of a span's first character, in characters counted from 1.

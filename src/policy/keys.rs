@@ -52,6 +52,10 @@ pub enum Holds {
     RateOrOff,
     /// One line of text.
     Comment,
+    /// One line of text, which may not be empty.
+    Reason,
+    /// The identifier of a finding of doctor.
+    Finding,
     /// A port, or a list of them.
     Ports,
     /// A peer, or a non-empty list of peers.
@@ -195,6 +199,12 @@ pub static POLICY: Section = Section {
             about: "What has to be true of the policy, proved by `palisade check` and before every `palisade apply`; an \
                     expectation that is not met refuses the policy.",
             example: "[{ deny: 9000/tcp, from: any }]",
+            ..OPTIONAL
+        },
+        Key {
+            name: "doctor",
+            holds: Holds::Section(&DOCTOR),
+            example: "{ ignore: [{ id: macvlan-network, because: guarded in the switch }] }",
             ..OPTIONAL
         },
     ],
@@ -352,7 +362,10 @@ pub static CONTAINERS: Section = Section {
         Key {
             name: "interfaces",
             holds: Holds::Interfaces,
-            default: Some("[docker0, docker_gwbridge, br-*, podman*, cni-podman*, lxcbr*, lxdbr*, incusbr*, virbr*]"),
+            default: Some(
+                "[docker0, docker_gwbridge, nerdctl0, cni0, br-*, podman*, cn\
+                 i-podman*, lxcbr*, lxdbr*, incusbr*, virbr*, ve-*, vz-*]",
+            ),
             about: "The interfaces that containers are behind. A trailing `*` is allowed.",
             example: "[docker0, br-*]",
             ..OPTIONAL
@@ -440,6 +453,44 @@ pub static EXPECTATION: Section = Section {
     ],
 };
 
+/// The keys of `doctor`.
+pub static DOCTOR: Section = Section {
+    what: "`doctor`",
+    about: "What `palisade doctor` makes of this machine. No rules come of it.",
+    may_be_empty: true,
+    keys: &[Key {
+        name: "ignore",
+        holds: Holds::ListOf(&IGNORED),
+        about: "Findings that are as they should be here. `palisade doctor` still lists them, with the reason, and does \
+                not count them.",
+        example: "[{ id: macvlan-network, because: guarded in the switch }]",
+        ..OPTIONAL
+    }],
+};
+
+/// The keys of an ignored finding.
+pub static IGNORED: Section = Section {
+    what: "an ignored finding",
+    about: "A kind of finding of `palisade doctor`, and why it does not count here.",
+    may_be_empty: false,
+    keys: &[
+        Key {
+            name: "id",
+            holds: Holds::Finding,
+            about: "Its identifier, as `palisade doctor` prints it in brackets.",
+            example: "macvlan-network",
+            ..REQUIRED
+        },
+        Key {
+            name: "because",
+            holds: Holds::Reason,
+            about: "Why it does not count: one line, for whoever reads the report.",
+            example: "guarded in the switch",
+            ..REQUIRED
+        },
+    ],
+};
+
 /// The keys of a peer written as a mapping. A mapping has exactly one of them.
 pub static PEER: Section = Section {
     what: "a peer in braces",
@@ -457,8 +508,9 @@ pub static PEER: Section = Section {
         Key {
             name: "file",
             holds: Holds::Path,
-            about: "A file with one address, network or range a line and `#` comments. A relative path begins in the folder \
-                    of the policy.",
+            about: "A file of addresses: of each line the first field, which is an address, a network or a range, or an \
+                    object of JSON with `cidr` or `ip`. Comments begin with `#`, `;` or `//`. A relative path begins in \
+                    the folder of the policy.",
             example: "office.txt",
             ..OPTIONAL
         },
@@ -468,6 +520,16 @@ pub static PEER: Section = Section {
             about: "The programs of one user of this machine, by the name in /etc/passwd or by number: who made the socket \
                     that begins the connection. Only in `from` and `except` of `outgoing`, and in groups for these.",
             example: "postfix",
+            ..OPTIONAL
+        },
+        Key {
+            name: "odd",
+            holds: Holds::Word(&["error", "skip"]),
+            default: Some("error"),
+            about: "Beside `file`: what happens to lines that can't be read. `skip` leaves them out, and `check` says how \
+                    many; only where the file is blocked, since in `from` such a line may be a typing error in somebody's \
+                    address.",
+            example: "skip",
             ..OPTIONAL
         },
     ],

@@ -6,7 +6,9 @@
 mod address;
 mod diagnostic;
 mod elsewhere;
+mod entry;
 mod fault;
+mod findings;
 pub mod keys;
 mod lines;
 mod list;
@@ -22,11 +24,14 @@ mod yaml;
 
 pub(crate) use address::range as address_range;
 pub use diagnostic::{Diagnostic, Problem, Problems, Severity, Source, Sources, Span, list, nearest, quote, render};
+pub use entry::Form;
 pub(crate) use fault::Fault;
+pub use findings::FINDING_IDS;
 pub(crate) use lines::number_at;
-pub use list::{AddressList, ListReader};
+pub use list::{AddressList, ListReader, Noted};
 pub use model::{
-    Containers, Defaults, Expectation, Given, Group, List, Nat, Peer, Policy, PolicyRule, Service, Spanned, Text,
+    Containers, Defaults, Expectation, Given, Group, Ignored, List, Nat, Peer, Policy, PolicyRule, Service, Spanned,
+    Text,
 };
 pub(crate) use name::is_name;
 pub use reference::reference;

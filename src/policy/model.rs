@@ -63,6 +63,8 @@ pub struct Policy {
     pub log_denied: Given<Text>,
     /// `expect`, in the order of the file.
     pub expectations: Vec<Expectation>,
+    /// The findings of doctor that are ignored, in the order of the file.
+    pub ignored: Vec<Ignored>,
 }
 
 /// `defaults`, each a word.
@@ -118,8 +120,13 @@ pub enum Peer {
     Word(Text),
     /// `{ interface: NAME }`.
     Interface(Text),
-    /// `{ file: PATH }`.
-    File(Text),
+    /// `{ file: PATH }`, or `{ file: PATH, odd: WORD }`.
+    File {
+        /// The path.
+        path: Text,
+        /// What happens to lines that can't be read.
+        odd: Given<Text>,
+    },
     /// `{ user: NAME }`.
     User(Text),
 }
@@ -129,7 +136,7 @@ impl Peer {
     #[must_use]
     pub const fn text(&self) -> &Text {
         match self {
-            Self::Word(text) | Self::Interface(text) | Self::File(text) | Self::User(text) => text,
+            Self::Word(text) | Self::Interface(text) | Self::File { path: text, .. } | Self::User(text) => text,
         }
     }
 }
@@ -216,22 +223,38 @@ pub struct Expectation {
     pub to: Given<List<Peer>>,
 }
 
+/// An item of `doctor: { ignore: [...] }`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ignored {
+    /// The whole item.
+    pub span: Span,
+    /// The identifier of the finding.
+    pub id: Given<Text>,
+    /// Why it does not count.
+    pub because: Given<Text>,
+}
+
 impl Policy {
-    /// The peers of all lists.
-    fn peers(&self) -> impl Iterator<Item = &Peer> {
+    /// The items of all lists of peers that may name files.
+    pub fn peers(&self) -> impl Iterator<Item = &Peer> {
+        let groups = self.groups.iter().filter_map(|group| group.peers.here());
+        groups.flat_map(|list| &list.items).chain(self.users_of_groups())
+    }
+
+    /// The items of all such lists but those of groups.
+    pub fn users_of_groups(&self) -> impl Iterator<Item = &Peer> {
         let services = self.services.iter().flat_map(|service| [&service.from, &service.except]);
-        let groups = self.groups.iter().map(|group| &group.peers);
         let expectations = self.expectations.iter().flat_map(|expectation| [&expectation.from, &expectation.to]);
         let rules = self.outgoing.iter().chain(&self.forward).flat_map(|rule| [&rule.from, &rule.to, &rule.except]);
         let nat = self.nat.iter().flat_map(|nat| [&nat.from, &nat.to]);
-        let lists = services.chain(groups).chain(expectations).chain(rules).chain(nat).chain([&self.block]);
+        let lists = services.chain(expectations).chain(rules).chain(nat).chain([&self.block]);
         lists.filter_map(Given::here).flat_map(|list| &list.items)
     }
 
     /// The paths of all `{ file: PATH }` peers, repetitions included.
     pub fn files(&self) -> impl Iterator<Item = &Text> {
         self.peers().filter_map(|peer| match peer {
-            Peer::File(path) => Some(path),
+            Peer::File { path, .. } => Some(path),
             Peer::Word(_) | Peer::Interface(_) | Peer::User(_) => None,
         })
     }
@@ -240,7 +263,7 @@ impl Policy {
     pub fn users(&self) -> impl Iterator<Item = &Text> {
         self.peers().filter_map(|peer| match peer {
             Peer::User(name) => Some(name),
-            Peer::Word(_) | Peer::Interface(_) | Peer::File(_) => None,
+            Peer::Word(_) | Peer::Interface(_) | Peer::File { .. } => None,
         })
     }
 

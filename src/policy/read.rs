@@ -3,7 +3,9 @@
 use super::diagnostic::{Diagnostic, list, nearest, quote};
 use super::elsewhere::elsewhere;
 use super::keys::{self, Section};
-use super::model::{Containers, Defaults, Expectation, Given, Group, List, Peer, Policy, Service, Spanned, Text};
+use super::model::{
+    Containers, Defaults, Expectation, Given, Group, Ignored, List, Peer, Policy, Service, Spanned, Text,
+};
 use super::yaml::{Node, Value, key, repeated};
 use std::collections::BTreeMap;
 
@@ -61,6 +63,9 @@ impl Reader {
         let expectations = fields.remove("expect").filter(|node| node.value != Value::Empty);
         if let Given::Here(list) = self.list(expectations, "`expect`", Self::expectation) {
             policy.expectations = list.items;
+        }
+        if let Some(node) = fields.remove("doctor").filter(|node| node.value != Value::Empty) {
+            self.doctor(node, policy);
         }
     }
 
@@ -151,6 +156,24 @@ impl Reader {
             from: self.list(field("from"), "`from`", Self::peer),
             on: self.list(field("on"), "`on`", Self::peer),
             to: self.list(field("to"), "`to`", Self::peer),
+        })
+    }
+
+    fn doctor(&mut self, node: &Node, policy: &mut Policy) {
+        let Some(fields) = self.fields(node, &keys::DOCTOR) else { return };
+        let ignored = fields.get("ignore").copied().filter(|node| node.value != Value::Empty);
+        if let Given::Here(list) = self.list(ignored, "`ignore`", Self::ignored) {
+            policy.ignored = list.items;
+        }
+    }
+
+    fn ignored(&mut self, node: &Node, _: &str) -> Option<Ignored> {
+        let fields = self.fields(node, &keys::IGNORED)?;
+        let field = |name: &str| fields.get(name).copied();
+        Some(Ignored {
+            span: node.span,
+            id: self.text(field("id"), "`id`"),
+            because: self.text(field("because"), "`because`"),
         })
     }
 
@@ -298,6 +321,19 @@ impl Reader {
         }
     }
 
+    /// Whether the name of an interface is none of the words that stand for true and false; reports one that is.
+    fn is_no_truth(&mut self, node: &Node) -> bool {
+        let Value::Text(word) = &node.value else { return true };
+        if node.is_quoted || !is_truth(word) {
+            return true;
+        }
+        let message = format!("{} is no interface's name: it stands for true or false in YAML", quote(word));
+        let help =
+            format!("write the name that `ip link` shows; one that is called so stands in quotes: `\"{word}\"`");
+        self.problems.push(Diagnostic::at(node.span, message).help(help));
+        false
+    }
+
     pub(super) fn port(&mut self, node: &Node, what: &str) -> Option<Text> {
         match &node.value {
             Value::Text(text) => Some(Spanned { value: text.clone(), span: node.span }),
@@ -316,7 +352,11 @@ impl Reader {
 
     pub(super) fn peer(&mut self, node: &Node, what: &str) -> Option<Peer> {
         let entries = match &node.value {
-            Value::Text(text) => return Some(Peer::Word(Spanned { value: text.clone(), span: node.span })),
+            Value::Text(text) => {
+                let names_interfaces = ["`on`", "`interfaces`"].contains(&what);
+                let peer = || Peer::Word(Spanned { value: text.clone(), span: node.span });
+                return (!names_interfaces || self.is_no_truth(node)).then(peer);
+            }
             Value::Mapping(entries) => entries,
             Value::List(_) => {
                 self.problems.push(
@@ -344,14 +384,18 @@ impl Reader {
             return None;
         }
         let fields = self.fields(node, &keys::PEER)?;
-        let mut fields = fields.into_iter();
-        match (fields.next(), fields.next()) {
-            (Some(("interface", name)), None) => {
-                self.text(Some(name), "`interface`").here().cloned().map(Peer::Interface)
+        let more = fields.len() - usize::from(fields.contains_key("file") && fields.contains_key("odd"));
+        if let (Some(name), 1) = (fields.get("user"), more) {
+            return self.text(Some(name), "`user`").here().cloned().map(Peer::User);
+        }
+        match (fields.get("interface"), fields.get("file"), more) {
+            (Some(name), None, 1) if !self.is_no_truth(name) => None,
+            (Some(name), None, 1) => self.text(Some(name), "`interface`").here().cloned().map(Peer::Interface),
+            (None, Some(path), 1) => {
+                let odd = self.text(fields.get("odd").copied(), "`odd`");
+                self.text(Some(path), "`file`").here().cloned().map(|path| Peer::File { path, odd })
             }
-            (Some(("file", path)), None) => self.text(Some(path), "`file`").here().cloned().map(Peer::File),
-            (Some(("user", name)), None) => self.text(Some(name), "`user`").here().cloned().map(Peer::User),
-            (None, _) if !entries.is_empty() => None,
+            (_, _, 0) if !entries.is_empty() => None,
             _ => {
                 self.problems.push(
                     Diagnostic::at(node.span, "a peer in braces is one interface, one file or one user")
@@ -361,6 +405,11 @@ impl Reader {
             }
         }
     }
+}
+
+/// Whether readers of YAML 1.1 take a word for true or false.
+fn is_truth(word: &str) -> bool {
+    ["true", "false", "yes", "no", "on", "off", "y", "n"].iter().any(|truth| word.eq_ignore_ascii_case(truth))
 }
 
 /// The place of a mapping's first key: problems of missing keys point there.

@@ -1,7 +1,8 @@
 //! The reference page of the language, docs/policy.md, generated from the table of keys.
 
 use super::keys::{
-    CONTAINERS, DEFAULTS, EXPECTATION, FORWARD, Holds, Key, LOG, NAT, OUTGOING, PEER, POLICY, SERVICE, Section,
+    CONTAINERS, DEFAULTS, DOCTOR, EXPECTATION, FORWARD, Holds, IGNORED, Key, LOG, NAT, OUTGOING, PEER, POLICY,
+    SERVICE, Section,
 };
 use std::fmt::Write;
 
@@ -16,7 +17,7 @@ A list may be written as its only item: `from: any` is `from: [any]`. Addresses 
 ";
 
 /// The sections and their headings, in page order.
-const SECTIONS: [(&str, &Section); 10] = [
+const SECTIONS: [(&str, &Section); 12] = [
     ("The file", &POLICY),
     ("`defaults`", &DEFAULTS),
     ("A service", &SERVICE),
@@ -26,6 +27,8 @@ const SECTIONS: [(&str, &Section); 10] = [
     ("`containers`", &CONTAINERS),
     ("`log`", &LOG),
     ("An expectation", &EXPECTATION),
+    ("`doctor`", &DOCTOR),
+    ("An ignored finding", &IGNORED),
     ("A peer in braces", &PEER),
 ];
 
@@ -65,7 +68,8 @@ fn holds(holds: Holds) -> String {
         Holds::Flag => "`true`, `false`".to_owned(),
         Holds::Rate => "a rate: a count and `second`, `minute`, `hour`, `day` or `week`".to_owned(),
         Holds::RateOrOff => "a rate, or `off`".to_owned(),
-        Holds::Comment => "one line of text".to_owned(),
+        Holds::Comment | Holds::Reason => "one line of text".to_owned(),
+        Holds::Finding => "the identifier of a finding".to_owned(),
         Holds::Ports => "one or more ports".to_owned(),
         Holds::Sources => "one or more peers".to_owned(),
         Holds::Peers => "peers".to_owned(),
@@ -80,6 +84,9 @@ fn holds(holds: Holds) -> String {
         Holds::Section(_) => "the keys below".to_owned(),
         Holds::Groups => "names of your choice, each with peers".to_owned(),
         Holds::Named(of) => format!("names of your choice, each with the keys of {}", of.what),
-        Holds::ListOf(_) => "one or more expectations".to_owned(),
+        Holds::ListOf(of) => match of.what.split_once(' ') {
+            Some((_, what)) => format!("one or more {what}s"),
+            None => "one or more".to_owned(),
+        },
     }
 }

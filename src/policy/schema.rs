@@ -1,6 +1,7 @@
 //! The JSON Schema of the language, generated from the table of keys.
 
-use super::keys::{EXPECTATION, FORWARD, Holds, Key, NAT, OUTGOING, PEER, POLICY, SERVICE, Section};
+use super::findings::FINDING_IDS;
+use super::keys::{EXPECTATION, FORWARD, Holds, IGNORED, Key, NAT, OUTGOING, PEER, POLICY, SERVICE, Section};
 use serde::ser::{Serialize, Serializer};
 
 /// A JSON value whose objects keep the order of their members.
@@ -120,6 +121,12 @@ fn value(holds: Holds) -> Vec<(&'static str, Json)> {
             members.insert(1, ("maxLength", Json::Number(100)));
             members
         }
+        Holds::Reason => {
+            let mut members = pattern("\\S");
+            members.insert(1, ("maxLength", Json::Number(300)));
+            members
+        }
+        Holds::Finding => vec![("enum", words(FINDING_IDS))],
         Holds::Ports => vec![one_or_more("port", true)],
         Holds::Sources => vec![one_or_more("peer", true)],
         Holds::Peers => vec![("$ref", text("#/$defs/peers"))],
@@ -204,10 +211,11 @@ fn definitions() -> Vec<(&'static str, Json)> {
             ),
         ),
         (definition(&EXPECTATION), expectation()),
+        (definition(&IGNORED), Json::Object(section(&IGNORED))),
     ]
 }
 
-/// A word, or a mapping of one key.
+/// A word, or a mapping of one key; `odd` stands beside `file`.
 fn peer() -> Json {
     let word = Json::Object(vec![
         ("description", text("An address, a network, a range, or a group's name.")),
@@ -216,10 +224,13 @@ fn peer() -> Json {
     ]);
     let mapping = |key: &'static Key| {
         let of_one = [("required", words(&[key.name])), ("additionalProperties", Json::Flag(false))];
-        let properties = ("properties", Json::Object(vec![(key.name, Json::Object(property(key)))]));
+        let beside = PEER.key("odd").filter(|_| key.name == "file");
+        let properties = [key].into_iter().chain(beside).map(|key| (key.name, Json::Object(property(key))));
+        let properties = ("properties", Json::Object(properties.collect()));
         Json::Object([("type", text("object"))].into_iter().chain(of_one).chain([properties]).collect())
     };
-    Json::Object(vec![any_of([word].into_iter().chain(PEER.keys.iter().map(mapping)).collect())])
+    let keys = PEER.keys.iter().filter(|key| key.name != "odd");
+    Json::Object(vec![any_of([word].into_iter().chain(keys.map(mapping)).collect())])
 }
 
 fn expectation() -> Json {

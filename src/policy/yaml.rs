@@ -17,6 +17,8 @@ pub(super) struct Node {
     pub span: Span,
     /// Its content.
     pub value: Value,
+    /// Whether it is a scalar in quotes.
+    pub is_quoted: bool,
 }
 
 /// The content of a node.
@@ -118,7 +120,9 @@ impl Raw {
             Value::Empty | Value::Text(_) => span.end,
         });
         span.end = closed(text, span);
-        Node { span, value }
+        let is_quoted = matches!(&value, Value::Text(_))
+            && text.get(span.start..).is_some_and(|rest| rest.starts_with(['"', '\'']));
+        Node { span, value, is_quoted }
     }
 }
 

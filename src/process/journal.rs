@@ -21,6 +21,12 @@ impl Stderr {
         Self { is_journal: stream.is_some() && stream == own }
     }
 
+    /// Whether it is coloured: if it is a terminal and NO_COLOR is unset, unless the user has chosen.
+    #[must_use]
+    pub fn is_colored() -> bool {
+        anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never
+    }
+
     /// The writer for lines of that level.
     pub fn at(self, level: Level) -> Lines {
         Lines { priority: self.is_journal.then(|| priority(level)) }

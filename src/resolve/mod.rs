@@ -4,6 +4,8 @@
 
 mod expectations;
 mod forward_to;
+mod ignored;
+mod lists;
 pub mod lockdown;
 mod nat;
 mod peers;
@@ -13,8 +15,12 @@ mod resolved;
 mod rules;
 mod runs;
 mod values;
+mod warnings;
 
+pub(crate) use lists::broken;
 pub(crate) use runs::{port_runs, runs_of};
+
+pub use warnings::ssh_is_shut;
 
 pub use resolved::{
     Action, ContainerLines, Containers, DefaultLines, Defaults, Elsewhere, Expectation, ForwardTo, Group, Line, Nat,
@@ -54,12 +60,13 @@ pub fn resolve(policy: &Policy, facts: &Facts) -> Result<Resolved, Vec<Diagnosti
     let nat = nat::resolve(policy, &mut resolver, &mut problems);
     let expectations = expectations::resolve(policy, facts, &mut resolver, &mut problems);
     let log_denied = value(&policy.log_denied, &mut problems, values::rate_or_off).unwrap_or(Some(LOG_DENIED));
+    let ignored = ignored::resolve(&policy.ignored, &mut problems);
     let groups = resolver.used_groups(&mut problems);
     // Warnings are collected beside the problems, in the order of the policy.
     if problems.iter().any(|problem| problem.severity == Severity::Error) {
         return Err(problems);
     }
-    Ok(Resolved {
+    let mut resolved = Resolved {
         file: policy.file.clone(),
         defaults,
         default_lines: default_lines(&policy.defaults),
@@ -72,9 +79,13 @@ pub fn resolve(policy: &Policy, facts: &Facts) -> Result<Resolved, Vec<Diagnosti
         containers,
         log_denied,
         expectations,
+        ignored,
         kernel: facts.kernel,
         warnings: problems,
-    })
+    };
+    let warnings = warnings::warnings(policy, &resolved);
+    resolved.warnings.extend(warnings);
+    Ok(resolved)
 }
 
 /// Reads a value if it is present, and reports what is wrong with it.

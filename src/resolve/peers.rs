@@ -1,12 +1,13 @@
 //! Peers: groups, files, and the lists that name them.
 
 use super::places::{self, Kinds, Place, Role, Setting};
-use super::{Group, Line, Peers, values};
+use super::{Group, Line, Peers, lists, values};
 use crate::facts::Facts;
 use crate::net::{AddressRange, Addresses, IfPattern};
 use crate::policy;
 use crate::policy::{
-    Diagnostic, Fault, Given, List, Peer, Policy, Span, Text, address_range, is_name, list, nearest, quote,
+    AddressList, Diagnostic, Fault, Given, List, Peer, Policy, Severity, Span, Text, address_range, is_name, list,
+    nearest, quote,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -37,10 +38,24 @@ struct Members<'a> {
     any: bool,
     groups: Vec<Text>,
     ranges: Vec<AddressRange>,
-    files: Vec<&'a Addresses>,
+    files: Vec<NamedFile<'a>>,
     interfaces: BTreeSet<IfPattern>,
     users: BTreeSet<u32>,
     host: bool,
+}
+
+/// A file as a list names it.
+#[derive(Clone, Copy)]
+struct NamedFile<'a> {
+    path: &'a Text,
+    odd: &'a Given<Text>,
+    list: &'a AddressList,
+}
+
+impl NamedFile<'_> {
+    fn guessed(&self) -> Vec<Diagnostic> {
+        lists::guessed(self.path, self.odd, self.list)
+    }
 }
 
 /// Resolves peers, and remembers which groups were named.
@@ -51,8 +66,10 @@ pub(super) struct Resolver<'a> {
     /// The groups of the policy. Includes those with illegal names, so that using one is not reported as another
     /// mistake.
     groups: BTreeMap<&'a str, (Span, Members<'a>)>,
-    /// The files whose problems have been reported.
-    files: BTreeSet<&'a str>,
+    /// The files whose lines have been reported, and whether odd ones are left out.
+    files: BTreeSet<(&'a str, bool)>,
+    /// The groups that say who gets in, or is kept from it.
+    admitting: BTreeSet<String>,
     used: BTreeSet<String>,
     /// How many more members the lists may have; `None` once they have exceeded the bound.
     room: Option<usize>,
@@ -71,6 +88,7 @@ impl<'a> Resolver<'a> {
             containers: containers.clone(),
             groups: BTreeMap::new(),
             files: BTreeSet::new(),
+            admitting: BTreeSet::new(),
             used: BTreeSet::new(),
             room: Some(MAX_MEMBERS),
             unknown: 0,
@@ -98,11 +116,16 @@ impl<'a> Resolver<'a> {
     ) -> Peers {
         let members = self.members(given, role, problems);
         self.used.extend(members.groups.iter().map(|name| name.value.clone()));
+        if role != Role::Block {
+            self.admitting.extend(members.groups.iter().map(|name| name.value.clone()));
+            problems.extend(members.files.iter().flat_map(NamedFile::guessed));
+        }
         let mut groups = BTreeMap::new();
         for name in &members.groups {
             groups.entry(name.value.clone()).or_insert(name.span.line);
         }
-        let addresses = self.union(given.here().map(|list| list.span), members.ranges, members.files, 0, problems);
+        let files = members.files.iter().map(|file| &file.list.addresses).collect();
+        let addresses = self.union(given.here().map(|list| list.span), members.ranges, files, 0, problems);
         Peers {
             line: given.here().and_then(|list| list.items.first()).map(|peer| peer.text().span.line),
             any: members.any,
@@ -135,7 +158,7 @@ impl<'a> Resolver<'a> {
                 _ => kinds.addresses = true,
             },
             Peer::Interface(text) => kinds.interfaces.extend(values::interface(&text.value).ok()),
-            Peer::File(_) => kinds.addresses = true,
+            Peer::File { .. } => kinds.addresses = true,
             Peer::User(_) => kinds.users = true,
         }
         kinds
@@ -169,7 +192,8 @@ impl<'a> Resolver<'a> {
         let span = given.here().map(|list| list.span);
         let names = || members.groups.iter().map(|name| name.value.as_str());
         let mut group = self.flatten(names(), None, span, problems);
-        let own = self.union(span, members.ranges, members.files, 0, problems);
+        let files = members.files.iter().map(|file| &file.list.addresses).collect();
+        let own = self.union(span, members.ranges, files, 0, problems);
         group.addresses = Addresses::union(&[&group.addresses, &own]);
         group.interfaces.extend(members.interfaces);
         group.users.extend(members.users);
@@ -194,6 +218,7 @@ impl<'a> Resolver<'a> {
 
     /// The groups that were named, each with all its members.
     pub(super) fn used_groups(&mut self, problems: &mut Vec<Diagnostic>) -> BTreeMap<String, Group> {
+        self.nothing_is_guessed(problems);
         let mut groups = BTreeMap::new();
         for name in std::mem::take(&mut self.used) {
             let span = self.groups.get(name.as_str()).map(|(span, _)| *span);
@@ -225,7 +250,7 @@ impl<'a> Resolver<'a> {
                 continue;
             };
             typed.extend(members.ranges.iter().copied());
-            files.extend(members.files.iter().copied());
+            files.extend(members.files.iter().map(|file| &file.list.addresses));
             group.interfaces.extend(members.interfaces.iter().cloned());
             group.users.extend(members.users.iter().copied());
             waiting.extend(members.groups.iter().map(|name| name.value.as_str()).filter(|name| seen.insert(name)));
@@ -269,7 +294,10 @@ impl<'a> Resolver<'a> {
                 Peer::Interface(text) => values::interface(&text.value).map(|interface| {
                     members.interfaces.insert(interface);
                 }),
-                Peer::File(path) => self.file(path, problems).map(|addresses| members.files.push(addresses)),
+                Peer::File { path, odd } => {
+                    members.files.extend(self.file(path, odd, problems));
+                    Ok(())
+                }
                 Peer::User(name) => places::user(name, self.facts).map(|number| {
                     members.users.insert(number);
                 }),
@@ -340,24 +368,31 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// The content of an address file. Reports its problems only once.
-    fn file(&mut self, path: &'a Text, problems: &mut Vec<Diagnostic>) -> Result<&'a Addresses, Fault> {
-        let file = self
-            .facts
-            .files
-            .get(&path.value)
-            .ok_or_else(|| Fault::new(format!("the file {} was not read", quote(&path.value))))?;
-        let list = file.list.as_ref().map_err(|refusal| {
-            let fault = Fault::new(refusal.message.clone());
-            match &refusal.help {
-                Some(help) => fault.help(help.clone()),
-                None => fault.help("a relative path begins in the folder of the policy"),
-            }
-        })?;
-        if self.files.insert(&path.value) {
-            problems.extend(list.problems.iter().cloned());
+    /// The content of an address file; `None` if it can't be used. Reports each of its problems only once.
+    fn file(
+        &mut self,
+        path: &'a Text,
+        odd: &'a Given<Text>,
+        problems: &mut Vec<Diagnostic>,
+    ) -> Option<NamedFile<'a>> {
+        let said = lists::judge(path, odd, self.facts);
+        let is_broken = said.iter().any(|said| said.severity == Severity::Error);
+        let is_first = self.files.insert((&path.value, odd.here().is_some_and(|odd| odd.value == "skip")));
+        let of_the_peer = |said: &Diagnostic| said.span.is_none_or(|span| span.source == 0);
+        problems.extend(said.into_iter().filter(|said| is_first || of_the_peer(said)));
+        let list = self.facts.files.get(&path.value)?.list.as_ref().ok().filter(|_| !is_broken)?;
+        Some(NamedFile { path, odd, list })
+    }
+
+    /// Requires that the files in groups of who gets in, or is kept from it, are read as they were typed.
+    fn nothing_is_guessed(&self, problems: &mut Vec<Diagnostic>) {
+        let mut waiting: Vec<&str> = self.admitting.iter().map(String::as_str).collect();
+        let mut seen: BTreeSet<&str> = waiting.iter().copied().collect();
+        while let Some(name) = waiting.pop() {
+            let Some((_, members)) = self.groups.get(name) else { continue };
+            problems.extend(members.files.iter().flat_map(NamedFile::guessed));
+            waiting.extend(members.groups.iter().map(|name| name.value.as_str()).filter(|name| seen.insert(name)));
         }
-        Ok(&list.addresses)
     }
 
     /// Reports each cycle of groups that contain each other once. Not recursive: a policy can nest ten thousand deep.
@@ -418,7 +453,7 @@ pub(super) fn destinations(list: &List<Peer>, problems: &mut Vec<Diagnostic>) ->
             Peer::Word(text) => address_range(&text.value),
             Peer::Interface(_) => Err(Fault::new("`to` can't be an interface")
                 .help("write this machine's own addresses, or name the interface in `on`")),
-            Peer::File(_) => {
+            Peer::File { .. } => {
                 Err(Fault::new("`to` can't be a file").help("write this machine's own addresses, one item each"))
             }
             Peer::User(_) => Err(Fault::new("`to` can't be a user").help("write this machine's own addresses")),
@@ -444,7 +479,7 @@ pub(super) fn interfaces(
                 Err(Fault::new(format!("`{key}` can't be `any`")).help(format!("write names, or leave `{key}` out")))
             }
             Peer::Word(text) | Peer::Interface(text) => values::interface(&text.value),
-            Peer::File(_) => Err(Fault::new(format!("`{key}` can't be a file"))
+            Peer::File { .. } => Err(Fault::new(format!("`{key}` can't be a file"))
                 .help(format!("write the interfaces' names: `{key}: [eth0]`"))),
             Peer::User(_) => Err(Fault::new(format!("`{key}` can't be a user"))
                 .help(format!("write the interfaces' names: `{key}: [eth0]`"))),

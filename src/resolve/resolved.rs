@@ -38,6 +38,8 @@ pub struct Resolved {
     pub log_denied: Option<Rate>,
     /// What has to be true of the ruleset. No rules are made of it.
     pub expectations: Vec<Expectation>,
+    /// The findings of doctor that do not count, by their identifier, with the reason. No rules are made of it.
+    pub ignored: BTreeMap<&'static str, String>,
     /// The features of the kernel that the rules are for.
     pub kernel: Kernel,
     /// What it probably does not mean. No rules are made of it.
@@ -138,8 +140,11 @@ impl Default for Containers {
     /// The bridges that container engines and virtual machine managers create by default. Containers may open
     /// connections to the outside, but not to this machine.
     fn default() -> Self {
-        let exact = ["docker0", "docker_gwbridge"].map(|name| (name, false));
-        let begin = ["br-", "podman", "cni-podman", "lxcbr", "lxdbr", "incusbr", "virbr"].map(|name| (name, true));
+        // Docker's; nerdctl's, whose other networks are `br-*`; that of the CNI plugin `bridge`.
+        let exact = ["docker0", "docker_gwbridge", "nerdctl0", "cni0"].map(|name| (name, false));
+        // The last two are systemd-nspawn's: a container's own wire, and the bridge of a zone.
+        let begin = ["br-", "podman", "cni-podman", "lxcbr", "lxdbr", "incusbr", "virbr", "ve-", "vz-"];
+        let begin = begin.map(|name| (name, true));
         let interface = |(name, wildcard): (&str, bool)| IfPattern { name: name.to_owned(), wildcard };
         Self {
             interfaces: exact.into_iter().chain(begin).map(interface).collect(),

@@ -2,7 +2,7 @@
 
 use super::{Action, Rate, ReversePath};
 use crate::net::IfPattern;
-use crate::policy::{Fault, Text, is_name, list, nearest, quote};
+use crate::policy::{Fault, Text, address_range, is_name, list, nearest, quote};
 use crate::printable::is_invisible;
 use crate::ruleset::LimitUnit;
 
@@ -76,6 +76,15 @@ pub(super) fn reverse_path(text: &str) -> Result<ReversePath, Fault> {
     }
 }
 
+/// Reads `odd`: whether lines that can't be read are left out.
+pub(super) fn odd(text: &str) -> Result<bool, Fault> {
+    match text {
+        "skip" => Ok(true),
+        "error" => Ok(false),
+        _ => Err(Fault::new(format!("`odd` can't be {}", quote(text))).help("it is one of `error` and `skip`")),
+    }
+}
+
 /// Reads `true` or `false`.
 pub(super) fn boolean(key: &str, text: &str) -> Result<bool, Fault> {
     match text {
@@ -140,8 +149,13 @@ pub(super) fn interface(text: &str) -> Result<IfPattern, Fault> {
     if name.contains('*') {
         return Err(fault("a `*` can stand at its end only").help("write how the names begin, such as `br-*`"));
     }
+    if let Some(meant) = probably_meant(name) {
+        return Err(meant);
+    }
     if name.len() > 15 {
-        return Err(fault("no name has more than 15 bytes").help("`ip link` lists the names in full"));
+        return Err(fault("no name has more than 15 bytes").help(
+            "write the name that `ip link` shows behind the number; longer ones behind `altname` are in no packet",
+        ));
     }
     let refused = |c: char| c.is_whitespace() || is_invisible(c) || matches!(c, '/' | ':' | '"' | '\'' | '\\' | '`');
     if let Some(c) = name.chars().find(|&c| refused(c)) {
@@ -152,6 +166,31 @@ pub(super) fn interface(text: &str) -> Result<IfPattern, Fault> {
     }
     // A name of 15 bytes has the full length, so a `*` after it matches that name only. nft would refuse the `*`.
     Ok(IfPattern { name: name.to_owned(), wildcard: wildcard && name.len() < 15 })
+}
+
+/// What is no name, and shows which name is meant.
+fn probably_meant(text: &str) -> Option<Fault> {
+    let fault = |why: &str| Fault::new(format!("{} can't be an interface: {why}", quote(text)));
+    if let Some((name, other)) = text.split_once('@')
+        && !name.is_empty()
+        && !other.is_empty()
+    {
+        return Some(fault("behind the `@` stands what it is linked to").help(format!("write {}", quote(name))));
+    }
+    if address_range(text).is_ok() {
+        return Some(fault("it is an address").help("who comes from an address is named in `from`"));
+    }
+    if let Some((name, label)) = text.split_once(':')
+        && !name.is_empty()
+        && label.chars().all(|c| c.is_ascii_digit())
+    {
+        return Some(
+            fault("it is the label of an address").help(format!("write {}, and the address in `to`", quote(name))),
+        );
+    }
+    let names: Vec<&str> = text.split([' ', ',']).filter(|name| !name.is_empty()).collect();
+    (names.len() > 1)
+        .then(|| fault("it is more than one name").help(format!("write a list: `[{}]`", names.join(", "))))
 }
 
 /// Checks a service's comment.

@@ -4,7 +4,7 @@
 
 use super::registers::{Content, Field, Part, Registers};
 use super::xt::{Match, Target};
-use super::{Cmp, CtKey, Expr, Extension, Family, Foreign, MetaKey, PayloadBase, Register, Rule, Set};
+use super::{Cmp, CtKey, Expr, Extension, Family, Foreign, MetaKey, PayloadBase, Register, Rule, Set, SetRef};
 use crate::net::{Version, address, header};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -22,6 +22,8 @@ pub struct Dnat<'a> {
     pub ports: Vec<(u16, u16)>,
     /// The destination address that it names, or the leading bytes of it.
     pub destination: Option<&'a [u8]>,
+    /// Destination addresses, each with a range of destination ports, that a map names together.
+    pub together: Vec<(&'a [u8], (u16, u16))>,
     /// The new address; `None` if it is not constant in the rule.
     pub address: Option<IpAddr>,
     /// The new port; `None` if the port stays, or is not constant in the rule.
@@ -31,14 +33,19 @@ pub struct Dnat<'a> {
 /// Reads a rule of a table with this family and these sets; `None` for a rule that translates no destination.
 #[must_use]
 pub fn dnat<'a>(family: Family, sets: &'a BTreeMap<String, Set>, rule: &'a Rule) -> Option<Dnat<'a>> {
-    rule.exprs.iter().any(|expr| translates(family, expr)).then(|| {
-        let mut reader = Reader { family, registers: Registers::new(sets), read: Dnat::default() };
-        for expr in &rule.exprs {
-            reader.expr(expr);
-            reader.registers.run(expr);
-        }
-        reader.read
-    })
+    rule.exprs.iter().any(|expr| translates(family, expr)).then(|| matched(family, sets, rule))
+}
+
+/// Like [`dnat`], also for a rule that translates nothing itself, such as one that jumps to a chain that does.
+#[must_use]
+pub fn matched<'a>(family: Family, sets: &'a BTreeMap<String, Set>, rule: &'a Rule) -> Dnat<'a> {
+    let mut reader = Reader { family, registers: Registers::new(sets), read: Dnat::default(), low: None };
+    for expr in &rule.exprs {
+        reader.expr(expr);
+        reader.registers.run(expr);
+    }
+    reader.read.ports.extend(reader.low.map(|low| (low, u16::MAX)));
+    reader.read
 }
 
 fn translates(family: Family, expr: &Expr) -> bool {
@@ -64,6 +71,8 @@ struct Reader<'a> {
     family: Family,
     registers: Registers<'a>,
     read: Dnat<'a>,
+    /// The lower bound of a range of ports whose upper bound has not come yet.
+    low: Option<u16>,
 }
 
 impl<'a> Reader<'a> {
@@ -75,6 +84,16 @@ impl<'a> Reader<'a> {
                 Some(Named::Port) => self.ports(data, data),
                 None => {}
             },
+            // nft writes a range as two comparisons, `dport >= 8000` and `dport <= 8010`.
+            Expr::Cmp { op: op @ (Cmp::Gte | Cmp::Lte), sreg, data } => {
+                if let (Some(Named::Port), Some(port)) = (self.named(*sreg, data.len()), number(data)) {
+                    if *op == Cmp::Gte {
+                        self.low = Some(port);
+                    } else {
+                        self.read.ports.push((self.low.take().unwrap_or_default(), port));
+                    }
+                }
+            }
             Expr::Lookup { set, sreg, dreg: None, inverted: false } => {
                 // A named set's elements are not listed with other programs' rules.
                 if let Some((set, None)) = self.registers.set(set)
@@ -83,6 +102,8 @@ impl<'a> Reader<'a> {
                     set.elements.bounds().for_each(|(first, last)| self.ports(first, last));
                 }
             }
+            // As in `dnat to tcp dport map @ports`.
+            Expr::Lookup { set, sreg, dreg: Some(_), inverted: false } => self.map(set, *sreg),
             Expr::Foreign(expr) => self.foreign(expr),
             Expr::Meta { .. }
             | Expr::Ct { .. }
@@ -145,6 +166,37 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The ports that a map has as keys, alone or behind a destination address; none if its elements are not listed.
+    fn map(&mut self, set: &'a SetRef, sreg: Register) {
+        let Some((set, _)) = self.registers.set(set) else { return };
+        let len = usize::try_from(set.spec.key.len).unwrap_or_default();
+        if let Some(Named::Port) = self.named(sreg, len) {
+            set.elements.bounds().for_each(|(first, last)| self.ports(first, last));
+            return;
+        }
+        let places: Vec<(Named, usize, usize)> = self
+            .registers
+            .read(sreg, len)
+            .iter()
+            .filter_map(|part| Some((self.named_by(&part.content)?, part.before?, part.len)))
+            .collect();
+        let at = |wanted: fn(&Named) -> bool| places.iter().find(|(named, ..)| wanted(named));
+        let Some((_, port, _)) = at(|named| matches!(named, Named::Port)) else { return };
+        let destination = at(|named| matches!(named, Named::Destination));
+        for (first, last) in set.elements.bounds() {
+            let of = |bytes: &[u8]| number(bytes.get(*port..)?);
+            let Some(ports) = of(first).zip(of(last)) else { continue };
+            let to = destination.and_then(|(_, begin, len)| {
+                let [one, other] = [first, last].map(|bytes| bytes.get(*begin..begin + len));
+                one.filter(|_| one == other)
+            });
+            match to {
+                Some(to) => self.read.together.push((to, ports)),
+                None => self.read.ports.push(ports),
+            }
+        }
+    }
+
     fn ports(&mut self, first: &[u8], last: &[u8]) {
         self.read.ports.extend(number(first).zip(number(last)));
     }
@@ -152,7 +204,12 @@ impl<'a> Reader<'a> {
     /// The field that a register holds, if that is exactly one field and starts where the register does.
     fn named(&self, register: Register, len: usize) -> Option<Named> {
         let read = self.registers.read(register, len);
-        let [Part { before: Some(0), content: Content::Field(field), .. }] = read.as_slice() else { return None };
+        let [Part { before: Some(0), content, .. }] = read.as_slice() else { return None };
+        self.named_by(content)
+    }
+
+    fn named_by(&self, content: &Content<'_>) -> Option<Named> {
+        let Content::Field(field) = content else { return None };
         match *field {
             Field::Meta(MetaKey::L4proto) => Some(Named::Protocol),
             Field::Ct(CtKey::ProtoDst, _) => Some(Named::Port),

@@ -2,15 +2,11 @@
 
 use super::course::attached;
 use super::effects::Effects;
-use super::machine::{Machine, RuleResult};
+use super::machine::{Changed, Machine, RuleResult};
 use super::view::{Hidden, View};
 use super::{JustLoaded, Packet};
 use crate::ruleset::{BaseChain, Hook, Rule, Table, TableId};
 use std::cell::RefCell;
-use std::collections::BTreeSet;
-
-/// The sets that packets may have changed, and that are therefore not looked up.
-pub(crate) type Changed<'a> = RefCell<BTreeSet<(&'a TableId, &'a str)>>;
 
 /// A packet at one place of its way, with its source hidden, and its translation if that may be any.
 pub(crate) struct Seen<'v>(View<'v>);

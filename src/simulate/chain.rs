@@ -61,7 +61,10 @@ impl<'a, 'v, 's> Walk<'a, 'v, 's> {
     }
 
     fn run(&mut self, rule: &'a Rule, certain: bool) -> RuleResult<'a> {
-        let changed = || self.machine.changed.borrow().len() + self.machine.effects.borrow().changes;
+        let changed = || {
+            let sets = self.machine.changed.borrow();
+            sets.len() + sets.values().filter(|key| key.is_none()).count() + self.machine.effects.borrow().changes
+        };
         let before = changed();
         let result = self.machine.run(rule, certain);
         if changed() != before {

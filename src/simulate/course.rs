@@ -2,7 +2,7 @@
 
 use super::chain::Walk;
 use super::effects::Effects;
-use super::machine::Machine;
+use super::machine::{Changed, Machine};
 use super::packet::{Interface, Packet, Path, State, Transport};
 use super::routes::Routes;
 use super::sets::Sets;
@@ -10,7 +10,6 @@ use super::trace::{Outcomes, Step};
 use super::view::{Hidden, View};
 use crate::ruleset::{BaseChain, Chain, Family, Hook, Policy, Table, TableFlags, TableId};
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 
 /// `NF_IP_PRI_NAT_DST` and `NF_IP_PRI_NAT_SRC`: the kernel runs all `nat` chains at these priorities, whatever their
 /// own are.
@@ -22,7 +21,7 @@ pub(super) struct Course<'a, 'v> {
     tables: Vec<(&'a TableId, &'a Table)>,
     sets: &'v dyn Sets,
     routes: Option<&'v dyn Routes>,
-    changed: RefCell<BTreeSet<(&'a TableId, &'a str)>>,
+    changed: Changed<'a>,
     pub(super) effects: RefCell<Effects>,
     pub(super) steps: Vec<Step<'a>>,
     pub(super) outcomes: Outcomes,

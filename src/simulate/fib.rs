@@ -153,6 +153,9 @@ impl<'a> Machine<'a, '_> {
             (SADDR, Hook::Input | Hook::Forward | Hook::Prerouting, _) => AddressType::Unicast,
             (DADDR, Hook::Input, _) => AddressType::Local,
             (DADDR, Hook::Forward, _) => AddressType::Unicast,
+            // What is to be translated was sent to this machine, which publishes it.
+            (DADDR, Hook::Prerouting, Interface::Named(_)) if self.view.is_for_this_machine() => AddressType::Local,
+            (DADDR, Hook::Prerouting, Interface::Named(_)) => AddressType::Unicast,
             _ => return Err(unknown()),
         };
         Ok(Bits::host_u32(kind.number(), u32::MAX))

@@ -9,7 +9,11 @@ use super::view::View;
 use crate::ruleset::{Table, TableId, Verdict};
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+
+/// The sets that a packet may have changed. Each with the key that it has surely added; `None` if it is not known what
+/// it has changed.
+pub(crate) type Changed<'a> = RefCell<BTreeMap<(&'a TableId, &'a str), Option<Vec<u8>>>>;
 
 /// What a rule does with a packet.
 pub(crate) enum RuleResult<'a> {
@@ -54,7 +58,7 @@ pub(super) struct Machine<'a, 'v> {
     pub(super) sets: &'v dyn Sets,
     pub(super) view: &'v View<'v>,
     /// The sets that this packet may have changed itself.
-    pub(super) changed: &'v RefCell<BTreeSet<(&'a TableId, &'a str)>>,
+    pub(super) changed: &'v Changed<'a>,
     /// What the rules so far have left behind.
     pub(super) effects: &'v RefCell<Effects>,
     /// The routing, if translations are followed.

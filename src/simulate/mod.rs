@@ -34,11 +34,11 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use any_source::{Changed, Seen, attached_to, run_for_any_source};
+pub(crate) use any_source::{Seen, attached_to, run_for_any_source};
 pub(crate) use chain::MAX_DEPTH;
 pub(crate) use fib::is_link_local;
 pub use journey::{EPHEMERAL, Journey, Turn, follow};
-pub(crate) use machine::{End, RuleResult};
+pub(crate) use machine::{Changed, End, RuleResult};
 pub use packet::{Interface, Packet, Path, State, Translation, Transport};
 pub use routes::{Asked, Routes, Way};
 pub use sets::{Answer, AsListed, JustLoaded, Sets};

@@ -78,7 +78,10 @@ impl<'a> Machine<'a, '_> {
                 Done::If(Truth::True)
             }
             Expr::Lookup { set, sreg, dreg, inverted } => self.lookup(set, *sreg, *dreg, *inverted, registers),
-            Expr::Dynset { set, op, exprs, .. } => Done::If(self.dynset(set, *op, exprs)),
+            Expr::Dynset { set, op, sreg_key, exprs, .. } => {
+                let key = (certain && *op != DynsetOp::Delete).then(|| self.key(set, *sreg_key, registers)).flatten();
+                Done::If(self.dynset(set, *op, key, exprs))
+            }
             Expr::Fib { result, flags, dreg } => self.fib(*result, *flags, *dreg, registers),
             Expr::Verdict(Verdict::Continue) | Expr::Counter { .. } | Expr::Log(_) => Done::If(Truth::True),
             Expr::Verdict(verdict) => Done::End(End::Verdict(Cow::Borrowed(verdict)), None),
@@ -177,13 +180,18 @@ impl<'a> Machine<'a, '_> {
 
     /// Looks up the value of a register in a set.
     fn answer(&self, declared: &Set, name: Option<&str>, sreg: Register, registers: &Registers) -> Answer {
-        let changed = name.is_some_and(|name| self.changed.borrow().contains(&(self.id, name)));
+        let changed = name.and_then(|name| self.changed.borrow().get(&(self.id, name)).cloned());
         let empty = || name.map_or(declared.elements.is_empty(), |name| self.sets.is_empty(self.id, name, declared));
         let len = usize::try_from(declared.spec.key.len).unwrap_or(usize::MAX);
         let key = registers.load(sreg, len);
         match (key.bytes(), name) {
             (Some(key), _) if key.len() != len => Answer::Unknown("a key longer than any register".into()),
-            (_, Some(name)) if changed => Answer::Unknown(format!("the packet itself has changed set {name}").into()),
+            (Some(key), Some(_)) if declared.spec.value.is_none() && changed == Some(Some(key.to_vec())) => {
+                Answer::Present(None)
+            }
+            (_, Some(name)) if changed.is_some() => {
+                Answer::Unknown(format!("the packet itself has changed set {name}").into())
+            }
             (Some(key), Some(name)) => self.sets.find(self.id, name, declared, key),
             (Some(key), None) => find(declared, key),
             (None, _) if empty() => Answer::Absent,
@@ -194,9 +202,18 @@ impl<'a> Machine<'a, '_> {
         }
     }
 
+    /// The key that a register holds for a set, if it is known and the set is understood.
+    fn key(&self, set: &str, register: Register, registers: &Registers) -> Option<Vec<u8>> {
+        let spec = &self.table.sets.get(set)?.spec;
+        let understood = !spec.flags.contains(SetFlags::EXPR) && spec.unknown.is_empty();
+        let len = usize::try_from(spec.key.len).ok().filter(|_| understood)?;
+        registers.load(register, len).bytes().filter(|key| key.len() == len).map(<[u8]>::to_vec)
+    }
+
     /// Assumes that the set has room, and that the element's expressions see their first packet.
-    fn dynset(&self, set: &'a str, op: DynsetOp, exprs: &[Expr]) -> Truth {
-        self.changed.borrow_mut().insert((self.id, set));
+    fn dynset(&self, set: &'a str, op: DynsetOp, key: Option<Vec<u8>>, exprs: &[Expr]) -> Truth {
+        let is_first = !self.changed.borrow().contains_key(&(self.id, set));
+        self.changed.borrow_mut().insert((self.id, set), key.filter(|_| is_first));
         if op == DynsetOp::Delete {
             return Truth::True;
         }

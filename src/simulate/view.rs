@@ -109,6 +109,12 @@ impl<'a> View<'a> {
         self.packet.state == State::New
     }
 
+    /// Whether the destination that it has at this place is this machine, if its sender is genuine: what is translated
+    /// later was sent to a port that this machine publishes.
+    pub(super) fn is_for_this_machine(&self) -> bool {
+        self.packet.path == Path::ToMachine || self.packet.translated.is_some() && !self.translated
+    }
+
     pub(super) fn hook(&self) -> Hook {
         self.hook
     }

@@ -10,7 +10,7 @@ const BOOTED_FROM: &str = "booted-from";
 pub struct Booted {
     /// Where it came from.
     pub from: Source,
-    /// Why `boot` did not load the policy; `None` if it did.
+    /// Why `boot` did not load the policy, or not all of it; `None` if it did.
     pub why: Option<String>,
 }
 
@@ -42,6 +42,17 @@ impl std::fmt::Display for Source {
             Self::Live => "what was loaded already",
             Self::Lockdown => "a lockdown: all that comes in is denied but SSH",
         })
+    }
+}
+
+impl Source {
+    /// Its name with the reason why it is not all that the policy says.
+    #[must_use]
+    pub fn with(self, why: &str) -> String {
+        match self {
+            Self::Policy => format!("{self}, but {why}"),
+            _ => format!("{self}, since {why}"),
+        }
     }
 }
 

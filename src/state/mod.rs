@@ -4,6 +4,7 @@
 //! /var/lib/palisade/                 accessible to root alone, like all that is in it
 //!   rulesets/000017.ruleset          the newest five that were loaded and kept
 //!   sets/4d3b...                     the large sets of any of these rulesets, named by digest
+//!   lists/index, lists/4d3b...       the addresses of the policy's files as they were last applied
 //!   last-good                        the number of the ruleset to fall back on, if not the newest
 //!   undone                           undone rulesets, which boot does not load even if the policy says so
 //!   pending/change.json              a change that waits for confirmation, with
@@ -26,6 +27,7 @@ mod files;
 mod in_force;
 mod kept;
 mod large;
+mod lists;
 mod lock;
 mod pending;
 mod revocation;
@@ -35,6 +37,7 @@ mod tests;
 
 pub use booted::{Booted, Source};
 pub use kept::Entry;
+pub use lists::Lists;
 pub use lock::{Lock, LockError, PATIENCE};
 pub use pending::{Change, Keeper};
 pub use stored::{About, Identity, Kept, MAX_STORED, Stored};

@@ -193,6 +193,6 @@ fn messages(table: Option<&Table>) -> Result<Vec<u8>, StateError> {
 }
 
 /// SHA-256 in hexadecimal.
-fn digest(bytes: &[u8]) -> String {
+pub(super) fn digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -37,6 +37,7 @@ pub const ANY: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6
 
 /// Mounts a lab's own state over the machine's, which no test may see or change, then becomes palisade.
 const IN_ITS_OWN_STATE: &str = "set -e; mkdir -p /var/lib/palisade /run/palisade
+    mount --bind \"$0/resolv.conf\" /etc/resolv.conf
     mount --bind \"$0/lib\" /var/lib/palisade; mount --bind \"$0/run\" /run/palisade; exec \"$@\"";
 
 /// Three namespaces joined by wires, and what palisade keeps of the host among them.
@@ -67,6 +68,8 @@ impl Lab {
         for folder in ["lib", "run", "policies"] {
             fs::create_dir(scratch.path().join(folder)).expect("a folder in a fresh one");
         }
+        // The machine's own name servers are none of the lab's.
+        fs::write(scratch.path().join("resolv.conf"), "").expect("scratch is writable");
         let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
         for entry in fs::read_dir(policies).expect("policies/ is there") {
             let path = entry.expect("policies/ can be read").path();
@@ -117,6 +120,11 @@ impl Lab {
         let path = self.policy(name);
         fs::write(&path, text).expect("scratch is writable");
         path
+    }
+
+    /// Names the name servers that the host asks.
+    pub fn name_servers(&self, text: &str) {
+        fs::write(self.scratch.path().join("resolv.conf"), text).expect("scratch is writable");
     }
 
     /// How many large sets palisade keeps.

@@ -31,3 +31,8 @@ pub mod verdict_table;
 pub mod verdicts;
 pub mod wire;
 pub mod writer;
+
+/// So many rounds, and a twentieth of them on an emulated processor, as scripts/kernels says.
+pub fn rounds(usual: u32) -> u32 {
+    if std::env::var_os("PALISADE_EMULATED").is_some() { usual.div_ceil(20) } else { usual }
+}

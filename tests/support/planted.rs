@@ -65,6 +65,19 @@ impl<'l> Planted<'l> {
         std::os::unix::fs::symlink(to, self.file(path)).expect("scratch is writable");
     }
 
+    /// Runs a remedy as it is printed, then asks. A `palisade` in it is this one, with the planted policy.
+    #[track_caller]
+    pub fn doctor_after(&self, remedy: &str) -> Said {
+        let policy = self.lab.policy("policy.yaml");
+        let script = format!(
+            "palisade() {{ {} --policy {} \"$@\"; }}; {{ {remedy}; }} >&2; exec \"$@\"",
+            env!("CARGO_BIN_EXE_palisade"),
+            policy.display()
+        );
+        // Without a systemd that runs, systemctl works on the files.
+        self.doctor_in(&["env", "SYSTEMD_OFFLINE=1", "/bin/sh", "-c", &script, "sh"])
+    }
+
     fn command(&self, before: &[&str], arguments: &[&str]) -> Command {
         let mut command = self.lab.in_its_own_state("/bin/sh");
         command.args(["-c", ON_ITS_OWN_FILES]).arg(self.files.path()).args(before);
@@ -126,6 +139,45 @@ impl Said {
             assert!(self.text.contains(word), "no {word:?} in {}", self.text);
         }
         assert!(self.helps.iter().all(|help| !help.is_empty()));
+    }
+
+    /// What it said.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    #[track_caller]
+    pub fn has(&self, id: &str) {
+        assert!(self.findings.iter().any(|(found, _)| found == id), "no {id}: {}", self.text);
+    }
+
+    #[track_caller]
+    pub fn has_no(&self, id: &str) {
+        assert!(!self.findings.iter().any(|(found, _)| found == id), "{}", self.text);
+    }
+
+    /// The parts in backquotes of the remedy for a finding, in order.
+    #[track_caller]
+    pub fn commands(&self, id: &str) -> Vec<String> {
+        let finding = self.findings.iter().position(|(found, _)| found == id).expect("the finding");
+        self.helps[finding].split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    }
+
+    /// Fails unless these are the findings, and none of them counts.
+    #[track_caller]
+    pub fn are_notes(&self, ids: &[&str]) {
+        assert_eq!(self.findings.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), ids, "{}", self.text);
+        assert_eq!(self.status, Some(0), "{}", self.text);
+        let notes = if ids.len() == 1 { "1 note".to_owned() } else { format!("{} notes", ids.len()) };
+        let last = self.text.lines().last().map(str::to_owned);
+        assert_eq!(last, Some(format!("healthy: nothing on this machine works against the policy, {notes}")));
+    }
+
+    /// Fails unless nothing counts, and that many findings are ignored.
+    #[track_caller]
+    pub fn is_healthy_but_ignoring(&self, count: usize) {
+        assert_eq!(self.findings, [], "{}", self.text);
+        assert_eq!((self.status, self.text.matches("ignored[").count()), (Some(0), count), "{}", self.text);
     }
 
     #[track_caller]

@@ -1,7 +1,7 @@
 //! A port published on 127.0.0.1 can be reached from the wire.
 
-use crate::doctor::engines::{KEEP_LOADED, who_leaks};
-use crate::doctor::published::reached_on_loopback;
+use crate::doctor::engines::{KEEP_LOADED, severity, who_leaks};
+use crate::doctor::published::{By, reached_on_loopback};
 use crate::doctor::words::some;
 use crate::doctor::{Facts, Finding, Kind, Severity};
 use std::collections::BTreeSet;
@@ -9,20 +9,22 @@ use std::collections::BTreeSet;
 pub(super) const FINDING: Kind = Kind {
     id: "loopback-ports-leak",
     severity: Severity::Warning,
-    what: "the engine lets a neighbour reach a port that is published to 127.0.0.1 alone",
+    what: "the engine lets a neighbour reach a port that is published to 127.0.0.1 alone; a note while palisade is loaded \
+           and denies it",
     why: "what was meant for this machine alone is open to its network; palisade alone denies it",
     remedy: "keep palisade loaded, after the next boot too; or Docker 28 or newer",
 };
 
 pub(super) fn check(facts: &Facts<'_>) -> Option<Finding> {
-    let leaks = reached_on_loopback(facts);
+    let leaks = reached_on_loopback(facts, By::Others);
     let mut ports: BTreeSet<String> = leaks.iter().map(ToString::to_string).collect();
     // iptables-legacy rules can't be followed, and these versions are known to leak.
     let unseen = facts.host.engines.iter().filter(|engine| engine.is_too_old() && !facts.host.legacy.is_empty());
     ports.extend(unseen.flat_map(|engine| engine.loopback_ports.iter().cloned()));
     (!ports.is_empty()).then(|| {
+        let closed = reached_on_loopback(facts, By::All).is_disjoint(&leaks);
         let who = who_leaks(facts.host.engines.iter().find(|engine| engine.is_too_old()), &leaks);
-        FINDING.found(
+        let finding = FINDING.found(
             format!(
                 "{} published to 127.0.0.1 alone, and {who} lets a machine on the same network reach it, which puts 127.0.0.1 on \
                  the wire; palisade alone denies it",
@@ -32,6 +34,7 @@ pub(super) fn check(facts: &Facts<'_>) -> Option<Finding> {
                 }
             ),
             KEEP_LOADED,
-        )
+        );
+        Finding { severity: severity(facts, closed), ..finding }
     })
 }

@@ -9,23 +9,26 @@ mod firewalld_active;
 mod forwarding_off;
 mod guests_not_named;
 mod kernel_refuses;
+mod known_drops;
 mod legacy_iptables;
 mod loopback_ports_leak;
 mod macvlan_network;
 mod nftables_service_flushes;
 mod not_examined;
 mod not_loaded;
+mod not_this_machine;
 mod other_firewall_drops;
 mod out_of_sync;
 mod policy_invalid;
 mod policy_missing;
+mod policy_undone;
 mod policy_warning;
 mod policy_writable;
 mod ufw_active;
 mod waits_for_confirmation;
 mod way_out_is_containers;
 
-use super::Check::{Each, One};
+use super::Check::{Each, One, Tried};
 use super::{Check, Kind};
 
 /// All findings. Of two equally bad ones, the one listed first is printed first.
@@ -34,14 +37,17 @@ pub const FINDINGS: &[(Kind, Check)] = &[
     (policy_invalid::FINDING, One(policy_invalid::check)),
     (policy_writable::FINDING, One(policy_writable::check)),
     (policy_warning::FINDING, Each(policy_warning::check)),
+    (not_this_machine::FINDING, Each(not_this_machine::check)),
     (kernel_refuses::FINDING, One(kernel_refuses::check)),
     (not_loaded::FINDING, One(not_loaded::check)),
     (out_of_sync::FINDING, One(out_of_sync::check)),
+    (policy_undone::FINDING, One(policy_undone::check)),
     (boot_unit_disabled::FINDING, One(boot_unit_disabled::check)),
     (waits_for_confirmation::FINDING, One(waits_for_confirmation::check)),
     (ufw_active::FINDING, One(ufw_active::check)),
     (firewalld_active::FINDING, One(firewalld_active::check)),
     (other_firewall_drops::FINDING, Each(other_firewall_drops::check)),
+    (known_drops::FINDING, Each(known_drops::check)),
     (nftables_service_flushes::FINDING, One(nftables_service_flushes::check)),
     (legacy_iptables::FINDING, One(legacy_iptables::check)),
     (docker_user_rules::FINDING, One(docker_user_rules::check)),
@@ -51,7 +57,10 @@ pub const FINDINGS: &[(Kind, Check)] = &[
     (bridge_netfilter_off::FINDING, One(bridge_netfilter_off::check)),
     (direct_routing::FINDING, One(direct_routing::check)),
     (loopback_ports_leak::FINDING, One(loopback_ports_leak::check)),
-    (way_out_is_containers::FINDING, One(way_out_is_containers::check)),
-    (guests_not_named::FINDING, One(guests_not_named::check)),
+    (
+        way_out_is_containers::FINDING,
+        Tried { is_wrong: way_out_is_containers::is_wrong, check: way_out_is_containers::check },
+    ),
+    (guests_not_named::FINDING, Tried { is_wrong: guests_not_named::is_wrong, check: guests_not_named::check }),
     (not_examined::FINDING, Each(not_examined::check)),
 ];

@@ -5,7 +5,7 @@ use crate::machine::Gap;
 
 pub(super) const FINDING: Kind = Kind {
     id: "not-examined",
-    severity: Severity::Note,
+    severity: Severity::Warning,
     what: "something could not be looked at, and why",
     why: "what was not looked at may work against the policy",
     remedy: "what the finding names, so that it can be looked at",

@@ -1,6 +1,6 @@
 //! Another program's table drops packets.
 
-use crate::doctor::firewalls::{Denier, drops_of_others};
+use crate::doctor::firewalls::{BANNING, Denier, OF_VPNS, drops_of_others, is_of_known_program};
 use crate::doctor::words::some;
 use crate::doctor::{Facts, Finding, Kind, Severity};
 use crate::render::{table_command, table_title};
@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 pub(super) const FINDING: Kind = Kind {
     id: "other-firewall-drops",
     severity: Severity::Warning,
-    what: "a table of anybody else but an engine drops in *input* or *forward*, fail2ban's among them",
+    what: "a table of anybody else but an engine drops in *input* or *forward*",
     why: "what the policy allows is dropped there all the same, since a drop of any table is final",
     remedy: "put what it does into the policy, then delete the table and take it out of what loads it at boot",
 };
@@ -24,16 +24,15 @@ pub(super) fn check(facts: &Facts<'_>) -> Vec<Finding> {
     let mut by_table: BTreeMap<&TableId, Vec<&Denier<'_>>> = BTreeMap::new();
     for drop in &drops {
         let spoken_of = |owner| ENGINES.contains(&owner) || ["ufw", "firewalld"].contains(&owner);
-        if !drop.owner.is_some_and(spoken_of) {
+        if !drop.owner.is_some_and(spoken_of) && !is_of_known_program(facts, drop) {
             by_table.entry(drop.id).or_default().push(drop);
         }
     }
     let finding = |(id, drops): (&TableId, Vec<&Denier<'_>>)| {
-        let ways = drops.iter().map(|drop| {
-            let how = if drop.policy { "by its policy" } else { "by a rule" };
-            let owner = drop.owner.map(|owner| format!(" of {owner}")).unwrap_or_default();
-            format!("in {} {how}{owner} (chain {})", drop.hook, drop.base)
-        });
+        let mut ways: Vec<String> = drops.iter().map(|drop| drop.way()).collect();
+        ways.dedup();
+        let of_known = |owner: &&str| BANNING.contains(owner) || OF_VPNS.contains(owner);
+        let known = drops.iter().find_map(|drop| drop.owner.filter(of_known));
         let of_iptables = matches!(id.family, Family::Ip | Family::Ip6) && id.name == "filter";
         let tool = if id.family == Family::Ip6 { "ip6tables" } else { "iptables" };
         let (title, help) = if of_iptables {
@@ -44,6 +43,14 @@ pub(super) fn check(facts: &Facts<'_>) -> Vec<Finding> {
                  deletes one, `{tool} -P INPUT ACCEPT` lifts a policy"
                 ),
             )
+        } else if let Some(program) = known {
+            // The program would load it again, and its bans would be gone until then.
+            let help = format!(
+                "leave the table to {program}, and take what drops more than banned sources out of its configuration: {} \
+                 shows the rules",
+                table_command("list", id)
+            );
+            (table_title(id), help)
         } else {
             (
                 table_title(id),

@@ -12,6 +12,10 @@ pub(super) const FINDING: Kind = Kind {
 
 pub(super) fn check(facts: &Facts<'_>) -> Option<Finding> {
     let Loaded::Differs(places) = facts.host.loaded else { return None };
+    // A policy that was undone is meant to differ, and has a finding of its own.
+    if facts.host.undone {
+        return None;
+    }
     let places = if places == 1 { "one place".to_owned() } else { format!("{places} places") };
     Some(FINDING.found(
         format!(

@@ -1,7 +1,7 @@
 //! This machine's interfaces and their addresses (rtnetlink).
 
 use super::route::Routing;
-use crate::netlink::wire::attr::{Fields, Message, string};
+use crate::netlink::wire::attr::{Attributes, Fields, Message, string};
 use crate::netlink::wire::channel::End;
 use crate::netlink::wire::error::NetlinkError;
 use crate::netlink::wire::uapi::{flag, rt};
@@ -19,10 +19,14 @@ pub struct Link {
     pub index: u32,
     /// Its name.
     pub name: String,
+    /// Its alternative names, by which no packet comes in.
+    pub other_names: Vec<String>,
     /// The kernel's name for its kind, such as `bridge` or `macvlan`; `None` for hardware and the loopback.
     pub kind: Option<String>,
     /// The bridge, bond or similar interface that it is a port of; its packets come in by that interface.
     pub master: Option<String>,
+    /// The interface below it, such as that of a VLAN; `None` if it is in another network namespace.
+    pub lower: Option<String>,
     /// Its addresses with their prefix lengths.
     pub addresses: Vec<(IpAddr, u8)>,
 }
@@ -34,14 +38,14 @@ impl Routing {
     ///
     /// The error of the socket.
     pub fn links(&self) -> Result<Vec<Link>, NetlinkError> {
-        let mut read: BTreeMap<u32, (Link, Option<u32>)> = BTreeMap::new();
+        let mut read: BTreeMap<u32, (Link, Around)> = BTreeMap::new();
         self.list(
             "the list of interfaces",
             |bytes, seq| Writer::message(bytes, rt::GETLINK, flag::DUMP, seq, &[0; rt::LINK_HEAD]).finish(),
             &mut read,
             |read, message| {
-                let (link, master) = read_link(message)?;
-                read.insert(link.index, (link, master));
+                let (link, around) = read_link(message)?;
+                read.insert(link.index, (link, around));
                 Some(())
             },
         )?;
@@ -60,8 +64,9 @@ impl Routing {
             read.get_mut(&index).into_iter().for_each(|(link, _)| link.addresses.push(address));
         }
         let name_of = |index: u32| read.get(&index).map(|(link, _)| link.name.clone());
-        let named = |(link, master): &(Link, Option<u32>)| Link {
-            master: master.map(|index| name_of(index).unwrap_or_default()),
+        let named = |(link, around): &(Link, Around)| Link {
+            master: around.master.map(|index| name_of(index).unwrap_or_default()),
+            lower: around.lower.and_then(name_of),
             ..link.clone()
         };
         Ok(read.values().map(named).collect())
@@ -85,8 +90,15 @@ impl Routing {
     }
 }
 
-/// An interface, and the index of its master.
-pub(in crate::netlink) fn read_link(message: &Message<'_>) -> Option<(Link, Option<u32>)> {
+/// The indexes of the interfaces above and below one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::netlink) struct Around {
+    master: Option<u32>,
+    lower: Option<u32>,
+}
+
+/// An interface, and the indexes of those around it.
+pub(in crate::netlink) fn read_link(message: &Message<'_>) -> Option<(Link, Around)> {
     if message.kind != rt::NEWLINK {
         return None;
     }
@@ -96,8 +108,15 @@ pub(in crate::netlink) fn read_link(message: &Message<'_>) -> Option<(Link, Opti
         Some(info) => Fields::<{ rt::INFO_END }>::read(info)?.get(rt::INFO_KIND).map(string),
         None => None,
     };
-    let master = fields.get(rt::MASTER).and_then(|index| index.try_into().ok()).map(u32::from_ne_bytes);
-    Some((Link { index, name: fields.string(rt::IFNAME)?, kind, ..Link::default() }, master))
+    let number = |kind| fields.get(kind).and_then(|index| index.try_into().ok()).map(u32::from_ne_bytes);
+    let lower = number(rt::LOWER).filter(|_| fields.get(rt::LOWER_NAMESPACE).is_none());
+    let other_names = Attributes::new(fields.get(rt::PROPERTIES).unwrap_or_default())
+        .map_while(Result::ok)
+        .filter(|&(kind, _)| kind == rt::OTHER_NAME)
+        .map(|(_, name)| string(name))
+        .collect();
+    let link = Link { index, name: fields.string(rt::IFNAME)?, other_names, kind, ..Link::default() };
+    Some((link, Around { master: number(rt::MASTER), lower }))
 }
 
 pub(in crate::netlink) fn read_address(message: &Message<'_>) -> Option<(u32, (IpAddr, u8))> {

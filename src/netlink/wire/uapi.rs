@@ -242,8 +242,11 @@ pub mod rt {
     pub const SRC: u16 = 2;
     pub const IIF: u16 = 3;
     pub const OIF: u16 = 4;
+    pub const GATEWAY: u16 = 5;
     pub const PREFSRC: u16 = 7;
     pub const MARK: u16 = 16;
+    /// `RTA_VIA`: a gateway of the other IP version, after its two-byte family.
+    pub const VIA: u16 = 18;
     pub const ROUTE_END: usize = 8;
     /// Size of `struct ifinfomsg`.
     pub const LINK_HEAD: usize = 16;
@@ -251,15 +254,22 @@ pub mod rt {
     pub const LINK_INDEX: usize = 4;
     pub const IFNAME: u16 = 3;
     pub const LINK_END: usize = 4;
+    /// `IFLA_LINK`: the index of the lower interface, or of a veth's other end.
+    pub const LOWER: u16 = 5;
     pub const MASTER: u16 = 10;
     pub const LINKINFO: u16 = 18;
-    pub const LINK_DETAILS_END: usize = 19;
+    /// `IFLA_LINK_NETNSID`: the index in `LOWER` is of another network namespace.
+    pub const LOWER_NAMESPACE: u16 = 37;
+    /// `IFLA_PROP_LIST`, which holds `IFLA_ALT_IFNAME`s.
+    pub const PROPERTIES: u16 = 52;
+    pub const OTHER_NAME: u16 = 53;
+    pub const LINK_DETAILS_END: usize = 53;
     pub const INFO_KIND: u16 = 1;
     pub const INFO_END: usize = 2;
     /// Size of `struct rtnexthop`; its first two bytes are the length including attributes.
     pub const NEXT_HOP_HEAD: usize = 8;
     pub const MULTIPATH: u16 = 9;
-    pub const ROUTE_DETAILS_END: usize = 10;
+    pub const ROUTE_DETAILS_END: usize = 19;
     pub const NETCONF_IFINDEX: u16 = 1;
     pub const NETCONF_FORWARDING: u16 = 2;
     pub const NETCONF_END: usize = 3;

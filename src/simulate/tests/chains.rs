@@ -183,7 +183,7 @@ fn the_steps_are_the_rules_that_match_with_what_they_do() {
 }
 
 #[test]
-fn a_set_that_the_packet_has_changed_itself_is_not_known() {
+fn of_a_set_that_the_packet_has_changed_itself_its_own_key_is_known_and_nothing_else() {
     let add = Expr::Dynset { set: "seen".to_owned(), op: DynsetOp::Add, sreg_key: R, timeout_ms: 0, exprs: vec![] };
     let asks = Expr::Lookup { set: SetRef::Named("seen".to_owned()), sreg: R, dreg: None, inverted: false };
     let spec = SetSpec::new(KeyType::INET_SERVICE, SetFlags::DYNAMIC);
@@ -194,9 +194,13 @@ fn a_set_that_the_packet_has_changed_itself_is_not_known() {
             ("asks", chain(&[rule(&[dport(), asks.clone(), says(Says::Drop)])])),
         ])
     };
-    let (asks, adds) = (rule(&[jump("asks")]), rule(&[dport(), add]));
+    let (asks, adds) = (rule(&[jump("asks")]), rule(&[dport(), add.clone()]));
+    let sport = Expr::Payload { base: PayloadBase::Transport, offset: 0, len: 2, dreg: R };
+    let adds_another = rule(&[sport, add]);
 
     assert_eq!(verdict(&with(&[asks.clone(), adds.clone()]), &ssh()), Verdict::Allow);
-    assert_eq!(verdict(&with(&[adds.clone(), asks.clone()]), &ssh()), Verdict::Unknown);
-    assert_eq!(verdict(&with(&[asks.clone(), adds, asks]), &ssh()), Verdict::Unknown);
+    assert_eq!(verdict(&with(&[adds.clone(), asks.clone()]), &ssh()), Verdict::Deny);
+    assert_eq!(verdict(&with(&[asks.clone(), adds.clone(), asks.clone()]), &ssh()), Verdict::Deny);
+    assert_eq!(verdict(&with(&[adds_another.clone(), asks.clone()]), &ssh()), Verdict::Unknown);
+    assert_eq!(verdict(&with(&[adds, adds_another, asks]), &ssh()), Verdict::Unknown);
 }

@@ -185,8 +185,16 @@ fn containers_as_routers(rows: &mut Rows) {
             );
             rows.add(name, Place::Host, [send(from, said)]);
         }
+        for source in [(from.link_local(), 547), (from.address(true), 1547)] {
+            let said = Speech::Udp.first(source, (host.link_local(), 546));
+            let name = format!("answer of DHCPv6 of {}, port {}", from.name, source.1);
+            rows.add(name, Place::Host, [send(from, said)]);
+        }
+        // Nobody answers to another address.
+        rows.mended = false;
         let said = Speech::Udp.first((from.link_local(), 547), (host.address(true), 546));
-        rows.add(format!("answer of DHCPv6 of {}", from.name), Place::Host, [send(from, said)]);
+        rows.add(format!("answer of DHCPv6 of {} past the link", from.name), Place::Host, [send(from, said)]);
+        rows.mended = true;
     }
     for from in [STRANGER, TRUSTED, LAN, GUEST, C1] {
         for (speech, port) in [(Speech::Tcp, 22), (Speech::Tcp, 9500), (Speech::Udp, 5353)] {

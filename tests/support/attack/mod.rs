@@ -102,6 +102,19 @@ pub struct Step {
     pub frame: Frame,
 }
 
+/// Packets with a name, and where the last of them would arrive.
+pub struct Case {
+    pub name: String,
+    pub at: Place,
+    pub steps: Vec<Step>,
+}
+
+impl Case {
+    pub fn new(name: impl Into<String>, at: Place, steps: impl Into<Vec<Step>>) -> Self {
+        Self { name: name.into(), at, steps: steps.into() }
+    }
+}
+
 impl Stage {
     /// Without a rule but those of [`QUIET`]. The calling thread stays on one processor from then on.
     pub fn new() -> Self {
@@ -117,6 +130,8 @@ impl Stage {
             (&lab.host, "eth1", HOST_UPLINK),
         ] {
             namespace.ip(&format!("link set {device} address {}", mac_text(who.mac)));
+            // The one that the kernel has made is of the link address before.
+            namespace.ip(&format!("address replace {}/64 dev {device} nodad", who.link_local()));
         }
         inside.extend(bridges(&lab.host));
         silence(&lab, &inside);
@@ -162,6 +177,15 @@ impl Stage {
     /// Sends each of these once the frames of the one before have arrived, and gives the places where the last one did.
     pub fn play(&self, steps: &[Step]) -> BTreeSet<Place> {
         self.play_all(&[steps]).remove(0)
+    }
+
+    /// The names of those whose last packet has arrived where it would.
+    pub fn arrivals<'a>(&self, cases: &'a [Case]) -> BTreeSet<&'a str> {
+        self.forget();
+        let steps: Vec<_> = cases.iter().map(|case| case.steps.as_slice()).collect();
+        let places = self.play_all(&steps);
+        let arrived = cases.iter().zip(&places).filter(|(case, places)| places.contains(&case.at));
+        arrived.map(|(case, _)| case.name.as_str()).collect()
     }
 
     /// The same for many, whose first steps are taken before any's second one.

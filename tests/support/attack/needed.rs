@@ -170,8 +170,11 @@ fn answers_of_dhcp(rows: &mut Rows) {
             let said = Speech::Udp.first((from.address(false), 67), (to, 68));
             rows.add(format!("answer of DHCP from {} to {to}", from.name), Place::Host, [send(from, said)]);
         }
-        let said = Speech::Udp.first((from.link_local(), 547), (host.address(true), 546));
-        rows.add(format!("answer of DHCPv6 from {}", from.name), Place::Host, [send(from, said)]);
+        for source in [(from.link_local(), 547), (from.address(true), 547), (from.link_local(), 1547)] {
+            let said = Speech::Udp.first(source, (host.link_local(), 546));
+            let name = format!("answer of DHCPv6 from {}, {} port {}", from.name, source.0, source.1);
+            rows.add(name, Place::Host, [send(from, said)]);
+        }
     }
     for (at, who) in [(Place::Host, "the host"), (Place::C2, "another container")] {
         let said = Speech::Udp.first((parse("0.0.0.0"), 68), (IpAddr::from([255; 4]), 67));

@@ -5,7 +5,7 @@ use crate::ruleset::{Foreign, Nat};
 use nftnl_sys as sys;
 
 /// `NFTA_NAT_*`.
-mod nat {
+mod statement {
     pub(super) const TYPE: u16 = 1;
     pub(super) const FAMILY: u16 = 2;
     pub(super) const ADDR_MIN: u16 = 3;
@@ -41,7 +41,7 @@ pub(super) fn draft<'a>(nat: Nat) -> Draft<'a> {
         (sys::NFTNL_EXPR_NAT_REG_PROTO_MAX, nat.ports[1]),
     ];
     let draft = Draft::new(c"nat")
-        .u32(sys::NFTNL_EXPR_NAT_TYPE, if nat.destination { nat::DESTINATION } else { nat::SOURCE })
+        .u32(sys::NFTNL_EXPR_NAT_TYPE, nat.destination.into())
         .u32(sys::NFTNL_EXPR_NAT_FAMILY, nat.family);
     let draft = registers.into_iter().fold(draft, |draft, (attribute, register)| match register {
         Some(register) => draft.register(attribute, register),
@@ -52,17 +52,17 @@ pub(super) fn draft<'a>(nat: Nat) -> Draft<'a> {
 
 pub(super) fn decode(data: &[u8]) -> Option<Foreign> {
     let fields = Fields::<8>::exactly(data)?;
-    let destination = match fields.u32(nat::TYPE)? {
-        nat::SOURCE => false,
-        nat::DESTINATION => true,
+    let destination = match fields.u32(statement::TYPE)? {
+        statement::SOURCE => false,
+        statement::DESTINATION => true,
         _ => return None,
     };
     Some(Foreign::Nat(Nat {
         destination,
-        family: fields.u32(nat::FAMILY)?,
-        addresses: [maybe_register(&fields, nat::ADDR_MIN)?, maybe_register(&fields, nat::ADDR_MAX)?],
-        ports: [maybe_register(&fields, nat::PROTO_MIN)?, maybe_register(&fields, nat::PROTO_MAX)?],
-        flags: number(&fields, nat::FLAGS)?,
+        family: fields.u32(statement::FAMILY)?,
+        addresses: [maybe_register(&fields, statement::ADDR_MIN)?, maybe_register(&fields, statement::ADDR_MAX)?],
+        ports: [maybe_register(&fields, statement::PROTO_MIN)?, maybe_register(&fields, statement::PROTO_MAX)?],
+        flags: number(&fields, statement::FLAGS)?,
     }))
 }
 

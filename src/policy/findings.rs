@@ -1,0 +1,31 @@
+//! The identifiers of doctor's findings, which a policy may name. `doctor` compares them with what it finds.
+
+/// All of them, sorted.
+pub const FINDING_IDS: &[&str] = &[
+    "boot-unit-disabled",
+    "bridge-netfilter-off",
+    "direct-routing",
+    "docker-iptables-off",
+    "docker-user-rules",
+    "firewalld-active",
+    "forwarding-off",
+    "guests-not-named",
+    "kernel-refuses",
+    "known-drops",
+    "legacy-iptables",
+    "loopback-ports-leak",
+    "macvlan-network",
+    "nftables-service-flushes",
+    "not-examined",
+    "not-loaded",
+    "other-firewall-drops",
+    "out-of-sync",
+    "policy-invalid",
+    "policy-missing",
+    "policy-undone",
+    "policy-warning",
+    "policy-writable",
+    "ufw-active",
+    "waits-for-confirmation",
+    "way-out-is-containers",
+];
