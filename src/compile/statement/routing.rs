@@ -74,7 +74,7 @@ impl Statement {
 
     /// `fib daddr . iif oif exists`: the route to the destination leaves by the incoming interface.
     pub(in crate::compile) fn destination_is_on_the_link(self) -> Self {
-        self.fib(FibResult::Oif, fib_flags::DADDR | fib_flags::IIF | fib_flags::PRESENT).cmp(Cmp::Eq, &[1])
+        self.fib(FibResult::Oif, fib_flags::DADDR | fib_flags::IIF | fib_flags::PRESENT).cmp(Cmp::Eq, &[1, 0, 0, 0])
     }
 
     /// `fib daddr type unicast`
