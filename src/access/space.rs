@@ -264,25 +264,7 @@ impl<'a> Prober<'a> {
                     continue;
                 }
                 let packet = way.packet(unspecified(self.version), address, target, source_port);
-                let regions = &mut self.regions;
-                let forwards = &mut self.forwards;
-                let fates: Vec<_> = self
-                    .evaluators
-                    .iter_mut()
-                    .map(|evaluator| match evaluator.forwarded(&packet) {
-                        None => evaluator.fate(regions, place, &packet, Hidden::SourceAndTranslation),
-                        Some(to) => {
-                            let known = forwards.iter().position(|known| *known == to);
-                            let number = known.unwrap_or_else(|| {
-                                forwards.push(to);
-                                forwards.len() - 1
-                            });
-                            // A place of its own: what rules see of the packet differs.
-                            let place = place + (number + 1) * space.places.len();
-                            evaluator.fate(regions, place, &way.forwarded(&packet, to), Hidden::Source)
-                        }
-                    })
-                    .collect();
+                let fates = self.fates_of(space, way, place, &packet);
                 let known = rules.len();
                 for (table, fate) in fates.iter().enumerate() {
                     rules.extend(fate.destinations.iter().map(|rule| (table, *rule)));
@@ -308,6 +290,25 @@ impl<'a> Prober<'a> {
             all.extend(classes);
         }
         all
+    }
+
+    /// The outcomes of one packet in each table, for all sources: as it is, or as the table forwards it.
+    fn fates_of(&mut self, space: &Space, way: &Place, place: usize, packet: &Packet) -> Vec<Fate<'a>> {
+        let Self { regions, evaluators, forwards, .. } = self;
+        let fate = |evaluator: &mut Evaluator<'a>| {
+            let Some(to) = evaluator.forwarded(packet) else {
+                return evaluator.fate(regions, place, packet, Hidden::SourceAndTranslation);
+            };
+            let known = forwards.iter().position(|known| *known == to);
+            let number = known.unwrap_or_else(|| {
+                forwards.push(to);
+                forwards.len() - 1
+            });
+            // A place of its own: what rules see of the packet differs.
+            let place = place + (number + 1) * space.places.len();
+            evaluator.fate(regions, place, &way.forwarded(packet, to), Hidden::Source)
+        };
+        evaluators.iter_mut().map(fate).collect()
     }
 
     fn destination_tests(&self, rules: &BTreeSet<(usize, (&'a str, usize))>) -> Vec<Test<'a>> {
