@@ -67,7 +67,11 @@ pub(super) fn path(opened: &[(Packet, Trace<'_>)]) -> Vec<String> {
         // If they all pass, the first is what was asked about.
         if heading.is_none() || !passes {
             path.extend(heading.map(str::to_owned));
-            path.extend(trace.steps.iter().map(step));
+            // The policy of a base chain that lets a packet on to the next one decides nothing.
+            let decides = |(index, step): &(usize, &Step<'_>)| {
+                step.rule.is_some() || step.effect != Effect::Accept || index + 1 == trace.steps.len()
+            };
+            path.extend(trace.steps.iter().enumerate().filter(decides).map(|(_, step)| self::step(step)));
         }
     }
     path
