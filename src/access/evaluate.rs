@@ -56,8 +56,20 @@ impl Fate<'_> {
     }
 }
 
-/// The memo key: what decides the outcomes of a packet in a chain, besides its source.
-type Key<'a> = (&'a str, u32, Option<Transport>, Option<IpAddr>);
+/// The memo key: what decides the outcomes of a packet in a chain, besides the source that is asked about.
+type Key<'a> = (&'a str, u32, Option<Transport>, Option<Addresses>);
+
+/// The source and the destination of a packet, and what conntrack puts in place of the source of an answer: this
+/// machine's address is any of them, by the packet and by how far it has come.
+type Addresses = (IpAddr, IpAddr, Option<IpAddr>);
+
+fn addresses(packet: &Packet) -> Addresses {
+    let put = match packet.part {
+        Part::Answer(undone) => undone.destination.map(|to| to.address),
+        Part::First | Part::Third | Part::Later => None,
+    };
+    (packet.source, packet.destination, put)
+}
 
 /// One table and packets of one version.
 pub(super) struct Evaluator<'a> {
@@ -204,7 +216,7 @@ impl<'a> Walk<'_, 'a, '_> {
         };
         let packet = self.place.packet;
         let transport = chain.transport.then_some(packet.transport);
-        let key = (name, self.place.view, transport, chain.destination.then_some(packet.destination));
+        let key = (name, self.place.view, transport, chain.destination.then(|| addresses(packet)));
         if let Some(fate) = self.evaluator.known.get(&key) {
             return Rc::clone(fate);
         }
