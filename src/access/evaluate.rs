@@ -58,17 +58,19 @@ impl Fate<'_> {
     }
 }
 
-/// The memo key: what decides the outcomes of a packet in a chain, besides its client's address.
-type Key<'a> = (&'a str, u32, Option<Transport>, Option<Asked>);
+/// The memo key: what decides the outcomes of a packet in a chain, besides the source that is asked about.
+type Key<'a> = (&'a str, u32, Option<Transport>, Option<Addresses>);
 
-/// The addresses that a client asked, and that answers.
-type Asked = (IpAddr, Option<IpAddr>);
+/// The source and the destination of a packet, and what conntrack puts in place of the source of an answer: this
+/// machine's address is any of them, by the packet and by how far it has come.
+type Addresses = (IpAddr, IpAddr, Option<IpAddr>);
 
-fn asked(packet: &Packet) -> Asked {
-    match packet.part {
-        Part::Answer(undone) => (packet.source, undone.destination.map(|asked| asked.address)),
-        Part::First | Part::Third | Part::Later => (packet.destination, packet.translated.map(|to| to.address)),
-    }
+fn addresses(packet: &Packet) -> Addresses {
+    let put = match packet.part {
+        Part::Answer(undone) => undone.destination.map(|to| to.address),
+        Part::First | Part::Third | Part::Later => None,
+    };
+    (packet.source, packet.destination, put)
 }
 
 /// One table and packets of one version.
@@ -237,7 +239,7 @@ impl<'a> Walk<'_, 'a, '_> {
         };
         let packet = self.place.packet;
         let transport = chain.transport.then_some(packet.transport);
-        let key = (name, self.place.view, transport, chain.destination.then(|| asked(packet)));
+        let key = (name, self.place.view, transport, chain.destination.then(|| addresses(packet)));
         if let Some(fate) = self.evaluator.known.get(&key) {
             return Rc::clone(fate);
         }

@@ -135,3 +135,12 @@ pub struct Extension {
     /// Its C structure, in host byte order.
     pub info: Vec<u8>,
 }
+
+impl Foreign {
+    /// Whether an object of that `NFT_OBJECT_*` type lets every packet go on with its rule: a counter, a helper of
+    /// conntrack, a tunnel, a timeout of conntrack, a security mark.
+    #[must_use]
+    pub const fn object_goes_on(kind: u32) -> bool {
+        matches!(kind, 1 | 3 | 6..=8)
+    }
+}
