@@ -122,7 +122,7 @@ const INTERFACES: &[&str] = &[
     "@set",
     "drop",
     "any",
-    "a,b",
+    "a,",
     "é0",
     "é*",
     "%s",
