@@ -30,6 +30,11 @@ pub fn names() -> Vec<&'static str> {
     CONTAINERS.iter().map(|(name, ..)| *name).filter(|name| *name != "host-network").collect()
 }
 
+const NO_SSH: &str =
+    "warning: nobody could reach this machine by SSH: sshd listens on 22/tcp, and no service lets anybody in there";
+const CUT_OFF: &str = "warning: this machine forwards, and the policy cuts off what is behind eth1: `forward: deny` stops what comes \
+                       from there, and what goes there";
+
 impl Scene {
     pub fn new(setting: Setting) -> Self {
         let lab = Lab::new();
@@ -100,14 +105,14 @@ impl Scene {
     }
 
     /// Applies a policy, by force where it lets nobody in by SSH. Nothing else stands against any policy here, and nothing
-    /// else is warned of.
+    /// else is warned of; but where the engine loads no rules, palisade does not see that forwarding is the engine's, and
+    /// says whom it does not forward for.
     pub fn apply(&mut self, policy: &str) {
         let said = self.palisade(policy, apply(policy));
-        let shut = "warning: nobody could reach this machine by SSH: sshd listens on 22/tcp, and no service lets anybody in there";
-        let warnings: Vec<&str> =
-            said.lines().filter(|line| !line.starts_with(' ')).filter(|line| !line.is_empty()).collect();
-        let meant = if opens_ssh(policy) { &[][..] } else { &[shut] };
-        if warnings != meant {
+        let warnings: Vec<&str> = said.lines().filter(|line| line.starts_with("warning: ")).collect();
+        let shut = (!opens_ssh(policy)).then_some(NO_SSH);
+        let cut_off = (!self.engine.setting.rules).then_some(CUT_OFF);
+        if warnings != shut.into_iter().chain(cut_off).collect::<Vec<_>>() {
             self.says("apply", vec![said]);
         }
     }
