@@ -25,6 +25,7 @@ mod effects;
 mod extensions;
 mod fib;
 mod foreign;
+mod hidden;
 mod journey;
 mod machine;
 mod neighbours;
@@ -35,6 +36,7 @@ mod rule;
 mod sets;
 mod trace;
 mod truth;
+mod tuple;
 mod view;
 mod ways;
 
