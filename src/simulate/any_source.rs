@@ -2,8 +2,9 @@
 
 use super::course::attached;
 use super::effects::Effects;
+use super::hidden::Hidden;
 use super::machine::{Changed, Machine, RuleResult};
-use super::view::{Hidden, View};
+use super::view::View;
 use super::{JustLoaded, Packet};
 use crate::ruleset::{BaseChain, Hook, Rule, Table, TableId};
 use std::cell::RefCell;

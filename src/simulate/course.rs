@@ -3,6 +3,7 @@
 use super::bits::Bits;
 use super::chain::Walk;
 use super::effects::Effects;
+use super::hidden::Hidden;
 use super::machine::{Changed, Machine};
 use super::order::{At, EGRESS, Hooked};
 use super::packet::{Interface, Packet, Path, State, Transport};
@@ -10,7 +11,7 @@ use super::routes::Routes;
 use super::sets::Sets;
 use super::trace::{Outcomes, Step};
 use super::truth::Doubt;
-use super::view::{Hidden, View};
+use super::view::View;
 use crate::ruleset::{BaseChain, Chain, Family, Hook, Policy, Table, TableFlags, TableId};
 use std::cell::RefCell;
 

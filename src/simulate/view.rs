@@ -1,9 +1,11 @@
 //! What the chains of one hook see of a packet: its headers, interfaces and connection at that place.
 
 use super::bits::Bits;
+use super::hidden::{Hidden, address, bits_of, destination, destination_port, hides_destination, hides_source};
 use super::order::EGRESS;
 use super::packet::{Interface, Packet, Part, Path, State, Translation, Transport};
 use super::truth::Doubt;
+use super::tuple::Tuple;
 use crate::net::header::{Place, icmp, ipv4, ipv6, ports, sctp, tcp, udp};
 use crate::net::{IfName, Version, protocol};
 use crate::ruleset::{CtKey, Direction, Family, Hook, MetaKey, PayloadBase, ct_state};
@@ -57,17 +59,6 @@ pub(super) struct View<'a> {
     network_len: usize,
     /// Network and transport header, as far as the shortest header of their kind goes.
     headers: Bits,
-}
-
-/// What counts as unknown, although the packet has it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Hidden {
-    /// Nothing.
-    Nothing,
-    /// The client's address: the source of a connection's first packet, and the destination of the answer.
-    Client,
-    /// The client's address, and what the address and port that it asked for are translated to.
-    ClientAndTranslation,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -448,65 +439,6 @@ impl<'a> View<'a> {
     }
 }
 
-/// One direction of a connection as conntrack keeps it.
-struct Tuple {
-    source: Bits,
-    destination: Bits,
-    source_port: Bits,
-    destination_port: Bits,
-}
-
-impl Tuple {
-    fn new(packet: &Packet, translated: bool, hidden: Hidden) -> Self {
-        let of_answer = matches!(packet.part, Part::Answer(_)) && hides_source(packet, None, hidden);
-        let (source_port, destination_port) = match packet.transport {
-            Transport::Ports { source, .. } => {
-                (Bits::port(source.filter(|_| !of_answer)), Bits::port(destination_port(packet, translated, hidden)))
-            }
-            // ICMP has an identifier, and type and code, in the place of ports.
-            Transport::Icmp { kind, code } => (Bits::unknown(2), Bits::known(&[kind, code])),
-            Transport::Other(_) | Transport::Arp { .. } => (Bits::unknown(2), Bits::unknown(2)),
-        };
-        let source = (!hides_source(packet, None, hidden)).then_some(packet.source);
-        let to = (!hides_destination(packet, translated, hidden)).then(|| destination(packet, translated));
-        Self {
-            source: bits_of(source, packet.source),
-            destination: bits_of(to, packet.source),
-            source_port,
-            destination_port,
-        }
-    }
-
-    /// That of the packet that this one answers, as it was sent.
-    fn of_answered(packet: &Packet, hidden: Hidden) -> Self {
-        let to = packet.undone().destination;
-        let client = (hidden == Hidden::Nothing).then_some(packet.destination);
-        let (source_port, destination_port) = match packet.transport {
-            Transport::Ports { source, destination, .. } => {
-                (Bits::port(Some(destination)), Bits::port(to.and_then(|to| to.port).or(source)))
-            }
-            Transport::Icmp { .. } | Transport::Other(_) | Transport::Arp { .. } => {
-                (Bits::unknown(2), Bits::unknown(2))
-            }
-        };
-        Self {
-            source: bits_of(client, packet.source),
-            destination: address(to.map_or(packet.source, |to| to.address), packet.source),
-            source_port,
-            destination_port,
-        }
-    }
-
-    fn inverted(self, transport: Transport) -> Self {
-        let (source_port, destination_port) = match transport {
-            // An answer has another type.
-            Transport::Icmp { .. } => (self.source_port, Bits::unknown(2)),
-            _ => (self.destination_port, self.source_port),
-        };
-        Self { source: self.destination, destination: self.source, source_port, destination_port }
-    }
-}
-
 fn interface(interface: &Interface, why: &'static str) -> Load {
     let name = match interface {
         Interface::Absent => IfName::default(),
@@ -514,52 +446,6 @@ fn interface(interface: &Interface, why: &'static str) -> Load {
         Interface::Named(interface) => IfName::new(interface),
     };
     Load::Value(Bits::known(name.bytes()), Doubt::default())
-}
-
-fn destination(packet: &Packet, translated: bool) -> IpAddr {
-    packet.translated.filter(|_| translated).map_or(packet.destination, |to| to.address)
-}
-
-/// Whether the source that rules would see is hidden.
-fn hides_source(packet: &Packet, put_back: Option<Translation>, hidden: Hidden) -> bool {
-    match (hidden, packet.part) {
-        (Hidden::Nothing, _) | (Hidden::Client, Part::Answer(_)) => false,
-        (Hidden::ClientAndTranslation, Part::Answer(undone)) => undone.destination.is_some() && put_back.is_none(),
-        (Hidden::Client | Hidden::ClientAndTranslation, _) => true,
-    }
-}
-
-/// Whether the destination that rules would see is hidden, or not known.
-fn hides_destination(packet: &Packet, translated: bool, hidden: Hidden) -> bool {
-    let of_client = hidden != Hidden::Nothing && matches!(packet.part, Part::Answer(_));
-    of_client || hides_destination_port(packet, translated, hidden)
-}
-
-fn hides_destination_port(packet: &Packet, translated: bool, hidden: Hidden) -> bool {
-    packet.is_sent_elsewhere(translated)
-        || hidden == Hidden::ClientAndTranslation && translated && packet.translated.is_some()
-}
-
-fn destination_port(packet: &Packet, translated: bool, hidden: Hidden) -> Option<u16> {
-    let Transport::Ports { destination, .. } = packet.transport else { return None };
-    if hides_destination_port(packet, translated, hidden) {
-        return None;
-    }
-    Some(packet.translated.filter(|_| translated).and_then(|to| to.port).unwrap_or(destination))
-}
-
-/// An address in network order; unknown if there is none.
-fn bits_of(known: Option<IpAddr>, family: IpAddr) -> Bits {
-    known.map_or_else(|| Bits::unknown(Version::of(family).address_len()), |known| address(known, family))
-}
-
-/// An address in network order; unknown if it is not of the packet's family.
-fn address(address: IpAddr, family: IpAddr) -> Bits {
-    match (address, family) {
-        (IpAddr::V4(address), IpAddr::V4(_)) => Bits::known(&address.octets()),
-        (IpAddr::V6(address), IpAddr::V6(_)) => Bits::known(&address.octets()),
-        (_, family) => Bits::unknown(Version::of(family).address_len()),
-    }
 }
 
 /// ARP for IPv4 over Ethernet (RFC 826), and its length: nothing follows it.

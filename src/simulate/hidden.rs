@@ -1,0 +1,65 @@
+//! The addresses and ports of a packet at one place of its way, and which of them rules may not see.
+
+use super::bits::Bits;
+use super::packet::{Packet, Part, Translation, Transport};
+use crate::net::Version;
+use std::net::IpAddr;
+
+/// What counts as unknown, although the packet has it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hidden {
+    /// Nothing.
+    Nothing,
+    /// The client's address: the source of a connection's first packet, and the destination of the answer.
+    Client,
+    /// The client's address, and what the address and port that it asked for are translated to.
+    ClientAndTranslation,
+}
+
+/// The destination before or after it is translated.
+pub(super) fn destination(packet: &Packet, translated: bool) -> IpAddr {
+    packet.translated.filter(|_| translated).map_or(packet.destination, |to| to.address)
+}
+
+/// Whether the source that rules would see is hidden.
+pub(super) fn hides_source(packet: &Packet, put_back: Option<Translation>, hidden: Hidden) -> bool {
+    match (hidden, packet.part) {
+        (Hidden::Nothing, _) | (Hidden::Client, Part::Answer(_)) => false,
+        (Hidden::ClientAndTranslation, Part::Answer(undone)) => undone.destination.is_some() && put_back.is_none(),
+        (Hidden::Client | Hidden::ClientAndTranslation, _) => true,
+    }
+}
+
+/// Whether the destination that rules would see is hidden, or not known.
+pub(super) fn hides_destination(packet: &Packet, translated: bool, hidden: Hidden) -> bool {
+    let of_client = hidden != Hidden::Nothing && matches!(packet.part, Part::Answer(_));
+    of_client || hides_destination_port(packet, translated, hidden)
+}
+
+fn hides_destination_port(packet: &Packet, translated: bool, hidden: Hidden) -> bool {
+    packet.is_sent_elsewhere(translated)
+        || hidden == Hidden::ClientAndTranslation && translated && packet.translated.is_some()
+}
+
+/// The destination port; `None` if it is hidden, or the protocol has no ports.
+pub(super) fn destination_port(packet: &Packet, translated: bool, hidden: Hidden) -> Option<u16> {
+    let Transport::Ports { destination, .. } = packet.transport else { return None };
+    if hides_destination_port(packet, translated, hidden) {
+        return None;
+    }
+    Some(packet.translated.filter(|_| translated).and_then(|to| to.port).unwrap_or(destination))
+}
+
+/// An address in network order; unknown if there is none.
+pub(super) fn bits_of(known: Option<IpAddr>, family: IpAddr) -> Bits {
+    known.map_or_else(|| Bits::unknown(Version::of(family).address_len()), |known| address(known, family))
+}
+
+/// An address in network order; unknown if it is not of the packet's family.
+pub(super) fn address(address: IpAddr, family: IpAddr) -> Bits {
+    match (address, family) {
+        (IpAddr::V4(address), IpAddr::V4(_)) => Bits::known(&address.octets()),
+        (IpAddr::V6(address), IpAddr::V6(_)) => Bits::known(&address.octets()),
+        (_, family) => Bits::unknown(Version::of(family).address_len()),
+    }
+}
