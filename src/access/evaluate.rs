@@ -19,7 +19,7 @@ use super::value::{SourceTest, sources};
 use crate::net::Version;
 use crate::ruleset::{Hook, Policy, Table, TableFlags, TableId, Verdict, dnat};
 use crate::simulate::{
-    Changed, End, Hidden, Interface, MAX_DEPTH, Packet, Part, Path, RuleResult, Seen, Translation, Transport,
+    Changed, End, Hidden, Interface, MAX_DEPTH, Packet, Part, Path, RuleResult, Seen, Translation, Transport, Undone,
     attached_to, run_for_any_source, simulate_table,
 };
 use std::collections::{BTreeSet, HashMap};
@@ -59,19 +59,7 @@ impl Fate<'_> {
 }
 
 /// The memo key: what decides the outcomes of a packet in a chain, besides the source that is asked about.
-type Key<'a> = (&'a str, u32, Option<Transport>, Option<Addresses>);
-
-/// The source and the destination of a packet, and what conntrack puts in place of the source of an answer: this
-/// machine's address is any of them, by the packet and by how far it has come.
-type Addresses = (IpAddr, IpAddr, Option<IpAddr>);
-
-fn addresses(packet: &Packet) -> Addresses {
-    let put = match packet.part {
-        Part::Answer(undone) => undone.destination.map(|to| to.address),
-        Part::First | Part::Third | Part::Later => None,
-    };
-    (packet.source, packet.destination, put)
-}
+type Key<'a> = (&'a str, u32, Option<Transport>, Option<IpAddr>);
 
 /// One table and packets of one version.
 pub(super) struct Evaluator<'a> {
@@ -104,6 +92,17 @@ struct Place<'v> {
     packet: &'v Packet,
     /// Whether its source is the address of a container that answers.
     of_container: bool,
+}
+
+impl Place<'_> {
+    /// The address of this machine that the connection was opened to, which tests of it are about.
+    fn machine(&self) -> IpAddr {
+        match self.packet.part {
+            Part::Answer(Undone { destination: Some(asked), .. }) => asked.address,
+            Part::Answer(_) => self.packet.source,
+            Part::First | Part::Third | Part::Later => self.packet.destination,
+        }
+    }
 }
 
 /// `NF_IP_PRI_NAT_SRC`: behind it, an answer has the address that was asked for as its source.
@@ -239,7 +238,7 @@ impl<'a> Walk<'_, 'a, '_> {
         };
         let packet = self.place.packet;
         let transport = chain.transport.then_some(packet.transport);
-        let key = (name, self.place.view, transport, chain.destination.then(|| addresses(packet)));
+        let key = (name, self.place.view, transport, chain.destination.then(|| self.place.machine()));
         if let Some(fate) = self.evaluator.known.get(&key) {
             return Rc::clone(fate);
         }
@@ -259,7 +258,7 @@ impl<'a> Walk<'_, 'a, '_> {
             }
             let at = (chain, index);
             let counts = self.evaluator.containers_count && rule.meets_containers;
-            if self.place.of_container && rule.answerer && !counts {
+            if self.place.of_container && rule.answerers > 0 && !counts {
                 continue;
             }
             let Condition { may, surely } = self.condition(at, rule);
@@ -267,7 +266,8 @@ impl<'a> Walk<'_, 'a, '_> {
             if reached == Region::NONE {
                 continue;
             }
-            if !rule.destinations.is_empty() {
+            let of_others = if self.place.of_container { rule.answerers } else { 0 };
+            if rule.destinations.len() > of_others {
                 fate.destinations.insert(at);
             }
             let (effect, doubtful) = self.effect(rule);

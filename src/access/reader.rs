@@ -58,7 +58,7 @@ impl<'a, 't> Reader<'a, 't> {
             opaque: false,
             transport: false,
             destinations: Vec::new(),
-            answerer: false,
+            answerers: 0,
             meets_containers: true,
         };
         let registers = Registers::new(&table.sets);
@@ -146,7 +146,7 @@ impl<'a, 't> Reader<'a, 't> {
     fn asks_answerer(&mut self, test: &SourceTest<'_>) {
         let elements_change =
             matches!(test, SourceTest::In { set, .. } if set.spec.flags.contains(SetFlags::DYNAMIC));
-        self.read.answerer = true;
+        self.read.answerers += 1;
         self.read.meets_containers &= elements_change || meets_containers(test, self.version);
     }
 
