@@ -30,10 +30,10 @@ pub fn names() -> Vec<&'static str> {
     CONTAINERS.iter().map(|(name, ..)| *name).filter(|name| *name != "host-network").collect()
 }
 
-const NO_SSH: &str =
-    "warning: nobody could reach this machine by SSH: sshd listens on 22/tcp, and no service lets anybody in there";
-const CUT_OFF: &str = "warning: this machine forwards, and the policy cuts off what is behind eth1: `forward: deny` stops what comes \
-                       from there, and what goes there";
+const NO_SSH: &str = "warning: nobody could reach this machine by SSH: sshd listens on 22/tcp, and no service \
+                      lets anybody in there";
+const CUT_OFF: &str = "warning: this machine forwards, and the policy cuts off what is behind eth1: `forward: \
+                       deny` stops what comes from there, and what goes there";
 
 impl Scene {
     pub fn new(setting: Setting) -> Self {
