@@ -83,7 +83,10 @@ fn thousands_of_ranges_in_each_other_are_refused_before_a_rule_is_made() {
 fn thousands_of_ranges_of_one_service_are_one_run() {
     let ranges: String = (1..3_000).map(|first| format!("    - {first}-{}/tcp\n", 65_535 - first)).collect();
 
-    assert_eq!(size(&format!("version: 1\nservices:\n  s:\n    from: any\n    ports:\n{ranges}")), (1 + 1, 1 + 3 + 2));
+    assert_eq!(
+        size(&format!("version: 1\nservices:\n  s:\n    from: any\n    ports:\n{ranges}")),
+        (1 + 1, 1 + 3 + 2)
+    );
 }
 
 #[test]
