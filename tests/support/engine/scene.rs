@@ -30,10 +30,10 @@ pub fn names() -> Vec<&'static str> {
     CONTAINERS.iter().map(|(name, ..)| *name).filter(|name| *name != "host-network").collect()
 }
 
-const NO_SSH: &str =
-    "warning: nobody could reach this machine by SSH: sshd listens on 22/tcp, and no service lets anybody in there";
-const CUT_OFF: &str = "warning: this machine forwards, and the policy cuts off what is behind eth1: `forward: deny` stops what comes \
-                       from there, and what goes there";
+const NO_SSH: &str = "warning: nobody could reach this machine by SSH: sshd listens on 22/tcp, and no service \
+                      lets anybody in there";
+const CUT_OFF: &str = "warning: this machine forwards, and the policy cuts off what is behind eth1: `forward: \
+                       deny` stops what comes from there, and what goes there";
 
 impl Scene {
     pub fn new(setting: Setting) -> Self {
@@ -105,13 +105,15 @@ impl Scene {
     }
 
     /// Applies a policy, by force where it lets nobody in by SSH. Nothing else stands against any policy here, and nothing
-    /// else is warned of; but where the engine loads no rules, palisade does not see that forwarding is the engine's, and
-    /// says whom it does not forward for.
+    /// else is warned of. The engine's socket is where palisade can't see it: without a rule in nftables it can't tell that
+    /// forwarding is the engine's, and says whom the policy cuts off.
     pub fn apply(&mut self, policy: &str) {
+        let listed = self.lab.host.nft_list();
+        let shows_itself = ["chain DOCKER", "chain NETAVARK"].iter().any(|chain| listed.contains(chain));
         let said = self.palisade(policy, apply(policy));
         let warnings: Vec<&str> = said.lines().filter(|line| line.starts_with("warning: ")).collect();
         let shut = (!opens_ssh(policy)).then_some(NO_SSH);
-        let cut_off = (!self.engine.setting.rules).then_some(CUT_OFF);
+        let cut_off = (!shows_itself).then_some(CUT_OFF);
         if warnings != shut.into_iter().chain(cut_off).collect::<Vec<_>>() {
             self.says("apply", vec![said]);
         }
