@@ -93,6 +93,7 @@ pub(super) fn understand(heard: &[u8]) -> Result<Option<(Words, usize)>, &'stati
 mod tests {
     use super::*;
     use crate::arbitrary;
+    use crate::ruleset::{DYNAMIC_SIZE, SetFlags};
     use proptest::prelude::*;
 
     fn told(words: &[Words]) -> Vec<u8> {
@@ -129,13 +130,25 @@ mod tests {
         #[test]
         fn no_bytes_make_it_panic_or_make_a_table(bytes in prop::collection::vec(any::<u8>(), 0..300), at in any::<prop::sample::Index>()) {
             let mut heard = told(&[Words::Table(arbitrary::everything())]);
+            let whole = understand(&heard).unwrap().map(|(words, _)| words);
             let _ = understand(&bytes);
             let at = at.index(heard.len());
             heard.splice(at..(at + bytes.len()).min(heard.len()), bytes);
             if let Ok(Some((words, _))) = understand(&heard) {
-                prop_assert_eq!(words, Words::Table(arbitrary::everything()));
+                prop_assert_eq!(Some(words), whole);
             }
         }
+    }
+
+    /// But for the size of a set that rules add to: 65,535 is the kernel's own default and is not written.
+    #[test]
+    fn a_table_that_uses_everything_is_understood_as_it_was_told() {
+        let mut table = arbitrary::everything();
+        for set in table.sets.values_mut().filter(|set| set.spec.flags.contains(SetFlags::DYNAMIC)) {
+            assert_eq!(set.spec.size, Some(DYNAMIC_SIZE));
+            set.spec.size = None;
+        }
+        assert_eq!(understood(&told(&[Words::Table(arbitrary::everything())])), [Words::Table(table)]);
     }
 
     #[test]

@@ -18,14 +18,14 @@ use std::net::IpAddr;
 
 const SSH: &str = "version: 1\nservices: { ssh: { ports: 22/tcp, from: any } }\n";
 
-/// Pods are behind cni0, 10.0.0.1 is this machine, and everyone else is behind eth0.
+/// Pods are behind cbr0, 10.0.0.1 is this machine, and everyone else is behind eth0.
 struct Node;
 
 impl Routes for Node {
     fn way(&self, asked: &Asked<'_>) -> Result<Way, Doubt> {
         Ok(match asked.destination {
             IpAddr::V4(address) if address.octets() == [10, 0, 0, 1] => Way::Local,
-            IpAddr::V4(address) if address.octets()[..2] == [10, 42] => Way::Out("cni0".to_owned()),
+            IpAddr::V4(address) if address.octets()[..2] == [10, 42] => Way::Out("cbr0".to_owned()),
             _ => Way::Out("eth0".to_owned()),
         })
     }
@@ -80,26 +80,26 @@ fn without_ignoring<'f>(finding: &'f Finding) -> Vec<&'f str> {
 
 #[test]
 fn the_line_for_a_bridge_of_guests_mends_the_finding_and_shuts_nothing() {
-    let cni = |host: &mut Host| host.links.push(link("cni0", "bridge"));
-    let finding = found(SSH, &Ruleset::default(), cni).remove(0);
+    let bridge = |host: &mut Host| host.links.push(link("cbr0", "bridge"));
+    let finding = found(SSH, &Ruleset::default(), bridge).remove(0);
 
-    let line = "containers: { interfaces: [\"br-*\", \"cni-podman*\", cni0, docker0, docker_gwbridge, \"incusbr*\", \"lxcbr*\", \
-                \"lxdbr*\", \"podman*\", \"virbr*\"] }";
+    let line = "containers: { interfaces: [\"br-*\", cbr0, \"cni-podman*\", cni0, docker0, docker_gwbridge, \"incusbr*\", \
+                \"lxcbr*\", \"lxdbr*\", nerdctl0, \"podman*\", \"ve-*\", \"virbr*\", \"vz-*\"] }";
     assert_eq!(without_ignoring(&finding), [line]);
     let policy = format!("{SSH}{line}\n");
-    assert_eq!(found(&policy, &Ruleset::default(), cni), []);
+    assert_eq!(found(&policy, &Ruleset::default(), bridge), []);
     let [before, after] = [SSH, policy.as_str()].map(|policy| compile(&resolved(policy)));
     let changes = access_changes(&TableId::palisade(), Some(&before), Some(&after));
     let lost: Vec<String> =
         changes.iter().filter(|change| !change.loses.is_empty()).map(ToString::to_string).collect();
     // Guests answer no request of this machine for an address.
-    assert_eq!(lost, ["68/udp by cni0: 0.0.0.0/0 loses", "546/udp by cni0: ::/0 loses"]);
+    assert_eq!(lost, ["68/udp by cbr0: 0.0.0.0/0 loses", "546/udp by cbr0: ::/0 loses"]);
 }
 
 #[test]
 fn a_line_that_would_shut_what_is_open_to_addresses_is_not_given() {
     let policy = "version: 1\nservices: { registry: { ports: 5000/tcp, from: 10.42.0.0/16 } }\n";
-    let finding = found(policy, &Ruleset::default(), |host| host.links.push(link("cni0", "bridge"))).remove(0);
+    let finding = found(policy, &Ruleset::default(), |host| host.links.push(link("cbr0", "bridge"))).remove(0);
 
     assert!(finding.help.starts_with("no line is known that helps: "), "{}", finding.help);
     assert!(finding.help.contains("would change who reaches this machine (5000/tcp "), "{}", finding.help);
@@ -137,8 +137,8 @@ fn public_bridge(host: &mut Host) {
 #[test]
 fn the_remedies_for_a_public_bridge_with_virtual_machines_go_in_no_circle() {
     let finding = found(SSH, &Ruleset::default(), public_bridge).remove(0);
-    let line = "containers: { interfaces: [\"cni-podman*\", docker0, docker_gwbridge, \"incusbr*\", \"lxcbr*\", \"lxdbr*\", \
-                \"podman*\", \"virbr*\"] }";
+    let line = "containers: { interfaces: [\"cni-podman*\", cni0, docker0, docker_gwbridge, \"incusbr*\", \"lxcbr*\", \"lxdbr*\", \
+                nerdctl0, \"podman*\", \"ve-*\", \"virbr*\", \"vz-*\"] }";
     assert_eq!((finding.id, without_ignoring(&finding)), ("way-out-is-containers", vec![line]));
     let policy = format!("{SSH}{line}\n");
 
@@ -200,8 +200,8 @@ fn cluster() -> Ruleset {
 
 #[test]
 fn a_line_is_given_to_a_node_of_kubernetes_only_if_calls_within_the_cluster_get_through() {
-    let cni = |host: &mut Host| host.links.push(link("cni0", "bridge"));
-    let finding = found(SSH, &cluster(), cni).remove(0);
+    let bridge = |host: &mut Host| host.links.push(link("cbr0", "bridge"));
+    let finding = found(SSH, &cluster(), bridge).remove(0);
     let id = TableId::palisade();
     let policy = without_ignoring(&finding).iter().fold(SSH.to_owned(), |policy, line| format!("{policy}{line}\n"));
     let policy = if finding.help.starts_with("no line is known that helps") { None } else { Some(policy) };
@@ -211,7 +211,7 @@ fn a_line_is_given_to_a_node_of_kubernetes_only_if_calls_within_the_cluster_get_
         None => assert!(
             finding
                 .help
-                .contains("would leave calls within the cluster without an answer (from cni0 to 10.43.0.10:53/udp)"),
+                .contains("would leave calls within the cluster without an answer (from cbr0 to 10.43.0.10:53/udp)"),
             "{}",
             finding.help
         ),
@@ -222,7 +222,7 @@ fn a_line_is_given_to_a_node_of_kubernetes_only_if_calls_within_the_cluster_get_
             let transport =
                 crate::simulate::Transport::Ports { protocol: protocol::UDP, source: None, destination: 53 };
             let call = crate::simulate::Packet::to_machine([10, 42, 0, 7].into(), [10, 43, 0, 10].into(), transport)
-                .coming_in_by("cni0");
+                .coming_in_by("cbr0");
             let journey = crate::simulate::follow(tables, &AsListed, &Node, &call);
             assert_eq!(journey.trace.verdict, crate::simulate::Verdict::Allow);
         }

@@ -18,6 +18,7 @@ pub const FINDING_IDS: &[&str] = &[
     "nftables-service-flushes",
     "not-examined",
     "not-loaded",
+    "not-this-machine",
     "other-firewall-drops",
     "out-of-sync",
     "policy-invalid",

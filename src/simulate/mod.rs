@@ -53,6 +53,7 @@ pub use routes::{Asked, Beneath, Properties, Routes, Way};
 pub use sets::{Answer, AsListed, JustLoaded, Sets};
 pub use trace::{Effect, Outcomes, Step, Trace, Verdict};
 pub use truth::Doubt;
+pub(crate) use view::Hidden;
 
 use crate::ruleset::{Ruleset, Table, TableId};
 use course::Course;

@@ -61,12 +61,13 @@ pub(super) struct View<'a> {
 
 /// What counts as unknown, although the packet has it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Hidden {
+pub(crate) enum Hidden {
     /// Nothing.
     Nothing,
-    /// The client's address, and what the address and port that it asked for are translated to. The client is the
-    /// source of a connection's first packet, and the destination of the answer.
+    /// The client's address: the source of a connection's first packet, and the destination of the answer.
     Client,
+    /// The client's address, and what the address and port that it asked for are translated to.
+    ClientAndTranslation,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -288,6 +289,10 @@ impl<'a> View<'a> {
             MetaKey::Protocol => Bits::known(&self.ether_type()),
             MetaKey::Iif if *self.incoming == Interface::Absent => Bits::known(&[0; 4]),
             MetaKey::Oif if *self.outgoing == Interface::Absent => Bits::known(&[0; 4]),
+            MetaKey::SkUid if self.packet.path == Path::FromMachine => match self.packet.user {
+                Some(user) => Bits::known(&user.to_ne_bytes()),
+                None => return Load::Unknown("the user whose program sends it is not known".into()),
+            },
             key => {
                 return Load::Unknown(format!("`meta` key {} of the packet is not known", key.number()).into());
             }
@@ -355,9 +360,11 @@ impl<'a> View<'a> {
     fn status(&self) -> Bits {
         let packet = self.packet;
         // A translation to the same destination counts as none.
-        let elsewhere = self.hidden != Hidden::Nothing || packet.goes_elsewhere();
+        let elsewhere = self.hidden == Hidden::ClientAndTranslation || packet.goes_elsewhere();
         let dnat = match packet.state {
-            State::Reply => packet.undone().destination.is_some() && elsewhere,
+            State::Reply => packet.undone().destination.is_some_and(|asked| {
+                self.hidden == Hidden::ClientAndTranslation || packet.comes_from_elsewhere(asked)
+            }),
             // The first packet has been translated already.
             State::Established => packet.translated.is_some() && elsewhere,
             _ => self.translated && packet.translated.is_some() && elsewhere,
@@ -515,21 +522,22 @@ fn destination(packet: &Packet, translated: bool) -> IpAddr {
 
 /// Whether the source that rules would see is hidden.
 fn hides_source(packet: &Packet, put_back: Option<Translation>, hidden: Hidden) -> bool {
-    hidden == Hidden::Client
-        && match packet.part {
-            Part::Answer(undone) => undone.destination.is_some() && put_back.is_none(),
-            _ => true,
-        }
+    match (hidden, packet.part) {
+        (Hidden::Nothing, _) | (Hidden::Client, Part::Answer(_)) => false,
+        (Hidden::ClientAndTranslation, Part::Answer(undone)) => undone.destination.is_some() && put_back.is_none(),
+        (Hidden::Client | Hidden::ClientAndTranslation, _) => true,
+    }
 }
 
 /// Whether the destination that rules would see is hidden, or not known.
 fn hides_destination(packet: &Packet, translated: bool, hidden: Hidden) -> bool {
-    let of_client = hidden == Hidden::Client && matches!(packet.part, Part::Answer(_));
+    let of_client = hidden != Hidden::Nothing && matches!(packet.part, Part::Answer(_));
     of_client || hides_destination_port(packet, translated, hidden)
 }
 
 fn hides_destination_port(packet: &Packet, translated: bool, hidden: Hidden) -> bool {
-    packet.is_sent_elsewhere(translated) || hidden == Hidden::Client && translated && packet.translated.is_some()
+    packet.is_sent_elsewhere(translated)
+        || hidden == Hidden::ClientAndTranslation && translated && packet.translated.is_some()
 }
 
 fn destination_port(packet: &Packet, translated: bool, hidden: Hidden) -> Option<u16> {
