@@ -116,7 +116,7 @@ fn outgoing(default: &str, wait: std::time::Duration) -> Vec<Outcome> {
         ),
     );
 
-    lab.palisade("policy.yaml", applied).success();
+    lab.palisade("policy.yaml", &["apply"]).success();
     lab.forget_neighbours();
 
     for (from, to) in CLIENT.into_iter().zip(inside) {

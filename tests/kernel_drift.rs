@@ -212,7 +212,8 @@ fn an_element_with_a_condition_of_its_own_is_named_and_mended() {
              -element 22 <unknown expressions>\n\
              +element 22 : jump service-ssh\n \
              what is unknown here is shown by: nft list map inet palisade services-tcp\n\
-             access: 22/tcp: any but 192.0.2.0/24, 2001:db8:bad::/48 can't be told\n"
+             access: 22/tcp: any but 192.0.2.0/24, 2001:db8:bad::/48 can't be told\n\
+             access: 22/tcp from containers: any can't be told\n"
         )
     );
     assert_eq!(lab.palisade(POLICY, &["apply"]).success(), "applied: 2 operations, verified\n");
