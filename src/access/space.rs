@@ -12,6 +12,9 @@ use crate::simulate::{AsListed, Packet, Translation, Transport};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+/// The number of the packet that met a rule, the rule's chain, and its index there.
+type Met<'a> = (usize, (&'a str, usize));
+
 /// Appended to a prefix it makes a name that no interface has; alone it is a name that no rule names.
 const NO_NAME: &str = "/";
 /// The longest name of an interface.
@@ -235,12 +238,7 @@ impl<'a> Line<'a> {
     }
 
     /// The outcomes of a connection for all sources, and the rules that test this machine's address.
-    fn fate(
-        &mut self,
-        regions: &mut Regions,
-        place: usize,
-        packet: &Packet,
-    ) -> (Fate<'a>, Vec<(usize, (&'a str, usize))>) {
+    fn fate(&mut self, regions: &mut Regions, place: usize, packet: &Packet) -> (Fate<'a>, Vec<Met<'a>>) {
         let (mut fate, mut rules) = (Fate { allow: Region::ALL, ..Fate::default() }, Vec::new());
         let packets = [Some(packet.clone()), packet.answer(), packet.third()];
         for (number, (evaluator, packet)) in self.0.iter_mut().zip(packets).enumerate() {

@@ -46,7 +46,7 @@ impl State {
         let is_unused = |name: &String| name != INDEX && !used.contains(name);
         files::names(&self.lists())
             .into_iter()
-            .filter(is_kept_name)
+            .filter(|name| is_kept_name(name))
             .filter(is_unused)
             .try_for_each(|name| files::remove(&self.lists(), &name))
     }
@@ -78,7 +78,7 @@ impl State {
 }
 
 /// Whether a list, or the draft of one, is named so. Other files are not palisade's to remove.
-fn is_kept_name(name: &String) -> bool {
+fn is_kept_name(name: &str) -> bool {
     let sum = name.strip_prefix('.').and_then(|name| name.strip_suffix(".new")).unwrap_or(name);
     is_sum(sum)
 }
