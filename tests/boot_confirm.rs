@@ -8,8 +8,10 @@ use support::lab::{CLIENT, HOST, without_time};
 use support::nspawn::{EARLY, Machine, Suite};
 use support::probe::{Outcome, PATIENCE, SILENCE, Target};
 
-/// Cuts off everyone but the early listener's clients: nobody could confirm it.
-const LOCKS_OUT: &str = "version: 1\nservices:\n  early: { ports: 4444/tcp, from: any }\n";
+/// Cuts off everyone but the early listener's clients, by a typing error in the one address that SSH is open to: nobody could
+/// confirm it. Without any service for SSH `apply` refuses it, whether it waits for confirmation or not.
+const LOCKS_OUT: &str =
+    "version: 1\nservices:\n  early: { ports: 4444/tcp, from: any }\n  ssh: { ports: 22/tcp, from: 192.0.2.9 }\n";
 const TIMERS: &str =
     "systemctl list-timers --all --no-legend 'palisade-*'; systemctl list-units --failed --no-legend";
 

@@ -141,6 +141,27 @@ fn with_a_read_only_root_and_nothing_to_load_all_but_ssh_is_denied() {
     assert_loaded(&machine, "loaded a lockdown", false);
 }
 
+/// Nobody reaches sshd, and a name server is blocked: `apply` asks for `--force`, and a boot for nothing.
+#[test]
+fn a_policy_that_apply_refuses_on_this_machine_is_loaded() {
+    let refused = "version: 1\nservices:\n  early: { ports: 4444/tcp, from: any }\nblock: 192.0.2.53\n";
+    let mut machine = machine_with_policy(refused);
+    machine.chroot("rm -f /etc/resolv.conf && echo nameserver 192.0.2.53 >/etc/resolv.conf");
+
+    let state = machine.boot(&[]);
+
+    let journal = machine.journal();
+    assert_eq!(state, "running", "{journal}");
+    assert!(journal.contains("loaded the policy, /etc/palisade/policy.yaml"), "{journal}");
+    assert!(early_answers(&machine, PATIENCE), "{journal}");
+    machine.run("palisade diff");
+    let apply = machine.shell("palisade apply");
+    assert_eq!(apply.status, Some(1), "{}", apply.stderr);
+    for why in ["error: nobody could reach this machine by SSH", "error: `block` covers 192.0.2.53, a name server"] {
+        assert!(apply.stderr.contains(why), "no {why:?} in {}", apply.stderr);
+    }
+}
+
 #[test]
 fn stopping_restarting_and_reloading_the_unit_never_open_the_machine() {
     let mut machine = Machine::with_palisade(Suite::Bookworm);

@@ -15,7 +15,7 @@ fn what_ufw_leaves_open_is_closed(setting: Setting) {
     scene.engine.enable_ufw();
 
     scene.baseline(&[BESIDE_UFW], &names());
-    scene.palisade(POLICY, &["apply"]);
+    scene.apply(POLICY);
     scene.holds("beside ufw", &[BESIDE_UFW], &names());
     for arguments in [&["reload"][..], &["allow", "9010/tcp"]] {
         scene.engine.ufw(arguments);

@@ -33,7 +33,7 @@ fn everything_holds(setting: Setting) {
     }
 
     scene.palisade(POLICY, &["check"]);
-    scene.palisade(POLICY, &["apply"]);
+    scene.apply(POLICY);
     scene.palisade(POLICY, &["diff"]);
     scene.palisade(POLICY, &["status"]);
     scene.holds("applied", &[FROM_OUTSIDE, FROM_INSIDE, TO_THEIR_HOST], &names());
@@ -42,20 +42,21 @@ fn everything_holds(setting: Setting) {
         scene.says("applied", vec![format!("containers came from {seen_without:?}, come from {seen_with:?}")]);
     }
     for section in [OTHER_PORT, CONTAINERS_PORT, FROM_CONTAINERS, HOST_ALLOWED, OUTGOING_DENIED] {
-        scene.palisade(section.policy, &["apply"]);
+        scene.apply(section.policy);
         scene.holds(section.title, &[section], &names());
     }
 
-    scene.palisade(POLICY, &["apply"]);
+    scene.apply(POLICY);
     let dashboard = SocketAddr::new(HOST[0], 9000);
     match scene.lab.client.connect(CLIENT[0], dashboard, Duration::from_secs(2)) {
         Err(outcome) => scene.says("applied", vec![format!("no connection to hold: {outcome:?}")]),
         Ok(mut stream) => {
+            // It is warned that nobody can reach the dashboard.
             scene.palisade(NOBODY_TRUSTED, &["apply"]);
             if talks(&mut stream, SILENCE) {
                 scene.says("a source removed", vec!["its connection lives on".to_owned()]);
             }
-            scene.palisade(POLICY, &["apply"]);
+            scene.apply(POLICY);
         }
     }
 
@@ -89,7 +90,7 @@ fn containers_come_and_go(scene: &mut Scene) {
     scene.baseline(&[CAME_LATER], &with_later);
     scene.engine.docker("rm -f later");
     scene.engine.docker("network rm later-net");
-    scene.palisade(POLICY, &["apply"]);
+    scene.apply(POLICY);
     scene.engine.docker("network create later-net");
     scene.engine.run_container("later", "--network later-net -p 9950:9000", "9000");
     scene.holds("a network made", &[CAME_LATER], &with_later);

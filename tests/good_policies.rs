@@ -25,6 +25,7 @@ fn facts() -> Facts {
         protocols: Ok(ProtocolNames::parse(PROTOCOLS)),
         files: BTreeMap::from([("blocklist.txt".to_owned(), list)]),
         kernel: Kernel::NEWEST,
+        ..Facts::default()
     }
 }
 
@@ -70,18 +71,7 @@ fn groups<const N: usize>(names: [(&str, u32); N]) -> BTreeMap<String, u32> {
 }
 
 fn service(line: u32) -> Service {
-    Service {
-        line,
-        ports: BTreeSet::new(),
-        protocols: BTreeSet::new(),
-        from: Peers::default(),
-        except: Peers::default(),
-        to: Addresses::default(),
-        on: BTreeSet::new(),
-        limit: None,
-        log: false,
-        comment: None,
-    }
+    Service { line, ..Service::default() }
 }
 
 #[test]
@@ -102,6 +92,9 @@ fn a_version_alone_denies_what_comes_in_and_allows_what_goes_out() {
             default_lines: DefaultLines::default(),
             groups: BTreeMap::new(),
             services: BTreeMap::new(),
+            outgoing: BTreeMap::new(),
+            forward: BTreeMap::new(),
+            nat: BTreeMap::new(),
             block: Peers::default(),
             ignored: BTreeMap::new(),
             expectations: Vec::new(),
@@ -163,6 +156,8 @@ log: { denied: off }
         groups: groups([("everyone_here", 18), ("private", 19)]),
         addresses: addresses(["192.0.2.9"]),
         interfaces: BTreeSet::from([interface("wg", true)]),
+        users: BTreeSet::new(),
+        host: false,
     };
     dashboard.except = Peers { line: Some(22), addresses: addresses(["203.0.113.66"]), ..Peers::default() };
     dashboard.to = addresses(["192.0.2.1", "2001:db8::-2001:db8::ffff:ffff:ffff:ffff"]);
@@ -179,6 +174,7 @@ log: { denied: off }
             "2001:db8:7::-2001:db8:7:ffff:ffff:ffff:ffff:ffff",
         ]),
         interfaces: BTreeSet::from([interface("eth1", false)]),
+        users: BTreeSet::new(),
     };
     let private = Group {
         line: None,
@@ -189,11 +185,13 @@ log: { denied: off }
             "fc00::-fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
         ]),
         interfaces: BTreeSet::new(),
+        users: BTreeSet::new(),
     };
     let scanners = Group {
         line: Some(7),
         addresses: addresses(["192.0.2.7", "198.51.100.0-198.51.100.255", "2001:db8::1"]),
         interfaces: BTreeSet::new(),
+        users: BTreeSet::new(),
     };
     let mut meant = resolved(text);
     let warned: Vec<(Option<u32>, String)> = std::mem::take(&mut meant.warnings)
@@ -235,12 +233,17 @@ log: { denied: off }
                 ("scanners".to_owned(), scanners),
             ]),
             services: BTreeMap::from([("ssh".to_owned(), ssh), ("dashboard".to_owned(), dashboard)]),
+            outgoing: BTreeMap::new(),
+            forward: BTreeMap::new(),
+            nat: BTreeMap::new(),
             block: Peers {
                 line: Some(27),
                 any: false,
                 groups: groups([("scanners", 27)]),
                 addresses: addresses(["192.0.2.66"]),
                 interfaces: BTreeSet::new(),
+                users: BTreeSet::new(),
+                host: false,
             },
             ignored: BTreeMap::new(),
             expectations: Vec::new(),
@@ -378,4 +381,32 @@ fn a_machine_without_databases_of_names_says_so_where_they_are_needed() {
             Some("write the port itself, such as `22/tcp`, or install the package `netbase`")
         )]
     );
+}
+
+#[test]
+fn each_example_is_valid_and_meets_what_it_expects() {
+    let copy = tempfile::tempdir().expect("a folder for the copies");
+    let mut wrong = Vec::new();
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+    for entry in std::fs::read_dir(folder).expect("policies/ is there") {
+        let from = entry.expect("an entry").path();
+        let to = copy.path().join(from.file_name().expect("a name"));
+        std::fs::copy(&from, &to).expect("the copy can be made");
+    }
+    let mut policies = 0;
+    for entry in std::fs::read_dir(copy.path()).expect("the copies") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_none_or(|extension| extension != "yaml") {
+            continue;
+        }
+        policies += 1;
+        match palisade::desired::load_and_prove(&path) {
+            Ok(palisade::desired::Loaded { unmet: None, .. }) => {}
+            Ok(palisade::desired::Loaded { unmet: Some(problems), .. }) | Err(problems) => {
+                wrong.push(problems.render(false));
+            }
+        }
+    }
+    assert!(policies >= 10, "only {policies} policies were found");
+    assert_eq!(wrong, Vec::<String>::new());
 }

@@ -103,5 +103,9 @@ fn a_remedy_names_nothing_that_a_shell_would_run() {
     let named =
         format!("the policy does not name {GUESTS_SHOWN} and {COMMAND}, and stops what is forwarded from them");
     assert!(message.starts_with(&named), "{message}");
-    assert_eq!(help, "no policy can name it: give it another name (`ip link` lists all), then run this again");
+    assert_eq!(
+        help,
+        "no policy can name it: give it another name (`ip link` lists all), then run this again; if they are to be stopped, \
+         say so in the policy: `doctor: { ignore: [{ id: guests-not-named, because: they reach this machine alone }] }`"
+    );
 }

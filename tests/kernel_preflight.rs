@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use support::echo::Echo;
 use support::lab::{CLIENT, HOST, HOST_ON_LAN, LAN, Lab};
 use support::namespace::{Namespace, Output};
-use support::probe::{PATIENCE, talks};
+use support::probe::{PATIENCE, SILENCE, talks};
 use support::sshd::Sshd;
 
 const SSH: &str = "version: 1
@@ -297,4 +297,42 @@ fn from_the_console_ssh_is_not_shut_to_everyone_and_a_stranger_at_port_22_counts
         forced.success();
         drop(strangers);
     }
+}
+
+#[test]
+fn what_apply_refuses_on_this_machine_is_loaded_at_boot() {
+    let served = Sshd::new(22);
+    let lab = &served.lab;
+    let _guest = guest(lab, "mybr0");
+    lab.name_servers("nameserver 198.51.100.53\n");
+    let policy = "version: 1
+services:
+  web: { ports: 8080/tcp, from: any }
+block: [203.0.113.9, 198.51.100.53]
+";
+    let refused = with(lab, policy, &["apply", "--json"]);
+    let said: serde_json::Value = serde_json::from_str(&refused.stdout).expect("JSON");
+    let problems = said["problems"].as_array().expect("a list");
+    let message = |problem: &serde_json::Value| problem["message"].as_str().expect("a message").to_owned();
+    let mut reasons: Vec<String> = problems.iter().map(message).collect();
+    reasons.sort_unstable();
+    let begins = [
+        "`block` covers 198.51.100.53, a name server that this machine asks",
+        "`block` covers 203.0.113.9, a gateway of eth0",
+        "nobody could reach this machine by SSH",
+        "the policy does not name mybr0 (the bridge of a port that Docker publishes)",
+    ];
+    assert_eq!((refused.status, reasons.len()), (Some(1), begins.len()), "{reasons:?}");
+    for (reason, begin) in reasons.iter().zip(begins) {
+        assert!(reason.starts_with(begin), "{reason}");
+    }
+    assert!(!lab.host.nft_list().contains("palisade"));
+
+    let booted: serde_json::Value =
+        serde_json::from_str(&lab.palisade("policy.yaml", &["boot", "--json"]).success()).expect("JSON");
+
+    assert_eq!((&booted["booted_from"], &booted["why"]), (&serde_json::json!("policy"), &serde_json::Value::Null));
+    lab.palisade("policy.yaml", &["diff"]).success();
+    let ssh = SocketAddr::new(HOST_ON_LAN[0], 22);
+    assert!(lab.lan.connect(LAN[0], ssh, SILENCE).is_err(), "the policy is in force: nobody reaches sshd");
 }

@@ -135,9 +135,9 @@ fn a_command_that_is_advised_mends_what_it_is_advised_for_and_shuts_nothing() {
 fn a_line_that_is_advised_for_the_policy_mends_the_finding_and_nobody_loses_access() {
     let plants: [(&str, fn(&Lab)); 3] = [
         ("guests-not-named", |lab| {
-            lab.host.ip("link add cni0 type bridge");
-            lab.host.ip("link set cni0 up");
-            lab.host.ip("address add 10.42.0.1/24 dev cni0");
+            lab.host.ip("link add cbr0 type bridge");
+            lab.host.ip("link set cbr0 up");
+            lab.host.ip("address add 10.42.0.1/24 dev cbr0");
             lab.forward();
         }),
         ("guests-not-named", |lab| {
@@ -153,15 +153,18 @@ fn a_line_that_is_advised_for_the_policy_mends_the_finding_and_nobody_loses_acce
             lab.host.ip("route add default via 192.0.2.9 dev br-ex metric 500");
         }),
     ];
+    // That the lab's own local network is cut off is said, once the guests are not, to whom has not decided it.
+    let policy = format!("{POLICY}defaults: {{ forward: deny }}\n");
     for (id, plant) in plants {
         let lab = Lab::new();
         let planted = Planted::new(&lab);
+        planted.apply(&policy);
         plant(&lab);
         let said = planted.doctor();
         said.has(id);
         let line = said.commands(id).into_iter().find(|part| part.contains(": {")).expect("a line of the policy");
 
-        planted.apply(&format!("{POLICY}{line}\n"));
+        planted.apply(&format!("{policy}{line}\n"));
 
         planted.doctor().is_healthy_but_ignoring(usize::from(line.starts_with("doctor:")));
         gets_in(&lab, &line);

@@ -262,7 +262,7 @@ fn call_for_bridged(replay: &Replay, value: &str) {
 #[track_caller]
 fn apply(replay: &Replay, policy: &str) {
     replay.lab.write_policy("policy.yaml", policy);
-    replay.lab.palisade("policy.yaml", &["apply"]).success();
+    replay.lab.palisade("policy.yaml", support::verdicts::apply(policy)).success();
     replay.lab.forget_datagrams();
 }
 

@@ -26,7 +26,7 @@ fn every_verdict_holds(recording: &str, title: &str) {
         let rows = Rows::new(section.rows);
         broken.extend(rows.not_as_expected_without(true, without));
         replay.lab.write_policy("policy.yaml", section.policy);
-        replay.lab.palisade("policy.yaml", &["apply"]).success();
+        replay.lab.palisade("policy.yaml", apply(section.policy)).success();
         replay.lab.forget_datagrams();
         let with = rows.with(&replay);
         broken.extend(rows.broken(without, &with));

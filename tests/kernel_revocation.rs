@@ -157,7 +157,9 @@ fn a_download_from_a_container_stops_and_another_goes_on_and_so_does_what_the_co
         let _servers = [replay.offer_downloads("w1", 9000), replay.offer_downloads("map", 80)];
         let lab = &replay.lab;
         lab.add_addresses([ip(KEPT[0])]);
-        let policy = |sources| policy(sources).replace("9000/udp", "9010/tcp");
+        // The host listens on sshd's port, and a policy that opens it to nobody is refused.
+        let ssh = "  ssh: { ports: 22/tcp, from: any }\n";
+        let policy = |sources| policy(sources).replace("9000/udp", "9010/tcp") + ssh;
         lab.write_policy("feed.yaml", &policy(&[REMOVED[0], KEPT[0]]));
         lab.palisade("feed.yaml", &["apply"]).success();
         let begin = |address| [9000, 9010].map(|port| lab.client.download(ip(address), host(0, port)));

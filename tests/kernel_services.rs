@@ -136,10 +136,10 @@ fn a_reply_that_belongs_to_no_connection_is_counted_as_invalid_and_dropped() {
     let mut stream = inside.connect(from, SocketAddr::new(to, 22), PATIENCE).expect("ssh is open to anyone");
     assert!(support::probe::talks(&mut stream, PATIENCE));
 
-    // The connection is forgotten, and its end comes out of nowhere.
+    // The connection is forgotten, and its end comes out of nowhere. Nothing that is late may begin it again.
+    lab.host.sysctl("net/netfilter/nf_conntrack_tcp_loose", "0");
     let flushed = support::namespace::output(lab.host.command("conntrack").arg("-F"));
     assert_eq!(flushed.status, Some(0), "{}", flushed.stderr);
-    lab.host.sysctl("net/netfilter/nf_conntrack_tcp_loose", "0");
     assert!(!support::probe::talks(&mut stream, SILENCE));
 
     let status = lab.palisade("policy.yaml", &["status", "--json"]).success();

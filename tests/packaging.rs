@@ -22,6 +22,7 @@ fn resolved(text: &str) -> Resolved {
         protocols: Ok(ProtocolNames::parse("")),
         files: BTreeMap::from([("blocklist.txt".to_owned(), list)]),
         kernel: Kernel::NEWEST,
+        ..Facts::default()
     };
     let parsed = parse(text, "policy.yaml");
     assert_eq!(parsed.problems, [], "{text}");

@@ -3,7 +3,8 @@
 
 use palisade::facts::Facts;
 use palisade::policy::keys::{
-    CONTAINERS, DEFAULTS, DOCTOR, EXPECTATION, Holds, IGNORED, LOG, PEER, POLICY, SERVICE, Section,
+    CONTAINERS, DEFAULTS, DOCTOR, EXPECTATION, FORWARD, Holds, IGNORED, LOG, NAT, OUTGOING, PEER, POLICY, SERVICE,
+    Section,
 };
 use palisade::policy::{Parsed, parse, reference};
 use palisade::resolve::resolve;
@@ -17,7 +18,12 @@ fn schema() -> Value {
 fn around(section: &Section, inside: &str) -> String {
     match section.what {
         "a policy" => inside.to_owned(),
-        "a service" => format!("version: 1\nservices: {{ one: {{ {inside} }} }}\n"),
+        "a service" => format!("version: 1\ngroups: {{ office: 192.0.2.1 }}\nservices: {{ one: {{ {inside} }} }}\n"),
+        "a rule of `outgoing`" => {
+            format!("version: 1\ndefaults: {{ outgoing: deny }}\noutgoing: {{ one: {{ {inside} }} }}\n")
+        }
+        "a rule of `forward`" => format!("version: 1\nforward: {{ one: {{ {inside} }} }}\n"),
+        "a line of `nat`" => format!("version: 1\nnat: {{ one: {{ {inside} }} }}\n"),
         "an expectation" => format!("version: 1\nexpect: {{ {inside} }}\n"),
         "a peer in braces" if inside.starts_with("odd") => {
             format!("version: 1\nblock: [{{ file: list.txt, {inside} }}]\n")
@@ -28,8 +34,20 @@ fn around(section: &Section, inside: &str) -> String {
     }
 }
 
-const SECTIONS: [&Section; 9] =
-    [&POLICY, &DEFAULTS, &SERVICE, &CONTAINERS, &LOG, &EXPECTATION, &DOCTOR, &IGNORED, &PEER];
+const SECTIONS: [&Section; 12] = [
+    &POLICY,
+    &DEFAULTS,
+    &SERVICE,
+    &OUTGOING,
+    &FORWARD,
+    &NAT,
+    &CONTAINERS,
+    &LOG,
+    &EXPECTATION,
+    &DOCTOR,
+    &IGNORED,
+    &PEER,
+];
 
 #[test]
 fn the_example_of_each_key_is_read_and_fits_the_schema() {
@@ -65,7 +83,9 @@ fn the_example_of_each_key_is_read_and_fits_the_schema() {
 #[test]
 fn the_reader_takes_each_word_of_the_table_and_no_other() {
     let resolved = |section: &Section, key: &str, word: &str| {
-        let policy = around(section, &format!("{key}: {word}"));
+        let others = section.keys.iter().filter(|other| other.required && other.name != "version");
+        let others: Vec<String> = others.map(|other| format!("{}: {}, ", other.name, other.example)).collect();
+        let policy = around(section, &format!("{}{key}: {word}", others.concat()));
         let read = parse(&policy, "policy.yaml").policy.expect("YAML");
         resolve(&read, &Facts::default()).is_ok()
     };
@@ -89,7 +109,7 @@ fn the_reader_takes_each_word_of_the_table_and_no_other() {
             assert!(key.default.is_some_and(|default| known.contains(&default)), "{}", key.name);
         }
     }
-    assert_eq!(words, 7 * 7);
+    assert_eq!(words, 10 * 7);
 }
 
 /// `UPDATE_GOLDEN=1` writes the page anew.

@@ -25,8 +25,8 @@ pub(super) struct ReadRule<'a> {
     pub(super) transport: bool,
     /// Its tests of this machine's address: the destination or, of an answer, the source.
     pub(super) destinations: Vec<Test<'a>>,
-    /// Whether it tests the source of an answer.
-    pub(super) answerer: bool,
+    /// How many of those are tests of the source of an answer.
+    pub(super) answerers: usize,
     /// Whether it can match an answer of a container, by that test.
     pub(super) meets_containers: bool,
 }

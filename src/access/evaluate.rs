@@ -14,11 +14,13 @@
 use super::asked::ReadRule;
 use super::reading::Reading;
 use super::region::{Region, Regions};
+use super::translations::translating;
 use super::value::{SourceTest, sources};
 use crate::net::Version;
-use crate::ruleset::{Hook, Policy, Table, TableFlags, TableId, Verdict};
+use crate::ruleset::{Hook, Policy, Table, TableFlags, TableId, Verdict, dnat};
 use crate::simulate::{
-    Changed, End, MAX_DEPTH, Packet, Part, RuleResult, Seen, Transport, attached_to, run_for_any_source,
+    Changed, End, Hidden, Interface, MAX_DEPTH, Packet, Part, Path, RuleResult, Seen, Translation, Transport, Undone,
+    attached_to, run_for_any_source, simulate_table,
 };
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -56,7 +58,7 @@ impl Fate<'_> {
     }
 }
 
-/// The memo key: what decides the outcomes of a packet in a chain, besides its source.
+/// The memo key: what decides the outcomes of a packet in a chain, besides the source that is asked about.
 type Key<'a> = (&'a str, u32, Option<Transport>, Option<IpAddr>);
 
 /// One table and packets of one version.
@@ -65,6 +67,8 @@ pub(super) struct Evaluator<'a> {
     table: &'a Table,
     reading: &'a Reading<'a>,
     version: Version,
+    /// The base chains that translate.
+    translating: BTreeSet<&'a str>,
     /// Whether rules that tell apart which container answers count.
     containers_count: bool,
     changed: Changed<'a>,
@@ -90,6 +94,17 @@ struct Place<'v> {
     of_container: bool,
 }
 
+impl Place<'_> {
+    /// The address of this machine that the connection was opened to, which tests of it are about.
+    fn machine(&self) -> IpAddr {
+        match self.packet.part {
+            Part::Answer(Undone { destination: Some(asked), .. }) => asked.address,
+            Part::Answer(_) => self.packet.source,
+            Part::First | Part::Third | Part::Later => self.packet.destination,
+        }
+    }
+}
+
 /// `NF_IP_PRI_NAT_SRC`: behind it, an answer has the address that was asked for as its source.
 const SOURCE_IS_BACK: i32 = 100;
 
@@ -100,6 +115,7 @@ impl<'a> Evaluator<'a> {
             table,
             reading,
             version,
+            translating: translating(table),
             containers_count: true,
             changed: Changed::default(),
             views: HashMap::new(),
@@ -113,6 +129,21 @@ impl<'a> Evaluator<'a> {
         Self { containers_count, ..self }
     }
 
+    /// The packet as the table's own port forwards translate it, if they do.
+    pub(super) fn forwarded(&self, packet: &Packet) -> Option<Translation> {
+        let hook = |name: &&str| self.table.chains.get(*name)?.base.as_ref().map(|base| base.hook);
+        if !self.translating.iter().any(|name| hook(name) == Some(Hook::Prerouting)) {
+            return None;
+        }
+        let arriving =
+            Packet { path: Path::ToMachine, outgoing: Interface::Absent, translated: None, ..packet.clone() };
+        let trace = simulate_table(self.id, self.table, &arriving);
+        trace.steps.iter().filter_map(|step| step.rule).find_map(|(_, rule)| {
+            let found = dnat(self.id.family, &self.table.sets, rule)?;
+            Some(Translation { address: found.address?, port: found.port })
+        })
+    }
+
     /// The rule at a chain and an index, as listed in [`Fate::destinations`].
     pub(super) fn rule(&self, (chain, index): (&str, usize)) -> Option<&'a ReadRule<'a>> {
         self.reading.chains.get(chain)?.rules.get(index)
@@ -120,10 +151,10 @@ impl<'a> Evaluator<'a> {
 
     /// The outcomes of the packet for all sources; its own source is ignored. `place` numbers its path and
     /// interfaces.
-    pub(super) fn fate(&mut self, regions: &mut Regions, place: usize, packet: &Packet) -> Fate<'a> {
+    pub(super) fn fate(&mut self, regions: &mut Regions, place: usize, packet: &Packet, hidden: Hidden) -> Fate<'a> {
         loop {
             let known = self.changed.borrow().len();
-            let fate = self.once(regions, place, packet);
+            let fate = self.once(regions, place, packet, hidden);
             let watched = |&(_, name): &(&TableId, &'a str)| self.reading.watched.contains(name);
             if self.changed.borrow().len() == known || !self.changed.borrow().keys().any(watched) {
                 return fate;
@@ -134,19 +165,22 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    fn once(&mut self, regions: &mut Regions, place: usize, packet: &Packet) -> Fate<'a> {
+    fn once(&mut self, regions: &mut Regions, place: usize, packet: &Packet, hidden: Hidden) -> Fate<'a> {
         let mut fate = Fate { allow: Region::ALL, ..Fate::default() };
         if self.table.flags.contains(TableFlags::DORMANT) {
             return fate;
         }
         for hook in packet.path.hooks() {
             for (name, base, priority) in attached_to(self.id, self.table, *hook, packet) {
+                if self.translating.contains(name) {
+                    continue;
+                }
                 let next = u32::try_from(self.views.len()).unwrap_or(u32::MAX);
                 let view = *self.views.entry((place, *hook, priority)).or_insert(next);
                 let is_back = *hook == Hook::Postrouting && priority > SOURCE_IS_BACK;
-                let of_container =
-                    !is_back && matches!(packet.part, Part::Answer(undone) if undone.destination.is_some());
-                let place = Place { view, seen: Seen::new(packet, *hook, priority), packet, of_container };
+                let is_translated = matches!(packet.part, Part::Answer(undone) if undone.destination.is_some());
+                let of_container = hidden == Hidden::ClientAndTranslation && is_translated && !is_back;
+                let place = Place { view, seen: Seen::new(packet, *hook, priority, hidden), packet, of_container };
                 let of_chain = self.base(regions, &place, name, base.policy);
                 let here = std::mem::take(&mut fate.allow);
                 fate.add(regions, here, &of_chain);
@@ -204,7 +238,7 @@ impl<'a> Walk<'_, 'a, '_> {
         };
         let packet = self.place.packet;
         let transport = chain.transport.then_some(packet.transport);
-        let key = (name, self.place.view, transport, chain.destination.then_some(packet.destination));
+        let key = (name, self.place.view, transport, chain.destination.then(|| self.place.machine()));
         if let Some(fate) = self.evaluator.known.get(&key) {
             return Rc::clone(fate);
         }
@@ -224,7 +258,7 @@ impl<'a> Walk<'_, 'a, '_> {
             }
             let at = (chain, index);
             let counts = self.evaluator.containers_count && rule.meets_containers;
-            if self.place.of_container && rule.answerer && !counts {
+            if self.place.of_container && rule.answerers > 0 && !counts {
                 continue;
             }
             let Condition { may, surely } = self.condition(at, rule);
@@ -232,7 +266,8 @@ impl<'a> Walk<'_, 'a, '_> {
             if reached == Region::NONE {
                 continue;
             }
-            if !rule.destinations.is_empty() {
+            let of_others = if self.place.of_container { rule.answerers } else { 0 };
+            if rule.destinations.len() > of_others {
                 fate.destinations.insert(at);
             }
             let (effect, doubtful) = self.effect(rule);
@@ -246,13 +281,14 @@ impl<'a> Walk<'_, 'a, '_> {
     /// What a rule does with packets whose source matches, and whether it may fail to match for another reason.
     fn effect(&self, rule: &'a ReadRule<'a>) -> (Effect<'a>, bool) {
         let Evaluator { id, table, changed, .. } = &*self.evaluator;
-        if rule.opaque {
-            return (Effect::Anything, true);
-        }
         let RuleResult::Match { end, doubt } = run_for_any_source(id, table, &rule.rest, &self.place.seen, changed)
         else {
             return (Effect::Passes, true);
         };
+        // One of its tests is not understood, and the others don't rule it out.
+        if rule.opaque {
+            return (Effect::Anything, true);
+        }
         let effect = match end {
             End::Continue => Effect::Passes,
             End::Reject => Effect::Rejects,

@@ -7,30 +7,25 @@
 //! shut if it is shut at all of them.
 
 use super::asked::Asked;
+use super::elsewhere;
 use super::opened::{Opened, Readings};
-use super::region::{Interval, Region, Regions};
-use super::space::{InterfaceClass, Prober, Space, Target, example};
+use super::proof::{an_example, interval, is_meant, loopback, path};
+use super::region::{Region, Regions};
+use super::space::{InterfaceClass, Prober, Space, Target, example, is_any_container};
+use super::translations::without_translations;
 use super::value::may_be_container;
 use super::words;
-use crate::net::{AddressRange, IfPattern, Version, number};
+use crate::net::{IfPattern, Version};
 use crate::policy::Diagnostic;
 use crate::resolve::Expectation;
-use crate::ruleset::provenance::without_prefix;
 use crate::ruleset::{Table, TableId};
-use crate::simulate::{Effect, Packet, Step, Trace, Translation, Verdict, open_through_table};
+use crate::simulate::{Packet, Trace, Translation, Verdict, open_through_table};
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// How many ranges to name for a broken expectation.
 const SHOWN: usize = 3;
 /// How many addresses of each set are tried for a container's.
 const MOST_NAMED: usize = 1_000;
-/// Preferred example sources: addresses for documentation, which belong to nobody.
-const EXAMPLES: [IpAddr; 3] = [
-    IpAddr::V4(Ipv4Addr::new(203, 0, 113, 66)),
-    IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7)),
-    IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x66)),
-];
 
 /// One problem for each expectation that is not met, or can't be proved, with an example and its path.
 #[must_use]
@@ -50,11 +45,13 @@ pub fn unmet(id: &TableId, table: &Table, expectations: &[Expectation]) -> Vec<D
     asked.protocols.extend(expectations.iter().flat_map(|expectation| &expectation.protocols));
     let space = Space::new(&asked, &[table], named);
     let mut probers = [Prober::new(id, Version::V4, [&v4]), Prober::new(id, Version::V6, [&v6])];
+    let plain = without_translations(table);
     let mut problems = Vec::new();
-    for expectation in expectations {
-        let mut court = Court { id, table, space: &space, expectation };
+    for expectation in expectations.iter().filter(|expectation| expectation.elsewhere.is_none()) {
+        let mut court = Court { id, table: &plain, space: &space, expectation };
         problems.extend(court.problem(&mut probers));
     }
+    problems.extend(elsewhere::unmet(id, table, expectations, &asked, &space));
     problems
 }
 
@@ -79,7 +76,7 @@ impl Court<'_> {
             return Some(nobody);
         }
         let targets: Vec<Target> =
-            self.space.targets.iter().copied().filter(|target| self.is_meant(*target)).collect();
+            self.space.targets.iter().copied().filter(|target| is_meant(self.expectation, *target)).collect();
         for target in targets {
             let mut breaches = Vec::new();
             for place in 0..self.space.places.len() {
@@ -95,18 +92,6 @@ impl Court<'_> {
             return self.diagnostic(probers, first, breaches);
         }
         None
-    }
-
-    fn is_meant(&self, target: Target) -> bool {
-        match target {
-            Target::Ports { protocol, first, .. } => self
-                .expectation
-                .ports
-                .iter()
-                .any(|ports| ports.transport.number() == protocol && (ports.first..=ports.last).contains(&first)),
-            Target::Protocol(number) => self.expectation.protocols.contains(&number),
-            Target::Ping | Target::OtherProtocols(_) => false,
-        }
     }
 
     /// The interface of this class that the expectation means, if any: for its addresses, and for its interfaces.
@@ -266,7 +251,9 @@ impl Court<'_> {
         };
         let passes =
             |opened: &[(Packet, Trace<'_>)]| opened.last().is_none_or(|(_, trace)| trace.verdict == Verdict::Allow);
-        let Some(usual) = packet.translated else { return open_through_table(self.id, self.table, packet) };
+        let Some(usual) = packet.translated.filter(|to| is_any_container(to.address)) else {
+            return open_through_table(self.id, self.table, packet);
+        };
         let opened = from(usual.address);
         if !passes(&opened) {
             return opened;
@@ -297,75 +284,10 @@ impl Court<'_> {
     }
 }
 
-/// The loopback's addresses: no packet comes in with them.
-const fn loopback(version: Version) -> Interval {
-    match version {
-        Version::V4 => (0x7f00_0000, 0x7fff_ffff),
-        Version::V6 => (1, 1),
-    }
-}
-
 /// The interfaces that both patterns match.
 fn narrower<'a>(a: &'a IfPattern, b: &'a IfPattern) -> Option<&'a IfPattern> {
     let within = |one: &IfPattern, other: &IfPattern| {
         if other.wildcard { one.name.starts_with(&other.name) } else { one == other }
     };
     if within(a, b) { Some(a) } else { within(b, a).then_some(b) }
-}
-
-fn interval(version: Version, range: AddressRange) -> Option<Interval> {
-    let (first, last): (IpAddr, IpAddr) = match range {
-        AddressRange::V4(first, last) if version == Version::V4 => (first.into(), last.into()),
-        AddressRange::V6(first, last) if version == Version::V6 => (first.into(), last.into()),
-        _ => return None,
-    };
-    Some((number(first), number(last)))
-}
-
-/// One of the sources: a documentation address, or the first that could be a host's.
-fn an_example(version: Version, regions: &Regions, sources: Region) -> Option<IpAddr> {
-    let known = EXAMPLES.into_iter().filter(|address| address.is_ipv4() == (version == Version::V4));
-    let mut known = known.filter(|address| regions.contains(sources, number(*address)));
-    // No host has an address in 0.0.0.0/8.
-    let ordinary = regions.intervals(sources).iter().find(|(_, last)| *last > 0x00ff_ffff);
-    let ordinary = ordinary.map(|&(first, _)| if version == Version::V4 { first.max(0x0100_0000) } else { first });
-    let first = ordinary.or_else(|| regions.intervals(sources).first().map(|&(first, _)| first));
-    known.next().or_else(|| version.address(first?))
-}
-
-/// The steps of the packets in words, one per line.
-fn path(opened: &[(Packet, Trace<'_>)]) -> Vec<String> {
-    let passes = opened.last().is_none_or(|(_, trace)| trace.verdict == Verdict::Allow);
-    let mut path = Vec::new();
-    for ((_, trace), heading) in opened.iter().zip([None, Some("the answer:"), Some("what follows the answer:")]) {
-        // If they all pass, the first is what was asked about.
-        if heading.is_none() || !passes {
-            path.extend(heading.map(str::to_owned));
-            // The policy of a base chain that lets a packet on to the next one decides nothing.
-            let decides = |(index, step): &(usize, &Step<'_>)| {
-                step.rule.is_some() || step.effect != Effect::Accept || index + 1 == trace.steps.len()
-            };
-            path.extend(trace.steps.iter().enumerate().filter(decides).map(|(_, step)| self::step(step)));
-        }
-    }
-    path
-}
-
-fn step(step: &Step<'_>) -> String {
-    let sentence = match step.comment() {
-        Some(comment) => without_prefix(comment).to_owned(),
-        None => step.text(),
-    };
-    let effect = match step.effect {
-        Effect::Continue => "goes on".to_owned(),
-        Effect::Jump(chain) | Effect::Goto(chain) => format!("to {chain}"),
-        Effect::Return => "back".to_owned(),
-        Effect::Accept => "accepted".to_owned(),
-        Effect::Drop => "dropped".to_owned(),
-        Effect::Reject => "rejected".to_owned(),
-        Effect::Translate(_) => "its destination is translated".to_owned(),
-        Effect::TranslateSource => "its source is translated".to_owned(),
-        Effect::Unknown => "unknown".to_owned(),
-    };
-    format!("{}: {sentence}: {effect}", step.chain)
 }

@@ -21,14 +21,17 @@
 
 mod asked;
 mod diff;
+mod elsewhere;
 mod evaluate;
 mod expect;
 mod narrow;
 mod opened;
+mod proof;
 mod reader;
 mod reading;
 mod region;
 mod space;
+mod translations;
 mod value;
 mod words;
 

@@ -9,7 +9,7 @@ use super::value::{number, overlaps_containers};
 use crate::net::Version;
 use crate::ruleset::graph::{Graph, Name, NamedMaps, names};
 use crate::ruleset::{Chain, CtKey, Expr, Policy, Rule, Table, TableId, Verdict};
-use crate::simulate::{Changed, End, Packet, RuleResult, Seen, Transport, attached_to, run_for_any_source};
+use crate::simulate::{Changed, End, Hidden, Packet, RuleResult, Seen, Transport, attached_to, run_for_any_source};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -101,7 +101,7 @@ fn met<'p>(id: &TableId, table: &Table, packets: impl Iterator<Item = &'p Packet
             for (name, base, priority) in attached_to(id, table, *hook, packet) {
                 // Only the first packet of a connection passes `nat` chains.
                 let Some(chain) = table.chains.get(name).filter(|_| base.kind != "nat") else { continue };
-                let seen = Seen::new(packet, *hook, priority);
+                let seen = Seen::new(packet, *hook, priority, Hidden::ClientAndTranslation);
                 let rules = left_of(id, table, chain, &seen);
                 denies |= match rules.as_slice() {
                     [] => base.policy == Policy::Drop,

@@ -9,8 +9,8 @@ use crate::net::{IfName, Version, is_prefix};
 use crate::ruleset::registers;
 use crate::ruleset::registers::{Content, Part, Registers};
 use crate::ruleset::{
-    Cmp, CtKey, Direction, ElementKey, Expr, FibResult, Foreign, MetaKey, PayloadBase, Register, Reject, Rule,
-    SetFlags, SetRef, Table, Verdict, fib_flags,
+    Cmp, CtKey, Direction, ElementKey, Expr, FibResult, Foreign, MapValue, MetaKey, PayloadBase, Register, Reject,
+    Rule, SetFlags, SetRef, Table, Verdict, fib_flags,
 };
 
 /// The loopback's name as it stands in a register.
@@ -58,7 +58,7 @@ impl<'a, 't> Reader<'a, 't> {
             opaque: false,
             transport: false,
             destinations: Vec::new(),
-            answerer: false,
+            answerers: 0,
             meets_containers: true,
         };
         let registers = Registers::new(&table.sets);
@@ -107,9 +107,14 @@ impl<'a, 't> Reader<'a, 't> {
         asks_source
     }
 
-    fn foreign(&mut self, expr: &Foreign) -> bool {
+    fn foreign(&mut self, expr: &'a Foreign) -> bool {
         match expr {
             Foreign::Log { .. } => false,
+            Foreign::Object { kind, .. } if Foreign::object_goes_on(*kind) => false,
+            // The rule ends where the map leads to none.
+            Foreign::ObjectMap { set, sreg } if self.leads_to_what_goes_on(set) => {
+                self.lookup(set, *sreg, false, false)
+            }
             // The protocol decides whether it answers with a TCP reset.
             Foreign::Reject { .. } => self.asks_transport(),
             // No rule of palisade has one, so such a rule is not analysed.
@@ -132,10 +137,16 @@ impl<'a, 't> Reader<'a, 't> {
         }
     }
 
+    /// Whether a map leads to objects that let every packet go on with its rule.
+    fn leads_to_what_goes_on(&self, map: &'a SetRef) -> bool {
+        let value = self.registers.set(map).and_then(|(map, _)| map.spec.value);
+        matches!(value, Some(MapValue::Object(kind)) if Foreign::object_goes_on(kind))
+    }
+
     fn asks_answerer(&mut self, test: &SourceTest<'_>) {
         let elements_change =
             matches!(test, SourceTest::In { set, .. } if set.spec.flags.contains(SetFlags::DYNAMIC));
-        self.read.answerer = true;
+        self.read.answerers += 1;
         self.read.meets_containers &= elements_change || meets_containers(test, self.version);
     }
 

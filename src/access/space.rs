@@ -8,12 +8,9 @@ use super::value::{Test, WITH_PORTS, begins_alike, bounds};
 use crate::compile::leads_to_containers;
 use crate::net::{IfName, IfPattern, Version, octets, protocol};
 use crate::ruleset::{Table, TableId};
-use crate::simulate::{AsListed, Packet, Translation, Transport};
+use crate::simulate::{AsListed, Hidden, Packet, Translation, Transport};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
-/// The number of the packet that met a rule, the rule's chain, and its index there.
-type Met<'a> = (usize, (&'a str, usize));
 
 /// Appended to a prefix it makes a name that no interface has; alone it is a name that no rule names.
 const NO_NAME: &str = "/";
@@ -26,6 +23,11 @@ const MACHINE_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
 const CONTAINER_V4: Ipv4Addr = Ipv4Addr::new(172, 17, 0, 2);
 const CONTAINER_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2);
 
+/// Whether an address stands for those of all containers.
+pub(super) fn is_any_container(address: IpAddr) -> bool {
+    [IpAddr::V4(CONTAINER_V4), IpAddr::V6(CONTAINER_V6)].contains(&address)
+}
+
 /// Interfaces that no rule tells apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InterfaceClass {
@@ -34,7 +36,7 @@ pub struct InterfaceClass {
     /// Their names in rules, with a `*` after a prefix; empty for the interfaces that no rule names.
     pub names: Vec<String>,
     /// All probed names of this class; one that ends with `/` stands for all names with that prefix.
-    members: Vec<String>,
+    pub(super) members: Vec<String>,
     /// Whether containers are behind them.
     pub containers: bool,
 }
@@ -95,7 +97,7 @@ impl Space {
     }
 
     /// The source ports to probe with: one for each class.
-    fn source_ports(&self, target: Target) -> Vec<Option<u16>> {
+    pub(super) fn source_ports(&self, target: Target) -> Vec<Option<u16>> {
         let Target::Ports { first, last, .. } = target else { return vec![None] };
         let named: BTreeSet<u16> =
             self.pairs.iter().filter(|(_, port)| (first..=last).contains(port)).map(|(source, _)| *source).collect();
@@ -129,7 +131,7 @@ fn targets(asked: &Asked<'_>) -> Vec<Target> {
     targets
 }
 
-fn interfaces<'n>(
+pub(super) fn interfaces<'n>(
     tests: &[Test<'_>],
     tables: &[&Table],
     named: impl IntoIterator<Item = &'n IfPattern>,
@@ -212,6 +214,13 @@ impl Place {
         };
         packet.coming_in_by(self.incoming.example.as_str())
     }
+
+    /// The same packet, translated to the target of a port forward, wherever that is.
+    fn forwarded(&self, packet: &Packet, to: Translation) -> Packet {
+        let (source, asked) = (packet.source, packet.destination);
+        let forwarded = Packet::published(source, asked, packet.transport, to).leaving_by(NO_NAME);
+        forwarded.coming_in_by(self.incoming.example.as_str())
+    }
 }
 
 /// Tables, evaluated for packets of one version.
@@ -219,10 +228,15 @@ pub(super) struct Prober<'a> {
     pub(super) version: Version,
     pub(super) regions: Regions,
     tables: Vec<Line<'a>>,
+    /// The targets of port forwards, in the order in which they were found.
+    forwards: Vec<Translation>,
 }
 
 /// A table, evaluated for the packets that open a connection; `None` where nothing could deny one.
 struct Line<'a>([Option<Evaluator<'a>>; 3]);
+
+/// A rule, by the packet that met it and its place in the table.
+type Met<'a> = (usize, (&'a str, usize));
 
 /// A rule, by its table, the packet that met it, and its place there.
 type At<'a> = (usize, usize, (&'a str, usize));
@@ -237,8 +251,19 @@ impl<'a> Line<'a> {
         ])
     }
 
+    /// The packet as the table's own port forwards translate it, if they do.
+    fn forwarded(&self, packet: &Packet) -> Option<Translation> {
+        self.0.iter().flatten().next()?.forwarded(packet)
+    }
+
     /// The outcomes of a connection for all sources, and the rules that test this machine's address.
-    fn fate(&mut self, regions: &mut Regions, place: usize, packet: &Packet) -> (Fate<'a>, Vec<Met<'a>>) {
+    fn fate(
+        &mut self,
+        regions: &mut Regions,
+        place: usize,
+        packet: &Packet,
+        hidden: Hidden,
+    ) -> (Fate<'a>, Vec<Met<'a>>) {
         let (mut fate, mut rules) = (Fate { allow: Region::ALL, ..Fate::default() }, Vec::new());
         let packets = [Some(packet.clone()), packet.answer(), packet.third()];
         for (number, (evaluator, packet)) in self.0.iter_mut().zip(packets).enumerate() {
@@ -246,7 +271,7 @@ impl<'a> Line<'a> {
             if fate.allow == Region::NONE {
                 break;
             }
-            let next = evaluator.fate(regions, place, &packet);
+            let next = evaluator.fate(regions, place, &packet, hidden);
             rules.extend(next.destinations.iter().map(|rule| (number, *rule)));
             fate.then(regions, &next, number > 0);
         }
@@ -257,7 +282,7 @@ impl<'a> Line<'a> {
 impl<'a> Prober<'a> {
     pub(super) fn new(id: &'a TableId, version: Version, tables: impl IntoIterator<Item = &'a Readings<'a>>) -> Self {
         let tables = tables.into_iter().map(|readings| Line::new(id, version, readings)).collect();
-        Self { version, regions: Regions::new(version.last_address()), tables }
+        Self { version, regions: Regions::new(version.last_address()), tables, forwards: Vec::new() }
     }
 
     /// The outcomes of all packets to a target by one place. For each class of source ports and of this machine's
@@ -286,11 +311,10 @@ impl<'a> Prober<'a> {
                     continue;
                 }
                 let packet = way.packet(unspecified(self.version), address, target, source_port);
-                let regions = &mut self.regions;
                 let known = rules.len();
                 let mut fates = Vec::new();
-                for (table, line) in self.tables.iter_mut().enumerate() {
-                    let (fate, met) = line.fate(regions, place, &packet);
+                for table in 0..self.tables.len() {
+                    let Some((fate, met)) = self.fate_of(table, space, way, place, &packet) else { continue };
                     rules.extend(met.into_iter().map(|(number, rule)| (table, number, rule)));
                     fates.push(fate);
                 }
@@ -304,10 +328,41 @@ impl<'a> Prober<'a> {
                 asked.insert(address);
                 classes.push((address, fates));
             }
-            let packet = |address| way.packet(unspecified(self.version), address, target, source_port);
-            all.extend(classes.into_iter().map(|(address, fates)| (packet(address), fates)));
+            let packet = |address| {
+                let packet = way.packet(unspecified(self.version), address, target, source_port);
+                match self.tables.last().and_then(|line| line.forwarded(&packet)) {
+                    Some(to) => way.forwarded(&packet, to),
+                    None => packet,
+                }
+            };
+            let classes: Vec<_> = classes.into_iter().map(|(address, fates)| (packet(address), fates)).collect();
+            all.extend(classes);
         }
         all
+    }
+
+    /// The outcomes of a connection in one table, for all sources: of the packet as it is, or as the table forwards it.
+    fn fate_of(
+        &mut self,
+        table: usize,
+        space: &Space,
+        way: &Place,
+        place: usize,
+        packet: &Packet,
+    ) -> Option<(Fate<'a>, Vec<Met<'a>>)> {
+        let Self { regions, tables, forwards, .. } = self;
+        let line = tables.get_mut(table)?;
+        let Some(to) = line.forwarded(packet) else {
+            return Some(line.fate(regions, place, packet, Hidden::ClientAndTranslation));
+        };
+        let known = forwards.iter().position(|known| *known == to);
+        let number = known.unwrap_or_else(|| {
+            forwards.push(to);
+            forwards.len() - 1
+        });
+        // A place of its own: what rules see of the packet differs.
+        let place = place + (number + 1) * space.places.len();
+        Some(line.fate(regions, place, &way.forwarded(packet, to), Hidden::Client))
     }
 
     fn destination_tests(&self, rules: &BTreeSet<At<'a>>) -> Vec<Test<'a>> {
@@ -334,7 +389,7 @@ fn unspecified(version: Version) -> IpAddr {
 
 /// The addresses right after those that no packet from elsewhere is sent to: a class that begins among those may go
 /// on behind them.
-fn behind_unreachable(version: Version) -> Vec<u128> {
+pub(super) fn behind_unreachable(version: Version) -> Vec<u128> {
     match version {
         Version::V4 => vec![1, 0x8000_0000],
         Version::V6 => vec![2],
@@ -342,6 +397,6 @@ fn behind_unreachable(version: Version) -> Vec<u128> {
 }
 
 /// Whether packets from elsewhere can be sent to this address.
-fn is_reachable(address: &IpAddr) -> bool {
+pub(super) fn is_reachable(address: &IpAddr) -> bool {
     !address.is_loopback() && !address.is_unspecified()
 }

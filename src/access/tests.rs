@@ -30,6 +30,7 @@ pub(crate) fn compiled(written: &Written) -> Table {
         protocols: Ok(ProtocolNames::parse("esp 50 ESP\nah 51 AH\n")),
         files: written.files.iter().enumerate().map(file).collect(),
         kernel: Kernel::NEWEST,
+        ..Facts::default()
     };
     let parsed = parse(&written.text, "policy.yaml");
     let resolved = resolve(&parsed.policy.expect("a policy"), &facts).unwrap_or_else(|all| panic!("{all:?}"));

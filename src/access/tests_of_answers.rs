@@ -93,6 +93,20 @@ fn an_answer_of_this_machine_that_its_own_table_drops_opens_nothing() {
 }
 
 #[test]
+fn an_answer_from_some_of_this_machines_addresses_that_is_dropped_is_told() {
+    let drops = |hook| with(hook, -300, [&is_ipv4()[..], &drops_sources([10, 5])].concat());
+    let id = TableId::palisade();
+
+    for hook in [Hook::Output, Hook::Postrouting] {
+        let changes = lines(&access_changes(&id, Some(&without_facts(POLICY)), Some(&drops(hook))));
+        assert_eq!(
+            changes.iter().filter(|line| line.starts_with("access: 8080/tcp: ")).collect::<Vec<_>>(),
+            ["access: 8080/tcp: 0.0.0.0/0 loses"]
+        );
+    }
+}
+
+#[test]
 fn who_accepts_new_connections_and_nothing_else_has_opened_nothing() {
     let new = vec![
         Expr::Ct { key: CtKey::State, direction: None, dreg: R },

@@ -3,6 +3,7 @@
 use super::{Desired, Report, reader};
 use crate::error::Error;
 use crate::explain::{Explanation, beyond};
+use crate::files::user_id;
 use crate::machine::legacy_tables;
 use crate::net;
 use crate::netlink::routing::Routing;
@@ -28,18 +29,30 @@ pub struct Args {
     /// What the connection is to: a port such as `22/tcp`, `53/udp` or `5060/sctp`, or `ping`.
     #[arg(value_name = "PORT/PROTO", value_parser = target)]
     pub(crate) target: Target,
-    /// The address that the connection comes from.
-    #[arg(long, value_name = "ADDR")]
-    pub(crate) from: IpAddr,
+    /// The address that the connection comes from; `host` is this machine, by its address on the route to `--to`.
+    #[arg(long, value_name = "ADDR", value_parser = sender)]
+    pub(crate) from: Sender,
     /// The address that the connection is to. The default is this machine's own address on the route to the source.
     #[arg(long, value_name = "ADDR")]
     pub(crate) to: Option<IpAddr>,
     /// The interface that the connection comes in by. The default is the one that the route to the source leaves by.
     #[arg(long, value_name = "IFACE")]
     pub(crate) on: Option<String>,
+    /// The user of this machine whose program opens the connection: a name of /etc/passwd, or a number.
+    #[arg(long, value_name = "USER")]
+    pub(crate) user: Option<String>,
     /// Answer as if the policy were applied.
     #[arg(long)]
     pub(crate) planned: bool,
+}
+
+/// Who opens the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sender {
+    /// This machine.
+    Host,
+    /// Whoever has this address.
+    Address(IpAddr),
 }
 
 /// What the connection is to.
@@ -57,12 +70,17 @@ pub(crate) enum Target {
 }
 
 pub(crate) fn run(path: &std::path::Path, state: &State, args: &Args) -> Result<Report, Error> {
+    // Confined, it could not read /etc/passwd.
+    let user = args.user.as_deref().map(user).transpose()?;
     let confined = Confinement::begin(reader(state));
     let desired = args.planned.then(|| Desired::load(path)).transpose()?;
     let legacy = legacy_tables();
     confined.keep_net_admin("explain")?;
     let (socket, routing) = (Socket::open()?, Routing::open()?);
-    let packet = packet(args, &routing)?;
+    let packet = Packet { user, ..packet(args, &routing)? };
+    if user.is_some() && packet.path != Path::FromMachine {
+        return Err(Error::Declined("only this machine's own connections have a user: pass --from host".to_owned()));
+    }
     // Asks for set elements while the rules are the ones that were read.
     Ok(socket.ask_live(|live| {
         let planned = desired.as_ref().map(|desired| (&desired.id, &desired.table));
@@ -105,6 +123,13 @@ fn explained(
 fn packet(args: &Args, routing: &Routing) -> Result<Packet, Error> {
     let Args { target, from, to, on, .. } = args;
     let unsaid = |what: &str| Error::Declined(what.to_owned());
+    let from = match (from, to) {
+        (Sender::Address(address), _) => address,
+        (Sender::Host, None) => return Err(unsaid("pass --to ADDRESS, the address that this machine asks for")),
+        (Sender::Host, Some(to)) => &routing
+            .source_towards(*to)?
+            .ok_or_else(|| Error::Declined(format!("no route leads to {to}: this machine can't ask for it")))?,
+    };
     let route = routing.route_to(*from)?;
     let own = route.as_ref().is_some_and(|route| route.kind == AddressType::Local);
     let to = match to {
@@ -163,6 +188,20 @@ fn in_words(packet: &Packet) -> String {
         _ => String::new(),
     };
     format!("{target} from {}{port} to {}{by}", packet.source, packet.destination)
+}
+
+/// Parses `--from`.
+fn sender(text: &str) -> Result<Sender, String> {
+    if text == "host" {
+        return Ok(Sender::Host);
+    }
+    text.parse().map(Sender::Address).map_err(|_| "write an address, or `host` for this machine".to_owned())
+}
+
+/// Reads `--user`.
+fn user(text: &str) -> Result<u32, Error> {
+    let number = text.parse().ok().or_else(|| user_id(text));
+    number.ok_or_else(|| Error::Declined(format!("/etc/passwd has no user {}", crate::policy::quote(text))))
 }
 
 /// Parses the argument of `explain`.

@@ -2,8 +2,8 @@
 
 use super::Compiler;
 use super::statement::{Origin, Statement, key, when};
-use crate::net::Transport;
-use crate::resolve::{Service, port_runs};
+use crate::net::{Transport, Version};
+use crate::resolve::{Action, Service, port_runs};
 use crate::ruleset::{Element, ElementKey, ElementValue, KeyType, MapValue, Rule, Set, SetFlags, SetSpec, Verdict};
 use std::collections::BTreeSet;
 
@@ -51,7 +51,7 @@ impl<'a> Compiler<'a> {
         self.map("services-protocol".to_owned(), KeyType::INET_PROTO, SetFlags::default(), comment, elements);
     }
 
-    fn map(&mut self, name: String, key: KeyType, flags: SetFlags, comment: &str, elements: Vec<Element>) {
+    pub(super) fn map(&mut self, name: String, key: KeyType, flags: SetFlags, comment: &str, elements: Vec<Element>) {
         if elements.is_empty() {
             return;
         }
@@ -71,7 +71,7 @@ impl<'a> Compiler<'a> {
     }
 
     fn dispatch_by(&self, port: &str, look_up: impl Fn(Transport, &str) -> Statement) -> Vec<Rule> {
-        let mut rules = Vec::new();
+        let mut rules = self.all_ports(true);
         for transport in Transport::ALL {
             for map in [map_name(transport), ranges_name(transport)] {
                 if self.table.sets.contains_key(&map) {
@@ -85,7 +85,33 @@ impl<'a> Compiler<'a> {
             let comment = self.says("services of other IP protocols", Origin::File);
             rules.push(when().protocol_vmap("services-protocol").because(comment));
         }
+        rules.extend(self.pings());
+        rules.extend(self.all_ports(false));
         rules
+    }
+
+    /// Jumps to the services of every port and protocol: those that deny, or those that allow.
+    fn all_ports(&self, denying: bool) -> Vec<Rule> {
+        let services = self.policy.services.iter();
+        let all = services.filter(|(_, service)| service.all && (service.action != Action::Allow) == denying);
+        all.map(|(name, service)| {
+            let comment = self.says(&format!("every port and protocol is {name}"), Origin::Line(Some(service.line)));
+            when().jump(&format!("service-{name}")).because(comment)
+        })
+        .collect()
+    }
+
+    /// Jumps to the services of echo requests, those that deny first.
+    fn pings(&self) -> Vec<Rule> {
+        let services = self.policy.services.iter().filter(|(_, service)| service.ping);
+        let (allowing, denying): (Vec<_>, Vec<_>) =
+            services.partition(|(_, service)| service.action == Action::Allow);
+        let jump = |(name, service): &(&String, &Service)| {
+            let comment = self.says(&format!("ping is {name}"), Origin::Line(Some(service.line)));
+            let chain = format!("service-{name}");
+            Version::ALL.map(|version| when().echo_request(version).jump(&chain).because(comment.clone()))
+        };
+        denying.iter().chain(&allowing).flat_map(jump).collect()
     }
 
     /// The ports of all services, split wherever the set of services changes.
@@ -121,10 +147,12 @@ impl<'a> Compiler<'a> {
             return Verdict::Jump(format!("service-{name}"));
         }
         let mut rules = Vec::new();
-        // Services without a limit come first: sources that they admit must not count against another service's
+        // A denial beats every allowance. Services without a limit come next: sources that they admit must not count against another service's
         // limit.
-        let (bounded, free): (Vec<_>, Vec<_>) = named.iter().partition(|(_, service)| limited(service));
-        for (name, service) in free.iter().chain(&bounded) {
+        let (allowing, denying): (Vec<_>, Vec<_>) =
+            named.iter().partition(|(_, service)| service.action == Action::Allow);
+        let (bounded, free): (Vec<_>, Vec<_>) = allowing.iter().partition(|(_, service)| limited(service));
+        for (name, service) in denying.iter().chain(free.iter().copied()).chain(bounded.iter().copied()) {
             let comment = self.says(&format!("{what} is {name}"), Origin::Line(Some(service.line)));
             rules.push(when().jump(&format!("service-{name}")).because(comment));
         }

@@ -25,6 +25,7 @@ impl Compiler<'_> {
         let mut rules = vec![self.accept_replies()];
         rules.extend(self.check_own_in_forward());
         rules.push(self.accept_errors());
+        let by_rule = self.others_open();
         self.published();
         if self.has_containers() {
             self.containers_send();
@@ -35,10 +36,11 @@ impl Compiler<'_> {
         // Whichever interface it leaves by: bridges that the policy does not name publish ports, too.
         rules.push(self.translated_are_published());
         if self.has_containers() {
-            self.containers_are_sent();
+            self.containers_are_sent(by_rule.clone());
             let to = self.says("what is sent to containers", Origin::BuiltIn);
             rules.push(when().oifname_in(CONTAINERS).goto("to-containers").because(to));
         }
+        rules.extend(by_rule);
         let action = self.policy.defaults.forward;
         rules.extend(self.goto_default("default-forward", action));
         self.default_chain("default-forward", "is routed", action, self.policy.default_lines.forward);
@@ -86,12 +88,17 @@ impl Compiler<'_> {
         rules.extend(self.published_for_containers());
         let outgoing = containers.outgoing;
         let line = Origin::Line(containers.lines.outgoing);
-        if outgoing == Action::Allow {
-            rules.push(when().accept().because(self.says("containers send freely", line)));
-        } else {
+        rules.extend(self.containers_stay_apart());
+        let by_rule = self.containers_open();
+        if outgoing != Action::Allow || !by_rule.is_empty() {
             let comment = self.says("containers to containers: their engine's business", Origin::BuiltIn);
             rules.extend(self.check_destinations_of_containers());
             rules.push(when().oifname_in(CONTAINERS).accept().because(comment));
+        }
+        rules.extend(by_rule);
+        if outgoing == Action::Allow {
+            rules.push(when().accept().because(self.says("containers send freely", line)));
+        } else {
             rules.extend(self.goto_default("default-containers", outgoing));
         }
         self.default_chain("default-containers", "containers send", outgoing, containers.lines.outgoing);
@@ -100,8 +107,8 @@ impl Compiler<'_> {
     }
 
     /// A packet without DNAT was routed to a container's own address, past the port that the engine publishes.
-    fn containers_are_sent(&mut self) {
-        let rules = self.goto_default("default-incoming", self.policy.defaults.incoming).into_iter().collect();
+    fn containers_are_sent(&mut self, mut rules: Vec<Rule>) {
+        rules.extend(self.goto_default("default-incoming", self.policy.defaults.incoming));
         let comment = self.says("what is sent to containers", Origin::BuiltIn);
         self.chain("to-containers", comment, rules);
     }

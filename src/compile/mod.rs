@@ -13,7 +13,10 @@
 //!                    └─ default-forward
 //! filter-output ─────┬─ replies, loopback
 //!                    ├─ revoked, revoked-udp: connections that lost their access stay shut
+//!                    ├─ outgoing-tcp, outgoing-udp, ... ─► outgoing-NAME ─► accept
 //!                    └─ default-outgoing, where the policy restricts what this machine sends
+//! nat-prerouting, nat-output ── nat-tcp, nat-udp, ... ─► nat.NAME: the service's `forward_to`
+//! nat-postrouting ── the lines of `nat`
 //! ```
 //!
 //! Services are looked up by the port that the outside sees (`ct original proto-dst`), so one rule covers a host
@@ -26,9 +29,12 @@ mod dispatch;
 mod elsewhere;
 mod essentials;
 mod forward;
+mod nat;
 mod origin;
+mod outgoing;
 mod peers;
 mod revoked;
+mod routed;
 mod service;
 mod statement;
 
@@ -43,8 +49,12 @@ use std::collections::BTreeSet;
 /// The `raw` priority of base chains (`NF_IP_PRI_RAW`): before connection tracking.
 const PRIORITY_RAW: i32 = -300;
 
-/// One before `dstnat` (`NF_IP_PRI_NAT_DST`): before engines translate destinations.
+/// One before `dstnat` (`NF_IP_PRI_NAT_DST`): before engines translate destinations. Of several chains that translate
+/// at one hook, the first that does so wins.
 const PRIORITY_BEFORE_DNAT: i32 = -101;
+
+/// One before `srcnat` (`NF_IP_PRI_NAT_SRC`).
+const PRIORITY_BEFORE_SNAT: i32 = 99;
 
 /// One after `dstnat` (`NF_IP_PRI_NAT_DST`): connections are tracked, and destinations are already translated.
 const PRIORITY_AFTER_DNAT: i32 = -99;
@@ -69,6 +79,7 @@ pub fn compile(resolved: &Resolved) -> Table {
     compiler.input();
     compiler.forward();
     compiler.output();
+    compiler.nat();
     compiler.table.add_manifest();
     compiler.table
 }
@@ -158,11 +169,13 @@ impl<'a> Compiler<'a> {
         let outgoing = self.policy.defaults.outgoing;
         let mut rules = vec![self.accept_replies(), self.accept_loopback_out(), self.accept_errors()];
         rules.push(self.stay_shut());
-        if outgoing != Action::Allow {
+        let by_rule = self.host_sends();
+        if outgoing != Action::Allow || !by_rule.is_empty() {
             rules.extend(self.reach_containers());
             rules.extend(self.essentials_output());
             rules.extend(self.untracked_answers());
         }
+        rules.extend(by_rule);
         rules.extend(self.goto_default("default-outgoing", outgoing));
         self.default_chain("default-outgoing", "goes out", outgoing, self.policy.default_lines.outgoing);
         let comment = "what this machine sends";

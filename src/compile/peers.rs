@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 const MANY: usize = 1_024;
 
 /// The set of an owner's single addresses. The dot distinguishes it from a group's set, whose name has none.
-fn hosts_name(owner: &str, version: Version) -> String {
+pub(super) fn hosts_name(owner: &str, version: Version) -> String {
     format!("{owner}.hosts-{}", version.suffix())
 }
 
@@ -31,7 +31,8 @@ impl Compiler<'_> {
             let origin = group.line.map_or(Origin::BuiltIn, |line| Origin::Line(Some(line)));
             let comment = self.says(&format!("group {name}"), origin);
             self.source_sets(name, &group.addresses, &comment);
-            self.interface_set(format!("{name}-if"), &group.interfaces, comment);
+            self.interface_set(format!("{name}-if"), &group.interfaces, comment.clone());
+            self.user_set(format!("{name}.users"), &group.users, comment);
         }
     }
 

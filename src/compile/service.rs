@@ -3,10 +3,11 @@
 use super::Compiler;
 use super::forward::CONTAINERS;
 use super::peers::{Alternatives, Match};
-use super::statement::{Origin, when};
-use crate::net::Version;
+use super::statement::{Origin, Statement, when};
+use crate::net::{Transport, Version};
 use crate::resolve::{Action, Line, Rate, Service};
 use crate::ruleset::{DYNAMIC_SIZE, Elements, KeyType, LimitUnit, Rule, Set, SetFlags, SetSpec, ct_state};
+use std::collections::BTreeSet;
 
 /// How many sources a limit remembers: IPv4 addresses and IPv6 /64 networks, since an IPv6 host can use any address
 /// of its network.
@@ -19,7 +20,7 @@ const SHARED: u32 = 20;
 
 /// How often a service with `log: true` logs its connections, so that nobody can fill the disk by opening
 /// connections.
-const LOGGED: Rate = Rate { count: 10, unit: LimitUnit::Second, line: None };
+pub(super) const LOGGED: Rate = Rate { count: 10, unit: LimitUnit::Second, line: None };
 
 impl Compiler<'_> {
     pub(super) fn services(&mut self) {
@@ -66,7 +67,9 @@ impl Compiler<'_> {
     fn admit_service(&mut self, name: &str, service: &Service) {
         let mut rules = self.out_of_scope(name, service);
         let title = title(name, service);
-        if service.limit.is_none() && !service.log {
+        if service.action != Action::Allow {
+            rules.extend(self.deny_service(name, service));
+        } else if service.limit.is_none() && !service.log {
             rules.extend(self.who_may_reach(name, service, |(who, words, line)| {
                 who.counter().accept().because(self.says(&format!("{title} {words}"), Origin::Line(line)))
             }));
@@ -145,37 +148,85 @@ impl Compiler<'_> {
         self.chain(format!("excess-{name}"), comment, rules);
     }
 
+    /// Denies the peers that `from` names. Containers are among them if their addresses are.
+    fn deny_service(&mut self, name: &str, service: &Service) -> Vec<Rule> {
+        let title = title(name, service);
+        let chain = format!("service-{name}");
+        let verdict = self.last_word(&chain, service.action, service.log, &title, service.line);
+        let denied = self.alternatives(name, "from", &service.from).into_iter();
+        denied
+            .map(|(who, words, line)| {
+                who.finished(&verdict).because(self.says(&format!("{title} {words}"), Origin::Line(line)))
+            })
+            .collect()
+    }
+
+    /// Denies what asks for a forwarded service and is not on its way to the target: over the family without a
+    /// target, or translated by somebody else. No local listener answers for it, whatever other services say.
+    fn strays(&self, name: &str, service: &Service) -> Vec<Rule> {
+        let Some(target) = service.forward_to else { return Vec::new() };
+        let mut rules = Vec::new();
+        let mut deny = |what: Statement| {
+            let comment =
+                self.says(&format!("{name}: not where it is forwarded to"), Origin::Line(Some(service.line)));
+            rules.push(match self.policy.defaults.incoming {
+                Action::Allow => what.counter().drop().because(comment),
+                _ => what.goto("default-incoming").because(comment),
+            });
+        };
+        for version in Version::ALL {
+            let Some((address, port)) = target.over(version) else {
+                deny(when().version(version));
+                continue;
+            };
+            deny(when().destination_is_not(address));
+            let transports: BTreeSet<Transport> = service.ports.iter().map(|ports| ports.transport).collect();
+            for (transport, port) in transports.into_iter().filter_map(|transport| Some((transport, port?))) {
+                deny(when().version(version).destination_port_is_not(transport, port));
+            }
+        }
+        rules
+    }
+
     /// Returns packets outside the service's scope: other interfaces, other addresses, exceptions.
     fn out_of_scope(&self, name: &str, service: &Service) -> Vec<Rule> {
+        let mut rules = self.outside_of_place(name, service);
+        rules.extend(self.strays(name, service));
+        for (who, words, line) in self.alternatives(name, "except", &service.except) {
+            rules.push(who.go_back().because(self.says(&format!("{name}: not {words}"), Origin::Line(line))));
+        }
+        rules
+    }
+
+    /// Returns packets that come in by other interfaces, or for other addresses.
+    pub(super) fn outside_of_place(&self, name: &str, service: &Service) -> Vec<Rule> {
         let mut rules = Vec::new();
         let here = Origin::Line(Some(service.line));
         if !service.on.is_empty() {
             let comment = self.says(&format!("{name}: not on this interface"), here);
             rules.push(when().iifname_not_in(&format!("{name}.on")).go_back().because(comment));
         }
-        if !service.to.is_empty() {
-            for version in Version::ALL {
-                let none = match version {
-                    Version::V4 => service.to.v4.is_empty(),
-                    Version::V6 => service.to.v6.is_empty(),
-                };
-                let to = if none {
-                    // There is no set of this version, so no packet of this version is in scope.
-                    when().version(version)
-                } else {
-                    when().original_destination_not_in(version, &format!("{name}.to-{}", version.suffix()))
-                };
-                rules.push(to.go_back().because(self.says(&format!("{name}: not at this address"), here)));
-                if !none {
-                    // It has no original destination, and so would be in scope wherever it goes.
-                    let set = format!("{name}.to-{}", version.suffix());
-                    let to = when().ct_state(&[ct_state::UNTRACKED]).destination_not_in(version, &set);
-                    rules.push(to.go_back().because(self.says(&format!("{name}: not at this address"), here)));
-                }
-            }
+        if service.to.is_empty() {
+            return rules;
         }
-        for (who, words, line) in self.alternatives(name, "except", &service.except) {
-            rules.push(who.go_back().because(self.says(&format!("{name}: not {words}"), Origin::Line(line))));
+        for version in Version::ALL {
+            let none = match version {
+                Version::V4 => service.to.v4.is_empty(),
+                Version::V6 => service.to.v6.is_empty(),
+            };
+            let to = if none {
+                // There is no set of this version, so no packet of this version is in scope.
+                when().version(version)
+            } else {
+                when().original_destination_not_in(version, &format!("{name}.to-{}", version.suffix()))
+            };
+            rules.push(to.go_back().because(self.says(&format!("{name}: not at this address"), here)));
+            if !none {
+                // It has no original destination, and so would be in scope wherever it goes.
+                let set = format!("{name}.to-{}", version.suffix());
+                let to = when().ct_state(&[ct_state::UNTRACKED]).destination_not_in(version, &set);
+                rules.push(to.go_back().because(self.says(&format!("{name}: not at this address"), here)));
+            }
         }
         rules
     }

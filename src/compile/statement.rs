@@ -1,6 +1,7 @@
 //! Rules that read as sentences. Each method adds the expressions into which stock nft compiles the same statement,
 //! so that the output of [`render`](crate::render) loads as exactly these expressions.
 
+mod routed;
 mod routing;
 
 use crate::net::header::Place;
@@ -117,6 +118,11 @@ impl Statement {
     /// `oifname "lo"`
     pub(super) fn oifname_is(self, name: &str) -> Self {
         self.meta(MetaKey::Oifname).cmp(Cmp::Eq, IfName::new(name).bytes())
+    }
+
+    /// `oifname != "br-app"`
+    pub(super) fn oifname_is_not(self, name: &str) -> Self {
+        self.meta(MetaKey::Oifname).cmp(Cmp::Neq, IfName::new(name).bytes())
     }
 
     /// `iifname @lan-if`

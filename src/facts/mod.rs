@@ -8,7 +8,7 @@ mod names;
 pub use kernel::Kernel;
 pub use names::{ProtocolNames, ServiceNames};
 
-use crate::files::{MAX_POLICY, Refusal, read_trusted};
+use crate::files::{MAX_POLICY, Refusal, read_trusted, users_by_name};
 use crate::policy::{AddressList, Diagnostic, Policy, Source, Sources, decode};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -26,6 +26,8 @@ pub struct Facts {
     pub services: Result<ServiceNames, Refusal>,
     /// The protocols database, or why it could not be read.
     pub protocols: Result<ProtocolNames, Refusal>,
+    /// The numbers of this machine's users by name (passwd(5)); empty if the policy names no user.
+    pub users: BTreeMap<String, u32>,
     /// The files that the policy names, by path as written there.
     pub files: BTreeMap<String, ListFile>,
     /// Which forms of `fib` the kernel supports.
@@ -49,6 +51,7 @@ impl Default for Facts {
         Self {
             services: Ok(ServiceNames::default()),
             protocols: Ok(ProtocolNames::default()),
+            users: BTreeMap::new(),
             files: BTreeMap::new(),
             kernel: Kernel::default(),
         }
@@ -64,6 +67,9 @@ pub fn gather(policy: &Policy, folder: &Path) -> Facts {
     }
     if policy.ports().any(|port| names_a_protocol(&port.value)) {
         facts.protocols = read_text(Path::new(PROTOCOLS), MAX_POLICY).map(|text| ProtocolNames::parse(&text));
+    }
+    if policy.users().next().is_some() {
+        facts.users = users_by_name();
     }
     for path in policy.files() {
         if !facts.files.contains_key(&path.value) {
@@ -96,7 +102,8 @@ impl Facts {
 /// Whether the part of a port before the slash is a service name.
 fn names_a_service(port: &str) -> bool {
     let (name, protocol) = port.split_once('/').unwrap_or((port, ""));
-    protocol != "proto" && name.starts_with(|c: char| c.is_ascii_alphabetic())
+    // These two are words of the language.
+    !matches!(port, "any" | "ping") && protocol != "proto" && name.starts_with(|c: char| c.is_ascii_alphabetic())
 }
 
 /// Whether the part of a port before the slash is a protocol name.

@@ -5,6 +5,7 @@
 
 use super::read_text_bounded;
 use crate::printable::is_invisible;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 const PASSWD: &str = "/etc/passwd";
@@ -20,6 +21,15 @@ pub(crate) fn user_name(id: u32) -> String {
 /// A user's number; `None` if the file does not have the name.
 pub(crate) fn user_id(name: &str) -> Option<u32> {
     users(&passwd()).find(|(found, _)| *found == name).map(|(_, number)| number)
+}
+
+/// All users' numbers by name. Of a name that stands there twice the first line counts, as for the C library.
+pub(crate) fn users_by_name() -> BTreeMap<String, u32> {
+    let mut all = BTreeMap::new();
+    for (name, number) in users(&passwd()) {
+        all.entry(name.to_owned()).or_insert(number);
+    }
+    all
 }
 
 fn passwd() -> String {

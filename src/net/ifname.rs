@@ -62,6 +62,18 @@ impl IfPattern {
     pub fn covers(&self, name: &str) -> bool {
         if self.wildcard { name.starts_with(&self.name) } else { name == self.name }
     }
+
+    /// Whether this pattern matches every interface that the other one matches.
+    #[must_use]
+    pub fn covers_all_of(&self, other: &Self) -> bool {
+        self.covers(&other.name) && (self.wildcard || !other.wildcard)
+    }
+
+    /// Whether an interface may match both patterns.
+    #[must_use]
+    pub fn meets(&self, other: &Self) -> bool {
+        self.covers(&other.name) || other.covers(&self.name)
+    }
 }
 
 impl std::fmt::Display for IfPattern {
@@ -94,5 +106,14 @@ mod tests {
         };
         assert_eq!(covers(true), [true, true, false, false]);
         assert_eq!(covers(false), [true, false, false, false]);
+    }
+
+    #[test]
+    fn two_patterns_meet_if_an_interface_may_match_both() {
+        let pattern = |name: &str, wildcard| IfPattern { name: name.to_owned(), wildcard };
+        let (bridges, one, eth) = (pattern("br-", true), pattern("br-app", false), pattern("eth0", false));
+        assert_eq!([bridges.meets(&one), one.meets(&bridges), one.meets(&eth)], [true, true, false]);
+        assert_eq!([bridges.covers_all_of(&one), one.covers_all_of(&bridges)], [true, false]);
+        assert!(!pattern("br-app", false).covers_all_of(&pattern("br-app", true)));
     }
 }

@@ -28,6 +28,23 @@ impl<T: Copy + Ord> Intervals<T> {
         self.0.is_empty()
     }
 
+    /// Whether a value is in both.
+    #[must_use]
+    pub fn meets(&self, other: &Self) -> bool {
+        let (mut ours, mut theirs) = (self.0.iter().peekable(), other.0.iter().peekable());
+        while let (Some(&&(first, last)), Some(&&(their_first, their_last))) = (ours.peek(), theirs.peek()) {
+            if first <= their_last && their_first <= last {
+                return true;
+            }
+            if last < their_first {
+                ours.next()
+            } else {
+                theirs.next()
+            };
+        }
+        false
+    }
+
     /// Whether an interval contains the value.
     #[must_use]
     pub fn contains(&self, value: T) -> bool {
@@ -99,6 +116,12 @@ impl Addresses {
                 v6: parts.iter().flat_map(|part| part.v6.as_slice()).copied().collect(),
             },
         }
+    }
+
+    /// Whether an address is among both.
+    #[must_use]
+    pub fn meets(&self, other: &Self) -> bool {
+        self.v4.meets(&other.v4) || self.v6.meets(&other.v6)
     }
 
     /// All addresses as ranges, IPv4 first.

@@ -3,6 +3,12 @@
 //! The reader takes from it which keys exist, `palisade schema` what each may hold, and docs/policy.md what each
 //! means. To add a key, add its row here, then teach the reader (`read.rs`) and the model (`model.rs`) to hold it.
 
+mod peers;
+mod routed;
+
+pub use peers::{EXPECTATION, PEER};
+pub use routed::{FORWARD, NAT, OUTGOING};
+
 /// Keys that belong to one mapping.
 #[derive(Debug)]
 pub struct Section {
@@ -62,12 +68,18 @@ pub enum Holds {
     PeersOrNothing,
     /// An address, a network or a range, or a list of them.
     Addresses,
+    /// One address.
+    Address,
+    /// An address with or without a port, or a list of them.
+    Targets,
     /// The name of an interface.
     Interface,
     /// An interface, or a list of them.
     Interfaces,
     /// The path of a file.
     Path,
+    /// A user's name or number.
+    User,
     /// A mapping with keys of its own.
     Section(&'static Section),
     /// A mapping from names that the author chooses to peers.
@@ -105,9 +117,10 @@ impl Key {
 }
 
 /// Base of the rows of optional keys.
-const OPTIONAL: Key = Key { name: "", holds: Holds::Flag, required: false, default: None, about: "", example: "" };
+pub(super) const OPTIONAL: Key =
+    Key { name: "", holds: Holds::Flag, required: false, default: None, about: "", example: "" };
 /// Base of the rows of required keys.
-const REQUIRED: Key = Key { required: true, ..OPTIONAL };
+pub(super) const REQUIRED: Key = Key { required: true, ..OPTIONAL };
 
 /// The keys at the top of a policy.
 pub static POLICY: Section = Section {
@@ -143,6 +156,29 @@ pub static POLICY: Section = Section {
             holds: Holds::Named(&SERVICE),
             about: "What may be reached, and by whom. Each service has a name of your choice.",
             example: "{ ssh: { ports: 22/tcp, from: any } }",
+            ..OPTIONAL
+        },
+        Key {
+            name: "outgoing",
+            holds: Holds::Named(&OUTGOING),
+            about: "What this machine, its users and its containers may open to elsewhere. Each rule has a name of your \
+                    choice.",
+            example: "{ updates: { ports: [80/tcp, 443/tcp], from: host, to: any } }",
+            ..OPTIONAL
+        },
+        Key {
+            name: "forward",
+            holds: Holds::Named(&FORWARD),
+            about: "What others may open through this machine. Each rule has a name of your choice.",
+            example: "{ internet: { ports: any, from: { interface: eth1 }, to: { interface: eth0 } } }",
+            ..OPTIONAL
+        },
+        Key {
+            name: "nat",
+            holds: Holds::Named(&NAT),
+            about: "Whose source addresses are rewritten. A line allows nothing: `forward` and `outgoing` do. Each line has \
+                    a name of your choice.",
+            example: "{ internet: { from: { interface: eth1 }, to: { interface: eth0 } } }",
             ..OPTIONAL
         },
         Key {
@@ -198,7 +234,7 @@ pub static DEFAULTS: Section = Section {
             name: "outgoing",
             holds: Holds::Word(&["allow", "deny", "reject"]),
             default: Some("allow"),
-            about: "What this machine sends. It always reaches its own containers.",
+            about: "What this machine opens to elsewhere. It always reaches itself and its containers.",
             example: "allow",
             ..OPTIONAL
         },
@@ -241,8 +277,9 @@ pub static SERVICE: Section = Section {
         Key {
             name: "ports",
             holds: Holds::Ports,
-            about: "The ports that the outside world sees: `22/tcp`, `60000-61000/udp`, a service's name such as `ssh`, or \
-                    `esp/proto` for another IP protocol.",
+            about: "The ports that the outside world sees: `22/tcp`, `60000-61000/udp`, a service's name such as `ssh`, \
+                    `esp/proto` for another IP protocol, `ping` for echo requests, or `any` alone for every port and \
+                    protocol.",
             example: "[443/tcp, 443/udp]",
             ..REQUIRED
         },
@@ -283,6 +320,23 @@ pub static SERVICE: Section = Section {
                     network of IPv6. What exceeds it is denied. The last 65,535 sources are remembered; when there are \
                     more, those that are not share twenty times the rate.",
             example: "6/minute",
+            ..OPTIONAL
+        },
+        Key {
+            name: "action",
+            holds: Holds::Word(&["allow", "deny", "reject"]),
+            default: Some("allow"),
+            about: "`deny` and `reject` beat every service that allows the same.",
+            example: "deny",
+            ..OPTIONAL
+        },
+        Key {
+            name: "forward_to",
+            holds: Holds::Targets,
+            about: "The machine behind this one that answers: a port forward. With `:PORT` it answers at that port, and \
+                    the service has one port. A list is one IPv4 and one IPv6 target; over the family without a target \
+                    the service is denied.",
+            example: "[192.168.10.5, \"fd00:10::5\"]",
             ..OPTIONAL
         },
         Key {
@@ -357,45 +411,6 @@ pub static LOG: Section = Section {
     }],
 };
 
-/// The keys of an expectation.
-pub static EXPECTATION: Section = Section {
-    what: "an expectation",
-    about: "What the policy has to allow or to deny: `allow` or `deny`, and one of them.",
-    may_be_empty: false,
-    keys: &[
-        Key {
-            name: "allow",
-            holds: Holds::Ports,
-            about: "Ports that all of the sources have to reach.",
-            example: "22/tcp",
-            ..OPTIONAL
-        },
-        Key {
-            name: "deny",
-            holds: Holds::Ports,
-            about: "Ports that none of the sources may reach: what is dropped and what is rejected is denied.",
-            example: "9000/tcp",
-            ..OPTIONAL
-        },
-        Key {
-            name: "from",
-            holds: Holds::Sources,
-            about: "The sources: `any`, which is proved for all of them, or whatever the `from` of a service may name. Each \
-                    member of a group is meant.",
-            example: "any",
-            ..REQUIRED
-        },
-        Key {
-            name: "on",
-            holds: Holds::Interfaces,
-            about: "The incoming interfaces that it is about. Without it all but the containers' are meant, and for `any` \
-                    those too.",
-            example: "eth0",
-            ..OPTIONAL
-        },
-    ],
-};
-
 /// The keys of `doctor`.
 pub static DOCTOR: Section = Section {
     what: "`doctor`",
@@ -430,41 +445,6 @@ pub static IGNORED: Section = Section {
             about: "Why it does not count: one line, for whoever reads the report.",
             example: "guarded in the switch",
             ..REQUIRED
-        },
-    ],
-};
-
-/// The keys of a peer written as a mapping. A mapping has exactly one of them.
-pub static PEER: Section = Section {
-    what: "a peer in braces",
-    about: "A peer that is no address and no group: one interface, or one file.",
-    may_be_empty: false,
-    keys: &[
-        Key {
-            name: "interface",
-            holds: Holds::Interface,
-            about: "Whoever comes in by this interface. A trailing `*` is allowed.",
-            example: "eth1",
-            ..OPTIONAL
-        },
-        Key {
-            name: "file",
-            holds: Holds::Path,
-            about: "A file of addresses: of each line the first field, which is an address, a network or a range, or an \
-                    object of JSON with `cidr` or `ip`. Comments begin with `#`, `;` or `//`. A relative path begins in \
-                    the folder of the policy.",
-            example: "office.txt",
-            ..OPTIONAL
-        },
-        Key {
-            name: "odd",
-            holds: Holds::Word(&["error", "skip"]),
-            default: Some("error"),
-            about: "Beside `file`: what happens to lines that can't be read. `skip` leaves them out, and `check` says how \
-                    many; only where the file is blocked, since in `from` such a line may be a typing error in somebody's \
-                    address.",
-            example: "skip",
-            ..OPTIONAL
         },
     ],
 };

@@ -5,6 +5,7 @@
 
 mod address;
 mod diagnostic;
+mod elsewhere;
 mod entry;
 mod fault;
 mod findings;
@@ -15,6 +16,7 @@ mod model;
 mod name;
 mod place;
 mod read;
+mod read_routed;
 mod reference;
 mod schema;
 mod syntax;
@@ -28,7 +30,8 @@ pub use findings::FINDING_IDS;
 pub(crate) use lines::number_at;
 pub use list::{AddressList, ListReader, Noted};
 pub use model::{
-    Containers, Defaults, Expectation, Given, Group, Ignored, List, Peer, Policy, Service, Spanned, Text,
+    Containers, Defaults, Expectation, Given, Group, Ignored, List, Nat, Peer, Policy, PolicyRule, Service, Spanned,
+    Text,
 };
 pub(crate) use name::is_name;
 pub use reference::reference;

@@ -3,7 +3,7 @@
 use super::diagnostic::Span;
 
 /// A value and its place.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Spanned<T> {
     /// The value.
     pub value: T,
@@ -49,6 +49,12 @@ pub struct Policy {
     pub groups: Vec<Group>,
     /// `services`, in the order of the file.
     pub services: Vec<Service>,
+    /// `outgoing`, in the order of the file.
+    pub outgoing: Vec<PolicyRule>,
+    /// `forward`, in the order of the file.
+    pub forward: Vec<PolicyRule>,
+    /// `nat`, in the order of the file.
+    pub nat: Vec<Nat>,
     /// The sources that are dropped.
     pub block: Given<List<Peer>>,
     /// What containers may do.
@@ -121,6 +127,8 @@ pub enum Peer {
         /// What happens to lines that can't be read.
         odd: Given<Text>,
     },
+    /// `{ user: NAME }`.
+    User(Text),
 }
 
 impl Peer {
@@ -128,13 +136,13 @@ impl Peer {
     #[must_use]
     pub const fn text(&self) -> &Text {
         match self {
-            Self::Word(text) | Self::Interface(text) | Self::File { path: text, .. } => text,
+            Self::Word(text) | Self::Interface(text) | Self::File { path: text, .. } | Self::User(text) => text,
         }
     }
 }
 
 /// A service.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Service {
     /// Its name.
     pub name: Text,
@@ -150,8 +158,50 @@ pub struct Service {
     pub on: Given<List<Peer>>,
     /// New connections per source address.
     pub limit: Given<Text>,
+    /// Whether it allows or denies.
+    pub action: Given<Text>,
+    /// The machine behind this one that answers.
+    pub forward_to: Given<List<Text>>,
     /// Whether connections are logged.
     pub log: Given<Text>,
+    /// The author's comment.
+    pub comment: Given<Text>,
+}
+
+/// A rule of `outgoing` or `forward`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PolicyRule {
+    /// Its name.
+    pub name: Text,
+    /// The ports.
+    pub ports: Given<List<Text>>,
+    /// Who opens the connections.
+    pub from: Given<List<Peer>>,
+    /// Where they go.
+    pub to: Given<List<Peer>>,
+    /// For whom the rule does not hold.
+    pub except: Given<List<Peer>>,
+    /// Incoming interfaces; absent in `outgoing`.
+    pub on: Given<List<Peer>>,
+    /// Whether it allows or denies.
+    pub action: Given<Text>,
+    /// Whether connections are logged.
+    pub log: Given<Text>,
+    /// The author's comment.
+    pub comment: Given<Text>,
+}
+
+/// A line of `nat`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Nat {
+    /// Its name.
+    pub name: Text,
+    /// Whose packets are translated.
+    pub from: Given<List<Peer>>,
+    /// The interfaces that they leave by.
+    pub to: Given<List<Peer>>,
+    /// The address that becomes their source.
+    pub source: Given<Text>,
     /// The author's comment.
     pub comment: Given<Text>,
 }
@@ -169,6 +219,8 @@ pub struct Expectation {
     pub from: Given<List<Peer>>,
     /// Incoming interfaces.
     pub on: Given<List<Peer>>,
+    /// Where the connections go; absent for those to this machine.
+    pub to: Given<List<Peer>>,
 }
 
 /// An item of `doctor: { ignore: [...] }`.
@@ -192,15 +244,26 @@ impl Policy {
     /// The items of all such lists but those of groups.
     pub fn users_of_groups(&self) -> impl Iterator<Item = &Peer> {
         let services = self.services.iter().flat_map(|service| [&service.from, &service.except]);
-        let expectations = self.expectations.iter().map(|expectation| &expectation.from);
-        services.chain(expectations).chain([&self.block]).filter_map(Given::here).flat_map(|list| &list.items)
+        let expectations = self.expectations.iter().flat_map(|expectation| [&expectation.from, &expectation.to]);
+        let rules = self.outgoing.iter().chain(&self.forward).flat_map(|rule| [&rule.from, &rule.to, &rule.except]);
+        let nat = self.nat.iter().flat_map(|nat| [&nat.from, &nat.to]);
+        let lists = services.chain(expectations).chain(rules).chain(nat).chain([&self.block]);
+        lists.filter_map(Given::here).flat_map(|list| &list.items)
     }
 
     /// The paths of all `{ file: PATH }` peers, repetitions included.
     pub fn files(&self) -> impl Iterator<Item = &Text> {
         self.peers().filter_map(|peer| match peer {
             Peer::File { path, .. } => Some(path),
-            Peer::Word(_) | Peer::Interface(_) => None,
+            Peer::Word(_) | Peer::Interface(_) | Peer::User(_) => None,
+        })
+    }
+
+    /// The names and numbers of all `{ user: NAME }` peers, repetitions included.
+    pub fn users(&self) -> impl Iterator<Item = &Text> {
+        self.peers().filter_map(|peer| match peer {
+            Peer::User(name) => Some(name),
+            Peer::Word(_) | Peer::Interface(_) | Peer::File { .. } => None,
         })
     }
 
@@ -208,6 +271,7 @@ impl Policy {
     pub fn ports(&self) -> impl Iterator<Item = &Text> {
         let services = self.services.iter().map(|service| &service.ports);
         let expectations = self.expectations.iter().flat_map(|expectation| [&expectation.allow, &expectation.deny]);
-        services.chain(expectations).filter_map(Given::here).flat_map(|list| &list.items)
+        let rules = self.outgoing.iter().chain(&self.forward).map(|rule| &rule.ports);
+        services.chain(rules).chain(expectations).filter_map(Given::here).flat_map(|list| &list.items)
     }
 }

@@ -1,6 +1,7 @@
 //! Decodes the tree of nodes into a [`Policy`] and reports every problem of its shape.
 
 use super::diagnostic::{Diagnostic, list, nearest, quote};
+use super::elsewhere::elsewhere;
 use super::keys::{self, Section};
 use super::model::{
     Containers, Defaults, Expectation, Given, Group, Ignored, List, Peer, Policy, Service, Spanned, Text,
@@ -9,7 +10,7 @@ use super::yaml::{Node, Value, key, repeated};
 use std::collections::BTreeMap;
 
 /// Decodes one item of a list.
-type ReadItem<T> = fn(&mut Reader, &Node, &str) -> Option<T>;
+pub(super) type ReadItem<T> = fn(&mut Reader, &Node, &str) -> Option<T>;
 
 /// Decodes a tree. Leaves out what it can't decode, and reports a problem for it.
 pub(super) fn read(root: &Node, policy: &mut Policy) -> Vec<Diagnostic> {
@@ -18,12 +19,12 @@ pub(super) fn read(root: &Node, policy: &mut Policy) -> Vec<Diagnostic> {
     reader.problems
 }
 
-struct Reader {
-    problems: Vec<Diagnostic>,
+pub(super) struct Reader {
+    pub(super) problems: Vec<Diagnostic>,
 }
 
 /// The values of a mapping by their keys.
-type Fields<'a> = BTreeMap<&'static str, &'a Node>;
+pub(super) type Fields<'a> = BTreeMap<&'static str, &'a Node>;
 
 impl Reader {
     fn policy(&mut self, root: &Node, policy: &mut Policy) {
@@ -49,6 +50,7 @@ impl Reader {
         for (name, value) in self.named(fields.remove("services"), "service", "services") {
             policy.services.push(self.service(name, value));
         }
+        self.routed(&mut fields, policy);
         // A section whose lines are all commented out counts as absent.
         let block = fields.remove("block").filter(|node| node.value != Value::Empty);
         policy.block = self.list(block, "`block`", Self::peer);
@@ -121,17 +123,7 @@ impl Reader {
 
     fn service(&mut self, name: Text, node: &Node) -> Service {
         let what = format!("the service {}", quote(&name.value));
-        let mut service = Service {
-            name,
-            ports: Given::Absent,
-            from: Given::Absent,
-            except: Given::Absent,
-            to: Given::Absent,
-            on: Given::Absent,
-            limit: Given::Absent,
-            log: Given::Absent,
-            comment: Given::Absent,
-        };
+        let mut service = Service { name, ..Service::default() };
         let fields = match &node.value {
             Value::Empty => Some(Fields::new()),
             _ => self.fields_of(node, &what, &keys::SERVICE),
@@ -147,6 +139,8 @@ impl Reader {
         service.to = self.list(field("to"), "`to`", Self::peer);
         service.on = self.list(field("on"), "`on`", Self::peer);
         service.limit = self.text(field("limit"), "`limit`");
+        service.action = self.text(field("action"), "`action`");
+        service.forward_to = self.list(field("forward_to"), "`forward_to`", Self::target);
         service.log = self.text(field("log"), "`log`");
         service.comment = self.text(field("comment"), "`comment`");
         service
@@ -161,6 +155,7 @@ impl Reader {
             deny: self.list(field("deny"), "`deny`", Self::port),
             from: self.list(field("from"), "`from`", Self::peer),
             on: self.list(field("on"), "`on`", Self::peer),
+            to: self.list(field("to"), "`to`", Self::peer),
         })
     }
 
@@ -183,7 +178,7 @@ impl Reader {
     }
 
     /// The entries of `groups` or `services`, whose keys the author chooses.
-    fn named<'a>(&mut self, node: Option<&'a Node>, one: &str, all: &str) -> Vec<(Text, &'a Node)> {
+    pub(super) fn named<'a>(&mut self, node: Option<&'a Node>, one: &str, all: &str) -> Vec<(Text, &'a Node)> {
         let entries = match node.map(|node| (node, &node.value)) {
             None | Some((_, Value::Empty)) => return Vec::new(),
             Some((_, Value::Mapping(entries))) => entries,
@@ -220,7 +215,12 @@ impl Reader {
     }
 
     /// Like [`fields`](Self::fields), but errors call the mapping `what`.
-    fn fields_of<'a>(&mut self, node: &'a Node, what: &str, section: &'static Section) -> Option<Fields<'a>> {
+    pub(super) fn fields_of<'a>(
+        &mut self,
+        node: &'a Node,
+        what: &str,
+        section: &'static Section,
+    ) -> Option<Fields<'a>> {
         let known = section.names();
         let Value::Mapping(entries) = &node.value else {
             let problem =
@@ -256,6 +256,10 @@ impl Reader {
                 continue;
             }
             let problem = Diagnostic::at(key_node.span, format!("{what} has no key {}", quote(name)));
+            if let Some(help) = elsewhere(section, name) {
+                self.problems.push(problem.help(help));
+                continue;
+            }
             let meant = nearest(name, known.clone());
             self.problems.push(match meant {
                 Some(meant) => problem.help(format!("did you mean `{meant}`?")),
@@ -270,7 +274,7 @@ impl Reader {
     }
 
     /// A list, or a single item in place of one.
-    fn list<T>(&mut self, node: Option<&Node>, what: &str, read: ReadItem<T>) -> Given<List<T>> {
+    pub(super) fn list<T>(&mut self, node: Option<&Node>, what: &str, read: ReadItem<T>) -> Given<List<T>> {
         let Some(node) = node else { return Given::Absent };
         match &node.value {
             Value::Empty => {
@@ -293,7 +297,7 @@ impl Reader {
         }
     }
 
-    fn text(&mut self, node: Option<&Node>, what: &str) -> Given<Text> {
+    pub(super) fn text(&mut self, node: Option<&Node>, what: &str) -> Given<Text> {
         let Some(node) = node else { return Given::Absent };
         match &node.value {
             Value::Text(text) => Given::Here(Spanned { value: text.clone(), span: node.span }),
@@ -330,7 +334,7 @@ impl Reader {
         false
     }
 
-    fn port(&mut self, node: &Node, what: &str) -> Option<Text> {
+    pub(super) fn port(&mut self, node: &Node, what: &str) -> Option<Text> {
         match &node.value {
             Value::Text(text) => Some(Spanned { value: text.clone(), span: node.span }),
             other => {
@@ -346,7 +350,7 @@ impl Reader {
         }
     }
 
-    fn peer(&mut self, node: &Node, what: &str) -> Option<Peer> {
+    pub(super) fn peer(&mut self, node: &Node, what: &str) -> Option<Peer> {
         let entries = match &node.value {
             Value::Text(text) => {
                 let names_interfaces = ["`on`", "`interfaces`"].contains(&what);
@@ -381,6 +385,9 @@ impl Reader {
         }
         let fields = self.fields(node, &keys::PEER)?;
         let more = fields.len() - usize::from(fields.contains_key("file") && fields.contains_key("odd"));
+        if let (Some(name), 1) = (fields.get("user"), more) {
+            return self.text(Some(name), "`user`").here().cloned().map(Peer::User);
+        }
         match (fields.get("interface"), fields.get("file"), more) {
             (Some(name), None, 1) if !self.is_no_truth(name) => None,
             (Some(name), None, 1) => self.text(Some(name), "`interface`").here().cloned().map(Peer::Interface),
@@ -391,8 +398,8 @@ impl Reader {
             (_, _, 0) if !entries.is_empty() => None,
             _ => {
                 self.problems.push(
-                    Diagnostic::at(node.span, "a peer in braces is one interface or one file")
-                        .help("write `{ interface: NAME }` or `{ file: PATH }`"),
+                    Diagnostic::at(node.span, "a peer in braces is one interface, one file or one user")
+                        .help("write `{ interface: NAME }`, `{ file: PATH }` or `{ user: NAME }`"),
                 );
                 None
             }

@@ -1,7 +1,8 @@
 //! The reference page of the language, docs/policy.md, generated from the table of keys.
 
 use super::keys::{
-    CONTAINERS, DEFAULTS, DOCTOR, EXPECTATION, Holds, IGNORED, Key, LOG, PEER, POLICY, SERVICE, Section,
+    CONTAINERS, DEFAULTS, DOCTOR, EXPECTATION, FORWARD, Holds, IGNORED, Key, LOG, NAT, OUTGOING, PEER, POLICY,
+    SERVICE, Section,
 };
 use std::fmt::Write;
 
@@ -16,10 +17,13 @@ A list may be written as its only item: `from: any` is `from: [any]`. Addresses 
 ";
 
 /// The sections and their headings, in page order.
-const SECTIONS: [(&str, &Section); 9] = [
+const SECTIONS: [(&str, &Section); 12] = [
     ("The file", &POLICY),
     ("`defaults`", &DEFAULTS),
     ("A service", &SERVICE),
+    ("A rule of `outgoing`", &OUTGOING),
+    ("A rule of `forward`", &FORWARD),
+    ("A line of `nat`", &NAT),
     ("`containers`", &CONTAINERS),
     ("`log`", &LOG),
     ("An expectation", &EXPECTATION),
@@ -70,13 +74,16 @@ fn holds(holds: Holds) -> String {
         Holds::Sources => "one or more peers".to_owned(),
         Holds::Peers => "peers".to_owned(),
         Holds::PeersOrNothing => "peers, or nothing".to_owned(),
+        Holds::Address => "an address".to_owned(),
+        Holds::Targets => "one or two of `ADDRESS` and `ADDRESS:PORT`".to_owned(),
+        Holds::User => "a user's name or number".to_owned(),
         Holds::Addresses => "one or more addresses, networks or ranges".to_owned(),
         Holds::Interface => "an interface's name".to_owned(),
         Holds::Interfaces => "one or more interfaces' names".to_owned(),
         Holds::Path => "a path".to_owned(),
         Holds::Section(_) => "the keys below".to_owned(),
         Holds::Groups => "names of your choice, each with peers".to_owned(),
-        Holds::Named(_) => "names of your choice, each with the keys of a service".to_owned(),
+        Holds::Named(of) => format!("names of your choice, each with the keys of {}", of.what),
         Holds::ListOf(of) => match of.what.split_once(' ') {
             Some((_, what)) => format!("one or more {what}s"),
             None => "one or more".to_owned(),

@@ -1,7 +1,7 @@
 //! The JSON Schema of the language, generated from the table of keys.
 
 use super::findings::FINDING_IDS;
-use super::keys::{EXPECTATION, Holds, IGNORED, Key, PEER, POLICY, SERVICE, Section};
+use super::keys::{EXPECTATION, FORWARD, Holds, IGNORED, Key, NAT, OUTGOING, PEER, POLICY, SERVICE, Section};
 use serde::ser::{Serialize, Serializer};
 
 /// A JSON value whose objects keep the order of their members.
@@ -132,6 +132,9 @@ fn value(holds: Holds) -> Vec<(&'static str, Json)> {
         Holds::Peers => vec![("$ref", text("#/$defs/peers"))],
         Holds::PeersOrNothing => vec![any_of(vec![reference("peers"), nothing()])],
         Holds::Addresses => vec![one_or_more("address", true)],
+        Holds::Address => vec![("$ref", text("#/$defs/address"))],
+        Holds::Targets => vec![one_or_more("target", true)],
+        Holds::User => vec![("type", words(&["string", "integer"]))],
         Holds::Interface => vec![("$ref", text("#/$defs/interface"))],
         Holds::Interfaces => vec![("$ref", text("#/$defs/interfaces"))],
         Holds::Path => vec![("type", text("string")), ("minLength", Json::Number(1))],
@@ -162,7 +165,7 @@ fn named(names: Vec<(&'static str, Json)>, each: &str) -> Vec<(&'static str, Jso
 
 /// The name under which a section is defined: its `what` without the article.
 fn definition(section: &'static Section) -> &'static str {
-    section.what.split(' ').next_back().unwrap_or(section.what)
+    section.what.split(' ').next_back().unwrap_or(section.what).trim_matches('`')
 }
 
 fn definitions() -> Vec<(&'static str, Json)> {
@@ -178,6 +181,10 @@ fn definitions() -> Vec<(&'static str, Json)> {
             ),
         ),
         (definition(&SERVICE), Json::Object(section(&SERVICE))),
+        (definition(&OUTGOING), Json::Object(section(&OUTGOING))),
+        (definition(&FORWARD), Json::Object(section(&FORWARD))),
+        (definition(&NAT), Json::Object(section(&NAT))),
+        ("target", described("The address of a machine, and a port of it.", pattern("^[0-9A-Fa-f.:\\[\\]]+$"))),
         (
             "port",
             Json::Object(pattern(

@@ -181,6 +181,11 @@ pub(super) fn choices(flags: u32) -> String {
 
 /// A reference to a named object.
 pub(super) fn object(kind: u32, object: &str) -> String {
+    format!("{} {}", object_statement(kind), quoted(object))
+}
+
+/// The words before the name of an object of that `NFT_OBJECT_*` type, or before the map that leads to it.
+pub(super) fn object_statement(kind: u32) -> &'static str {
     const KINDS: [&str; 11] = [
         "object",
         "counter name",
@@ -194,8 +199,7 @@ pub(super) fn object(kind: u32, object: &str) -> String {
         "ct expectation set",
         "synproxy name",
     ];
-    let kind = KINDS.get(usize::try_from(kind).unwrap_or_default()).copied().unwrap_or("object");
-    format!("{kind} {}", quoted(object))
+    KINDS.get(usize::try_from(kind).unwrap_or_default()).copied().unwrap_or("object")
 }
 
 /// A range of addresses of one end of a connection.

@@ -114,11 +114,15 @@ pub(super) fn value_type(spec: &SetSpec) -> Option<String> {
 }
 
 /// nft's name for the kind of objects that a map leads to.
-pub(super) fn object_type(spec: &SetSpec) -> String {
+fn object_type(spec: &SetSpec) -> String {
     match spec.value {
         Some(MapValue::Object(1)) => "counter".to_owned(),
         Some(MapValue::Object(2)) => "quota".to_owned(),
+        Some(MapValue::Object(3)) => "ct helper".to_owned(),
         Some(MapValue::Object(4)) => "limit".to_owned(),
+        Some(MapValue::Object(7)) => "ct timeout".to_owned(),
+        Some(MapValue::Object(8)) => "secmark".to_owned(),
+        Some(MapValue::Object(9)) => "ct expectation".to_owned(),
         Some(MapValue::Object(10)) => "synproxy".to_owned(),
         Some(MapValue::Object(number)) => format!("<unknown object type {number}>"),
         _ => "object".to_owned(),

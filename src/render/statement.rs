@@ -8,13 +8,14 @@
 
 use super::field::{self, Context, Header};
 use super::foreign;
-use super::set::{anonymous, object_type};
+use super::set::anonymous;
 use super::text::{duration, name, quoted};
 use super::value::{Kind, rate};
 use super::verdict;
 use crate::net::{Version, prefix_len};
 use crate::ruleset::{
-    Cmp, DynsetOp, Expr, Family, Foreign, IcmpxCode, Limit, Log, MetaKey, Nat, PayloadBase, Register, Reject, SetRef,
+    Cmp, DynsetOp, Expr, Family, Foreign, IcmpxCode, Limit, Log, MapValue, MetaKey, Nat, PayloadBase, Register,
+    Reject, SetRef,
 };
 
 /// Expressions as nft statements on one line, in a rule of a table with that family.
@@ -312,10 +313,16 @@ impl Reader<'_> {
             Foreign::ObjectMap { set, sreg } => {
                 let (key, kind) = self.key(*sreg);
                 let (of, set) = match set {
-                    SetRef::Named(set) => ("object".to_owned(), format!("@{}", name(set))),
-                    SetRef::Anonymous(set) => (object_type(&set.spec), anonymous(set, kind)),
+                    SetRef::Named(set) => ("object name", format!("@{}", name(set))),
+                    SetRef::Anonymous(set) => {
+                        let of = match set.spec.value {
+                            Some(MapValue::Object(kind)) => foreign::object_statement(kind),
+                            _ => "object name",
+                        };
+                        (of, anonymous(set, kind))
+                    }
                 };
-                self.words.push(format!("{of} name {key} map {set}"));
+                self.words.push(format!("{of} {key} map {set}"));
             }
             Foreign::SetPayload { base, offset, len, sreg, .. } => {
                 let known: Vec<Context> = self.known.clone();

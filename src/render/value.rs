@@ -130,6 +130,7 @@ impl Kind {
             KeyType::ICMP_TYPE => Self::IcmpType,
             KeyType::ICMPV6_TYPE => Self::Icmpv6Type,
             KeyType::CT_STATE => Self::CtState,
+            KeyType::UID => Self::HostNumber,
             KeyType::IFNAME => Self::Ifname,
             KeyType::FIB_ADDRTYPE => Self::AddressType,
             other => OTHER_TYPES.iter().find(|known| known.0 == other.number).map_or(Self::Bytes, |known| known.2),

@@ -1,10 +1,10 @@
 //! What `expect` requires to be true.
 
 use super::peers::{self, Resolver};
-use super::{Expectation, not_empty, ports};
+use super::places::Place;
+use super::{Elsewhere, Expectation, not_empty, ports};
 use crate::facts::Facts;
 use crate::policy::{self, Diagnostic, Given, List, Peer, Policy};
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Makes one expectation per item of `allow` or `deny`, so that each has its own place.
@@ -16,34 +16,42 @@ pub(super) fn resolve<'a>(
 ) -> Vec<Expectation> {
     let mut all = Vec::new();
     for typed in &policy.expectations {
-        let (any, group) = resolver.sources(&typed.from, problems);
+        let elsewhere = typed.to != Given::Absent;
+        let (any, host, group) = if elsewhere {
+            resolver.meant(&typed.from, Place::ExpectedFrom, problems)
+        } else {
+            let (any, group) = resolver.sources(&typed.from, problems);
+            (any, false, group)
+        };
         let addresses = Arc::new(group.addresses);
         sources_are_named(&typed.from, typed, problems);
         let on = typed.on.here().map(|list| peers::interfaces(list, "on", problems)).unwrap_or_default();
         not_empty(&typed.on, "on", problems);
+        not_empty(&typed.to, "to", problems);
+        let elsewhere = elsewhere.then(|| {
+            let (any, _, to) = resolver.meant(&typed.to, Place::ExpectedTo, problems);
+            let (addresses, interfaces) = (to.addresses, to.interfaces);
+            Arc::new(Elsewhere { host, users: group.users.clone(), any, addresses, interfaces })
+        });
         let Some((allow, key, list)) = verdict(typed, problems) else { continue };
         if list.empty {
             let message = format!("the list `{key}` of the expectation is empty");
             problems.push(Diagnostic::at(list.span, message).help(format!("write which, such as `{key}: 22/tcp`")));
         }
         for item in &list.items {
-            let (ports, protocols) = match ports::item(&item.value, facts) {
-                Ok(ports::Item::Ports(ports)) => (ports, BTreeSet::new()),
-                Ok(ports::Item::Protocol(number)) => (BTreeSet::new(), BTreeSet::from([number])),
-                Err(fault) => {
-                    problems.push(fault.at(item.span));
-                    continue;
-                }
-            };
+            let asked = ports::asked(std::slice::from_ref(item), facts, problems);
             all.push(Expectation {
                 span: item.span,
                 allow,
-                ports,
-                protocols,
+                ports: asked.ports,
+                protocols: asked.protocols,
+                ping: asked.ping,
+                all: asked.all,
                 any,
                 addresses: Arc::clone(&addresses),
                 interfaces: group.interfaces.clone(),
                 on: on.clone(),
+                elsewhere: elsewhere.clone(),
             });
         }
     }

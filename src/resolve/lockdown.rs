@@ -2,7 +2,7 @@
 //! except SSH, so that the machine can be repaired.
 
 use crate::facts::Kernel;
-use crate::net::{Addresses, Ports, Transport};
+use crate::net::{Ports, Transport};
 use crate::resolve::{Peers, Rate, Resolved, Service};
 use crate::ruleset::LimitUnit;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,14 +16,8 @@ pub fn lockdown(ports: &BTreeSet<u16>) -> Resolved {
     let ssh = Service {
         line: 1,
         ports: ports.collect(),
-        protocols: BTreeSet::new(),
         from: Peers { line: Some(1), any: true, ..Peers::default() },
-        except: Peers::default(),
-        to: Addresses::default(),
-        on: BTreeSet::new(),
-        limit: None,
-        log: false,
-        comment: None,
+        ..Service::default()
     };
     Resolved {
         file: FILE.to_owned(),

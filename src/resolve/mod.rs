@@ -3,31 +3,36 @@
 //! This module reports every semantic error, all at once, each with a remedy.
 
 mod expectations;
+mod forward_to;
 mod ignored;
 mod lists;
 pub mod lockdown;
+mod nat;
 mod peers;
+mod places;
 mod ports;
 mod resolved;
+mod rules;
 mod runs;
 mod values;
 mod warnings;
 
 pub(crate) use lists::broken;
-pub(crate) use runs::port_runs;
+pub(crate) use runs::{port_runs, runs_of};
 
 pub use warnings::ssh_is_shut;
 
 pub use resolved::{
-    Action, ContainerLines, Containers, DefaultLines, Defaults, Expectation, Group, Line, Peers, Rate, Resolved,
-    ReversePath, Service,
+    Action, ContainerLines, Containers, DefaultLines, Defaults, Elsewhere, Expectation, ForwardTo, Group, Line, Nat,
+    Peers, PolicyRule, Rate, Resolved, ReversePath, Service,
 };
 
 use crate::facts::Facts;
 use crate::policy::{self, Diagnostic, Fault, Given, List, Policy, Severity, Text, quote};
 use crate::ruleset::LimitUnit;
-use peers::{Resolver, Role};
-use std::collections::{BTreeMap, BTreeSet};
+use peers::Resolver;
+use places::Role;
+use std::collections::BTreeMap;
 
 /// The rate at which denied connections are logged unless the policy sets another.
 const LOG_DENIED: Rate = Rate { count: 10, unit: LimitUnit::Minute, line: None };
@@ -45,8 +50,14 @@ pub fn resolve(policy: &Policy, facts: &Facts) -> Result<Resolved, Vec<Diagnosti
         services.insert(service.name.value.clone(), resolve_service(service, facts, &mut resolver, &mut problems));
     }
     runs::check(&policy.services, &services, &mut problems);
+    forward_to::check(&policy.services, &services, &mut problems);
     let block = resolver.peers(&policy.block, Role::Block, &mut problems);
     let defaults = resolve_defaults(&policy.defaults, &mut problems);
+    let sections =
+        rules::Defaults { outgoing: defaults.outgoing, forward: defaults.forward, containers: &containers };
+    let outgoing = rules::outgoing(policy, facts, &sections, &mut resolver, &mut problems);
+    let forward = rules::forward(policy, facts, &sections, &mut resolver, &mut problems);
+    let nat = nat::resolve(policy, &mut resolver, &mut problems);
     let expectations = expectations::resolve(policy, facts, &mut resolver, &mut problems);
     let log_denied = value(&policy.log_denied, &mut problems, values::rate_or_off).unwrap_or(Some(LOG_DENIED));
     let ignored = ignored::resolve(&policy.ignored, &mut problems);
@@ -61,6 +72,9 @@ pub fn resolve(policy: &Policy, facts: &Facts) -> Result<Resolved, Vec<Diagnosti
         default_lines: default_lines(&policy.defaults),
         groups,
         services,
+        outgoing,
+        forward,
+        nat,
         block,
         containers,
         log_denied,
@@ -142,24 +156,27 @@ fn resolve_service<'a>(
     if let Err(fault) = values::service_name(&name.value) {
         problems.push(fault.at(name.span));
     }
-    let mut ports = BTreeSet::new();
-    let mut protocols = BTreeSet::new();
-    for item in needed(&service.ports, name, "ports", "write which, such as `ports: 22/tcp`", problems) {
-        match ports::item(&item.value, facts) {
-            Ok(ports::Item::Ports(more)) => ports.extend(more),
-            Ok(ports::Item::Protocol(number)) => {
-                protocols.insert(number);
-            }
-            Err(fault) => problems.push(fault.at(item.span)),
-        }
-    }
+    let items = needed(&service.ports, name, "ports", "write which, such as `ports: 22/tcp`", problems);
+    let asked = ports::asked(items, facts, problems);
     needed(&service.from, name, "from", "write who may reach it; `from: any` is everyone", problems);
+    let action = rules::action(&service.action, problems);
+    if action != Action::Allow
+        && let Given::Here(limit) = &service.limit
+    {
+        let message = "a service that denies has no limit: what keeps to the rate would be denied, too";
+        problems.push(Diagnostic::at(limit.span, message).help("remove `limit`"));
+    }
+    let forward_to = forward_to::read(service, &asked, action, problems);
     not_empty(&service.to, "to", problems);
     not_empty(&service.on, "on", problems);
     Service {
         line: name.span.line,
-        ports,
-        protocols,
+        ports: asked.ports,
+        protocols: asked.protocols,
+        ping: asked.ping,
+        all: asked.all,
+        action,
+        forward_to,
         from: resolver.peers(&service.from, Role::From, problems),
         except: resolver.peers(&service.except, Role::Except, problems),
         to: service

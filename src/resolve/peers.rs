@@ -1,5 +1,6 @@
 //! Peers: groups, files, and the lists that name them.
 
+use super::places::{self, Kinds, Place, Role, Setting};
 use super::{Group, Line, Peers, lists, values};
 use crate::facts::Facts;
 use crate::net::{AddressRange, Addresses, IfPattern};
@@ -31,15 +32,6 @@ const MAX_GUESSES: usize = 100;
 /// The groups that every policy has without defining them.
 const BUILT_IN: [&str; 2] = ["private", "containers"];
 
-/// The list that a peer is in. It decides whether `any` is allowed there.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
-    Group,
-    From,
-    Except,
-    Block,
-}
-
 /// The meaning of one list's items. Names of groups are not resolved.
 #[derive(Default)]
 struct Members<'a> {
@@ -48,6 +40,8 @@ struct Members<'a> {
     ranges: Vec<AddressRange>,
     files: Vec<NamedFile<'a>>,
     interfaces: BTreeSet<IfPattern>,
+    users: BTreeSet<u32>,
+    host: bool,
 }
 
 /// A file as a list names it.
@@ -138,7 +132,57 @@ impl<'a> Resolver<'a> {
             groups,
             addresses,
             interfaces: members.interfaces,
+            users: members.users,
+            host: members.host,
         }
+    }
+
+    /// Whether the policy has a group of that name.
+    fn has_group(&self, name: &str) -> bool {
+        self.groups.contains_key(name)
+    }
+
+    /// The built-in group `containers`.
+    pub(super) const fn containers(&self) -> &BTreeSet<IfPattern> {
+        &self.containers
+    }
+
+    /// The kinds of members that a peer stands for.
+    fn kinds_of(&self, peer: &Peer, role: Role) -> Kinds {
+        let mut kinds = Kinds::default();
+        match peer {
+            Peer::Word(text) => match text.value.as_str() {
+                "any" => {}
+                "host" if role.has_host() || !self.has_group("host") => kinds.host = true,
+                word if BUILT_IN.contains(&word) || self.has_group(word) => return self.kinds(word),
+                _ => kinds.addresses = true,
+            },
+            Peer::Interface(text) => kinds.interfaces.extend(values::interface(&text.value).ok()),
+            Peer::File { .. } => kinds.addresses = true,
+            Peer::User(_) => kinds.users = true,
+        }
+        kinds
+    }
+
+    /// The kinds of members that a group has, nested groups included.
+    pub(super) fn kinds(&self, name: &str) -> Kinds {
+        let mut kinds = Kinds::default();
+        let mut waiting = vec![name];
+        let mut seen: BTreeSet<&str> = BTreeSet::from([name]);
+        while let Some(name) = waiting.pop() {
+            match (self.groups.get(name), name) {
+                (Some((_, members)), _) => {
+                    kinds.addresses |= !members.ranges.is_empty() || !members.files.is_empty();
+                    kinds.interfaces.extend(members.interfaces.iter().cloned());
+                    kinds.users |= !members.users.is_empty();
+                    let nested = members.groups.iter().map(|name| name.value.as_str());
+                    waiting.extend(nested.filter(|name| seen.insert(name)));
+                }
+                (None, "containers") => kinds.containers = true,
+                (None, _) => kinds.addresses = true,
+            }
+        }
+        kinds
     }
 
     /// Resolves `from` of an expectation. As no rule is made of it, groups are expanded. Returns whether it is `any`,
@@ -152,7 +196,24 @@ impl<'a> Resolver<'a> {
         let own = self.union(span, members.ranges, files, 0, problems);
         group.addresses = Addresses::union(&[&group.addresses, &own]);
         group.interfaces.extend(members.interfaces);
+        group.users.extend(members.users);
         (members.any, group)
+    }
+
+    /// Like [`sources`](Self::sources), of a place. Returns also whether `host` is named.
+    pub(super) fn meant(
+        &mut self,
+        given: &'a Given<List<Peer>>,
+        place: Place,
+        problems: &mut Vec<Diagnostic>,
+    ) -> (bool, bool, Group) {
+        let peers = self.peers(given, Role::At(place), problems);
+        let names: Vec<&str> = peers.groups.keys().map(String::as_str).collect();
+        let mut group = self.flatten(names, None, given.here().map(|list| list.span), problems);
+        group.addresses = Addresses::union(&[&group.addresses, &peers.addresses]);
+        group.interfaces.extend(peers.interfaces);
+        group.users.extend(peers.users);
+        (peers.any, peers.host, group)
     }
 
     /// The groups that were named, each with all its members.
@@ -191,6 +252,7 @@ impl<'a> Resolver<'a> {
             typed.extend(members.ranges.iter().copied());
             files.extend(members.files.iter().map(|file| &file.list.addresses));
             group.interfaces.extend(members.interfaces.iter().cloned());
+            group.users.extend(members.users.iter().copied());
             waiting.extend(members.groups.iter().map(|name| name.value.as_str()).filter(|name| seen.insert(name)));
         }
         let beside = seen.len() + group.interfaces.len();
@@ -236,7 +298,14 @@ impl<'a> Resolver<'a> {
                     members.files.extend(self.file(path, odd, problems));
                     Ok(())
                 }
+                Peer::User(name) => places::user(name, self.facts).map(|number| {
+                    members.users.insert(number);
+                }),
             };
+            // A place that a peer can't have is said only of one that can be read.
+            let setting = Setting { bridges: &self.containers, host_is_a_group: self.has_group("host") };
+            let text = peer.text().value.as_str();
+            let outcome = outcome.and_then(|()| places::check(&setting, text, &self.kinds_of(peer, role), role));
             if let Err(fault) = outcome {
                 problems.push(fault.at(peer.text().span));
             }
@@ -249,6 +318,7 @@ impl<'a> Resolver<'a> {
         match word {
             "any" => match role {
                 Role::From => members.any = true,
+                Role::At(place) => members.any = place.any()?,
                 Role::Group => {
                     return Err(Fault::new("`any` can't be part of a group")
                         .help("write `from: any` in the service, or the networks that are meant"));
@@ -262,6 +332,7 @@ impl<'a> Resolver<'a> {
                         .help("write who is to be dropped; what no service allows is denied anyway"));
                 }
             },
+            "host" if role.has_host() || !self.has_group("host") => members.host = true,
             _ if BUILT_IN.contains(&word) || self.groups.contains_key(word) => members.groups.push(text.clone()),
             _ if is_name(word) => return Err(self.unknown_group(word)),
             "*" => return Err(Fault::new("`*` is not a peer").help("did you mean `any`?")),
@@ -385,6 +456,7 @@ pub(super) fn destinations(list: &List<Peer>, problems: &mut Vec<Diagnostic>) ->
             Peer::File { .. } => {
                 Err(Fault::new("`to` can't be a file").help("write this machine's own addresses, one item each"))
             }
+            Peer::User(_) => Err(Fault::new("`to` can't be a user").help("write this machine's own addresses")),
         };
         match outcome {
             Ok(range) => ranges.push(range),
@@ -408,6 +480,8 @@ pub(super) fn interfaces(
             }
             Peer::Word(text) | Peer::Interface(text) => values::interface(&text.value),
             Peer::File { .. } => Err(Fault::new(format!("`{key}` can't be a file"))
+                .help(format!("write the interfaces' names: `{key}: [eth0]`"))),
+            Peer::User(_) => Err(Fault::new(format!("`{key}` can't be a user"))
                 .help(format!("write the interfaces' names: `{key}: [eth0]`"))),
         };
         match outcome {

@@ -2,7 +2,7 @@
 
 use crate::facts::Facts;
 use crate::net::{Ports, Transport};
-use crate::policy::{Fault, list, nearest, quote};
+use crate::policy::{Diagnostic, Fault, Text, list, nearest, quote};
 use std::collections::BTreeSet;
 
 /// The meaning of an item of `ports`.
@@ -12,10 +12,49 @@ pub(super) enum Item {
     Ports(BTreeSet<Ports>),
     /// Another IP protocol.
     Protocol(u8),
+    /// Echo requests.
+    Ping,
+    /// Every port and protocol.
+    All,
+}
+
+/// All that a list of ports names.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    pub(super) ports: BTreeSet<Ports>,
+    pub(super) protocols: BTreeSet<u8>,
+    pub(super) ping: bool,
+    pub(super) all: bool,
+}
+
+/// Reads a list of ports.
+pub(super) fn asked(items: &[Text], facts: &Facts, problems: &mut Vec<Diagnostic>) -> Asked {
+    let mut asked = Asked::default();
+    for text in items {
+        match item(&text.value, facts) {
+            Ok(Item::Ports(more)) => asked.ports.extend(more),
+            Ok(Item::Protocol(number)) => {
+                asked.protocols.insert(number);
+            }
+            Ok(Item::Ping) => asked.ping = true,
+            Ok(Item::All) if items.len() > 1 => problems.push(
+                Diagnostic::at(text.span, "`any` is every port and protocol, the others in this list among them")
+                    .help("remove the rest, or `any`"),
+            ),
+            Ok(Item::All) => asked.all = true,
+            Err(fault) => problems.push(fault.at(text.span)),
+        }
+    }
+    asked
 }
 
 /// Reads one item of `ports`.
 pub(super) fn item(text: &str, facts: &Facts) -> Result<Item, Fault> {
+    match text {
+        "any" => return Ok(Item::All),
+        "ping" => return Ok(Item::Ping),
+        _ => {}
+    }
     let Some((ports, protocol)) = text.split_once('/') else {
         return if text.starts_with(|c: char| c.is_ascii_digit()) { Err(bare(text)) } else { service(text, facts) };
     };
@@ -83,9 +122,9 @@ fn service(name: &str, facts: &Facts) -> Result<Item, Fault> {
     if let Some(ports) = names.get(name) {
         return Ok(Item::Ports(ports.clone()));
     }
-    if matches!(name, "any" | "all" | "*") {
+    if matches!(name, "all" | "*") {
         return Err(Fault::new(format!("{} is not a port", quote(name)))
-            .help("write `1-65535/tcp` and `1-65535/udp` for every port"));
+            .help("write `any` for every port and protocol, or `1-65535/tcp` for those of TCP"));
     }
     let fault = Fault::new(format!("{} is no service that this machine knows", quote(name)));
     Err(match nearest(name, names.names()) {

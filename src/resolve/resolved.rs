@@ -1,10 +1,11 @@
 //! A policy with every name resolved to a value: the input of [`compile`](crate::compile).
 
 use crate::facts::Kernel;
-use crate::net::{Addresses, IfPattern, Ports};
+use crate::net::{Addresses, IfPattern, Ports, Version};
 use crate::policy::{Diagnostic, Span};
 use crate::ruleset::LimitUnit;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 /// A line of the policy, counted from 1: the origin of a rule in the kernel.
@@ -23,6 +24,12 @@ pub struct Resolved {
     pub groups: BTreeMap<String, Group>,
     /// The services by name.
     pub services: BTreeMap<String, Service>,
+    /// The rules of `outgoing` by name.
+    pub outgoing: BTreeMap<String, PolicyRule>,
+    /// The rules of `forward` by name.
+    pub forward: BTreeMap<String, PolicyRule>,
+    /// The lines of `nat` by name.
+    pub nat: BTreeMap<String, Nat>,
     /// The sources that are dropped before connection tracking.
     pub block: Peers,
     /// What containers may do.
@@ -81,10 +88,11 @@ pub struct DefaultLines {
     pub reverse_path: Option<Line>,
 }
 
-/// A default verdict.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A verdict of a default or a rule.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Action {
     /// Accept.
+    #[default]
     Allow,
     /// Drop without an answer.
     Deny,
@@ -156,6 +164,8 @@ pub struct Group {
     pub addresses: Addresses,
     /// Its interfaces.
     pub interfaces: BTreeSet<IfPattern>,
+    /// Its users, by number.
+    pub users: BTreeSet<u32>,
 }
 
 /// The peers that a `from`, an `except` or `block` names.
@@ -171,18 +181,27 @@ pub struct Peers {
     pub addresses: Addresses,
     /// Interfaces listed without a group.
     pub interfaces: BTreeSet<IfPattern>,
+    /// Users listed without a group, by number.
+    pub users: BTreeSet<u32>,
+    /// Whether this machine itself is named.
+    pub host: bool,
 }
 
 impl Peers {
     /// Whether nobody is named.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        !self.any && self.groups.is_empty() && self.addresses.is_empty() && self.interfaces.is_empty()
+        !self.any
+            && !self.host
+            && self.groups.is_empty()
+            && self.addresses.is_empty()
+            && self.interfaces.is_empty()
+            && self.users.is_empty()
     }
 }
 
 /// A service: ports, and the peers that may reach them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Service {
     /// The line of its name.
     pub line: Line,
@@ -190,6 +209,14 @@ pub struct Service {
     pub ports: BTreeSet<Ports>,
     /// Other IP protocols by number.
     pub protocols: BTreeSet<u8>,
+    /// Whether echo requests are among what it is about.
+    pub ping: bool,
+    /// Whether it is about every port and protocol. The three above are empty then.
+    pub all: bool,
+    /// Whether it allows or denies.
+    pub action: Action,
+    /// The machine behind this one that answers.
+    pub forward_to: Option<ForwardTo>,
     /// The peers that may reach it.
     pub from: Peers,
     /// The peers that may not, although `from` names them.
@@ -202,6 +229,74 @@ pub struct Service {
     pub limit: Option<Rate>,
     /// Whether each new connection is logged.
     pub log: bool,
+    /// The author's comment.
+    pub comment: Option<String>,
+}
+
+/// Where a service is answered: at least one address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ForwardTo {
+    /// The address over IPv4.
+    pub v4: Option<Ipv4Addr>,
+    /// The address over IPv6.
+    pub v6: Option<Ipv6Addr>,
+    /// The port over IPv4; `None` leaves it.
+    pub port_v4: Option<u16>,
+    /// The port over IPv6; `None` leaves it.
+    pub port_v6: Option<u16>,
+}
+
+impl ForwardTo {
+    /// The target over one version.
+    #[must_use]
+    pub fn over(&self, version: Version) -> Option<(IpAddr, Option<u16>)> {
+        match version {
+            Version::V4 => self.v4.map(|address| (address.into(), self.port_v4)),
+            Version::V6 => self.v6.map(|address| (address.into(), self.port_v6)),
+        }
+    }
+}
+
+/// A rule of `outgoing` or `forward`: ports, who opens connections to them, and where.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PolicyRule {
+    /// The line of its name.
+    pub line: Line,
+    /// TCP, UDP and SCTP ports.
+    pub ports: BTreeSet<Ports>,
+    /// Other IP protocols by number.
+    pub protocols: BTreeSet<u8>,
+    /// Whether echo requests are among what it is about.
+    pub ping: bool,
+    /// Whether it is about every port and protocol. The three above are empty then.
+    pub all: bool,
+    /// Who opens.
+    pub from: Peers,
+    /// Where to. Interfaces are those that packets leave by.
+    pub to: Peers,
+    /// For whom it does not hold, although `from` names them.
+    pub except: Peers,
+    /// The incoming interfaces it applies to; empty means all.
+    pub on: BTreeSet<IfPattern>,
+    /// Whether it allows or denies.
+    pub action: Action,
+    /// Whether each new connection is logged.
+    pub log: bool,
+    /// The author's comment.
+    pub comment: Option<String>,
+}
+
+/// A line of `nat`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Nat {
+    /// The line of its name.
+    pub line: Line,
+    /// Whose packets are translated.
+    pub from: Peers,
+    /// The interfaces that they leave by, without a group.
+    pub to: Peers,
+    /// The address that becomes their source; `None` is an address of the outgoing interface.
+    pub source: Option<IpAddr>,
     /// The author's comment.
     pub comment: Option<String>,
 }
@@ -228,6 +323,10 @@ pub struct Expectation {
     pub ports: BTreeSet<Ports>,
     /// Other IP protocols by number.
     pub protocols: BTreeSet<u8>,
+    /// Whether it is about echo requests.
+    pub ping: bool,
+    /// Whether it is about every port and protocol.
+    pub all: bool,
     /// Whether it is about every source, whichever interface it comes in by.
     pub any: bool,
     /// The source addresses, including those of groups and files. Shared by all ports that are expected together.
@@ -236,4 +335,21 @@ pub struct Expectation {
     pub interfaces: BTreeSet<IfPattern>,
     /// The incoming interfaces it applies to; empty means all.
     pub on: BTreeSet<IfPattern>,
+    /// The senders on this machine, and where the connections go; `None` for connections to this machine.
+    pub elsewhere: Option<Arc<Elsewhere>>,
+}
+
+/// What an expectation of connections to elsewhere says besides its sources.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// Whether this machine itself is a sender.
+    pub host: bool,
+    /// The users of this machine that are senders, by number.
+    pub users: BTreeSet<u32>,
+    /// Whether every destination is meant.
+    pub any: bool,
+    /// The destination addresses.
+    pub addresses: Addresses,
+    /// The interfaces that packets leave by.
+    pub interfaces: BTreeSet<IfPattern>,
 }

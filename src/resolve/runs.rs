@@ -1,7 +1,7 @@
 //! The ports of all services, split wherever the set of services changes.
 
 use super::Service;
-use crate::net::{Intervals, Transport};
+use crate::net::{Intervals, Ports, Transport};
 use crate::policy::{self, Diagnostic, quote};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,12 +13,21 @@ const MAX_RULES: usize = 65_536;
 pub(crate) fn port_runs<'a>(
     services: impl IntoIterator<Item = (&'a str, &'a Service)>,
     transport: Transport,
+    visit: impl FnMut(u16, u16, &BTreeSet<&'a str>),
+) {
+    runs_of(services.into_iter().map(|(name, service)| (name, &service.ports)), transport, visit);
+}
+
+/// Like [`port_runs`], of any owners of ports.
+pub(crate) fn runs_of<'a>(
+    owners: impl IntoIterator<Item = (&'a str, &'a BTreeSet<Ports>)>,
+    transport: Transport,
     mut visit: impl FnMut(u16, u16, &BTreeSet<&'a str>),
 ) {
     // The end of a range is exclusive: 65536 does not fit in a port.
     let mut edges: Vec<(u32, bool, &str)> = Vec::new();
-    for (name, service) in services {
-        let ports = service.ports.iter().filter(|ports| ports.transport == transport);
+    for (name, ports) in owners {
+        let ports = ports.iter().filter(|ports| ports.transport == transport);
         let runs: Intervals<u16> = ports.map(|ports| (ports.first, ports.last)).collect();
         for &(first, last) in runs.as_slice() {
             edges.extend([(first.into(), true, name), (u32::from(last) + 1, false, name)]);

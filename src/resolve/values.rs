@@ -20,6 +20,11 @@ pub(super) fn service_name(name: &str) -> Result<(), Fault> {
     checked_name("service", name)
 }
 
+/// Checks the name of a rule of `outgoing` or `forward`, or of a line of `nat`.
+pub(super) fn rule_name(name: &str) -> Result<(), Fault> {
+    checked_name("rule", name)
+}
+
 /// Checks the name of a group.
 pub(super) fn group_name(name: &str) -> Result<(), Fault> {
     if RESERVED.contains(&name) {

@@ -28,7 +28,10 @@ pub fn ssh_is_shut(policy: &Resolved, ports: &BTreeSet<u16>) -> Option<Diagnosti
         let tcp = service.ports.iter().filter(|ports| ports.transport == Transport::Tcp);
         tcp.into_iter().any(|range| ports.range(range.first..=range.last).next().is_some())
     };
-    let is_open = |service: &Service| has_port(service) && nobody(service, policy).is_none();
+    let is_open = |service: &Service| {
+        let here = service.action == Action::Allow && service.forward_to.is_none();
+        here && (service.all || has_port(service)) && nobody(service, policy).is_none()
+    };
     let first = ports.first()?;
     if policy.defaults.incoming == Action::Allow || policy.services.values().any(is_open) {
         return None;
@@ -166,7 +169,11 @@ fn allows_all_of(by: &Service, service: &Service) -> bool {
             .iter()
             .any(|wide| wide.transport == ports.transport && wide.first <= ports.first && ports.last <= wide.last)
     };
-    by.limit.is_none()
+    // A denial, or a port that another machine answers, is never needless by its allowances alone.
+    let plain = |one: &Service| one.action == Action::Allow && one.forward_to.is_none() && !one.all && !one.ping;
+    plain(by)
+        && plain(service)
+        && by.limit.is_none()
         && by.except.is_empty()
         && (by.to.is_empty() || by.to == service.to)
         && (by.on.is_empty() || by.on == service.on)
@@ -200,7 +207,11 @@ fn blocked_groups(typed: &Policy, policy: &Resolved) -> Vec<Diagnostic> {
 }
 
 fn nothing_goes_out(typed: &Policy, policy: &Resolved) -> Option<Diagnostic> {
-    let text = typed.defaults.outgoing.here().filter(|_| policy.defaults.outgoing != Action::Allow)?;
+    let text = typed
+        .defaults
+        .outgoing
+        .here()
+        .filter(|_| policy.defaults.outgoing != Action::Allow && policy.outgoing.is_empty())?;
     let message = "this machine may open no connection: it can't look up names, fetch updates or tell the time";
     Some(Diagnostic::at(text.span, message).help("say `outgoing: allow` if that is not meant"))
 }
@@ -215,7 +226,7 @@ fn members(peers: &Peers, policy: &Resolved) -> Group {
         .filter(|part| !part.is_empty())
         .collect();
     let interfaces = groups.iter().flat_map(|group| &group.interfaces).chain(&peers.interfaces).cloned().collect();
-    Group { line: None, addresses: Addresses::union(&parts), interfaces }
+    Group { addresses: Addresses::union(&parts), interfaces, ..Group::default() }
 }
 
 fn everyone() -> Addresses {

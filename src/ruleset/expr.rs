@@ -102,7 +102,7 @@ pub enum Expr {
     Log(Log),
     /// `reject`.
     Reject(Reject),
-    /// An expression that palisade never writes, but understands.
+    /// An expression that palisade's filter rules don't have, but that it understands.
     Foreign(Foreign),
     /// An expression that this version does not know, or knows in other forms only.
     Unknown {

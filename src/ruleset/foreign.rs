@@ -1,11 +1,12 @@
-//! Expressions that palisade never writes, but has to understand to tell what other programs' rules do.
+//! Expressions that palisade has to understand to tell what other programs' rules do. It writes three of them itself,
+//! for translations: `immediate` with data, `nat` and `masq`.
 //!
-//! Each keeps everything that the kernel reports about it. So in palisade's own table it is drift, like an unknown
-//! expression, and two that differ never count as the same.
+//! Each keeps everything that the kernel reports about it. So in palisade's own table the others are drift, like an
+//! unknown expression, and two that differ never count as the same.
 
 use super::{CtKey, Direction, MetaKey, PayloadBase, Register, SetRef};
 
-/// An expression, or a form of one, that only other programs' rules have.
+/// An expression, or a form of one, that palisade's filter rules don't have.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Foreign {
     /// `immediate` with data.
@@ -110,7 +111,7 @@ pub enum Foreign {
 }
 
 /// `nat`, with its registers.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Nat {
     /// Whether it translates the destination; otherwise it translates the source.
     pub destination: bool,
@@ -133,4 +134,13 @@ pub struct Extension {
     pub revision: u32,
     /// Its C structure, in host byte order.
     pub info: Vec<u8>,
+}
+
+impl Foreign {
+    /// Whether an object of that `NFT_OBJECT_*` type lets every packet go on with its rule: a counter, a helper of
+    /// conntrack, a tunnel, a timeout of conntrack, a security mark.
+    #[must_use]
+    pub const fn object_goes_on(kind: u32) -> bool {
+        matches!(kind, 1 | 3 | 6..=8)
+    }
 }

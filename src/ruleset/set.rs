@@ -71,6 +71,8 @@ impl KeyType {
     pub const INET_SERVICE: Self = Self { number: 13, len: 2 };
     /// `icmp_type`.
     pub const ICMP_TYPE: Self = Self { number: 14, len: 1 };
+    /// `uid`, in host byte order.
+    pub const UID: Self = Self { number: 24, len: 4 };
     /// `ct_state`, in host byte order.
     pub const CT_STATE: Self = Self { number: 26, len: 4 };
     /// `icmpv6_type`.
@@ -159,6 +161,7 @@ impl KeyType {
             Self::INET_PROTO => "inet_proto",
             Self::INET_SERVICE => "inet_service",
             Self::ICMP_TYPE => "icmp_type",
+            Self::UID => "uid",
             Self::CT_STATE => "ct_state",
             Self::ICMPV6_TYPE => "icmpv6_type",
             Self::IFNAME => "ifname",
@@ -172,7 +175,7 @@ impl KeyType {
     /// Whether nft considers the type to be in host byte order. nft reads this from the set's userdata.
     #[must_use]
     pub fn is_host_order(self) -> bool {
-        matches!(self, Self::CT_STATE | Self::IFNAME | Self::FIB_ADDRTYPE)
+        matches!(self, Self::UID | Self::CT_STATE | Self::IFNAME | Self::FIB_ADDRTYPE)
     }
 }
 

@@ -9,12 +9,12 @@ use super::{JustLoaded, Packet};
 use crate::ruleset::{BaseChain, Hook, Rule, Table, TableId};
 use std::cell::RefCell;
 
-/// A packet at one place of its way, with its client's address and its translation hidden.
+/// A packet at one place of its way, with its client's address hidden, and its translation if that may be any.
 pub(crate) struct Seen<'v>(View<'v>);
 
 impl<'v> Seen<'v> {
-    pub(crate) fn new(packet: &'v Packet, hook: Hook, priority: i32) -> Self {
-        Self(View::new(packet, hook, priority, Hidden::Client))
+    pub(crate) fn new(packet: &'v Packet, hook: Hook, priority: i32, hidden: Hidden) -> Self {
+        Self(View::new(packet, hook, priority, hidden))
     }
 }
 

@@ -244,16 +244,11 @@ impl<'a> Machine<'a, '_> {
 
 /// What an object of that `NFT_OBJECT_*` type does.
 fn object<'a>(kind: u32, name: &str) -> Done<'a> {
-    const COUNTER: u32 = 1;
-    const HELPER: u32 = 3;
-    const TUNNEL: u32 = 6;
-    const TIMEOUT: u32 = 7;
-    const SECMARK: u32 = 8;
     const QUOTA: u32 = 2;
     const LIMIT: u32 = 4;
     const CONNLIMIT: u32 = 5;
     match kind {
-        COUNTER | HELPER | TUNNEL | TIMEOUT | SECMARK => Done::If(Truth::True),
+        kind if Foreign::object_goes_on(kind) => Done::If(Truth::True),
         QUOTA | LIMIT | CONNLIMIT => Done::If(Truth::Doubtful(format!("what {name} says is not known").into())),
         // An expectation and a proxy for SYN packets may drop the packet, or keep it.
         _ => anything_of(format!("what {name} does with the packet is not known")),

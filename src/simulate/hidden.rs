@@ -7,12 +7,13 @@ use std::net::IpAddr;
 
 /// What counts as unknown, although the packet has it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Hidden {
+pub(crate) enum Hidden {
     /// Nothing.
     Nothing,
-    /// The client's address, and what the address and port that it asked for are translated to. The client is the
-    /// source of a connection's first packet, and the destination of the answer.
+    /// The client's address: the source of a connection's first packet, and the destination of the answer.
     Client,
+    /// The client's address, and what the address and port that it asked for are translated to.
+    ClientAndTranslation,
 }
 
 /// The destination before or after it is translated.
@@ -22,21 +23,22 @@ pub(super) fn destination(packet: &Packet, translated: bool) -> IpAddr {
 
 /// Whether the source that rules would see is hidden.
 pub(super) fn hides_source(packet: &Packet, put_back: Option<Translation>, hidden: Hidden) -> bool {
-    hidden == Hidden::Client
-        && match packet.part {
-            Part::Answer(undone) => undone.destination.is_some() && put_back.is_none(),
-            _ => true,
-        }
+    match (hidden, packet.part) {
+        (Hidden::Nothing, _) | (Hidden::Client, Part::Answer(_)) => false,
+        (Hidden::ClientAndTranslation, Part::Answer(undone)) => undone.destination.is_some() && put_back.is_none(),
+        (Hidden::Client | Hidden::ClientAndTranslation, _) => true,
+    }
 }
 
 /// Whether the destination that rules would see is hidden, or not known.
 pub(super) fn hides_destination(packet: &Packet, translated: bool, hidden: Hidden) -> bool {
-    let of_client = hidden == Hidden::Client && matches!(packet.part, Part::Answer(_));
+    let of_client = hidden != Hidden::Nothing && matches!(packet.part, Part::Answer(_));
     of_client || hides_destination_port(packet, translated, hidden)
 }
 
 fn hides_destination_port(packet: &Packet, translated: bool, hidden: Hidden) -> bool {
-    packet.is_sent_elsewhere(translated) || hidden == Hidden::Client && translated && packet.translated.is_some()
+    packet.is_sent_elsewhere(translated)
+        || hidden == Hidden::ClientAndTranslation && translated && packet.translated.is_some()
 }
 
 /// The destination port; `None` if it is hidden, or the protocol has no ports.

@@ -47,6 +47,7 @@ pub(crate) use any_source::{Seen, attached_to, run_for_any_source};
 pub(crate) use chain::MAX_DEPTH;
 pub use connection::{Connection, Stage, follow_connection, open_through_table};
 pub(crate) use fib::is_link_local;
+pub(crate) use hidden::Hidden;
 pub use journey::{Journey, Turn, follow};
 pub(crate) use machine::{Changed, End, RuleResult};
 pub use order::{At, Hooked, Order};

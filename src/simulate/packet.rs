@@ -28,6 +28,8 @@ pub struct Packet {
     pub translated: Option<Translation>,
     /// Which packet of its connection it is.
     pub part: Part,
+    /// The number of the user whose program on this machine sends it; `None` if unknown, or not sent by a program.
+    pub user: Option<u32>,
 }
 
 /// Which packet of a connection it is.
@@ -219,6 +221,7 @@ impl Packet {
             state: State::of_first(source, transport),
             translated: None,
             part: Part::First,
+            user: None,
         }
     }
 
@@ -251,6 +254,15 @@ impl Packet {
         port || to.address != self.destination
     }
 
+    /// Whether this answer comes from another address or port than `asked`, the one that was asked for.
+    pub(super) fn comes_from_elsewhere(&self, asked: Translation) -> bool {
+        let port = match self.transport {
+            Transport::Ports { source, .. } => asked.port.is_some() && asked.port != source,
+            Transport::Icmp { .. } | Transport::Other(_) | Transport::Arp { .. } => false,
+        };
+        port || asked.address != self.source
+    }
+
     /// The same packet, coming in by that interface.
     #[must_use]
     pub fn coming_in_by(self, interface: impl Into<String>) -> Self {
@@ -261,6 +273,12 @@ impl Packet {
     #[must_use]
     pub fn leaving_by(self, interface: impl Into<String>) -> Self {
         Self { outgoing: Interface::Named(interface.into()), ..self }
+    }
+
+    /// The same packet, sent by a program of that user.
+    #[must_use]
+    pub fn sent_by(self, user: u32) -> Self {
+        Self { user: Some(user), ..self }
     }
 
     /// The same packet in another state; it opens a connection only if it is new.

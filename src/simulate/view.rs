@@ -280,6 +280,10 @@ impl<'a> View<'a> {
             MetaKey::Protocol => Bits::known(&self.ether_type()),
             MetaKey::Iif if *self.incoming == Interface::Absent => Bits::known(&[0; 4]),
             MetaKey::Oif if *self.outgoing == Interface::Absent => Bits::known(&[0; 4]),
+            MetaKey::SkUid if self.packet.path == Path::FromMachine => match self.packet.user {
+                Some(user) => Bits::known(&user.to_ne_bytes()),
+                None => return Load::Unknown("the user whose program sends it is not known".into()),
+            },
             key => {
                 return Load::Unknown(format!("`meta` key {} of the packet is not known", key.number()).into());
             }
@@ -347,9 +351,11 @@ impl<'a> View<'a> {
     fn status(&self) -> Bits {
         let packet = self.packet;
         // A translation to the same destination counts as none.
-        let elsewhere = self.hidden != Hidden::Nothing || packet.goes_elsewhere();
+        let elsewhere = self.hidden == Hidden::ClientAndTranslation || packet.goes_elsewhere();
         let dnat = match packet.state {
-            State::Reply => packet.undone().destination.is_some() && elsewhere,
+            State::Reply => packet.undone().destination.is_some_and(|asked| {
+                self.hidden == Hidden::ClientAndTranslation || packet.comes_from_elsewhere(asked)
+            }),
             // The first packet has been translated already.
             State::Established => packet.translated.is_some() && elsewhere,
             _ => self.translated && packet.translated.is_some() && elsewhere,

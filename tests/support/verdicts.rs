@@ -8,6 +8,16 @@ pub struct Section {
     pub rows: &'static str,
 }
 
+/// Whether a policy lets anybody in by SSH, on whose port the host listens.
+pub fn opens_ssh(policy: &str) -> bool {
+    policy.contains("22/tcp")
+}
+
+/// What loads a policy: without `--force` it is refused where sshd's port is listened on and nobody is let in there.
+pub fn apply(policy: &str) -> &'static [&'static str] {
+    if opens_ssh(policy) { &["apply"] } else { &["apply", "--force"] }
+}
+
 pub const POLICY: &str = "version: 1
 groups: { trusted: [203.0.113.9, \"2001:db8::9\"] }
 services:

@@ -1,8 +1,8 @@
 //! Statements that match on routing.
 
 use super::{Statement, anonymous, interface_elements};
-use crate::net::IfPattern;
 use crate::net::Version;
+use crate::net::{IfName, IfPattern};
 use crate::ruleset::{
     AddressType, Cmp, Element, Elements, Expr, FibResult, KeyType, PayloadBase, Register, Set, SetFlags, SetRef,
     SetSpec, fib_flags,
@@ -42,7 +42,7 @@ impl Statement {
         self.fib(FibResult::Type, flags).lookup(own, None, inverted)
     }
 
-    fn address_type(self, flags: u32, op: Cmp, kind: AddressType) -> Self {
+    pub(super) fn address_type(self, flags: u32, op: Cmp, kind: AddressType) -> Self {
         self.fib(FibResult::Type, flags).cmp(op, &kind.number().to_ne_bytes())
     }
 
@@ -74,7 +74,7 @@ impl Statement {
 
     /// `fib daddr . iif oif exists`: the route to the destination leaves by the incoming interface.
     pub(in crate::compile) fn destination_is_on_the_link(self) -> Self {
-        self.fib(FibResult::Oif, fib_flags::DADDR | fib_flags::IIF | fib_flags::PRESENT).cmp(Cmp::Eq, &[1])
+        self.fib(FibResult::Oif, fib_flags::DADDR | fib_flags::IIF | fib_flags::PRESENT).cmp(Cmp::Eq, &[1, 0, 0, 0])
     }
 
     /// `fib daddr type unicast`
@@ -103,15 +103,29 @@ impl Statement {
         self.fib(FibResult::Oif, fib_flags::SADDR | fib_flags::IIF | fib_flags::PRESENT).cmp(Cmp::Eq, &[0; 4])
     }
 
+    /// `{ "docker0", "br-*" }`: nft compares with a single name instead of looking it up.
+    fn one_of(self, interfaces: &BTreeSet<IfPattern>, inverted: bool) -> Self {
+        let mut names = interfaces.iter();
+        match (names.next(), names.next()) {
+            (Some(only), None) => {
+                let name = IfName::new(&only.name);
+                let len = if only.wildcard { only.name.len() } else { name.bytes().len() };
+                let op = if inverted { Cmp::Neq } else { Cmp::Eq };
+                self.cmp(op, name.bytes().get(..len).unwrap_or(name.bytes()))
+            }
+            _ => self.lookup(interface_set(interfaces), None, inverted),
+        }
+    }
+
     /// `fib saddr oifname { "docker0", "br-*" }`: the route to the source leaves by one of these. The set is
     /// anonymous: to nft 1.0.6 its type differs from that of a set of interfaces.
     pub(in crate::compile) fn source_routes_to(self, interfaces: &BTreeSet<IfPattern>) -> Self {
-        self.fib(FibResult::OifName, fib_flags::SADDR).lookup(interface_set(interfaces), None, false)
+        self.fib(FibResult::OifName, fib_flags::SADDR).one_of(interfaces, false)
     }
 
     /// `fib daddr oifname != { "docker0", "br-*" }`
     pub(in crate::compile) fn destination_routes_elsewhere(self, interfaces: &BTreeSet<IfPattern>) -> Self {
-        self.fib(FibResult::OifName, fib_flags::DADDR).lookup(interface_set(interfaces), None, true)
+        self.fib(FibResult::OifName, fib_flags::DADDR).one_of(interfaces, true)
     }
 }
 

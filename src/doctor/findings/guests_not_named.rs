@@ -8,7 +8,7 @@ use crate::machine::Sysctls;
 use crate::net::{IfPattern, Ports, Transport};
 use crate::netlink::RoutedLink;
 use crate::preflight::is_named;
-use crate::resolve::{Action, Group, Peers, Resolved, Service};
+use crate::resolve::{Action, Group, Resolved, Service};
 
 pub(super) const FINDING: Kind = Kind {
     id: "guests-not-named",
@@ -147,18 +147,7 @@ fn for_cluster(facts: &Facts<'_>, policy: &Resolved) -> Option<(Service, String)
     if ports.is_empty() || policy.services.contains_key("kubernetes") {
         return None;
     }
-    let mut service = Service {
-        line: 0,
-        ports: Default::default(),
-        protocols: Default::default(),
-        from: Peers::default(),
-        except: Peers::default(),
-        to: Default::default(),
-        on: Default::default(),
-        limit: None,
-        log: false,
-        comment: None,
-    };
+    let mut service = Service::default();
     service.from.groups.insert("containers".to_owned(), 0);
     let mut words = Vec::new();
     for (protocol, port) in ports {

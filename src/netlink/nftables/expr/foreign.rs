@@ -1,9 +1,21 @@
-//! Expressions, and forms of expressions, that palisade reads but never writes: which file decodes which.
+//! Expressions, and forms of expressions, that palisade reads, and writes for translations alone: which file has
+//! which.
 //!
 //! As everywhere, a form with any attribute that is not understood is left out.
 
-use super::{compat, ct, immediate, log, meta, nat, object, payload, range, reject};
+use super::{Draft, compat, ct, immediate, log, meta, nat, object, payload, range, reject};
+use crate::netlink::nftables::problem::Problem;
 use crate::ruleset::Foreign;
+
+/// The description of a translation, or of the bytes that it needs, for libnftnl.
+pub(super) fn draft(foreign: &Foreign) -> Result<Draft<'_>, Problem> {
+    match foreign {
+        Foreign::Immediate { dreg, data } => immediate::draft_data(*dreg, data),
+        Foreign::Nat(nat) => Ok(nat::draft(*nat)),
+        Foreign::Masquerade { ports: [None, None], flags: 0 } => Ok(Draft::new(c"masq")),
+        _ => Err(Problem::Unknown("expression that is not palisade's".to_owned())),
+    }
+}
 
 /// Decodes an expression by its name and attributes.
 pub(super) fn decode(name: &str, data: &[u8]) -> Option<Foreign> {

@@ -29,7 +29,12 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Expr> {
     verdict::decode(loaded.get(data::VERDICT)?).map(Expr::Verdict)
 }
 
-/// The form that loads bytes, which palisade never writes.
+/// The form that loads bytes.
+pub(super) fn draft_data(dreg: Register, data: &[u8]) -> Result<Draft<'_>, Problem> {
+    Draft::new(c"immediate").register(sys::NFTNL_EXPR_IMM_DREG, dreg).data(sys::NFTNL_EXPR_IMM_DATA, data)
+}
+
+/// The form that loads bytes.
 pub(super) fn decode_data(bytes: &[u8]) -> Option<Foreign> {
     let fields = Fields::<3>::exactly(bytes)?;
     let (dreg, data) = (register(&fields, DREG)?, value(&fields, DATA)?);
@@ -38,7 +43,7 @@ pub(super) fn decode_data(bytes: &[u8]) -> Option<Foreign> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::bytes::{both_ways, read_as};
+    use super::super::bytes::both_ways;
     use super::*;
 
     #[test]
@@ -60,12 +65,12 @@ mod tests {
              18000280 14000280 08000100 fffffffd 06000200 63000000",
         );
         // immediate reg 1 0x0a000001
-        read_as(
+        both_ways(
+            &Expr::Foreign(Foreign::Immediate { dreg: Register::ONE, data: vec![10, 0, 0, 1] }),
             "0e000100 696d6d65 64696174 65000000
              18000280
              08000100 00000001
              0c000280 08000100 0a000001",
-            Foreign::Immediate { dreg: Register::ONE, data: vec![10, 0, 0, 1] },
         );
     }
 }

@@ -55,7 +55,7 @@ pub(in crate::netlink) fn draft<'a>(
         Expr::Limit(limit) => Ok(limit::draft(*limit)),
         Expr::Log(log) => log::draft(log),
         Expr::Reject(reject) => Ok(reject::draft(*reject)),
-        Expr::Foreign(_) => Err(Problem::Unknown("expression that is not palisade's".to_owned())),
+        Expr::Foreign(foreign) => foreign::draft(foreign),
         Expr::Unknown { name, .. } => Err(Problem::Unknown(format!("expression `{name}`"))),
     }
 }

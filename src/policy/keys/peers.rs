@@ -1,0 +1,94 @@
+//! The keys of an expectation, and of a peer in braces.
+
+use super::{Holds, Key, OPTIONAL, REQUIRED, Section};
+
+/// The keys of an expectation.
+pub static EXPECTATION: Section = Section {
+    what: "an expectation",
+    about: "What the policy has to allow or to deny: `allow` or `deny`, and one of them.",
+    may_be_empty: false,
+    keys: &[
+        Key {
+            name: "allow",
+            holds: Holds::Ports,
+            about: "Ports that all of the sources have to reach.",
+            example: "22/tcp",
+            ..OPTIONAL
+        },
+        Key {
+            name: "deny",
+            holds: Holds::Ports,
+            about: "Ports that none of the sources may reach: what is dropped and what is rejected is denied.",
+            example: "9000/tcp",
+            ..OPTIONAL
+        },
+        Key {
+            name: "from",
+            holds: Holds::Sources,
+            about: "The sources: `any`, which is proved for all of them, or whatever the `from` of a service may name. Each \
+                    member of a group is meant.",
+            example: "any",
+            ..REQUIRED
+        },
+        Key {
+            name: "on",
+            holds: Holds::Interfaces,
+            about: "The incoming interfaces that it is about. Without it all but the containers' are meant, and for `any` \
+                    those too.",
+            example: "eth0",
+            ..OPTIONAL
+        },
+        Key {
+            name: "to",
+            holds: Holds::Peers,
+            about: "Where the connections go: with it, the expectation speaks of connections to elsewhere, and `from` may \
+                    name `host` and users. Without it, of connections to this machine.",
+            example: "any",
+            ..OPTIONAL
+        },
+    ],
+};
+
+/// The keys of a peer written as a mapping. A mapping has exactly one of them.
+pub static PEER: Section = Section {
+    what: "a peer in braces",
+    about: "A peer that is no address and no group: one interface, one file, or one user.",
+    may_be_empty: false,
+    keys: &[
+        Key {
+            name: "interface",
+            holds: Holds::Interface,
+            about: "In `from`: whoever comes in by this interface. In `to`: whatever leaves by it. A trailing `*` is \
+                    allowed.",
+            example: "eth1",
+            ..OPTIONAL
+        },
+        Key {
+            name: "file",
+            holds: Holds::Path,
+            about: "A file of addresses: of each line the first field, which is an address, a network or a range, or an \
+                    object of JSON with `cidr` or `ip`. Comments begin with `#`, `;` or `//`. A relative path begins in \
+                    the folder of the policy.",
+            example: "office.txt",
+            ..OPTIONAL
+        },
+        Key {
+            name: "user",
+            holds: Holds::User,
+            about: "The programs of one user of this machine, by the name in /etc/passwd or by number: who made the socket \
+                    that begins the connection. Only in `from` and `except` of `outgoing`, and in groups for these.",
+            example: "postfix",
+            ..OPTIONAL
+        },
+        Key {
+            name: "odd",
+            holds: Holds::Word(&["error", "skip"]),
+            default: Some("error"),
+            about: "Beside `file`: what happens to lines that can't be read. `skip` leaves them out, and `check` says how \
+                    many; only where the file is blocked, since in `from` such a line may be a typing error in somebody's \
+                    address.",
+            example: "skip",
+            ..OPTIONAL
+        },
+    ],
+};

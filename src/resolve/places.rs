@@ -1,0 +1,185 @@
+//! Which kinds of peers may stand where.
+
+use crate::facts::Facts;
+use crate::net::IfPattern;
+use crate::policy::{Fault, Text, nearest, quote};
+use std::collections::BTreeSet;
+
+/// A list of peers of `outgoing`, `forward`, `nat`, or of an expectation with `to`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    OutgoingFrom,
+    OutgoingExcept,
+    OutgoingTo,
+    /// `to` of a rule that denies.
+    OutgoingDeniedTo,
+    ForwardFrom,
+    ForwardExcept,
+    ForwardTo,
+    NatFrom,
+    NatTo,
+    ExpectedFrom,
+    ExpectedTo,
+}
+
+/// The kinds of members that a peer stands for.
+#[derive(Debug, Default)]
+pub(super) struct Kinds {
+    pub(super) addresses: bool,
+    pub(super) interfaces: BTreeSet<IfPattern>,
+    pub(super) users: bool,
+    pub(super) containers: bool,
+    pub(super) host: bool,
+}
+
+/// The list that a peer is in. It decides what may stand there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Group,
+    From,
+    Except,
+    Block,
+    /// Of a section other than `services`.
+    At(Place),
+}
+
+/// What a place depends on besides the peer.
+pub(super) struct Setting<'a> {
+    /// The bridges of containers.
+    pub(super) bridges: &'a BTreeSet<IfPattern>,
+    /// Whether the policy has a group called `host`.
+    pub(super) host_is_a_group: bool,
+}
+
+impl Role {
+    /// Whether the word `host` means this machine here, whatever groups there are.
+    pub(super) const fn has_host(self) -> bool {
+        matches!(self, Self::At(Place::OutgoingFrom | Place::OutgoingExcept))
+    }
+}
+
+impl Place {
+    /// Whether `any` may stand here.
+    pub(super) fn any(self) -> Result<bool, Fault> {
+        let message = match self {
+            Self::OutgoingTo
+            | Self::OutgoingDeniedTo
+            | Self::ForwardFrom
+            | Self::ForwardTo
+            | Self::NatFrom
+            | Self::ExpectedFrom
+            | Self::ExpectedTo => return Ok(true),
+            Self::OutgoingFrom => "`from: any` does not say whether this machine, its containers, or both are meant",
+            Self::OutgoingExcept | Self::ForwardExcept => "`except: any` would except everyone",
+            Self::NatTo => "`to` of `nat` can't be `any`",
+        };
+        Err(Fault::new(message).help(match self {
+            Self::OutgoingFrom => "write `[host, containers]`, or whom you mean",
+            Self::NatTo => "`to` is the interface that it leaves by: `to: { interface: eth0 }`",
+            _ => "write for whom the rule does not hold, or remove the rule",
+        }))
+    }
+}
+
+/// The number of a user: a number as it is, or a name of /etc/passwd.
+pub(super) fn user(text: &Text, facts: &Facts) -> Result<u32, Fault> {
+    let name = text.value.as_str();
+    if name.starts_with(|c: char| c.is_ascii_digit()) {
+        // The highest number stands for no user (chown(2)).
+        return name.parse().ok().filter(|number| *number < u32::MAX).ok_or_else(|| {
+            Fault::new(format!("{} is no user's number", quote(name))).help("they are 0 to 4294967294")
+        });
+    }
+    facts.users.get(name).copied().ok_or_else(|| {
+        let fault = Fault::new(format!("/etc/passwd has no user {}", quote(name)));
+        match nearest(name, facts.users.keys().map(String::as_str)) {
+            Some(meant) => fault.help(format!("did you mean {}?", quote(meant))),
+            None => fault.help("write the number of a user without an entry, such as `{ user: 1002 }`"),
+        }
+    })
+}
+
+/// Checks whether a readable peer of these kinds may stand in a list. `text` is the peer as typed.
+pub(super) fn check(setting: &Setting<'_>, text: &str, kinds: &Kinds, role: Role) -> Result<(), Fault> {
+    match role {
+        Role::Group if kinds.host => {
+            Err(Fault::new("`host` can't be part of a group").help("write `host` in `from` of a rule of `outgoing`"))
+        }
+        Role::Group => Ok(()),
+        Role::From | Role::Except | Role::Block if kinds.users || kinds.host => {
+            let who = if kinds.host { "`host` is this machine itself" } else { "users are this machine itself" };
+            Err(Fault::new(who).help("this machine always reaches itself: leave it out"))
+        }
+        Role::From | Role::Except | Role::Block => Ok(()),
+        Role::At(place) => at(setting, place, text, kinds),
+    }
+}
+
+fn at(setting: &Setting<'_>, place: Place, text: &str, kinds: &Kinds) -> Result<(), Fault> {
+    let bridges = setting.bridges;
+    let is_bridge = |interface: &&IfPattern| bridges.iter().any(|bridge| bridge.covers_all_of(interface));
+    let may_be_bridge = |interface: &&IfPattern| bridges.iter().any(|bridge| bridge.meets(interface));
+    match place {
+        Place::OutgoingFrom | Place::OutgoingExcept => {
+            if text == "host" && setting.host_is_a_group {
+                return Err(Fault::new("`host` is this machine here, and also the name of a group")
+                    .help("give the group another name"));
+            }
+            if kinds.addresses {
+                return Err(Fault::new("a sender of `outgoing` is this machine or its containers").help(
+                    "write `host` or `containers`; what others send through this machine stands in `forward`",
+                ));
+            }
+            match kinds.interfaces.iter().find(|interface| !is_bridge(interface)) {
+                Some(other) => Err(Fault::new(format!("{} is no bridge of containers", quote(&other.to_string())))
+                    .help(
+                        "bridges of containers are those of `containers: { interfaces }`; what others send through \
+                         this machine stands in `forward`",
+                    )),
+                None => Ok(()),
+            }
+        }
+        Place::ForwardFrom | Place::ForwardExcept => {
+            this_machine(kinds, "`forward` speaks of what others send through this machine")?;
+            let bridge = kinds.interfaces.iter().find(may_be_bridge).map(|bridge| quote(&bridge.to_string()));
+            if kinds.containers || bridge.is_some() {
+                let message = match bridge {
+                    Some(bridge) => {
+                        format!("{bridge} is a bridge of containers: `outgoing` speaks of what they open")
+                    }
+                    None => "`outgoing` speaks of what containers open, `forward` of what others do".to_owned(),
+                };
+                return Err(Fault::new(message).help(
+                    "write the rule in `outgoing`; if no containers are behind it, name the others in \
+                     `containers: { interfaces }`",
+                ));
+            }
+            Ok(())
+        }
+        Place::OutgoingTo if kinds.containers => Err(Fault::new(
+            "this machine always reaches its containers, and they each other as their engine lets them",
+        )
+        .help("leave it out; `to: containers` stands in a rule with `action: deny`")),
+        Place::OutgoingTo | Place::OutgoingDeniedTo | Place::ForwardTo | Place::ExpectedTo => {
+            this_machine(kinds, "`to` is a place elsewhere: this machine always reaches itself")
+        }
+        Place::NatFrom => this_machine(kinds, "what this machine sends has its own address already"),
+        Place::NatTo => {
+            this_machine(kinds, "`to` of `nat` is the interface that it leaves by")?;
+            if kinds.addresses || kinds.containers {
+                return Err(Fault::new(format!("{} is no interface", quote(text)))
+                    .help("`to` is the interface that it leaves by: `to: { interface: eth0 }`"));
+            }
+            Ok(())
+        }
+        Place::ExpectedFrom => Ok(()),
+    }
+}
+
+/// Refuses this machine and its users.
+fn this_machine(kinds: &Kinds, why: &str) -> Result<(), Fault> {
+    if kinds.host || kinds.users {
+        return Err(Fault::new(why).help("leave it out; what this machine and its users open stands in `outgoing`"));
+    }
+    Ok(())
+}
