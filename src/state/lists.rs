@@ -155,7 +155,7 @@ mod tests {
         assert_eq!([kept("a.txt"), kept("b.txt")], [Some(second), None]);
         assert_eq!(files::names(&state.lists()).iter().filter(|name| is_kept_name(name)).count(), 1);
 
-        let sum = files::names(&state.lists()).into_iter().find(is_kept_name).expect("a list");
+        let sum = files::names(&state.lists()).into_iter().find(|name| is_kept_name(name)).expect("a list");
         std::fs::write(state.lists().join(sum), [0; 16]).expect("it can be written");
         let error = state.list_as_applied(&path("a.txt")).expect_err("it was changed");
         assert!(
