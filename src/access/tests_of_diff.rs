@@ -92,6 +92,8 @@ struct Pair<'t> {
     printed: Vec<(AccessChange, [Vec<Printed>; 3])>,
     /// One packet for each class of source ports and of this machine's addresses, by place, target and version.
     packets: HashMap<(usize, usize, usize), Vec<Packet>>,
+    /// Whether containers' answers may get through otherwise in one than in the other.
+    containers_count: bool,
 }
 
 impl<'t> Pair<'t> {
@@ -99,11 +101,13 @@ impl<'t> Pair<'t> {
         let id = TableId::palisade();
         let compared = Comparison::new(&id, tables);
         let mut packets = HashMap::new();
+        let mut containers_count = false;
         for (family, version) in Version::ALL.into_iter().enumerate() {
             let mut asks = Asked::default();
             let [before, after] = Opened::both(&id, tables);
             let readings = [(tables[0], &before), (tables[1], &after)]
                 .map(|(table, opened)| Readings::new(table, opened, version, &mut asks));
+            containers_count |= readings.iter().any(|readings| readings.containers_count);
             let mut prober = Prober::new(&id, version, &readings);
             for place in 0..compared.space.places.len() {
                 for (number, target) in compared.space.targets.iter().enumerate() {
@@ -118,7 +122,7 @@ impl<'t> Pair<'t> {
             (change, ranges)
         };
         let printed = compared.changes().into_iter().map(with_ranges).collect();
-        Self { tables, printed, compared, packets }
+        Self { tables, printed, compared, packets, containers_count }
     }
 
     /// Whether a source gains (or loses) access at one of this machine's addresses, from one of the source ports.
@@ -209,10 +213,13 @@ proptest! {
                 regions_say
             };
             prop_assert_eq!(said, regions_say, "printed otherwise than found: {:?}", packet);
-            if packet.translated.is_some() && said[2] {
+            let passed = (passes(&before, &packet), passes(&after, &packet));
+            // Its own packets pass in one of them, and which containers answer differs.
+            if packet.translated.is_some() && said[2] && pair.containers_count {
+                prop_assert_ne!(passed, (Some(false), Some(false)), "unknown: {:?}", packet);
                 continue;
             }
-            match (passes(&before, &packet), passes(&after, &packet)) {
+            match passed {
                 (Some(false), Some(true)) => prop_assert!(said[0], "gains: {packet:?}"),
                 (Some(true), Some(false)) => prop_assert!(said[1], "loses: {packet:?}"),
                 (Some(_), Some(_)) => {}

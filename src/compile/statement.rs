@@ -338,9 +338,12 @@ impl Statement {
             [(first, last)] if first == last => statement.cmp(Cmp::Eq, &first.to_be_bytes()),
             [(first, last)] => statement.cmp(Cmp::Gte, &first.to_be_bytes()).cmp(Cmp::Lte, &last.to_be_bytes()),
             runs => {
-                let element = |&(first, last): &(u16, u16)| match first == last {
-                    true => Element::single(&first.to_be_bytes()),
-                    false => Element::range(&first.to_be_bytes(), &last.to_be_bytes()),
+                let element = |&(first, last): &(u16, u16)| {
+                    if first == last {
+                        Element::single(&first.to_be_bytes())
+                    } else {
+                        Element::range(&first.to_be_bytes(), &last.to_be_bytes())
+                    }
                 };
                 let interval = runs.iter().any(|(first, last)| first != last);
                 let flags = if interval { SetFlags::CONSTANT.with(SetFlags::INTERVAL) } else { SetFlags::CONSTANT };

@@ -74,7 +74,7 @@ fn lines(finding: &Finding) -> Vec<&str> {
     quoted(&finding.help).into_iter().filter(|part| keys.iter().any(|key| part.starts_with(key))).collect()
 }
 
-fn without_ignoring<'f>(finding: &'f Finding) -> Vec<&'f str> {
+fn without_ignoring(finding: &Finding) -> Vec<&str> {
     lines(finding).into_iter().filter(|line| !line.starts_with("doctor:")).collect()
 }
 

@@ -56,7 +56,7 @@ pub(super) fn read(line: &str) -> (&str, Entry) {
     match whole.chars().next() {
         Some('<') => return (whole, Entry::Odd(Fault::new("this line is HTML").help(FORMS), Some(Form::Html))),
         Some('{') => return (whole, object(whole)),
-        Some('[' | ']' | '}') if !whole.starts_with(|c: char| c == '[') || is_of_json(whole) => {
+        Some('[' | ']' | '}') if !whole.starts_with('[') || is_of_json(whole) => {
             return (whole, Entry::Odd(several_lines(), Some(Form::Json)));
         }
         _ => {}

@@ -135,10 +135,10 @@ pub fn containers_here<'l>(policy: &Resolved, links: &'l [RoutedLink]) -> Vec<&'
 /// The list of `containers: interfaces` as it has to stand in a policy with these names; `None` if no policy can
 /// contain one of them.
 fn containers_with<'n>(policy: &Resolved, names: impl Iterator<Item = &'n String>) -> Option<String> {
-    let known = policy.containers.interfaces.iter().map(|pattern| match pattern.wildcard {
-        true => Some(format!("\"{pattern}\"")),
-        false => in_a_policy(&pattern.name),
-    });
+    let known =
+        policy.containers.interfaces.iter().map(|pattern| {
+            if pattern.wildcard { Some(format!("\"{pattern}\"")) } else { in_a_policy(&pattern.name) }
+        });
     let all: Option<Vec<String>> = known.chain(names.map(|name| in_a_policy(name))).collect();
     Some(format!("[{}]", all?.join(", ")))
 }

@@ -30,15 +30,8 @@ pub(super) fn matches(extension: &Extension) -> String {
             join(both.into_iter().flatten())
         }
         Match::Ports { source, destination, flags } => {
-            let flags = flags.map(|(mask, set, inverted)| {
-                let sign = if inverted { "!=" } else { "==" };
-                format!("tcp flags & {mask:#x} {sign} {set:#x}")
-            });
-            join(
-                [range(of_protocol, "sport", source), range(of_protocol, "dport", destination), flags]
-                    .into_iter()
-                    .flatten(),
-            )
+            let ports = [range(of_protocol, "sport", source), range(of_protocol, "dport", destination)];
+            join(ports.into_iter().chain([flags.map(tcp_flags)]).flatten())
         }
         Match::Multiport { which, ranges, inverted } => {
             let field = ["sport", "dport", "sport or dport"].get(usize::from(which)).copied().unwrap_or_default();
@@ -46,16 +39,8 @@ pub(super) fn matches(extension: &Extension) -> String {
             format!("{of_protocol} {field} {}{{ {} }}", not(inverted), ranges.join(", "))
         }
         Match::Icmp { kind: None, .. } => String::new(),
-        Match::Icmp { kind: Some(kind), codes, inverted } => {
-            let (protocol, kinds) =
-                if extension.name == "icmp" { ("icmp", Kind::IcmpType) } else { ("icmpv6", Kind::Icmpv6Type) };
-            let code = (codes != (0, u8::MAX)).then(|| format!(" {protocol} code {}-{}", codes.0, codes.1));
-            format!("{protocol} type {}{}{}", not(inverted), kinds.value(&[kind]), code.unwrap_or_default())
-        }
-        Match::Mark { mark, mask, inverted } => {
-            let mask = if mask == u32::MAX { String::new() } else { format!("& {mask:#x} ") };
-            format!("meta mark {mask}{}{mark:#x}", not(inverted))
-        }
+        Match::Icmp { kind: Some(kind), codes, inverted } => icmp(&extension.name, kind, codes, not(inverted)),
+        Match::Mark { mark, mask, inverted } => marked("meta mark", mark, mask, not(inverted)),
         Match::HopLimit { mode, value } => {
             let sign = ["", "!= ", "< ", "> "].get(usize::from(mode)).copied().unwrap_or("? ");
             let field = if extension.name == "ttl" { "ip ttl" } else { "ip6 hoplimit" };
@@ -66,10 +51,7 @@ pub(super) fn matches(extension: &Extension) -> String {
             format!("source {}seen {hits} times of late", if inverted { "not " } else { "" })
         }
         Match::RoutingHeader => "exthdr rt exists".to_owned(),
-        Match::ConnectionMark { mark, mask, inverted } => {
-            let mask = if mask == u32::MAX { String::new() } else { format!("& {mask:#x} ") };
-            format!("ct mark {mask}{}{mark:#x}", not(inverted))
-        }
+        Match::ConnectionMark { mark, mask, inverted } => marked("ct mark", mark, mask, not(inverted)),
         Match::AddressRange { source, destination } => address_ranges(extension, source, destination),
         Match::HashLimit { over } => format!("limit {}for each", if over { "over " } else { "" }),
         Match::Length { least, most, inverted } => format!("meta length {}{least}-{most}", not(inverted)),
@@ -85,6 +67,22 @@ pub(super) fn matches(extension: &Extension) -> String {
         }
         Match::Uncertain(_) => extension.name.clone(),
     }
+}
+
+fn tcp_flags((mask, set, inverted): (u8, u8, bool)) -> String {
+    let sign = if inverted { "!=" } else { "==" };
+    format!("tcp flags & {mask:#x} {sign} {set:#x}")
+}
+
+fn icmp(name: &str, kind: u8, codes: (u8, u8), not: &str) -> String {
+    let (protocol, kinds) = if name == "icmp" { ("icmp", Kind::IcmpType) } else { ("icmpv6", Kind::Icmpv6Type) };
+    let code = (codes != (0, u8::MAX)).then(|| format!(" {protocol} code {}-{}", codes.0, codes.1));
+    format!("{protocol} type {not}{}{}", kinds.value(&[kind]), code.unwrap_or_default())
+}
+
+fn marked(field: &str, mark: u32, mask: u32, not: &str) -> String {
+    let mask = if mask == u32::MAX { String::new() } else { format!("& {mask:#x} ") };
+    format!("{field} {mask}{not}{mark:#x}")
 }
 
 /// A target of iptables, in an IPv4 or an IPv6 table.

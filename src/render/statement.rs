@@ -325,16 +325,7 @@ impl Reader<'_> {
                 self.words.push(format!("{of} {key} map {set}"));
             }
             Foreign::SetPayload { base, offset, len, sreg, .. } => {
-                let known: Vec<Context> = self.known.clone();
-                let field = Header::at(*base, &known)
-                    .and_then(|header| Some((header, header.field(*offset)?)))
-                    .filter(|(_, field)| field.len == *len);
-                let (text, kind) = match field {
-                    Some((header, field)) => (header.name_of(field), field.kind),
-                    None => (field::raw(*base, *offset, *len).unwrap_or_default(), Kind::Bytes),
-                };
-                let value = self.constant(*sreg, kind);
-                self.words.push(format!("{text} set {value}"));
+                self.set_payload(*base, *offset, *len, *sreg);
             }
             Foreign::Notrack => self.words.push("notrack".to_owned()),
             Foreign::Match(extension) => self.words.push(foreign::matches(extension)),
@@ -343,6 +334,19 @@ impl Reader<'_> {
             }
         }
         self.words.retain(|word| !word.is_empty());
+    }
+
+    fn set_payload(&mut self, base: PayloadBase, offset: u32, len: u32, sreg: Register) {
+        let known: Vec<Context> = self.known.clone();
+        let field = Header::at(base, &known)
+            .and_then(|header| Some((header, header.field(offset)?)))
+            .filter(|(_, field)| field.len == len);
+        let (text, kind) = match field {
+            Some((header, field)) => (header.name_of(field), field.kind),
+            None => (field::raw(base, offset, len).unwrap_or_default(), Kind::Bytes),
+        };
+        let value = self.constant(sreg, kind);
+        self.words.push(format!("{text} set {value}"));
     }
 
     fn nat(&mut self, nat: &Nat) {

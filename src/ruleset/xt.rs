@@ -271,18 +271,7 @@ impl Extension {
                 let (source, destination, flags) = (info.u16(0)?, info.u16(2)?, info.u32(4)?);
                 (flags & !3 == 0).then_some(Match::AddressType { source, destination, flags })
             }
-            ("tcp", 0) => {
-                let inverted = info.u8(11)?;
-                let (mask, set) = (info.u8(9)?, info.u8(10)?);
-                let flags = (mask != 0 || inverted & 4 != 0).then_some((mask, set, inverted & 4 != 0));
-                // A condition on a TCP option is unknown: a first packet may have the option or not.
-                (info.u8(8)? == 0 && inverted & !7 == 0).then_some(())?;
-                Some(Match::Ports {
-                    source: info.range(0, inverted & 1)?,
-                    destination: info.range(4, inverted & 2)?,
-                    flags,
-                })
-            }
+            ("tcp", 0) => tcp(info),
             ("udp", 0) => {
                 let inverted = info.u8(8)?;
                 (inverted & !3 == 0).then_some(())?;
@@ -297,31 +286,9 @@ impl Extension {
             }
             ("mark", 1) => Some(Match::Mark { mark: info.u32(0)?, mask: info.u32(4)?, inverted: info.u8(8)? != 0 }),
             ("ttl" | "hl", 0) => Some(Match::HopLimit { mode: info.u8(0)?, value: info.u8(1)? }),
-            ("recent", 0 | 1) => {
-                let (check, inverted) = (info.u8(8)?, info.u8(9)? != 0);
-                // `XT_RECENT_SET`, `CHECK` and `UPDATE`, each with or without comparing the TTL, or reaping old
-                // entries.
-                let remembers = match check & !0x30 {
-                    2 => true,
-                    1 | 4 => false,
-                    _ => return None,
-                };
-                Some(Match::Recent { remembers, hits: info.u32(4)?, inverted })
-            }
+            ("recent", 0 | 1) => recent(info),
             ("rt", 0) => Some(Match::RoutingHeader),
-            ("iprange", 1) => {
-                let flags = info.u8(64)?;
-                (flags & !0x33 == 0).then_some(())?;
-                let range = |at: usize, bit: u8| {
-                    let not = flags & bit << 4 != 0;
-                    if flags & bit == 0 {
-                        Some(None)
-                    } else {
-                        Some(Some((info.bytes(at)?, info.bytes(at + 16)?, not)))
-                    }
-                };
-                Some(Match::AddressRange { source: range(0, 1)?, destination: range(32, 2)? })
-            }
+            ("iprange", 1) => address_ranges(info),
             ("connmark", 1) => {
                 let (mark, mask, inverted) = (info.u32(0)?, info.u32(4)?, info.u8(8)? != 0);
                 Some(Match::ConnectionMark { mark, mask, inverted })
@@ -340,16 +307,7 @@ impl Extension {
                 let (inverted, asked) = (info.u8(64)?, info.u8(65)?);
                 (asked & !0x1f == 0).then_some(Match::BridgePort { asked, inverted })
             }
-            ("rpfilter", 0) => {
-                let flags = info.u8(0)?;
-                let has = |bit: u8| flags & bit != 0;
-                (flags & !0xf == 0).then_some(Match::ReversePath {
-                    loose: has(1),
-                    by_mark: has(2),
-                    local: has(4),
-                    inverted: has(8),
-                })
-            }
+            ("rpfilter", 0) => reverse_path(info),
             (name, _) => uncertain(name).map(Match::Uncertain),
         }
     }
@@ -480,4 +438,46 @@ fn multiport(info: Info<'_>) -> Option<Match> {
         index += 1;
     }
     Some(Match::Multiport { which, ranges, inverted: info.u8(47)? != 0 })
+}
+
+fn tcp(info: Info<'_>) -> Option<Match> {
+    let inverted = info.u8(11)?;
+    let (mask, set) = (info.u8(9)?, info.u8(10)?);
+    let flags = (mask != 0 || inverted & 4 != 0).then_some((mask, set, inverted & 4 != 0));
+    // A condition on a TCP option is unknown: a first packet may have the option or not.
+    (info.u8(8)? == 0 && inverted & !7 == 0).then_some(())?;
+    Some(Match::Ports { source: info.range(0, inverted & 1)?, destination: info.range(4, inverted & 2)?, flags })
+}
+
+fn recent(info: Info<'_>) -> Option<Match> {
+    let (check, inverted) = (info.u8(8)?, info.u8(9)? != 0);
+    // `XT_RECENT_SET`, `CHECK` and `UPDATE`, each with or without comparing the TTL, or reaping old
+    // entries.
+    let remembers = match check & !0x30 {
+        2 => true,
+        1 | 4 => false,
+        _ => return None,
+    };
+    Some(Match::Recent { remembers, hits: info.u32(4)?, inverted })
+}
+
+fn address_ranges(info: Info<'_>) -> Option<Match> {
+    let flags = info.u8(64)?;
+    (flags & !0x33 == 0).then_some(())?;
+    let range = |at: usize, bit: u8| {
+        let not = flags & bit << 4 != 0;
+        if flags & bit == 0 { Some(None) } else { Some(Some((info.bytes(at)?, info.bytes(at + 16)?, not))) }
+    };
+    Some(Match::AddressRange { source: range(0, 1)?, destination: range(32, 2)? })
+}
+
+fn reverse_path(info: Info<'_>) -> Option<Match> {
+    let flags = info.u8(0)?;
+    let has = |bit: u8| flags & bit != 0;
+    (flags & !0xf == 0).then_some(Match::ReversePath {
+        loose: has(1),
+        by_mark: has(2),
+        local: has(4),
+        inverted: has(8),
+    })
 }

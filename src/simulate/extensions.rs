@@ -48,13 +48,7 @@ impl Machine<'_, '_> {
                 let equal = masked.compare(Cmp::Eq, &mark.to_ne_bytes());
                 equal.map(|equal| equal != inverted).ok_or_else(|| "the packet's mark is not known".into())
             }
-            Match::HopLimit { mode, value } => match (view.hop_limit(), mode) {
-                (Some(limit), 0) => Ok(limit == value),
-                (Some(limit), 1) => Ok(limit != value),
-                (Some(limit), 2) => Ok(limit < value),
-                (Some(limit), 3) => Ok(limit > value),
-                _ => Err("the packet's hop limit is not known".into()),
-            },
+            Match::HopLimit { mode, value } => hop_limit(view, mode, value),
             Match::Recent { remembers: true, inverted, .. } => Ok(!inverted),
             // A packet that comes alone was not seen several times recently.
             Match::Recent { hits, inverted, .. } if hits > 1 => Ok(inverted),
@@ -283,5 +277,15 @@ fn all(answers: [Option<bool>; 3]) -> Option<bool> {
         answers if answers.contains(&Some(false)) => Some(false),
         answers if answers.contains(&None) => None,
         _ => Some(true),
+    }
+}
+
+fn hop_limit(view: &View<'_>, mode: u8, value: u8) -> Result<bool, Doubt> {
+    match (view.hop_limit(), mode) {
+        (Some(limit), 0) => Ok(limit == value),
+        (Some(limit), 1) => Ok(limit != value),
+        (Some(limit), 2) => Ok(limit < value),
+        (Some(limit), 3) => Ok(limit > value),
+        _ => Err("the packet's hop limit is not known".into()),
     }
 }

@@ -61,10 +61,13 @@ impl<'a> Machine<'a, '_> {
             Foreign::Reject { kind, .. } => self.refuse(*kind == TCP_RESET),
             Foreign::Object { kind, name } => object(*kind, name),
             Foreign::ObjectMap { set, sreg } => self.object_of_map(set, *sreg, registers),
-            Foreign::SetPayload { base, offset, len, .. } => match self.view.is_unread(*base, *offset, *len) {
-                true => Done::If(Truth::True),
-                false => anything("what it makes of the packet's headers is not known"),
-            },
+            Foreign::SetPayload { base, offset, len, .. } => {
+                if self.view.is_unread(*base, *offset, *len) {
+                    Done::If(Truth::True)
+                } else {
+                    anything("what it makes of the packet's headers is not known")
+                }
+            }
             Foreign::Notrack => self.leave_untracked(certain),
             Foreign::Match(extension) => Done::If(self.matches(extension)),
             Foreign::Target(extension) => self.target(extension, certain),

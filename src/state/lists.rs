@@ -46,7 +46,7 @@ impl State {
         let is_unused = |name: &String| name != INDEX && !used.contains(name);
         files::names(&self.lists())
             .into_iter()
-            .filter(is_kept_name)
+            .filter(|name| is_kept_name(name))
             .filter(is_unused)
             .try_for_each(|name| files::remove(&self.lists(), &name))
     }
@@ -78,7 +78,7 @@ impl State {
 }
 
 /// Whether a list, or the draft of one, is named so. Other files are not palisade's to remove.
-fn is_kept_name(name: &String) -> bool {
+fn is_kept_name(name: &str) -> bool {
     let sum = name.strip_prefix('.').and_then(|name| name.strip_suffix(".new")).unwrap_or(name);
     is_sum(sum)
 }
@@ -155,7 +155,7 @@ mod tests {
         assert_eq!([kept("a.txt"), kept("b.txt")], [Some(second), None]);
         assert_eq!(files::names(&state.lists()).iter().filter(|name| is_kept_name(name)).count(), 1);
 
-        let sum = files::names(&state.lists()).into_iter().find(is_kept_name).expect("a list");
+        let sum = files::names(&state.lists()).into_iter().find(|name| is_kept_name(name)).expect("a list");
         std::fs::write(state.lists().join(sum), [0; 16]).expect("it can be written");
         let error = state.list_as_applied(&path("a.txt")).expect_err("it was changed");
         assert!(

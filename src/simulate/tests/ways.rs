@@ -126,7 +126,8 @@ fn a_chain_at_the_priority_of_the_lookup_of_connections_may_come_before_it() {
     let drops_new = rule(&[ct(CtKey::State, None), is(&8_u32.to_ne_bytes()), says(Says::Drop)]);
     let id = named(Family::Ip, "a");
     let asked = |list: &[Hooked]| {
-        let table = table(vec![("c", base(Hook::Prerouting, -200, Policy::Accept, &[drops_new.clone()]))]);
+        let table =
+            table(vec![("c", base(Hook::Prerouting, -200, Policy::Accept, std::slice::from_ref(&drops_new)))]);
         let at = At::Hook(crate::net::Version::V4, Hook::Prerouting);
         let order = Order { lists: BTreeMap::from([(at, list.to_vec())]), ..Order::default() };
         follow([(&id, &table)], &Known { order, room: None }, &Links, &ssh()).trace.verdict
@@ -162,7 +163,7 @@ fn a_table_of_bridges_is_in_doubt_where_a_bridge_is_on_the_way() {
     let drops = rule(&[unknown("payload"), says(Says::Drop)]);
     let id = named(Family::Bridge, "t");
     let asked = |interface: &str, rule: &Rule| {
-        let table = table(vec![("c", base(Hook::Input, 0, Policy::Accept, &[rule.clone()]))]);
+        let table = table(vec![("c", base(Hook::Input, 0, Policy::Accept, std::slice::from_ref(rule)))]);
         follow([(&id, &table)], &AsListed, &Links, &ssh().coming_in_by(interface)).trace.verdict
     };
 
