@@ -24,7 +24,11 @@ SILENCE = float(os.environ.get("SILENCE", "0.5"))
 PATIENCE = 10 * SILENCE
 # Who echoes sends it back, and a web server answers it.
 QUESTION = b"GET / HTTP/1.0\r\n\r\n"
-LINE = re.compile(r"^\s*#?\s*-\s*\{\s*(allow|deny):\s*(\d+/(?:tcp|udp)),\s*from:\s*(\[.*\]|[^,}]+?)\s*(?:,\s*on:\s*eth0\s*)?\}")
+ADDRESS = r"[\"']?[0-9A-Fa-f]*[.:][0-9A-Fa-f.:]*[\"']?"
+LINE = re.compile(
+    r"^\s*#?\s*-\s*\{\s*(allow|deny):\s*(\d+/(?:tcp|udp)),\s*from:\s*"
+    rf"({ADDRESS}|\[\s*{ADDRESS}(?:\s*,\s*{ADDRESS})*\s*\])\s*(?:,\s*on:\s*eth0\s*)?\}}"
+)
 
 
 def expectations(path):
