@@ -233,7 +233,7 @@ fn another_table_that_drops() {
         }",
     );
     let words = [
-        "table ip mine drops in input by its policy (chain in) and in forward by a rule (chain pass)",
+        "table ip mine drops in forward by a rule (chain pass) and in input by its policy (chain in)",
         "`nft delete table ip mine`",
     ];
     planted.doctor().is_one("other-firewall-drops", &words);
@@ -436,6 +436,6 @@ fn a_way_out_that_counts_as_containers() {
     lab.host.ip("link add docker0 type bridge");
     lab.host.ip("route add default via 203.0.113.9 dev br-ex");
     let words =
-        ["br-ex is this machine's way to the outside", "`containers: { interfaces: [\"cni-podman*\", docker0, "];
+        ["br-ex is this machine's way to the outside", "`containers: { interfaces: [\"cni-podman*\", cni0, docker0, "];
     planted.doctor().is_one("way-out-is-containers", &words);
 }

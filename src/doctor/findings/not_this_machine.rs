@@ -25,7 +25,7 @@ pub(super) fn check(facts: &Facts<'_>) -> Vec<Finding> {
     let beside = Beside { tables: others.chain([(&id, &table)]).collect(), sets: facts.sets, routes: facts.routes };
     let machine = &facts.host.machine;
     let remarks = Preflight { policy, table: &table, machine, beside: Some(&beside) }.remarks();
-    let guests = guests_not_named::check(facts).is_some();
+    let guests = guests_not_named::is_wrong(facts);
     let is_told = |remark: &Remark| remark.weight < Weight::Note && !(guests && remark.topic == Topic::CutOff);
     let told = remarks.into_iter().filter(is_told);
     told.map(|remark| {
