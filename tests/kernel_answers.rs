@@ -226,7 +226,7 @@ fn told(lab: &Lab, port: &str) -> (String, String, Vec<String>) {
     let exposed: Value = serde_json::from_str(&exposed).expect("a document");
     let (number, _) = port.split_once('/').expect("a port");
     let rows = exposed["ports"].as_array().cloned().unwrap_or_default();
-    let of_port = rows.iter().filter(|row| row["port"].to_string() == number);
+    let of_port = rows.iter().filter(|row| row["port"].as_u64().is_some_and(|port| port.to_string() == number));
     let reached = of_port.map(|row| row["ipv4"]["reachable_from"].to_string());
     (text("verdict"), text("reason"), reached.collect())
 }

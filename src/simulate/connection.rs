@@ -20,10 +20,10 @@ use super::packet::{Interface, Packet, Part, Path, State, Transport, Undone};
 use super::routes::{Routes, Way};
 use super::sets::Sets;
 use super::simulate_table;
-use super::trace::{Outcomes, Trace, Verdict};
+use super::trace::{Effect, Outcomes, Trace, Verdict};
 use super::truth::Doubt;
 use crate::net::protocol;
-use crate::ruleset::{AddressType, Table, TableId};
+use crate::ruleset::{AddressType, Expr, Foreign, Table, TableId};
 
 /// The packets that open a connection, as far as they get.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -177,7 +177,12 @@ impl Opening<'_> {
             (false, _) => State::New,
         };
         let part = match answer.part {
-            Part::Answer(undone) => Part::Answer(Undone { source: source_is_translated, ..undone }),
+            Part::Answer(undone) => {
+                let to = first.translated.map_or(destination, |to| to.address);
+                let own = || self.routes.source_towards(to).ok();
+                let masqueraded = is_masqueraded(first).then(own).flatten();
+                Part::Answer(Undone { source: source_is_translated, masqueraded, ..undone })
+            }
             part => part,
         };
         Some(Packet { state, part, ..answer })
@@ -251,6 +256,17 @@ impl Opening<'_> {
         }
         Some(third)
     }
+}
+
+/// Whether the rule that gave the packet another source masquerades.
+fn is_masqueraded(first: &Journey<'_>) -> bool {
+    let mut translations = first.trace.steps.iter().filter(|step| step.effect == Effect::TranslateSource);
+    let masquerades = |expr: &Expr| match expr {
+        Expr::Foreign(Foreign::Masquerade { .. }) => true,
+        Expr::Foreign(Foreign::Target(extension)) => extension.name == "MASQUERADE",
+        _ => false,
+    };
+    translations.next_back().and_then(|step| step.rule).is_some_and(|(_, rule)| rule.exprs.iter().any(masquerades))
 }
 
 const NOT_PUT_BACK: &str = "a rule leaves the answer untracked, so that its translation is not undone";

@@ -18,6 +18,9 @@ pub(crate) enum Hidden {
 
 /// The destination before or after it is translated.
 pub(super) fn destination(packet: &Packet, translated: bool) -> IpAddr {
+    if let Some(own) = masqueraded(packet, translated) {
+        return own;
+    }
     packet.translated.filter(|_| translated).map_or(packet.destination, |to| to.address)
 }
 
@@ -33,7 +36,13 @@ pub(super) fn hides_source(packet: &Packet, put_back: Option<Translation>, hidde
 /// Whether the destination that rules would see is hidden, or not known.
 pub(super) fn hides_destination(packet: &Packet, translated: bool, hidden: Hidden) -> bool {
     let of_client = hidden != Hidden::Nothing && matches!(packet.part, Part::Answer(_));
-    of_client || hides_destination_port(packet, translated, hidden)
+    of_client || masqueraded(packet, translated).is_none() && hides_destination_port(packet, translated, hidden)
+}
+
+/// The address of this machine that an answer is sent to, until conntrack puts the client's in its place.
+fn masqueraded(packet: &Packet, put: bool) -> Option<IpAddr> {
+    let Part::Answer(undone) = packet.part else { return None };
+    undone.masqueraded.filter(|_| packet.is_sent_elsewhere(put))
 }
 
 fn hides_destination_port(packet: &Packet, translated: bool, hidden: Hidden) -> bool {

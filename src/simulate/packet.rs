@@ -55,6 +55,9 @@ pub struct Undone {
     /// Whether the connection's source was translated. Then the answer is sent to an address that is not known, until
     /// the packet's destination takes its place: behind the chains of priority `dstnat` at prerouting and output.
     pub source: bool,
+    /// That address, where the source was masqueraded: the one that this machine sends from to the other end
+    /// (`nf_nat_masquerade_ipv4` in net/netfilter/nf_nat_masquerade.c). Its port is not known.
+    pub masqueraded: Option<IpAddr>,
 }
 
 /// A source port of clients, in the ephemeral range of Linux and other systems.
@@ -300,6 +303,7 @@ impl Packet {
         let undone = Undone {
             destination: self.translated.map(|_| Translation { address: self.destination, port }),
             source: false,
+            masqueraded: None,
         };
         let (path, incoming) = match self.path {
             Path::ToMachine => (Path::FromMachine, Interface::Absent),

@@ -141,8 +141,9 @@ fn lines(rules: &Rules, within: &str, no_reject: bool) -> String {
             other => other,
         };
         // Of what comes in no outgoing interface is known, of what is sent no incoming one.
-        let fits = !(condition.contains("oifname") && ["prerouting", "input"].contains(&within))
-            && !(condition.contains("iifname") && within == "output");
+        let leaves_too_early = condition.contains("oifname") && ["prerouting", "input"].contains(&within);
+        let came_in = condition.contains("iifname") && within == "output";
+        let fits = !leaves_too_early && !came_in;
         fits.then(|| format!("        {condition} {action}\n"))
     };
     rules.iter().filter_map(line).collect()
