@@ -140,6 +140,7 @@ fn one_more_port_of_a_service_is_one_more_element_of_a_map() {
         +comment "palisade: runs of TCP ports and their services (edited.yaml)"
         +elements = { 60000-61000 : jump service-dashboard }
         +meta l4proto tcp ct original proto-dst vmap @services-tcp-ranges comment "palisade: services, by the tcp port that the sender asked for (edited.yaml)"
+        +tcp dport vmap @services-tcp-ranges comment "palisade: services, by the tcp port that the packet has (edited.yaml)"
         +meta l4proto tcp ct original proto-dst vmap @services-tcp-ranges comment "palisade: services, by the tcp port that the sender asked for (edited.yaml)"
         "#,
     );
@@ -241,6 +242,7 @@ fn a_service_that_goes_takes_along_what_is_its_own() {
         -ip6 saddr & ffff:ffff:ffff:ffff:: != @names.limit-v6 limit rate over 20000/minute burst 20000 packets counter packets 0 bytes 0 return comment "palisade: names: more than 20000/minute from all who find names.limit-v6 full (policy.yaml:16)"
         -counter packets 1 bytes 32 accept comment "palisade: names from who may reach it (policy.yaml:13)"
         -meta l4proto udp ct original proto-dst vmap @services-udp comment "palisade: services, by the udp port that the sender asked for (policy.yaml)"
+        -udp dport vmap @services-udp comment "palisade: services, by the udp port that the packet has (policy.yaml)"
         -meta l4proto udp ct original proto-dst vmap @services-udp comment "palisade: services, by the udp port that the sender asked for (policy.yaml)"
         -chain service-names {
         -comment "palisade: service names (policy.yaml:13)"
@@ -270,7 +272,7 @@ fn applying_again_sends_nothing() {
         assert_eq!(said, "nothing to do: the kernel already holds this policy\n");
         assert_eq!(
             json,
-            "{\"applied\":true,\"attempts\":1,\"connections_ended\":0,\"in_sync\":true,\"kept\":true,\"operations\":0}\n"
+            "{\"applied\":true,\"attempts\":1,\"connections_ended\":0,\"in_sync\":true,\"kept\":true,\"operations\":0,\"warnings\":[]}\n"
         );
         assert_eq!(planned, "# nothing to do: the kernel already holds this policy\n");
         assert_eq!(generation(&lab.host), generation_before);

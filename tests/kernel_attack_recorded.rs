@@ -135,7 +135,7 @@ fn every_attack_is_shut_out(recording: &str) {
     let alone = ATTACKS.map(|attack| (attack.name, tried(&attack, [PATIENCE; 2])));
     let with = ATTACKS.map(|attack| {
         replay.lab.write_policy("policy.yaml", attack.policy);
-        replay.lab.palisade("policy.yaml", &["apply"]).success();
+        replay.lab.palisade("policy.yaml", support::verdicts::apply(attack.policy)).success();
         let with = tried(&attack, [SILENCE; 2]);
         take_away(&replay.lab.host, attack.taken_away);
         (attack.name, tried(&attack, opened(&attack).map(|open| if open { PATIENCE } else { SILENCE })), with)

@@ -435,7 +435,9 @@ fn a_way_out_that_counts_as_containers() {
     lab.host.ip(&format!("address add {}/24 dev br-ex", HOST[0]));
     lab.host.ip("link add docker0 type bridge");
     lab.host.ip("route add default via 203.0.113.9 dev br-ex");
-    let words =
-        ["br-ex is this machine's way to the outside", "`containers: { interfaces: [\"cni-podman*\", cni0, docker0, "];
+    let words = [
+        "br-ex is this machine's way to the outside",
+        "`containers: { interfaces: [\"cni-podman*\", cni0, docker0, ",
+    ];
     planted.doctor().is_one("way-out-is-containers", &words);
 }

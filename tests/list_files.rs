@@ -114,7 +114,10 @@ fn odd_is_one_of_two_words_and_stands_beside_a_file() {
     assert_eq!(problems("{ file: list.txt, odd: skip }"), Vec::<String>::new());
     assert_eq!(problems("{ file: list.txt, odd: drop }"), ["`odd` can't be `drop`"]);
     assert_eq!(problems("{ odd: skip }"), ["a peer in braces is one interface, one file or one user"]);
-    assert_eq!(problems("{ interface: eth0, odd: skip }"), ["a peer in braces is one interface, one file or one user"]);
+    assert_eq!(
+        problems("{ interface: eth0, odd: skip }"),
+        ["a peer in braces is one interface, one file or one user"]
+    );
 }
 
 /// The remedy of a file of another form is a command: it makes a list that is read strictly.

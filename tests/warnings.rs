@@ -117,7 +117,8 @@ fn a_group_that_nothing_uses_is_named_and_one_that_only_an_expectation_uses_is_n
 #[test]
 fn an_address_that_is_admitted_and_blocked_is_named_once_for_each_group() {
     let text = "  web: { ports: 80/tcp, from: office }\n  db: { ports: 5432/tcp, from: office }\n\
-                groups: { office: [203.0.113.0/24, \"2001:db8::/32\"] }\nblock: [203.0.113.66, 198.51.100.0/24]\n";
+                groups: { office: [staff, \"2001:db8::/32\"], staff: [203.0.113.64/26, 203.0.113.66, 203.0.113.67] }\n\
+                block: [203.0.113.66, 198.51.100.0/24]\n";
     assert_eq!(
         beside_ssh(text),
         [

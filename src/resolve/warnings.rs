@@ -2,7 +2,7 @@
 
 use super::{Action, Group, Peers, Resolved, Service};
 use crate::net::{AddressRange, Addresses, IfPattern, Intervals, Transport};
-use crate::policy::{self, Diagnostic, Given, Peer, Policy, Text, quote};
+use crate::policy::{self, Diagnostic, Given, Peer, Policy, Text, address_range, quote};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -182,7 +182,7 @@ fn allows_all_of(by: &Service, service: &Service) -> bool {
         && within(&by.from, &service.from)
 }
 
-/// Groups of which a service admits an address that `block` drops.
+/// Groups with addresses that a service admits and `block` drops.
 fn blocked_groups(typed: &Policy, policy: &Resolved) -> Vec<Diagnostic> {
     let blocked = members(&policy.block, policy).addresses;
     let mut seen = BTreeSet::new();
@@ -191,10 +191,10 @@ fn blocked_groups(typed: &Policy, policy: &Resolved) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     for (service, peer) in items {
         let Peer::Word(word) = peer else { continue };
-        let Some(group) = policy.groups.get(&word.value) else { continue };
-        let Some(range) = first_common(&group.addresses, &blocked).filter(|_| seen.insert(&word.value)) else {
+        let Some(range) = blocked_item(typed, &word.value, &blocked, 0) else { continue };
+        if !seen.insert(&word.value) {
             continue;
-        };
+        }
         let (name, service) = (quote(&word.value), quote(&service.name.value));
         let message = format!("{} is in the group {name} and in `block`: {service} does not admit it", shown(range));
         let mut warning = Diagnostic::at(word.span, message);
@@ -266,18 +266,32 @@ fn runs_within<T: Copy + Ord>(runs: &Intervals<T>, others: &Intervals<T>, next: 
     })
 }
 
-/// The first addresses that are among both.
-fn first_common(some: &Addresses, others: &Addresses) -> Option<AddressRange> {
-    fn of<T: Copy + Ord>(some: &Intervals<T>, others: &Intervals<T>) -> Option<(T, T)> {
+/// How deeply groups are looked into.
+const MAX_GROUPS: usize = 16;
+
+/// The first item of a group that is blocked as a whole. A few addresses of a network that are blocked are an
+/// exception, and meant.
+fn blocked_item(typed: &Policy, group: &str, blocked: &Addresses, depth: usize) -> Option<AddressRange> {
+    let group = typed.groups.iter().find(|one| one.name.value == group).filter(|_| depth < MAX_GROUPS)?;
+    group.peers.here()?.items.iter().find_map(|peer| {
+        let Peer::Word(word) = peer else { return None };
+        match address_range(&word.value) {
+            Ok(range) => is_among(range, blocked).then_some(range),
+            Err(_) => blocked_item(typed, &word.value, blocked, depth + 1),
+        }
+    })
+}
+
+fn is_among(range: AddressRange, others: &Addresses) -> bool {
+    fn of<T: Copy + Ord>((first, last): (T, T), others: &Intervals<T>) -> bool {
         let others = others.as_slice();
-        some.as_slice().iter().find_map(|&(first, last)| {
-            let at = others.partition_point(|&(_, end)| end < first);
-            let &(begin, end) = others.get(at).filter(|&&(begin, _)| begin <= last)?;
-            Some((first.max(begin), last.min(end)))
-        })
+        let at = others.partition_point(|&(_, end)| end < first);
+        others.get(at).is_some_and(|&(begin, end)| begin <= first && last <= end)
     }
-    let v4 = of(&some.v4, &others.v4).map(|(first, last)| AddressRange::V4(first, last));
-    v4.or_else(|| of(&some.v6, &others.v6).map(|(first, last)| AddressRange::V6(first, last)))
+    match range {
+        AddressRange::V4(first, last) => of((first, last), &others.v4),
+        AddressRange::V6(first, last) => of((first, last), &others.v6),
+    }
 }
 
 fn shown(range: AddressRange) -> String {
