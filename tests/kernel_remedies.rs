@@ -133,7 +133,8 @@ fn a_command_that_is_advised_mends_what_it_is_advised_for_and_shuts_nothing() {
 
 #[test]
 fn a_line_that_is_advised_for_the_policy_mends_the_finding_and_nobody_loses_access() {
-    let plants: [(&str, fn(&Lab)); 3] = [
+    type Plant = (&'static str, fn(&Lab));
+    let plants: [Plant; 3] = [
         ("guests-not-named", |lab| {
             lab.host.ip("link add cbr0 type bridge");
             lab.host.ip("link set cbr0 up");

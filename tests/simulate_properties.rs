@@ -231,7 +231,7 @@ proptest! {
         let Interface::Named(interface) = &packet.incoming else { return Ok(()) };
         let six = packet.source.is_ipv6();
         let spared = match packet.transport {
-            Transport::Icmp { kind, .. } => six && (130..=136).contains(&kind) || six && kind == 143,
+            Transport::Icmp { kind, .. } => six && ((130..=136).contains(&kind) || kind == 143),
             Transport::Ports { protocol, destination: port, .. } => {
                 protocol == Name::Udp.number() && port == if six { 546 } else { 68 }
             }

@@ -286,6 +286,32 @@ type Rules = Vec<(Vec<&'static str>, &'static str)>;
 type OfIptables =
     ((Rules, Rules, Rules, Rules, Rules, [bool; 2]), Option<(Rules, Rules)>, Option<Vec<&'static str>>, bool);
 
+/// Whether iptables takes a rule in a chain: each option once; called chains call none that could call them; marks are
+/// of the mangle table.
+fn fits_iptables(chain: &str, line: &str, marks: bool) -> bool {
+    let once = [
+        "-p ",
+        "-i ",
+        "-s ",
+        "-m mark",
+        "-m addrtype",
+        "-m conntrack",
+        "-m multiport",
+        "-m comment",
+        "-m iprange",
+        "-m length",
+        "-m connmark",
+        "-m physdev",
+        "-m hashlimit",
+    ];
+    once.iter().all(|option| line.matches(option).count() < 2)
+        && !(chain == "OUTPUT" && line.contains("-i "))
+        && !(chain == "one" && line.contains(" one") || chain == "two" && line.contains("-j two"))
+        && !(chain == "two" && line.contains(" one"))
+        && (marks || !line.contains("MARK"))
+        && !(marks && ["REJECT", " one", " two"].iter().any(|word| line.contains(word)))
+}
+
 fn table_of_iptables(of: OfIptables, family: usize) -> String {
     let ((one, two, input, forward, output, drops), mangle, nat, masquerades) = of;
     let own = |words: &'static str| match words.strip_prefix(['4', '6']) {
@@ -295,29 +321,7 @@ fn table_of_iptables(of: OfIptables, family: usize) -> String {
     let line = |chain: &str, (matches, target): &(Vec<&'static str>, &'static str), marks: bool| {
         let words: Option<Vec<&str>> = matches.iter().chain([target]).map(|words| own(words)).collect();
         let line = words?.join(" ");
-        // Each option once; called chains call none that could call them; marks are of the mangle table.
-        let once = [
-            "-p ",
-            "-i ",
-            "-s ",
-            "-m mark",
-            "-m addrtype",
-            "-m conntrack",
-            "-m multiport",
-            "-m comment",
-            "-m iprange",
-            "-m length",
-            "-m connmark",
-            "-m physdev",
-            "-m hashlimit",
-        ];
-        let fits = once.iter().all(|option| line.matches(option).count() < 2)
-            && !(chain == "OUTPUT" && line.contains("-i "))
-            && !(chain == "one" && line.contains(" one") || chain == "two" && line.contains("-j two"))
-            && !(chain == "two" && line.contains(" one"))
-            && (marks || !line.contains("MARK"))
-            && !(marks && ["REJECT", " one", " two"].iter().any(|word| line.contains(word)));
-        fits.then(|| format!("-A {chain} {line}\n"))
+        fits_iptables(chain, &line, marks).then(|| format!("-A {chain} {line}\n"))
     };
     let lines = |chain: &str, rules: &Rules, marks: bool| -> String {
         rules.iter().filter_map(|rule| line(chain, rule, marks)).collect()
