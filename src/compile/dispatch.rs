@@ -1,10 +1,10 @@
 //! Dispatch to services: verdict maps from a port to its service's chain.
 
 use super::Compiler;
-use super::statement::{Origin, Statement, key, when};
+use super::statement::{Origin, Statement, when};
 use crate::net::{Transport, Version};
 use crate::resolve::{Action, Service, port_runs};
-use crate::ruleset::{Element, ElementKey, ElementValue, KeyType, MapValue, Rule, Set, SetFlags, SetSpec, Verdict};
+use crate::ruleset::{Element, ElementKey, KeyType, MapValue, Rule, Set, SetFlags, SetSpec, Verdict};
 use std::collections::BTreeSet;
 
 impl<'a> Compiler<'a> {
@@ -13,22 +13,16 @@ impl<'a> Compiler<'a> {
     pub(super) fn dispatch_maps(&mut self) {
         for transport in Transport::ALL {
             let name = transport.name();
-            let (mut single, mut ranges) = (Vec::new(), Vec::new());
+            let mut runs = Vec::new();
             for (first, last, services) in self.port_runs(transport) {
                 let (chain, ports) = if first == last {
                     (format!("port-{name}-{first}"), format!("{first}/{name}"))
                 } else {
                     (format!("port-{name}-{first}-{last}"), format!("{first}-{last}/{name}"))
                 };
-                let verdict = self.verdict_for(chain, &ports, &services);
-                let (first_key, last_key) = (first.to_be_bytes(), last.to_be_bytes());
-                let value = Some(Box::new(ElementValue::Verdict(verdict)));
-                if first == last {
-                    single.push(Element { key: ElementKey::Single(key(&first_key)), value });
-                } else {
-                    ranges.push(Element { key: ElementKey::Range(key(&first_key), key(&last_key)), value });
-                }
+                runs.push((first, last, self.verdict_for(chain, &ports, &services)));
             }
+            let (single, ranges) = elements_of(runs);
             let what = name.to_uppercase();
             let key = KeyType::INET_SERVICE;
             self.map(
@@ -165,6 +159,14 @@ impl<'a> Compiler<'a> {
         self.chain(chain.clone(), comment, rules);
         Verdict::Jump(chain)
     }
+}
+
+/// The elements for runs of ports: those of single ports, which a hash holds, and of longer runs, which a tree holds.
+pub(super) fn elements_of(runs: Vec<(u16, u16, Verdict)>) -> (Vec<Element>, Vec<Element>) {
+    let element = |(first, last, verdict): (u16, u16, Verdict)| {
+        Element::range(&first.to_be_bytes(), &last.to_be_bytes()).with_verdict(verdict)
+    };
+    runs.into_iter().map(element).partition(|element| matches!(element.key, ElementKey::Single(_)))
 }
 
 fn map_name(transport: Transport) -> String {

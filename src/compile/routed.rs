@@ -5,12 +5,13 @@
 //! allowance, and the order of the policy means nothing.
 
 use super::Compiler;
+use super::dispatch::elements_of;
 use super::peers::hosts_name;
 use super::service::LOGGED;
-use super::statement::{Origin, Statement, key, when};
+use super::statement::{Origin, Statement, when};
 use crate::net::{Ports, Transport, Version};
 use crate::resolve::{Action, Line, Peers, PolicyRule, runs_of};
-use crate::ruleset::{Element, ElementKey, ElementValue, Elements, KeyType, Rule, Set, SetFlags, SetSpec, Verdict};
+use crate::ruleset::{Element, Elements, KeyType, Rule, Set, SetFlags, SetSpec, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The chain that rejects.
@@ -325,19 +326,13 @@ impl Compiler<'_> {
         let mut runs = Vec::new();
         runs_of(owners, transport, |first, last, open| runs.push((first, last, open.clone())));
         let name = transport.name();
-        let (mut single, mut ranges) = (Vec::new(), Vec::new());
+        let mut verdicts = Vec::new();
         for (first, last, open) in runs {
             let ports = if first == last { first.to_string() } else { format!("{first}-{last}") };
             let named = open.iter().filter_map(|chain| by_chain.get(chain).copied()).collect();
-            let verdict = self.jump_of(format!("{section}.{name}-{ports}"), named);
-            let (first_key, last_key) = (first.to_be_bytes(), last.to_be_bytes());
-            let value = Some(Box::new(ElementValue::Verdict(verdict)));
-            if first == last {
-                single.push(Element { key: ElementKey::Single(key(&first_key)), value });
-            } else {
-                ranges.push(Element { key: ElementKey::Range(key(&first_key), key(&last_key)), value });
-            }
+            verdicts.push((first, last, self.jump_of(format!("{section}.{name}-{ports}"), named)));
         }
+        let (single, ranges) = elements_of(verdicts);
         let mut rules = Vec::new();
         let (map, runs) = (format!("{section}-{name}"), format!("{section}-{name}-ranges"));
         let what = transport.name().to_uppercase();

@@ -8,8 +8,8 @@ use crate::net::header::Place;
 use crate::net::{IfName, IfPattern, Transport, Version, header, protocol};
 use crate::resolve::Rate;
 use crate::ruleset::{
-    Cmp, CtKey, Direction, DynsetOp, Element, Expr, IcmpxCode, Key, KeyType, Limit, Log, MapValue, MetaKey,
-    PayloadBase, Register, Reject, Rule, Set, SetFlags, SetRef, SetSpec, Verdict,
+    Cmp, CtKey, Direction, DynsetOp, Element, Expr, IcmpxCode, KeyType, Limit, Log, MapValue, MetaKey, PayloadBase,
+    Register, Reject, Rule, Set, SetFlags, SetRef, SetSpec, Verdict,
 };
 use std::collections::BTreeSet;
 
@@ -486,9 +486,4 @@ pub(super) fn interface_elements<'a>(interfaces: impl IntoIterator<Item = &'a If
         .collect();
     elements.sort_unstable();
     elements
-}
-
-/// A verdict map's key for a run of ports or one protocol.
-pub(super) fn key(bytes: &[u8]) -> Key {
-    Key::from_slice(bytes)
 }

@@ -28,7 +28,7 @@ pub use resolved::{
 };
 
 use crate::facts::Facts;
-use crate::policy::{self, Diagnostic, Fault, Given, List, Policy, Severity, Text, quote};
+use crate::policy::{self, Diagnostic, Fault, Given, List, Policy, Severity, Span, Text, quote};
 use crate::ruleset::LimitUnit;
 use peers::Resolver;
 use places::Role;
@@ -156,9 +156,14 @@ fn resolve_service<'a>(
     if let Err(fault) = values::service_name(&name.value) {
         problems.push(fault.at(name.span));
     }
-    let items = needed(&service.ports, name, "ports", "write which, such as `ports: 22/tcp`", problems);
+    let whose = format!("the service {}", quote(&name.value));
+    let which = "write which, such as `ports: 22/tcp`";
+    let who = "write who may reach it; `from: any` is everyone";
+    let [which, who] =
+        [which, who].map(|help| [help.to_owned(), format!("{help}; to allow nobody, remove the service")]);
+    let items = needed(&service.ports, &whose, name.span, "ports", &which, problems);
     let asked = ports::asked(items, facts, problems);
-    needed(&service.from, name, "from", "write who may reach it; `from: any` is everyone", problems);
+    needed(&service.from, &whose, name.span, "from", &who, problems);
     let action = rules::action(&service.action, problems);
     if action != Action::Allow
         && let Given::Here(limit) = &service.limit
@@ -193,26 +198,25 @@ fn resolve_service<'a>(
     }
 }
 
-/// The items of a list that every service needs. Reports a list that is absent or empty.
+/// The items of a list that a part of the policy needs. Reports a list that is absent or empty, each with its help.
 fn needed<'a, T>(
     given: &'a Given<List<T>>,
-    service: &Text,
+    whose: &str,
+    span: Span,
     key: &str,
-    help: &str,
+    [absent, empty]: &[String; 2],
     problems: &mut Vec<Diagnostic>,
 ) -> &'a [T] {
     match given {
         Given::Absent => {
-            let message = format!("the service {} does not say `{key}`", quote(&service.value));
-            problems.push(Diagnostic::at(service.span, message).help(help));
+            problems.push(Diagnostic::at(span, format!("{whose} does not say `{key}`")).help(absent.as_str()));
             &[]
         }
         Given::Unreadable => &[],
         Given::Here(list) => {
             if list.empty {
-                let message = format!("the list `{key}` of the service {} is empty", quote(&service.value));
-                let help = format!("{help}; to allow nobody, remove the service");
-                problems.push(Diagnostic::at(list.span, message).help(help));
+                let message = format!("the list `{key}` of {whose} is empty");
+                problems.push(Diagnostic::at(list.span, message).help(empty.as_str()));
             }
             &list.items
         }

@@ -179,19 +179,6 @@ pub(super) fn needed<'a, T>(
     help: &str,
     problems: &mut Vec<Diagnostic>,
 ) -> &'a [T] {
-    match given {
-        Given::Absent => {
-            let message = format!("the rule {} does not say `{key}`", quote(&name.value));
-            problems.push(Diagnostic::at(name.span, message).help(help));
-            &[]
-        }
-        Given::Unreadable => &[],
-        Given::Here(list) => {
-            if list.empty {
-                let message = format!("the list `{key}` of the rule {} is empty", quote(&name.value));
-                problems.push(Diagnostic::at(list.span, message).help(help));
-            }
-            &list.items
-        }
-    }
+    let help = [help; 2].map(str::to_owned);
+    super::needed(given, &format!("the rule {}", quote(&name.value)), name.span, key, &help, problems)
 }
