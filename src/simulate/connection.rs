@@ -191,7 +191,7 @@ impl Opening<'_> {
     /// Whether who asked takes the answer, which has passed all rules.
     fn check_answer(&self, answer: &Packet, back: &mut Journey<'_>, course: &Course<'_, '_>) {
         let effects = course.effects.borrow();
-        if effects.untracked && self.tracked && answer.part != Part::Answer(Undone::default()) {
+        if effects.untracked && self.tracked && self.needs_undoing(answer) {
             return back.goes_astray(NOT_PUT_BACK.into());
         }
         if effects.source || effects.destination.is_some() {
@@ -209,6 +209,13 @@ impl Opening<'_> {
             }
             _ => {}
         }
+    }
+
+    /// Whether the answer reaches who asked only when its translation is undone. A sender that was masqueraded as the
+    /// address it already has was not translated.
+    fn needs_undoing(&self, answer: &Packet) -> bool {
+        let Part::Answer(Undone { destination, source, masqueraded }) = answer.part else { return false };
+        destination.is_some() || (source && masqueraded != Some(self.packet.source))
     }
 
     /// The third packet. Behind an answer that conntrack knows nothing of, what it takes this one for depends.
