@@ -28,6 +28,20 @@ TRACKING = """table inet tracking {
 }
 """
 
+# What Docker's engine loads, with one published port: the kernel then keeps a translation for each connection, of whomever.
+ENGINE = """*nat
+:PREROUTING ACCEPT [0:0]
+:INPUT ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+:POSTROUTING ACCEPT [0:0]
+:DOCKER - [0:0]
+-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER
+-A OUTPUT ! -d 127.0.0.0/8 -m addrtype --dst-type LOCAL -j DOCKER
+-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE
+-A DOCKER ! -i docker0 -p tcp -m tcp --dport 9000 -j DNAT --to-destination 172.17.0.2:80
+COMMIT
+"""
+
 # What ufw loads before the rules of its user.
 IPTABLES = """*filter
 :INPUT DROP [0:0]
@@ -90,6 +104,9 @@ class Place:
             mount -t tmpfs -o mode=700 tmpfs /var/lib/palisade
             mount -t tmpfs -o mode=700 tmpfs /run/palisade
             exec "$@" """, "sh", palisade, "--policy", policy, "apply")
+
+    def engine(self):
+        self.inside("iptables-restore", input=ENGINE)
 
     def iptables(self, sources, restore="iptables-restore"):
         """A rule for each source of each service, as ufw writes them; the client is the last source of each."""
@@ -191,7 +208,11 @@ def rows(palisade, packets, runs):
     with tempfile.TemporaryDirectory(dir="/run") as folder:
         os.chmod(folder, 0o755)
         policies(folder)
-        return [*connections(palisade, packets, folder, runs), *floods(palisade, packets, folder, runs)]
+        return [
+            *connections(palisade, packets, folder, runs),
+            *connections_beside_an_engine(palisade, packets, folder, runs),
+            *floods(palisade, packets, folder, runs),
+        ]
 
 
 def connections(palisade, packets, folder, runs):
@@ -226,6 +247,22 @@ def connections(palisade, packets, folder, runs):
         yield compared("", rates["each rule"], peer, at_least=bound)
     yield compared("established connection, one stream", rates["stream"], TRACKED, at_least=0.98, unit="B/s")
     yield compared("the same, segment by segment", rates["segments"], TRACKED, at_least=0.98, unit="B/s")
+
+
+def connections_beside_an_engine(palisade, packets, folder, runs):
+    """Each has Docker's translations, which cost more than the rules."""
+    def with_engine(load):
+        def both(place):
+            place.engine()
+            load(place)
+        return both
+
+    places = Places(packets, runs, **{
+        "palisade": with_engine(lambda place: place.palisade(palisade, f"{folder}/services.yaml")),
+        TRACKED: with_engine(Place.tracking),
+    })
+    rates = places.rates({"last": ((), as_it_is, "connect", "--first", str(FIRST_PORT + SERVICES - 1))})
+    yield compared("new connections, beside Docker's translations, to the last of them", rates["last"], TRACKED, at_least=0.97)
 
 
 def floods(palisade, packets, folder, runs):
