@@ -4,11 +4,11 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr};
 use support::echo::Echo;
 use support::lab::{ANY, CLIENT, HOST, HOST_ON_LAN, LAN, LOOPBACK, Lab};
 use support::namespace::Namespace;
-use support::probe::{Outcome, PATIENCE, SILENCE, Target, probe_here};
+use support::probe::{Outcome, SILENCE, Target, probe_here, seen_from};
 
 /// Another address of the client, which denials name.
 const SHUT: [&str; 2] = ["203.0.113.70", "2001:db8::70"];
@@ -298,20 +298,6 @@ outgoing: { smtp: { action: deny, ports: 25/tcp, from: host, except: { user: 400
     assert_eq!(outcomes(), BTreeMap::from([(0, shut), (4001, open), (4002, shut), (4003, shut)]));
 }
 
-/// The address that somebody sees a connection come from.
-fn seen_from(opener: &Namespace, from: IpAddr, server: &Namespace, to: IpAddr) -> IpAddr {
-    let listener = server.run(|| TcpListener::bind(SocketAddr::new(to, 7000)).expect("a listener"));
-    let _stream: TcpStream = opener.run(|| {
-        let socket =
-            socket2::Socket::new(socket2::Domain::for_address(SocketAddr::new(to, 0)), socket2::Type::STREAM, None)
-                .expect("a socket");
-        socket.bind(&SocketAddr::new(from, 0).into()).expect("an address of its own");
-        socket.connect_timeout(&SocketAddr::new(to, 7000).into(), PATIENCE).expect("it is let through");
-        socket.into()
-    });
-    listener.accept().expect("a connection").1.ip()
-}
-
 #[test]
 fn sources_are_rewritten_where_they_leave_and_this_machines_own_are_not() {
     let routed = Routed::new(&[]);
@@ -319,11 +305,15 @@ fn sources_are_rewritten_where_they_leave_and_this_machines_own_are_not() {
     lab.host.ip("address add 203.0.113.50/24 dev eth0");
     let seen = || {
         let of = |family: usize| {
+            let seen = |opener: (&Namespace, IpAddr), (server, own): (&Namespace, IpAddr)| {
+                let to = SocketAddr::new(own, 7000);
+                seen_from(opener, to, (server, to)).expect("it is let through")
+            };
             [
-                seen_from(&lab.lan, LAN[family], &lab.client, CLIENT[family]),
-                seen_from(app, address(APP[family]), &lab.client, CLIENT[family]),
-                seen_from(&lab.host, HOST_ON_LAN[family], &lab.client, CLIENT[family]),
-                seen_from(app, address(APP[family]), &lab.lan, LAN[family]),
+                seen((&lab.lan, LAN[family]), (&lab.client, CLIENT[family])),
+                seen((app, address(APP[family])), (&lab.client, CLIENT[family])),
+                seen((&lab.host, HOST_ON_LAN[family]), (&lab.client, CLIENT[family])),
+                seen((app, address(APP[family])), (&lab.lan, LAN[family])),
             ]
             .map(|address| address.to_string())
         };

@@ -4,7 +4,7 @@ use super::namespace::Namespace;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -59,6 +59,24 @@ impl Namespace {
     pub fn connect(&self, from: IpAddr, to: SocketAddr, wait: Duration) -> Result<TcpStream, Outcome> {
         self.run(|| connect_here(from, to, wait)).map_err(outcome)
     }
+}
+
+/// The address that a server sees a connection come from, which is opened to `to`; `None` if the server does not see it:
+/// nobody answers, or somebody else.
+pub fn seen_from(
+    (opener, from): (&Namespace, IpAddr),
+    to: SocketAddr,
+    (server, at): (&Namespace, SocketAddr),
+) -> Option<IpAddr> {
+    let listener = server.run(|| TcpListener::bind(at).expect("the server has the address"));
+    listener.set_nonblocking(true).expect("a listener need not wait");
+    let _stream = opener.run(|| {
+        let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP)).expect("a socket");
+        socket.bind(&SocketAddr::new(from, 0).into()).expect("the opener has the address");
+        socket.connect_timeout(&to.into(), PATIENCE).ok().map(|()| socket)
+    })?;
+    // The handshake has ended: if it was with this server, the connection waits to be accepted.
+    listener.accept().ok().map(|(_, peer)| peer.ip())
 }
 
 /// Whether data still goes over a connection and comes back.
