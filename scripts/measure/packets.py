@@ -15,7 +15,7 @@ from table import Row
 
 # As benches/packets.rs has them.
 SERVER, CLIENT, FIRST_PORT = "10.9.0.1", "10.9.0.2", 20_000
-SERVER_MAC, CLIENT_MAC = "02:00:00:00:00:01", "02:00:00:00:00:02"
+SERVER_MAC, CLIENT_MAC, ROUTER_MAC = "02:00:00:00:00:01", "02:00:00:00:00:02", "02:00:00:00:00:03"
 SERVICES, SOURCES = 1_000, 100_000
 ROUNDS = 5
 # How many blocked sources send by turns: so few that what the processor knows of them stays in its cache; and more than that.
@@ -25,6 +25,7 @@ TRACKED, PLAIN = "connection tracking alone", "no firewall"
 # What makes the kernel track connections, and nothing else.
 TRACKING = """table inet tracking {
     chain input { type filter hook input priority filter; policy accept; ct state established,related accept; }
+    chain forward { type filter hook forward priority filter; policy accept; ct state established,related accept; }
 }
 """
 
@@ -56,8 +57,11 @@ IPTABLES = """*filter
 class Place:
     """A server with its firewall, and its client, joined by a pair of virtual interfaces."""
 
+    router = None
+
     def __init__(self, held):
         self.server, self.client = (self._namespace(held) for _ in range(2))
+        self.firewall, self.processes = self.server, (self.server, self.client)
         self.inside("ip", "link", "add", "eth0", "address", SERVER_MAC, "type", "veth", "peer", "name", "eth0",
                     "address", CLIENT_MAC, "netns", str(self.client))
         for process, own, other, mac in ((self.server, SERVER, CLIENT, CLIENT_MAC),
@@ -86,13 +90,14 @@ class Place:
         within(process, "sh", "-c", f"echo '{value}' >/proc/sys/net/{name}")
 
     def inside(self, *command, **more):
-        """Runs a command on the server."""
-        within(self.server, *command, **more)
+        """Runs a command where the firewall is."""
+        within(self.firewall, *command, **more)
 
     def packet_by_packet(self):
         """Segments pass one at a time from now on, in both directions."""
-        for process in (self.server, self.client):
-            within(process, "ip", "link", "set", "eth0", "gso_max_segs", "1")
+        for process in self.processes:
+            for link in ("eth0", "eth1") if process == self.router else ("eth0",):
+                within(process, "ip", "link", "set", link, "gso_max_segs", "1")
 
     def tracking(self):
         self.inside("nft", "-f", "-", input=TRACKING)
@@ -121,6 +126,31 @@ class Place:
         return f"{self.client}:{self.server}"
 
 
+class RoutedPlace(Place):
+    """A router with its firewall, between a server and its client."""
+
+    def __init__(self, held):
+        self.server, self.client, self.router = (self._namespace(held) for _ in range(3))
+        self.firewall, self.processes = self.router, (self.server, self.client, self.router)
+        sides = ((self.client, CLIENT, SERVER, "eth0", CLIENT_MAC), (self.server, SERVER, CLIENT, "eth1", SERVER_MAC))
+        within(self.router, "ip", "link", "set", "lo", "up")
+        for process, own, other, link, mac in sides:
+            within(self.router, "ip", "link", "add", link, "address", ROUTER_MAC, "type", "veth", "peer", "name", "eth0",
+                   "address", mac, "netns", str(process))
+            within(self.router, "ip", "link", "set", link, "up")
+            within(process, "ip", "link", "set", "lo", "up")
+            within(process, "ip", "address", "add", f"{own}/32", "dev", "eth0")
+            within(process, "ip", "link", "set", "eth0", "up")
+            within(process, "ip", "route", "add", "default", "dev", "eth0")
+            within(process, "ip", "neighbour", "replace", other, "lladdr", ROUTER_MAC, "dev", "eth0", "nud", "permanent")
+            within(self.router, "ip", "route", "add", f"{own}/32", "dev", link)
+            within(self.router, "ip", "neighbour", "replace", own, "lladdr", mac, "dev", link, "nud", "permanent")
+        self._sysctl(self.client, "ipv4/ip_local_port_range", "32768 32895")
+        self._sysctl(self.router, "ipv4/ip_forward", "1")
+        for interface in ("all", "default", "eth0", "eth1"):
+            self._sysctl(self.router, f"ipv4/conf/{interface}/rp_filter", "0")
+
+
 def within(process, *command, **more):
     """Runs a command in the network namespace of a process."""
     run(["nsenter", f"--net=/proc/{process}/ns/net", "--", *command], **more)
@@ -129,8 +159,8 @@ def within(process, *command, **more):
 class Places:
     """What is compared: places by name, each made anew in every round, and what is measured in them."""
 
-    def __init__(self, packets, runs, **firewalls):
-        self.packets, self.turns, self.firewalls = packets, max(1, runs // ROUNDS), firewalls
+    def __init__(self, packets, runs, kind=Place, **firewalls):
+        self.packets, self.turns, self.kind, self.firewalls = packets, max(1, runs // ROUNDS), kind, firewalls
 
     def rates(self, loads):
         """For each load by name, for each place by name, the rates of all turns of all rounds."""
@@ -138,7 +168,7 @@ class Places:
         for _ in range(ROUNDS):
             held = []
             try:
-                places = {name: Place(held) for name in self.firewalls}
+                places = {name: self.kind(held) for name in self.firewalls}
                 for name, load_firewall in self.firewalls.items():
                     load_firewall(places[name])
                 for load, (names, before, *arguments) in loads.items():
@@ -189,6 +219,10 @@ def policies(folder):
     services = [f"  service-{n}: {{ ports: {FIRST_PORT + n}/tcp, from: sources }}" for n in range(SERVICES)]
     write(f"{folder}/services.yaml",
           ["version: 1", "groups:", "  sources: { file: sources.txt }", "services:", *services])
+    rules = [f"  rule-{n}: {{ ports: {FIRST_PORT + n}/tcp, from: sources, to: {{ interface: eth1 }} }}"
+             for n in range(SERVICES)]
+    write(f"{folder}/forward.yaml",
+          ["version: 1", "groups:", "  sources: { file: sources.txt }", "forward:", *rules])
     write(f"{folder}/blocking.yaml",
           ["version: 1", "groups:", "  blocked: { file: blocked.txt }", "block: blocked"])
     random.Random(3).shuffle(blocked)
@@ -211,6 +245,7 @@ def rows(palisade, packets, runs):
         return [
             *connections(palisade, packets, folder, runs),
             *connections_beside_an_engine(palisade, packets, folder, runs),
+            *routed(palisade, packets, folder, runs),
             *floods(palisade, packets, folder, runs),
         ]
 
@@ -263,6 +298,29 @@ def connections_beside_an_engine(palisade, packets, folder, runs):
     })
     rates = places.rates({"last": ((), as_it_is, "connect", "--first", str(FIRST_PORT + SERVICES - 1))})
     yield compared("new connections, beside Docker's translations, to the last of them", rates["last"], TRACKED, at_least=0.97)
+
+
+def routed(palisade, packets, folder, runs):
+    """What passes a router."""
+    places = Places(packets, runs, RoutedPlace, **{
+        "palisade": lambda place: place.palisade(palisade, f"{folder}/forward.yaml"),
+        TRACKED: Place.tracking,
+        PLAIN: as_it_is,
+    })
+    last = ("connect", "--first", str(FIRST_PORT + SERVICES - 1))
+    each = ("connect", "--first", str(FIRST_PORT), "--ports", str(SERVICES))
+    rates = places.rates({
+        "last": ((), as_it_is, *last),
+        "each": ((), as_it_is, *each),
+        "stream": ((), as_it_is, "stream", "--port", str(FIRST_PORT + 1)),
+        "segments": ((), Place.packet_by_packet, "stream", "--port", str(FIRST_PORT + 2)),
+    })
+    to_last = f"new routed connections, {SERVICES:,} rules of forward for {SOURCES:,} sources, by the last of them"
+    yield compared(to_last, rates["last"], TRACKED, at_least=0.97)
+    yield compared("new routed connections, by each of them in turn", rates["each"], TRACKED, at_least=0.97)
+    for what, load in (("routed stream", "stream"), ("the same, segment by segment", "segments")):
+        yield compared(what, rates[load], TRACKED, at_least=0.98, unit="B/s")
+        yield compared("", rates[load], PLAIN, unit="B/s")
 
 
 def floods(palisade, packets, folder, runs):
