@@ -204,19 +204,19 @@ impl Court<'_> {
                 return Err(Box::new(problem.help("name fewer destinations in `to`")));
             }
             let packet = packet(version, opener, leaving, destination, (target, source_port));
-            let fate = prover.evaluator.fate(&mut prover.regions, place, &packet, Hidden::Client);
+            let outcomes = prover.evaluator.outcomes(&mut prover.regions, place, &packet, Hidden::Client);
             let regions = &mut prover.regions;
             let sources = if self.expectation.allow {
-                let passes = fate.passes(regions);
+                let passes = outcomes.passes(regions);
                 regions.minus(wanted, passes)
             } else {
-                let may = fate.may_pass(regions);
+                let may = outcomes.may_pass(regions);
                 regions.and(wanted, may)
             };
             if sources != Region::NONE {
                 return Ok(Some(Breach { packet, target, sources }));
             }
-            for rule in fate.destinations.iter().filter(|rule| rules.insert(**rule)) {
+            for rule in outcomes.destinations.iter().filter(|rule| rules.insert(**rule)) {
                 let tests = prover.evaluator.rule(*rule).map(|rule| rule.destinations.clone()).unwrap_or_default();
                 let cuts = tests.into_iter().flat_map(|test| test.cuts(version));
                 waiting.extend(cuts.filter(|cut| is_meant(*cut)));

@@ -29,7 +29,7 @@ use std::rc::Rc;
 /// The sources whose packets may get each outcome. A source with several possible outcomes is in several of these
 /// sets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Fate<'a> {
+pub(super) struct OutcomeRegions<'a> {
     /// It returns to the caller of the chain.
     pub(super) returns: Region,
     /// It passes.
@@ -44,7 +44,7 @@ pub(super) struct Fate<'a> {
     pub(super) destinations: BTreeSet<(&'a str, usize)>,
 }
 
-impl Fate<'_> {
+impl OutcomeRegions<'_> {
     /// The sources whose packets may pass.
     pub(super) fn may_pass(&self, regions: &mut Regions) -> Region {
         regions.or(self.allow, self.anything)
@@ -74,7 +74,7 @@ pub(super) struct Evaluator<'a> {
     changed: Changed<'a>,
     /// Numbers each place (interfaces and path, as numbered by the caller) at each hook and priority.
     views: HashMap<(usize, Hook, i32), u32>,
-    known: HashMap<Key<'a>, Rc<Fate<'a>>>,
+    known: HashMap<Key<'a>, Rc<OutcomeRegions<'a>>>,
     conditions: HashMap<(&'a str, usize), Condition>,
 }
 
@@ -144,20 +144,26 @@ impl<'a> Evaluator<'a> {
         })
     }
 
-    /// The rule at a chain and an index, as listed in [`Fate::destinations`].
+    /// The rule at a chain and an index, as listed in [`OutcomeRegions::destinations`].
     pub(super) fn rule(&self, (chain, index): (&str, usize)) -> Option<&'a ReadRule<'a>> {
         self.reading.chains.get(chain)?.rules.get(index)
     }
 
     /// The outcomes of the packet for all sources; its own source is ignored. `place` numbers its path and
     /// interfaces.
-    pub(super) fn fate(&mut self, regions: &mut Regions, place: usize, packet: &Packet, hidden: Hidden) -> Fate<'a> {
+    pub(super) fn outcomes(
+        &mut self,
+        regions: &mut Regions,
+        place: usize,
+        packet: &Packet,
+        hidden: Hidden,
+    ) -> OutcomeRegions<'a> {
         loop {
             let known = self.changed.borrow().len();
-            let fate = self.once(regions, place, packet, hidden);
+            let outcomes = self.once(regions, place, packet, hidden);
             let watched = |&(_, name): &(&TableId, &'a str)| self.reading.watched.contains(name);
             if self.changed.borrow().len() == known || !self.changed.borrow().keys().any(watched) {
-                return fate;
+                return outcomes;
             }
             // A packet may have changed a set that a rule looks up: the memo is no longer valid.
             self.known.clear();
@@ -165,10 +171,10 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    fn once(&mut self, regions: &mut Regions, place: usize, packet: &Packet, hidden: Hidden) -> Fate<'a> {
-        let mut fate = Fate { allow: Region::ALL, ..Fate::default() };
+    fn once(&mut self, regions: &mut Regions, place: usize, packet: &Packet, hidden: Hidden) -> OutcomeRegions<'a> {
+        let mut outcomes = OutcomeRegions { allow: Region::ALL, ..OutcomeRegions::default() };
         if self.table.flags.contains(TableFlags::DORMANT) {
-            return fate;
+            return outcomes;
         }
         for hook in packet.path.hooks() {
             for (name, base, priority) in attached_to(self.id, self.table, *hook, packet) {
@@ -182,22 +188,28 @@ impl<'a> Evaluator<'a> {
                 let of_container = hidden == Hidden::ClientAndTranslation && is_translated && !is_back;
                 let place = Place { view, seen: Seen::new(packet, *hook, priority, hidden), packet, of_container };
                 let of_chain = self.base(regions, &place, name, base.policy);
-                let here = std::mem::take(&mut fate.allow);
-                fate.add(regions, here, &of_chain);
+                let here = std::mem::take(&mut outcomes.allow);
+                outcomes.add(regions, here, &of_chain);
             }
         }
-        fate
+        outcomes
     }
 
-    fn base(&mut self, regions: &mut Regions, place: &Place<'_>, name: &'a str, policy: Policy) -> Fate<'a> {
+    fn base(
+        &mut self,
+        regions: &mut Regions,
+        place: &Place<'_>,
+        name: &'a str,
+        policy: Policy,
+    ) -> OutcomeRegions<'a> {
         let mut walk = Walk { evaluator: self, regions, place, inside: Vec::new() };
-        let mut fate = (*walk.chain(name)).clone();
-        let rest = std::mem::take(&mut fate.returns);
+        let mut outcomes = (*walk.chain(name)).clone();
+        let rest = std::mem::take(&mut outcomes.returns);
         match policy {
-            Policy::Accept => fate.allow = regions.or(fate.allow, rest),
-            Policy::Drop => fate.deny = regions.or(fate.deny, rest),
+            Policy::Accept => outcomes.allow = regions.or(outcomes.allow, rest),
+            Policy::Drop => outcomes.deny = regions.or(outcomes.deny, rest),
         }
-        fate
+        outcomes
     }
 }
 
@@ -230,27 +242,31 @@ enum Effect<'a> {
 
 impl<'a> Walk<'_, 'a, '_> {
     /// The outcomes of a chain for all sources, whether or not their packets get there.
-    fn chain(&mut self, name: &'a str) -> Rc<Fate<'a>> {
+    fn chain(&mut self, name: &'a str) -> Rc<OutcomeRegions<'a>> {
         let reading = self.evaluator.reading;
         let is_new = self.inside.len() < MAX_DEPTH && !self.inside.contains(&name);
         let Some(chain) = reading.chains.get(name).filter(|_| is_new) else {
-            return Rc::new(Fate { anything: Region::ALL, returns: Region::ALL, ..Fate::default() });
+            return Rc::new(OutcomeRegions {
+                anything: Region::ALL,
+                returns: Region::ALL,
+                ..OutcomeRegions::default()
+            });
         };
         let packet = self.place.packet;
         let transport = chain.transport.then_some(packet.transport);
         let key = (name, self.place.view, transport, chain.destination.then(|| self.place.machine()));
-        if let Some(fate) = self.evaluator.known.get(&key) {
-            return Rc::clone(fate);
+        if let Some(outcomes) = self.evaluator.known.get(&key) {
+            return Rc::clone(outcomes);
         }
         self.inside.push(name);
-        let fate = Rc::new(self.rules(name, &chain.rules));
+        let outcomes = Rc::new(self.rules(name, &chain.rules));
         self.inside.pop();
-        self.evaluator.known.insert(key, Rc::clone(&fate));
-        fate
+        self.evaluator.known.insert(key, Rc::clone(&outcomes));
+        outcomes
     }
 
-    fn rules(&mut self, chain: &'a str, rules: &'a [ReadRule<'a>]) -> Fate<'a> {
-        let mut fate = Fate::default();
+    fn rules(&mut self, chain: &'a str, rules: &'a [ReadRule<'a>]) -> OutcomeRegions<'a> {
+        let mut outcomes = OutcomeRegions::default();
         let mut here = Region::ALL;
         for (index, rule) in rules.iter().enumerate() {
             if here == Region::NONE {
@@ -268,14 +284,14 @@ impl<'a> Walk<'_, 'a, '_> {
             }
             let of_others = if self.place.of_container { rule.answerers } else { 0 };
             if rule.destinations.len() > of_others {
-                fate.destinations.insert(at);
+                outcomes.destinations.insert(at);
             }
             let (effect, doubtful) = self.effect(rule);
             let left = if doubtful { here } else { self.regions.minus(here, surely) };
-            here = self.apply(&effect, reached, here, left, &mut fate);
+            here = self.apply(&effect, reached, here, left, &mut outcomes);
         }
-        fate.returns = self.regions.or(fate.returns, here);
-        fate
+        outcomes.returns = self.regions.or(outcomes.returns, here);
+        outcomes
     }
 
     /// What a rule does with packets whose source matches, and whether it may fail to match for another reason.
@@ -316,23 +332,23 @@ impl<'a> Walk<'_, 'a, '_> {
         reached: Region,
         here: Region,
         left: Region,
-        fate: &mut Fate<'a>,
+        outcomes: &mut OutcomeRegions<'a>,
     ) -> Region {
         let (outcome, next) = match *effect {
             Effect::Passes => return here,
-            Effect::Anything => (&mut fate.anything, here),
-            Effect::Allows => (&mut fate.allow, left),
-            Effect::Denies => (&mut fate.deny, left),
-            Effect::Rejects => (&mut fate.reject, left),
-            Effect::Returns => (&mut fate.returns, left),
+            Effect::Anything => (&mut outcomes.anything, here),
+            Effect::Allows => (&mut outcomes.allow, left),
+            Effect::Denies => (&mut outcomes.deny, left),
+            Effect::Rejects => (&mut outcomes.reject, left),
+            Effect::Returns => (&mut outcomes.returns, left),
             Effect::Calls { chain, jump } => {
                 let callee = self.chain(chain);
-                fate.add(self.regions, reached, &callee);
+                outcomes.add(self.regions, reached, &callee);
                 let back = self.regions.and(reached, callee.returns);
                 if jump {
                     return self.regions.or(left, back);
                 }
-                fate.returns = self.regions.or(fate.returns, back);
+                outcomes.returns = self.regions.or(outcomes.returns, back);
                 return left;
             }
         };
@@ -369,10 +385,10 @@ impl<'a> Walk<'_, 'a, '_> {
     }
 }
 
-impl<'a> Fate<'a> {
+impl<'a> OutcomeRegions<'a> {
     /// Sends the sources that pass on to what the packet behind this one comes to. A refusal of a packet
     /// behind the first is none for who asked.
-    pub(super) fn then(&mut self, regions: &mut Regions, next: &Fate<'a>, behind_first: bool) {
+    pub(super) fn then(&mut self, regions: &mut Regions, next: &OutcomeRegions<'a>, behind_first: bool) {
         let here = std::mem::take(&mut self.allow);
         let mut next = next.clone();
         next.destinations.clear();
@@ -384,7 +400,7 @@ impl<'a> Fate<'a> {
     }
 
     /// Merges `callee` restricted to `here`, except its `returns`.
-    fn add(&mut self, regions: &mut Regions, here: Region, callee: &Fate<'a>) {
+    fn add(&mut self, regions: &mut Regions, here: Region, callee: &OutcomeRegions<'a>) {
         let mut add = |to: &mut Region, from: Region| {
             let from = regions.and(here, from);
             *to = regions.or(*to, from);

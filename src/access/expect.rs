@@ -149,22 +149,22 @@ impl Court<'_> {
         if wanted == Region::NONE {
             return None;
         }
-        let fates = prober.fates(self.space, place, target);
+        let classes = prober.outcomes(self.space, place, target);
         let regions = &mut prober.regions;
         let name = by.into_iter().flatten().next_back()?;
         let with = |packet: &Packet| packet.clone().coming_in_by(name.as_str());
         if !self.expectation.allow {
-            return fates.iter().find_map(|(packet, fates)| {
-                let pass = fates.first()?.may_pass(regions);
+            return classes.iter().find_map(|(packet, by_table)| {
+                let pass = by_table.first()?.may_pass(regions);
                 let sources = regions.and(wanted, pass);
                 (sources != Region::NONE).then(|| Breach { packet: with(packet), target, sources })
             });
         }
         // From each source port, the port must be open at one of the addresses.
-        for of_port in fates.chunk_by(|(a, _), (b, _)| a.transport == b.transport) {
+        for of_port in classes.chunk_by(|(a, _), (b, _)| a.transport == b.transport) {
             let mut denied = wanted;
-            for (_, fates) in of_port {
-                let pass = fates.first()?.passes(regions);
+            for (_, by_table) in of_port {
+                let pass = by_table.first()?.passes(regions);
                 denied = regions.minus(denied, pass);
             }
             if denied != Region::NONE {
