@@ -9,7 +9,7 @@
 use super::asked::Asked;
 use super::elsewhere;
 use super::opened::{Opened, Readings};
-use super::proof::{an_example, interval, is_meant, loopback, path};
+use super::proof::{Counterexample, an_example, interval, is_meant, loopback, path};
 use super::region::{Region, Regions};
 use super::space::{InterfaceClass, Prober, Space, Target, example, is_any_container};
 use super::translations::without_translations;
@@ -48,29 +48,22 @@ pub fn unmet(id: &TableId, table: &Table, expectations: &[Expectation]) -> Vec<D
     let plain = without_translations(table);
     let mut problems = Vec::new();
     for expectation in expectations.iter().filter(|expectation| expectation.elsewhere.is_none()) {
-        let mut court = Court { id, table: &plain, space: &space, expectation };
-        problems.extend(court.problem(&mut probers));
+        let mut checker = ExpectationChecker { id, table: &plain, space: &space, expectation };
+        problems.extend(checker.problem(&mut probers));
     }
     problems.extend(elsewhere::unmet(id, table, expectations, &asked, &space));
     problems
 }
 
 /// Checks one expectation against the table.
-struct Court<'a> {
+struct ExpectationChecker<'a> {
     id: &'a TableId,
     table: &'a Table,
     space: &'a Space,
     expectation: &'a Expectation,
 }
 
-/// Sources whose verdict is not as expected, with a packet that stands for theirs.
-struct Breach {
-    packet: Packet,
-    target: Target,
-    sources: Region,
-}
-
-impl Court<'_> {
+impl ExpectationChecker<'_> {
     fn problem(&mut self, probers: &mut [Prober<'_>; 2]) -> Option<Diagnostic> {
         if let Some(nobody) = self.nobody() {
             return Some(nobody);
@@ -78,18 +71,18 @@ impl Court<'_> {
         let targets: Vec<Target> =
             self.space.targets.iter().copied().filter(|target| is_meant(self.expectation, *target)).collect();
         for target in targets {
-            let mut breaches = Vec::new();
+            let mut counterexamples = Vec::new();
             for place in 0..self.space.places.len() {
                 for prober in &mut *probers {
-                    let breach = self.breach(prober, place, target);
-                    breaches.extend(breach.map(|breach| (prober.version, place, breach)));
+                    let found = self.counterexample(prober, place, target);
+                    counterexamples.extend(found.map(|found| (prober.version, place, found)));
                 }
             }
             // Only the sources of the first place that breaks it: other places may have other sources.
-            let Some((_, first, _)) = breaches.first() else { continue };
+            let Some((_, first, _)) = counterexamples.first() else { continue };
             let first = *first;
-            breaches.retain(|(_, place, _)| *place == first);
-            return self.diagnostic(probers, first, breaches);
+            counterexamples.retain(|(_, place, _)| *place == first);
+            return self.diagnostic(probers, first, counterexamples);
         }
         None
     }
@@ -143,7 +136,7 @@ impl Court<'_> {
         regions.of(intervals.collect())
     }
 
-    fn breach(&self, prober: &mut Prober<'_>, place: usize, target: Target) -> Option<Breach> {
+    fn counterexample(&self, prober: &mut Prober<'_>, place: usize, target: Target) -> Option<Counterexample> {
         let by = self.by(&self.space.places.get(place)?.incoming);
         let wanted = self.wanted(&mut prober.regions, prober.version, &by);
         if wanted == Region::NONE {
@@ -157,7 +150,7 @@ impl Court<'_> {
             return classes.iter().find_map(|(packet, by_table)| {
                 let pass = by_table.first()?.may_pass(regions);
                 let sources = regions.and(wanted, pass);
-                (sources != Region::NONE).then(|| Breach { packet: with(packet), target, sources })
+                (sources != Region::NONE).then(|| Counterexample { packet: with(packet), target, sources })
             });
         }
         // From each source port, the port must be open at one of the addresses.
@@ -169,7 +162,7 @@ impl Court<'_> {
             }
             if denied != Region::NONE {
                 let (packet, _) = of_port.first()?;
-                return Some(Breach { packet: with(packet), target, sources: denied });
+                return Some(Counterexample { packet: with(packet), target, sources: denied });
             }
         }
         None
@@ -179,28 +172,28 @@ impl Court<'_> {
         &self,
         probers: &mut [Prober<'_>; 2],
         place: usize,
-        breaches: Vec<(Version, usize, Breach)>,
+        counterexamples: Vec<(Version, usize, Counterexample)>,
     ) -> Option<Diagnostic> {
         let mut ranges = Vec::new();
-        for (version, _, breach) in &breaches {
+        for (version, _, found) in &counterexamples {
             let prober = probers.iter_mut().find(|prober| prober.version == *version)?;
             let regions = &mut prober.regions;
             // The loopback's addresses were left out of `any`; don't print a gap for them.
             let (first, last) = loopback(*version);
             let between = |sources| regions.contains(sources, first - 1) && regions.contains(sources, last + 1);
-            let gap = if between(breach.sources) { regions.of(vec![(first, last)]) } else { Region::NONE };
-            let sources = regions.or(breach.sources, gap);
+            let gap = if between(found.sources) { regions.of(vec![(first, last)]) } else { Region::NONE };
+            let sources = regions.or(found.sources, gap);
             ranges.extend(words::ranges(*version, regions, sources));
         }
         let everyone = ranges == ["0.0.0.0/0", "::/0"];
-        let (version, _, breach) = breaches.into_iter().next()?;
+        let (version, _, found) = counterexamples.into_iter().next()?;
         let prober = probers.iter().find(|prober| prober.version == version)?;
-        let source = an_example(version, &prober.regions, breach.sources)?;
-        let packet = Packet { source, ..breach.packet };
+        let source = an_example(version, &prober.regions, found.sources)?;
+        let packet = Packet { source, ..found.packet };
         let opened = self.opened(&packet);
         let (_, trace) = opened.last()?;
         let way = self.way(place, &packet);
-        let port = breach.target;
+        let port = found.target;
         let is = match trace.verdict {
             Verdict::Allow => "is allowed",
             Verdict::Deny => "is denied",

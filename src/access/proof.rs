@@ -15,6 +15,14 @@ const EXAMPLES: [IpAddr; 3] = [
     IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x66)),
 ];
 
+/// Sources whose packets are not treated as expected.
+pub(super) struct Counterexample {
+    /// A packet that stands for theirs; its own source is ignored.
+    pub(super) packet: Packet,
+    pub(super) target: Target,
+    pub(super) sources: Region,
+}
+
 /// Whether an expectation is about a target.
 pub(super) fn is_meant(expectation: &Expectation, target: Target) -> bool {
     if expectation.all {
