@@ -124,19 +124,19 @@ impl<'m> Asker<'m> {
         let transport = Transport::Ports { protocol, source: port, destination };
         let packet = Packet::to_machine(source, to, transport).coming_in_by(interface);
         let connection = follow_connection(self.tables.iter().copied(), sets, self.machine.routes, &packet);
-        let journey = &connection.first;
-        seen.translated.extend(journey.translated);
+        let traversal = &connection.first;
+        seen.translated.extend(traversal.translated);
         if connection.outcomes().never_pass() {
             return Access::No;
         }
-        match journey.end() {
+        match traversal.end() {
             Some(Way::Out(out)) if *out == interface => {
                 seen.sent_back = true;
                 return Access::No;
             }
             // It goes to another machine.
             Some(Way::Out(_)) if *question.purpose == Purpose::Process => return Access::No,
-            Some(Way::Local) if !self.listens(question, journey.translated) => return Access::No,
+            Some(Way::Local) if !self.listens(question, traversal.translated) => return Access::No,
             _ => {}
         }
         match connection.verdict() {

@@ -7,7 +7,7 @@ use crate::net::{self, AddressRange, Version, address};
 use crate::resolve::Expectation;
 use crate::ruleset::provenance::without_prefix;
 use crate::ruleset::{Chain, Family, Rule, Table, TableId, dnat};
-use crate::simulate::{Journey, Packet, Stage, Transport, follow_connection};
+use crate::simulate::{Packet, Stage, Transport, Traversal, follow_connection};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -119,10 +119,10 @@ impl Preflight<'_> {
 }
 
 /// Why palisade denies a packet; `None` if it does not, or if that is not certain.
-fn denied(journey: &Journey<'_>) -> Option<String> {
-    let step = journey.trace.denied_by().filter(|step| *step.table == TableId::palisade())?;
+fn denied(traversal: &Traversal<'_>) -> Option<String> {
+    let step = traversal.trace.denied_by().filter(|step| *step.table == TableId::palisade())?;
     let said = step.comment().map_or_else(|| step.text(), |comment| without_prefix(comment).to_owned());
-    journey.trace.outcomes.never_pass().then_some(said)
+    traversal.trace.outcomes.never_pass().then_some(said)
 }
 
 fn is_expected(expectation: &Expectation, port: &Published) -> bool {

@@ -1,9 +1,9 @@
 //! Evaluates one rule for a packet whose client is unknown, for proofs about all clients at once.
 
-use super::course::attached;
 use super::effects::Effects;
 use super::hidden::Hidden;
 use super::machine::{Changed, Machine, RuleResult};
+use super::packet_run::attached;
 use super::view::View;
 use super::{JustLoaded, Packet};
 use crate::ruleset::{BaseChain, Hook, Rule, Table, TableId};

@@ -1,8 +1,8 @@
 //! What iptables' matches ask.
 
-use super::course::INGRESS;
 use super::machine::{Machine, truth};
 use super::packet::Interface;
+use super::packet_run::INGRESS;
 use super::truth::{Doubt, Truth};
 use super::view::{Load, View};
 use crate::ruleset::xt::{Conntrack, Match};

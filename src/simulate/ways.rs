@@ -1,10 +1,10 @@
 //! A packet of which it is not known which of several ways it takes: all are followed, and what is known is what they
 //! have in common.
 
-use super::course::{Attached, Course};
 use super::effects::Effects;
 use super::order::{At, orders};
 use super::packet::Packet;
+use super::packet_run::{Attached, PacketRun};
 use super::trace::Outcomes;
 use super::truth::Doubt;
 use crate::render;
@@ -22,7 +22,7 @@ struct Point<'a> {
     translated: bool,
 }
 
-impl<'a> Course<'a, '_> {
+impl<'a> PacketRun<'a, '_> {
     /// Sends the packet through the chains of one priority, in the order in which they run; if that is not known, in
     /// every one.
     pub(super) fn pass_class(&mut self, class: &[Attached<'a>], hook: Hook, packet: &Packet) {
@@ -39,9 +39,9 @@ impl<'a> Course<'a, '_> {
         }
         let orders = orders(class.len(), &before);
         let doubt = || in_doubt(class);
-        self.one_of(orders.len(), doubt, |course, way| {
+        self.one_of(orders.len(), doubt, |run, way| {
             for attached in orders.get(way).into_iter().flatten().filter_map(|index| class.get(*index)) {
-                course.pass_one(attached, hook, packet);
+                run.pass_one(attached, hook, packet);
             }
         });
     }
