@@ -19,8 +19,8 @@ use super::value::{SourceTest, sources};
 use crate::net::Version;
 use crate::ruleset::{Hook, Policy, Table, TableFlags, TableId, Verdict, dnat};
 use crate::simulate::{
-    Changed, End, Hidden, Interface, MAX_DEPTH, Packet, Part, Path, RuleResult, Seen, Translation, Transport, Undone,
-    attached_to, run_for_any_source, simulate_table,
+    Changed, End, Hidden, Interface, MAX_DEPTH, Packet, Part, Path, RuleResult, Translation, Transport, Undone,
+    ViewOfAnySource, attached_to, run_for_any_source, simulate_table,
 };
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -88,7 +88,7 @@ struct Condition {
 /// A packet at a hook, in the chains of one priority.
 struct Place<'v> {
     view: u32,
-    seen: Seen<'v>,
+    packet_view: ViewOfAnySource<'v>,
     packet: &'v Packet,
     /// Whether its source is the address of a container that answers.
     of_container: bool,
@@ -186,7 +186,12 @@ impl<'a> Evaluator<'a> {
                 let is_back = *hook == Hook::Postrouting && priority > SOURCE_IS_BACK;
                 let is_translated = matches!(packet.part, Part::Answer(undone) if undone.destination.is_some());
                 let of_container = hidden == Hidden::ClientAndTranslation && is_translated && !is_back;
-                let place = Place { view, seen: Seen::new(packet, *hook, priority, hidden), packet, of_container };
+                let place = Place {
+                    view,
+                    packet_view: ViewOfAnySource::new(packet, *hook, priority, hidden),
+                    packet,
+                    of_container,
+                };
                 let of_chain = self.base(regions, &place, name, base.policy);
                 let here = std::mem::take(&mut outcomes.allow);
                 outcomes.add(regions, here, &of_chain);
@@ -297,7 +302,8 @@ impl<'a> Walk<'_, 'a, '_> {
     /// What a rule does with packets whose source matches, and whether it may fail to match for another reason.
     fn effect(&self, rule: &'a ReadRule<'a>) -> (Effect<'a>, bool) {
         let Evaluator { id, table, changed, .. } = &*self.evaluator;
-        let RuleResult::Match { end, doubt } = run_for_any_source(id, table, &rule.rest, &self.place.seen, changed)
+        let RuleResult::Match { end, doubt } =
+            run_for_any_source(id, table, &rule.rest, &self.place.packet_view, changed)
         else {
             return (Effect::Passes, true);
         };

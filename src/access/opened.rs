@@ -9,7 +9,9 @@ use super::value::{number, overlaps_containers};
 use crate::net::Version;
 use crate::ruleset::graph::{Graph, Name, NamedMaps, names};
 use crate::ruleset::{Chain, CtKey, Expr, Policy, Rule, Table, TableId, Verdict};
-use crate::simulate::{Changed, End, Hidden, Packet, RuleResult, Seen, Transport, attached_to, run_for_any_source};
+use crate::simulate::{
+    Changed, End, Hidden, Packet, RuleResult, Transport, ViewOfAnySource, attached_to, run_for_any_source,
+};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -101,8 +103,8 @@ fn met<'p>(id: &TableId, table: &Table, packets: impl Iterator<Item = &'p Packet
             for (name, base, priority) in attached_to(id, table, *hook, packet) {
                 // Only the first packet of a connection passes `nat` chains.
                 let Some(chain) = table.chains.get(name).filter(|_| base.kind != "nat") else { continue };
-                let seen = Seen::new(packet, *hook, priority, Hidden::ClientAndTranslation);
-                let rules = left_of(id, table, chain, &seen);
+                let packet_view = ViewOfAnySource::new(packet, *hook, priority, Hidden::ClientAndTranslation);
+                let rules = left_of(id, table, chain, &packet_view);
                 denies |= match rules.as_slice() {
                     [] => base.policy == Policy::Drop,
                     [only] => !(is_by_state(only) && only.exprs.contains(&Expr::Verdict(Verdict::Accept))),
@@ -132,14 +134,14 @@ fn met<'p>(id: &TableId, table: &Table, packets: impl Iterator<Item = &'p Packet
 }
 
 /// The rules of a base chain, up to the first that ends the chain for every such packet.
-fn left_of(id: &TableId, table: &Table, chain: &Chain, seen: &Seen<'_>) -> Vec<Rule> {
+fn left_of(id: &TableId, table: &Table, chain: &Chain, packet_view: &ViewOfAnySource<'_>) -> Vec<Rule> {
     let mut left = Vec::new();
     for rule in &chain.rules {
         if !is_by_state(rule) {
             left.push(rule.clone());
             continue;
         }
-        match run_for_any_source(id, table, rule, seen, &Changed::default()) {
+        match run_for_any_source(id, table, rule, packet_view, &Changed::default()) {
             RuleResult::NoMatch | RuleResult::Match { end: End::Continue, .. } => {}
             RuleResult::Match { end: End::Verdict(verdict), doubt: None } if ends(&verdict) => {
                 left.push(rule.clone());

@@ -87,7 +87,7 @@ impl Compiler<'_> {
         let mut rules = Vec::from_iter(self.looks_up_own_port());
         rules.extend(self.ping());
         rules.extend(self.names_and_addresses_for_containers());
-        rules.push(self.last_word_on_incoming());
+        rules.push(self.last_rule_on_incoming());
         let comment = self.says("what containers call elsewhere, and reaches this machine", Origin::BuiltIn);
         self.chain(REACHED_PORT, comment, rules);
     }

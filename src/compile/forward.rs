@@ -124,7 +124,7 @@ impl Compiler<'_> {
         let comment = self.says("published to this machine alone", Origin::BuiltIn);
         let mut rules = vec![when().original_destination_is_loopback().counter().drop().because(comment)];
         rules.extend(self.dispatch());
-        rules.push(self.last_word_on_incoming());
+        rules.push(self.last_rule_on_incoming());
         let comment = self.says("ports that containers publish: the same services", Origin::BuiltIn);
         self.chain("published", comment, rules);
     }

@@ -1,6 +1,6 @@
 //! Translations: the `forward_to` of services, and the lines of `nat`.
 
-use super::routed::{Entry, Seen, titled};
+use super::routed::{Entry, Traffic, titled};
 use super::statement::{Origin, when};
 use super::{Compiler, PRIORITY_BEFORE_DNAT, PRIORITY_BEFORE_SNAT};
 use crate::net::{Transport, Version};
@@ -97,7 +97,7 @@ impl Compiler<'_> {
         let otherwise = of_target.unwrap_or(Version::V4);
         let mut rules = Vec::new();
         for set in self.interface_sets_of(owner, "to", &nat.to) {
-            for sender in self.senders(Seen::Others, owner, "from", &nat.from) {
+            for sender in self.senders(Traffic::Others, owner, "from", &nat.from) {
                 let version = sender.version().unwrap_or(otherwise);
                 if of_target.is_some_and(|target| target != version) {
                     continue;

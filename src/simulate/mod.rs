@@ -43,7 +43,7 @@ mod ways;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use any_source::{Seen, attached_to, run_for_any_source};
+pub(crate) use any_source::{ViewOfAnySource, attached_to, run_for_any_source};
 pub(crate) use chain::MAX_DEPTH;
 pub use connection::{Connection, Stage, follow_connection, open_through_table};
 pub(crate) use fib::is_link_local;
