@@ -1,9 +1,9 @@
-//! Expectations with `to`: of connections that this machine, its containers or others open to elsewhere.
+//! Expectations with `to`: connections to elsewhere, from this machine, its containers or others.
 //!
-//! They are proved for every source that is meant, as those of connections to this machine are, and for one
-//! destination of each class that no rule tells apart. Interfaces are tried in classes, too: those that packets come
-//! in by and those that they leave by; and of users each one that a rule names, and one that none does. What is
-//! always allowed is left out: this machine to its containers, and containers to containers.
+//! Like expectations of connections to this machine, they are proved for every source. Destinations that no rule
+//! tells apart form a class, and one of each class is tried. So do incoming interfaces and outgoing interfaces. Each
+//! user that a rule names is tried, and one that no rule names. What is always allowed is left out: this machine to
+//! its containers, and containers to containers.
 
 use super::asked::{Asked, Asks};
 use super::evaluate::Evaluator;

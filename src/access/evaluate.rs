@@ -95,7 +95,7 @@ struct Place<'v> {
 }
 
 impl Place<'_> {
-    /// The address of this machine that the connection was opened to, which tests of it are about.
+    /// The address of this machine that the connection was opened to.
     fn machine(&self) -> IpAddr {
         match self.packet.part {
             Part::Answer(Undone { destination: Some(asked), .. }) => asked.address,
@@ -105,7 +105,8 @@ impl Place<'_> {
     }
 }
 
-/// `NF_IP_PRI_NAT_SRC`: behind it, an answer has the address that was asked for as its source.
+/// `NF_IP_PRI_NAT_SRC`: chains of higher priority see an answer with the address that the client asked for as its
+/// source.
 const SOURCE_IS_BACK: i32 = 100;
 
 impl<'a> Evaluator<'a> {
@@ -124,7 +125,7 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    /// Rules that tell apart which container answers count, or they count as matching nothing.
+    /// Sets whether rules that tell apart which container answers count; if not, they match nothing.
     pub(super) fn counting_containers(self, containers_count: bool) -> Self {
         Self { containers_count, ..self }
     }
@@ -392,8 +393,8 @@ impl<'a> Walk<'_, 'a, '_> {
 }
 
 impl<'a> OutcomeRegions<'a> {
-    /// Sends the sources that pass on to what the packet behind this one comes to. A refusal of a packet
-    /// behind the first is none for who asked.
+    /// Applies the outcomes of the next packet to the sources that pass. The client never sees the refusal of a
+    /// packet after the first: to it, that is a drop.
     pub(super) fn then(&mut self, regions: &mut Regions, next: &OutcomeRegions<'a>, behind_first: bool) {
         let here = std::mem::take(&mut self.allow);
         let mut next = next.clone();

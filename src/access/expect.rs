@@ -1,10 +1,10 @@
 //! Whether a table does what its policy expects, proved for every source that is meant.
 //!
-//! Addresses come in by every interface except the containers': policy addresses never mean containers. `any` means
-//! every source by every interface except the loopback; an interface means every source by that interface. What is
-//! expected of a port must hold both for this machine's own port and for one that a container publishes. Where
-//! services tell addresses of this machine apart (`to`), a port counts as open if it is open at one of them, and as
-//! shut if it is shut at all of them.
+//! A source given by address may come in by every interface except the containers': policy addresses never mean
+//! containers. `any` means every source by every interface except the loopback; an interface means every source by
+//! that interface. What is expected of a port must hold both for this machine's own port and for one that a container
+//! publishes. Where services tell addresses of this machine apart (`to`), a port counts as open if it is open at one
+//! of them, and as shut if it is shut at all of them.
 
 use super::asked::Asked;
 use super::elsewhere;
@@ -24,7 +24,7 @@ use std::collections::BTreeSet;
 
 /// How many ranges to name for a broken expectation.
 const SHOWN: usize = 3;
-/// How many addresses of each set are tried for a container's.
+/// How many addresses of each set are tried as a container's.
 const MOST_NAMED: usize = 1_000;
 
 /// One problem for each expectation that is not met, or can't be proved, with an example and its path.
@@ -104,7 +104,7 @@ impl ExpectationChecker<'_> {
         [on.filter(|_| outside), one_of(&both)]
     }
 
-    /// The problem of an expectation that is about no interface at all: anything would meet it.
+    /// The problem of an expectation that is about no interface at all: every table would meet it.
     fn nobody(&self) -> Option<Diagnostic> {
         let classes = || self.space.places.iter().map(|place| self.by(&place.incoming));
         let expectation = self.expectation;
@@ -235,8 +235,8 @@ impl ExpectationChecker<'_> {
         })
     }
 
-    /// What becomes of the packets that open a connection. The container that answers is one that gets no answer
-    /// through, if the rules tell containers apart.
+    /// The verdicts on the packets that open a connection. If the rules tell containers apart, the container that
+    /// answers is one whose answer does not pass.
     fn opened(&self, packet: &Packet) -> Vec<(Packet, Trace<'_>)> {
         let from = |address| {
             let translated = packet.translated.map(|to| Translation { address, ..to });

@@ -1,4 +1,4 @@
-//! What proofs of expectations share: which sources and targets are meant, and a packet's path in words.
+//! Shared parts of the proofs of expectations: which sources and targets are meant, and a packet's path in words.
 
 use super::region::{Interval, Region, Regions};
 use super::space::Target;
@@ -72,7 +72,7 @@ pub(super) fn path(opened: &[(Packet, Trace<'_>)]) -> Vec<String> {
     let passes = opened.last().is_none_or(|(_, trace)| trace.verdict == Verdict::Allow);
     let mut path = Vec::new();
     for ((_, trace), heading) in opened.iter().zip([None, Some("the answer:"), Some("what follows the answer:")]) {
-        // If they all pass, the first is what was asked about.
+        // If all packets pass, only the path of the first is of interest.
         if heading.is_none() || !passes {
             path.extend(heading.map(str::to_owned));
             // The policy of a base chain that lets a packet on to the next one decides nothing.

@@ -23,7 +23,7 @@ const MACHINE_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
 const CONTAINER_V4: Ipv4Addr = Ipv4Addr::new(172, 17, 0, 2);
 const CONTAINER_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2);
 
-/// Whether an address stands for those of all containers.
+/// Whether an address stands for the addresses of all containers.
 pub(super) fn is_any_container(address: IpAddr) -> bool {
     [IpAddr::V4(CONTAINER_V4), IpAddr::V6(CONTAINER_V6)].contains(&address)
 }
@@ -146,7 +146,7 @@ pub(super) fn interfaces<'n>(
             Test::Begins(_, data) => {
                 candidates.insert(name(data, data.len() < 16 && !data.contains(&0)));
             }
-            // No rule is read so.
+            // No rule compares names under a mask.
             Test::Within { .. } => {}
             Test::In(set) => {
                 candidates.extend(
@@ -367,7 +367,7 @@ impl<'a> Prober<'a> {
             forwards.push(to);
             forwards.len() - 1
         });
-        // A place of its own: what rules see of the packet differs.
+        // Numbered as another place, since rules see another packet.
         let place = place + (number + 1) * space.places.len();
         Some(line.outcomes(regions, place, &way.forwarded(packet, to), Hidden::Client))
     }
@@ -394,8 +394,8 @@ fn unspecified(version: Version) -> IpAddr {
     }
 }
 
-/// The addresses right after those that no packet from elsewhere is sent to: a class that begins among those may go
-/// on behind them.
+/// The first address after each range that no packet from elsewhere can be sent to. A class that begins within such a
+/// range may go on after it.
 pub(super) fn behind_unreachable(version: Version) -> Vec<u128> {
     match version {
         Version::V4 => vec![1, 0x8000_0000],

@@ -118,7 +118,7 @@ fn interface(link: Link, live: &Live, sets: &dyn Sets) -> Option<Interface> {
     let id = TableId::palisade();
     let own = live.ruleset.tables.get(&id);
     let declared = own.and_then(|table| leads_to_containers(table, sets, &IfName::new(&name)));
-    let of_default = || Containers::default().interfaces.iter().any(|bridge| bridge.covers(&name));
+    let of_default = || Containers::default().covers(&name);
     let containers = declared.unwrap_or_else(of_default);
     Some(Interface { name, containers, addresses })
 }

@@ -17,8 +17,9 @@ impl Compiler<'_> {
         self.translate_sources();
     }
 
-    /// Translates what asks for a forwarded port at an address of this machine, from wherever. What this machine asks
-    /// of its own addresses is translated, too, except on the loopback's: a target could not answer those.
+    /// Translates packets to a forwarded port at any address of this machine, whoever sends them. Packets of this
+    /// machine to its own addresses are translated, too, except to those of the loopback, which a target could not
+    /// answer.
     fn forward_ports(&mut self) {
         let policy = self.policy;
         let nothing = BTreeSet::new();

@@ -38,8 +38,8 @@ impl Compiler<'_> {
         self.look_up(section, &entries)
     }
 
-    /// For from-containers, before packets to containers are accepted: the denials that keep containers apart from
-    /// those behind other bridges.
+    /// For from-containers, before packets to containers are accepted: denials of connections to containers behind
+    /// other bridges.
     pub(super) fn containers_stay_apart(&mut self) -> Vec<Rule> {
         let policy = self.policy;
         let mut entries = Vec::new();

@@ -25,21 +25,21 @@ pub(super) enum RuleEnd {
     Chain(String),
 }
 
-/// The packets that a section's chain sees, which decides how senders are told apart.
+/// The packets that a chain sees. This decides how its rules match senders.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Traffic {
     /// Those of this machine.
     Host,
     /// Those of containers.
     Containers,
-    /// Those of others, that pass through.
+    /// Those of others, which pass through.
     Others,
 }
 
 /// A sender or a destination.
 pub(super) struct Endpoint {
     what: Statement,
-    /// The version that has to be matched before.
+    /// The IP version that must be matched first.
     version: Option<Version>,
     words: String,
     line: Option<Line>,
@@ -124,7 +124,7 @@ impl Compiler<'_> {
         }
     }
 
-    /// A rule's chain: its exceptions, then who may open to where.
+    /// A rule's chain: its exceptions, then one rule for each sender and destination.
     pub(super) fn rule_chain(&mut self, traffic: Traffic, section: &str, name: &str, chain: &str, rule: &PolicyRule) {
         let owner = format!("{section}.{name}");
         let title = titled(name, rule.comment.as_deref());
@@ -145,8 +145,8 @@ impl Compiler<'_> {
         self.chain(chain, comment, rules);
     }
 
-    /// One rule for each pair of a sender and a destination; where both are several, one for each sender, and a chain
-    /// with the destinations.
+    /// One rule for each pair of a sender and a destination; if there are several of both, one for each sender, and a
+    /// chain with the destinations.
     fn product(
         &mut self,
         chain: &str,
@@ -186,7 +186,7 @@ impl Compiler<'_> {
         rules
     }
 
-    /// The end of a chain's rules. Adds the chain that logs first, or the one that rejects, if it is needed.
+    /// The end of the rules of a chain. Adds the chain that logs, or the one that rejects, if the end needs it.
     pub(super) fn rule_end(&mut self, chain: &str, action: Action, log: bool, title: &str, line: Line) -> RuleEnd {
         let verdict = match action {
             Action::Allow => Verdict::Accept,

@@ -199,7 +199,7 @@ struct Ancestry {
 impl Ancestry {
     fn of_this_process() -> Self {
         let mut found = Self::default();
-        // What init's environment may name is no session of this process.
+        // A connection in the environment of init is not this process's session.
         for (process, _) in Process::ancestry().take_while(|(process, _)| process.pid > 1) {
             if let Some(named) = process.variable(SSH_CONNECTION).as_deref().and_then(parse_connection) {
                 found.named.push(named);

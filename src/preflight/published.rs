@@ -1,4 +1,4 @@
-//! Ports that rules translate to another address, and what an expectation of them is worth on this machine.
+//! Ports that rules translate to another address, and whether expectations about them hold on this machine.
 
 use super::{Preflight, Remark, Topic, Weight};
 use crate::explain::owner_of;

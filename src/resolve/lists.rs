@@ -1,4 +1,5 @@
-//! What is said of address files: lines that can't be read, files of another form, and what may be left out where.
+//! Problems and warnings of address files: lines that can't be read, files that are not lists, and which of these may
+//! be ignored where.
 
 use super::values;
 use crate::facts::{Facts, ListFile};
@@ -57,7 +58,7 @@ pub(crate) fn broken(policy: &Policy, facts: &Facts) -> BTreeSet<String> {
     peers.filter(|(path, odd)| is_broken(&judge(path, odd, facts))).map(|(path, _)| path.value.clone()).collect()
 }
 
-/// The problems of a file that says who gets in: what in it was guessed, or may be left out.
+/// The problems of a file that lets sources in: lines whose meaning was guessed, or that were left out.
 pub(super) fn guessed(path: &Text, odd: &Given<Text>, list: &AddressList) -> Vec<Diagnostic> {
     let skips = odd.here().filter(|text| text.value == "skip");
     let skips = skips.map(|text| {

@@ -5,7 +5,7 @@ use crate::net::IfPattern;
 use crate::policy::{Fault, Text, nearest, quote};
 use std::collections::BTreeSet;
 
-/// A list of peers of `outgoing`, `forward`, `nat`, or of an expectation with `to`.
+/// A list of peers in `outgoing`, `forward` or `nat`, or in an expectation with `to`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     OutgoingFrom,
@@ -52,7 +52,7 @@ pub(super) struct Setting<'a> {
 }
 
 impl Role {
-    /// Whether the word `host` means this machine here, whatever groups there are.
+    /// Whether the word `host` means this machine here, even if the policy has a group of that name.
     pub(super) const fn has_host(self) -> bool {
         matches!(self, Self::At(Place::OutgoingFrom | Place::OutgoingExcept))
     }

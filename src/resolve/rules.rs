@@ -58,7 +58,8 @@ pub(super) fn outgoing<'a>(
     rules
 }
 
-/// A rule that closes containers to each other names the sender's bridge exactly: it means those behind all others.
+/// Checks a rule that keeps containers apart: it must name the sender's bridge exactly, since it denies connections
+/// to those behind all others.
 fn closes_containers(
     typed: &policy::PolicyRule,
     rule: &PolicyRule,

@@ -168,7 +168,7 @@ pub(super) fn interface(text: &str) -> Result<IfPattern, Fault> {
     Ok(IfPattern { name: name.to_owned(), wildcard: wildcard && name.len() < 15 })
 }
 
-/// What is no name, and shows which name is meant.
+/// An address, network or flag in the place of a name, which shows what is meant.
 fn probably_meant(text: &str) -> Option<Fault> {
     let fault = |why: &str| Fault::new(format!("{} can't be an interface: {why}", quote(text)));
     if let Some((name, other)) = text.split_once('@')

@@ -9,7 +9,7 @@ use super::{JustLoaded, Packet};
 use crate::ruleset::{BaseChain, Hook, Rule, Table, TableId};
 use std::cell::RefCell;
 
-/// A packet at one place of its way, with its client's address hidden, and its translation if that may be any.
+/// A packet at one hook with its client's address hidden, and its translation, too, if that is not known.
 pub(crate) struct ViewOfAnySource<'v>(View<'v>);
 
 impl<'v> ViewOfAnySource<'v> {

@@ -1,4 +1,4 @@
-//! A connection from its first packet to the third: it is open if the answer gets back, too, and what follows it.
+//! A connection's first three packets: it is open if all of them arrive.
 //!
 //! ```text
 //! first    the sender's packet
@@ -6,12 +6,12 @@
 //! third    the sender's next packet, which ends the opening of a connection of TCP or SCTP
 //! ```
 //!
-//! What conntrack says of each depends on the packets before it. An answer to a tracked packet is a reply, and its
-//! translations are undone (`nf_nat_inet_fn` in net/netfilter/nf_nat_core.c); `nat` chains don't see it. If a rule
-//! leaves the first packet untracked, its answer is looked up as if it came first, and so on.
+//! The state that conntrack gives each of them depends on those before it. An answer to a tracked packet is a reply,
+//! and its translations are undone (`nf_nat_inet_fn` in net/netfilter/nf_nat_core.c); `nat` chains don't see it. If a
+//! rule leaves the first packet untracked, conntrack treats the answer as a first packet, and so on.
 //!
-//! It is assumed that whoever is asked answers, from the address and the port that were asked for, and that the answer
-//! of another host comes in by the interface that the first packet left by.
+//! The receiver is assumed to answer, from the address and the port that the first packet was sent to. The answer of
+//! another host is assumed to come in by the interface that the first packet left by.
 
 use super::fib::is_link_local;
 use super::packet::{Interface, Packet, Part, Path, State, Transport, Undone};
@@ -25,7 +25,7 @@ use super::truth::Doubt;
 use crate::net::protocol;
 use crate::ruleset::{AddressType, Expr, Foreign, Table, TableId};
 
-/// The packets that open a connection, as far as they get.
+/// The packets that open a connection, up to the first that does not arrive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection<'a> {
     /// The first.
@@ -79,7 +79,7 @@ impl<'a> Connection<'a> {
     pub fn outcomes(&self) -> Outcomes {
         let (stage, traversal) = self.decisive();
         let outcomes = traversal.trace.outcomes;
-        // Whoever answered is told that the answer is refused, and who asked hears nothing. After the answer, who asked
+        // The refusal of an answer goes to the answerer, and the client hears nothing. After the answer, the client
         // takes an error for a passing one, and waits.
         if stage != Stage::First && outcomes.contain(Outcomes::REJECT) {
             return outcomes.without(Outcomes::REJECT).or(Outcomes::DENY);
@@ -126,8 +126,8 @@ pub fn follow_connection<'a>(
     connection
 }
 
-/// What one table does with the packets that open a connection, up to the one that does not pass. Which way they go is
-/// what the first says of its path, its interfaces and its translation.
+/// What one table does with the packets that open a connection, up to the first that does not pass. The path, the
+/// interfaces and the translation of all of them follow from those of the first.
 #[must_use]
 pub fn open_through_table<'a>(id: &'a TableId, table: &'a Table, packet: &Packet) -> Vec<(Packet, Trace<'a>)> {
     let mut opened = Vec::new();
@@ -151,7 +151,7 @@ struct Opening<'v> {
 }
 
 impl Opening<'_> {
-    /// The answer; `None` if there is none, as to an error or to what is sent to many.
+    /// The answer; `None` if there is none, as to an error or to a multicast packet.
     fn answer(&self, first: &Traversal<'_>, source_is_translated: bool) -> Option<Packet> {
         let Packet { source: client, destination, .. } = self.packet;
         let kind = self.routes.address_type(destination);
@@ -162,7 +162,7 @@ impl Opening<'_> {
         let answer = match first.end()? {
             Way::Local => {
                 let answer = Packet { path: Path::ToMachine, ..asked }.answer()?;
-                // A neighbour is answered by the link. For others the routing is asked.
+                // The answer to a neighbour leaves by the link. For others the routing decides.
                 let outgoing = if is_link_local(client) { answer.outgoing } else { Interface::Unknown };
                 Packet { outgoing, ..answer }
             }
@@ -171,7 +171,7 @@ impl Opening<'_> {
         };
         let state = match (self.tracked, answer.transport) {
             (true, _) => State::Reply,
-            // What no entry knows begins a connection, unless it is an answer by its own header: `tcp_new` in
+            // A packet without an entry begins a connection, unless its own header makes it an answer: `tcp_new` in
             // net/netfilter/nf_conntrack_proto_tcp.c, and those of ICMP.
             (false, Transport::Ports { protocol: protocol::TCP, .. } | Transport::Icmp { .. }) => State::Invalid,
             (false, _) => State::New,
@@ -188,7 +188,7 @@ impl Opening<'_> {
         Some(Packet { state, part, ..answer })
     }
 
-    /// Whether who asked takes the answer, which has passed all rules.
+    /// Checks whether the client accepts the answer, which has passed all rules.
     fn check_answer(&self, answer: &Packet, back: &mut Traversal<'_>, run: &PacketRun<'_, '_>) {
         let effects = run.effects.borrow();
         if effects.untracked && self.tracked && self.needs_undoing(answer) {
@@ -211,14 +211,15 @@ impl Opening<'_> {
         }
     }
 
-    /// Whether the answer reaches who asked only when its translation is undone. A sender that was masqueraded as the
-    /// address it already has was not translated.
+    /// Whether the answer reaches the client only if its translation is undone. A sender that was masqueraded as the
+    /// address that it already had was not translated.
     fn needs_undoing(&self, answer: &Packet) -> bool {
         let Part::Answer(Undone { destination, source, masqueraded }) = answer.part else { return false };
         destination.is_some() || (source && masqueraded != Some(self.packet.source))
     }
 
-    /// The third packet. Behind an answer that conntrack knows nothing of, what it takes this one for depends.
+    /// The third packet. If conntrack did not track the answer, the state of this packet depends on the protocol and
+    /// on settings.
     fn third<'a>(
         &self,
         first: &Traversal<'a>,
@@ -265,7 +266,7 @@ impl Opening<'_> {
     }
 }
 
-/// Whether the rule that gave the packet another source masquerades.
+/// Whether the rule that translated the packet's source masquerades.
 fn is_masqueraded(first: &Traversal<'_>) -> bool {
     let mut translations = first.trace.steps.iter().filter(|step| step.effect == Effect::TranslateSource);
     let masquerades = |expr: &Expr| match expr {

@@ -11,9 +11,9 @@ use crate::render;
 use crate::ruleset::{Expr, Family, Hook, Policy, Table, TableId, Verdict};
 use std::collections::BTreeSet;
 
-/// Interfaces are stacked at most so deep (`MAX_NEST_DEV` in include/linux/netdevice.h).
+/// How deep interfaces can be stacked (`MAX_NEST_DEV` in include/linux/netdevice.h).
 const MAX_DEPTH: usize = 8;
-/// So many ways through interfaces are followed.
+/// How many ways through interfaces are followed.
 const MOST_WAYS: usize = 16;
 
 impl PacketRun<'_, '_> {
@@ -137,7 +137,7 @@ impl PacketRun<'_, '_> {
     }
 }
 
-/// Whether a table of bridges may drop frames or change them.
+/// Whether a table of the family `bridge` may drop frames or change them.
 fn judges_frames(id: &TableId, table: &Table) -> bool {
     let harmless = |expr: &Expr| {
         matches!(expr, Expr::Counter { .. } | Expr::Verdict(Verdict::Accept | Verdict::Continue | Verdict::Return))

@@ -50,7 +50,7 @@ impl Machine<'_, '_> {
             }
             Match::HopLimit { mode, value } => hop_limit(view, mode, value),
             Match::Recent { remembers: true, inverted, .. } => Ok(!inverted),
-            // A packet that comes alone was not seen several times recently.
+            // A single packet was not seen several times recently.
             Match::Recent { hits, inverted, .. } if hits > 1 => Ok(inverted),
             Match::Recent { .. } => Err("which sources were seen of late is not known".into()),
             Match::RoutingHeader => Ok(false),

@@ -1,5 +1,6 @@
-//! The neighbours of this machine: without their addresses on the link, nothing gets to them. A table that drops the
-//! questions for them, or the answers, shuts everyone on the link out once what is remembered has expired.
+//! Neighbour resolution, by ARP and by neighbour discovery: without a neighbour's link-layer address, no packet gets
+//! to it. A table that drops the requests or the replies shuts out everyone on the link once the remembered addresses
+//! have expired.
 
 use super::packet::{Packet, State, Transport};
 use super::packet_run::PacketRun;
@@ -19,12 +20,12 @@ const REPLY: u16 = 2;
 /// ICMPv6 neighbour solicitation and advertisement (RFC 4861).
 const SOLICITATION: u8 = 135;
 const ADVERTISEMENT: u8 = 136;
-/// Neighbour discovery believes nothing that a router has forwarded.
+/// Neighbour discovery ignores packets that a router has forwarded.
 const HOP_LIMIT: u8 = 255;
 
 impl PacketRun<'_, '_> {
-    /// Why a connection from that packet's source can't last: rules that certainly drop how this machine and its
-    /// neighbour find each other on the link. `None` if they find each other, or if it is in doubt.
+    /// Why a connection from the packet's source can't last: rules that certainly drop the packets by which this
+    /// machine and its neighbour resolve each other's addresses. `None` if no rule does, or if it is not certain.
     pub(super) fn keeps_neighbours_apart(&self, routes: &dyn Routes, packet: &Packet) -> Option<Doubt> {
         let interface = match &packet.incoming {
             super::Interface::Named(name) if name != "lo" => name,
@@ -87,8 +88,8 @@ impl PacketRun<'_, '_> {
     }
 }
 
-/// The address that a question for another is sent to: that itself for ARP, which broadcasts it, and the group of
-/// nodes with such an address for neighbour discovery (RFC 4291, 2.7.1).
+/// The destination of a request for an address: the address itself for ARP, which is broadcast, and its
+/// solicited-node multicast address for neighbour discovery (RFC 4291, 2.7.1).
 fn asked(for_whom: IpAddr) -> IpAddr {
     match for_whom {
         IpAddr::V4(_) => for_whom,

@@ -71,7 +71,7 @@ impl Statement {
             .cmp(Cmp::Neq, &port.to_be_bytes())
     }
 
-    /// `oifname "lo" ip daddr != 127.0.0.0/8`: what this machine sends to an address of its own.
+    /// `oifname "lo" ip daddr != 127.0.0.0/8`: sent by this machine to an address of its own.
     pub(in crate::compile) fn calls_own_address(self, version: Version) -> Self {
         let to_itself = self.oifname_is("lo").version(version);
         match version {
