@@ -215,7 +215,7 @@ impl ExpectationChecker<'_> {
             }
             (_, Verdict::Unknown) => {
                 let doubt = trace.doubt().map_or("the rules can't be followed", |doubt| doubt.as_ref());
-                format!("it can't be proved what becomes of {source}{way} at {port}: {doubt}")
+                format!("it can't be proved whether {source}{way} reaches {port}: {doubt}")
             }
             (true, _) => format!("{source}{way} is expected to reach {port}, and {whose}{is}"),
             (false, _) => format!("{source}{way} is expected not to reach {port}, and {is}"),
@@ -229,7 +229,7 @@ impl ExpectationChecker<'_> {
         let problem = Diagnostic::at(self.expectation.span, message).label(label).path(path);
         let named = self.space.places.get(place).is_some_and(|place| !place.incoming.names.is_empty());
         Some(if named && self.expectation.on.is_empty() && self.expectation.interfaces.is_empty() {
-            problem.help("to speak of what comes in by one interface only, name it: `on: eth0`")
+            problem.help("if only one incoming interface is meant, name it: `on: eth0`")
         } else {
             problem
         })

@@ -211,7 +211,7 @@ impl Boot<'_> {
         let forgotten = confirm::forget(self.state, self.state.previous().ok().as_ref());
         let _ = forgotten.inspect_err(|error| tracing::error!("{error}: the next boot undoes the change again"));
         let loaded = loaded.ok_or("it replaced no ruleset")?;
-        loaded.map_err(|error| format!("what it replaced could not be loaded: {error}"))
+        loaded.map_err(|error| format!("the ruleset that it replaced could not be loaded: {error}"))
     }
 
     /// Loads the table of a waiting change, or the table that it replaces if the change was not in force yet. Undoing

@@ -21,7 +21,7 @@ mod zones;
 pub use forwarded::has_ports;
 pub use reach::{Clause, Label, Reach};
 pub use rows::{Admitted, Purpose, Row};
-pub use words::{Listing, Listings, json, lists, range, text};
+pub use words::{Listing, Listings, json, lists, text};
 
 use crate::machine::{Listener, PublishedPort};
 use crate::net::Version;

@@ -2,7 +2,7 @@
 
 use super::reach::{Clause, Label};
 use super::rows::{Admitted, Purpose, Row};
-use crate::net::{Transport, Version, range_in_words};
+use crate::net::{Transport, Version};
 use crate::printable::printable;
 use crate::simulate::Doubt;
 use serde_json::{Value, json};
@@ -33,12 +33,6 @@ impl Listing {
 
 /// The contents of the groups and lists that rows mention.
 pub type Listings = BTreeMap<Label, Listing>;
-
-/// A range of addresses as text. Both ends are bytes in network order; empty if they are no addresses.
-#[must_use]
-pub fn range(first: &[u8], last: &[u8]) -> String {
-    range_in_words(first, last).unwrap_or_default()
-}
 
 /// The groups and lists of the policy that rows mention, and whose contents are worth showing.
 #[must_use]

@@ -68,7 +68,7 @@ pub(super) fn guessed(path: &Text, odd: &Given<Text>, list: &AddressList) -> Vec
         Diagnostic::at(text.span, message).help(help)
     });
     let masked = list.masked.first.as_ref().map(|(span, item)| {
-        let message = format!("{} is not a network: bits are set behind its prefix", quote(item));
+        let message = format!("{} is not a network: bits are set after its prefix", quote(item));
         let help = "write the network for all of it, or the address alone; only a file that is blocked may say so";
         Diagnostic::at(*span, message).help(help)
     });
@@ -80,7 +80,7 @@ fn in_columns(list: &AddressList) -> Option<Diagnostic> {
     let (span, item) = list.columns.first.as_ref()?;
     let mut columns = item.split_whitespace();
     let (first, second) = (columns.next()?, columns.next()?);
-    let message = format!("two addresses stand on this line: {}", quote(item));
+    let message = format!("there are two addresses on this line: {}", quote(item));
     let help = format!("write the range `{first}-{second}` if it is meant, or one address a line");
     Some(Diagnostic::at(*span, message).help(help))
 }
@@ -100,9 +100,9 @@ fn left_out(list: &AddressList, name: &str) -> Option<Diagnostic> {
 fn masked(list: &AddressList) -> Option<Diagnostic> {
     let (span, item) = list.masked.first.as_ref()?;
     let message = match list.masked.count {
-        1 => format!("{} has bits set behind its prefix: all of its network is taken", quote(item)),
+        1 => format!("{} has bits set after its prefix: all of its network is taken", quote(item)),
         more => format!(
-            "{more} networks have bits set behind their prefix: all of each network is taken ({})",
+            "{more} networks have bits set after their prefix: all of each network is taken ({})",
             list.masked
         ),
     };

@@ -19,7 +19,7 @@ impl Machine<'_, '_> {
         let view = self.view;
         let Some(asked) = extension.as_match() else {
             return Truth::Doubtful(
-                format!("what the match {} of iptables asks is not known", extension.name).into(),
+                format!("what the match {} of iptables tests is not known", extension.name).into(),
             );
         };
         let answer = match asked {
@@ -52,7 +52,7 @@ impl Machine<'_, '_> {
             Match::Recent { remembers: true, inverted, .. } => Ok(!inverted),
             // A single packet was not seen several times recently.
             Match::Recent { hits, inverted, .. } if hits > 1 => Ok(inverted),
-            Match::Recent { .. } => Err("which sources were seen of late is not known".into()),
+            Match::Recent { .. } => Err("which sources were seen recently is not known".into()),
             Match::RoutingHeader => Ok(false),
             Match::AddressRange { source, destination } => address_ranges(view, source, destination),
             Match::ConnectionMark { .. } if view.was_looked_up() == Some(false) => Ok(false),

@@ -188,7 +188,7 @@ pub(crate) fn is_link_local(address: IpAddr) -> bool {
 }
 
 fn unknown() -> Doubt {
-    "what the routing says of the packet is not known".into()
+    "where the routing sends the packet is not known".into()
 }
 
 fn kernels_differ() -> Doubt {

@@ -303,7 +303,7 @@ impl<'a> View<'a> {
         let (Ok(offset), Ok(len)) = (usize::try_from(offset), usize::try_from(len)) else { return Load::Breaks };
         match begin.checked_add(offset).and_then(|begin| self.headers.slice(begin, len)) {
             Some(bits) => Load::Value(bits, "that field of the packet's headers is not known".into()),
-            None => Load::Unknown("what stands behind the packet's headers is not known".into()),
+            None => Load::Unknown("the bytes after the packet's headers are not known".into()),
         }
     }
 
