@@ -12,9 +12,10 @@ use std::path::PathBuf;
 
 /// The firewall of a Linux server that runs containers.
 ///
-/// One YAML policy says who may reach which port. Palisade compiles it to nftables, loads it into the kernel in one
-/// transaction, and shows at any time how the kernel differs from the policy. A service's line applies both to a
-/// process on this machine and to a port that a container publishes. Palisade changes only `table inet palisade`.
+/// One YAML policy says who may reach which port, what this machine and its containers may open, and what passes through
+/// it. Palisade compiles it to nftables, loads it into the kernel in one transaction, and shows at any time how the
+/// kernel differs from the policy. A service's line applies both to a process on this machine and to a port that a
+/// container publishes. Palisade changes only `table inet palisade`.
 ///
 /// Start with `palisade check` and `palisade apply --dry-run`. Then run `palisade apply --confirm 60s`: it is undone
 /// after a minute unless you run `palisade confirm` from a new connection.
@@ -82,7 +83,7 @@ pub enum Color {
     Never,
 }
 
-/// The commands. The help of each stands with its arguments, beside what it does.
+/// The commands. The help of each is in the file of the command, with its arguments.
 #[derive(Debug, Subcommand)]
 #[expect(missing_docs, reason = "what is said here would take the place of the command's own help")]
 pub enum Command {

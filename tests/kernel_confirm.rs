@@ -137,7 +137,7 @@ fn while_a_change_waits_no_other_is_made_and_rollback_undoes_it_at_once() {
 
     let said = machine.ssh(&["rollback"]).success();
     let path = machine.path("policy.yaml").display().to_string();
-    assert_eq!(said, format!("undone: {path} was not confirmed; what was loaded before it is in force\n"));
+    assert_eq!(said, format!("undone: {path} was not confirmed; the ruleset from before it is in force\n"));
     assert_eq!(machine.rules(), old);
     assert_eq!(refused(machine.ssh(&["confirm"])), "error: no change waits for confirmation\n");
     machine.ssh(&["apply"]).success();

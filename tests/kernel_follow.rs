@@ -101,16 +101,16 @@ impl Range {
         let said: Vec<_> = probes
             .iter()
             .map(|probe| {
-                let journey = palisade::simulate::follow(&live.ruleset.tables, &sets, &self.routing, &probe.packet);
-                if let Some(doubt) = journey.doubt() {
+                let traversal = palisade::simulate::follow(&live.ruleset.tables, &sets, &self.routing, &probe.packet);
+                if let Some(doubt) = traversal.doubt() {
                     *sum.doubts.entry(doubt.to_string()).or_default() += 1;
                 }
-                let arrives = match journey.turns.last().map(|turn| &turn.way) {
+                let arrives = match traversal.routed.last().map(|decision| &decision.way) {
                     Some(Way::Out(name)) if name == "eth0" => Fate::Left(Side::Client),
                     Some(Way::Out(name)) if name == "eth1" => Fate::Left(Side::Lan),
                     _ => Fate::Delivered,
                 };
-                (journey.trace.verdict, arrives)
+                (traversal.trace.verdict, arrives)
             })
             .collect();
         let sent: Vec<_> = probes.iter().map(|probe| (probe.side, probe.written.clone())).collect();

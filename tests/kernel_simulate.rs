@@ -135,11 +135,11 @@ impl Range {
             .map(|probe| {
                 let alone = probe.by_table.then(|| simulate_table(&id, &table, &probe.packet).verdict);
                 let all = probe.by_follow.then(|| {
-                    let journey = follow(&live.ruleset.tables, &sets, &self.routing, &probe.packet);
-                    if let Some(doubt) = journey.doubt() {
+                    let traversal = follow(&live.ruleset.tables, &sets, &self.routing, &probe.packet);
+                    if let Some(doubt) = traversal.doubt() {
                         *sum.doubts.entry(format!("{:?} {doubt}", probe.packet.state)).or_default() += 1;
                     }
-                    journey.trace.verdict
+                    traversal.trace.verdict
                 });
                 (alone, all)
             })

@@ -32,10 +32,10 @@ fn meets(lab: &Lab, way: &Way<'_>, port: u16) -> (Verdict, Outcome, String) {
         let live = socket.live().expect("the rules can be read");
         let sets = LiveSets::new(&socket, &live, None);
         let packet = Packet::to_machine(way.from, way.to, Transport::tcp(port)).coming_in_by(way.on);
-        let journey = follow(&live.ruleset.tables, &sets, &routing, &packet);
-        let why = journey.doubt().or(journey.fades.as_ref()).map(ToString::to_string).unwrap_or_default();
-        match journey.trace.verdict {
-            Verdict::Allow if journey.fades.is_some() => (Verdict::Unknown, why),
+        let traversal = follow(&live.ruleset.tables, &sets, &routing, &packet);
+        let why = traversal.doubt().or(traversal.fades.as_ref()).map(ToString::to_string).unwrap_or_default();
+        match traversal.trace.verdict {
+            Verdict::Allow if traversal.fades.is_some() => (Verdict::Unknown, why),
             verdict => (verdict, why),
         }
     });

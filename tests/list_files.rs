@@ -84,8 +84,8 @@ fn what_is_guessed_or_left_out_admits_nobody() {
     let (skip, plain) = ("{ file: list.txt, odd: skip }", "{ file: list.txt }");
     let lists = [
         (skip, "192.0.2.1\n", "`odd: skip` can't stand where `list.txt` decides who gets in"),
-        (plain, "192.0.2.7/24\n", "`192.0.2.7/24` is not a network: bits are set behind its prefix"),
-        (plain, "192.0.2.1 192.0.2.9\n", "two addresses stand on this line: `192.0.2.1 192.0.2.9`"),
+        (plain, "192.0.2.7/24\n", "`192.0.2.7/24` is not a network: bits are set after its prefix"),
+        (plain, "192.0.2.1 192.0.2.9\n", "there are two addresses on this line: `192.0.2.1 192.0.2.9`"),
     ];
     for (what, policy) in uses {
         for (peer, list, problem) in lists {

@@ -4,12 +4,12 @@ use super::value::{SourceTest, Test};
 use crate::ruleset::Rule;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Whose address is the set of sources that is asked about.
+/// Which address of a packet stands for the source that is asked about.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Asks {
     /// The sender of a connection's first packet.
     First,
-    /// Who is answered.
+    /// The receiver of an answer.
     Answer,
 }
 
@@ -25,7 +25,7 @@ pub(super) struct ReadRule<'a> {
     pub(super) transport: bool,
     /// Its tests of this machine's address: the destination or, of an answer, the source.
     pub(super) destinations: Vec<Test<'a>>,
-    /// How many of those are tests of the source of an answer.
+    /// How many of these tests are about the source of an answer.
     pub(super) answerers: usize,
     /// Whether it can match an answer of a container, by that test.
     pub(super) meets_containers: bool,

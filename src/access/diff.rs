@@ -231,8 +231,8 @@ impl Comparison {
 
 fn compare(prober: &mut Prober<'_>, space: &Space, place: usize, target: Target) -> Cell {
     let mut cell = Cell::default();
-    for (_, fates) in prober.fates(space, place, target) {
-        let [before, after] = fates.as_slice() else { continue };
+    for (_, by_table) in prober.outcomes(space, place, target) {
+        let [before, after] = by_table.as_slice() else { continue };
         let regions = &mut prober.regions;
         if before == after && before.passes(regions) == before.may_pass(regions) {
             continue;

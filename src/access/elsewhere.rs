@@ -1,13 +1,13 @@
-//! Expectations with `to`: of connections that this machine, its containers or others open to elsewhere.
+//! Expectations with `to`: connections to elsewhere, from this machine, its containers or others.
 //!
-//! They are proved for every source that is meant, as those of connections to this machine are, and for one
-//! destination of each class that no rule tells apart. Interfaces are tried in classes, too: those that packets come
-//! in by and those that they leave by; and of users each one that a rule names, and one that none does. What is
-//! always allowed is left out: this machine to its containers, and containers to containers.
+//! Like expectations of connections to this machine, they are proved for every source. Destinations that no rule
+//! tells apart form a class, and one of each class is tried. So do incoming interfaces and outgoing interfaces. Each
+//! user that a rule names is tried, and one that no rule names. What is always allowed is left out: this machine to
+//! its containers, and containers to containers.
 
 use super::asked::{Asked, Asks};
 use super::evaluate::Evaluator;
-use super::proof::{an_example, interval, is_meant, loopback, path};
+use super::proof::{Counterexample, an_example, interval, is_meant, loopback, path};
 use super::reading::Reading;
 use super::region::{Region, Regions};
 use super::space::{InterfaceClass, Space, Target, behind_unreachable, interfaces, is_reachable};
@@ -32,13 +32,6 @@ enum Opener {
     By { interface: String, containers: bool },
 }
 
-/// A packet that is not treated as expected.
-struct Breach {
-    packet: Packet,
-    target: Target,
-    sources: Region,
-}
-
 /// One problem for each expectation with `to` that is not met, or can't be proved.
 pub(super) fn unmet(
     id: &TableId,
@@ -51,13 +44,14 @@ pub(super) fn unmet(
     for expectation in expectations {
         let Some(elsewhere) = &expectation.elsewhere else { continue };
         let leaving = interfaces(&asked.outgoing, &[table], &elsewhere.interfaces);
-        let mut court = Court { id, table, space, expectation, elsewhere, leaving };
-        problems.extend(court.problem());
+        let mut checker = ElsewhereChecker { id, table, space, expectation, elsewhere, leaving };
+        problems.extend(checker.problem());
     }
     problems
 }
 
-struct Court<'a> {
+/// Checks one expectation with `to` against the table.
+struct ElsewhereChecker<'a> {
     id: &'a TableId,
     table: &'a Table,
     space: &'a Space,
@@ -67,7 +61,7 @@ struct Court<'a> {
     leaving: Vec<InterfaceClass>,
 }
 
-impl Court<'_> {
+impl ElsewhereChecker<'_> {
     fn problem(&mut self) -> Option<Diagnostic> {
         let openers = self.openers();
         let ways: Vec<(Opener, String)> = openers.iter().flat_map(|opener| self.ways(opener)).collect();
@@ -88,9 +82,9 @@ impl Court<'_> {
                 for (at, (opener, leaving)) in ways.iter().enumerate() {
                     // Numbers that no other packet of this proof has.
                     let place = number * ways.len() + at;
-                    match self.breach(&mut prover, place, opener, leaving, *target) {
+                    match self.counterexample(&mut prover, place, opener, leaving, *target) {
                         Ok(None) => {}
-                        Ok(Some(breach)) => return self.diagnostic(&prover, breach),
+                        Ok(Some(found)) => return self.diagnostic(&prover, found),
                         Err(problem) => return Some(*problem),
                     }
                 }
@@ -165,14 +159,14 @@ impl Court<'_> {
     ///
     /// # Errors
     /// Rules that tell too many destinations apart.
-    fn breach(
+    fn counterexample(
         &self,
         prover: &mut Prover<'_>,
         place: usize,
         opener: &Opener,
         leaving: &str,
         target: Target,
-    ) -> Result<Option<Breach>, Box<Diagnostic>> {
+    ) -> Result<Option<Counterexample>, Box<Diagnostic>> {
         let version = prover.version;
         let wanted = self.wanted(&mut prover.regions, version, opener);
         if wanted == Region::NONE {
@@ -204,19 +198,19 @@ impl Court<'_> {
                 return Err(Box::new(problem.help("name fewer destinations in `to`")));
             }
             let packet = packet(version, opener, leaving, destination, (target, source_port));
-            let fate = prover.evaluator.fate(&mut prover.regions, place, &packet, Hidden::Client);
+            let outcomes = prover.evaluator.outcomes(&mut prover.regions, place, &packet, Hidden::Client);
             let regions = &mut prover.regions;
             let sources = if self.expectation.allow {
-                let passes = fate.passes(regions);
+                let passes = outcomes.passes(regions);
                 regions.minus(wanted, passes)
             } else {
-                let may = fate.may_pass(regions);
+                let may = outcomes.may_pass(regions);
                 regions.and(wanted, may)
             };
             if sources != Region::NONE {
-                return Ok(Some(Breach { packet, target, sources }));
+                return Ok(Some(Counterexample { packet, target, sources }));
             }
-            for rule in fate.destinations.iter().filter(|rule| rules.insert(**rule)) {
+            for rule in outcomes.destinations.iter().filter(|rule| rules.insert(**rule)) {
                 let tests = prover.evaluator.rule(*rule).map(|rule| rule.destinations.clone()).unwrap_or_default();
                 let cuts = tests.into_iter().flat_map(|test| test.cuts(version));
                 waiting.extend(cuts.filter(|cut| is_meant(*cut)));
@@ -225,13 +219,13 @@ impl Court<'_> {
         Ok(None)
     }
 
-    fn diagnostic(&self, prover: &Prover<'_>, breach: Breach) -> Option<Diagnostic> {
-        let of_host = breach.packet.user;
+    fn diagnostic(&self, prover: &Prover<'_>, found: Counterexample) -> Option<Diagnostic> {
+        let of_host = found.packet.user;
         let source = match of_host {
             Some(_) => host(prover.version),
-            None => an_example(prover.version, &prover.regions, breach.sources)?,
+            None => an_example(prover.version, &prover.regions, found.sources)?,
         };
-        let packet = Packet { source, ..breach.packet };
+        let packet = Packet { source, ..found.packet };
         let table = without_translations(self.table);
         let trace = simulate_table(self.id, &table, &packet);
         let named = |interface: &crate::simulate::Interface| match interface {
@@ -244,7 +238,7 @@ impl Court<'_> {
             (None, None) => source.to_string(),
         };
         let leaves = named(&packet.outgoing).map(|name| format!(" by {name}")).unwrap_or_default();
-        let where_to = format!("{} of {}{leaves}", breach.target, packet.destination);
+        let where_to = format!("{} of {}{leaves}", found.target, packet.destination);
         let is = match trace.verdict {
             Verdict::Allow => "is allowed",
             Verdict::Deny => "is denied",

@@ -19,8 +19,8 @@ use super::value::{SourceTest, sources};
 use crate::net::Version;
 use crate::ruleset::{Hook, Policy, Table, TableFlags, TableId, Verdict, dnat};
 use crate::simulate::{
-    Changed, End, Hidden, Interface, MAX_DEPTH, Packet, Part, Path, RuleResult, Seen, Translation, Transport, Undone,
-    attached_to, run_for_any_source, simulate_table,
+    Changed, End, Hidden, Interface, MAX_DEPTH, Packet, Part, Path, RuleResult, Translation, Transport, Undone,
+    ViewOfAnySource, attached_to, run_for_any_source, simulate_table,
 };
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -29,7 +29,7 @@ use std::rc::Rc;
 /// The sources whose packets may get each outcome. A source with several possible outcomes is in several of these
 /// sets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Fate<'a> {
+pub(super) struct OutcomeRegions<'a> {
     /// It returns to the caller of the chain.
     pub(super) returns: Region,
     /// It passes.
@@ -44,7 +44,7 @@ pub(super) struct Fate<'a> {
     pub(super) destinations: BTreeSet<(&'a str, usize)>,
 }
 
-impl Fate<'_> {
+impl OutcomeRegions<'_> {
     /// The sources whose packets may pass.
     pub(super) fn may_pass(&self, regions: &mut Regions) -> Region {
         regions.or(self.allow, self.anything)
@@ -74,7 +74,7 @@ pub(super) struct Evaluator<'a> {
     changed: Changed<'a>,
     /// Numbers each place (interfaces and path, as numbered by the caller) at each hook and priority.
     views: HashMap<(usize, Hook, i32), u32>,
-    known: HashMap<Key<'a>, Rc<Fate<'a>>>,
+    known: HashMap<Key<'a>, Rc<OutcomeRegions<'a>>>,
     conditions: HashMap<(&'a str, usize), Condition>,
 }
 
@@ -88,14 +88,14 @@ struct Condition {
 /// A packet at a hook, in the chains of one priority.
 struct Place<'v> {
     view: u32,
-    seen: Seen<'v>,
+    packet_view: ViewOfAnySource<'v>,
     packet: &'v Packet,
     /// Whether its source is the address of a container that answers.
     of_container: bool,
 }
 
 impl Place<'_> {
-    /// The address of this machine that the connection was opened to, which tests of it are about.
+    /// The address of this machine that the connection was opened to.
     fn machine(&self) -> IpAddr {
         match self.packet.part {
             Part::Answer(Undone { destination: Some(asked), .. }) => asked.address,
@@ -105,7 +105,8 @@ impl Place<'_> {
     }
 }
 
-/// `NF_IP_PRI_NAT_SRC`: behind it, an answer has the address that was asked for as its source.
+/// `NF_IP_PRI_NAT_SRC`: chains of higher priority see an answer with the address that the client asked for as its
+/// source.
 const SOURCE_IS_BACK: i32 = 100;
 
 impl<'a> Evaluator<'a> {
@@ -124,7 +125,7 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    /// Rules that tell apart which container answers count, or they count as matching nothing.
+    /// Sets whether rules that tell apart which container answers count; if not, they match nothing.
     pub(super) fn counting_containers(self, containers_count: bool) -> Self {
         Self { containers_count, ..self }
     }
@@ -144,20 +145,26 @@ impl<'a> Evaluator<'a> {
         })
     }
 
-    /// The rule at a chain and an index, as listed in [`Fate::destinations`].
+    /// The rule at a chain and an index, as listed in [`OutcomeRegions::destinations`].
     pub(super) fn rule(&self, (chain, index): (&str, usize)) -> Option<&'a ReadRule<'a>> {
         self.reading.chains.get(chain)?.rules.get(index)
     }
 
     /// The outcomes of the packet for all sources; its own source is ignored. `place` numbers its path and
     /// interfaces.
-    pub(super) fn fate(&mut self, regions: &mut Regions, place: usize, packet: &Packet, hidden: Hidden) -> Fate<'a> {
+    pub(super) fn outcomes(
+        &mut self,
+        regions: &mut Regions,
+        place: usize,
+        packet: &Packet,
+        hidden: Hidden,
+    ) -> OutcomeRegions<'a> {
         loop {
             let known = self.changed.borrow().len();
-            let fate = self.once(regions, place, packet, hidden);
+            let outcomes = self.once(regions, place, packet, hidden);
             let watched = |&(_, name): &(&TableId, &'a str)| self.reading.watched.contains(name);
             if self.changed.borrow().len() == known || !self.changed.borrow().keys().any(watched) {
-                return fate;
+                return outcomes;
             }
             // A packet may have changed a set that a rule looks up: the memo is no longer valid.
             self.known.clear();
@@ -165,10 +172,10 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    fn once(&mut self, regions: &mut Regions, place: usize, packet: &Packet, hidden: Hidden) -> Fate<'a> {
-        let mut fate = Fate { allow: Region::ALL, ..Fate::default() };
+    fn once(&mut self, regions: &mut Regions, place: usize, packet: &Packet, hidden: Hidden) -> OutcomeRegions<'a> {
+        let mut outcomes = OutcomeRegions { allow: Region::ALL, ..OutcomeRegions::default() };
         if self.table.flags.contains(TableFlags::DORMANT) {
-            return fate;
+            return outcomes;
         }
         for hook in packet.path.hooks() {
             for (name, base, priority) in attached_to(self.id, self.table, *hook, packet) {
@@ -180,24 +187,35 @@ impl<'a> Evaluator<'a> {
                 let is_back = *hook == Hook::Postrouting && priority > SOURCE_IS_BACK;
                 let is_translated = matches!(packet.part, Part::Answer(undone) if undone.destination.is_some());
                 let of_container = hidden == Hidden::ClientAndTranslation && is_translated && !is_back;
-                let place = Place { view, seen: Seen::new(packet, *hook, priority, hidden), packet, of_container };
+                let place = Place {
+                    view,
+                    packet_view: ViewOfAnySource::new(packet, *hook, priority, hidden),
+                    packet,
+                    of_container,
+                };
                 let of_chain = self.base(regions, &place, name, base.policy);
-                let here = std::mem::take(&mut fate.allow);
-                fate.add(regions, here, &of_chain);
+                let here = std::mem::take(&mut outcomes.allow);
+                outcomes.add(regions, here, &of_chain);
             }
         }
-        fate
+        outcomes
     }
 
-    fn base(&mut self, regions: &mut Regions, place: &Place<'_>, name: &'a str, policy: Policy) -> Fate<'a> {
+    fn base(
+        &mut self,
+        regions: &mut Regions,
+        place: &Place<'_>,
+        name: &'a str,
+        policy: Policy,
+    ) -> OutcomeRegions<'a> {
         let mut walk = Walk { evaluator: self, regions, place, inside: Vec::new() };
-        let mut fate = (*walk.chain(name)).clone();
-        let rest = std::mem::take(&mut fate.returns);
+        let mut outcomes = (*walk.chain(name)).clone();
+        let rest = std::mem::take(&mut outcomes.returns);
         match policy {
-            Policy::Accept => fate.allow = regions.or(fate.allow, rest),
-            Policy::Drop => fate.deny = regions.or(fate.deny, rest),
+            Policy::Accept => outcomes.allow = regions.or(outcomes.allow, rest),
+            Policy::Drop => outcomes.deny = regions.or(outcomes.deny, rest),
         }
-        fate
+        outcomes
     }
 }
 
@@ -230,27 +248,31 @@ enum Effect<'a> {
 
 impl<'a> Walk<'_, 'a, '_> {
     /// The outcomes of a chain for all sources, whether or not their packets get there.
-    fn chain(&mut self, name: &'a str) -> Rc<Fate<'a>> {
+    fn chain(&mut self, name: &'a str) -> Rc<OutcomeRegions<'a>> {
         let reading = self.evaluator.reading;
         let is_new = self.inside.len() < MAX_DEPTH && !self.inside.contains(&name);
         let Some(chain) = reading.chains.get(name).filter(|_| is_new) else {
-            return Rc::new(Fate { anything: Region::ALL, returns: Region::ALL, ..Fate::default() });
+            return Rc::new(OutcomeRegions {
+                anything: Region::ALL,
+                returns: Region::ALL,
+                ..OutcomeRegions::default()
+            });
         };
         let packet = self.place.packet;
         let transport = chain.transport.then_some(packet.transport);
         let key = (name, self.place.view, transport, chain.destination.then(|| self.place.machine()));
-        if let Some(fate) = self.evaluator.known.get(&key) {
-            return Rc::clone(fate);
+        if let Some(outcomes) = self.evaluator.known.get(&key) {
+            return Rc::clone(outcomes);
         }
         self.inside.push(name);
-        let fate = Rc::new(self.rules(name, &chain.rules));
+        let outcomes = Rc::new(self.rules(name, &chain.rules));
         self.inside.pop();
-        self.evaluator.known.insert(key, Rc::clone(&fate));
-        fate
+        self.evaluator.known.insert(key, Rc::clone(&outcomes));
+        outcomes
     }
 
-    fn rules(&mut self, chain: &'a str, rules: &'a [ReadRule<'a>]) -> Fate<'a> {
-        let mut fate = Fate::default();
+    fn rules(&mut self, chain: &'a str, rules: &'a [ReadRule<'a>]) -> OutcomeRegions<'a> {
+        let mut outcomes = OutcomeRegions::default();
         let mut here = Region::ALL;
         for (index, rule) in rules.iter().enumerate() {
             if here == Region::NONE {
@@ -268,20 +290,21 @@ impl<'a> Walk<'_, 'a, '_> {
             }
             let of_others = if self.place.of_container { rule.answerers } else { 0 };
             if rule.destinations.len() > of_others {
-                fate.destinations.insert(at);
+                outcomes.destinations.insert(at);
             }
             let (effect, doubtful) = self.effect(rule);
             let left = if doubtful { here } else { self.regions.minus(here, surely) };
-            here = self.apply(&effect, reached, here, left, &mut fate);
+            here = self.apply(&effect, reached, here, left, &mut outcomes);
         }
-        fate.returns = self.regions.or(fate.returns, here);
-        fate
+        outcomes.returns = self.regions.or(outcomes.returns, here);
+        outcomes
     }
 
     /// What a rule does with packets whose source matches, and whether it may fail to match for another reason.
     fn effect(&self, rule: &'a ReadRule<'a>) -> (Effect<'a>, bool) {
         let Evaluator { id, table, changed, .. } = &*self.evaluator;
-        let RuleResult::Match { end, doubt } = run_for_any_source(id, table, &rule.rest, &self.place.seen, changed)
+        let RuleResult::Match { end, doubt } =
+            run_for_any_source(id, table, &rule.rest, &self.place.packet_view, changed)
         else {
             return (Effect::Passes, true);
         };
@@ -316,23 +339,23 @@ impl<'a> Walk<'_, 'a, '_> {
         reached: Region,
         here: Region,
         left: Region,
-        fate: &mut Fate<'a>,
+        outcomes: &mut OutcomeRegions<'a>,
     ) -> Region {
         let (outcome, next) = match *effect {
             Effect::Passes => return here,
-            Effect::Anything => (&mut fate.anything, here),
-            Effect::Allows => (&mut fate.allow, left),
-            Effect::Denies => (&mut fate.deny, left),
-            Effect::Rejects => (&mut fate.reject, left),
-            Effect::Returns => (&mut fate.returns, left),
+            Effect::Anything => (&mut outcomes.anything, here),
+            Effect::Allows => (&mut outcomes.allow, left),
+            Effect::Denies => (&mut outcomes.deny, left),
+            Effect::Rejects => (&mut outcomes.reject, left),
+            Effect::Returns => (&mut outcomes.returns, left),
             Effect::Calls { chain, jump } => {
                 let callee = self.chain(chain);
-                fate.add(self.regions, reached, &callee);
+                outcomes.add(self.regions, reached, &callee);
                 let back = self.regions.and(reached, callee.returns);
                 if jump {
                     return self.regions.or(left, back);
                 }
-                fate.returns = self.regions.or(fate.returns, back);
+                outcomes.returns = self.regions.or(outcomes.returns, back);
                 return left;
             }
         };
@@ -369,10 +392,10 @@ impl<'a> Walk<'_, 'a, '_> {
     }
 }
 
-impl<'a> Fate<'a> {
-    /// Sends the sources that pass on to what the packet behind this one comes to. A refusal of a packet
-    /// behind the first is none for who asked.
-    pub(super) fn then(&mut self, regions: &mut Regions, next: &Fate<'a>, behind_first: bool) {
+impl<'a> OutcomeRegions<'a> {
+    /// Applies the outcomes of the next packet to the sources that pass. The client never sees the refusal of a
+    /// packet after the first: to it, that is a drop.
+    pub(super) fn then(&mut self, regions: &mut Regions, next: &OutcomeRegions<'a>, behind_first: bool) {
         let here = std::mem::take(&mut self.allow);
         let mut next = next.clone();
         next.destinations.clear();
@@ -384,7 +407,7 @@ impl<'a> Fate<'a> {
     }
 
     /// Merges `callee` restricted to `here`, except its `returns`.
-    fn add(&mut self, regions: &mut Regions, here: Region, callee: &Fate<'a>) {
+    fn add(&mut self, regions: &mut Regions, here: Region, callee: &OutcomeRegions<'a>) {
         let mut add = |to: &mut Region, from: Region| {
             let from = regions.and(here, from);
             *to = regions.or(*to, from);

@@ -1,15 +1,15 @@
 //! Whether a table does what its policy expects, proved for every source that is meant.
 //!
-//! Addresses come in by every interface except the containers': policy addresses never mean containers. `any` means
-//! every source by every interface except the loopback; an interface means every source by that interface. What is
-//! expected of a port must hold both for this machine's own port and for one that a container publishes. Where
-//! services tell addresses of this machine apart (`to`), a port counts as open if it is open at one of them, and as
-//! shut if it is shut at all of them.
+//! A source given by address may come in by every interface except the containers': policy addresses never mean
+//! containers. `any` means every source by every interface except the loopback; an interface means every source by
+//! that interface. What is expected of a port must hold both for this machine's own port and for one that a container
+//! publishes. Where services tell addresses of this machine apart (`to`), a port counts as open if it is open at one
+//! of them, and as shut if it is shut at all of them.
 
 use super::asked::Asked;
 use super::elsewhere;
 use super::opened::{Opened, Readings};
-use super::proof::{an_example, interval, is_meant, loopback, path};
+use super::proof::{Counterexample, an_example, interval, is_meant, loopback, path};
 use super::region::{Region, Regions};
 use super::space::{InterfaceClass, Prober, Space, Target, example, is_any_container};
 use super::translations::without_translations;
@@ -24,7 +24,7 @@ use std::collections::BTreeSet;
 
 /// How many ranges to name for a broken expectation.
 const SHOWN: usize = 3;
-/// How many addresses of each set are tried for a container's.
+/// How many addresses of each set are tried as a container's.
 const MOST_NAMED: usize = 1_000;
 
 /// One problem for each expectation that is not met, or can't be proved, with an example and its path.
@@ -48,29 +48,22 @@ pub fn unmet(id: &TableId, table: &Table, expectations: &[Expectation]) -> Vec<D
     let plain = without_translations(table);
     let mut problems = Vec::new();
     for expectation in expectations.iter().filter(|expectation| expectation.elsewhere.is_none()) {
-        let mut court = Court { id, table: &plain, space: &space, expectation };
-        problems.extend(court.problem(&mut probers));
+        let mut checker = ExpectationChecker { id, table: &plain, space: &space, expectation };
+        problems.extend(checker.problem(&mut probers));
     }
     problems.extend(elsewhere::unmet(id, table, expectations, &asked, &space));
     problems
 }
 
 /// Checks one expectation against the table.
-struct Court<'a> {
+struct ExpectationChecker<'a> {
     id: &'a TableId,
     table: &'a Table,
     space: &'a Space,
     expectation: &'a Expectation,
 }
 
-/// Sources whose verdict is not as expected, with a packet that stands for theirs.
-struct Breach {
-    packet: Packet,
-    target: Target,
-    sources: Region,
-}
-
-impl Court<'_> {
+impl ExpectationChecker<'_> {
     fn problem(&mut self, probers: &mut [Prober<'_>; 2]) -> Option<Diagnostic> {
         if let Some(nobody) = self.nobody() {
             return Some(nobody);
@@ -78,18 +71,18 @@ impl Court<'_> {
         let targets: Vec<Target> =
             self.space.targets.iter().copied().filter(|target| is_meant(self.expectation, *target)).collect();
         for target in targets {
-            let mut breaches = Vec::new();
+            let mut counterexamples = Vec::new();
             for place in 0..self.space.places.len() {
                 for prober in &mut *probers {
-                    let breach = self.breach(prober, place, target);
-                    breaches.extend(breach.map(|breach| (prober.version, place, breach)));
+                    let found = self.counterexample(prober, place, target);
+                    counterexamples.extend(found.map(|found| (prober.version, place, found)));
                 }
             }
             // Only the sources of the first place that breaks it: other places may have other sources.
-            let Some((_, first, _)) = breaches.first() else { continue };
+            let Some((_, first, _)) = counterexamples.first() else { continue };
             let first = *first;
-            breaches.retain(|(_, place, _)| *place == first);
-            return self.diagnostic(probers, first, breaches);
+            counterexamples.retain(|(_, place, _)| *place == first);
+            return self.diagnostic(probers, first, counterexamples);
         }
         None
     }
@@ -111,7 +104,7 @@ impl Court<'_> {
         [on.filter(|_| outside), one_of(&both)]
     }
 
-    /// The problem of an expectation that is about no interface at all: anything would meet it.
+    /// The problem of an expectation that is about no interface at all: every table would meet it.
     fn nobody(&self) -> Option<Diagnostic> {
         let classes = || self.space.places.iter().map(|place| self.by(&place.incoming));
         let expectation = self.expectation;
@@ -143,33 +136,33 @@ impl Court<'_> {
         regions.of(intervals.collect())
     }
 
-    fn breach(&self, prober: &mut Prober<'_>, place: usize, target: Target) -> Option<Breach> {
+    fn counterexample(&self, prober: &mut Prober<'_>, place: usize, target: Target) -> Option<Counterexample> {
         let by = self.by(&self.space.places.get(place)?.incoming);
         let wanted = self.wanted(&mut prober.regions, prober.version, &by);
         if wanted == Region::NONE {
             return None;
         }
-        let fates = prober.fates(self.space, place, target);
+        let classes = prober.outcomes(self.space, place, target);
         let regions = &mut prober.regions;
         let name = by.into_iter().flatten().next_back()?;
         let with = |packet: &Packet| packet.clone().coming_in_by(name.as_str());
         if !self.expectation.allow {
-            return fates.iter().find_map(|(packet, fates)| {
-                let pass = fates.first()?.may_pass(regions);
+            return classes.iter().find_map(|(packet, by_table)| {
+                let pass = by_table.first()?.may_pass(regions);
                 let sources = regions.and(wanted, pass);
-                (sources != Region::NONE).then(|| Breach { packet: with(packet), target, sources })
+                (sources != Region::NONE).then(|| Counterexample { packet: with(packet), target, sources })
             });
         }
         // From each source port, the port must be open at one of the addresses.
-        for of_port in fates.chunk_by(|(a, _), (b, _)| a.transport == b.transport) {
+        for of_port in classes.chunk_by(|(a, _), (b, _)| a.transport == b.transport) {
             let mut denied = wanted;
-            for (_, fates) in of_port {
-                let pass = fates.first()?.passes(regions);
+            for (_, by_table) in of_port {
+                let pass = by_table.first()?.passes(regions);
                 denied = regions.minus(denied, pass);
             }
             if denied != Region::NONE {
                 let (packet, _) = of_port.first()?;
-                return Some(Breach { packet: with(packet), target, sources: denied });
+                return Some(Counterexample { packet: with(packet), target, sources: denied });
             }
         }
         None
@@ -179,28 +172,28 @@ impl Court<'_> {
         &self,
         probers: &mut [Prober<'_>; 2],
         place: usize,
-        breaches: Vec<(Version, usize, Breach)>,
+        counterexamples: Vec<(Version, usize, Counterexample)>,
     ) -> Option<Diagnostic> {
         let mut ranges = Vec::new();
-        for (version, _, breach) in &breaches {
+        for (version, _, found) in &counterexamples {
             let prober = probers.iter_mut().find(|prober| prober.version == *version)?;
             let regions = &mut prober.regions;
             // The loopback's addresses were left out of `any`; don't print a gap for them.
             let (first, last) = loopback(*version);
             let between = |sources| regions.contains(sources, first - 1) && regions.contains(sources, last + 1);
-            let gap = if between(breach.sources) { regions.of(vec![(first, last)]) } else { Region::NONE };
-            let sources = regions.or(breach.sources, gap);
+            let gap = if between(found.sources) { regions.of(vec![(first, last)]) } else { Region::NONE };
+            let sources = regions.or(found.sources, gap);
             ranges.extend(words::ranges(*version, regions, sources));
         }
         let everyone = ranges == ["0.0.0.0/0", "::/0"];
-        let (version, _, breach) = breaches.into_iter().next()?;
+        let (version, _, found) = counterexamples.into_iter().next()?;
         let prober = probers.iter().find(|prober| prober.version == version)?;
-        let source = an_example(version, &prober.regions, breach.sources)?;
-        let packet = Packet { source, ..breach.packet };
+        let source = an_example(version, &prober.regions, found.sources)?;
+        let packet = Packet { source, ..found.packet };
         let opened = self.opened(&packet);
         let (_, trace) = opened.last()?;
         let way = self.way(place, &packet);
-        let port = breach.target;
+        let port = found.target;
         let is = match trace.verdict {
             Verdict::Allow => "is allowed",
             Verdict::Deny => "is denied",
@@ -222,7 +215,7 @@ impl Court<'_> {
             }
             (_, Verdict::Unknown) => {
                 let doubt = trace.doubt().map_or("the rules can't be followed", |doubt| doubt.as_ref());
-                format!("it can't be proved what becomes of {source}{way} at {port}: {doubt}")
+                format!("it can't be proved whether {source}{way} reaches {port}: {doubt}")
             }
             (true, _) => format!("{source}{way} is expected to reach {port}, and {whose}{is}"),
             (false, _) => format!("{source}{way} is expected not to reach {port}, and {is}"),
@@ -236,14 +229,14 @@ impl Court<'_> {
         let problem = Diagnostic::at(self.expectation.span, message).label(label).path(path);
         let named = self.space.places.get(place).is_some_and(|place| !place.incoming.names.is_empty());
         Some(if named && self.expectation.on.is_empty() && self.expectation.interfaces.is_empty() {
-            problem.help("to speak of what comes in by one interface only, name it: `on: eth0`")
+            problem.help("if only one incoming interface is meant, name it: `on: eth0`")
         } else {
             problem
         })
     }
 
-    /// What becomes of the packets that open a connection. The container that answers is one that gets no answer
-    /// through, if the rules tell containers apart.
+    /// The verdicts on the packets that open a connection. If the rules tell containers apart, the container that
+    /// answers is one whose answer does not pass.
     fn opened(&self, packet: &Packet) -> Vec<(Packet, Trace<'_>)> {
         let from = |address| {
             let translated = packet.translated.map(|to| Translation { address, ..to });

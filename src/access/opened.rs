@@ -1,7 +1,7 @@
-//! The rules that the packets behind the first one meet: the answer to it, and what follows the answer.
+//! The rules that can match the later packets of a connection: the answer, and what follows it.
 //!
-//! Most tables begin with `ct state established accept`, so that these meet few rules, and often none that could deny
-//! them. What they can't meet is left out before anything is evaluated.
+//! Most tables begin with `ct state established accept`, so that few rules are left for these packets, and often none
+//! that could deny one. All other rules are left out before anything is evaluated.
 
 use super::asked::{Asked, Asks};
 use super::reading::Reading;
@@ -9,17 +9,19 @@ use super::value::{number, overlaps_containers};
 use crate::net::Version;
 use crate::ruleset::graph::{Graph, Name, NamedMaps, names};
 use crate::ruleset::{Chain, CtKey, Expr, Policy, Rule, Table, TableId, Verdict};
-use crate::simulate::{Changed, End, Hidden, Packet, RuleResult, Seen, Transport, attached_to, run_for_any_source};
+use crate::simulate::{
+    Changed, End, Hidden, Packet, RuleResult, Transport, ViewOfAnySource, attached_to, run_for_any_source,
+};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
-/// Stands for the addresses of packets, which are not looked at.
+/// Stands for the addresses of packets, which don't matter here.
 const NOBODY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 /// Stands for an interface: any but the loopback.
 const ANY_INTERFACE: &str = "/";
 
-/// What is left of a table for the packets behind the first one; `None` where nothing could deny them.
+/// The rules of a table for the later packets; `None` where nothing could deny them.
 pub(super) struct Opened {
     answer: Option<Table>,
     third: Option<Table>,
@@ -27,7 +29,7 @@ pub(super) struct Opened {
     containers_count: bool,
 }
 
-/// A table, and what is left of it, taken apart for packets of one version.
+/// A table, and its rules for the later packets, read for packets of one version.
 pub(super) struct Readings<'a> {
     pub(super) first: (&'a Table, Reading<'a>),
     pub(super) answer: Option<(&'a Table, Reading<'a>)>,
@@ -50,8 +52,8 @@ impl Opened {
         }
     }
 
-    /// Those of two tables that are compared. Which containers' answers get through changes nobody's access if it is
-    /// the same in both.
+    /// The readings of two tables that are compared. Rules about the answers of containers change nobody's access if
+    /// they are the same in both.
     pub(super) fn both(id: &TableId, tables: [&Table; 2]) -> [Self; 2] {
         let both = tables.map(|table| Self::new(id, table));
         let [before, after] = both.each_ref().map(|opened| opened.answer.as_ref().map(for_containers));
@@ -60,7 +62,7 @@ impl Opened {
     }
 }
 
-/// What a table says about the answers of containers: its rules, and the elements of its sets that are addresses of
+/// What decides about the answers of containers: the rules, and the elements of sets that are addresses of
 /// containers.
 fn for_containers(table: &Table) -> Table {
     let mut table = table.clone();
@@ -92,7 +94,7 @@ impl<'a> Readings<'a> {
     }
 }
 
-/// What packets like these may meet in a table.
+/// The part of a table that packets like these may reach.
 fn met<'p>(id: &TableId, table: &Table, packets: impl Iterator<Item = &'p Packet>) -> Option<Table> {
     let mut left = Table { flags: table.flags, ..Table::default() };
     let mut denies = false;
@@ -101,8 +103,8 @@ fn met<'p>(id: &TableId, table: &Table, packets: impl Iterator<Item = &'p Packet
             for (name, base, priority) in attached_to(id, table, *hook, packet) {
                 // Only the first packet of a connection passes `nat` chains.
                 let Some(chain) = table.chains.get(name).filter(|_| base.kind != "nat") else { continue };
-                let seen = Seen::new(packet, *hook, priority, Hidden::ClientAndTranslation);
-                let rules = left_of(id, table, chain, &seen);
+                let packet_view = ViewOfAnySource::new(packet, *hook, priority, Hidden::ClientAndTranslation);
+                let rules = left_of(id, table, chain, &packet_view);
                 denies |= match rules.as_slice() {
                     [] => base.policy == Policy::Drop,
                     [only] => !(is_by_state(only) && only.exprs.contains(&Expr::Verdict(Verdict::Accept))),
@@ -132,14 +134,14 @@ fn met<'p>(id: &TableId, table: &Table, packets: impl Iterator<Item = &'p Packet
 }
 
 /// The rules of a base chain, up to the first that ends the chain for every such packet.
-fn left_of(id: &TableId, table: &Table, chain: &Chain, seen: &Seen<'_>) -> Vec<Rule> {
+fn left_of(id: &TableId, table: &Table, chain: &Chain, packet_view: &ViewOfAnySource<'_>) -> Vec<Rule> {
     let mut left = Vec::new();
     for rule in &chain.rules {
         if !is_by_state(rule) {
             left.push(rule.clone());
             continue;
         }
-        match run_for_any_source(id, table, rule, seen, &Changed::default()) {
+        match run_for_any_source(id, table, rule, packet_view, &Changed::default()) {
             RuleResult::NoMatch | RuleResult::Match { end: End::Continue, .. } => {}
             RuleResult::Match { end: End::Verdict(verdict), doubt: None } if ends(&verdict) => {
                 left.push(rule.clone());
@@ -151,7 +153,7 @@ fn left_of(id: &TableId, table: &Table, chain: &Chain, seen: &Seen<'_>) -> Vec<R
     left
 }
 
-/// Whether nothing but the state of its connection decides what a rule does with a packet.
+/// Whether the effect of a rule depends only on the state of the packet's connection.
 fn is_by_state(rule: &Rule) -> bool {
     rule.exprs.iter().all(|expr| {
         matches!(

@@ -1,4 +1,4 @@
-//! What proofs of expectations share: which sources and targets are meant, and a packet's path in words.
+//! Shared parts of the proofs of expectations: which sources and targets are meant, and a packet's path in words.
 
 use super::region::{Interval, Region, Regions};
 use super::space::Target;
@@ -14,6 +14,14 @@ const EXAMPLES: [IpAddr; 3] = [
     IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7)),
     IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x66)),
 ];
+
+/// Sources whose packets are not treated as expected.
+pub(super) struct Counterexample {
+    /// A packet that stands for theirs; its own source is ignored.
+    pub(super) packet: Packet,
+    pub(super) target: Target,
+    pub(super) sources: Region,
+}
 
 /// Whether an expectation is about a target.
 pub(super) fn is_meant(expectation: &Expectation, target: Target) -> bool {
@@ -64,7 +72,7 @@ pub(super) fn path(opened: &[(Packet, Trace<'_>)]) -> Vec<String> {
     let passes = opened.last().is_none_or(|(_, trace)| trace.verdict == Verdict::Allow);
     let mut path = Vec::new();
     for ((_, trace), heading) in opened.iter().zip([None, Some("the answer:"), Some("what follows the answer:")]) {
-        // If they all pass, the first is what was asked about.
+        // If all packets pass, only the path of the first is of interest.
         if heading.is_none() || !passes {
             path.extend(heading.map(str::to_owned));
             // The policy of a base chain that lets a packet on to the next one decides nothing.

@@ -173,7 +173,8 @@ impl<'a, 't> Reader<'a, 't> {
     fn field(&self, field: registers::Field) -> Option<Field<'a>> {
         use registers::Field as Loaded;
         match field {
-            // An answer comes in where its connection's first packet left, and leaves where that came in.
+            // An answer comes in by the interface that its connection's first packet left by, and leaves by the one
+            // that it came in by.
             Loaded::Meta(MetaKey::Iifname) if self.asks == Asks::Answer => Some(Field::Outgoing),
             Loaded::Meta(MetaKey::Oifname) if self.asks == Asks::Answer => Some(Field::Incoming),
             Loaded::Meta(key) => of_meta(key),
@@ -248,7 +249,7 @@ impl<'a, 't> Reader<'a, 't> {
         }
     }
 
-    /// As [`Self::of_header`], of the header of an answer: whoever is answered is its destination.
+    /// As [`Self::of_header`], for an answer, whose destination is the client.
     fn of_answer(&self, base: PayloadBase, offset: u32, len: u32) -> Option<Field<'a>> {
         let (source, destination) = (self.version.source(), self.version.destination());
         match base {

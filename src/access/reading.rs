@@ -10,7 +10,7 @@ use crate::ruleset::graph::{Graph, NamedMaps};
 use crate::ruleset::{Expr, SetRef, Table};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A chain, taken apart.
+/// A chain that was read.
 pub(super) struct ReadChain<'a> {
     pub(super) rules: Vec<ReadRule<'a>>,
     /// Whether it, or a chain that it leads to, tests the protocol or the ports.
@@ -19,7 +19,7 @@ pub(super) struct ReadChain<'a> {
     pub(super) destination: bool,
 }
 
-/// A table, taken apart for packets of one version.
+/// A table, read for packets of one version.
 pub(super) struct Reading<'a> {
     pub(super) chains: BTreeMap<&'a str, ReadChain<'a>>,
     /// Sets that rules both look up and change.

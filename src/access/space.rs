@@ -1,7 +1,7 @@
 //! The classes of packets that no rule tells apart, each with one packet that stands for it.
 
 use super::asked::Asked;
-use super::evaluate::{Evaluator, Fate};
+use super::evaluate::{Evaluator, OutcomeRegions};
 use super::opened::Readings;
 use super::region::{Region, Regions};
 use super::value::{Test, WITH_PORTS, begins_alike, bounds};
@@ -23,7 +23,7 @@ const MACHINE_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
 const CONTAINER_V4: Ipv4Addr = Ipv4Addr::new(172, 17, 0, 2);
 const CONTAINER_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2);
 
-/// Whether an address stands for those of all containers.
+/// Whether an address stands for the addresses of all containers.
 pub(super) fn is_any_container(address: IpAddr) -> bool {
     [IpAddr::V4(CONTAINER_V4), IpAddr::V6(CONTAINER_V6)].contains(&address)
 }
@@ -146,7 +146,7 @@ pub(super) fn interfaces<'n>(
             Test::Begins(_, data) => {
                 candidates.insert(name(data, data.len() < 16 && !data.contains(&0)));
             }
-            // No rule is read so.
+            // No rule compares names under a mask.
             Test::Within { .. } => {}
             Test::In(set) => {
                 candidates.extend(
@@ -257,25 +257,26 @@ impl<'a> Line<'a> {
     }
 
     /// The outcomes of a connection for all sources, and the rules that test this machine's address.
-    fn fate(
+    fn outcomes(
         &mut self,
         regions: &mut Regions,
         place: usize,
         packet: &Packet,
         hidden: Hidden,
-    ) -> (Fate<'a>, Vec<Met<'a>>) {
-        let (mut fate, mut rules) = (Fate { allow: Region::ALL, ..Fate::default() }, Vec::new());
+    ) -> (OutcomeRegions<'a>, Vec<Met<'a>>) {
+        let (mut outcomes, mut rules) =
+            (OutcomeRegions { allow: Region::ALL, ..OutcomeRegions::default() }, Vec::new());
         let packets = [Some(packet.clone()), packet.answer(), packet.third()];
         for (number, (evaluator, packet)) in self.0.iter_mut().zip(packets).enumerate() {
             let Some((evaluator, packet)) = evaluator.as_mut().zip(packet) else { continue };
-            if fate.allow == Region::NONE {
+            if outcomes.allow == Region::NONE {
                 break;
             }
-            let next = evaluator.fate(regions, place, &packet, hidden);
+            let next = evaluator.outcomes(regions, place, &packet, hidden);
             rules.extend(next.destinations.iter().map(|rule| (number, *rule)));
-            fate.then(regions, &next, number > 0);
+            outcomes.then(regions, &next, number > 0);
         }
-        (fate, rules)
+        (outcomes, rules)
     }
 }
 
@@ -286,8 +287,13 @@ impl<'a> Prober<'a> {
     }
 
     /// The outcomes of all packets to a target by one place. For each class of source ports and of this machine's
-    /// addresses: a packet that stands for the class, and its fate in each table.
-    pub(super) fn fates(&mut self, space: &Space, place: usize, target: Target) -> Vec<(Packet, Vec<Fate<'a>>)> {
+    /// addresses: a packet that stands for the class, and its outcomes in each table.
+    pub(super) fn outcomes(
+        &mut self,
+        space: &Space,
+        place: usize,
+        target: Target,
+    ) -> Vec<(Packet, Vec<OutcomeRegions<'a>>)> {
         let Some(way) = space.places.get(place) else { return Vec::new() };
         // Containers publish only ports, not other protocols.
         if way.published.is_some() && !matches!(target, Target::Ports { .. }) {
@@ -298,7 +304,7 @@ impl<'a> Prober<'a> {
             let mut rules = BTreeSet::new();
             let mut waiting = vec![machine(self.version)];
             let mut asked: BTreeSet<IpAddr> = BTreeSet::new();
-            let mut classes: Vec<(IpAddr, Vec<Fate<'a>>)> = Vec::new();
+            let mut classes: Vec<(IpAddr, Vec<OutcomeRegions<'a>>)> = Vec::new();
             while let Some(address) = waiting.pop() {
                 if !asked.insert(address) {
                     continue;
@@ -312,11 +318,11 @@ impl<'a> Prober<'a> {
                 }
                 let packet = way.packet(unspecified(self.version), address, target, source_port);
                 let known = rules.len();
-                let mut fates = Vec::new();
+                let mut by_table = Vec::new();
                 for table in 0..self.tables.len() {
-                    let Some((fate, met)) = self.fate_of(table, space, way, place, &packet) else { continue };
+                    let Some((outcomes, met)) = self.outcomes_in(table, space, way, place, &packet) else { continue };
                     rules.extend(met.into_iter().map(|(number, rule)| (table, number, rule)));
-                    fates.push(fate);
+                    by_table.push(outcomes);
                 }
                 if rules.len() > known {
                     // A new rule may split what was one class.
@@ -326,7 +332,7 @@ impl<'a> Prober<'a> {
                     waiting.extend(cuts.filter_map(|cut| self.version.address(cut)).filter(is_reachable));
                 }
                 asked.insert(address);
-                classes.push((address, fates));
+                classes.push((address, by_table));
             }
             let packet = |address| {
                 let packet = way.packet(unspecified(self.version), address, target, source_port);
@@ -335,34 +341,35 @@ impl<'a> Prober<'a> {
                     None => packet,
                 }
             };
-            let classes: Vec<_> = classes.into_iter().map(|(address, fates)| (packet(address), fates)).collect();
+            let classes: Vec<_> =
+                classes.into_iter().map(|(address, by_table)| (packet(address), by_table)).collect();
             all.extend(classes);
         }
         all
     }
 
     /// The outcomes of a connection in one table, for all sources: of the packet as it is, or as the table forwards it.
-    fn fate_of(
+    fn outcomes_in(
         &mut self,
         table: usize,
         space: &Space,
         way: &Place,
         place: usize,
         packet: &Packet,
-    ) -> Option<(Fate<'a>, Vec<Met<'a>>)> {
+    ) -> Option<(OutcomeRegions<'a>, Vec<Met<'a>>)> {
         let Self { regions, tables, forwards, .. } = self;
         let line = tables.get_mut(table)?;
         let Some(to) = line.forwarded(packet) else {
-            return Some(line.fate(regions, place, packet, Hidden::ClientAndTranslation));
+            return Some(line.outcomes(regions, place, packet, Hidden::ClientAndTranslation));
         };
         let known = forwards.iter().position(|known| *known == to);
         let number = known.unwrap_or_else(|| {
             forwards.push(to);
             forwards.len() - 1
         });
-        // A place of its own: what rules see of the packet differs.
+        // Numbered as another place, since rules see another packet.
         let place = place + (number + 1) * space.places.len();
-        Some(line.fate(regions, place, &way.forwarded(packet, to), Hidden::Client))
+        Some(line.outcomes(regions, place, &way.forwarded(packet, to), Hidden::Client))
     }
 
     fn destination_tests(&self, rules: &BTreeSet<At<'a>>) -> Vec<Test<'a>> {
@@ -387,8 +394,8 @@ fn unspecified(version: Version) -> IpAddr {
     }
 }
 
-/// The addresses right after those that no packet from elsewhere is sent to: a class that begins among those may go
-/// on behind them.
+/// The first address after each range that no packet from elsewhere can be sent to. A class that begins within such a
+/// range may go on after it.
 pub(super) fn behind_unreachable(version: Version) -> Vec<u128> {
     match version {
         Version::V4 => vec![1, 0x8000_0000],

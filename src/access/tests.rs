@@ -2,7 +2,7 @@
 
 use super::asked::{Asked, Asks};
 use super::diff::{access_changes, lines};
-use super::evaluate::Fate;
+use super::evaluate::OutcomeRegions;
 use super::opened::{Opened, Readings};
 use super::reading::Reading;
 use super::region::Region;
@@ -38,8 +38,8 @@ pub(crate) fn compiled(written: &Written) -> Table {
 }
 
 /// Sources worth probing: both sides of every boundary of a region.
-fn boundaries(prober: &Prober<'_>, fate: &Fate<'_>) -> Vec<u128> {
-    let regions = [fate.allow, fate.deny, fate.reject, fate.anything];
+fn boundaries(prober: &Prober<'_>, outcomes: &OutcomeRegions<'_>) -> Vec<u128> {
+    let regions = [outcomes.allow, outcomes.deny, outcomes.reject, outcomes.anything];
     let intervals = regions.iter().flat_map(|region| prober.regions.intervals(*region));
     let ends =
         intervals.flat_map(|&(first, last)| [first.checked_sub(1), Some(first), Some(last), last.checked_add(1)]);
@@ -66,7 +66,7 @@ pub(super) fn opened_one_by_one(id: &TableId, table: &Table, packet: &Packet) ->
 
 fn outcomes_are(
     said: &Prober<'_>,
-    fate: &Fate<'_>,
+    outcomes: &OutcomeRegions<'_>,
     packet: &Packet,
     table: &Table,
     source: u128,
@@ -77,7 +77,7 @@ fn outcomes_are(
     let id = TableId::palisade();
     let within = |region: Region| said.regions.contains(region, source);
     let one_by_one = opened_one_by_one(&id, table, &asked);
-    let at_once = [fate.allow, fate.deny, fate.reject, fate.anything].map(within);
+    let at_once = [outcomes.allow, outcomes.deny, outcomes.reject, outcomes.anything].map(within);
     // Hiding the source may add possible outcomes, but never removes one.
     let open = at_once[3] || one_by_one.iter().zip(at_once).all(|(one, all)| !one || all);
     prop_assert!(open, "{asked:?}: {one_by_one:?} one by one, {at_once:?} at once");
@@ -96,15 +96,15 @@ fn agrees(table: &Table, asked: &[(Index, Index, Vec<u128>)], exactly: bool) -> 
         let mut prober = Prober::new(&id, version, [&readings]);
         for (place, target, sources) in asked {
             let (place, target) = (place.index(space.places.len()), target.get(&space.targets));
-            for (packet, fates) in prober.fates(&space, place, *target) {
-                let fate = &fates[0];
-                let mut points = boundaries(&prober, fate);
+            for (packet, by_table) in prober.outcomes(&space, place, *target) {
+                let outcomes = &by_table[0];
+                let mut points = boundaries(&prober, outcomes);
                 points.extend(
                     sources.iter().map(|source| if version == Version::V4 { source & 0xffff_ffff } else { *source }),
                 );
                 for source in points {
-                    let same = outcomes_are(&prober, fate, &packet, table, source, readings.answer.is_some())?;
-                    prop_assert!(same || !exactly, "not exact at {source:x}: {packet:?} {fate:?}");
+                    let same = outcomes_are(&prober, outcomes, &packet, table, source, readings.answer.is_some())?;
+                    prop_assert!(same || !exactly, "not exact at {source:x}: {packet:?} {outcomes:?}");
                 }
             }
         }

@@ -112,8 +112,8 @@ impl<'t> Pair<'t> {
             let mut prober = Prober::new(&id, version, &readings);
             for place in 0..compared.space.places.len() {
                 for (number, target) in compared.space.targets.iter().enumerate() {
-                    let fates = prober.fates(&compared.space, place, *target).into_iter();
-                    packets.insert((place, number, family), fates.map(|(packet, _)| packet).collect());
+                    let classes = prober.outcomes(&compared.space, place, *target).into_iter();
+                    packets.insert((place, number, family), classes.map(|(packet, _)| packet).collect());
                 }
             }
         }

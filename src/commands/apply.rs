@@ -37,8 +37,9 @@ pub struct Args {
     ///
     /// Without this option such a policy is refused: palisade tries a new connection like the session's on the compiled
     /// rules and on those of all other tables. A warning names other users who could not connect again. Also refused: a
-    /// bridge of a container engine that no line names, a port that is expected to be open and is not on this machine, a
-    /// gateway or a name server in `block`, and SSH that nobody could reach.
+    /// bridge of a container engine that no line names, a published port that is expected to be open and is shut on this
+    /// machine, a gateway or a name server in `block`, SSH that nobody could reach, and a file of addresses that is empty
+    /// and was not when it was last applied.
     #[arg(long)]
     pub(crate) force: bool,
     /// Undo the change after TIME (`90s`, `5m`) unless `palisade confirm` is run from a new connection.

@@ -25,11 +25,12 @@ use std::time::Duration;
 ///
 /// If palisade's rules are not loaded, loads the last good ruleset at once, or a lockdown that denies everything
 /// incoming but SSH. Then replaces it by the policy. A separate process reads the policy, within a minute and half of the
-/// memory. The last good ruleset stays if the policy is missing or invalid, if reading it takes more, if the kernel
-/// refuses it, or if it was undone because nobody confirmed it. An unmet expectation of the policy is only a warning. If
-/// anything but the policy was loaded, standard error and `status` say so.
+/// memory. The last good ruleset stays if the policy is missing or invalid, if reading it takes longer or needs more
+/// memory, if the kernel refuses it, or if it was undone because nobody confirmed it. A file of addresses that can't be
+/// used is taken as it was last applied. An unmet expectation of the policy is only a warning. If anything but the policy
+/// was loaded, standard error and `status` say so.
 ///
-/// Exit status: 0 one of them is loaded, 1 none is.
+/// Exit status: 0 rules are loaded, 1 none are.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Only bring back rules that were in force since the machine started and are gone, without reading the policy.
@@ -210,7 +211,7 @@ impl Boot<'_> {
         let forgotten = confirm::forget(self.state, self.state.previous().ok().as_ref());
         let _ = forgotten.inspect_err(|error| tracing::error!("{error}: the next boot undoes the change again"));
         let loaded = loaded.ok_or("it replaced no ruleset")?;
-        loaded.map_err(|error| format!("what it replaced could not be loaded: {error}"))
+        loaded.map_err(|error| format!("the ruleset that it replaced could not be loaded: {error}"))
     }
 
     /// Loads the table of a waiting change, or the table that it replaces if the change was not in force yet. Undoing

@@ -21,7 +21,9 @@ use std::path::Path;
 /// Reads, resolves and compiles the policy, proves what it expects, and reports all problems at once. As root, it also
 /// loads the result in a throw-away network namespace, to see whether the kernel accepts it, and compares the policy
 /// with this machine: interfaces, networks, engines, published ports, gateways, name servers and listening sockets.
-/// Without root it compares the default policy alone, as far as it can read the facts.
+/// Without root it compares only the policy at the default path with this machine, as far as it can read the facts.
+///
+/// Warnings name lines that probably do not mean what they say, and do not change the exit status.
 ///
 /// Exit status: 0 the policy is valid, 1 it is not, or it does not fit this machine.
 #[derive(Debug, clap::Args)]

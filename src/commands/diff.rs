@@ -15,7 +15,8 @@ use std::path::Path;
 /// Compare the policy with the live kernel.
 ///
 /// Lines with `-` are only in the kernel: `apply` would remove them. Lines with `+` are only in the policy: `apply`
-/// would add them. Packet counts do not count as differences, and neither do policy lines that only moved.
+/// would add them. Packet counts do not count as differences, and neither do policy lines that only moved. Lines with
+/// `access:` name the sources that would gain or lose access.
 ///
 /// A set of more than 65,536 addresses is compared by the digest that the table keeps of it, and by the kernel's count of
 /// its elements. With --deep, each of its elements is compared, too.

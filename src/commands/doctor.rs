@@ -16,13 +16,13 @@ use std::path::Path;
 ///
 /// Examines what other firewalls drop, what container engines leave open, sysctls, interfaces, the boot, the policy, and
 /// whether the policy is loaded. Changes nothing, and runs no other program. Anything that could not be examined is a
-/// finding, too. A note does not count: palisade's rules close what it speaks of, or nothing has to be done. Findings that
-/// the policy ignores (`doctor: { ignore: [...] }`) are listed with the reason.
+/// finding, too. A note does not count: palisade's rules close what it names, or nothing has to be done. Findings that the
+/// policy ignores (`doctor: { ignore: [...] }`) are listed with the reason, and do not count either.
 ///
 /// Exit status: 0 healthy, 2 findings, 1 error.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Don't count findings of this kind, by the identifier in brackets; may be repeated.
+    /// Don't count findings with this identifier, which `doctor` prints in brackets. Can be repeated.
     #[arg(long, value_name = "ID", value_parser = clap::builder::PossibleValuesParser::new(FINDING_IDS), hide_possible_values = true)]
     ignore: Vec<String>,
 }

@@ -38,7 +38,8 @@ pub struct Args {
     /// The interface that the connection comes in by. The default is the one that the route to the source leaves by.
     #[arg(long, value_name = "IFACE")]
     pub(crate) on: Option<String>,
-    /// The user of this machine whose program opens the connection: a name of /etc/passwd, or a number.
+    /// The user of this machine whose program opens the connection: a name of /etc/passwd, or a number. Needs
+    /// `--from host`.
     #[arg(long, value_name = "USER")]
     pub(crate) user: Option<String>,
     /// Answer as if the policy were applied.

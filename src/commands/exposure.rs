@@ -4,11 +4,11 @@ use super::{Report, reader};
 use crate::compile::leads_to_containers;
 use crate::error::Error;
 use crate::explain::beyond;
-use crate::exposure::{Interface, Label, Listing, Listings, Machine, exposure, has_ports, json, lists, range, text};
+use crate::exposure::{Interface, Label, Listing, Listings, Machine, exposure, has_ports, json, lists, text};
 use crate::machine::{
     EngineError, Listener, PublishedPort, legacy_tables, listeners, published_ports, running_engines,
 };
-use crate::net::IfName;
+use crate::net::{IfName, range_in_words};
 use crate::netlink::routing::Routing;
 use crate::netlink::{Link, Live, LiveSets, Socket, members};
 use crate::process::privileges::Confinement;
@@ -100,7 +100,7 @@ fn with_ports(ruleset: &Ruleset) -> (Ruleset, bool) {
                     complete &= members.complete;
                 }
                 Err(error) => {
-                    tracing::info!("what is in set {name} of {id} can't be told: {error}");
+                    tracing::info!("the set {name} of {id} can't be read: {error}");
                     complete = false;
                 }
             }
@@ -118,7 +118,7 @@ fn interface(link: Link, live: &Live, sets: &dyn Sets) -> Option<Interface> {
     let id = TableId::palisade();
     let own = live.ruleset.tables.get(&id);
     let declared = own.and_then(|table| leads_to_containers(table, sets, &IfName::new(&name)));
-    let of_default = || Containers::default().interfaces.iter().any(|bridge| bridge.covers(&name));
+    let of_default = || Containers::default().covers(&name);
     let containers = declared.unwrap_or_else(of_default);
     Some(Interface { name, containers, addresses })
 }
@@ -135,11 +135,13 @@ fn listing(label: &Label, live: &Live) -> Listing {
         }
         match members(&id, &set, MOST_MESSAGES) {
             Ok(members) => {
-                listing.texts.extend(members.elements.bounds().map(|(first, last)| range(first, last)));
+                listing
+                    .texts
+                    .extend(members.elements.bounds().filter_map(|(first, last)| range_in_words(first, last)));
                 listing.complete &= members.complete;
             }
             Err(error) => {
-                tracing::info!("what is in set {set} can't be told: {error}");
+                tracing::info!("the set {set} can't be read: {error}");
                 listing.complete = false;
             }
         }

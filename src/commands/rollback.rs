@@ -115,7 +115,7 @@ fn settled() -> Report {
 
 fn undone(change: &Change) -> Report {
     let text =
-        format!("undone: {} was not confirmed; what was loaded before it is in force\n", change.policy.display());
+        format!("undone: {} was not confirmed; the ruleset from before it is in force\n", change.policy.display());
     Report::ok(text, json!({ "rolled_back": true, "to": null }))
 }
 

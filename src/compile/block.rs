@@ -1,9 +1,9 @@
-//! `block`: who is dropped before connection tracking spends anything on them.
+//! `block`: sources whose packets are dropped before connection tracking sees them.
 //!
-//! A list of addresses is about who is outside. It often holds networks that this machine uses itself: lists of bogons
-//! have the private networks, where its containers are; `fe80::/10` has the gateway. So no address blocks what comes
-//! in by the loopback or from containers, and no item blocks what keeps the network going. Whoever names an interface
-//! of containers in `block` means it: it is blocked.
+//! A list of addresses is meant for sources outside. It often contains networks that this machine uses itself: lists
+//! of bogons contain the private networks of its containers, and `fe80::/10` contains the gateway. So no address
+//! blocks packets from the loopback or from containers, and no item blocks what the network cannot work without. An
+//! interface of containers is blocked only if `block` names the interface.
 //!
 //! ```text
 //! filter-prerouting ─ found in a set ─► blocked-GROUP ─┬─ from containers: accept
@@ -11,7 +11,7 @@
 //!                                                      └─ drop
 //! ```
 //!
-//! All others pay the lookups of the sets, and nothing else.
+//! Other packets cost only the lookups in the sets.
 
 use super::forward::CONTAINERS;
 use super::peers::{Alternatives, Match};
@@ -21,9 +21,9 @@ use crate::net::protocol;
 use crate::resolve::Line;
 use crate::ruleset::{Hook, Policy, Rule};
 
-/// The chain for what blocked sources may send all the same.
+/// The chain for the packets that blocked sources may still send.
 const SPARED: &str = "spared";
-/// The sets of the items of `block` that are no groups, and their chain.
+/// The name of the sets for the items of `block` that are not groups, and of their chain.
 const LISTED: &str = "policy.block";
 
 /// The chain of a group in `block`.

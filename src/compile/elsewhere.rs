@@ -1,7 +1,7 @@
-//! Which port a packet is asked for, if it is not the one that its sender wrote.
+//! The port by which a service is looked up, for packets where it is not the original destination port.
 //!
-//! Services are looked up by the port of the connection's original destination. Two kinds of packets have none, or one
-//! that means nothing here:
+//! Services are looked up by the connection's original destination port. Some packets have none, or one that is not
+//! about a port of this machine:
 //!
 //! | packet | asked for |
 //! |---|---|
@@ -9,13 +9,13 @@
 //! | a container's, to an address that is not this machine's, translated to this machine (10.43.0.1:443 to 6443) | the port that it reaches |
 //! | a container's, to such an address, translated to a container (a ClusterIP to a pod) | nothing: its engine's business |
 //!
-//! Whether an address is this machine's can only be asked about the destination that a packet has, and after the
-//! translation it has another. So the destinations of containers' new connections that are not this machine's are
-//! remembered before they are translated, for [`REMEMBERED_MS`]: one element for each address, not for each connection.
-//! An address of this machine never gets into that set. While the set is full, what it does not know is asked for the
-//! original port, as if it were this machine's.
+//! A rule can test only the current destination for being an address of this machine, and the translation replaces
+//! it. So before translation, a set remembers the foreign destinations of containers' new connections for
+//! [`REMEMBERED_MS`]: one element for each address, not for each connection. An address of this machine never gets
+//! into that set. While the set is full, services are looked up by the original port for destinations that it lacks,
+//! as if they were this machine's.
 //!
-//! The chain that remembers them is of type `nat`: the kernel runs it for the first packet of a connection only.
+//! The chain that adds to the set is of type `nat`: the kernel runs it only for the first packet of a connection.
 
 use super::forward::CONTAINERS;
 use super::statement::{Origin, when};
@@ -35,8 +35,8 @@ const REACHED_PORT: &str = "reached-port";
 /// The chain that looks services up by the packet's own port.
 const OWN_PORT: &str = "own-port";
 
-/// How long a destination is remembered, in milliseconds. The packet that is remembered asks for it at once; a queue
-/// to a program may stand in between.
+/// How long a destination is remembered, in milliseconds. The same packet looks it up at once, unless a queue to a
+/// program delays it.
 const REMEMBERED_MS: u64 = 2_000;
 
 fn elsewhere(version: Version) -> String {
@@ -44,12 +44,12 @@ fn elsewhere(version: Version) -> String {
 }
 
 impl Compiler<'_> {
-    /// Whether containers are asked what they call: they are not if they reach every port anyway.
+    /// Whether the destinations of containers are remembered; not needed if containers reach every port anyway.
     fn asks_containers(&self) -> bool {
         self.has_containers() && self.policy.containers.host == Action::Deny
     }
 
-    /// Adds the sets, and the chains that fill them and ask them.
+    /// Adds the sets, and the chains that fill them and look them up.
     pub(super) fn elsewhere(&mut self) {
         self.own_port();
         if !self.asks_containers() {
@@ -83,11 +83,11 @@ impl Compiler<'_> {
         });
         let comment = self.says("what containers call, and is translated to this machine", Origin::BuiltIn);
         self.chain(REACHED, comment, rules.into());
-        // The same as in filter-input, from the services on.
+        // The same rules as in filter-input, from the lookup of services on.
         let mut rules = Vec::from_iter(self.looks_up_own_port());
         rules.extend(self.ping());
         rules.extend(self.names_and_addresses_for_containers());
-        rules.push(self.last_word_on_incoming());
+        rules.push(self.last_rule_on_incoming());
         let comment = self.says("what containers call elsewhere, and reaches this machine", Origin::BuiltIn);
         self.chain(REACHED_PORT, comment, rules);
     }
@@ -151,7 +151,7 @@ impl Compiler<'_> {
             let mut runs: Vec<(u16, u16)> = Vec::new();
             for &(first, last) in ports.as_slice() {
                 match runs.last_mut() {
-                    // nft makes one of runs that touch.
+                    // nft merges adjacent runs.
                     Some((_, end)) if end.saturating_add(1) >= first => *end = last,
                     _ => runs.push((first, last)),
                 }

@@ -15,7 +15,7 @@ const ICMPV6_ERRORS: [u8; 4] = [1, 2, 3, 4];
 /// neighbour must not change a server's routes. [`origin`](super::origin) drops them earlier.
 const NEIGHBOUR_DISCOVERY: [u8; 4] = [133, 134, 135, 136];
 /// RFC 2710 and 3810: multicast listener query, report, done, report version 2.
-const LISTENER_REPORTS: [u8; 4] = [130, 131, 132, 143];
+const MULTICAST_LISTENER_DISCOVERY: [u8; 4] = [130, 131, 132, 143];
 /// The chain for packets related to known connections.
 const RELATED: &str = "related";
 const DNS: u16 = 53;
@@ -114,7 +114,7 @@ impl Compiler<'_> {
     pub(super) fn essentials_from_outside(&self) -> [Rule; 5] {
         [
             self.neighbour_discovery(),
-            self.listener_reports(),
+            self.multicast_listener_discovery(),
             self.group_reports(),
             when()
                 .version(Version::V4)
@@ -156,7 +156,7 @@ impl Compiler<'_> {
         vec![
             self.accept_resets(),
             self.neighbour_discovery(),
-            self.listener_reports(),
+            self.multicast_listener_discovery(),
             self.group_reports(),
             when()
                 .version(Version::V4)
@@ -173,10 +173,10 @@ impl Compiler<'_> {
 
     fn neighbour_discovery(&self) -> Rule {
         let comment = self.says("IPv6 neighbour discovery, from neighbours only", Origin::BuiltIn);
-        when().hop_limit_untouched().icmp_type(Version::V6, &NEIGHBOUR_DISCOVERY).accept().because(comment)
+        when().hop_limit_is_255().icmp_type(Version::V6, &NEIGHBOUR_DISCOVERY).accept().because(comment)
     }
 
-    /// IGMP: what listener reports are for IPv4. Queries, reports and leaves go to a group, never to one host. Not
+    /// IGMP, which is to IPv4 what multicast listener discovery is to IPv6. Queries, reports and leaves go to a group, never to one host. Not
     /// restricted to a TTL of 1, which RFC 3376 has senders write and no host check: a switch whose querier writes
     /// another would stop forwarding this machine's groups to it.
     fn group_reports(&self) -> Rule {
@@ -185,8 +185,8 @@ impl Compiler<'_> {
     }
 
     /// Accepts any source: a host without an address yet reports from `::`.
-    fn listener_reports(&self) -> Rule {
+    fn multicast_listener_discovery(&self) -> Rule {
         let comment = self.says("IPv6 multicast listener reports", Origin::BuiltIn);
-        when().version(Version::V6).icmp_type(Version::V6, &LISTENER_REPORTS).accept().because(comment)
+        when().version(Version::V6).icmp_type(Version::V6, &MULTICAST_LISTENER_DISCOVERY).accept().because(comment)
     }
 }

@@ -10,8 +10,8 @@ use crate::simulate::{Answer, Sets};
 /// The set of the containers' interfaces. It is also the set of the group `containers`.
 pub(super) const CONTAINERS: &str = "containers-if";
 
-/// Whether containers are behind an interface by palisade's own table, or if that can't be told; `None` if the table
-/// has no set of their interfaces.
+/// Whether palisade's own table counts an interface as one of containers; also true if that can't be told, and `None`
+/// if the table has no set of such interfaces.
 pub(crate) fn leads_to_containers(table: &Table, sets: &dyn Sets, interface: &IfName) -> Option<bool> {
     let set = table.sets.get(CONTAINERS)?;
     Some(sets.find(&TableId::palisade(), CONTAINERS, set, interface.bytes()) != Answer::Absent)
@@ -33,7 +33,8 @@ impl Compiler<'_> {
             rules.push(when().iifname_in(CONTAINERS).goto("from-containers").because(from));
         }
         rules.extend(self.check_others_in_forward());
-        // Whichever interface it leaves by: bridges that the policy does not name publish ports, too.
+        // Not limited to an outgoing interface: containers behind bridges that the policy does not name publish
+        // ports, too.
         rules.push(self.translated_are_published());
         if self.has_containers() {
             self.containers_are_sent(by_rule.clone());
@@ -70,7 +71,8 @@ impl Compiler<'_> {
         })
     }
 
-    /// This machine and its containers are one: its answer to a published port may be a connection of docker-proxy's.
+    /// This machine always reaches its containers: docker-proxy answers for a published port by a connection of its
+    /// own.
     pub(super) fn reach_containers(&self) -> Option<Rule> {
         self.has_containers().then(|| {
             let comment = self.says("this machine reaches its containers", Origin::BuiltIn);
@@ -124,7 +126,7 @@ impl Compiler<'_> {
         let comment = self.says("published to this machine alone", Origin::BuiltIn);
         let mut rules = vec![when().original_destination_is_loopback().counter().drop().because(comment)];
         rules.extend(self.dispatch());
-        rules.push(self.last_word_on_incoming());
+        rules.push(self.last_rule_on_incoming());
         let comment = self.says("ports that containers publish: the same services", Origin::BuiltIn);
         self.chain("published", comment, rules);
     }

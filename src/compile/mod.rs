@@ -182,8 +182,8 @@ impl<'a> Compiler<'a> {
         self.base_chain("filter-output", Hook::Output, PRIORITY_BEFORE_FILTER, policy_of(outgoing), comment, rules);
     }
 
-    /// The end of a chain that decides on what comes in: it does not return.
-    fn last_word_on_incoming(&self) -> Rule {
+    /// The last rule of a chain that decides on incoming packets. It decides, so that the chain never returns.
+    fn last_rule_on_incoming(&self) -> Rule {
         let comment = self.says("everything else: the default", Origin::BuiltIn);
         self.goto_default("default-incoming", self.policy.defaults.incoming)
             .unwrap_or_else(|| when().accept().because(comment))

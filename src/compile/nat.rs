@@ -1,6 +1,6 @@
 //! Translations: the `forward_to` of services, and the lines of `nat`.
 
-use super::routed::{Entry, Seen, titled};
+use super::routed::{Entry, Traffic, titled};
 use super::statement::{Origin, when};
 use super::{Compiler, PRIORITY_BEFORE_DNAT, PRIORITY_BEFORE_SNAT};
 use crate::net::{Transport, Version};
@@ -17,8 +17,9 @@ impl Compiler<'_> {
         self.translate_sources();
     }
 
-    /// Translates what asks for a forwarded port at an address of this machine, from wherever. What this machine asks
-    /// of its own addresses is translated, too, except on the loopback's: a target could not answer those.
+    /// Translates packets to a forwarded port at any address of this machine, whoever sends them. Packets of this
+    /// machine to its own addresses are translated, too, except to those of the loopback, which a target could not
+    /// answer.
     fn forward_ports(&mut self) {
         let policy = self.policy;
         let nothing = BTreeSet::new();
@@ -97,7 +98,7 @@ impl Compiler<'_> {
         let otherwise = of_target.unwrap_or(Version::V4);
         let mut rules = Vec::new();
         for set in self.interface_sets_of(owner, "to", &nat.to) {
-            for sender in self.senders(Seen::Others, owner, "from", &nat.from) {
+            for sender in self.senders(Traffic::Others, owner, "from", &nat.from) {
                 let version = sender.version().unwrap_or(otherwise);
                 if of_target.is_some_and(|target| target != version) {
                     continue;

@@ -2,7 +2,7 @@
 
 use super::Compiler;
 use super::forward::CONTAINERS;
-use super::routed::{Entry, Seen, titled};
+use super::routed::{Entry, Traffic, titled};
 use super::statement::{Origin, when};
 use crate::net::IfPattern;
 use crate::resolve::{Peers, PolicyRule};
@@ -15,15 +15,15 @@ impl Compiler<'_> {
     /// For filter-output: the rules for this machine and its users. Adds the sets of all rules of `outgoing`, unless
     /// filter-forward has done so.
     pub(super) fn host_sends(&mut self) -> Vec<Rule> {
-        self.open(Seen::Host, OUTGOING, |compiler, rule| compiler.names_host(&rule.from))
+        self.open(Traffic::Host, OUTGOING, |compiler, rule| compiler.names_host(&rule.from))
     }
 
     /// For from-containers: the rules for containers.
     pub(super) fn containers_open(&mut self) -> Vec<Rule> {
-        self.open(Seen::Containers, "containers", |compiler, rule| !compiler.bridges(&rule.from).is_empty())
+        self.open(Traffic::Containers, "containers", |compiler, rule| !compiler.bridges(&rule.from).is_empty())
     }
 
-    fn open(&mut self, seen: Seen, section: &str, is_meant: impl Fn(&Self, &PolicyRule) -> bool) -> Vec<Rule> {
+    fn open(&mut self, traffic: Traffic, section: &str, is_meant: impl Fn(&Self, &PolicyRule) -> bool) -> Vec<Rule> {
         let policy = self.policy;
         let mut entries = Vec::new();
         for (name, rule) in &policy.outgoing {
@@ -32,14 +32,14 @@ impl Compiler<'_> {
             }
             self.rule_sets(OUTGOING, name, rule);
             let chain = format!("{section}-{name}");
-            self.rule_chain(seen, OUTGOING, name, &chain, rule);
+            self.rule_chain(traffic, OUTGOING, name, &chain, rule);
             entries.push(Entry::of_rule(name, chain, rule));
         }
         self.look_up(section, &entries)
     }
 
-    /// For from-containers, before packets to containers are accepted: the denials that keep containers apart from
-    /// those behind other bridges.
+    /// For from-containers, before packets to containers are accepted: denials of connections to containers behind
+    /// other bridges.
     pub(super) fn containers_stay_apart(&mut self) -> Vec<Rule> {
         let policy = self.policy;
         let mut entries = Vec::new();
@@ -49,12 +49,12 @@ impl Compiler<'_> {
             }
             let chain = format!("apart-{name}");
             let title = titled(name, rule.comment.as_deref());
-            let word = self.last_word(&chain, rule.action, rule.log, &title, rule.line);
+            let end = self.rule_end(&chain, rule.action, rule.log, &title, rule.line);
             let origin = Origin::Line(Some(rule.line));
             let exact = self.bridges(&rule.from).into_iter().filter(|bridge| !bridge.wildcard);
             let rules = exact.map(|bridge| {
                 let elsewhere = when().iifname_is(&bridge.name).oifname_is_not(&bridge.name).oifname_in(CONTAINERS);
-                elsewhere.finished(&word).because(self.says(&format!("{title} to containers"), origin))
+                elsewhere.finished(&end).because(self.says(&format!("{title} to containers"), origin))
             });
             let rules = rules.collect();
             let comment = self.says(&format!("outgoing {name}: apart from other containers"), origin);

@@ -18,28 +18,28 @@ use std::collections::{BTreeMap, BTreeSet};
 const REFUSED: &str = "refused";
 
 /// The end of a rule.
-pub(super) enum LastWord {
+pub(super) enum RuleEnd {
     /// Counts, and gives this verdict.
     Verdict(Verdict),
     /// Goes to a chain that counts.
     Chain(String),
 }
 
-/// The packets that a section's chain sees, which decides how senders are told apart.
+/// The packets that a chain sees. This decides how its rules match senders.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Seen {
+pub(super) enum Traffic {
     /// Those of this machine.
     Host,
     /// Those of containers.
     Containers,
-    /// Those of others, that pass through.
+    /// Those of others, which pass through.
     Others,
 }
 
 /// A sender or a destination.
-pub(super) struct Side {
+pub(super) struct Endpoint {
     what: Statement,
-    /// The version that has to be matched before.
+    /// The IP version that must be matched first.
     version: Option<Version>,
     words: String,
     line: Option<Line>,
@@ -83,7 +83,7 @@ impl Compiler<'_> {
         for (name, rule) in &policy.forward {
             self.rule_sets("forward", name, rule);
             let chain = format!("forward-{name}");
-            self.rule_chain(Seen::Others, "forward", name, &chain, rule);
+            self.rule_chain(Traffic::Others, "forward", name, &chain, rule);
             entries.push(Entry::of_rule(name, chain, rule));
         }
         let comment = self.says("NAT would let out untranslated what is of no connection", Origin::BuiltIn);
@@ -124,8 +124,8 @@ impl Compiler<'_> {
         }
     }
 
-    /// A rule's chain: its exceptions, then who may open to where.
-    pub(super) fn rule_chain(&mut self, seen: Seen, section: &str, name: &str, chain: &str, rule: &PolicyRule) {
+    /// A rule's chain: its exceptions, then one rule for each sender and destination.
+    pub(super) fn rule_chain(&mut self, traffic: Traffic, section: &str, name: &str, chain: &str, rule: &PolicyRule) {
         let owner = format!("{section}.{name}");
         let title = titled(name, rule.comment.as_deref());
         let mut rules = Vec::new();
@@ -133,27 +133,27 @@ impl Compiler<'_> {
             let comment = self.says(&format!("{name}: not on this interface"), Origin::Line(Some(rule.line)));
             rules.push(when().iifname_not_in(&format!("{owner}.on")).go_back().because(comment));
         }
-        for side in self.senders(seen, &owner, "except", &rule.except) {
-            let comment = self.says(&format!("{name}: not {}", side.words), Origin::Line(side.line));
-            rules.push(side.matched().go_back().because(comment));
+        for endpoint in self.senders(traffic, &owner, "except", &rule.except) {
+            let comment = self.says(&format!("{name}: not {}", endpoint.words), Origin::Line(endpoint.line));
+            rules.push(endpoint.matched().go_back().because(comment));
         }
-        let word = self.last_word(chain, rule.action, rule.log, &title, rule.line);
-        let senders = self.senders(seen, &owner, "from", &rule.from);
+        let end = self.rule_end(chain, rule.action, rule.log, &title, rule.line);
+        let senders = self.senders(traffic, &owner, "from", &rule.from);
         let destinations = self.destinations(&owner, "to", &rule.to);
-        rules.extend(self.product(chain, &title, senders, destinations, &word, rule.line));
+        rules.extend(self.product(chain, &title, senders, destinations, &end, rule.line));
         let comment = self.says(&format!("{section} {name}"), Origin::Line(Some(rule.line)));
         self.chain(chain, comment, rules);
     }
 
-    /// One rule for each pair of a sender and a destination; where both are several, one for each sender, and a chain
-    /// with the destinations.
+    /// One rule for each pair of a sender and a destination; if there are several of both, one for each sender, and a
+    /// chain with the destinations.
     fn product(
         &mut self,
         chain: &str,
         title: &str,
-        senders: Vec<Side>,
-        destinations: Vec<Side>,
-        word: &LastWord,
+        senders: Vec<Endpoint>,
+        destinations: Vec<Endpoint>,
+        end: &RuleEnd,
         line: Line,
     ) -> Vec<Rule> {
         if destinations.is_empty() {
@@ -161,16 +161,16 @@ impl Compiler<'_> {
         }
         if senders.len() > 1 && destinations.len() > 1 {
             let to = format!("{chain}.to");
-            let inner = destinations.iter().map(|side| {
-                let comment = self.says(&format!("{title} {}", side.words), Origin::Line(side.line));
-                side.matched().finished(word).because(comment)
+            let inner = destinations.iter().map(|endpoint| {
+                let comment = self.says(&format!("{title} {}", endpoint.words), Origin::Line(endpoint.line));
+                endpoint.matched().finished(end).because(comment)
             });
             let inner = inner.collect();
             let comment = self.says(&format!("{title}, for who may open it"), Origin::Line(Some(line)));
             self.chain(to.clone(), comment, inner);
-            let rule = |side: &Side| {
-                let comment = self.says(&format!("{title} {}", side.words), Origin::Line(side.line));
-                side.matched().goto(&to).because(comment)
+            let rule = |endpoint: &Endpoint| {
+                let comment = self.says(&format!("{title} {}", endpoint.words), Origin::Line(endpoint.line));
+                endpoint.matched().goto(&to).because(comment)
             };
             return senders.iter().map(rule).collect();
         }
@@ -179,15 +179,15 @@ impl Compiler<'_> {
             for destination in &destinations {
                 if let Some(both) = sender.and(destination) {
                     let words = format!("{title} {} {}", sender.words, destination.words);
-                    rules.push(both.finished(word).because(self.says(&words, Origin::Line(sender.line))));
+                    rules.push(both.finished(end).because(self.says(&words, Origin::Line(sender.line))));
                 }
             }
         }
         rules
     }
 
-    /// The end of a chain's rules. Adds the chain that logs first, or the one that rejects, if it is needed.
-    pub(super) fn last_word(&mut self, chain: &str, action: Action, log: bool, title: &str, line: Line) -> LastWord {
+    /// The end of the rules of a chain. Adds the chain that logs, or the one that rejects, if the end needs it.
+    pub(super) fn rule_end(&mut self, chain: &str, action: Action, log: bool, title: &str, line: Line) -> RuleEnd {
         let verdict = match action {
             Action::Allow => Verdict::Accept,
             Action::Deny => Verdict::Drop,
@@ -200,7 +200,7 @@ impl Compiler<'_> {
             self.chain(REFUSED, comment, rules);
         }
         if !log {
-            return LastWord::Verdict(verdict);
+            return RuleEnd::Verdict(verdict);
         }
         let origin = Origin::Line(Some(line));
         let done = if action == Action::Allow { "allowed" } else { "denied" };
@@ -213,57 +213,57 @@ impl Compiler<'_> {
         ];
         let comment = self.says(&format!("{name}: what is logged"), origin);
         self.chain(logged.clone(), comment, rules);
-        LastWord::Chain(logged)
+        RuleEnd::Chain(logged)
     }
 
     /// The matches that together are "sent by one of these".
-    pub(super) fn senders(&self, seen: Seen, owner: &str, list: &str, peers: &Peers) -> Vec<Side> {
-        let side = |what, version, words: &str, line| Side { what, version, words: words.to_owned(), line };
-        match seen {
-            Seen::Host if peers.host => return vec![side(when(), None, "from this machine", peers.line)],
-            Seen::Containers if peers.groups.contains_key("containers") => {
-                return vec![side(when(), None, "from containers", peers.line)];
+    pub(super) fn senders(&self, traffic: Traffic, owner: &str, list: &str, peers: &Peers) -> Vec<Endpoint> {
+        let endpoint = |what, version, words: &str, line| Endpoint { what, version, words: words.to_owned(), line };
+        match traffic {
+            Traffic::Host if peers.host => return vec![endpoint(when(), None, "from this machine", peers.line)],
+            Traffic::Containers if peers.groups.contains_key("containers") => {
+                return vec![endpoint(when(), None, "from containers", peers.line)];
             }
-            Seen::Others if peers.any => return vec![side(when(), None, "from anyone", peers.line)],
-            Seen::Host | Seen::Containers | Seen::Others => {}
+            Traffic::Others if peers.any => return vec![endpoint(when(), None, "from anyone", peers.line)],
+            Traffic::Host | Traffic::Containers | Traffic::Others => {}
         }
-        let mut sides = Vec::new();
+        let mut endpoints = Vec::new();
         for (owner, words, line) in owners(owner, list, peers, "from") {
             let has = |set: &String| self.table.sets.contains_key(set);
             let (users, interfaces) = (format!("{owner}.users"), format!("{owner}-if"));
-            if seen == Seen::Host {
-                sides.extend(has(&users).then(|| side(when().user_in(&users), None, &words, line)));
+            if traffic == Traffic::Host {
+                endpoints.extend(has(&users).then(|| endpoint(when().user_in(&users), None, &words, line)));
                 continue;
             }
-            sides.extend(has(&interfaces).then(|| side(when().iifname_in(&interfaces), None, &words, line)));
-            if seen == Seen::Others {
-                sides.extend(
+            endpoints.extend(has(&interfaces).then(|| endpoint(when().iifname_in(&interfaces), None, &words, line)));
+            if traffic == Traffic::Others {
+                endpoints.extend(
                     self.address_sets_of(&owner)
                         .into_iter()
-                        .map(|(version, set)| side(when().source_of(version, &set), Some(version), &words, line)),
+                        .map(|(version, set)| endpoint(when().source_of(version, &set), Some(version), &words, line)),
                 );
             }
         }
-        sides
+        endpoints
     }
 
     /// The matches that together are "on its way to one of these".
-    fn destinations(&self, owner: &str, list: &str, peers: &Peers) -> Vec<Side> {
-        let side = |what, version, words: &str, line| Side { what, version, words: words.to_owned(), line };
+    fn destinations(&self, owner: &str, list: &str, peers: &Peers) -> Vec<Endpoint> {
+        let endpoint = |what, version, words: &str, line| Endpoint { what, version, words: words.to_owned(), line };
         if peers.any {
-            return vec![side(when(), None, "to anywhere", peers.line)];
+            return vec![endpoint(when(), None, "to anywhere", peers.line)];
         }
-        let mut sides = Vec::new();
+        let mut endpoints = Vec::new();
         for (owner, words, line) in owners(owner, list, peers, "to") {
             let interfaces = format!("{owner}-if");
             if self.table.sets.contains_key(&interfaces) {
-                sides.push(side(when().oifname_in(&interfaces), None, &words, line));
+                endpoints.push(endpoint(when().oifname_in(&interfaces), None, &words, line));
             }
-            sides.extend(self.address_sets_of(&owner).into_iter().map(|(version, set)| {
-                side(when().original_destination_of(version, &set), Some(version), &words, line)
+            endpoints.extend(self.address_sets_of(&owner).into_iter().map(|(version, set)| {
+                endpoint(when().original_destination_of(version, &set), Some(version), &words, line)
             }));
         }
-        sides
+        endpoints
     }
 
     /// The sets of interfaces that a list names.
@@ -359,7 +359,7 @@ impl Compiler<'_> {
     }
 }
 
-impl Side {
+impl Endpoint {
     pub(super) const fn version(&self) -> Option<Version> {
         self.version
     }

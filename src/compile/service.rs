@@ -152,7 +152,7 @@ impl Compiler<'_> {
     fn deny_service(&mut self, name: &str, service: &Service) -> Vec<Rule> {
         let title = title(name, service);
         let chain = format!("service-{name}");
-        let verdict = self.last_word(&chain, service.action, service.log, &title, service.line);
+        let verdict = self.rule_end(&chain, service.action, service.log, &title, service.line);
         let denied = self.alternatives(name, "from", &service.from).into_iter();
         denied
             .map(|(who, words, line)| {

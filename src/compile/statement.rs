@@ -237,7 +237,7 @@ impl Statement {
     }
 
     /// `ip6 hoplimit 255`: sent by a neighbour, since every router decrements the hop limit.
-    pub(super) fn hop_limit_untouched(self) -> Self {
+    pub(super) fn hop_limit_is_255(self) -> Self {
         self.version(Version::V6).field(PayloadBase::Network, header::ipv6::HOP_LIMIT).cmp(Cmp::Eq, &[255])
     }
 

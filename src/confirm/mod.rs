@@ -72,7 +72,7 @@ pub fn undo(socket: &Socket, state: &State, change: &Change, timer: Timer) -> Re
     let table = match &previous {
         Ok(stored) => stored.table.clone(),
         Err(error) => {
-            tracing::error!("{error}: what was loaded before can't be had");
+            tracing::error!("{error}: the ruleset that was loaded before can't be read");
             Some(state.last_good().map_or_else(locked_down, |(_, kept)| kept.table))
         }
     };
@@ -106,7 +106,7 @@ fn note_settled(state: &State, change: &Change) {
 pub fn pending(state: &State) -> Option<Change> {
     // First finish a confirmation during which a process was killed.
     let finished = state.finish_confirmation();
-    let _ = finished.inspect_err(|error| tracing::error!("{error}: what was confirmed is not kept yet"));
+    let _ = finished.inspect_err(|error| tracing::error!("{error}: the confirmed ruleset is not kept yet"));
     state.pending().unwrap_or_else(|error| {
         tracing::error!("{error}: should a change have waited for confirmation, it is not known which");
         None

@@ -38,10 +38,8 @@ pub(super) fn calls_are_answered(
     if calls.is_empty() {
         return Err("its rules do not show which".to_owned());
     }
-    let pods: Vec<(IpAddr, String)> = pods(facts)
-        .into_iter()
-        .filter(|(_, interface)| changed.containers.interfaces.iter().any(|known| known.covers(interface)))
-        .collect();
+    let pods: Vec<(IpAddr, String)> =
+        pods(facts).into_iter().filter(|(_, interface)| changed.containers.covers(interface)).collect();
     for call in &calls {
         for (pod, interface) in pods.iter().filter(|(pod, _)| pod.is_ipv4() == call.to.is_ipv4()) {
             if follow_call(facts, after, *call, *pod, interface) != Verdict::Allow {

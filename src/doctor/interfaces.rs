@@ -4,5 +4,5 @@ pub(super) use crate::preflight::in_a_policy;
 use crate::resolve::Resolved;
 
 pub(super) fn is_container(policy: &Resolved, name: &str) -> bool {
-    policy.containers.interfaces.iter().any(|interface| interface.covers(name))
+    policy.containers.covers(name)
 }

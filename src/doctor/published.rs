@@ -59,11 +59,12 @@ fn gets_through(facts: &Facts<'_>, by: By, way_out: &str, protocol: u8, to: Sock
     let transport = Transport::Ports { protocol, source: None, destination: to.port() };
     let packet = Packet::to_machine(far_away(to.ip()), to.ip(), transport).coming_in_by(way_out);
     let tables = facts.rules.tables.iter().filter(|(id, _)| by == By::All || **id != TableId::palisade());
-    let journey = follow(tables, facts.sets, facts.routes, &packet);
+    let traversal = follow(tables, facts.sets, facts.routes, &packet);
     if by == By::All {
-        return !journey.trace.outcomes.never_pass();
+        return !traversal.trace.outcomes.never_pass();
     }
-    journey.trace.verdict == Verdict::Allow && matches!(journey.turns.last().map(|turn| &turn.way), Some(Way::Out(_)))
+    traversal.trace.verdict == Verdict::Allow
+        && matches!(traversal.routed.last().map(|decision| &decision.way), Some(Way::Out(_)))
 }
 
 /// The interface that packets to an address leave by; `None` if it is this machine's own or there is no way.

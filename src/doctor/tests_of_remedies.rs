@@ -223,8 +223,8 @@ fn a_line_is_given_to_a_node_of_kubernetes_only_if_calls_within_the_cluster_get_
                 crate::simulate::Transport::Ports { protocol: protocol::UDP, source: None, destination: 53 };
             let call = crate::simulate::Packet::to_machine([10, 42, 0, 7].into(), [10, 43, 0, 10].into(), transport)
                 .coming_in_by("cbr0");
-            let journey = crate::simulate::follow(tables, &AsListed, &Node, &call);
-            assert_eq!(journey.trace.verdict, crate::simulate::Verdict::Allow);
+            let traversal = crate::simulate::follow(tables, &AsListed, &Node, &call);
+            assert_eq!(traversal.trace.verdict, crate::simulate::Verdict::Allow);
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::explain::owner_of;
 use crate::printable::printable;
 use crate::render;
 use crate::ruleset::{Expr, Hook, Provenance, Table, TableId, provenance::without_prefix};
-use crate::simulate::{Connection, Doubt, Effect, Interface, Journey, Stage, Step, Translation, Verdict, Way};
+use crate::simulate::{Connection, Doubt, Effect, Interface, Stage, Step, Translation, Traversal, Verdict, Way};
 use serde_json::{Value, json};
 use std::fmt::Write;
 
@@ -55,7 +55,7 @@ impl Explanation<'_> {
     /// The reason for the verdict, in one line.
     fn reason(&self) -> String {
         let verdict = self.verdict();
-        let (stage, journey) = self.packets.decisive();
+        let (stage, traversal) = self.packets.decisive();
         let whose = match stage {
             Stage::First => "",
             Stage::Answer => "the answer to it is ",
@@ -67,14 +67,15 @@ impl Explanation<'_> {
         if verdict == Verdict::Allow {
             return "no table denies it".to_owned();
         }
-        if let Some(why) = journey.astray() {
+        if let Some(why) = traversal.astray() {
             return why.to_string();
         }
-        if let Some(Way::Lost(why) | Way::Refused(why)) = journey.end() {
+        if let Some(Way::Lost(why) | Way::Refused(why)) = traversal.end() {
             let denied = if whose.is_empty() { "" } else { "denied " };
             return format!("{whose}{denied}by the routing, not by a rule: {why}");
         }
-        let by = journey.trace.denied_by().map_or_else(String::new, |step| by(step, verdict, self.table(step.table)));
+        let by =
+            traversal.trace.denied_by().map_or_else(String::new, |step| by(step, verdict, self.table(step.table)));
         let denied = if by.starts_with("by ") && !whose.is_empty() { "denied " } else { "" };
         format!("{whose}{denied}{by}")
     }
@@ -90,7 +91,7 @@ impl Explanation<'_> {
         };
         let connection = printable(&self.connection);
         let mut text = format!("{word}: {connection}\n  {}\n", printable(&self.reason()));
-        for (stage, journey) in self.packets.journeys() {
+        for (stage, traversal) in self.packets.traversals() {
             match stage {
                 Stage::First => {}
                 Stage::Answer => {
@@ -98,7 +99,7 @@ impl Explanation<'_> {
                 }
                 Stage::Third => text.push_str("\nthe packet after the answer\n"),
             }
-            steps_of(journey, &mut text);
+            steps_of(traversal, &mut text);
         }
         text
     }
@@ -120,19 +121,19 @@ impl Explanation<'_> {
     #[must_use]
     pub fn json(&self) -> Value {
         let (mut steps, mut packets) = (Vec::new(), Vec::new());
-        for (stage, journey) in self.packets.journeys() {
+        for (stage, traversal) in self.packets.traversals() {
             let packet = stage.name();
-            packets.push(json!({ "packet": packet, "verdict": journey.trace.verdict.name() }));
-            for (index, step) in journey.trace.steps.iter().enumerate() {
+            packets.push(json!({ "packet": packet, "verdict": traversal.trace.verdict.name() }));
+            for (index, step) in traversal.trace.steps.iter().enumerate() {
                 steps.extend(
-                    ways(journey, index)
+                    ways(traversal, index)
                         .map(|way| json!({ "packet": packet, "kind": "route", "text": way_text(way) })),
                 );
                 steps.push(step_json(step, packet, self.table(step.table)));
             }
-            let last = journey.trace.steps.len();
+            let last = traversal.trace.steps.len();
             steps.extend(
-                ways(journey, last).map(|way| json!({ "packet": packet, "kind": "route", "text": way_text(way) })),
+                ways(traversal, last).map(|way| json!({ "packet": packet, "kind": "route", "text": way_text(way) })),
             );
         }
         json!({
@@ -173,10 +174,10 @@ fn step_json(step: &Step<'_>, packet: &str, table: Option<&Table>) -> Value {
 }
 
 /// What each step of a packet does, hook by hook.
-fn steps_of(journey: &Journey<'_>, text: &mut String) {
+fn steps_of(traversal: &Traversal<'_>, text: &mut String) {
     let mut at = None;
-    for (index, step) in journey.trace.steps.iter().enumerate() {
-        for way in ways(journey, index) {
+    for (index, step) in traversal.trace.steps.iter().enumerate() {
+        for way in ways(traversal, index) {
             let _ = writeln!(text, "\nrouting: {}", way_text(way));
         }
         if at != Some(step.hook) {
@@ -185,13 +186,13 @@ fn steps_of(journey: &Journey<'_>, text: &mut String) {
         }
         let _ = writeln!(text, "  {}", line(step));
     }
-    for way in ways(journey, journey.trace.steps.len()) {
+    for way in ways(traversal, traversal.trace.steps.len()) {
         let _ = writeln!(text, "\nrouting: {}", way_text(way));
     }
 }
 
-fn ways<'j>(journey: &'j Journey<'_>, before: usize) -> impl Iterator<Item = &'j Way> {
-    journey.turns.iter().filter(move |turn| turn.after == before).map(|turn| &turn.way)
+fn ways<'j>(traversal: &'j Traversal<'_>, before: usize) -> impl Iterator<Item = &'j Way> {
+    traversal.routed.iter().filter(move |decision| decision.after == before).map(|decision| &decision.way)
 }
 
 fn way_text(way: &Way) -> String {

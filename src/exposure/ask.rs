@@ -17,7 +17,7 @@ const MOST_KINDS: usize = 2000;
 const MOST_PORTS: usize = 16;
 
 /// A packet to probe with.
-pub(super) struct Question<'q> {
+pub(super) struct ProbePacket<'q> {
     pub(super) protocol: u8,
     pub(super) port: u16,
     pub(super) source: IpAddr,
@@ -26,9 +26,9 @@ pub(super) struct Question<'q> {
     pub(super) purpose: &'q Purpose,
 }
 
-/// What probing has seen on the way.
+/// What probing finds out on the way.
 #[derive(Default)]
-pub(super) struct Seen {
+pub(super) struct Observed {
     /// Where the destination was translated to.
     pub(super) translated: BTreeSet<Translation>,
     /// The groups of interfaces that hold the incoming one.
@@ -48,13 +48,13 @@ enum Access {
 type SetKey = (TableId, String);
 
 /// Probes with all kinds of sources.
-pub(super) struct Asker<'m> {
+pub(super) struct PortProber<'m> {
     machine: &'m Machine<'m>,
     tables: &'m [(&'m TableId, &'m Table)],
     source_ports: &'m BTreeSet<u16>,
 }
 
-impl<'m> Asker<'m> {
+impl<'m> PortProber<'m> {
     /// `tables` are the rules for one IP version, and `source_ports` the ports that they name.
     pub(super) fn new(
         machine: &'m Machine<'m>,
@@ -64,16 +64,16 @@ impl<'m> Asker<'m> {
         Self { machine, tables, source_ports }
     }
 
-    pub(super) fn ask(&self, question: &Question<'_>, seen: &mut Seen) -> Reach {
+    pub(super) fn reach(&self, probe: &ProbePacket<'_>, observed: &mut Observed) -> Reach {
         let mut kinds = MOST_KINDS;
-        let reach = self.sent_from(question, None, seen, &mut kinds);
+        let reach = self.sent_from(probe, None, observed, &mut kinds);
         if reach.unknown.is_empty() {
             return reach;
         }
         // Most clients send from a port that no rule names; somebody who knows the rules sends from another.
-        let mut reach = self.sent_from(question, Some(EPHEMERAL), seen, &mut kinds);
+        let mut reach = self.sent_from(probe, Some(EPHEMERAL), observed, &mut kinds);
         for port in self.source_ports.iter().take(MOST_PORTS) {
-            let from_it = self.sent_from(question, Some(*port), seen, &mut kinds);
+            let from_it = self.sent_from(probe, Some(*port), observed, &mut kinds);
             if !from_it.who.iter().all(|clause| reach.who.contains(clause)) {
                 reach = reach.or(from_it.within(&Label::FromPort(*port)));
             }
@@ -84,59 +84,65 @@ impl<'m> Asker<'m> {
         reach
     }
 
-    fn sent_from(&self, question: &Question<'_>, port: Option<u16>, seen: &mut Seen, kinds: &mut usize) -> Reach {
-        self.explore(question, port, &BTreeMap::new(), seen, kinds)
+    fn sent_from(
+        &self,
+        probe: &ProbePacket<'_>,
+        port: Option<u16>,
+        observed: &mut Observed,
+        kinds: &mut usize,
+    ) -> Reach {
+        self.explore(probe, port, &BTreeMap::new(), observed, kinds)
     }
 
     /// Who reaches it, given the memberships in `assumed`. Branches on each further set that rules look up.
     fn explore(
         &self,
-        question: &Question<'_>,
+        probe: &ProbePacket<'_>,
         port: Option<u16>,
         assumed: &BTreeMap<SetKey, bool>,
-        seen: &mut Seen,
+        observed: &mut Observed,
         kinds: &mut usize,
     ) -> Reach {
         let Some(left) = kinds.checked_sub(1) else {
             return Reach::unknown("more sets decide than are asked one by one".into());
         };
         *kinds = left;
-        let sets = Assuming::new(self.machine.sets, question.source, assumed);
-        let mut reach = match self.access(question, port, &sets, seen) {
+        let sets = Assuming::new(self.machine.sets, probe.source, assumed);
+        let mut reach = match self.access(probe, port, &sets, observed) {
             Access::Yes => Reach::everyone(),
             Access::No => Reach::nobody(),
             Access::Unknown(why) => Reach::unknown(why),
         };
-        seen.by_group.append(&mut sets.by_group.borrow_mut());
+        observed.by_group.append(&mut sets.by_group.borrow_mut());
         let asked = sets.asked.into_inner();
         for (index, set) in asked.iter().enumerate().rev() {
             let mut inside = assumed.clone();
             inside.extend(asked.iter().take(index).map(|before| (before.clone(), false)));
             inside.insert(set.clone(), true);
-            let inside = self.explore(question, port, &inside, seen, kinds);
+            let inside = self.explore(probe, port, &inside, observed, kinds);
             reach = Reach::choose(&label(set), &inside, &reach);
         }
         reach
     }
 
-    fn access(&self, question: &Question<'_>, port: Option<u16>, sets: &dyn Sets, seen: &mut Seen) -> Access {
-        let Question { protocol, port: destination, source, destination: to, interface, .. } = *question;
+    fn access(&self, probe: &ProbePacket<'_>, port: Option<u16>, sets: &dyn Sets, observed: &mut Observed) -> Access {
+        let ProbePacket { protocol, port: destination, source, destination: to, interface, .. } = *probe;
         let transport = Transport::Ports { protocol, source: port, destination };
         let packet = Packet::to_machine(source, to, transport).coming_in_by(interface);
         let connection = follow_connection(self.tables.iter().copied(), sets, self.machine.routes, &packet);
-        let journey = &connection.first;
-        seen.translated.extend(journey.translated);
+        let traversal = &connection.first;
+        observed.translated.extend(traversal.translated);
         if connection.outcomes().never_pass() {
             return Access::No;
         }
-        match journey.end() {
+        match traversal.end() {
             Some(Way::Out(out)) if *out == interface => {
-                seen.sent_back = true;
+                observed.sent_back = true;
                 return Access::No;
             }
             // It goes to another machine.
-            Some(Way::Out(_)) if *question.purpose == Purpose::Process => return Access::No,
-            Some(Way::Local) if !self.listens(question, journey.translated) => return Access::No,
+            Some(Way::Out(_)) if *probe.purpose == Purpose::Process => return Access::No,
+            Some(Way::Local) if !self.listens(probe, traversal.translated) => return Access::No,
             _ => {}
         }
         match connection.verdict() {
@@ -149,19 +155,19 @@ impl<'m> Asker<'m> {
     }
 
     /// Whether anybody on this machine receives the packet; for a process, whether it does so itself.
-    fn listens(&self, question: &Question<'_>, translated: Option<Translation>) -> bool {
-        let address = translated.map_or(question.destination, |to| to.address);
-        let port = translated.and_then(|to| to.port).unwrap_or(question.port);
-        if *question.purpose == Purpose::Process {
+    fn listens(&self, probe: &ProbePacket<'_>, translated: Option<Translation>) -> bool {
+        let address = translated.map_or(probe.destination, |to| to.address);
+        let port = translated.and_then(|to| to.port).unwrap_or(probe.port);
+        if *probe.purpose == Purpose::Process {
             // The probed address is one of its own.
-            return port == question.port && (address == question.destination || translated.is_none());
+            return port == probe.port && (address == probe.destination || translated.is_none());
         }
         self.machine.listeners.iter().any(|listener| {
             let socket = &listener.socket;
             let takes = socket.address == address
                 || socket.address.is_unspecified() && (socket.both || socket.address.is_ipv6() == address.is_ipv6());
-            let by = socket.interface.as_ref().is_none_or(|name| name == question.interface);
-            socket.protocol == question.protocol && socket.port == port && takes && by
+            let by = socket.interface.as_ref().is_none_or(|name| name == probe.interface);
+            socket.protocol == probe.protocol && socket.port == port && takes && by
         })
     }
 }

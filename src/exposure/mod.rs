@@ -20,14 +20,14 @@ mod zones;
 
 pub use forwarded::has_ports;
 pub use reach::{Clause, Label, Reach};
-pub use rows::{Purpose, Row, Said};
-pub use words::{Listing, Listings, json, lists, range, text};
+pub use rows::{Admitted, Purpose, Row};
+pub use words::{Listing, Listings, json, lists, text};
 
 use crate::machine::{Listener, PublishedPort};
 use crate::net::Version;
 use crate::ruleset::{Table, TableId};
 use crate::simulate::{Doubt, Routes, Sets};
-use ask::Asker;
+use ask::PortProber;
 use probe::Probe;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -70,7 +70,7 @@ pub fn exposure(machine: &Machine<'_>) -> Vec<Row> {
     for version in Version::ALL {
         let rules = Rules::new(&machine.tables, version);
         let tables: Vec<(&TableId, &Table)> = rules.tables.iter().map(|(id, table)| (*id, table)).collect();
-        let mut probe = Probe::new(machine, version, &rules.cuts, Asker::new(machine, &tables, &rules.ports));
+        let mut probe = Probe::new(machine, version, &rules.cuts, PortProber::new(machine, &tables, &rules.ports));
         for row in &mut rows {
             let reach = probe.reach(row);
             if let Some(of_family) = row.reach.get_mut(version as usize) {

@@ -1,6 +1,6 @@
 //! Probes one port from all sources: behind each interface, to each address that is listened on.
 
-use super::ask::{Asker, Question, Seen};
+use super::ask::{Observed, PortProber, ProbePacket};
 use super::reach::{Clause, Label, Reach};
 use super::rows::{Purpose, Row};
 use super::zones::{Interval, Part, parts};
@@ -18,7 +18,7 @@ pub(super) struct Probe<'m> {
     machine: &'m Machine<'m>,
     version: Version,
     cuts: &'m BTreeSet<u128>,
-    asker: Asker<'m>,
+    prober: PortProber<'m>,
     /// By the interface's index, and whether only its neighbours are meant.
     parts: BTreeMap<(usize, bool), Vec<Part>>,
 }
@@ -50,9 +50,9 @@ impl<'m> Probe<'m> {
         machine: &'m Machine<'m>,
         version: Version,
         cuts: &'m BTreeSet<u128>,
-        asker: Asker<'m>,
+        prober: PortProber<'m>,
     ) -> Self {
-        Self { machine, version, cuts, asker, parts: BTreeMap::new() }
+        Self { machine, version, cuts, prober, parts: BTreeMap::new() }
     }
 
     /// Who reaches it over this IP version; `None` where nobody listens.
@@ -106,7 +106,7 @@ impl<'m> Probe<'m> {
         let machine = self.machine;
         let interface = machine.interfaces.get(index)?;
         let mut found: Vec<(Interval, Reach)> = Vec::new();
-        let mut seen = Seen::default();
+        let mut observed = Observed::default();
         for near in [false, true] {
             let here: Vec<At> = places.iter().copied().filter(|at| matches!(at, At::Near(_)) == near).collect();
             if here.is_empty() {
@@ -125,7 +125,7 @@ impl<'m> Probe<'m> {
                     if reach.is_everyone() {
                         break;
                     }
-                    let question = Question {
+                    let packet = ProbePacket {
                         protocol: row.protocol,
                         port: row.port,
                         source: part.source,
@@ -133,7 +133,7 @@ impl<'m> Probe<'m> {
                         interface: &interface.name,
                         purpose: &row.purpose,
                     };
-                    reach = reach.or(self.asker.ask(&question, &mut seen));
+                    reach = reach.or(self.prober.reach(&packet, &mut observed));
                 }
                 if near && !interface.containers {
                     reach = reach.within(&Label::Network(self.version.words(part.interval.0, part.interval.1)));
@@ -141,13 +141,13 @@ impl<'m> Probe<'m> {
                 found.push((part.interval, reach));
             }
         }
-        row.translated.extend(std::mem::take(&mut seen.translated));
-        if found.is_empty() || seen.sent_back {
+        row.translated.extend(std::mem::take(&mut observed.translated));
+        if found.is_empty() || observed.sent_back {
             return None;
         }
         let near = places.iter().any(|at| matches!(at, At::Near(_)));
         let reach = folded(self.version, found.clone());
-        Some(Behind { interface: index, reach, parts: found, near, by_group: seen.by_group })
+        Some(Behind { interface: index, reach, parts: found, near, by_group: observed.by_group })
     }
 
     fn parts(&mut self, index: usize, near: bool) -> Vec<Part> {

@@ -57,12 +57,12 @@ pub struct Row {
     /// The addresses that other rows of the same port are about.
     pub elsewhere: BTreeSet<IpAddr>,
     /// Who reaches it, as text and JSON put it.
-    pub said: Vec<Said>,
+    pub admitted: Vec<Admitted>,
 }
 
 /// Sources that reach a port, and the IP version that it holds for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Said {
+pub struct Admitted {
     /// The sources.
     pub who: Clause,
     /// The only IP version over which they reach it; `None` if they do over both.
@@ -88,7 +88,7 @@ impl Row {
             translated: BTreeSet::new(),
             by_rules: false,
             elsewhere: BTreeSet::new(),
-            said: Vec::new(),
+            admitted: Vec::new(),
         }
     }
 
@@ -208,7 +208,7 @@ pub(super) fn finish(machine: &Machine<'_>, mut rows: Vec<Row>) -> Vec<Row> {
         if row.by_rules && row.purpose == Purpose::Container {
             name_target(row);
         }
-        row.said = said(machine, row);
+        row.admitted = admitted(machine, row);
     }
     merged
 }
@@ -240,7 +240,7 @@ fn name_target(row: &mut Row) {
 }
 
 /// Who reaches a port over which IP version: the one place from which text and JSON are made.
-fn said(machine: &Machine<'_>, row: &Row) -> Vec<Said> {
+fn admitted(machine: &Machine<'_>, row: &Row) -> Vec<Admitted> {
     let clauses: BTreeSet<&Clause> = row.reach.iter().flatten().flat_map(|reach| &reach.who).collect();
     let one = |who: &Clause| {
         let holds = |version: Version| row.reach_over(version).is_some_and(|reach| reach.who.contains(who));
@@ -255,7 +255,7 @@ fn said(machine: &Machine<'_>, row: &Row) -> Vec<Said> {
             row.reach_over(other).map(|_| other)
         });
         let named = other.is_some_and(|other| !who.within.iter().any(|label| is_nobody_of(machine, label, other)));
-        Said { who: who.clone(), over, named }
+        Admitted { who: who.clone(), over, named }
     };
     clauses.into_iter().map(one).collect()
 }

@@ -1,8 +1,8 @@
 //! Who reaches which port, as a table for people and as JSON.
 
 use super::reach::{Clause, Label};
-use super::rows::{Purpose, Row, Said};
-use crate::net::{Transport, Version, range_in_words};
+use super::rows::{Admitted, Purpose, Row};
+use crate::net::{Transport, Version};
 use crate::printable::printable;
 use crate::simulate::Doubt;
 use serde_json::{Value, json};
@@ -33,12 +33,6 @@ impl Listing {
 
 /// The contents of the groups and lists that rows mention.
 pub type Listings = BTreeMap<Label, Listing>;
-
-/// A range of addresses as text. Both ends are bytes in network order; empty if they are no addresses.
-#[must_use]
-pub fn range(first: &[u8], last: &[u8]) -> String {
-    range_in_words(first, last).unwrap_or_default()
-}
 
 /// The groups and lists of the policy that rows mention, and whose contents are worth showing.
 #[must_use]
@@ -89,26 +83,26 @@ pub fn json(rows: &[Row], listings: &Listings) -> Value {
 }
 
 fn row_json(row: &Row, listings: &Listings) -> Value {
-    let mut said = json!({
+    let mut json = json!({
         "port": if row.last == row.port { json!(row.port) } else { json!(ports(row)) },
         "proto": protocol(row),
         "owner": row.owner,
         "kind": match row.purpose { Purpose::Process => "process", Purpose::Container => "container" },
         "addresses": row.bound.iter().map(|(address, _)| address.to_string()).collect::<Vec<_>>(),
         "reachable_from": or_nobody(all_names(row, listings)),
-        "except": exceptions(row.said.iter(), None, listings),
+        "except": exceptions(row.admitted.iter(), None, listings),
     });
     let mut put = |key: &str, value: Value| {
-        if let Some(said) = said.as_object_mut() {
-            said.insert(key.to_owned(), value);
+        if let Some(json) = json.as_object_mut() {
+            json.insert(key.to_owned(), value);
         }
     };
     for version in Version::ALL {
         let Some(reach) = row.reach_over(version) else { continue };
-        let of_version = || row.said.iter().filter(|said| said.over.is_none_or(|over| over == version));
+        let of_version = || row.admitted.iter().filter(|admitted| admitted.over.is_none_or(|over| over == version));
         let mut names: Vec<String> = Vec::new();
-        for said in of_version() {
-            add_new(&mut names, words(&said.who, Some(version), listings));
+        for admitted in of_version() {
+            add_new(&mut names, words(&admitted.who, Some(version), listings));
         }
         names.extend((!reach.unknown.is_empty()).then(|| "unknown".to_owned()));
         let except = exceptions(of_version(), Some(version), listings);
@@ -131,7 +125,7 @@ fn row_json(row: &Row, listings: &Listings) -> Value {
     if let Some(engine) = row.engine {
         put("engine", json!(engine.name()));
     }
-    said
+    json
 }
 
 /// `9000`, or `20000-30000`
@@ -158,9 +152,12 @@ fn shown(words: &str) -> String {
 /// Who reaches it, each alternative with the IP version where that has to be named.
 fn all_names(row: &Row, listings: &Listings) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
-    for said in &row.said {
-        let over = over(said);
-        add_new(&mut names, words(&said.who, said.over, listings).into_iter().map(|name| name + over).collect());
+    for admitted in &row.admitted {
+        let over = over(admitted);
+        add_new(
+            &mut names,
+            words(&admitted.who, admitted.over, listings).into_iter().map(|name| name + over).collect(),
+        );
     }
     let unknown = Version::ALL.map(|version| row.reach_over(version).is_some_and(|reach| !reach.unknown.is_empty()));
     names.extend(unknown.contains(&true).then(|| format!("unknown{}", unknown_over(row))));
@@ -180,8 +177,8 @@ fn or_nobody(names: Vec<String>) -> Vec<String> {
 }
 
 /// ` over IPv6`, where the sources reach it over IPv6 alone.
-fn over(said: &Said) -> &'static str {
-    said.over.filter(|_| said.named).map_or("", version_words)
+fn over(admitted: &Admitted) -> &'static str {
+    admitted.over.filter(|_| admitted.named).map_or("", version_words)
 }
 
 const fn version_words(version: Version) -> &'static str {
@@ -200,9 +197,14 @@ fn unknown_over(row: &Row) -> &'static str {
     }
 }
 
-fn exceptions<'s>(said: impl Iterator<Item = &'s Said>, over: Option<Version>, listings: &Listings) -> Vec<String> {
-    let mut labels: Vec<(&Label, Option<Version>)> =
-        said.flat_map(|said| said.who.but.iter().map(move |label| (label, over.or(said.over)))).collect();
+fn exceptions<'s>(
+    admitted: impl Iterator<Item = &'s Admitted>,
+    over: Option<Version>,
+    listings: &Listings,
+) -> Vec<String> {
+    let mut labels: Vec<(&Label, Option<Version>)> = admitted
+        .flat_map(|admitted| admitted.who.but.iter().map(move |label| (label, over.or(admitted.over))))
+        .collect();
     labels.sort_by_key(|(label, _)| *label);
     let mut names: Vec<String> = Vec::new();
     for (label, over) in labels {
@@ -263,7 +265,7 @@ fn short(label: &Label, over: Option<Version>, listings: &Listings) -> String {
 /// The `REACHABLE FROM` cell of a row.
 fn who(row: &Row, listings: &Listings) -> String {
     let unknown: Vec<&(Clause, Doubt)> = row.reach.iter().flatten().flat_map(|reach| &reach.unknown).collect();
-    if row.said.is_empty() && unknown.is_empty() {
+    if row.admitted.is_empty() && unknown.is_empty() {
         return match (row.is_for_this_machine(), only_address(row)) {
             (true, _) => "nobody: for this machine alone".to_owned(),
             (false, Some(address)) => format!("nobody (at {address})"),
@@ -271,17 +273,21 @@ fn who(row: &Row, listings: &Listings) -> String {
         };
     }
     let mut by_exception: Vec<(Vec<String>, Vec<String>)> = Vec::new();
-    for said in &row.said {
-        let but = exceptions(std::iter::once(said), None, listings);
-        let words = who_of(said, listings) + over(said);
+    for admitted in &row.admitted {
+        let but = exceptions(std::iter::once(admitted), None, listings);
+        let words = who_of(admitted, listings) + over(admitted);
         match by_exception.iter_mut().find(|(before, _)| *before == but) {
             Some((_, said_before)) => said_before.push(words),
             None => by_exception.push((but, vec![words])),
         }
     }
     let mut parts: Vec<String> = Vec::new();
-    for (but, said) in by_exception {
-        parts.push(if but.is_empty() { said.join(", ") } else { format!("{} but {}", said.join(", "), some(&but)) });
+    for (but, names) in by_exception {
+        parts.push(if but.is_empty() {
+            names.join(", ")
+        } else {
+            format!("{} but {}", names.join(", "), some(&but))
+        });
     }
     if !unknown.is_empty() {
         let everyone = unknown.iter().any(|(clause, _)| clause.within.is_empty() && clause.but.is_empty());
@@ -297,12 +303,12 @@ fn who(row: &Row, listings: &Listings) -> String {
 }
 
 /// Sources without their exceptions, in short.
-fn who_of(said: &Said, listings: &Listings) -> String {
-    match said.who.within.iter().next().filter(|_| said.who.within.len() == 1) {
+fn who_of(admitted: &Admitted, listings: &Listings) -> String {
+    match admitted.who.within.iter().next().filter(|_| admitted.who.within.len() == 1) {
         Some(label @ Label::Group(name)) => {
-            format!("{name}{}", size(listings.get(label).map(|listing| listing.over(said.over)).as_ref()))
+            format!("{name}{}", size(listings.get(label).map(|listing| listing.over(admitted.over)).as_ref()))
         }
-        _ => some(&words(&said.who, said.over, listings)),
+        _ => some(&words(&admitted.who, admitted.over, listings)),
     }
 }
 

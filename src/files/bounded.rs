@@ -20,7 +20,7 @@ pub fn read_bounded(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
     // Opening a device may trigger it, so check the type through an O_PATH descriptor, which does not open it.
     let place = nix::fcntl::open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
     if SFlag::from_bits_truncate(fstat(&place)?.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
     }
     let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
     let opened = format!("/proc/thread-self/fd/{}", place.as_raw_fd());

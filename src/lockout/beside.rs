@@ -14,7 +14,7 @@ use crate::machine::Session;
 use crate::net::protocol;
 use crate::render::table_command;
 use crate::ruleset::{Table, TableId};
-use crate::simulate::{Connection, Doubt, Journey, Packet, Routes, Sets, Stage, Transport, Way, follow_connection};
+use crate::simulate::{Connection, Doubt, Packet, Routes, Sets, Stage, Transport, Traversal, Way, follow_connection};
 use std::fmt;
 
 /// All tables as they will be, including palisade's, with their sets and the routing.
@@ -69,18 +69,18 @@ impl Beside<'_> {
         let name = session.interface.as_ref().filter(|name| *name != "lo")?;
         let asked = session.asked_for();
         let packet = Packet::to_machine(session.client, asked.ip(), Transport::tcp(asked.port()));
-        let journey = self.follow(&packet.coming_in_by(name.clone()));
-        journey.doubt().or(journey.first.fades.as_ref()).cloned()
+        let traversal = self.follow(&packet.coming_in_by(name.clone()));
+        traversal.doubt().or(traversal.first.fades.as_ref()).cloned()
     }
 
     fn follow(&self, packet: &Packet) -> Connection<'_> {
         follow_connection(self.tables.iter().copied(), self.sets, self.routes, packet)
     }
 
-    fn dropped(&self, journey: &Journey<'_>, session: &Session) -> Option<Dropped> {
+    fn dropped(&self, traversal: &Traversal<'_>, session: &Session) -> Option<Dropped> {
         // If the routing loses the packet, no rule is to blame.
-        let lost = journey.astray().is_some() || matches!(journey.end(), Some(Way::Lost(_) | Way::Refused(_)));
-        let step = journey.trace.denied_by().filter(|step| !lost && *step.table != TableId::palisade())?;
+        let lost = traversal.astray().is_some() || matches!(traversal.end(), Some(Way::Lost(_) | Way::Refused(_)));
+        let step = traversal.trace.denied_by().filter(|step| !lost && *step.table != TableId::palisade())?;
         let table = self.tables.iter().find(|(id, _)| *id == step.table).map(|(_, table)| *table);
         let port = session.asked_for().port();
         let remedy = match owner(step, table) {
@@ -93,6 +93,6 @@ impl Beside<'_> {
             Some("fail2ban") => format!("`fail2ban-client unban {}` lets the session in", session.client),
             _ => format!("{} shows all of it", table_command("list", step.table)),
         };
-        Some(Dropped { by: by(step, journey.trace.verdict, table), remedy })
+        Some(Dropped { by: by(step, traversal.trace.verdict, table), remedy })
     }
 }

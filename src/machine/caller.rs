@@ -1,12 +1,9 @@
 //! Which SSH connection this process serves, found by walking up its ancestors.
 
 use super::processes::Process;
-use super::sessions::serves_ssh;
+use super::sessions::{SSH_CONNECTION, serves_ssh};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-
-/// The deepest nesting of processes; anything deeper is a cycle.
-const MAX_DEPTH: usize = 1000;
 
 /// Where a command is run from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,18 +26,12 @@ impl Caller {
     /// The session of this process. Needs the right to read other processes' environments, which root has.
     #[must_use]
     pub fn of_this_process() -> Self {
-        let (mut pid, mut over_ssh) = (std::process::id(), false);
-        for _ in 0..MAX_DEPTH {
-            let Some((process, stat)) =
-                Process::open(pid).and_then(|process| process.stat().map(|stat| (process, stat)))
-            else {
-                break;
-            };
+        let mut over_ssh = false;
+        for (process, stat) in Process::ancestry() {
             if serves_ssh(&process) {
-                return Self::Ssh { pid, started_ms: milliseconds(stat.started) };
+                return Self::Ssh { pid: process.pid, started_ms: milliseconds(stat.started) };
             }
-            over_ssh |= process.variable("SSH_CONNECTION").is_some();
-            pid = stat.parent;
+            over_ssh |= process.variable(SSH_CONNECTION).is_some();
         }
         if over_ssh { Self::Detached } else { Self::Local }
     }

@@ -13,7 +13,7 @@ const CONFIGURATION: &str = "/etc/docker/daemon.json";
 /// Docker's defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DockerOptions {
-    /// Whether it loads IPv4 rules.
+    /// Whether the daemon loads IPv4 rules.
     pub iptables: bool,
     /// Where that is set.
     pub iptables_from: String,

@@ -212,7 +212,7 @@ pub(super) fn parse(answer: &[u8]) -> Result<Value, Problem> {
         let message = message.trim().chars().take(MAX_MESSAGE).collect::<String>();
         return Err(Problem::Status(status, printable(&message).into_owned()));
     }
-    serde_json::from_slice(body).map_err(|error| Problem::Form(format!("what is no JSON: {error}")))
+    serde_json::from_slice(body).map_err(|error| Problem::Form(format!("something that is not JSON: {error}")))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! Collects what could not be found out, so that the rest can still be examined.
+//! Collects facts that could not be read, so that the rest can still be examined.
 
-/// Something that could not be found out.
+/// A fact that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gap {
     /// What it is, as the object of a sentence: "the networks of Docker".

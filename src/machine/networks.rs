@@ -1,4 +1,4 @@
-//! What `doctor` needs to know from container engines.
+//! Container engines' versions, networks and published ports.
 
 use super::{Gap, Gaps};
 use crate::files::{MAX_CONFIGURATION, read_bounded};

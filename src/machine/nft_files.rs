@@ -77,7 +77,7 @@ fn statements(text: &str) -> Vec<(usize, Statement)> {
     found
 }
 
-/// Cuts a comment off. A `#` inside quotes begins none.
+/// Cuts a comment off. A `#` inside quotes does not begin one.
 fn without_comment(line: &str) -> &str {
     let mut quoted = false;
     for (at, c) in line.char_indices() {

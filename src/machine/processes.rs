@@ -17,6 +17,8 @@ use std::path::Path;
 const MOST_TEXT: u64 = 64 << 10;
 /// More than the kernel accepts as a program's arguments.
 const MOST_ARGUMENTS: u64 = 4 << 20;
+/// The deepest nesting of processes; anything deeper is a cycle, since process IDs are reused while the walk reads.
+const MAX_ANCESTORS: usize = 1000;
 /// The kernel's value for "no audit session" and "no login user".
 const UNSET: u32 = u32::MAX;
 
@@ -52,6 +54,16 @@ impl Process {
     pub(super) fn all() -> impl Iterator<Item = Self> {
         let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
         entries.filter_map(|entry| Self::open(entry.file_name().to_str()?.parse().ok()?))
+    }
+
+    /// This process and its ancestors, innermost first.
+    pub(super) fn ancestry() -> impl Iterator<Item = (Self, Stat)> {
+        let read = |pid| {
+            let process = Self::open(pid)?;
+            let stat = process.stat()?;
+            Some((process, stat))
+        };
+        std::iter::successors(read(std::process::id()), move |(_, stat)| read(stat.parent)).take(MAX_ANCESTORS)
     }
 
     /// Its name, its parent and when it started.

@@ -17,12 +17,10 @@ const SERVERS: [&str; 4] = ["sshd", "sshd-session", "dropbear", "dropbearmulti"]
 /// The program that OpenSSH runs before login since 9.9, and the user that it runs as. Until 9.9, sshd itself runs as
 /// that user.
 const BEFORE_LOGIN: (&str, &str) = ("sshd-auth", "sshd");
-/// How far up the process tree a session is searched for. Deeper nesting is a script, not an operator.
-const MAX_ANCESTORS: usize = 64;
 /// How many open files of a server are examined. The connection that it serves is among the first.
 const MOST_FILES: usize = 4096;
 /// The variable in which sshd describes the connection to the processes of its session.
-const VARIABLE: &str = "SSH_CONNECTION";
+pub(super) const SSH_CONNECTION: &str = "SSH_CONNECTION";
 
 /// An SSH session that this machine serves.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -201,15 +199,13 @@ struct Ancestry {
 impl Ancestry {
     fn of_this_process() -> Self {
         let mut found = Self::default();
-        let mut pid = std::process::id();
-        for _ in 0..MAX_ANCESTORS {
-            let Some(process) = Process::open(pid).filter(|_| pid > 1) else { break };
-            if let Some(named) = process.variable(VARIABLE).as_deref().and_then(parse_connection) {
+        // A connection in the environment of init is not this process's session.
+        for (process, _) in Process::ancestry().take_while(|(process, _)| process.pid > 1) {
+            if let Some(named) = process.variable(SSH_CONNECTION).as_deref().and_then(parse_connection) {
                 found.named.push(named);
                 found.user = process.user();
             }
-            found.processes.insert(pid);
-            pid = process.stat().map_or(0, |stat| stat.parent);
+            found.processes.insert(process.pid);
         }
         found
     }

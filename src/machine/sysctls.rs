@@ -1,4 +1,4 @@
-//! The sysctls that decide what of a policy takes effect.
+//! The sysctls that decide whether parts of a policy take effect.
 
 use super::{Gap, Gaps};
 use std::fs;

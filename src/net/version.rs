@@ -57,6 +57,15 @@ impl Version {
         }
     }
 
+    /// The address in these bytes, which are in network order; `None` if their number is not that of this version.
+    #[must_use]
+    pub fn address_in(self, bytes: &[u8]) -> Option<IpAddr> {
+        match self {
+            Self::V4 => <[u8; 4]>::try_from(bytes).map(IpAddr::from).ok(),
+            Self::V6 => <[u8; 16]>::try_from(bytes).map(IpAddr::from).ok(),
+        }
+    }
+
     /// A range of addresses in words: `192.0.2.1`, `192.0.2.0/24` or `192.0.2.1-192.0.2.9`. Empty if a number is too
     /// large for an address.
     #[must_use]
@@ -125,11 +134,10 @@ impl std::fmt::Display for Version {
     }
 }
 
-/// The address in these 4 or 16 bytes, which are in network order.
+/// The address in these 4 or 16 bytes, which are in network order; see [`Version::address_in`] for one version only.
 #[must_use]
 pub fn address(bytes: &[u8]) -> Option<IpAddr> {
-    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
-    v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
+    Version::ALL.into_iter().find_map(|version| version.address_in(bytes))
 }
 
 /// A range of addresses of one IP version in words, see [`Version::words`]. Both ends are bytes in network order;

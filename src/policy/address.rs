@@ -36,7 +36,7 @@ pub(crate) fn range(text: &str) -> Result<AddressRange, Fault> {
 }
 
 fn unspecified(text: &str, all: &str) -> Fault {
-    Fault::new(format!("{} is no peer's address", quote(text)))
+    Fault::new(format!("{} can't be a peer's address", quote(text)))
         .help(format!("write `any` for everyone, or `{all}` for everyone of this address family"))
 }
 
@@ -112,7 +112,7 @@ fn not_an_address(text: &str) -> Fault {
         }
     }
     if text.contains(':') {
-        return fault("it is no IPv6 address either".to_owned())
+        return fault("it is not an IPv6 address either".to_owned())
             .help("write eight groups of hexadecimal digits, or fewer and one `::`, such as `2001:db8::1`");
     }
     Fault::new(format!("{} is neither an address nor a group", quote(text)))
@@ -159,7 +159,7 @@ fn network(text: &str, address: &str, prefix: &str) -> Result<AddressRange, Faul
             .help(format!("an {family} network ends with `/0` to `/{longest}`, and a single address needs none")));
     };
     let host_bits = |network: String| {
-        Fault::new(format!("{} is not a network: bits are set behind its first {length}", quote(text)))
+        Fault::new(format!("{} is not a network: bits are set after its first {length}", quote(text)))
             .help(format!("write `{network}` for the network, or `{address}` for the single address"))
     };
     match address {

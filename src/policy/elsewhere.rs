@@ -13,7 +13,9 @@ pub(super) fn elsewhere(section: &Section, name: &str) -> Option<&'static str> {
         "zones" if at_top => {
             "a zone is a group of interfaces: `groups: { lan: { interface: eth1 } }` stands in `from` and in `to`"
         }
-        "allow" if at_top => "what may be reached stands in `services`, what this machine opens in `outgoing`",
+        "allow" if at_top => {
+            "ports that may be reached belong to `services`, connections that this machine opens to `outgoing`"
+        }
         _ => return None,
     })
 }

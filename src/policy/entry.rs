@@ -1,7 +1,7 @@
-//! One line of an address file: what it names, or why it can't be told.
+//! One line of an address file: the addresses that it names, or why they can't be told.
 //!
-//! The forms are those of published lists: an address, a network or a range at the beginning of the line and whatever
-//! behind it, two columns that are a range, or an object of JSON.
+//! The forms are those of published lists: an address, a network or a range at the beginning of the line and anything
+//! after it, two columns that are a range, or an object of JSON.
 
 use super::address;
 use super::diagnostic::quote;

@@ -1,4 +1,4 @@
-//! The identifiers of doctor's findings, which a policy may name. `doctor` compares them with what it finds.
+//! The identifiers of doctor's findings, which a policy may name. A test of `doctor` compares them with its findings.
 
 /// All of them, sorted.
 pub const FINDING_IDS: &[&str] = &[

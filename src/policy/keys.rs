@@ -1,7 +1,8 @@
 //! The table of the language's keys, one row per key.
 //!
-//! The reader takes from it which keys exist, `palisade schema` what each may hold, and docs/policy.md what each
-//! means. To add a key, add its row here, then teach the reader (`read.rs`) and the model (`model.rs`) to hold it.
+//! The reader takes from it which keys exist, `palisade schema` which values they may have, and docs/policy.md what
+//! they mean. To add a key, add its row here, then teach the reader (`read.rs`) and the model (`model.rs`) to hold
+//! it.
 
 mod peers;
 mod routed;
@@ -125,9 +126,9 @@ pub(super) const REQUIRED: Key = Key { required: true, ..OPTIONAL };
 /// The keys at the top of a policy.
 pub static POLICY: Section = Section {
     what: "a policy",
-    about: "Who may reach which port of this machine, whether a process or a container answers. The order of lines changes \
-            nothing: `block` beats every service, a service allows what any of its lines says, and everything else gets the \
-            default.",
+    about: "Who may reach which port of this machine, whether a process or a container answers; what this machine \
+            and its containers may open; and what passes through it. The order of lines changes nothing: `block` \
+            beats every service, a denial beats every allowance of its section, and everything else gets the default.",
     may_be_empty: false,
     keys: &[
         Key {
@@ -146,8 +147,8 @@ pub static POLICY: Section = Section {
         Key {
             name: "groups",
             holds: Holds::Groups,
-            about: "Names for places where a peer may be. A group may be made of other groups. `any`, `containers` and \
-                    `private` are built in.",
+            about: "Names for peers: addresses, interfaces, files, users. A group may contain other groups. `any`, \
+                    `containers` and `private` are built in.",
             example: "{ office: [203.0.113.0/24, \"2001:db8:1::/48\"] }",
             ..OPTIONAL
         },
@@ -184,10 +185,10 @@ pub static POLICY: Section = Section {
         Key {
             name: "block",
             holds: Holds::PeersOrNothing,
-            about: "Who is dropped before connection tracking, whatever the services say, if it comes in from outside. \
-                    Addresses never block what comes in by the loopback or from containers, and nothing blocks what the \
-                    network itself needs: neighbour discovery, router advertisements, reports of multicast groups, DHCP \
-                    answers. Answers of who is blocked are dropped, too.",
+            about: "Sources whose packets from outside are dropped before connection tracking, even if a service \
+                    allows them. Their replies are dropped, too. An address blocks no packet that comes in by the \
+                    loopback or from containers, and nothing blocks what the network itself needs: neighbour \
+                    discovery, router advertisements, reports of multicast groups, DHCP answers.",
             example: "[198.51.100.7, { file: abusers.txt }]",
             ..OPTIONAL
         },
@@ -201,8 +202,8 @@ pub static POLICY: Section = Section {
         Key {
             name: "expect",
             holds: Holds::ListOf(&EXPECTATION),
-            about: "What has to be true of the policy, proved by `palisade check` and before every `palisade apply`; an \
-                    expectation that is not met refuses the policy.",
+            about: "What the policy has to allow or deny. `palisade check` proves it, and so does every `palisade \
+                    apply`; a policy that does not meet one of its expectations is refused.",
             example: "[{ deny: 9000/tcp, from: any }]",
             ..OPTIONAL
         },
@@ -218,15 +219,16 @@ pub static POLICY: Section = Section {
 /// The keys of `defaults`.
 pub static DEFAULTS: Section = Section {
     what: "`defaults`",
-    about: "What happens to new connections that no other line speaks of. Replies to allowed connections are always allowed.",
+    about: "What happens to new connections that no other line covers. Replies to allowed connections are always \
+            allowed.",
     may_be_empty: true,
     keys: &[
         Key {
             name: "incoming",
             holds: Holds::Word(&["deny", "reject", "allow"]),
             default: Some("deny"),
-            about: "What reaches this machine, or a port that a container publishes. `deny` drops without an answer, \
-                    `reject` answers with an error.",
+            about: "Connections to this machine and to ports that containers publish. `deny` drops without an \
+                    answer, `reject` answers with an error.",
             example: "deny",
             ..OPTIONAL
         },
@@ -234,7 +236,7 @@ pub static DEFAULTS: Section = Section {
             name: "outgoing",
             holds: Holds::Word(&["allow", "deny", "reject"]),
             default: Some("allow"),
-            about: "What this machine opens to elsewhere. It always reaches itself and its containers.",
+            about: "Connections that this machine opens to elsewhere. It always reaches itself and its containers.",
             example: "allow",
             ..OPTIONAL
         },
@@ -242,7 +244,7 @@ pub static DEFAULTS: Section = Section {
             name: "forward",
             holds: Holds::Word(&["deny", "reject", "allow"]),
             default: Some("deny"),
-            about: "Routed traffic that is neither to nor from a container.",
+            about: "Routed connections that are neither to nor from a container.",
             example: "deny",
             ..OPTIONAL
         },
@@ -258,10 +260,11 @@ pub static DEFAULTS: Section = Section {
             name: "reverse_path",
             holds: Holds::Word(&["off", "strict"]),
             default: Some("off"),
-            about: "`strict` drops what comes in by another interface than the one that answers to its source would leave \
-                    by (RFC 3704), IPv4 and IPv6, to this machine and through it. Not for machines with asymmetric routes: \
-                    several uplinks, or a router beside the default one. Sources that are addresses of this machine, or of \
-                    its containers, from elsewhere are always dropped.",
+            about: "`strict` drops a packet, to this machine or through it, that comes in by another interface than \
+                    the one that an answer to its source would leave by (RFC 3704), over IPv4 and IPv6. Not for \
+                    machines with asymmetric routes: several uplinks, or a router beside the default one. A packet \
+                    from elsewhere with an address of this machine or of its containers as its source is always \
+                    dropped.",
             example: "strict",
             ..OPTIONAL
         },
@@ -316,9 +319,9 @@ pub static SERVICE: Section = Section {
         Key {
             name: "limit",
             holds: Holds::Rate,
-            about: "New connections that one source may open, such as `6/minute`; a source is an address of IPv4, a /64 \
-                    network of IPv6. What exceeds it is denied. The last 65,535 sources are remembered; when there are \
-                    more, those that are not share twenty times the rate.",
+            about: "How many new connections one source may open, such as `6/minute`; a source is an IPv4 address or \
+                    an IPv6 /64 network. Connections above the rate are denied. 65,535 sources are remembered; if \
+                    there are more, all others share twenty times the rate.",
             example: "6/minute",
             ..OPTIONAL
         },
@@ -326,7 +329,7 @@ pub static SERVICE: Section = Section {
             name: "action",
             holds: Holds::Word(&["allow", "deny", "reject"]),
             default: Some("allow"),
-            about: "`deny` and `reject` beat every service that allows the same.",
+            about: "`deny` and `reject` override every service that allows the same.",
             example: "deny",
             ..OPTIONAL
         },
@@ -350,8 +353,8 @@ pub static SERVICE: Section = Section {
         Key {
             name: "comment",
             holds: Holds::Comment,
-            about: "What you want to say about it. It stands beside the rules in the kernel: one line, at most 100 bytes, no \
-                    double quotes and no backslashes.",
+            about: "A note for people. It becomes part of the comments of the rules in the kernel: one line, at most \
+                    100 bytes, no double quotes and no backslashes.",
             example: "the trading dashboard",
             ..OPTIONAL
         },
@@ -371,7 +374,7 @@ pub static CONTAINERS: Section = Section {
                 "[docker0, docker_gwbridge, nerdctl0, cni0, br-*, podman*, cn\
                  i-podman*, lxcbr*, lxdbr*, incusbr*, virbr*, ve-*, vz-*]",
             ),
-            about: "The interfaces that containers are behind. A trailing `*` is allowed.",
+            about: "The interfaces of containers, such as the bridges of an engine. A trailing `*` is allowed.",
             example: "[docker0, br-*]",
             ..OPTIONAL
         },
@@ -398,7 +401,7 @@ pub static CONTAINERS: Section = Section {
 /// The keys of `log`.
 pub static LOG: Section = Section {
     what: "`log`",
-    about: "What is logged beside the services' own `log: true`.",
+    about: "What is logged in addition to `log: true` in services and rules.",
     may_be_empty: true,
     keys: &[Key {
         name: "denied",
@@ -414,7 +417,7 @@ pub static LOG: Section = Section {
 /// The keys of `doctor`.
 pub static DOCTOR: Section = Section {
     what: "`doctor`",
-    about: "What `palisade doctor` makes of this machine. No rules come of it.",
+    about: "What `palisade doctor` does not count. It changes no rule.",
     may_be_empty: true,
     keys: &[Key {
         name: "ignore",

@@ -21,7 +21,7 @@ pub struct AddressList {
     pub problems: Vec<Diagnostic>,
     /// The lines that can't be read.
     pub odd: Noted,
-    /// The lines with a network that has bits set behind its prefix. The network is among the addresses.
+    /// The lines with a network that has bits set after its prefix. The network is among the addresses.
     pub masked: Noted,
     /// The lines with two columns. The range between them is among the addresses.
     pub columns: Noted,
@@ -211,7 +211,7 @@ impl ListReader {
         if let Some(last) = self.list.problems.last_mut().filter(|_| more > 0) {
             last.message = match more {
                 1 => "one more line of this file is wrong".to_owned(),
-                more => format!("{more} more lines of this file are wrong, of which this is the first"),
+                more => format!("{more} more lines of this file are wrong; this is the first of them"),
             };
         }
         // One odd line does not make another form of a long list.

@@ -327,9 +327,9 @@ impl Reader {
         if node.is_quoted || !is_truth(word) {
             return true;
         }
-        let message = format!("{} is no interface's name: it stands for true or false in YAML", quote(word));
+        let message = format!("{} can't be an interface's name: in YAML it means true or false", quote(word));
         let help =
-            format!("write the name that `ip link` shows; one that is called so stands in quotes: `\"{word}\"`");
+            format!("write the name that `ip link` shows; if that is the name, put it in quotes: `\"{word}\"`");
         self.problems.push(Diagnostic::at(node.span, message).help(help));
         false
     }
@@ -360,7 +360,7 @@ impl Reader {
             Value::Mapping(entries) => entries,
             Value::List(_) => {
                 self.problems.push(
-                    Diagnostic::at(node.span, format!("a list stands inside the list of {what}"))
+                    Diagnostic::at(node.span, format!("a list is inside the list of {what}"))
                         .help("write one list; to use a list in several places, make it a group and write its name"),
                 );
                 return None;
@@ -368,7 +368,7 @@ impl Reader {
             Value::Empty => {
                 self.problems.push(
                     Diagnostic::at(node.span, format!("an item of {what} is empty"))
-                        .help("write an address or a group's name behind the dash, or remove the line"),
+                        .help("write an address or a group's name after the dash, or remove the line"),
                 );
                 return None;
             }

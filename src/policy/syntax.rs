@@ -29,7 +29,7 @@ pub(super) fn explain(error: &Error, text: &str) -> Diagnostic {
         | Error::AliasReplayCounterOverflow { .. } => too_much(),
         Error::UnknownAnchor { .. } => unknown_anchor(span),
         Error::RecursiveReferencesRequireWeakTypes { .. } => {
-            Diagnostic::at(span, "this alias stands inside its own anchor").help("write the value out")
+            Diagnostic::at(span, "this alias is inside its own anchor").help("write the value out")
         }
         Error::MergeValueNotMapOrSeqOfMaps { .. } => Diagnostic::at(span, "what `<<` merges has to be a mapping")
             .help("write `<<: *name`, for a mapping's anchor"),
@@ -125,7 +125,7 @@ fn of_levels(kind: &ErrorKind, span: Span) -> Option<Diagnostic> {
         | ErrorKind::InvalidColonPlacement
         | ErrorKind::SimpleKeyExpected
         | ErrorKind::InvalidSimpleKey => Diagnostic::at(span, "the colon or the indentation is not right here").help(
-            "a key stands on its own line as `key: value`, under the keys of its level; put a text with `: ` in quotes",
+            "write each key on its own line as `key: value`, under the keys of its level; put a text with `: ` in quotes",
         ),
         ErrorKind::ExpectedBlockMappingKey
         | ErrorKind::InvalidIndentation
@@ -143,13 +143,13 @@ fn of_levels(kind: &ErrorKind, span: Span) -> Option<Diagnostic> {
 fn of_characters(kind: &ErrorKind, span: Span) -> Option<Diagnostic> {
     Some(match kind {
         ErrorKind::UnclosedQuotedScalar | ErrorKind::DocumentIndicatorInQuotedScalar => {
-            Diagnostic::at(span, "a quote is opened and never closed").help("close it on the line it stands on")
+            Diagnostic::at(span, "a quote is opened and never closed").help("close it on the same line")
         }
         ErrorKind::UnknownAnchor => unknown_anchor(span),
-        ErrorKind::MissingAnchorOrAliasName => Diagnostic::at(span, "a `*` or `&` stands here without a name")
+        ErrorKind::MissingAnchorOrAliasName => Diagnostic::at(span, "there is a `*` or `&` without a name here")
             .help("put a text that begins with `*` or `&` in quotes; everyone is called `any`"),
         ErrorKind::InvalidTrailingDoubleQuotedScalar | ErrorKind::InvalidTrailingSingleQuotedScalar => {
-            Diagnostic::at(span, "something stands behind the closing quote")
+            Diagnostic::at(span, "there is something after the closing quote")
                 .help("separate the items of a list with commas, or put the quotes around the whole value")
         }
         ErrorKind::UnexpectedCharacter { character } if character.is_control() => {
@@ -160,7 +160,7 @@ fn of_characters(kind: &ErrorKind, span: Span) -> Option<Diagnostic> {
             let typed = quote(&character.to_string());
             Diagnostic::at(span, format!("no value can begin with {typed}")).help("put the value in quotes")
         }
-        ErrorKind::BomInsideDocument => Diagnostic::at(span, "a byte order mark stands inside the file")
+        ErrorKind::BomInsideDocument => Diagnostic::at(span, "a byte order mark is inside the file")
             .help("remove it: it is invisible, and it is left behind when files are joined"),
         ErrorKind::UnknownQuotedScalarEscape => Diagnostic::at(span, "no such escape is known in double quotes")
             .help("use single quotes, which take a backslash as it is"),

@@ -1,4 +1,4 @@
-//! What this machine needs, and `block` drops.
+//! Sources that this machine needs and that `block` drops.
 
 use super::{Preflight, Remark, Topic, Weight};
 use crate::net::{Addresses, Version, number, protocol};

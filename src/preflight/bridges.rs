@@ -129,7 +129,7 @@ impl Preflight<'_> {
 #[must_use]
 pub fn containers_here<'l>(policy: &Resolved, links: &'l [RoutedLink]) -> Vec<&'l str> {
     let names = links.iter().map(|link| link.name.as_str());
-    names.filter(|name| covers(&policy.containers.interfaces, name)).collect()
+    names.filter(|name| policy.containers.covers(name)).collect()
 }
 
 /// The list of `containers: interfaces` as it has to stand in a policy with these names; `None` if no policy can
@@ -151,7 +151,7 @@ pub fn is_named(policy: &Resolved, name: &str) -> bool {
         .services
         .values()
         .any(|service| covers(&service.on, name) || of_peers(&service.from) || of_peers(&service.except));
-    covers(&policy.containers.interfaces, name)
+    policy.containers.covers(name)
         || of_services
         || of_peers(&policy.block)
         || policy.groups.values().any(|group| covers(&group.interfaces, name))

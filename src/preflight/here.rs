@@ -1,4 +1,4 @@
-//! Reads the live rules around a policy, and holds it against this machine.
+//! Compares a policy with this machine and its live rules.
 
 use super::{Preflight, Remark};
 use crate::lockout::Beside;

@@ -1,4 +1,4 @@
-//! Holds a policy against the machine that it is for, before it is applied.
+//! Compares a policy with the machine that it is for, before it is applied.
 //!
 //! A policy may be valid and prove all that it expects, and still do something else on a given machine: an engine's
 //! bridge has a name that no line names, a block list contains the gateway, an interface is spelled wrong. Each

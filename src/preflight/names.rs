@@ -1,4 +1,4 @@
-//! Interfaces that the policy names, and that no packet comes in by under that name.
+//! Interfaces that the policy names, although no packet comes in under that name.
 
 use super::{Preflight, Remark, Topic, Weight};
 use crate::net::IfPattern;

@@ -1,4 +1,4 @@
-//! Services that nobody listens for, listeners that nobody reaches, and SSH that would be shut to everyone.
+//! Services without a listener, listeners that nobody reaches, and SSH that nobody would reach.
 
 use super::{Preflight, Remark, Topic, Weight, some};
 use crate::machine::Listener;
@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The ports of DHCP clients, which every machine's rules admit the answers to.
 const DHCP: [u16; 2] = [68, 546];
 /// Where the ports begin that the kernel gives to sockets that ask for none.
-const EPHEMERAL: u16 = 32_768;
+const LOWEST_EPHEMERAL: u16 = 32_768;
 
 impl Preflight<'_> {
     /// The remarks on ports.
@@ -121,7 +121,8 @@ impl Preflight<'_> {
 /// Whether a socket is there for others: not of the loopback, not a DHCP client's, not one of a client over UDP.
 fn is_for_others(listener: &Listener) -> bool {
     let socket = &listener.socket;
-    let for_itself = socket.protocol == protocol::UDP && (DHCP.contains(&socket.port) || socket.port >= EPHEMERAL);
+    let for_itself =
+        socket.protocol == protocol::UDP && (DHCP.contains(&socket.port) || socket.port >= LOWEST_EPHEMERAL);
     !socket.address.is_loopback() && socket.interface.as_deref() != Some("lo") && !for_itself
 }
 

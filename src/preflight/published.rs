@@ -1,4 +1,4 @@
-//! Ports that rules translate to another address, and what an expectation of them is worth on this machine.
+//! Ports that rules translate to another address, and whether expectations about them hold on this machine.
 
 use super::{Preflight, Remark, Topic, Weight};
 use crate::explain::owner_of;
@@ -7,7 +7,7 @@ use crate::net::{self, AddressRange, Version, address};
 use crate::resolve::Expectation;
 use crate::ruleset::provenance::without_prefix;
 use crate::ruleset::{Chain, Family, Rule, Table, TableId, dnat};
-use crate::simulate::{Journey, Packet, Stage, Transport, follow_connection};
+use crate::simulate::{Packet, Stage, Transport, Traversal, follow_connection};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -119,10 +119,10 @@ impl Preflight<'_> {
 }
 
 /// Why palisade denies a packet; `None` if it does not, or if that is not certain.
-fn denied(journey: &Journey<'_>) -> Option<String> {
-    let step = journey.trace.denied_by().filter(|step| *step.table == TableId::palisade())?;
+fn denied(traversal: &Traversal<'_>) -> Option<String> {
+    let step = traversal.trace.denied_by().filter(|step| *step.table == TableId::palisade())?;
     let said = step.comment().map_or_else(|| step.text(), |comment| without_prefix(comment).to_owned());
-    journey.trace.outcomes.never_pass().then_some(said)
+    traversal.trace.outcomes.never_pass().then_some(said)
 }
 
 fn is_expected(expectation: &Expectation, port: &Published) -> bool {

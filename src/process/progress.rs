@@ -35,25 +35,25 @@ struct State {
 
 /// Shows progress as long as it lives.
 #[derive(Debug)]
-pub struct Shown(Option<JoinHandle<()>>);
+pub struct ProgressLine(Option<JoinHandle<()>>);
 
 /// An activity, in progress as long as it lives.
 #[derive(Debug)]
 #[must_use]
-pub struct Doing(bool);
+pub struct Activity(bool);
 
 /// Starts the progress line. Call it once, if standard error is a terminal.
 #[must_use]
-pub fn show() -> Shown {
+pub fn show() -> ProgressLine {
     lock(&STATE).shows = true;
     let (confined, is_confined) = mpsc::sync_channel(1);
     let thread = thread::Builder::new().name("progress".to_owned()).spawn(move || draw_until_the_end(&confined));
     // Wait until the thread has dropped its privileges, so that it never has more than the command.
     let _ = is_confined.recv();
-    Shown(thread.ok())
+    ProgressLine(thread.ok())
 }
 
-impl Drop for Shown {
+impl Drop for ProgressLine {
     fn drop(&mut self) {
         lock(&STATE).ends = true;
         CHANGED.notify_all();
@@ -63,16 +63,16 @@ impl Drop for Shown {
 }
 
 /// Begins an activity, described in a few words: `reading bad.txt`.
-pub fn doing(what: impl Into<String>) -> Doing {
+pub fn doing(what: impl Into<String>) -> Activity {
     let mut state = lock(&STATE);
     if state.shows {
         state.doing.push(what.into());
         CHANGED.notify_all();
     }
-    Doing(state.shows)
+    Activity(state.shows)
 }
 
-impl Drop for Doing {
+impl Drop for Activity {
     fn drop(&mut self) {
         if self.0 {
             lock(&STATE).doing.pop();

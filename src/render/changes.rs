@@ -8,7 +8,7 @@ use serde::Serialize;
 
 /// A difference as text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Shown {
+pub struct ChangeText {
     /// What `apply` would do.
     pub op: ChangeOp,
     /// What kind of thing differs.
@@ -24,7 +24,7 @@ pub struct Shown {
     pub origin: Option<String>,
 }
 
-impl Shown {
+impl ChangeText {
     /// The text of a difference in a table with that name.
     #[must_use]
     pub fn new(id: &TableId, change: &Change) -> Self {
@@ -52,8 +52,8 @@ impl Shown {
 
 /// The differences of a table as text.
 #[must_use]
-pub fn shown(id: &TableId, changes: &[Change]) -> Vec<Shown> {
-    changes.iter().map(|change| Shown::new(id, change)).collect()
+pub fn shown(id: &TableId, changes: &[Change]) -> Vec<ChangeText> {
+    changes.iter().map(|change| ChangeText::new(id, change)).collect()
 }
 
 /// Whether the text of a difference is complete: nothing in it is in angle brackets because nft can't express it.
@@ -136,7 +136,7 @@ pub fn unified(changes: &[Change], id: &TableId, desired: &Table, policy: &str) 
 
 /// Adds the one or two lines of a change.
 fn lines_of(id: &TableId, change: &Change, lines: &mut Vec<String>) {
-    let shown = Shown::new(id, change);
+    let shown = ChangeText::new(id, change);
     let noun = match change.object {
         Object::Element | Object::Other => format!("{} ", change.object),
         _ => String::new(),

@@ -48,7 +48,7 @@ pub(super) fn matches(extension: &Extension) -> String {
         }
         Match::Recent { remembers: true, .. } => "remember source".to_owned(),
         Match::Recent { hits, inverted, .. } => {
-            format!("source {}seen {hits} times of late", if inverted { "not " } else { "" })
+            format!("source {}seen {hits} times recently", if inverted { "not " } else { "" })
         }
         Match::RoutingHeader => "exthdr rt exists".to_owned(),
         Match::ConnectionMark { mark, mask, inverted } => marked("ct mark", mark, mask, not(inverted)),

@@ -2,7 +2,6 @@
 
 use crate::net::{Version, range_in_words};
 use crate::ruleset::{AddressType, KeyType, LimitUnit};
-use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// The meaning of the bytes of a key or of compared data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,8 +144,8 @@ impl Kind {
     /// One value.
     pub(super) fn value(self, bytes: &[u8]) -> String {
         match self {
-            Self::Ipv4 => <[u8; 4]>::try_from(bytes).map(|b| Ipv4Addr::from(b).to_string()).ok(),
-            Self::Ipv6 => <[u8; 16]>::try_from(bytes).map(|b| Ipv6Addr::from(b).to_string()).ok(),
+            Self::Ipv4 => Version::V4.address_in(bytes).map(|address| address.to_string()),
+            Self::Ipv6 => Version::V6.address_in(bytes).map(|address| address.to_string()),
             Self::Protocol => named_byte(PROTOCOLS, bytes),
             Self::Nfproto => named_byte(NFPROTOS, bytes),
             Self::IcmpType => named_byte(ICMP_TYPES, bytes),

@@ -80,7 +80,7 @@ fn verdict<'a>(
 }
 
 fn sources_are_named(from: &Given<List<Peer>>, typed: &policy::Expectation, problems: &mut Vec<Diagnostic>) {
-    let help = "write of whom it is expected; `from: any` is everyone, and is proved for all of them";
+    let help = "write which sources it is about; `from: any` is everyone, and is proved for each of them";
     match from {
         Given::Absent => problems.push(Diagnostic::at(typed.span, "the expectation does not say `from`").help(help)),
         Given::Here(list) if list.empty => {

@@ -110,8 +110,8 @@ fn no_target(text: &str) -> Fault {
     fault("it is neither an address nor an address with a port").help(help)
 }
 
-/// Reports pairs of services whose ports, addresses and interfaces meet, one of which is forwarded and the other not,
-/// or to another target. And targets that the policy says are this machine's own.
+/// Reports pairs of services with common ports, addresses and interfaces if only one of them is forwarded, or if they
+/// are forwarded to different targets. Also reports targets that are this machine's own addresses by the policy.
 pub(super) fn check(typed: &[policy::Service], services: &BTreeMap<String, Service>, problems: &mut Vec<Diagnostic>) {
     let resolved = |one: &policy::Service| services.get(&one.name.value);
     let own: Vec<&Addresses> = services.values().map(|service| &service.to).collect();
@@ -163,7 +163,7 @@ fn meet(one: &Service, other: &Service) -> Option<crate::net::Ports> {
         .min()
 }
 
-/// Whether two lists of this machine's addresses, of which an empty one is all, have one in common.
+/// Whether two lists of this machine's addresses have one in common. An empty list means all.
 fn addresses_meet(one: &Addresses, other: &Addresses) -> bool {
     one.is_empty() || other.is_empty() || one.meets(other)
 }

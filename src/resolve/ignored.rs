@@ -47,7 +47,7 @@ fn is_reason(text: &str) -> Result<(), Fault> {
     }
     if text.len() > MAX_REASON || text.trim().contains('\n') {
         return Err(Fault::new(format!("a reason is one line of at most {MAX_REASON} bytes"))
-            .help("shorten it; what is longer belongs behind a `#`"));
+            .help("shorten it; a longer text belongs in a comment, after a `#`"));
     }
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! What is said of address files: lines that can't be read, files of another form, and what may be left out where.
+//! Problems and warnings of address files: lines that can't be read, files that are not lists, and which of these may
+//! be ignored where.
 
 use super::values;
 use crate::facts::{Facts, ListFile};
@@ -57,7 +58,7 @@ pub(crate) fn broken(policy: &Policy, facts: &Facts) -> BTreeSet<String> {
     peers.filter(|(path, odd)| is_broken(&judge(path, odd, facts))).map(|(path, _)| path.value.clone()).collect()
 }
 
-/// The problems of a file that says who gets in: what in it was guessed, or may be left out.
+/// The problems of a file that lets sources in: lines whose meaning was guessed, or that were left out.
 pub(super) fn guessed(path: &Text, odd: &Given<Text>, list: &AddressList) -> Vec<Diagnostic> {
     let skips = odd.here().filter(|text| text.value == "skip");
     let skips = skips.map(|text| {
@@ -67,7 +68,7 @@ pub(super) fn guessed(path: &Text, odd: &Given<Text>, list: &AddressList) -> Vec
         Diagnostic::at(text.span, message).help(help)
     });
     let masked = list.masked.first.as_ref().map(|(span, item)| {
-        let message = format!("{} is not a network: bits are set behind its prefix", quote(item));
+        let message = format!("{} is not a network: bits are set after its prefix", quote(item));
         let help = "write the network for all of it, or the address alone; only a file that is blocked may say so";
         Diagnostic::at(*span, message).help(help)
     });
@@ -79,7 +80,7 @@ fn in_columns(list: &AddressList) -> Option<Diagnostic> {
     let (span, item) = list.columns.first.as_ref()?;
     let mut columns = item.split_whitespace();
     let (first, second) = (columns.next()?, columns.next()?);
-    let message = format!("two addresses stand on this line: {}", quote(item));
+    let message = format!("there are two addresses on this line: {}", quote(item));
     let help = format!("write the range `{first}-{second}` if it is meant, or one address a line");
     Some(Diagnostic::at(*span, message).help(help))
 }
@@ -99,9 +100,9 @@ fn left_out(list: &AddressList, name: &str) -> Option<Diagnostic> {
 fn masked(list: &AddressList) -> Option<Diagnostic> {
     let (span, item) = list.masked.first.as_ref()?;
     let message = match list.masked.count {
-        1 => format!("{} has bits set behind its prefix: all of its network is taken", quote(item)),
+        1 => format!("{} has bits set after its prefix: all of its network is taken", quote(item)),
         more => format!(
-            "{more} networks have bits set behind their prefix: all of each network is taken ({})",
+            "{more} networks have bits set after their prefix: all of each network is taken ({})",
             list.masked
         ),
     };

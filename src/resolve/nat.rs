@@ -118,7 +118,7 @@ impl Meant<'_> {
         }
     }
 
-    /// Words for a packet that both lines translate, if there may be one.
+    /// Describes a packet that both lines translate, if there may be one.
     fn meets(&self, other: &Self) -> Option<String> {
         let by = self.to.iter().find_map(|one| {
             let met = other.to.iter().find(|other| one.meets(other))?;

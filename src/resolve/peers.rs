@@ -66,9 +66,9 @@ pub(super) struct Resolver<'a> {
     /// The groups of the policy. Includes those with illegal names, so that using one is not reported as another
     /// mistake.
     groups: BTreeMap<&'a str, (Span, Members<'a>)>,
-    /// The files whose lines have been reported, and whether odd ones are left out.
+    /// The files whose lines have been reported, and whether lines that can't be read are left out.
     files: BTreeSet<(&'a str, bool)>,
-    /// The groups that say who gets in, or is kept from it.
+    /// The groups that admit sources, or except them.
     admitting: BTreeSet<String>,
     used: BTreeSet<String>,
     /// How many more members the lists may have; `None` once they have exceeded the bound.
@@ -302,7 +302,7 @@ impl<'a> Resolver<'a> {
                     members.users.insert(number);
                 }),
             };
-            // A place that a peer can't have is said only of one that can be read.
+            // Only a peer that can be read is checked for whether it may stand here.
             let setting = Setting { bridges: &self.containers, host_is_a_group: self.has_group("host") };
             let text = peer.text().value.as_str();
             let outcome = outcome.and_then(|()| places::check(&setting, text, &self.kinds_of(peer, role), role));
@@ -384,7 +384,8 @@ impl<'a> Resolver<'a> {
         Some(NamedFile { path, odd, list })
     }
 
-    /// Requires that the files in groups of who gets in, or is kept from it, are read as they were typed.
+    /// Requires that the files in groups that admit or except sources are read exactly, with nothing guessed or left
+    /// out.
     fn nothing_is_guessed(&self, problems: &mut Vec<Diagnostic>) {
         let mut waiting: Vec<&str> = self.admitting.iter().map(String::as_str).collect();
         let mut seen: BTreeSet<&str> = waiting.iter().copied().collect();

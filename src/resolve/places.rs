@@ -5,7 +5,7 @@ use crate::net::IfPattern;
 use crate::policy::{Fault, Text, nearest, quote};
 use std::collections::BTreeSet;
 
-/// A list of peers of `outgoing`, `forward`, `nat`, or of an expectation with `to`.
+/// A list of peers in `outgoing`, `forward` or `nat`, or in an expectation with `to`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     OutgoingFrom,
@@ -52,7 +52,7 @@ pub(super) struct Setting<'a> {
 }
 
 impl Role {
-    /// Whether the word `host` means this machine here, whatever groups there are.
+    /// Whether the word `host` means this machine here, even if the policy has a group of that name.
     pub(super) const fn has_host(self) -> bool {
         matches!(self, Self::At(Place::OutgoingFrom | Place::OutgoingExcept))
     }
@@ -87,7 +87,7 @@ pub(super) fn user(text: &Text, facts: &Facts) -> Result<u32, Fault> {
     if name.starts_with(|c: char| c.is_ascii_digit()) {
         // The highest number stands for no user (chown(2)).
         return name.parse().ok().filter(|number| *number < u32::MAX).ok_or_else(|| {
-            Fault::new(format!("{} is no user's number", quote(name))).help("they are 0 to 4294967294")
+            Fault::new(format!("{} is not a user's number", quote(name))).help("they are 0 to 4294967294")
         });
     }
     facts.users.get(name).copied().ok_or_else(|| {
@@ -127,27 +127,26 @@ fn at(setting: &Setting<'_>, place: Place, text: &str, kinds: &Kinds) -> Result<
             }
             if kinds.addresses {
                 return Err(Fault::new("a sender of `outgoing` is this machine or its containers").help(
-                    "write `host` or `containers`; what others send through this machine stands in `forward`",
+                    "write `host` or `containers`; connections that others open through this machine belong to `forward`",
                 ));
             }
             match kinds.interfaces.iter().find(|interface| !is_bridge(interface)) {
-                Some(other) => Err(Fault::new(format!("{} is no bridge of containers", quote(&other.to_string())))
+                Some(other) => Err(Fault::new(format!("{} is not a bridge of containers", quote(&other.to_string())))
                     .help(
-                        "bridges of containers are those of `containers: { interfaces }`; what others send through \
-                         this machine stands in `forward`",
+                        "bridges of containers are those of `containers: { interfaces }`; connections that others open through this machine belong to `forward`",
                     )),
                 None => Ok(()),
             }
         }
         Place::ForwardFrom | Place::ForwardExcept => {
-            this_machine(kinds, "`forward` speaks of what others send through this machine")?;
+            this_machine(kinds, "`forward` is about packets that others send through this machine")?;
             let bridge = kinds.interfaces.iter().find(may_be_bridge).map(|bridge| quote(&bridge.to_string()));
             if kinds.containers || bridge.is_some() {
                 let message = match bridge {
                     Some(bridge) => {
-                        format!("{bridge} is a bridge of containers: `outgoing` speaks of what they open")
+                        format!("{bridge} is a bridge of containers: connections that they open belong to `outgoing`")
                     }
-                    None => "`outgoing` speaks of what containers open, `forward` of what others do".to_owned(),
+                    None => "connections of containers belong to `outgoing`, those of others to `forward`".to_owned(),
                 };
                 return Err(Fault::new(message).help(
                     "write the rule in `outgoing`; if no containers are behind it, name the others in \
@@ -163,7 +162,7 @@ fn at(setting: &Setting<'_>, place: Place, text: &str, kinds: &Kinds) -> Result<
         Place::OutgoingTo | Place::OutgoingDeniedTo | Place::ForwardTo | Place::ExpectedTo => {
             this_machine(kinds, "`to` is a place elsewhere: this machine always reaches itself")
         }
-        Place::NatFrom => this_machine(kinds, "what this machine sends has its own address already"),
+        Place::NatFrom => this_machine(kinds, "packets of this machine already have its address"),
         Place::NatTo => {
             this_machine(kinds, "`to` of `nat` is the interface that it leaves by")?;
             if kinds.addresses || kinds.containers {
@@ -179,7 +178,8 @@ fn at(setting: &Setting<'_>, place: Place, text: &str, kinds: &Kinds) -> Result<
 /// Refuses this machine and its users.
 fn this_machine(kinds: &Kinds, why: &str) -> Result<(), Fault> {
     if kinds.host || kinds.users {
-        return Err(Fault::new(why).help("leave it out; what this machine and its users open stands in `outgoing`"));
+        return Err(Fault::new(why)
+            .help("leave it out; connections that this machine and its users open belong to `outgoing`"));
     }
     Ok(())
 }

@@ -105,7 +105,7 @@ fn unknown_transport(text: &str, ports: &str, protocol: &str) -> Fault {
         return Fault::new(format!("{} has the protocol before the port", quote(text)))
             .help(format!("write `{protocol}/{}`", ports.to_ascii_lowercase()));
     }
-    let fault = Fault::new(format!("{} is no protocol with ports", quote(protocol)));
+    let fault = Fault::new(format!("{} is not a protocol with ports", quote(protocol)));
     match nearest(protocol, transports().chain(["proto"])) {
         Some(meant) => fault.help(format!("did you mean `{ports}/{meant}`?")),
         None => {

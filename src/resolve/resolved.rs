@@ -125,6 +125,14 @@ pub struct Containers {
     pub lines: ContainerLines,
 }
 
+impl Containers {
+    /// Whether the policy counts an interface of that name as one of containers.
+    #[must_use]
+    pub fn covers(&self, name: &str) -> bool {
+        self.interfaces.iter().any(|interface| interface.covers(name))
+    }
+}
+
 /// The lines of `containers`; `None` for a value that the policy does not set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ContainerLines {

@@ -58,7 +58,8 @@ pub(super) fn outgoing<'a>(
     rules
 }
 
-/// A rule that closes containers to each other names the sender's bridge exactly: it means those behind all others.
+/// Checks a rule that keeps containers apart: it must name the sender's bridge exactly, since it denies connections
+/// to those behind all others.
 fn closes_containers(
     typed: &policy::PolicyRule,
     rule: &PolicyRule,
@@ -70,8 +71,7 @@ fn closes_containers(
     bridges.extend(rule.from.groups.keys().flat_map(|name| resolver.kinds(name).interfaces));
     let everyone = rule.from.groups.keys().any(|name| resolver.kinds(name).containers);
     if names_containers && (everyone || bridges.is_empty() || bridges.iter().any(|bridge| bridge.wildcard)) {
-        let message =
-            "`to: containers` is all behind other bridges than the sender's, which is not named exactly here";
+        let message = "`to: containers` means those behind other bridges than the sender's, so the sender's has to be named exactly";
         let span = typed.from.here().map_or(typed.name.span, |list| list.span);
         problems
             .push(Diagnostic::at(span, message).help("write the bridge: `from: { interface: br-app }`, without `*`"));

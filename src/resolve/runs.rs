@@ -18,7 +18,7 @@ pub(crate) fn port_runs<'a>(
     runs_of(services.into_iter().map(|(name, service)| (name, &service.ports)), transport, visit);
 }
 
-/// Like [`port_runs`], of any owners of ports.
+/// Like [`port_runs`], for any owners of ports.
 pub(crate) fn runs_of<'a>(
     owners: impl IntoIterator<Item = (&'a str, &'a BTreeSet<Ports>)>,
     transport: Transport,

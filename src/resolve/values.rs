@@ -114,7 +114,7 @@ pub(super) fn rate(text: &Text) -> Result<Rate, Fault> {
     };
     let Some(known) = LimitUnit::ALL.into_iter().find(|known| known.name() == unit) else {
         let names = || LimitUnit::ALL.into_iter().map(LimitUnit::name);
-        let fault = Fault::new(format!("{} is no unit of time", quote(unit)));
+        let fault = Fault::new(format!("{} is not a unit of time", quote(unit)));
         let meant =
             names().find(|name| !unit.is_empty() && name.starts_with(unit)).or_else(|| nearest(unit, names()));
         return Err(match meant {
@@ -168,7 +168,7 @@ pub(super) fn interface(text: &str) -> Result<IfPattern, Fault> {
     Ok(IfPattern { name: name.to_owned(), wildcard: wildcard && name.len() < 15 })
 }
 
-/// What is no name, and shows which name is meant.
+/// An address, network or flag in the place of a name, which shows what is meant.
 fn probably_meant(text: &str) -> Option<Fault> {
     let fault = |why: &str| Fault::new(format!("{} can't be an interface: {why}", quote(text)));
     if let Some((name, other)) = text.split_once('@')
@@ -197,7 +197,8 @@ fn probably_meant(text: &str) -> Option<Fault> {
 pub(super) fn comment(text: &str) -> Result<String, Fault> {
     if let Some(c) = text.chars().find(|&c| is_invisible(c) || matches!(c, '"' | '\\')) {
         return Err(if c == '\n' {
-            Fault::new("a comment has to be one line").help("shorten it; what is longer belongs behind a `#`")
+            Fault::new("a comment has to be one line")
+                .help("shorten it; a longer text belongs in a comment, after a `#`")
         } else {
             Fault::new(format!("a comment can't hold the character {}", quote(&c.to_string())))
                 .help("it becomes a comment in the kernel, in double quotes: leave the character out")
@@ -205,7 +206,7 @@ pub(super) fn comment(text: &str) -> Result<String, Fault> {
     }
     if text.len() > MAX_COMMENT {
         return Err(Fault::new(format!("the comment has {} bytes, {MAX_COMMENT} is the most", text.len()))
-            .help("shorten it; what is longer belongs behind a `#`"));
+            .help("shorten it; a longer text belongs in a comment, after a `#`"));
     }
     Ok(text.to_owned())
 }

@@ -1,4 +1,5 @@
-//! What a valid policy says and probably does not mean: lines that have no effect, and a way in that nobody has.
+//! Warnings about valid policies that probably don't do what their authors want: lines without effect, and SSH that
+//! nobody reaches.
 
 use super::{Action, Group, Peers, Resolved, Service};
 use crate::net::{AddressRange, Addresses, IfPattern, Intervals, Transport};
@@ -6,7 +7,7 @@ use crate::policy::{self, Diagnostic, Given, Peer, Policy, Text, address_range, 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// Up to how many services each is compared with each other one.
+/// Up to how many services are compared in pairs.
 const MAX_COMPARED: usize = 1_000;
 
 /// The warnings of a policy without problems.
@@ -70,7 +71,7 @@ enum Nobody {
     Empty,
     /// `except` names everyone whom `from` names.
     Excepted,
-    /// Whom `from` names comes in by other interfaces than those of `on`.
+    /// The sources in `from` come in by other interfaces than those of `on`.
     Elsewhere,
     /// `block` names everyone whom `from` names.
     Blocked,
@@ -85,7 +86,7 @@ fn nobody(service: &Service, policy: &Resolved) -> Option<Nobody> {
         let everyone = everyone();
         let addresses = if service.from.any { &everyone } else { &from.addresses };
         let is_named = |name: &IfPattern| others.interfaces.iter().any(|other| is_covered(name, other));
-        // Who comes in by an interface may have any address.
+        // A source behind an interface may have any address.
         is_within(addresses, &others.addresses)
             && (is_within(&everyone, &others.addresses) || from.interfaces.iter().all(is_named))
     };
@@ -128,7 +129,7 @@ fn dead(typed: &policy::Service, service: &Service, policy: &Resolved) -> Option
     Some(Diagnostic::at(span, format!("nobody can reach the service {name}: {why}")).help(help))
 }
 
-/// Services that allow nothing that another one does not allow anyway.
+/// Services that allow nothing that another one does not allow, too.
 fn shadowed(typed: &Policy, policy: &Resolved) -> Vec<Diagnostic> {
     if typed.services.len() > MAX_COMPARED {
         return Vec::new();
@@ -169,7 +170,7 @@ fn allows_all_of(by: &Service, service: &Service) -> bool {
             .iter()
             .any(|wide| wide.transport == ports.transport && wide.first <= ports.first && ports.last <= wide.last)
     };
-    // A denial, or a port that another machine answers, is never needless by its allowances alone.
+    // A service that denies or forwards has an effect even if another one allows the same.
     let plain = |one: &Service| one.action == Action::Allow && one.forward_to.is_none() && !one.all && !one.ping;
     plain(by)
         && plain(service)

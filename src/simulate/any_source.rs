@@ -1,18 +1,18 @@
 //! Evaluates one rule for a packet whose client is unknown, for proofs about all clients at once.
 
-use super::course::attached;
 use super::effects::Effects;
 use super::hidden::Hidden;
 use super::machine::{Changed, Machine, RuleResult};
+use super::packet_run::attached;
 use super::view::View;
 use super::{JustLoaded, Packet};
 use crate::ruleset::{BaseChain, Hook, Rule, Table, TableId};
 use std::cell::RefCell;
 
-/// A packet at one place of its way, with its client's address hidden, and its translation if that may be any.
-pub(crate) struct Seen<'v>(View<'v>);
+/// A packet at one hook with its client's address hidden, and its translation, too, if that is not known.
+pub(crate) struct ViewOfAnySource<'v>(View<'v>);
 
-impl<'v> Seen<'v> {
+impl<'v> ViewOfAnySource<'v> {
     pub(crate) fn new(packet: &'v Packet, hook: Hook, priority: i32, hidden: Hidden) -> Self {
         Self(View::new(packet, hook, priority, hidden))
     }
@@ -23,12 +23,12 @@ pub(crate) fn run_for_any_source<'a>(
     id: &'a TableId,
     table: &'a Table,
     rule: &'a Rule,
-    seen: &Seen<'_>,
+    view: &ViewOfAnySource<'_>,
     changed: &Changed<'a>,
 ) -> RuleResult<'a> {
     // Packets of other sources may have other marks.
     let effects = &RefCell::new(Effects::unknown());
-    Machine { id, table, sets: &JustLoaded, view: &seen.0, changed, effects, beneath: false, routes: None }
+    Machine { id, table, sets: &JustLoaded, view: &view.0, changed, effects, beneath: false, routes: None }
         .run(rule, false)
 }
 

@@ -1,4 +1,4 @@
-//! A connection from its first packet to the third: it is open if the answer gets back, too, and what follows it.
+//! A connection's first three packets: it is open if all of them arrive.
 //!
 //! ```text
 //! first    the sender's packet
@@ -6,34 +6,34 @@
 //! third    the sender's next packet, which ends the opening of a connection of TCP or SCTP
 //! ```
 //!
-//! What conntrack says of each depends on the packets before it. An answer to a tracked packet is a reply, and its
-//! translations are undone (`nf_nat_inet_fn` in net/netfilter/nf_nat_core.c); `nat` chains don't see it. If a rule
-//! leaves the first packet untracked, its answer is looked up as if it came first, and so on.
+//! The state that conntrack gives each of them depends on those before it. An answer to a tracked packet is a reply,
+//! and its translations are undone (`nf_nat_inet_fn` in net/netfilter/nf_nat_core.c); `nat` chains don't see it. If a
+//! rule leaves the first packet untracked, conntrack treats the answer as a first packet, and so on.
 //!
-//! It is assumed that whoever is asked answers, from the address and the port that were asked for, and that the answer
-//! of another host comes in by the interface that the first packet left by.
+//! The receiver is assumed to answer, from the address and the port that the first packet was sent to. The answer of
+//! another host is assumed to come in by the interface that the first packet left by.
 
-use super::course::Course;
 use super::fib::is_link_local;
-use super::journey::{Journey, travel};
 use super::packet::{Interface, Packet, Part, Path, State, Transport, Undone};
+use super::packet_run::PacketRun;
 use super::routes::{Routes, Way};
 use super::sets::Sets;
 use super::simulate_table;
 use super::trace::{Effect, Outcomes, Trace, Verdict};
+use super::traversal::{Traversal, traverse};
 use super::truth::Doubt;
 use crate::net::protocol;
 use crate::ruleset::{AddressType, Expr, Foreign, Table, TableId};
 
-/// The packets that open a connection, as far as they get.
+/// The packets that open a connection, up to the first that does not arrive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection<'a> {
     /// The first.
-    pub first: Journey<'a>,
+    pub first: Traversal<'a>,
     /// The answer, and where it goes; `None` if the first did not get there, or if it asks for no answer.
-    pub answer: Option<(Packet, Journey<'a>)>,
+    pub answer: Option<(Packet, Traversal<'a>)>,
     /// The third, of a protocol that has one.
-    pub third: Option<Journey<'a>>,
+    pub third: Option<Traversal<'a>>,
 }
 
 /// One of the packets that open a connection.
@@ -61,7 +61,7 @@ impl Stage {
 
 impl<'a> Connection<'a> {
     /// The packets that were followed, in order.
-    pub fn journeys(&self) -> impl Iterator<Item = (Stage, &Journey<'a>)> {
+    pub fn traversals(&self) -> impl Iterator<Item = (Stage, &Traversal<'a>)> {
         let answer = self.answer.as_ref().map(|(_, answer)| (Stage::Answer, answer));
         let third = self.third.as_ref().map(|third| (Stage::Third, third));
         std::iter::once((Stage::First, &self.first)).chain(answer).chain(third)
@@ -69,17 +69,17 @@ impl<'a> Connection<'a> {
 
     /// The packet that decides the verdict: the first one that does not pass or, if all do, the first.
     #[must_use]
-    pub fn decisive(&self) -> (Stage, &Journey<'a>) {
-        let mut all = self.journeys();
-        all.find(|(_, journey)| journey.trace.verdict != Verdict::Allow).unwrap_or((Stage::First, &self.first))
+    pub fn decisive(&self) -> (Stage, &Traversal<'a>) {
+        let mut all = self.traversals();
+        all.find(|(_, traversal)| traversal.trace.verdict != Verdict::Allow).unwrap_or((Stage::First, &self.first))
     }
 
     /// The possible outcomes.
     #[must_use]
     pub fn outcomes(&self) -> Outcomes {
-        let (stage, journey) = self.decisive();
-        let outcomes = journey.trace.outcomes;
-        // Whoever answered is told that the answer is refused, and who asked hears nothing. After the answer, who asked
+        let (stage, traversal) = self.decisive();
+        let outcomes = traversal.trace.outcomes;
+        // The refusal of an answer goes to the answerer, and the client hears nothing. After the answer, the client
         // takes an error for a passing one, and waits.
         if stage != Stage::First && outcomes.contain(Outcomes::REJECT) {
             return outcomes.without(Outcomes::REJECT).or(Outcomes::DENY);
@@ -108,26 +108,26 @@ pub fn follow_connection<'a>(
     packet: &Packet,
 ) -> Connection<'a> {
     let packet = Packet { translated: None, part: Part::First, ..packet.clone() };
-    let (first, course) = travel(Course::new(tables, sets, Some(routes)), routes, packet.clone());
-    let opening = Opening { routes, packet, tracked: !course.effects.borrow().untracked };
+    let (first, run) = traverse(PacketRun::new(tables, sets, Some(routes)), routes, packet.clone());
+    let opening = Opening { routes, packet, tracked: !run.effects.borrow().untracked };
     let mut connection = Connection { first, answer: None, third: None };
     if connection.first.trace.verdict != Verdict::Allow {
         return connection;
     }
-    let source_is_translated = course.effects.borrow().source;
+    let source_is_translated = run.effects.borrow().source;
     let Some(answer) = opening.answer(&connection.first, source_is_translated) else { return connection };
-    let (mut back, course) = travel(course.next(), routes, answer.clone());
-    opening.check_answer(&answer, &mut back, &course);
+    let (mut back, run) = traverse(run.next(), routes, answer.clone());
+    opening.check_answer(&answer, &mut back, &run);
     let gets_back = back.trace.verdict == Verdict::Allow;
     connection.answer = Some((answer, back));
     if gets_back {
-        connection.third = opening.third(&connection.first, &course, source_is_translated);
+        connection.third = opening.third(&connection.first, &run, source_is_translated);
     }
     connection
 }
 
-/// What one table does with the packets that open a connection, up to the one that does not pass. Which way they go is
-/// what the first says of its path, its interfaces and its translation.
+/// What one table does with the packets that open a connection, up to the first that does not pass. The path, the
+/// interfaces and the translation of all of them follow from those of the first.
 #[must_use]
 pub fn open_through_table<'a>(id: &'a TableId, table: &'a Table, packet: &Packet) -> Vec<(Packet, Trace<'a>)> {
     let mut opened = Vec::new();
@@ -151,8 +151,8 @@ struct Opening<'v> {
 }
 
 impl Opening<'_> {
-    /// The answer; `None` if there is none, as to an error or to what is sent to many.
-    fn answer(&self, first: &Journey<'_>, source_is_translated: bool) -> Option<Packet> {
+    /// The answer; `None` if there is none, as to an error or to a multicast packet.
+    fn answer(&self, first: &Traversal<'_>, source_is_translated: bool) -> Option<Packet> {
         let Packet { source: client, destination, .. } = self.packet;
         let kind = self.routes.address_type(destination);
         if destination.is_multicast() || matches!(kind, Ok(AddressType::Broadcast | AddressType::Multicast)) {
@@ -162,7 +162,7 @@ impl Opening<'_> {
         let answer = match first.end()? {
             Way::Local => {
                 let answer = Packet { path: Path::ToMachine, ..asked }.answer()?;
-                // A neighbour is answered by the link. For others the routing is asked.
+                // The answer to a neighbour leaves by the link. For others the routing decides.
                 let outgoing = if is_link_local(client) { answer.outgoing } else { Interface::Unknown };
                 Packet { outgoing, ..answer }
             }
@@ -171,7 +171,7 @@ impl Opening<'_> {
         };
         let state = match (self.tracked, answer.transport) {
             (true, _) => State::Reply,
-            // What no entry knows begins a connection, unless it is an answer by its own header: `tcp_new` in
+            // A packet without an entry begins a connection, unless its own header makes it an answer: `tcp_new` in
             // net/netfilter/nf_conntrack_proto_tcp.c, and those of ICMP.
             (false, Transport::Ports { protocol: protocol::TCP, .. } | Transport::Icmp { .. }) => State::Invalid,
             (false, _) => State::New,
@@ -188,9 +188,9 @@ impl Opening<'_> {
         Some(Packet { state, part, ..answer })
     }
 
-    /// Whether who asked takes the answer, which has passed all rules.
-    fn check_answer(&self, answer: &Packet, back: &mut Journey<'_>, course: &Course<'_, '_>) {
-        let effects = course.effects.borrow();
+    /// Checks whether the client accepts the answer, which has passed all rules.
+    fn check_answer(&self, answer: &Packet, back: &mut Traversal<'_>, run: &PacketRun<'_, '_>) {
+        let effects = run.effects.borrow();
         if effects.untracked && self.tracked && self.needs_undoing(answer) {
             return back.goes_astray(NOT_PUT_BACK.into());
         }
@@ -211,23 +211,24 @@ impl Opening<'_> {
         }
     }
 
-    /// Whether the answer reaches who asked only when its translation is undone. A sender that was masqueraded as the
-    /// address it already has was not translated.
+    /// Whether the answer reaches the client only if its translation is undone. A sender that was masqueraded as the
+    /// address that it already had was not translated.
     fn needs_undoing(&self, answer: &Packet) -> bool {
         let Part::Answer(Undone { destination, source, masqueraded }) = answer.part else { return false };
         destination.is_some() || (source && masqueraded != Some(self.packet.source))
     }
 
-    /// The third packet. Behind an answer that conntrack knows nothing of, what it takes this one for depends.
+    /// The third packet. If conntrack did not track the answer, the state of this packet depends on the protocol and
+    /// on settings.
     fn third<'a>(
         &self,
-        first: &Journey<'a>,
-        course: &Course<'a, '_>,
+        first: &Traversal<'a>,
+        run: &PacketRun<'a, '_>,
         source_is_translated: bool,
-    ) -> Option<Journey<'a>> {
+    ) -> Option<Traversal<'a>> {
         let packet = Packet { translated: first.translated, ..self.packet.third()? };
         let of = packet.transport.protocol(packet.source);
-        let answered = !course.effects.borrow().untracked;
+        let answered = !run.effects.borrow().untracked;
         let states: &[State] = match (self.tracked, answered, of) {
             (true, true, _) => &[State::Established],
             // The entry still waits for an answer (`tcp_conntracks`: sSS with an ACK is sIV).
@@ -239,21 +240,21 @@ impl Opening<'_> {
             (true, false, _) => &[State::Established, State::New, State::Invalid],
             (false, false, _) => &[State::New, State::Invalid],
         };
-        let mut journeys = states.iter().map(|state| {
+        let mut traversals = states.iter().map(|state| {
             let packet = Packet { state: *state, ..packet.clone() };
-            let next = course.next();
+            let next = run.next();
             next.effects.borrow_mut().source = source_is_translated;
-            let (mut journey, course) = travel(next, self.routes, packet);
+            let (mut traversal, run) = traverse(next, self.routes, packet);
             let translated = first.translated.is_some() || source_is_translated;
-            if course.effects.borrow().untracked && translated {
-                journey.goes_astray(NOT_TRANSLATED.into());
-            } else if journey.end() != first.end() {
-                journey.may_go_astray("what follows the answer goes another way than the first packet".into());
+            if run.effects.borrow().untracked && translated {
+                traversal.goes_astray(NOT_TRANSLATED.into());
+            } else if traversal.end() != first.end() {
+                traversal.may_go_astray("what follows the answer goes another way than the first packet".into());
             }
-            journey
+            traversal
         });
-        let mut third = journeys.next()?;
-        for other in journeys {
+        let mut third = traversals.next()?;
+        for other in traversals {
             if other.trace.verdict != third.trace.verdict {
                 third.may_be(
                     other.trace.outcomes,
@@ -265,8 +266,8 @@ impl Opening<'_> {
     }
 }
 
-/// Whether the rule that gave the packet another source masquerades.
-fn is_masqueraded(first: &Journey<'_>) -> bool {
+/// Whether the rule that translated the packet's source masquerades.
+fn is_masqueraded(first: &Traversal<'_>) -> bool {
     let mut translations = first.trace.steps.iter().filter(|step| step.effect == Effect::TranslateSource);
     let masquerades = |expr: &Expr| match expr {
         Expr::Foreign(Foreign::Masquerade { .. }) => true,

@@ -1,9 +1,9 @@
 //! The hooks of interfaces: ingress, before all others, and egress, after them. A packet passes those of its interface
 //! and of one of the interfaces beneath it.
 
-use super::course::{Course, INGRESS};
 use super::order::EGRESS;
 use super::packet::{Interface, Packet};
+use super::packet_run::{INGRESS, PacketRun};
 use super::routes::Beneath;
 use super::trace::Outcomes;
 use super::truth::Doubt;
@@ -11,12 +11,12 @@ use crate::render;
 use crate::ruleset::{Expr, Family, Hook, Policy, Table, TableId, Verdict};
 use std::collections::BTreeSet;
 
-/// Interfaces are stacked at most so deep (`MAX_NEST_DEV` in include/linux/netdevice.h).
+/// How deep interfaces can be stacked (`MAX_NEST_DEV` in include/linux/netdevice.h).
 const MAX_DEPTH: usize = 8;
-/// So many ways through interfaces are followed.
+/// How many ways through interfaces are followed.
 const MOST_WAYS: usize = 16;
 
-impl Course<'_, '_> {
+impl PacketRun<'_, '_> {
     /// The packet comes in by its interface.
     pub(super) fn come_in(&mut self, packet: &Packet) {
         self.pass_devices(INGRESS, packet);
@@ -50,7 +50,7 @@ impl Course<'_, '_> {
             }
         };
         let doubt = || "which interfaces the packet passes beneath the one that rules see is not known".into();
-        self.one_of(ways.len(), doubt, |course, way| {
+        self.one_of(ways.len(), doubt, |run, way| {
             let devices = ways.get(way).into_iter().flatten();
             let pass = |device: &String| {
                 let packet = packet.clone();
@@ -58,9 +58,9 @@ impl Course<'_, '_> {
                     INGRESS => packet.coming_in_by(device.as_str()),
                     _ => packet.leaving_by(device.as_str()),
                 };
-                course.beneath = *interface != Interface::Named(device.clone());
-                course.pass(hook, &packet);
-                course.beneath = false;
+                run.beneath = *interface != Interface::Named(device.clone());
+                run.pass(hook, &packet);
+                run.beneath = false;
             };
             if hook == INGRESS { devices.for_each(pass) } else { devices.rev().for_each(pass) }
         });
@@ -137,7 +137,7 @@ impl Course<'_, '_> {
     }
 }
 
-/// Whether a table of bridges may drop frames or change them.
+/// Whether a table of the family `bridge` may drop frames or change them.
 fn judges_frames(id: &TableId, table: &Table) -> bool {
     let harmless = |expr: &Expr| {
         matches!(expr, Expr::Counter { .. } | Expr::Verdict(Verdict::Accept | Verdict::Continue | Verdict::Return))

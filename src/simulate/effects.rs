@@ -1,4 +1,4 @@
-//! What rules leave behind for later ones: marks and translations.
+//! The effects of rules on later rules: marks and translations.
 
 use super::bits::Bits;
 use super::packet::Translation;
@@ -46,7 +46,7 @@ impl Effects {
         Self { ct_mark: mark.clone(), mark, ..Self::unknown() }
     }
 
-    /// Whether later rules see the same as after `other`.
+    /// Whether later rules can't tell these from `other`.
     pub(super) fn look_like(&self, other: &Self) -> bool {
         self.same_way_as(other) && self.mark == other.mark && self.ct_mark == other.ct_mark
     }
@@ -55,7 +55,7 @@ impl Effects {
         (self.destination, self.source, self.untracked) == (other.destination, other.source, other.untracked)
     }
 
-    /// What is known if it may be these or others; `None` if the packet would go other ways.
+    /// The effects that are known if they are these or `other`; `None` if the packet would take different ways.
     pub(super) fn or(&self, other: &Self) -> Option<Self> {
         let mark = |one: &Bits, other: &Bits| if one == other { one.clone() } else { Bits::unknown(4) };
         self.same_way_as(other).then(|| Self {

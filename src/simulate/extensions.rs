@@ -1,8 +1,8 @@
 //! What iptables' matches ask.
 
-use super::course::INGRESS;
 use super::machine::{Machine, truth};
 use super::packet::Interface;
+use super::packet_run::INGRESS;
 use super::truth::{Doubt, Truth};
 use super::view::{Load, View};
 use crate::ruleset::xt::{Conntrack, Match};
@@ -19,7 +19,7 @@ impl Machine<'_, '_> {
         let view = self.view;
         let Some(asked) = extension.as_match() else {
             return Truth::Doubtful(
-                format!("what the match {} of iptables asks is not known", extension.name).into(),
+                format!("what the match {} of iptables tests is not known", extension.name).into(),
             );
         };
         let answer = match asked {
@@ -50,9 +50,9 @@ impl Machine<'_, '_> {
             }
             Match::HopLimit { mode, value } => hop_limit(view, mode, value),
             Match::Recent { remembers: true, inverted, .. } => Ok(!inverted),
-            // A packet that comes alone was not seen several times recently.
+            // A single packet was not seen several times recently.
             Match::Recent { hits, inverted, .. } if hits > 1 => Ok(inverted),
-            Match::Recent { .. } => Err("which sources were seen of late is not known".into()),
+            Match::Recent { .. } => Err("which sources were seen recently is not known".into()),
             Match::RoutingHeader => Ok(false),
             Match::AddressRange { source, destination } => address_ranges(view, source, destination),
             Match::ConnectionMark { .. } if view.was_looked_up() == Some(false) => Ok(false),

@@ -1,4 +1,4 @@
-//! What `fib` answers: the type of an address for this machine, and which way its packets would go.
+//! The result of `fib`: the type of an address, and the interface of the route to it.
 //!
 //! The routing is asked if possible. Otherwise (in a proof about all sources, or for a table that has just been
 //! compiled), the packet is assumed to have a genuine sender: its source is not this machine's own unless it comes in
@@ -153,7 +153,7 @@ impl<'a> Machine<'a, '_> {
             (SADDR, Hook::Input | Hook::Forward | Hook::Prerouting, _) => AddressType::Unicast,
             (DADDR, Hook::Input, _) => AddressType::Local,
             (DADDR, Hook::Forward, _) => AddressType::Unicast,
-            // What is to be translated was sent to this machine, which publishes it.
+            // A packet that is to be translated was sent to this machine, which publishes the port.
             (DADDR, Hook::Prerouting, Interface::Named(_)) if self.view.is_for_this_machine() => AddressType::Local,
             (DADDR, Hook::Prerouting, Interface::Named(_)) => AddressType::Unicast,
             _ => return Err(unknown()),
@@ -167,7 +167,7 @@ impl<'a> Machine<'a, '_> {
         }
         match (self.view.hook(), self.view.incoming()) {
             (Hook::Forward, incoming) if flags & (SADDR | DADDR | OIF) == DADDR => match self.view.outgoing() {
-                // The packet is already on its way there.
+                // The packet already leaves by that interface.
                 Interface::Named(name) if flags & IIF == 0 || *incoming == Interface::Named(name.clone()) => {
                     Ok(Leads::By(name.clone()))
                 }
@@ -188,7 +188,7 @@ pub(crate) fn is_link_local(address: IpAddr) -> bool {
 }
 
 fn unknown() -> Doubt {
-    "what the routing says of the packet is not known".into()
+    "where the routing sends the packet is not known".into()
 }
 
 fn kernels_differ() -> Doubt {

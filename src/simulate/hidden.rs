@@ -1,18 +1,18 @@
-//! The addresses and ports of a packet at one place of its way, and which of them rules may not see.
+//! The addresses and ports of a packet at one hook, and which of them count as unknown.
 
 use super::bits::Bits;
 use super::packet::{Packet, Part, Translation, Transport};
 use crate::net::Version;
 use std::net::IpAddr;
 
-/// What counts as unknown, although the packet has it.
+/// Which properties of a packet count as unknown.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Hidden {
     /// Nothing.
     Nothing,
     /// The client's address: the source of a connection's first packet, and the destination of the answer.
     Client,
-    /// The client's address, and what the address and port that it asked for are translated to.
+    /// The client's address, and the address and port that the destination is translated to.
     ClientAndTranslation,
 }
 
@@ -24,7 +24,7 @@ pub(super) fn destination(packet: &Packet, translated: bool) -> IpAddr {
     packet.translated.filter(|_| translated).map_or(packet.destination, |to| to.address)
 }
 
-/// Whether the source that rules would see is hidden.
+/// Whether the source at this hook is hidden.
 pub(super) fn hides_source(packet: &Packet, put_back: Option<Translation>, hidden: Hidden) -> bool {
     match (hidden, packet.part) {
         (Hidden::Nothing, _) | (Hidden::Client, Part::Answer(_)) => false,
@@ -33,7 +33,7 @@ pub(super) fn hides_source(packet: &Packet, put_back: Option<Translation>, hidde
     }
 }
 
-/// Whether the destination that rules would see is hidden, or not known.
+/// Whether the destination at this hook is hidden, or not known.
 pub(super) fn hides_destination(packet: &Packet, translated: bool, hidden: Hidden) -> bool {
     let of_client = hidden != Hidden::Nothing && matches!(packet.part, Part::Answer(_));
     of_client || masqueraded(packet, translated).is_none() && hides_destination_port(packet, translated, hidden)
@@ -64,7 +64,7 @@ pub(super) fn bits_of(known: Option<IpAddr>, family: IpAddr) -> Bits {
     known.map_or_else(|| Bits::unknown(Version::of(family).address_len()), |known| address(known, family))
 }
 
-/// An address in network order; unknown if it is not of the packet's family.
+/// An address in network order; unknown if its family is not the packet's.
 pub(super) fn address(address: IpAddr, family: IpAddr) -> Bits {
     match (address, family) {
         (IpAddr::V4(address), IpAddr::V4(_)) => Bits::known(&address.octets()),

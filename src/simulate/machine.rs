@@ -11,8 +11,8 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-/// The sets that a packet may have changed. Each with the key that it has surely added; `None` if it is not known what
-/// it has changed.
+/// The sets that a packet may have changed, each with the key that the packet has surely added; `None` if the change
+/// is not known.
 pub(crate) type Changed<'a> = RefCell<BTreeMap<(&'a TableId, &'a str), Option<Vec<u8>>>>;
 
 /// What a rule does with a packet.
@@ -59,7 +59,7 @@ pub(super) struct Machine<'a, 'v> {
     pub(super) view: &'v View<'v>,
     /// The sets that this packet may have changed itself.
     pub(super) changed: &'v Changed<'a>,
-    /// What the rules so far have left behind.
+    /// The effects of earlier rules.
     pub(super) effects: &'v RefCell<Effects>,
     /// Whether it is an interface beneath the packet's own, where its frame may have another header.
     pub(super) beneath: bool,

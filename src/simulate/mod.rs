@@ -19,22 +19,22 @@ mod any_source;
 mod bits;
 mod chain;
 mod connection;
-mod course;
 mod devices;
 mod effects;
 mod extensions;
 mod fib;
 mod foreign;
 mod hidden;
-mod journey;
 mod machine;
 mod neighbours;
 mod order;
 mod packet;
+mod packet_run;
 mod routes;
 mod rule;
 mod sets;
 mod trace;
+mod traversal;
 mod truth;
 mod tuple;
 mod view;
@@ -43,22 +43,22 @@ mod ways;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use any_source::{Seen, attached_to, run_for_any_source};
+pub(crate) use any_source::{ViewOfAnySource, attached_to, run_for_any_source};
 pub(crate) use chain::MAX_DEPTH;
 pub use connection::{Connection, Stage, follow_connection, open_through_table};
 pub(crate) use fib::is_link_local;
 pub(crate) use hidden::Hidden;
-pub use journey::{Journey, Turn, follow};
 pub(crate) use machine::{Changed, End, RuleResult};
 pub use order::{At, Hooked, Order};
 pub use packet::{EPHEMERAL, Interface, Packet, Part, Path, State, Translation, Transport, Undone};
 pub use routes::{Asked, Beneath, Properties, Routes, Way};
 pub use sets::{Answer, AsListed, JustLoaded, Sets};
 pub use trace::{Effect, Outcomes, Step, Trace, Verdict};
+pub use traversal::{RoutingDecision, Traversal, follow};
 pub use truth::Doubt;
 
 use crate::ruleset::{Ruleset, Table, TableId};
-use course::Course;
+use packet_run::PacketRun;
 
 /// What some tables do with a packet.
 ///
@@ -68,11 +68,11 @@ pub fn simulate<'a>(
     sets: &dyn Sets,
     packet: &Packet,
 ) -> Trace<'a> {
-    let mut course = Course::new(tables, sets, None);
+    let mut run = PacketRun::new(tables, sets, None);
     for hook in packet.path.hooks() {
-        course.pass(*hook, packet);
+        run.pass(*hook, packet);
     }
-    Trace { verdict: course.outcomes.verdict(), outcomes: course.outcomes, steps: course.steps }
+    Trace { verdict: run.outcomes.verdict(), outcomes: run.outcomes, steps: run.steps }
 }
 
 /// What one table does with a packet right after it has been loaded, with no other table loaded.

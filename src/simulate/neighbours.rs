@@ -1,8 +1,9 @@
-//! The neighbours of this machine: without their addresses on the link, nothing gets to them. A table that drops the
-//! questions for them, or the answers, shuts everyone on the link out once what is remembered has expired.
+//! Neighbour resolution, by ARP and by neighbour discovery: without a neighbour's link-layer address, no packet gets
+//! to it. A table that drops the requests or the replies shuts out everyone on the link once the remembered addresses
+//! have expired.
 
-use super::course::Course;
 use super::packet::{Packet, State, Transport};
+use super::packet_run::PacketRun;
 use super::routes::Routes;
 use super::trace::{Effect, Outcomes};
 use super::truth::Doubt;
@@ -19,12 +20,12 @@ const REPLY: u16 = 2;
 /// ICMPv6 neighbour solicitation and advertisement (RFC 4861).
 const SOLICITATION: u8 = 135;
 const ADVERTISEMENT: u8 = 136;
-/// Neighbour discovery believes nothing that a router has forwarded.
+/// Neighbour discovery ignores packets that a router has forwarded.
 const HOP_LIMIT: u8 = 255;
 
-impl Course<'_, '_> {
-    /// Why a connection from that packet's source can't last: rules that certainly drop how this machine and its
-    /// neighbour find each other on the link. `None` if they find each other, or if it is in doubt.
+impl PacketRun<'_, '_> {
+    /// Why a connection from the packet's source can't last: rules that certainly drop the packets by which this
+    /// machine and its neighbour resolve each other's addresses. `None` if no rule does, or if it is not certain.
     pub(super) fn keeps_neighbours_apart(&self, routes: &dyn Routes, packet: &Packet) -> Option<Doubt> {
         let interface = match &packet.incoming {
             super::Interface::Named(name) if name != "lo" => name,
@@ -62,33 +63,33 @@ impl Course<'_, '_> {
 
     /// The chain that certainly drops a packet between this machine and a neighbour.
     fn drops_on_link(&self, packet: &Packet, interface: &str, comes_in: bool) -> Option<String> {
-        let mut course = self.another();
+        let mut run = self.another();
         let arp = matches!(packet.transport, Transport::Arp { .. });
         if comes_in {
             let packet = packet.clone().coming_in_by(interface);
-            course.come_in(&packet);
+            run.come_in(&packet);
             let hooks: &[Hook] = if arp { &[ARP_IN] } else { &[Hook::Prerouting, Hook::Input] };
-            hooks.iter().for_each(|hook| course.pass(*hook, &packet));
+            hooks.iter().for_each(|hook| run.pass(*hook, &packet));
         } else {
             let packet = Packet::from_machine(packet.source, packet.destination, packet.transport)
                 .in_state(packet.state)
                 .leaving_by(interface);
             let packet = Packet { hop_limit: Some(HOP_LIMIT), ..packet };
             let hooks: &[Hook] = if arp { &[ARP_OUT] } else { &[Hook::Output, Hook::Postrouting] };
-            hooks.iter().for_each(|hook| course.pass(*hook, &packet));
-            course.leave(&packet);
+            hooks.iter().for_each(|hook| run.pass(*hook, &packet));
+            run.leave(&packet);
         }
-        if course.outcomes == Outcomes::ALLOW || !course.outcomes.never_pass() {
+        if run.outcomes == Outcomes::ALLOW || !run.outcomes.never_pass() {
             return None;
         }
         let denies = |step: &&super::Step<'_>| matches!(step.effect, Effect::Drop | Effect::Reject);
-        let step = course.steps.iter().rev().find(denies)?;
+        let step = run.steps.iter().rev().find(denies)?;
         Some(format!("chain {} of {}", step.chain, render::table_title(step.table)))
     }
 }
 
-/// The address that a question for another is sent to: that itself for ARP, which broadcasts it, and the group of
-/// nodes with such an address for neighbour discovery (RFC 4291, 2.7.1).
+/// The destination of a request for an address: the address itself for ARP, which is broadcast, and its
+/// solicited-node multicast address for neighbour discovery (RFC 4291, 2.7.1).
 fn asked(for_whom: IpAddr) -> IpAddr {
     match for_whom {
         IpAddr::V4(_) => for_whom,

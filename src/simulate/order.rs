@@ -1,8 +1,8 @@
-//! The order in which the kernel runs what is registered at one hook with one priority.
+//! The order in which the kernel runs hooks of the same priority.
 //!
-//! What is registered last runs first (`nf_hook_entries_grow` in net/netfilter/core.c), so the rules alone don't tell:
-//! two tables may have been loaded in either order. The kernel lists its hooks in order since 5.14
-//! (`net/netfilter/nfnetlink_hook.c`), though `nat` chains only as one entry.
+//! The hook that was registered last runs first (`nf_hook_entries_grow` in net/netfilter/core.c). The rules don't
+//! tell the order of registration: two tables may have been loaded in either order. The kernel lists its hooks in
+//! order since 5.14 (`net/netfilter/nfnetlink_hook.c`), though `nat` chains only as one entry.
 
 use super::packet::Packet;
 use crate::net::Version;
@@ -17,9 +17,9 @@ pub(super) const EGRESS: Hook = Hook::Other(u32::MAX);
 pub enum At {
     /// At a hook, for packets of one IP version.
     Hook(Version, Hook),
-    /// Where packets come in by an interface.
+    /// Ingress of an interface.
     Ingress(String),
-    /// Where packets leave by an interface.
+    /// Egress of an interface.
     Egress(String),
 }
 
@@ -52,7 +52,7 @@ pub enum Hooked {
 /// What is known of the order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Order {
-    /// The lists as the kernel runs them; those that it did not tell are missing.
+    /// The lists as the kernel runs them, as far as it reports them.
     pub lists: BTreeMap<At, Vec<Hooked>>,
     /// The chains of each table in the order of their creation, in which the kernel has registered them.
     pub created: BTreeMap<TableId, Vec<String>>,

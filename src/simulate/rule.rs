@@ -1,10 +1,10 @@
 //! Whether a rule matches, and its verdict: runs its expressions on a virtual machine like the kernel's.
 
 use super::bits::{Bits, Registers};
-use super::course::INGRESS;
 use super::machine::{Done, End, Machine, RuleResult, truth};
 use super::order::EGRESS;
 use super::packet::Interface;
+use super::packet_run::INGRESS;
 use super::sets::{Answer, find, has_catch_all, value_len};
 use super::truth::{Doubt, Truth};
 use super::view::Load;

@@ -71,7 +71,7 @@ impl Sets for JustLoaded {
 impl Sets for AsListed {
     fn find(&self, _: &TableId, name: &str, set: &Set, key: &[u8]) -> Answer {
         if set.spec.flags.contains(SetFlags::DYNAMIC) {
-            return Answer::Unknown(format!("what is in set {name} depends on the packets before").into());
+            return Answer::Unknown(format!("what is in set {name} depends on earlier packets").into());
         }
         find(set, key)
     }
@@ -194,7 +194,7 @@ mod tests {
 
         let asked = |sets: &dyn Sets| sets.find(&TableId::palisade(), "seen", &set, &[0, 22]);
 
-        assert_eq!(asked(&AsListed), Answer::Unknown("what is in set seen depends on the packets before".into()));
+        assert_eq!(asked(&AsListed), Answer::Unknown("what is in set seen depends on earlier packets".into()));
         assert_eq!(asked(&JustLoaded), Answer::Absent);
     }
 }

@@ -1,4 +1,4 @@
-//! The tuples of a packet's connection.
+//! Conntrack's tuples of a packet.
 
 use super::bits::Bits;
 use super::hidden::{Hidden, address, bits_of, destination, destination_port, hides_destination, hides_source};
@@ -33,7 +33,7 @@ impl Tuple {
         }
     }
 
-    /// That of the packet that this one answers, as it was sent.
+    /// The tuple of the packet that this one answers, as it was sent.
     pub(super) fn of_answered(packet: &Packet, hidden: Hidden) -> Self {
         let to = packet.undone().destination;
         let client = (hidden == Hidden::Nothing).then_some(packet.destination);

@@ -1,4 +1,4 @@
-//! What the chains of one hook see of a packet: its headers, interfaces and connection at that place.
+//! A packet as the chains of one hook see it: its headers, interfaces and connection.
 
 use super::bits::Bits;
 use super::hidden::{Hidden, address, bits_of, destination, destination_port, hides_destination, hides_source};
@@ -51,7 +51,7 @@ pub(super) struct View<'a> {
     tracked: Tracked,
     /// Whether the destination has been translated already, if it is translated at all.
     translated: bool,
-    /// What has taken the place of an answer's source.
+    /// The address that has replaced an answer's source.
     put_back: Option<Translation>,
     /// What the rules may not see of the packet.
     hidden: Hidden,
@@ -90,7 +90,7 @@ impl<'a> View<'a> {
             Interface::Unknown if hook == Hook::Prerouting => Tracked::Unknown,
             // The kernel attaches to a refusal the connection that it is about, at an unknown time.
             _ if packet.state == State::Related && hook == Hook::Output => Tracked::Unknown,
-            // What of the two was registered last runs first.
+            // The one that was registered last runs first.
             _ if priority == PRIORITY_CONNTRACK => Tracked::Unknown,
             _ => Tracked::NotYet,
         };
@@ -99,7 +99,7 @@ impl<'a> View<'a> {
         let late = tracked == Tracked::Yes || hook == EGRESS;
         let translated = late && (!first || priority > PRIORITY_DNAT || from_itself);
         let last = hook == EGRESS || matches!(hook, Hook::Postrouting | Hook::Input) && priority > PRIORITY_SNAT;
-        // An answer of this machine to itself had its source put back when it was sent.
+        // The source of an answer of this machine to itself was restored when it was sent.
         let put_back = packet.undone().destination.filter(|_| last || incoming.is_loopback());
         // Forwarding decrements it before the rules run.
         let leaves = matches!(hook, Hook::Postrouting | EGRESS);
@@ -140,7 +140,7 @@ impl<'a> View<'a> {
         self.packet.state == State::New
     }
 
-    /// Whether the destination that it has at this place is this machine, if its sender is genuine: what is translated
+    /// Whether its destination at this hook is this machine, if its sender is genuine: a packet that is translated
     /// later was sent to a port that this machine publishes.
     pub(super) fn is_for_this_machine(&self) -> bool {
         self.packet.path == Path::ToMachine || self.packet.translated.is_some() && !self.translated
@@ -242,11 +242,11 @@ impl<'a> View<'a> {
         u16::try_from(self.network_len).unwrap_or(u16::MAX).saturating_add(transport)
     }
 
-    /// Whether nothing is known of these bytes of a header, so that it does not matter what a rule writes there.
+    /// Whether these bytes of a header are unknown anyway, so that a rule may write anything there.
     pub(super) fn is_unread(&self, base: PayloadBase, offset: u32, len: u32) -> bool {
         let before = match (base, self.packet.source) {
             (PayloadBase::Link, _) => return true,
-            // Up to the bits of fragments: type of service, length, identification. Or traffic class and flow label.
+            // Before the fragment bits: type of service, length, identification. Or traffic class and flow label.
             (PayloadBase::Network, IpAddr::V4(_)) => 6,
             (PayloadBase::Network, IpAddr::V6(_)) => 4,
             _ => return false,
@@ -303,7 +303,7 @@ impl<'a> View<'a> {
         let (Ok(offset), Ok(len)) = (usize::try_from(offset), usize::try_from(len)) else { return Load::Breaks };
         match begin.checked_add(offset).and_then(|begin| self.headers.slice(begin, len)) {
             Some(bits) => Load::Value(bits, "that field of the packet's headers is not known".into()),
-            None => Load::Unknown("what stands behind the packet's headers is not known".into()),
+            None => Load::Unknown("the bytes after the packet's headers are not known".into()),
         }
     }
 
@@ -362,7 +362,8 @@ impl<'a> View<'a> {
         };
         let dnat = if dnat { DST_NAT } else { 0 };
         match packet.state {
-            // Before its first packet is let out, nothing has been answered, confirmed or given another source.
+            // Until its first packet has passed, a connection has no answer, is not confirmed, and has no translated
+            // source.
             State::New => Bits::host_u32(dnat, DST_NAT | SRC_NAT | SEEN_REPLY | CONFIRMED),
             _ => Bits::host_u32(dnat | SEEN_REPLY | CONFIRMED, DST_NAT | SEEN_REPLY | CONFIRMED),
         }

@@ -1,17 +1,16 @@
-//! A packet of which it is not known which of several ways it takes: all are followed, and what is known is what they
-//! have in common.
+//! Packets that may take one of several ways: all are followed, and only what they have in common is known.
 
-use super::course::{Attached, Course};
 use super::effects::Effects;
 use super::order::{At, orders};
 use super::packet::Packet;
+use super::packet_run::{Attached, PacketRun};
 use super::trace::Outcomes;
 use super::truth::Doubt;
 use crate::render;
 use crate::ruleset::{Hook, TableId};
 use std::collections::BTreeMap;
 
-/// So many chains of one priority are tried in all orders.
+/// Up to how many chains of one priority are tried in all orders.
 const MOST_IN_ALL_ORDERS: usize = 3;
 
 /// The state of a packet between two chains.
@@ -22,9 +21,9 @@ struct Point<'a> {
     translated: bool,
 }
 
-impl<'a> Course<'a, '_> {
-    /// Sends the packet through the chains of one priority, in the order in which they run; if that is not known, in
-    /// every one.
+impl<'a> PacketRun<'a, '_> {
+    /// Sends the packet through the chains of one priority in the order in which they run; in every possible order if
+    /// it is not known.
     pub(super) fn pass_class(&mut self, class: &[Attached<'a>], hook: Hook, packet: &Packet) {
         let at = At::of(hook, packet);
         let before = |one: usize, other: usize| {
@@ -39,9 +38,9 @@ impl<'a> Course<'a, '_> {
         }
         let orders = orders(class.len(), &before);
         let doubt = || in_doubt(class);
-        self.one_of(orders.len(), doubt, |course, way| {
+        self.one_of(orders.len(), doubt, |run, way| {
             for attached in orders.get(way).into_iter().flatten().filter_map(|index| class.get(*index)) {
-                course.pass_one(attached, hook, packet);
+                run.pass_one(attached, hook, packet);
             }
         });
     }
@@ -55,7 +54,7 @@ impl<'a> Course<'a, '_> {
         }
     }
 
-    /// Sends the packet through chains whose order is not known, and of which there are too many to try them all.
+    /// Sends the packet through chains whose order is not known, and that are too many to try all orders.
     fn pass_many(&mut self, class: &[Attached<'a>], hook: Hook, packet: &Packet) {
         let start = self.point();
         let mut come = Outcomes::default();
@@ -66,7 +65,7 @@ impl<'a> Course<'a, '_> {
             let end = self.point();
             self.steps.truncate(steps);
             let has_sisters = class.iter().filter(|other| other.id == attached.id).count() > 1;
-            // What is left behind might be seen by another.
+            // Another chain might see what this one leaves behind.
             alone &= end.effects.look_like(&start.effects) && !(has_sisters && end.changed != start.changed);
             come = come.or(end.outcomes.without(Outcomes::ALLOW));
             self.go_back_to(&start);
@@ -79,7 +78,7 @@ impl<'a> Course<'a, '_> {
         }
     }
 
-    /// Sends the packet by one of so many ways, of which it is not known which it takes.
+    /// Sends the packet by each of `count` ways. It takes one of them, and it is not known which.
     pub(super) fn one_of(
         &mut self,
         count: usize,

@@ -148,7 +148,7 @@ impl Stored {
                 }
             }
         }
-        if rest.is_empty() { Ok(stored) } else { Err("something stands behind it") }
+        if rest.is_empty() { Ok(stored) } else { Err("there is something after it") }
     }
 
     /// Decodes a file.

@@ -126,7 +126,7 @@ fn a_ruleset_comes_back_whole_with_its_large_sets_and_not_when_a_byte_is_lost() 
     assert_eq!(Stored::from_whole(&bytes).unwrap().table.unwrap().canonical(), table.canonical());
 
     assert_eq!(Stored::from_whole(&bytes[..bytes.len() - 1]).unwrap_err(), "it is cut off");
-    assert_eq!(Stored::from_whole(&[bytes.as_slice(), b"x"].concat()).unwrap_err(), "something stands behind it");
+    assert_eq!(Stored::from_whole(&[bytes.as_slice(), b"x"].concat()).unwrap_err(), "there is something after it");
     let mut changed = bytes;
     *changed.last_mut().unwrap() ^= 2;
     assert!(Stored::from_whole(&changed).is_err());

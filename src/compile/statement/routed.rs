@@ -1,7 +1,7 @@
 //! Statements on where packets go, who on this machine sends them, and translations.
 
 use super::Statement;
-use crate::compile::routed::LastWord;
+use crate::compile::routed::RuleEnd;
 use crate::net::{Transport, Version, header, octets};
 use crate::ruleset::{
     AddressType, Cmp, CtKey, Direction, Expr, Foreign, MetaKey, Nat, PayloadBase, Register, SetRef, fib_flags,
@@ -22,10 +22,10 @@ impl Statement {
     }
 
     /// Ends with a verdict.
-    pub(in crate::compile) fn finished(self, word: &LastWord) -> Self {
-        match word {
-            LastWord::Verdict(verdict) => self.counter().verdict(verdict.clone()),
-            LastWord::Chain(chain) => self.goto(chain),
+    pub(in crate::compile) fn finished(self, end: &RuleEnd) -> Self {
+        match end {
+            RuleEnd::Verdict(verdict) => self.counter().verdict(verdict.clone()),
+            RuleEnd::Chain(chain) => self.goto(chain),
         }
     }
 
@@ -71,7 +71,7 @@ impl Statement {
             .cmp(Cmp::Neq, &port.to_be_bytes())
     }
 
-    /// `oifname "lo" ip daddr != 127.0.0.0/8`: what this machine sends to an address of its own.
+    /// `oifname "lo" ip daddr != 127.0.0.0/8`: sent by this machine to an address of its own.
     pub(in crate::compile) fn calls_own_address(self, version: Version) -> Self {
         let to_itself = self.oifname_is("lo").version(version);
         match version {

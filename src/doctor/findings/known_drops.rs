@@ -1,4 +1,4 @@
-//! Programs that ban, and daemons of VPNs, which drop some sources and nobody else.
+//! Programs that ban sources and daemons of VPNs, whose rules drop some sources and nobody else.
 
 use crate::doctor::firewalls::{BANNING, Denier, drops_of_others, is_of_known_program};
 use crate::doctor::{Facts, Finding, Kind, Severity};

@@ -1,4 +1,4 @@
-//! The policy is valid, and something about this machine stands against it.
+//! The policy is valid, but does not fit this machine.
 
 use super::guests_not_named;
 use crate::compile::compile;

@@ -1,4 +1,4 @@
-//! The policy is valid, and probably does not do what its author wants.
+//! The policy is valid, but probably does not do what its author wants.
 
 use crate::doctor::words::command;
 use crate::doctor::{Facts, Finding, Kind, Severity};

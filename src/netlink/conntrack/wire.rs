@@ -56,8 +56,8 @@ pub(super) fn read_tuple(bytes: &[u8]) -> Option<(Tuple, Option<u16>)> {
 fn read_addresses(bytes: &[u8]) -> Option<[IpAddr; 2]> {
     let fields = Fields::<{ ct::IP_END }>::read(bytes)?;
     let read = |[v4, v6]: [u16; 2]| match (fields.get(v4), fields.get(v6)) {
-        (Some(octets), _) => <[u8; 4]>::try_from(octets).ok().map(IpAddr::from),
-        (None, octets) => <[u8; 16]>::try_from(octets?).ok().map(IpAddr::from),
+        (Some(octets), _) => Version::V4.address_in(octets),
+        (None, octets) => Version::V6.address_in(octets?),
     };
     let [source, destination] = [read(ct::IP_SOURCE)?, read(ct::IP_DESTINATION)?];
     (source.is_ipv4() == destination.is_ipv4()).then_some([source, destination])

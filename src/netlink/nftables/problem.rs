@@ -28,10 +28,10 @@ pub enum Problem {
     #[error("{0} of a form that this version does not know")]
     Unknown(String),
     /// A name is empty, has a zero byte, or is longer than 255 bytes.
-    #[error("`{0}` is no name: 1 to {MAX_NAME} bytes, none of them zero")]
+    #[error("`{0}` is not a valid name: 1 to {MAX_NAME} bytes, none of them zero")]
     Name(String),
     /// A comment has a zero byte or is longer than 125 bytes.
-    #[error("`{0}` is no comment: at most {MAX_COMMENT} bytes, none of them zero")]
+    #[error("`{0}` is not a valid comment: at most {MAX_COMMENT} bytes, none of them zero")]
     Comment(String),
     /// A log prefix is longer than 127 bytes.
     #[error("a log prefix of {0} bytes, where 127 are the most")]
@@ -57,7 +57,7 @@ pub enum Problem {
     #[error("base chains of that {0} are not written by this version")]
     BaseChain(&'static str),
     /// This version can't write tables of that family.
-    #[error("{0} is no family that this version writes")]
+    #[error("this version can't write the family {0}")]
     Family(Family),
 }
 

@@ -254,7 +254,7 @@ impl Reader<'_> {
         };
         let _doing = doing(format!("looking for each of the {} elements of {set}", in_thousands(elements.len())));
         if matches!(self.reading, Reading::LookedUp(_)) && !self.holds_all(set, &elements)? {
-            tracing::warn!("set {set} does not hold what it was given: reading all of it, which takes its time");
+            tracing::warn!("set {set} differs from what was loaded: reading all of it, which takes a while");
             return Ok(false);
         }
         self.assembler.fill(set, elements);

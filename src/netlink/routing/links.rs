@@ -21,6 +21,10 @@ pub struct Link {
     pub name: String,
     /// Its alternative names, by which no packet comes in.
     pub other_names: Vec<String>,
+    /// `ARPHRD_*`.
+    pub hardware: u16,
+    /// Its group.
+    pub group: u32,
     /// The kernel's name for its kind, such as `bridge` or `macvlan`; `None` for hardware and the loopback.
     pub kind: Option<String>,
     /// The bridge, bond or similar interface that it is a port of; its packets come in by that interface.
@@ -38,17 +42,7 @@ impl Routing {
     ///
     /// The error of the socket.
     pub fn links(&self) -> Result<Vec<Link>, NetlinkError> {
-        let mut read: BTreeMap<u32, (Link, Around)> = BTreeMap::new();
-        self.list(
-            "the list of interfaces",
-            |bytes, seq| Writer::message(bytes, rt::GETLINK, flag::DUMP, seq, &[0; rt::LINK_HEAD]).finish(),
-            &mut read,
-            |read, message| {
-                let (link, around) = read_link(message)?;
-                read.insert(link.index, (link, around));
-                Some(())
-            },
-        )?;
+        let mut links = self.links_without_addresses()?;
         let mut addresses: Vec<(u32, (IpAddr, u8))> = Vec::new();
         self.list(
             "the list of addresses",
@@ -61,8 +55,25 @@ impl Routing {
         )?;
         for (index, address) in addresses {
             // An interface that was added after the list was read is not in it.
-            read.get_mut(&index).into_iter().for_each(|(link, _)| link.addresses.push(address));
+            let link = links.binary_search_by_key(&index, |link| link.index).ok().and_then(|at| links.get_mut(at));
+            link.into_iter().for_each(|link| link.addresses.push(address));
         }
+        Ok(links)
+    }
+
+    /// All interfaces, in the order of their indexes, without their addresses.
+    pub(super) fn links_without_addresses(&self) -> Result<Vec<Link>, NetlinkError> {
+        let mut read: BTreeMap<u32, (Link, Around)> = BTreeMap::new();
+        self.list(
+            "the list of interfaces",
+            |bytes, seq| Writer::message(bytes, rt::GETLINK, flag::DUMP, seq, &[0; rt::LINK_HEAD]).finish(),
+            &mut read,
+            |read, message| {
+                let (link, around) = read_link(message)?;
+                read.insert(link.index, (link, around));
+                Some(())
+            },
+        )?;
         let name_of = |index: u32| read.get(&index).map(|(link, _)| link.name.clone());
         let named = |(link, around): &(Link, Around)| Link {
             master: around.master.map(|index| name_of(index).unwrap_or_default()),
@@ -115,7 +126,10 @@ pub(in crate::netlink) fn read_link(message: &Message<'_>) -> Option<(Link, Arou
         .filter(|&(kind, _)| kind == rt::OTHER_NAME)
         .map(|(_, name)| string(name))
         .collect();
-    let link = Link { index, name: fields.string(rt::IFNAME)?, other_names, kind, ..Link::default() };
+    let hardware = u16::from_ne_bytes(*message.payload.get(rt::LINK_HARDWARE..)?.first_chunk()?);
+    let group = number(rt::GROUP).unwrap_or_default();
+    let name = fields.string(rt::IFNAME)?;
+    let link = Link { index, name, other_names, hardware, group, kind, ..Link::default() };
     Some((link, Around { master: number(rt::MASTER), lower }))
 }
 
@@ -128,9 +142,7 @@ pub(in crate::netlink) fn read_address(message: &Message<'_>) -> Option<(u32, (I
     let fields = Fields::<{ rt::ADDRESS_END }>::read(message.payload.get(rt::ADDRESS_HEAD..)?)?;
     // On a point-to-point link `ADDRESS` is the peer's.
     let bytes = fields.get(rt::LOCAL).or_else(|| fields.get(rt::ADDRESS))?;
-    let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
-    let address = v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()?;
-    Some((index, (address, prefix)))
+    Some((index, (crate::net::address(bytes)?, prefix)))
 }
 
 #[cfg(test)]

@@ -66,7 +66,7 @@ impl Routing {
 }
 
 fn routed(link: Link, hops: &BTreeSet<Hop>) -> RoutedLink {
-    let Link { index, name, other_names, kind, master, lower, addresses } = link;
+    let Link { index, name, other_names, kind, master, lower, addresses, .. } = link;
     let hops = || hops.iter().filter(move |hop| hop.index == index);
     RoutedLink {
         has_network: hops().any(|hop| hop.reaches != Reaches::Everything),

@@ -277,12 +277,15 @@ pub mod rt {
     pub const LINK_HEAD: usize = 16;
     /// Offset of the index in it.
     pub const LINK_INDEX: usize = 4;
+    /// Offset of the type, `ARPHRD_*`.
+    pub const LINK_HARDWARE: usize = 2;
     pub const IFNAME: u16 = 3;
     pub const LINK_END: usize = 4;
     /// `IFLA_LINK`: the index of the lower interface, or of a veth's other end.
     pub const LOWER: u16 = 5;
     pub const MASTER: u16 = 10;
     pub const LINKINFO: u16 = 18;
+    pub const GROUP: u16 = 27;
     /// `IFLA_LINK_NETNSID`: the index in `LOWER` is of another network namespace.
     pub const LOWER_NAMESPACE: u16 = 37;
     /// `IFLA_PROP_LIST`, which holds `IFLA_ALT_IFNAME`s.

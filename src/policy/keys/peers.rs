@@ -5,7 +5,7 @@ use super::{Holds, Key, OPTIONAL, REQUIRED, Section};
 /// The keys of an expectation.
 pub static EXPECTATION: Section = Section {
     what: "an expectation",
-    about: "What the policy has to allow or to deny: `allow` or `deny`, and one of them.",
+    about: "What the policy has to allow or to deny, with exactly one of the keys `allow` and `deny`.",
     may_be_empty: false,
     keys: &[
         Key {
@@ -33,16 +33,16 @@ pub static EXPECTATION: Section = Section {
         Key {
             name: "on",
             holds: Holds::Interfaces,
-            about: "The incoming interfaces that it is about. Without it all but the containers' are meant, and for `any` \
-                    those too.",
+            about: "The incoming interfaces that it is about. Without this key: all but the containers', and for \
+                    `any` those, too.",
             example: "eth0",
             ..OPTIONAL
         },
         Key {
             name: "to",
             holds: Holds::Peers,
-            about: "Where the connections go: with it, the expectation speaks of connections to elsewhere, and `from` may \
-                    name `host` and users. Without it, of connections to this machine.",
+            about: "The destinations of the connections. With this key, the expectation is about connections to \
+                    elsewhere, and `from` may name `host` and users; without it, about connections to this machine.",
             example: "any",
             ..OPTIONAL
         },
@@ -52,31 +52,32 @@ pub static EXPECTATION: Section = Section {
 /// The keys of a peer written as a mapping. A mapping has exactly one of them.
 pub static PEER: Section = Section {
     what: "a peer in braces",
-    about: "A peer that is no address and no group: one interface, one file, or one user.",
+    about: "A peer other than an address or a group: one interface, one file, or one user.",
     may_be_empty: false,
     keys: &[
         Key {
             name: "interface",
             holds: Holds::Interface,
-            about: "In `from`: whoever comes in by this interface. In `to`: whatever leaves by it. A trailing `*` is \
-                    allowed.",
+            about: "In `from`: packets that come in by this interface. In `to`: packets that leave by it. A trailing \
+                    `*` is allowed.",
             example: "eth1",
             ..OPTIONAL
         },
         Key {
             name: "file",
             holds: Holds::Path,
-            about: "A file of addresses: of each line the first field, which is an address, a network or a range, or an \
-                    object of JSON with `cidr` or `ip`. Comments begin with `#`, `;` or `//`. A relative path begins in \
-                    the folder of the policy.",
+            about: "A file of addresses. Each line begins with an address, a network or a range, or is an object of \
+                    JSON with `cidr` or `ip`. Comments begin with `#`, `;` or `//`. A relative path begins in the \
+                    folder of the policy.",
             example: "office.txt",
             ..OPTIONAL
         },
         Key {
             name: "user",
             holds: Holds::User,
-            about: "The programs of one user of this machine, by the name in /etc/passwd or by number: who made the socket \
-                    that begins the connection. Only in `from` and `except` of `outgoing`, and in groups for these.",
+            about: "The programs of one user of this machine, by the name in /etc/passwd or by number: the user who \
+                    made the socket that opens the connection. Only in `from` and `except` of `outgoing`, in `from` \
+                    of an expectation with `to`, and in groups for these.",
             example: "postfix",
             ..OPTIONAL
         },
@@ -84,9 +85,9 @@ pub static PEER: Section = Section {
             name: "odd",
             holds: Holds::Word(&["error", "skip"]),
             default: Some("error"),
-            about: "Beside `file`: what happens to lines that can't be read. `skip` leaves them out, and `check` says how \
-                    many; only where the file is blocked, since in `from` such a line may be a typing error in somebody's \
-                    address.",
+            about: "Beside `file`: what happens to lines that can't be read. `skip` leaves them out, and `check` \
+                    says how many. Only for files in `block`: in `from`, such a line may be a typing error in \
+                    somebody's address.",
             example: "skip",
             ..OPTIONAL
         },

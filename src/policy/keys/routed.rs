@@ -13,7 +13,7 @@ const ACTION: Key = Key {
     name: "action",
     holds: Holds::Word(&["allow", "deny", "reject"]),
     default: Some("allow"),
-    about: "`deny` and `reject` beat every rule of the section that allows the same.",
+    about: "`deny` and `reject` override every rule of the section that allows the same.",
     example: "deny",
     ..OPTIONAL
 };
@@ -28,7 +28,7 @@ const LOG: Key = Key {
 const COMMENT: Key = Key {
     name: "comment",
     holds: Holds::Comment,
-    about: "What you want to say about it, as in a service.",
+    about: "A note for people, as in a service.",
     example: "the package mirror",
     ..OPTIONAL
 };
@@ -44,16 +44,16 @@ pub static OUTGOING: Section = Section {
         Key {
             name: "from",
             holds: Holds::Sources,
-            about: "Who opens: `host` (this machine), `{ user: NAME }`, `containers`, `{ interface: NAME }` for the \
-                    containers of one bridge, or groups of these.",
+            about: "Who opens the connections: `host` (this machine), `{ user: NAME }`, `containers`, `{ interface: \
+                    NAME }` for the containers of one bridge, or groups of these.",
             example: "host",
             ..REQUIRED
         },
         Key {
             name: "to",
             holds: Holds::Sources,
-            about: "Where to, as the opener wrote it: addresses, networks, ranges, groups, `private`, `{ file: PATH }`, \
-                    `{ interface: NAME }` that it leaves by, or `any`.",
+            about: "The destinations, before any translation: addresses, networks, ranges, groups, `private`, `{ \
+                    file: PATH }`, `{ interface: NAME }` that it leaves by, or `any`.",
             example: "any",
             ..REQUIRED
         },
@@ -73,24 +73,25 @@ pub static OUTGOING: Section = Section {
 /// The keys of a rule of `forward`.
 pub static FORWARD: Section = Section {
     what: "a rule of `forward`",
-    about: "Ports of machines behind this one, and who may open them. `outgoing` speaks of containers, `forward_to` of a \
-            service is enough by itself.",
+    about: "Ports of machines behind this one, and who may open them. Connections of containers belong to \
+            `outgoing`; a service with `forward_to` needs no rule here.",
     may_be_empty: false,
     keys: &[
         PORTS,
         Key {
             name: "from",
             holds: Holds::Sources,
-            about: "Who opens: addresses, networks, ranges, groups, `private`, `{ file: PATH }`, `{ interface: NAME }` that \
-                    it comes in by, or `any`, which is everyone but this machine and its containers.",
+            about: "Who opens the connections: addresses, networks, ranges, groups, `private`, `{ file: PATH }`, `{ \
+                    interface: NAME }` that it comes in by, or `any`, which is everyone but this machine and its \
+                    containers.",
             example: "{ interface: eth1 }",
             ..REQUIRED
         },
         Key {
             name: "to",
             holds: Holds::Sources,
-            about: "Where to, as the opener wrote it: the same, with `{ interface: NAME }` that it leaves by, and \
-                    `containers` for their own addresses.",
+            about: "The destinations, before any translation: the same, with `{ interface: NAME }` that it leaves \
+                    by, and `containers` for their own addresses.",
             example: "{ interface: eth0 }",
             ..REQUIRED
         },

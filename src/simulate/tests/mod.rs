@@ -2,7 +2,7 @@
 
 mod chains;
 mod expressions;
-mod journey;
+mod traversal;
 mod ways;
 
 use super::*;

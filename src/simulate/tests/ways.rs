@@ -73,8 +73,8 @@ fn drops_marked() -> Rule {
 fn beside(first: Rule, second: Rule, sets: &dyn Sets) -> (Verdict, Option<String>) {
     let input = |rule| table(vec![("c", base(Hook::Input, 0, Policy::Accept, &[rule]))]);
     let (a, b) = ((named(Family::Ip, "a"), input(first)), (named(Family::Ip, "b"), input(second)));
-    let journey = follow([(&a.0, &a.1), (&b.0, &b.1)], sets, &Links, &ssh());
-    (journey.trace.verdict, journey.doubt().map(ToString::to_string))
+    let traversal = follow([(&a.0, &a.1), (&b.0, &b.1)], sets, &Links, &ssh());
+    (traversal.trace.verdict, traversal.doubt().map(ToString::to_string))
 }
 
 #[test]
@@ -214,8 +214,8 @@ fn whoever_drops_what_neighbours_ask_lets_nothing_pass_for_long() {
     let asked = |family: Family, hook: Hook, rules: &[Rule], from: &str, to: &str| {
         let (id, table) = (named(family, "t"), table(vec![("c", base(hook, 0, Policy::Accept, rules))]));
         let packet = Packet::to_machine(ip(from), ip(to), Transport::tcp(22)).coming_in_by("eth0");
-        let journey = follow([(&id, &table)], &AsListed, &Links, &packet);
-        (journey.trace.verdict, journey.fades.map(|why| why.to_string()))
+        let traversal = follow([(&id, &table)], &AsListed, &Links, &packet);
+        (traversal.trace.verdict, traversal.fades.map(|why| why.to_string()))
     };
     let operation = |number: u8| rule(&[payload(PayloadBase::Network, 6, 2), is(&[0, number]), says(Says::Drop)]);
     let icmp = |kind: u8| {

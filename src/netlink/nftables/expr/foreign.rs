@@ -1,7 +1,6 @@
-//! Expressions, and forms of expressions, that palisade reads, and writes for translations alone: which file has
-//! which.
+//! Expressions that palisade reads, and writes only for translations: which file has which.
 //!
-//! As everywhere, a form with any attribute that is not understood is left out.
+//! As everywhere, an expression with an attribute that is not understood becomes `Unknown`.
 
 use super::{Draft, compat, ct, immediate, log, meta, nat, object, payload, range, reject};
 use crate::netlink::nftables::problem::Problem;

@@ -1,8 +1,8 @@
 //! One packet from end to end: rules and routes decide which hooks it passes and where it goes.
 
-use super::course::Course;
 use super::fib::is_link_local;
 use super::packet::{EPHEMERAL, Interface, Packet, Part, Path, State, Translation, Transport};
+use super::packet_run::PacketRun;
 use super::routes::{Asked, Routes, Way};
 use super::sets::Sets;
 use super::trace::{Outcomes, Trace, Verdict};
@@ -12,11 +12,11 @@ use std::net::IpAddr;
 
 /// The verdict on a packet, and where it went.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Journey<'a> {
+pub struct Traversal<'a> {
     /// The rules that it met, at all hooks.
     pub trace: Trace<'a>,
     /// Where the routing sent it, in order.
-    pub turns: Vec<Turn>,
+    pub routed: Vec<RoutingDecision>,
     /// Where its destination was translated to, if it was.
     pub translated: Option<Translation>,
     /// Why the verdict does not last, if it is [`Verdict::Allow`]: rules that keep this machine and its neighbour from
@@ -24,20 +24,20 @@ pub struct Journey<'a> {
     pub fades: Option<Doubt>,
     /// Why the verdict is unknown, if that is not because of a rule.
     pub(super) doubt: Option<Doubt>,
-    /// Why nobody takes it, though no rule and no route denies it.
+    /// Why nobody accepts it, though no rule and no route denies it.
     pub(super) astray: Option<Doubt>,
 }
 
 /// What the routing did with a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Turn {
+pub struct RoutingDecision {
     /// How many of the trace's steps come before it.
     pub after: usize,
     /// Where it went.
     pub way: Way,
 }
 
-impl Journey<'_> {
+impl Traversal<'_> {
     /// Why the verdict is unknown; `None` if it is known.
     #[must_use]
     pub fn doubt(&self) -> Option<&Doubt> {
@@ -81,7 +81,7 @@ impl Journey<'_> {
     /// Where it was sent at last, if it got that far.
     #[must_use]
     pub fn end(&self) -> Option<&Way> {
-        self.turns.last().map(|turn| &turn.way)
+        self.routed.last().map(|decision| &decision.way)
     }
 }
 
@@ -96,65 +96,66 @@ pub fn follow<'a>(
     sets: &dyn Sets,
     routes: &dyn Routes,
     packet: &Packet,
-) -> Journey<'a> {
-    travel(Course::new(tables, sets, Some(routes)), routes, Packet { translated: None, ..packet.clone() }).0
+) -> Traversal<'a> {
+    traverse(PacketRun::new(tables, sets, Some(routes)), routes, Packet { translated: None, ..packet.clone() }).0
 }
 
-/// Sends a packet on its way, and gives back the state in which the rules leave its connection.
-pub(super) fn travel<'a, 'v>(
-    course: Course<'a, 'v>,
+/// Takes a packet from hook to hook. Also returns its run at the end, which holds the state of its connection.
+pub(super) fn traverse<'a, 'v>(
+    run: PacketRun<'a, 'v>,
     routes: &'v dyn Routes,
     packet: Packet,
-) -> (Journey<'a>, Course<'a, 'v>) {
-    let mut traveller = Traveller { course, routes, turns: Vec::new(), doubt: None };
+) -> (Traversal<'a>, PacketRun<'a, 'v>) {
+    let mut routed_run = RoutedRun { run, routes, routed: Vec::new(), doubt: None };
     let from = packet.clone();
     if packet.part == Part::Later || packet.part == Part::First && packet.state != State::New {
         // The packets before may have given the connection any mark.
-        traveller.course.effects.borrow_mut().forget_ct_mark();
+        routed_run.run.effects.borrow_mut().forget_ct_mark();
     }
     match packet.path {
-        Path::FromMachine => traveller.sent(packet),
-        Path::ToMachine | Path::Through => traveller.received(packet),
+        Path::FromMachine => routed_run.sent(packet),
+        Path::ToMachine | Path::Through => routed_run.received(packet),
     }
-    let Traveller { mut course, turns, doubt, .. } = traveller;
-    let doubt = doubt.or_else(|| course.doubt.clone());
-    let translated = course.effects.borrow().destination;
-    let opens = from.part == Part::First && course.outcomes == Outcomes::ALLOW;
-    let fades = opens.then(|| course.keeps_neighbours_apart(routes, &from)).flatten();
-    let steps = std::mem::take(&mut course.steps);
-    let trace = Trace { verdict: course.outcomes.verdict(), outcomes: course.outcomes, steps };
-    (Journey { trace, turns, translated, fades, doubt, astray: None }, course)
+    let RoutedRun { mut run, routed, doubt, .. } = routed_run;
+    let doubt = doubt.or_else(|| run.doubt.clone());
+    let translated = run.effects.borrow().destination;
+    let opens = from.part == Part::First && run.outcomes == Outcomes::ALLOW;
+    let fades = opens.then(|| run.keeps_neighbours_apart(routes, &from)).flatten();
+    let steps = std::mem::take(&mut run.steps);
+    let trace = Trace { verdict: run.outcomes.verdict(), outcomes: run.outcomes, steps };
+    (Traversal { trace, routed, translated, fades, doubt, astray: None }, run)
 }
 
 const fn is_on_its_way(way: &Way) -> bool {
     matches!(way, Way::Local | Way::Out(_))
 }
 
-struct Traveller<'a, 'v> {
-    course: Course<'a, 'v>,
+/// A packet's run, and what the routing decides on the way.
+struct RoutedRun<'a, 'v> {
+    run: PacketRun<'a, 'v>,
     routes: &'v dyn Routes,
-    turns: Vec<Turn>,
+    routed: Vec<RoutingDecision>,
     doubt: Option<Doubt>,
 }
 
-impl Traveller<'_, '_> {
+impl RoutedRun<'_, '_> {
     fn received(&mut self, packet: Packet) {
         let packet = Packet { path: Path::ToMachine, outgoing: Interface::Absent, ..packet };
-        self.course.come_in(&packet);
+        self.run.come_in(&packet);
         // `ip6_rcv_core` in net/ipv6/ip6_input.c
         let is_loopback = |address: IpAddr| address.is_ipv6() && address.is_loopback();
         if !packet.incoming.is_loopback() && [packet.source, packet.destination].into_iter().any(is_loopback) {
             self.go(Way::Lost("::1 does not come in from another machine".into()));
             return;
         }
-        self.course.pass(Hook::Prerouting, &packet);
-        match self.turn(&packet) {
-            Some(Way::Local) => self.course.pass(Hook::Input, &packet),
+        self.run.pass(Hook::Prerouting, &packet);
+        match self.route(&packet) {
+            Some(Way::Local) => self.run.pass(Hook::Input, &packet),
             Some(Way::Out(interface)) => {
                 let packet = Packet { path: Path::Through, ..packet.clone() }.leaving_by(interface);
-                self.course.pass(Hook::Forward, &packet);
-                self.course.pass(Hook::Postrouting, &packet);
-                self.course.leave(&packet);
+                self.run.pass(Hook::Forward, &packet);
+                self.run.pass(Hook::Postrouting, &packet);
+                self.run.leave(&packet);
                 self.may_be_bridged(&packet);
             }
             _ => {}
@@ -164,7 +165,7 @@ impl Traveller<'_, '_> {
 
     /// This machine sends the refusal, which passes the rules for packets from this machine.
     fn refused(&mut self, packet: &Packet) {
-        let (resets, errors) = (self.course.effects.borrow().resets, self.course.effects.borrow().errors);
+        let (resets, errors) = (self.run.effects.borrow().resets, self.run.effects.borrow().errors);
         let error = if packet.source.is_ipv4() { (3, 3) } else { (1, 4) };
         let error = Transport::Icmp { kind: error.0, code: error.1 };
         let reset = match packet.transport {
@@ -183,18 +184,17 @@ impl Traveller<'_, '_> {
         };
         let ways = [(resets, reset, Ok(packet.destination)), (errors, error, by)];
         let ways = ways.into_iter().filter(|(sent, ..)| *sent);
-        let come = ways.map(|(_, transport, by)| match by {
+        let outcomes = ways.map(|(_, transport, by)| match by {
             Ok(by) => self.answered(packet, transport, by),
             Err(_) => Outcomes::ANYTHING,
         });
-        let come = come.reduce(Outcomes::or);
-        let come = come.unwrap_or(Outcomes::ANYTHING);
-        // From which of its addresses this machine tells itself is not known.
-        if come.never_pass() && packet.path != Path::FromMachine {
-            self.course.outcomes = Outcomes::DENY;
-        } else if come != Outcomes::ALLOW {
+        let outcomes = outcomes.reduce(Outcomes::or).unwrap_or(Outcomes::ANYTHING);
+        // Which of this machine's addresses the refusal comes from is not known.
+        if outcomes.never_pass() && packet.path != Path::FromMachine {
+            self.run.outcomes = Outcomes::DENY;
+        } else if outcomes != Outcomes::ALLOW {
             self.doubt.get_or_insert("it is refused, and whether its sender is told so is not known".into());
-            self.course.outcomes = Outcomes::REJECT.or(Outcomes::DENY);
+            self.run.outcomes = Outcomes::REJECT.or(Outcomes::DENY);
         }
     }
 
@@ -220,64 +220,64 @@ impl Traveller<'_, '_> {
             Err(_) => Interface::Unknown,
         };
         let refusal = Packet { outgoing, ..refusal };
-        let mut course = self.course.another();
-        course.pass(Hook::Output, &refusal);
-        course.pass(Hook::Postrouting, &refusal);
-        course.leave(&refusal);
+        let mut run = self.run.another();
+        run.pass(Hook::Output, &refusal);
+        run.pass(Hook::Postrouting, &refusal);
+        run.leave(&refusal);
         if to_itself {
             let refusal = Packet { path: Path::ToMachine, outgoing: Interface::Absent, ..refusal }.coming_in_by("lo");
-            course.pass(Hook::Prerouting, &refusal);
-            course.pass(Hook::Input, &refusal);
+            run.pass(Hook::Prerouting, &refusal);
+            run.pass(Hook::Input, &refusal);
         }
-        course.outcomes
+        run.outcomes
     }
 
     fn sent(&mut self, packet: Packet) {
         let packet = Packet { path: Path::FromMachine, incoming: Interface::Absent, ..packet };
         // The first look-up is for the destination that the sender wrote, whatever the connection's is translated to.
-        let Some(way) = self.turn(&Packet { translated: None, ..packet.clone() }) else { return };
+        let Some(way) = self.route(&Packet { translated: None, ..packet.clone() }) else { return };
         let leaving = |way: &Way| match way {
             Way::Out(interface) => interface.clone(),
             _ => "lo".to_owned(),
         };
-        self.course.pass(Hook::Output, &packet.clone().leaving_by(leaving(&way)));
+        self.run.pass(Hook::Output, &packet.clone().leaving_by(leaving(&way)));
         // A translated packet is routed once more.
-        let translated = self.course.as_translated(&packet).translated.is_some();
-        let way = if translated && self.course.goes_on() { self.turn(&packet) } else { Some(way) };
+        let translated = self.run.as_translated(&packet).translated.is_some();
+        let way = if translated && self.run.goes_on() { self.route(&packet) } else { Some(way) };
         let Some(way) = way else { return self.may_be_refused(&packet) };
         let leaves = packet.clone().leaving_by(leaving(&way));
-        self.course.pass(Hook::Postrouting, &leaves);
-        self.course.leave(&leaves);
-        if way == Way::Local && self.course.goes_on() {
+        self.run.pass(Hook::Postrouting, &leaves);
+        self.run.leave(&leaves);
+        if way == Way::Local && self.run.goes_on() {
             let packet =
                 Packet { path: Path::ToMachine, outgoing: Interface::Absent, ..packet.clone() }.coming_in_by("lo");
-            self.course.come_in(&packet);
-            self.course.pass(Hook::Prerouting, &packet);
-            self.course.pass(Hook::Input, &packet);
+            self.run.come_in(&packet);
+            self.run.pass(Hook::Prerouting, &packet);
+            self.run.pass(Hook::Input, &packet);
         }
         self.may_be_refused(&packet);
     }
 
-    /// Whoever waits for an answer hears nothing of its refusal.
+    /// Follows the refusal, except of an answer: nobody is told of that.
     fn may_be_refused(&mut self, packet: &Packet) {
-        let on_its_way = self.turns.iter().all(|turn| is_on_its_way(&turn.way));
-        if self.course.outcomes == Outcomes::REJECT && on_its_way && !matches!(packet.part, Part::Answer(_)) {
+        let on_its_way = self.routed.iter().all(|decision| is_on_its_way(&decision.way));
+        if self.run.outcomes == Outcomes::REJECT && on_its_way && !matches!(packet.part, Part::Answer(_)) {
             self.refused(packet);
         }
     }
 
     /// Asks where the packet goes; `None` if it goes no further, or if that is unknown.
-    fn turn(&mut self, packet: &Packet) -> Option<Way> {
-        if !self.course.goes_on() {
+    fn route(&mut self, packet: &Packet) -> Option<Way> {
+        if !self.run.goes_on() {
             return None;
         }
-        let packet = self.course.as_translated(packet);
+        let packet = self.run.as_translated(packet);
         if let (Part::Answer(_), Path::FromMachine, Interface::Named(link)) =
             (packet.part, packet.path, &packet.outgoing)
         {
             // A neighbour is answered by the link.
             let way = Way::Out(link.clone());
-            self.turns.push(Turn { after: self.course.steps.len(), way: way.clone() });
+            self.routed.push(RoutingDecision { after: self.run.steps.len(), way: way.clone() });
             return Some(way);
         }
         let incoming = match &packet.incoming {
@@ -285,7 +285,7 @@ impl Traveller<'_, '_> {
             Interface::Absent => None,
             Interface::Unknown => return self.lost("the incoming interface is not known".into()),
         };
-        let mark = self.course.effects.borrow().mark.bytes().and_then(|bytes| <[u8; 4]>::try_from(bytes).ok());
+        let mark = self.run.effects.borrow().mark.bytes().and_then(|bytes| <[u8; 4]>::try_from(bytes).ok());
         let Some(mark) = mark else {
             return self.lost("the packet's mark, which may choose its route, is not known".into());
         };
@@ -300,33 +300,33 @@ impl Traveller<'_, '_> {
 
     /// Records where the packet goes; `None` if it goes no further.
     fn go(&mut self, way: Way) -> Option<Way> {
-        self.turns.push(Turn { after: self.course.steps.len(), way: way.clone() });
+        self.routed.push(RoutingDecision { after: self.run.steps.len(), way: way.clone() });
         let end = match way {
             Way::Local | Way::Out(_) => return Some(way),
             Way::Lost(_) => Outcomes::DENY,
             Way::Refused(_) => Outcomes::REJECT,
         };
-        self.course.outcomes = self.course.outcomes.without(Outcomes::ALLOW).or(end);
+        self.run.outcomes = self.run.outcomes.without(Outcomes::ALLOW).or(end);
         None
     }
 
     fn lost(&mut self, why: Doubt) -> Option<Way> {
         self.doubt.get_or_insert(why);
-        self.course.outcomes = self.course.outcomes.without(Outcomes::ALLOW).or(Outcomes::ANYTHING);
+        self.run.outcomes = self.run.outcomes.without(Outcomes::ALLOW).or(Outcomes::ANYTHING);
         None
     }
 
     /// Packets between two guests of one bridge pass these hooks, or only the bridge.
     fn may_be_bridged(&mut self, packet: &Packet) {
         let (translated, source) =
-            (self.course.effects.borrow().destination.is_some(), self.course.effects.borrow().source);
+            (self.run.effects.borrow().destination.is_some(), self.run.effects.borrow().source);
         // The guest that it reaches answers its neighbour directly, without undoing the translation.
-        if packet.incoming == packet.outgoing && translated && !source && self.course.goes_on() {
+        if packet.incoming == packet.outgoing && translated && !source && self.run.goes_on() {
             self.lost("it is sent back to where it came from, and the answer may go around this machine".into());
         }
-        if packet.incoming == packet.outgoing && !translated && !self.course.goes_on() {
+        if packet.incoming == packet.outgoing && !translated && !self.run.goes_on() {
             self.doubt.get_or_insert("frames between guests of one bridge may pass it alone".into());
-            self.course.outcomes = self.course.outcomes.or(Outcomes::ALLOW);
+            self.run.outcomes = self.run.outcomes.or(Outcomes::ALLOW);
         }
     }
 }

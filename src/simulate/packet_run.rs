@@ -1,4 +1,4 @@
-//! A packet on its way through the base chains of a hook.
+//! A packet's run through the base chains of one hook after another.
 
 use super::bits::Bits;
 use super::chain::Walk;
@@ -22,8 +22,8 @@ const NAT_SRC: i32 = 100;
 /// `NF_IP_PRI_CONNTRACK`.
 const CONNTRACK: i32 = -200;
 
-/// The state of a packet on its way.
-pub(super) struct Course<'a, 'v> {
+/// The state of a packet between two hooks: what the rules before have made of it.
+pub(super) struct PacketRun<'a, 'v> {
     pub(super) tables: Vec<(&'a TableId, &'a Table)>,
     pub(super) sets: &'v dyn Sets,
     pub(super) routes: Option<&'v dyn Routes>,
@@ -39,8 +39,8 @@ pub(super) struct Course<'a, 'v> {
     pub(super) doubt: Option<Doubt>,
 }
 
-impl<'a, 'v> Course<'a, 'v> {
-    /// The beginning of the way.
+impl<'a, 'v> PacketRun<'a, 'v> {
+    /// Before the first hook.
     pub(super) fn new(
         tables: impl IntoIterator<Item = (&'a TableId, &'a Table)>,
         sets: &'v dyn Sets,
@@ -60,22 +60,22 @@ impl<'a, 'v> Course<'a, 'v> {
         }
     }
 
-    /// The beginning of the way of the packet of this connection that comes next.
+    /// The run of the next packet of this connection, before its first hook.
     pub(super) fn next(&self) -> Self {
-        let course = Self::new(self.tables.iter().copied(), self.sets, self.routes);
-        course.changed.borrow_mut().extend(self.changed.borrow().iter().map(|(set, key)| (*set, key.clone())));
+        let run = Self::new(self.tables.iter().copied(), self.sets, self.routes);
+        run.changed.borrow_mut().extend(self.changed.borrow().iter().map(|(set, key)| (*set, key.clone())));
         {
-            let (before, mut effects) = (self.effects.borrow(), course.effects.borrow_mut());
+            let (before, mut effects) = (self.effects.borrow(), run.effects.borrow_mut());
             effects.ct_mark = if before.untracked { Bits::unknown(4) } else { before.ct_mark.clone() };
         }
-        course
+        run
     }
 
-    /// The beginning of the way of another packet.
+    /// The run of a packet of another connection, before its first hook.
     pub(super) fn another(&self) -> Self {
-        let course = Self::new(self.tables.iter().copied(), self.sets, self.routes);
-        course.effects.borrow_mut().forget_ct_mark();
-        course
+        let run = Self::new(self.tables.iter().copied(), self.sets, self.routes);
+        run.effects.borrow_mut().forget_ct_mark();
+        run
     }
 
     /// Whether the packet may still go on.
@@ -125,8 +125,8 @@ impl<'a, 'v> Course<'a, 'v> {
         };
         let before = (self.effects.borrow().destination, self.effects.borrow().source);
         let walk = Walk::new(machine, hook, &mut self.steps);
-        let come = walk.base(attached.name, attached.chain, attached.base, self.outcomes == Outcomes::ALLOW);
-        self.outcomes = self.outcomes.without(Outcomes::ALLOW).or(come);
+        let outcomes = walk.base(attached.name, attached.chain, attached.base, self.outcomes == Outcomes::ALLOW);
+        self.outcomes = self.outcomes.without(Outcomes::ALLOW).or(outcomes);
         self.translated |= before != (self.effects.borrow().destination, self.effects.borrow().source);
     }
 

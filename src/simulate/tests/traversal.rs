@@ -78,14 +78,14 @@ fn a_translated_packet_is_forwarded_and_seen_there_as_translated() {
         ("c", base(Hook::Forward, 0, Policy::Accept, &[drops_port(80)])),
     ]);
 
-    let journey = follow([(&id, &table)], &AsListed, &Table, &ssh());
+    let traversal = follow([(&id, &table)], &AsListed, &Table, &ssh());
     let elsewhere = Packet { destination: ip("198.51.100.7"), ..ssh() };
     let routed = follow([(&id, &table)], &AsListed, &Table, &elsewhere);
 
-    assert_eq!(journey.trace.verdict, Verdict::Deny);
-    assert_eq!(journey.trace.denied_by().map(|step| step.hook), Some(Hook::Forward));
-    assert_eq!(journey.translated, Some(Translation { address: ip("172.17.0.2"), port: Some(80) }));
-    assert_eq!(journey.turns, [Turn { after: 1, way: Way::Out("docker0".to_owned()) }]);
+    assert_eq!(traversal.trace.verdict, Verdict::Deny);
+    assert_eq!(traversal.trace.denied_by().map(|step| step.hook), Some(Hook::Forward));
+    assert_eq!(traversal.translated, Some(Translation { address: ip("172.17.0.2"), port: Some(80) }));
+    assert_eq!(traversal.routed, [RoutingDecision { after: 1, way: Way::Out("docker0".to_owned()) }]);
     assert_eq!((routed.trace.verdict, routed.translated), (Verdict::Allow, None));
 }
 
@@ -95,9 +95,9 @@ fn the_first_chain_to_translate_has_the_say() {
     later.base.iter_mut().for_each(|base| base.priority = -99);
     let (id, table) = tables(&[("a", nat_chain(Hook::Prerouting, &[rule(&dnat())])), ("b", later)]);
 
-    let journey = follow([(&id, &table)], &AsListed, &Table, &ssh());
+    let traversal = follow([(&id, &table)], &AsListed, &Table, &ssh());
 
-    assert_eq!(journey.trace.verdict, Verdict::Allow);
+    assert_eq!(traversal.trace.verdict, Verdict::Allow);
 }
 
 #[test]
@@ -105,10 +105,10 @@ fn a_translation_in_doubt_leaves_all_in_doubt() {
     let (id, table) =
         tables(&[("a", nat_chain(Hook::Prerouting, &[rule(&[vec![unknown("quota")], dnat()].concat())]))]);
 
-    let journey = follow([(&id, &table)], &AsListed, &Table, &ssh());
+    let traversal = follow([(&id, &table)], &AsListed, &Table, &ssh());
 
-    assert_eq!(journey.trace.verdict, Verdict::Unknown);
-    assert_eq!(journey.doubt().map(|why| &**why), Some("what the expression `quota` does is not known"));
+    assert_eq!(traversal.trace.verdict, Verdict::Unknown);
+    assert_eq!(traversal.doubt().map(|why| &**why), Some("what the expression `quota` does is not known"));
 }
 
 #[test]
@@ -133,10 +133,10 @@ fn what_this_machine_sends_to_itself_passes_output_and_input() {
         ("c", base(Hook::Forward, 0, Policy::Drop, &[])),
     ]);
 
-    let journey = follow([(&id, &table)], &AsListed, &Table, &packet);
+    let traversal = follow([(&id, &table)], &AsListed, &Table, &packet);
 
-    let hooks: Vec<Hook> = journey.trace.steps.iter().map(|step| step.hook).collect();
-    assert_eq!((journey.trace.verdict, hooks), (Verdict::Deny, vec![Hook::Output, Hook::Input]));
+    let hooks: Vec<Hook> = traversal.trace.steps.iter().map(|step| step.hook).collect();
+    assert_eq!((traversal.trace.verdict, hooks), (Verdict::Deny, vec![Hook::Output, Hook::Input]));
 }
 
 #[test]
@@ -282,7 +282,7 @@ fn who_forwards_counts_the_hops_before_the_rules_are_asked() {
     ]);
     let packet = Packet { hop_limit: Some(64), destination: ip("172.17.0.2"), ..ssh() };
 
-    let journey = follow([(&id, &table)], &AsListed, &Table, &packet);
+    let traversal = follow([(&id, &table)], &AsListed, &Table, &packet);
 
-    assert_eq!(journey.trace.denied_by().map(|step| step.hook), Some(Hook::Forward));
+    assert_eq!(traversal.trace.denied_by().map(|step| step.hook), Some(Hook::Forward));
 }
