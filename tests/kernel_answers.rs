@@ -9,6 +9,7 @@ mod answers;
 mod support;
 
 use answers::rules;
+use palisade::net::protocol;
 use palisade::netlink::routing::Routing;
 use palisade::netlink::{LiveSets, Socket};
 use palisade::simulate::{Packet, Stage, Transport, Verdict, follow_connection};
@@ -23,12 +24,15 @@ use support::echo::Echo;
 use support::lab::{ANY, CLIENT, HOST, HOST_ON_LAN, LAN, LOOPBACK, Lab};
 use support::namespace::{Namespace, output};
 use support::policies::config_of;
-use support::probe::{Outcome, PATIENCE, SILENCE, Target, probe_here};
+use support::probe::{Outcome, PATIENCE, SILENCE, Target, probe_from};
 use support::tap::{mac_of, mac_text};
 
 /// What everybody answers.
 const TCP: [u16; 4] = [22, 80, 4242, 8080];
 const UDP: [u16; 3] = [53, 4242, 9000];
+
+/// The first of the ports that connections come from, of those that the kernel gives.
+const FIRST_PORT: u16 = 40_000;
 
 /// How many verdicts there were of each kind, by the packet that decides.
 #[derive(Debug, Default)]
@@ -41,7 +45,7 @@ struct Sum {
 struct Try<'n> {
     inside: &'n Namespace,
     target: Target,
-    from: IpAddr,
+    from: SocketAddr,
     to: IpAddr,
     packet: Packet,
 }
@@ -77,16 +81,18 @@ impl Range {
             let [c, h, i, l, o] = [CLIENT, HOST, HOST_ON_LAN, LAN, LOOPBACK].map(|of| of[family]);
             let mut add = |inside, from: IpAddr, to: IpAddr, by: Option<&str>, targets: &[Target]| {
                 for target in targets {
+                    let own = FIRST_PORT + u16::try_from(tries.len()).expect("there are not so many");
+                    let of = |protocol, destination| Transport::Ports { protocol, source: Some(own), destination };
                     let transport = match target {
-                        Target::Tcp(port) => Transport::tcp(*port),
-                        Target::Udp(port) => Transport::udp(*port),
+                        Target::Tcp(port) => of(protocol::TCP, *port),
+                        Target::Udp(port) => of(protocol::UDP, *port),
                         Target::Ping => Transport::echo_request(to),
                     };
                     let packet = match by {
                         Some(name) => Packet::to_machine(from, to, transport).coming_in_by(name),
                         None => Packet::from_machine(from, to, transport),
                     };
-                    tries.push(Try { inside, target: *target, from, to, packet });
+                    tries.push(Try { inside, target: *target, from: SocketAddr::new(from, own), to, packet });
                 }
             };
             let some = [Target::Tcp(80), Target::Udp(53), Target::Ping];
@@ -128,7 +134,7 @@ impl Range {
                     let wait = if *verdict == Verdict::Deny { SILENCE } else { PATIENCE };
                     scope.spawn(move || {
                         one.inside.enter();
-                        probe_here(one.inside, one.target, one.from, one.to, wait)
+                        probe_from(one.inside, one.target, one.from, one.to, wait)
                     })
                 })
                 .collect();
@@ -151,7 +157,7 @@ fn agrees(one: &Try<'_>, stage: Stage, verdict: Verdict, outcome: Outcome) -> bo
     match verdict {
         Verdict::Allow => outcome == Connected,
         // It may be reset.
-        Verdict::Deny if stage == Stage::Third => outcome != Connected,
+        Verdict::Deny if matches!(stage, Stage::Third | Stage::Fourth) => outcome != Connected,
         Verdict::Deny => matches!(outcome, TimedOut | NotPermitted),
         // Nobody tells an echo request that it is refused, and ping says nothing of errors.
         Verdict::Reject if one.target == Target::Ping => outcome != Connected,

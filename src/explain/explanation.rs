@@ -60,6 +60,7 @@ impl Explanation<'_> {
             Stage::First => "",
             Stage::Answer => "the answer to it is ",
             Stage::Third => "what follows the answer is ",
+            Stage::Fourth => "the data that comes back is ",
         };
         if verdict == Verdict::Unknown {
             return self.doubt().map_or_else(|| "the rules can't be followed".to_owned(), ToString::to_string);
@@ -98,6 +99,7 @@ impl Explanation<'_> {
                     let _ = writeln!(text, "\nthe answer{}", self.whose_answer());
                 }
                 Stage::Third => text.push_str("\nthe packet after the answer\n"),
+                Stage::Fourth => text.push_str("\nthe data that comes back\n"),
             }
             steps_of(traversal, &mut text);
         }
@@ -115,8 +117,8 @@ impl Explanation<'_> {
         }
     }
 
-    /// `{"verdict", "reason", "connection", "translated_to", "packets", "steps"}`. `packets` are the first, the answer
-    /// and the one after it, as far as they were followed. The `kind` of a step is `rule`, `policy` or
+    /// `{"verdict", "reason", "connection", "translated_to", "packets", "steps"}`. `packets` are the first, the answer,
+    /// the one after it and, if it does not pass, the data that comes back, as far as they were followed. The `kind` of a step is `rule`, `policy` or
     /// `route`.
     #[must_use]
     pub fn json(&self) -> Value {

@@ -60,6 +60,7 @@ impl Beside<'_> {
         Some(match stage {
             Stage::First => dropped,
             Stage::Answer => Dropped { by: format!("the answer to it is {}", dropped.by), ..dropped },
+            Stage::Fourth => Dropped { by: format!("the data that comes back is {}", dropped.by), ..dropped },
             Stage::Third => Dropped { by: format!("what follows the answer is {}", dropped.by), ..dropped },
         })
     }

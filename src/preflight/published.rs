@@ -104,6 +104,7 @@ impl Preflight<'_> {
             Stage::First => "what is sent to it",
             Stage::Answer => "its answer",
             Stage::Third => "what follows its answer",
+            Stage::Fourth => "the data that comes back",
         };
         let behind = beside.routes.leads(port.to.ip()).ok().flatten();
         let behind = behind.map(|name| format!(" behind {name}")).unwrap_or_default();

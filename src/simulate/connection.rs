@@ -4,6 +4,7 @@
 //! first    the sender's packet
 //! answer   of whoever it reached: this machine, a container that it was translated to, a host that it was routed to
 //! third    the sender's next packet, which ends the opening of a connection of TCP or SCTP
+//! fourth   data that comes back over TCP, if rules stop it that let the answer pass
 //! ```
 //!
 //! The state that conntrack gives each of them depends on those before it. An answer to a tracked packet is a reply,
@@ -23,7 +24,10 @@ use super::trace::{Effect, Outcomes, Trace, Verdict};
 use super::traversal::{Traversal, traverse};
 use super::truth::Doubt;
 use crate::net::protocol;
-use crate::ruleset::{AddressType, Expr, Foreign, Table, TableId};
+use crate::ruleset::{AddressType, Expr, Foreign, Rule, Table, TableId};
+
+/// `NF_NAT_RANGE_PROTO_RANDOM` and `NF_NAT_RANGE_PROTO_RANDOM_FULLY`.
+const NAT_RANDOM: u32 = 0x4 | 0x10;
 
 /// The packets that open a connection, up to the first that does not arrive.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +38,8 @@ pub struct Connection<'a> {
     pub answer: Option<(Packet, Traversal<'a>)>,
     /// The third, of a protocol that has one.
     pub third: Option<Traversal<'a>>,
+    /// The fourth, if it does not pass: if it does, it goes the way of the answer.
+    pub fourth: Option<Traversal<'a>>,
 }
 
 /// One of the packets that open a connection.
@@ -45,6 +51,8 @@ pub enum Stage {
     Answer,
     /// The third.
     Third,
+    /// The fourth.
+    Fourth,
 }
 
 impl Stage {
@@ -55,6 +63,7 @@ impl Stage {
             Self::First => "first",
             Self::Answer => "answer",
             Self::Third => "third",
+            Self::Fourth => "fourth",
         }
     }
 }
@@ -64,7 +73,8 @@ impl<'a> Connection<'a> {
     pub fn traversals(&self) -> impl Iterator<Item = (Stage, &Traversal<'a>)> {
         let answer = self.answer.as_ref().map(|(_, answer)| (Stage::Answer, answer));
         let third = self.third.as_ref().map(|third| (Stage::Third, third));
-        std::iter::once((Stage::First, &self.first)).chain(answer).chain(third)
+        let fourth = self.fourth.as_ref().map(|fourth| (Stage::Fourth, fourth));
+        std::iter::once((Stage::First, &self.first)).chain(answer).chain(third).chain(fourth)
     }
 
     /// The packet that decides the verdict: the first one that does not pass or, if all do, the first.
@@ -110,7 +120,7 @@ pub fn follow_connection<'a>(
     let packet = Packet { translated: None, part: Part::First, ..packet.clone() };
     let (first, run) = traverse(PacketRun::new(tables, sets, Some(routes)), routes, packet.clone());
     let opening = Opening { routes, packet, tracked: !run.effects.borrow().untracked };
-    let mut connection = Connection { first, answer: None, third: None };
+    let mut connection = Connection { first, answer: None, third: None, fourth: None };
     if connection.first.trace.verdict != Verdict::Allow {
         return connection;
     }
@@ -119,9 +129,19 @@ pub fn follow_connection<'a>(
     let (mut back, run) = traverse(run.next(), routes, answer.clone());
     opening.check_answer(&answer, &mut back, &run);
     let gets_back = back.trace.verdict == Verdict::Allow;
+    let (fourth, translated) = (answer.fourth(), opening.needs_undoing(&answer));
     connection.answer = Some((answer, back));
-    if gets_back {
-        connection.third = opening.third(&connection.first, &run, source_is_translated);
+    if !gets_back {
+        return connection;
+    }
+    let Some((third, run)) = opening.third(&connection.first, &run, (source_is_translated, translated)) else {
+        return connection;
+    };
+    let goes_on = third.trace.verdict == Verdict::Allow;
+    connection.third = Some(third);
+    if let Some(fourth) = fourth.filter(|_| goes_on) {
+        let back = opening.fourth(&fourth, &run);
+        connection.fourth = Some(back).filter(|back| back.trace.verdict != Verdict::Allow);
     }
     connection
 }
@@ -181,7 +201,8 @@ impl Opening<'_> {
                 let to = first.translated.map_or(destination, |to| to.address);
                 let own = || self.routes.source_towards(to).ok();
                 let masqueraded = is_masqueraded(first).then(own).flatten();
-                Part::Answer(Undone { source: source_is_translated, masqueraded, ..undone })
+                let keeps_port = keeps_port(first);
+                Part::Answer(Undone { source: source_is_translated, masqueraded, keeps_port, ..undone })
             }
             part => part,
         };
@@ -214,18 +235,18 @@ impl Opening<'_> {
     /// Whether the answer reaches the client only if its translation is undone. A sender that was masqueraded as the
     /// address that it already had was not translated.
     fn needs_undoing(&self, answer: &Packet) -> bool {
-        let Part::Answer(Undone { destination, source, masqueraded }) = answer.part else { return false };
+        let Part::Answer(Undone { destination, source, masqueraded, .. }) = answer.part else { return false };
         destination.is_some() || (source && masqueraded != Some(self.packet.source))
     }
 
-    /// The third packet. If conntrack did not track the answer, the state of this packet depends on the protocol and
-    /// on settings.
-    fn third<'a>(
-        &self,
+    /// The third packet; `translated` is whether it has to be. If conntrack did not track the answer, the state of this
+    /// packet depends on the protocol and on settings.
+    fn third<'a, 'v>(
+        &'v self,
         first: &Traversal<'a>,
-        run: &PacketRun<'a, '_>,
-        source_is_translated: bool,
-    ) -> Option<Traversal<'a>> {
+        run: &PacketRun<'a, 'v>,
+        (source_is_translated, translated): (bool, bool),
+    ) -> Option<(Traversal<'a>, PacketRun<'a, 'v>)> {
         let packet = Packet { translated: first.translated, ..self.packet.third()? };
         let of = packet.transport.protocol(packet.source);
         let answered = !run.effects.borrow().untracked;
@@ -245,16 +266,15 @@ impl Opening<'_> {
             let next = run.next();
             next.effects.borrow_mut().source = source_is_translated;
             let (mut traversal, run) = traverse(next, self.routes, packet);
-            let translated = first.translated.is_some() || source_is_translated;
             if run.effects.borrow().untracked && translated {
                 traversal.goes_astray(NOT_TRANSLATED.into());
             } else if traversal.end() != first.end() {
                 traversal.may_go_astray("what follows the answer goes another way than the first packet".into());
             }
-            traversal
+            (traversal, run)
         });
-        let mut third = traversals.next()?;
-        for other in traversals {
+        let (mut third, run) = traversals.next()?;
+        for (other, _) in traversals {
             if other.trace.verdict != third.trace.verdict {
                 third.may_be(
                     other.trace.outcomes,
@@ -262,19 +282,57 @@ impl Opening<'_> {
                 );
             }
         }
-        Some(third)
+        Some((third, run))
+    }
+
+    /// Data that comes back. If rules leave the connection untracked, conntrack may take this packet for the first of
+    /// one (`nf_conntrack_tcp_loose`), and then `nat` chains see it.
+    fn fourth<'a>(&self, packet: &Packet, run: &PacketRun<'a, '_>) -> Traversal<'a> {
+        let as_state = |state| {
+            let packet = Packet { state, ..packet.clone() };
+            let (mut back, run) = traverse(run.next(), self.routes, packet.clone());
+            self.check_answer(&packet, &mut back, &run);
+            back
+        };
+        if self.tracked {
+            return as_state(packet.state);
+        }
+        let (mut back, other) = (as_state(State::Invalid), as_state(State::New));
+        if other.trace.verdict != back.trace.verdict || back.trace.verdict != Verdict::Allow {
+            let outcomes = other.trace.outcomes.or(Outcomes::ALLOW);
+            back.may_be(
+                outcomes,
+                "what conntrack takes an untracked packet after the answer for is a setting".into(),
+            );
+        }
+        back
     }
 }
 
-/// Whether the rule that translated the packet's source masquerades.
-fn is_masqueraded(first: &Traversal<'_>) -> bool {
+/// Whether the rule that gave the packet another source leaves its port as it is.
+fn keeps_port(first: &Traversal<'_>) -> bool {
+    let keeps = |expr: &Expr| match expr {
+        Expr::Foreign(Foreign::Masquerade { ports, flags }) => *ports == [None; 2] && flags & NAT_RANDOM == 0,
+        Expr::Foreign(Foreign::Nat(nat)) => nat.ports == [None; 2] && nat.flags & NAT_RANDOM == 0,
+        _ => false,
+    };
+    source_rule(first).is_some_and(|rule| rule.exprs.iter().any(keeps))
+}
+
+/// The rule that gave the packet another source.
+fn source_rule<'a>(first: &Traversal<'a>) -> Option<&'a Rule> {
     let mut translations = first.trace.steps.iter().filter(|step| step.effect == Effect::TranslateSource);
+    translations.next_back().and_then(|step| step.rule).map(|(_, rule)| rule)
+}
+
+/// Whether the rule that gave the packet another source masquerades.
+fn is_masqueraded(first: &Traversal<'_>) -> bool {
     let masquerades = |expr: &Expr| match expr {
         Expr::Foreign(Foreign::Masquerade { .. }) => true,
         Expr::Foreign(Foreign::Target(extension)) => extension.name == "MASQUERADE",
         _ => false,
     };
-    translations.next_back().and_then(|step| step.rule).is_some_and(|(_, rule)| rule.exprs.iter().any(masquerades))
+    source_rule(first).is_some_and(|rule| rule.exprs.iter().any(masquerades))
 }
 
 const NOT_PUT_BACK: &str = "a rule leaves the answer untracked, so that its translation is not undone";

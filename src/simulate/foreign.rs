@@ -30,9 +30,14 @@ impl<'a> Machine<'a, '_> {
             }
             // Rules can't read any known value from what these set.
             Foreign::SetMeta { .. } | Foreign::Log { .. } => Done::If(Truth::True),
+            // Before conntrack has looked it up, a packet has no connection that could be marked (`nft_ct_set_eval`).
             Foreign::SetCt { key: CtKey::Mark, sreg, .. } => {
-                let mark = if certain { registers.load(*sreg, 4) } else { Bits::unknown(4) };
-                self.effects.borrow_mut().set_ct_mark(mark);
+                let looked_up = self.view.was_looked_up();
+                if looked_up.is_none() || self.view.is_tracked() {
+                    let certain = certain && looked_up.is_some();
+                    let mark = if certain { registers.load(*sreg, 4) } else { Bits::unknown(4) };
+                    self.effects.borrow_mut().set_ct_mark(mark);
+                }
                 Done::If(Truth::True)
             }
             Foreign::SetCt { key: CtKey::Zone, .. } => anything("connections of another zone are not known"),

@@ -56,8 +56,13 @@ pub struct Undone {
     /// the packet's destination takes its place: behind the chains of priority `dstnat` at prerouting and output.
     pub source: bool,
     /// That address, where the source was masqueraded: the one that this machine sends from to the other end
-    /// (`nf_nat_masquerade_ipv4` in net/netfilter/nf_nat_masquerade.c). Its port is not known.
+    /// (`nf_nat_masquerade_ipv4` in net/netfilter/nf_nat_masquerade.c).
     pub masqueraded: Option<IpAddr>,
+    /// Whether its port is the one that the connection came from. It is if the rule names no port, and no other
+    /// connection has it (`get_unique_tuple` in net/netfilter/nf_nat_core.c).
+    pub keeps_port: bool,
+    /// Whether the packet comes after the third, and carries data: it goes the way of the answer, and is no SYN-ACK.
+    pub later: bool,
 }
 
 /// A source port of clients, in the ephemeral range of Linux and other systems.
@@ -304,6 +309,8 @@ impl Packet {
             destination: self.translated.map(|_| Translation { address: self.destination, port }),
             source: false,
             masqueraded: None,
+            keeps_port: false,
+            later: false,
         };
         let (path, incoming) = match self.path {
             Path::ToMachine => (Path::FromMachine, Interface::Absent),
@@ -325,6 +332,14 @@ impl Packet {
     pub fn third(&self) -> Option<Self> {
         let Transport::Ports { protocol: protocol::TCP | protocol::SCTP, .. } = self.transport else { return None };
         Some(Self { state: State::Established, part: Part::Third, ..self.clone() })
+    }
+
+    /// Data that comes back after the third packet, if this is the answer before it.
+    #[must_use]
+    pub(super) fn fourth(&self) -> Option<Self> {
+        let Transport::Ports { protocol: protocol::TCP, .. } = self.transport else { return None };
+        let Part::Answer(undone) = self.part else { return None };
+        Some(Self { part: Part::Answer(Undone { later: true, ..undone }), ..self.clone() })
     }
 
     /// What conntrack undoes in it.

@@ -3,7 +3,7 @@
 use super::bits::Bits;
 use super::hidden::{Hidden, address, bits_of, destination, destination_port, hides_destination, hides_source};
 use super::order::EGRESS;
-use super::packet::{Interface, Packet, Part, Path, State, Translation, Transport};
+use super::packet::{Interface, Packet, Part, Path, State, Translation, Transport, Undone};
 use super::truth::Doubt;
 use super::tuple::Tuple;
 use crate::net::header::{Place, icmp, ipv4, ipv6, ports, sctp, tcp, udp};
@@ -191,9 +191,9 @@ impl<'a> View<'a> {
     pub(super) fn tcp_flags(&self) -> (u8, u8) {
         match self.packet.part {
             Part::First => (SYN, PLAIN_FLAGS),
-            Part::Answer(_) => (SYN | ACK, PLAIN_FLAGS),
+            Part::Answer(Undone { later: false, .. }) => (SYN | ACK, PLAIN_FLAGS),
             // It may carry data.
-            Part::Third => (ACK, PLAIN_FLAGS & !PSH),
+            Part::Third | Part::Answer(_) => (ACK, PLAIN_FLAGS & !PSH),
             Part::Later => (0, 0),
         }
     }

@@ -136,8 +136,6 @@ fn lines(rules: &Rules, within: &str, no_reject: bool) -> String {
         let action = match *action {
             "jump one" if within == "one" => "accept",
             "reject" if no_reject => "drop",
-            // What an answering machine sends behind its first packet is not asked about.
-            "accept" if condition.ends_with("== (syn | ack)") => "counter",
             other => other,
         };
         // Of what comes in no outgoing interface is known, of what is sent no incoming one.

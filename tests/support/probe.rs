@@ -6,13 +6,15 @@ use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a probe that should be let through may take: far longer than it ever does.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 /// How long silence must last to count as a denial. An open path answers within a millisecond, and TCP sends its
 /// first packet again only after a second.
 pub const SILENCE: Duration = Duration::from_millis(400);
+/// When a probe that waits longer is sent again.
+const A_SECOND: Duration = Duration::from_secs(1);
 
 /// What to try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -86,17 +88,31 @@ pub fn talks(stream: &mut TcpStream, wait: Duration) -> bool {
 
 /// [`Namespace::probe`] on a thread that is inside already.
 pub fn probe_here(inside: &Namespace, target: Target, from: IpAddr, to: IpAddr, wait: Duration) -> Outcome {
+    probe_from(inside, target, SocketAddr::new(from, 0), to, wait)
+}
+
+/// [`probe_here`] from a port.
+pub fn probe_from(inside: &Namespace, target: Target, from: SocketAddr, to: IpAddr, wait: Duration) -> Outcome {
     let done = match target {
-        Target::Tcp(port) => connect_here(from, SocketAddr::new(to, port), wait).map(drop),
-        Target::Udp(port) => datagram_here(from, SocketAddr::new(to, port), wait),
-        Target::Ping => return ping(inside, from, to, wait),
+        Target::Tcp(port) => connect_from(from, SocketAddr::new(to, port), wait).map(drop),
+        Target::Udp(port) => datagram_from(from, SocketAddr::new(to, port), wait),
+        Target::Ping => return ping(inside, from.ip(), to, wait),
     };
     done.map_or_else(outcome, |()| Outcome::Connected)
 }
 
 fn connect_here(from: IpAddr, to: SocketAddr, wait: Duration) -> io::Result<TcpStream> {
+    connect_from(SocketAddr::new(from, 0), to, wait)
+}
+
+fn connect_from(from: SocketAddr, to: SocketAddr, wait: Duration) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
-    socket.bind(&SocketAddr::new(from, 0).into())?;
+    if from.port() != 0 {
+        // The next probe may come from the same port.
+        socket.set_reuse_address(true)?;
+        socket.set_linger(Some(Duration::ZERO))?;
+    }
+    socket.bind(&from.into())?;
     socket.connect_timeout(&to.into(), wait)?;
     let mut stream: TcpStream = socket.into();
     stream.set_read_timeout(Some(wait))?;
@@ -109,17 +125,29 @@ fn round_trip(stream: &mut TcpStream) -> io::Result<()> {
     stream.read_exact(&mut [0; 4])
 }
 
-fn datagram_here(from: IpAddr, to: SocketAddr, wait: Duration) -> io::Result<()> {
-    let socket = std::net::UdpSocket::bind(SocketAddr::new(from, 0))?;
+/// Sends again until an answer comes. In a wait no longer than that of silence there is no second try.
+fn datagram_from(from: SocketAddr, to: SocketAddr, wait: Duration) -> io::Result<()> {
+    let socket = std::net::UdpSocket::bind(from)?;
     socket.connect(to)?;
-    socket.set_read_timeout(Some(wait))?;
-    socket.send(b"echo")?;
-    socket.recv(&mut [0; 4]).map(drop)
+    let begun = Instant::now();
+    loop {
+        let left = wait.saturating_sub(begun.elapsed()).max(Duration::from_millis(1));
+        socket.set_read_timeout(Some(left.min(A_SECOND)))?;
+        socket.send(b"echo")?;
+        match socket.recv(&mut [0; 4]) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock && begun.elapsed() < wait => {}
+            done => return done.map(drop),
+        }
+    }
 }
 
 fn ping(inside: &Namespace, from: IpAddr, to: IpAddr, wait: Duration) -> Outcome {
     let mut command = inside.command("ping");
     command.args(["-n", "-q", "-c", "1", "-W", &wait.as_secs_f32().to_string()]);
+    if wait > A_SECOND {
+        // It then sends each second, until an answer comes.
+        command.args(["-w", &wait.as_secs().to_string()]);
+    }
     command.args(["-I", &from.to_string(), &to.to_string()]).stdout(Stdio::null()).stderr(Stdio::null());
     match command.status().expect("nsenter is installed").code() {
         Some(0) => Outcome::Connected,
