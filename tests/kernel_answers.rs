@@ -16,7 +16,7 @@ use palisade::simulate::{Packet, Stage, Transport, Verdict, follow_connection};
 use proptest::prelude::*;
 use proptest::test_runner::{TestCaseError, TestError, TestRunner};
 use serde_json::Value;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::thread;
@@ -31,8 +31,9 @@ use support::tap::{mac_of, mac_text};
 const TCP: [u16; 4] = [22, 80, 4242, 8080];
 const UDP: [u16; 3] = [53, 4242, 9000];
 
-/// The first of the ports that connections come from, of those that the kernel gives.
-const FIRST_PORT: u16 = 40_000;
+/// The ports that connections come from, of those that the kernel gives. None is used again soon: what is left of an
+/// earlier connection from it would count as its continuation.
+const OWN_PORTS: std::ops::Range<u16> = 33_000..60_000;
 
 /// How many verdicts there were of each kind, by the packet that decides.
 #[derive(Debug, Default)]
@@ -56,6 +57,7 @@ struct Range {
     _echoes: [Echo; 3],
     socket: Socket,
     routing: Routing,
+    next_port: Cell<u16>,
 }
 
 impl Range {
@@ -71,7 +73,14 @@ impl Range {
         let echoes = [&lab.host, &lab.client, &lab.lan].map(echo);
         know_each_other(&lab);
         let (socket, routing) = lab.host.run(|| (Socket::open(), Routing::open()));
-        Self { _echoes: echoes, socket: socket.expect("a socket"), routing: routing.expect("a socket"), lab }
+        let (socket, routing) = (socket.expect("a socket"), routing.expect("a socket"));
+        Self { _echoes: echoes, socket, routing, lab, next_port: Cell::new(OWN_PORTS.start) }
+    }
+
+    fn own_port(&self) -> u16 {
+        let port = self.next_port.get();
+        self.next_port.set(if port + 1 < OWN_PORTS.end { port + 1 } else { OWN_PORTS.start });
+        port
     }
 
     fn tries(&self) -> Vec<Try<'_>> {
@@ -81,7 +90,7 @@ impl Range {
             let [c, h, i, l, o] = [CLIENT, HOST, HOST_ON_LAN, LAN, LOOPBACK].map(|of| of[family]);
             let mut add = |inside, from: IpAddr, to: IpAddr, by: Option<&str>, targets: &[Target]| {
                 for target in targets {
-                    let own = FIRST_PORT + u16::try_from(tries.len()).expect("there are not so many");
+                    let own = self.own_port();
                     let of = |protocol, destination| Transport::Ports { protocol, source: Some(own), destination };
                     let transport = match target {
                         Target::Tcp(port) => of(protocol::TCP, *port),
