@@ -289,9 +289,8 @@ impl Opening<'_> {
     /// one (`nf_conntrack_tcp_loose`), and then `nat` chains see it.
     fn fourth<'a>(&self, packet: &Packet, run: &PacketRun<'a, '_>) -> Traversal<'a> {
         let as_state = |state| {
-            let packet = Packet { state, ..packet.clone() };
-            let (mut back, run) = traverse(run.next(), self.routes, packet.clone());
-            self.check_answer(&packet, &mut back, &run);
+            let (mut back, run) = traverse(run.next(), self.routes, Packet { state, ..packet.clone() });
+            self.check_answer(packet, &mut back, &run);
             back
         };
         if self.tracked {

@@ -30,14 +30,8 @@ impl<'a> Machine<'a, '_> {
             }
             // Rules can't read any known value from what these set.
             Foreign::SetMeta { .. } | Foreign::Log { .. } => Done::If(Truth::True),
-            // Before conntrack has looked it up, a packet has no connection that could be marked (`nft_ct_set_eval`).
             Foreign::SetCt { key: CtKey::Mark, sreg, .. } => {
-                let looked_up = self.view.was_looked_up();
-                if looked_up.is_none() || self.view.is_tracked() {
-                    let certain = certain && looked_up.is_some();
-                    let mark = if certain { registers.load(*sreg, 4) } else { Bits::unknown(4) };
-                    self.effects.borrow_mut().set_ct_mark(mark);
-                }
+                self.mark_connection(registers.load(*sreg, 4), certain);
                 Done::If(Truth::True)
             }
             Foreign::SetCt { key: CtKey::Zone, .. } => anything("connections of another zone are not known"),
@@ -165,9 +159,18 @@ impl<'a> Machine<'a, '_> {
         if matches!(target, ConnectionMark::Restore { .. }) {
             self.mark(mark, certain);
         } else {
-            self.effects.borrow_mut().set_ct_mark(if certain { ct_mark } else { Bits::unknown(4) });
+            self.mark_connection(ct_mark, certain);
         }
         Done::If(Truth::True)
+    }
+
+    /// Before conntrack has looked it up, a packet has no connection that could be marked (`nft_ct_set_eval`).
+    fn mark_connection(&self, mark: Bits, certain: bool) {
+        let looked_up = self.view.was_looked_up();
+        if looked_up.is_none() || self.view.is_tracked() {
+            let certain = certain && looked_up.is_some();
+            self.effects.borrow_mut().set_ct_mark(if certain { mark } else { Bits::unknown(4) });
+        }
     }
 
     fn mark(&self, mark: Bits, certain: bool) {

@@ -72,11 +72,8 @@ pub fn seen_from(
 ) -> Option<IpAddr> {
     let listener = server.run(|| TcpListener::bind(at).expect("the server has the address"));
     listener.set_nonblocking(true).expect("a listener need not wait");
-    let _stream = opener.run(|| {
-        let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP)).expect("a socket");
-        socket.bind(&SocketAddr::new(from, 0).into()).expect("the opener has the address");
-        socket.connect_timeout(&to.into(), PATIENCE).ok().map(|()| socket)
-    })?;
+    let opened = opener.run(|| open_from(SocketAddr::new(from, 0), to, PATIENCE));
+    let _stream = opened.map_err(outcome).ok()?;
     // The handshake has ended: if it was with this server, the connection waits to be accepted.
     listener.accept().ok().map(|(_, peer)| peer.ip())
 }
@@ -105,7 +102,7 @@ fn connect_here(from: IpAddr, to: SocketAddr, wait: Duration) -> io::Result<TcpS
     connect_from(SocketAddr::new(from, 0), to, wait)
 }
 
-fn connect_from(from: SocketAddr, to: SocketAddr, wait: Duration) -> io::Result<TcpStream> {
+fn open_from(from: SocketAddr, to: SocketAddr, wait: Duration) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
     if from.port() != 0 {
         // The next probe may come from the same port.
@@ -114,7 +111,11 @@ fn connect_from(from: SocketAddr, to: SocketAddr, wait: Duration) -> io::Result<
     }
     socket.bind(&from.into())?;
     socket.connect_timeout(&to.into(), wait)?;
-    let mut stream: TcpStream = socket.into();
+    Ok(socket.into())
+}
+
+fn connect_from(from: SocketAddr, to: SocketAddr, wait: Duration) -> io::Result<TcpStream> {
+    let mut stream = open_from(from, to, wait)?;
     stream.set_read_timeout(Some(wait))?;
     round_trip(&mut stream)?;
     Ok(stream)
