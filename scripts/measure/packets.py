@@ -57,11 +57,9 @@ IPTABLES = """*filter
 class Place:
     """A server with its firewall, and its client, joined by a pair of virtual interfaces."""
 
-    router = None
-
     def __init__(self, held):
         self.server, self.client = (self._namespace(held) for _ in range(2))
-        self.firewall, self.processes = self.server, (self.server, self.client)
+        self.firewall, self.links = self.server, ((self.server, "eth0"), (self.client, "eth0"))
         self.inside("ip", "link", "add", "eth0", "address", SERVER_MAC, "type", "veth", "peer", "name", "eth0",
                     "address", CLIENT_MAC, "netns", str(self.client))
         for process, own, other, mac in ((self.server, SERVER, CLIENT, CLIENT_MAC),
@@ -95,9 +93,8 @@ class Place:
 
     def packet_by_packet(self):
         """Segments pass one at a time from now on, in both directions."""
-        for process in self.processes:
-            for link in ("eth0", "eth1") if process == self.router else ("eth0",):
-                within(process, "ip", "link", "set", link, "gso_max_segs", "1")
+        for process, link in self.links:
+            within(process, "ip", "link", "set", link, "gso_max_segs", "1")
 
     def tracking(self):
         self.inside("nft", "-f", "-", input=TRACKING)
@@ -130,25 +127,26 @@ class RoutedPlace(Place):
     """A router with its firewall, between a server and its client."""
 
     def __init__(self, held):
-        self.server, self.client, self.router = (self._namespace(held) for _ in range(3))
-        self.firewall, self.processes = self.router, (self.server, self.client, self.router)
+        self.server, self.client, router = (self._namespace(held) for _ in range(3))
+        self.firewall = router
+        self.links = ((self.server, "eth0"), (self.client, "eth0"), (router, "eth0"), (router, "eth1"))
         sides = ((self.client, CLIENT, SERVER, "eth0", CLIENT_MAC), (self.server, SERVER, CLIENT, "eth1", SERVER_MAC))
-        within(self.router, "ip", "link", "set", "lo", "up")
+        within(router, "ip", "link", "set", "lo", "up")
         for process, own, other, link, mac in sides:
-            within(self.router, "ip", "link", "add", link, "address", ROUTER_MAC, "type", "veth", "peer", "name", "eth0",
+            within(router, "ip", "link", "add", link, "address", ROUTER_MAC, "type", "veth", "peer", "name", "eth0",
                    "address", mac, "netns", str(process))
-            within(self.router, "ip", "link", "set", link, "up")
+            within(router, "ip", "link", "set", link, "up")
             within(process, "ip", "link", "set", "lo", "up")
             within(process, "ip", "address", "add", f"{own}/32", "dev", "eth0")
             within(process, "ip", "link", "set", "eth0", "up")
             within(process, "ip", "route", "add", "default", "dev", "eth0")
             within(process, "ip", "neighbour", "replace", other, "lladdr", ROUTER_MAC, "dev", "eth0", "nud", "permanent")
-            within(self.router, "ip", "route", "add", f"{own}/32", "dev", link)
-            within(self.router, "ip", "neighbour", "replace", own, "lladdr", mac, "dev", link, "nud", "permanent")
+            within(router, "ip", "route", "add", f"{own}/32", "dev", link)
+            within(router, "ip", "neighbour", "replace", own, "lladdr", mac, "dev", link, "nud", "permanent")
         self._sysctl(self.client, "ipv4/ip_local_port_range", "32768 32895")
-        self._sysctl(self.router, "ipv4/ip_forward", "1")
+        self._sysctl(router, "ipv4/ip_forward", "1")
         for interface in ("all", "default", "eth0", "eth1"):
-            self._sysctl(self.router, f"ipv4/conf/{interface}/rp_filter", "0")
+            self._sysctl(router, f"ipv4/conf/{interface}/rp_filter", "0")
 
 
 def within(process, *command, **more):

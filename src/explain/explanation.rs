@@ -118,8 +118,8 @@ impl Explanation<'_> {
     }
 
     /// `{"verdict", "reason", "connection", "translated_to", "packets", "steps"}`. `packets` are the first, the answer,
-    /// the one after it and, if it does not pass, the data that comes back, as far as they were followed. The `kind` of a step is `rule`, `policy` or
-    /// `route`.
+    /// the one after it and, if it does not pass, the data that comes back, as far as they were followed. The `kind` of a
+    /// step is `rule`, `policy` or `route`.
     #[must_use]
     pub fn json(&self) -> Value {
         let (mut steps, mut packets) = (Vec::new(), Vec::new());
