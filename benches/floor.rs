@@ -7,6 +7,7 @@
 use palisade::compile::compile;
 use palisade::delta::delta;
 use palisade::desired::load;
+use palisade::names::Names;
 use palisade::netlink::{Handles, Socket, encode};
 use palisade::ruleset::TableId;
 use std::error::Error;
@@ -25,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("this is not a network namespace of its own".into());
     }
     let id = TableId::palisade();
-    let policy = load(Path::new(&path)).map_err(|problems| problems.render(false))?;
+    let policy = load(Path::new(&path), &Names::default()).map_err(|problems| problems.render(false))?;
     let table = compile(&policy);
     let socket = Socket::open()?;
     let batch = encode(&delta(&id, None, Some(&table)), &Handles::default(), socket.generation()?)?;

@@ -1,6 +1,6 @@
 //! How long each step of the pipeline takes, from the policy's text to the bytes for the kernel and back.
 //!
-//! Three policies: the one of `policies/jesse.yaml`; 10,000 services for 100,000 sources; and a file of a million addresses.
+//! Three policies: of three addresses, as in tests/policies; 10,000 services for 100,000 sources; and a file of a million addresses.
 
 use criterion::{Criterion, SamplingMode, criterion_group, criterion_main};
 use palisade::compile::compile;
@@ -15,7 +15,7 @@ use std::hint::black_box;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-const JESSE: &str = include_str!("../policies/jesse.yaml");
+const THREE: &str = include_str!("../tests/policies/three-addresses.yaml");
 
 /// 10,000 services, each with ten sources of its own.
 fn services() -> String {
@@ -95,7 +95,7 @@ fn steps(criterion: &mut Criterion, name: &str, text: &str, file: Option<&str>) 
 }
 
 fn pipeline(criterion: &mut Criterion) {
-    steps(criterion, "jesse", JESSE, None);
+    steps(criterion, "three addresses", THREE, None);
     steps(criterion, "10,000 services", &services(), None);
     let (policy, list) = addresses();
     steps(criterion, "1,000,000 addresses", &policy, Some(&list));

@@ -6,6 +6,8 @@
     peer.py probe IPV4 IPV6 [open] < EXPECTATIONS    try them all on that host; print a line for each, exit 1 if any fails;
                                     with `open`, each is expected to connect
     peer.py now IPV4 IPV6 < EXPECTATIONS    print those that fail, and succeed
+    peer.py talk SOURCE ADDRESS PORT    connect, print `ready` and the own port, and go on until no answer comes, or the other
+                                    side ends it
     peer.py hammer ADDRESS PORT...  print `ready`, connect to the ports all the time until standard input ends, then print
                                     how often it was tried, and which ports answered how often
 """
@@ -25,8 +27,9 @@ PATIENCE = 10 * SILENCE
 # Who echoes sends it back, and a web server answers it.
 QUESTION = b"GET / HTTP/1.0\r\n\r\n"
 ADDRESS = r"[\"']?[0-9A-Fa-f]*[.:][0-9A-Fa-f.:]*[\"']?"
+PORT = r"\d+/(?:tcp|udp)"
 LINE = re.compile(
-    r"^\s*#?\s*-\s*\{\s*(allow|deny):\s*(\d+/(?:tcp|udp)),\s*from:\s*"
+    rf"^\s*#?\s*-\s*\{{\s*(allow|deny):\s*({PORT}|\[\s*{PORT}(?:\s*,\s*{PORT})*\s*\]),\s*from:\s*"
     rf"({ADDRESS}|\[\s*{ADDRESS}(?:\s*,\s*{ADDRESS})*\s*\])\s*(?:,\s*on:\s*eth0\s*)?\}}"
 )
 
@@ -34,9 +37,10 @@ LINE = re.compile(
 def expectations(path):
     text = open(path, encoding="utf-8").read()
     found = []
-    for verdict, port, sources in (match.groups() for match in map(LINE.match, text.splitlines()) if match):
-        for source in sources.strip("[]").split(","):
-            found.append((verdict, port, str(ipaddress.ip_address(source.strip().strip("\"'")))))
+    for verdict, ports, sources in (match.groups() for match in map(LINE.match, text.splitlines()) if match):
+        for port in re.findall(PORT, ports):
+            for source in sources.strip("[]").split(","):
+                found.append((verdict, port, str(ipaddress.ip_address(source.strip().strip("\"'")))))
     if not found:
         spare = next(port for port in range(8080, 65536) if str(port) not in text)
         found = [("deny", f"{spare}/tcp", source) for source in ("203.0.113.66", "2001:db8::66")]
@@ -109,6 +113,20 @@ def probe(v4, v6, wanted):
         return list(pool.map(one, wanted))
 
 
+def talk(source, target, port):
+    """A connection that lasts, which somebody may cut."""
+    with socket.create_connection((target, kind(port)[0]), PATIENCE, (source, 0)) as made:
+        print("ready", made.getsockname()[1], flush=True)
+        try:
+            while True:
+                made.sendall(QUESTION)
+                if not made.recv(64):
+                    return 0
+                time.sleep(SILENCE / 5)
+        except OSError:
+            return 0
+
+
 def hammer(address, ports):
     """Many attempts at once, each for a second, so that the first packet of some is sent whatever the instant.
 
@@ -149,6 +167,8 @@ def main(command, *arguments):
         for expected in expectations(*arguments):
             print(*expected)
         return 0
+    if command == "talk":
+        return talk(*arguments)
     if command == "hammer":
         return hammer(arguments[0], arguments[1:])
     wanted = [tuple(line.split()) for line in sys.stdin]

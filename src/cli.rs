@@ -1,8 +1,8 @@
 //! The command line as typed. The help texts are the manual: `palisade man` prints them as manual pages.
 
 use crate::commands::{
-    Report, apply, boot, check, completions, confirm, diff, disable, doctor, explain, exposure, man, rollback,
-    schema, show, status,
+    Report, add, allow, apply, block, boot, check, completions, confirm, denied, diff, disable, doctor, edit,
+    explain, exposure, group, init, man, refresh, remove, revoke, rollback, schema, show, status, suggest,
 };
 use crate::error::Error;
 use crate::state::State;
@@ -24,9 +24,10 @@ use std::path::PathBuf;
     name = "palisade",
     version,
     propagate_version = true,
-    disable_help_subcommand = true,
+    max_term_width = 80,
     after_long_help = "Files:\n  /etc/palisade/policy.yaml   the policy; refused if anyone but root can write it or a folder above it\n  \
-        /var/lib/palisade/          the last five good rulesets, and a change that waits for confirmation\n  \
+        /var/lib/palisade/          the last five good rulesets, a change that waits for confirmation, host names, \
+        and who is let in or blocked for a time\n  \
         /run/palisade/lock          held by the command that is changing the rules\n\n\
         Exit status: 0 is success, 1 an error. `diff` exits with 2 if the kernel differs, `status` with 3 if nothing is \
         loaded, `explain` with 2 if the connection is denied and with 3 if it can't tell, `doctor` with 2 if there \
@@ -43,6 +44,7 @@ pub struct Cli {
 
 /// Options that every command takes, before or after its name.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
 pub struct Common {
     /// The policy to read.
     ///
@@ -93,7 +95,18 @@ pub enum Command {
     Apply(apply::Args),
     Confirm(confirm::Args),
     Rollback(rollback::Args),
+    Refresh(refresh::Args),
+    Allow(allow::Args),
+    Block(block::Args),
+    Revoke(revoke::Args),
+    Init(init::Args),
+    Edit(edit::Args),
+    Add(add::Args),
+    Remove(remove::Args),
+    Group(group::Args),
     Status(status::Args),
+    Denied(denied::Args),
+    Suggest(suggest::Args),
     Explain(explain::Args),
     Exposure(exposure::Args),
     Doctor(doctor::Args),
@@ -104,6 +117,52 @@ pub enum Command {
     Man(man::Args),
 }
 
+impl Command {
+    /// Whether what it prints is what it is run for: `--quiet` leaves it.
+    #[must_use]
+    pub const fn prints_a_document(&self) -> bool {
+        matches!(self, Self::Show(_) | Self::Init(_) | Self::Schema(_) | Self::Completions(_) | Self::Suggest(_))
+    }
+}
+
+/// What palisade has for a verb of ufw, firewalld, terraform or systemctl.
+#[must_use]
+pub fn hint(verb: &str) -> Option<&'static str> {
+    Some(match verb {
+        "enable" | "start" => {
+            "`palisade apply` loads the policy, and `systemctl enable palisade` does so at each boot"
+        }
+        "stop" | "reset" | "flush" => {
+            "`palisade disable` removes the rules; `systemctl disable palisade` keeps them away at boot"
+        }
+        "reload" | "restart" | "load" | "sync" => "`palisade apply` makes the kernel match the policy",
+        "plan" => "`palisade apply --dry-run` tells what would change; `palisade diff` compares",
+        "validate" | "verify" | "test" | "lint" => "`palisade check` checks the policy",
+        "deny" | "reject" => {
+            "what no service allows is denied; to block an address: `palisade block ADDR`, or `block` in the policy"
+        }
+        "open" | "add-port" | "add-service" => "to open a port: `palisade add 22/tcp --from any`",
+        "close" | "delete" | "remove-port" | "remove-service" | "rm" => {
+            "to remove a service: `palisade remove SERVICE`"
+        }
+        "limit" => "write `limit: 6/minute` in the service",
+        "logging" | "log" => "write `log: { denied: 10/minute }` in the policy, or `log: true` in a service",
+        "default" => "write `defaults: { incoming: deny }` in the policy",
+        "route" => "write a rule in `forward` of the policy",
+        "list" | "ls" | "rules" | "list-all" => {
+            "`palisade status` lists the services, `palisade exposure` the open ports"
+        }
+        "blocked" | "drops" => "`palisade denied` lists who was turned away",
+        "undo" | "revert" => "`palisade rollback` goes back to the ruleset before",
+        "keep" | "commit" => "`palisade confirm` keeps what `palisade apply --confirm` has loaded",
+        "ban" => "`palisade block ADDR` blocks an address for a time",
+        "unban" | "unblock" => "`palisade revoke ADDR` takes a block back",
+        "fmt" | "format" => "a policy may have any form; `palisade check` checks it",
+        "version" => "`palisade --version`",
+        _ => return None,
+    })
+}
+
 /// Runs a command.
 ///
 /// # Errors
@@ -112,13 +171,24 @@ pub fn run(cli: &Cli) -> Result<Report, Error> {
     let policy = &cli.common.policy;
     let state = State::new(cli.common.state_dir.clone(), cli.common.run_dir.clone());
     match &cli.command {
-        Command::Check(_) => check::run(policy, &state),
+        Command::Check(args) => check::run(policy, &state, args),
         Command::Show(args) => show::run(policy, &state, args),
         Command::Diff(args) => diff::run(policy, &state, args),
         Command::Apply(args) => apply::run(policy, &state, args),
         Command::Confirm(_) => confirm::run(&state),
         Command::Rollback(args) => rollback::run(&state, args),
+        Command::Refresh(args) => refresh::run(&state, args),
+        Command::Allow(args) => allow::run(&state, args),
+        Command::Block(args) => block::run(&state, args),
+        Command::Revoke(args) => revoke::run(&state, args),
+        Command::Init(_) => init::run(&state),
+        Command::Edit(_) => edit::run(policy, &state),
+        Command::Add(args) => add::run(policy, &state, args),
+        Command::Remove(args) => remove::run(policy, &state, args),
+        Command::Group(args) => group::run(policy, &state, args),
         Command::Status(_) => status::run(policy, &state),
+        Command::Denied(args) => denied::run(&state, args),
+        Command::Suggest(args) => suggest::run(&state, args),
         Command::Explain(args) => explain::run(policy, &state, args),
         Command::Exposure(_) => exposure::run(&state),
         Command::Doctor(args) => doctor::run(args, policy, &state),
@@ -135,10 +205,10 @@ pub fn run(cli: &Cli) -> Result<Report, Error> {
 pub fn error_json(command: &Command, error: &Error) -> Value {
     match (command, error) {
         (Command::Check(_), Error::Policy(found)) => {
-            json!({ "valid": false, "problems": found.problems(), "warnings": found.warnings() })
+            json!({ "valid": false, "problems": found.problems(), "warnings": found.warnings(), "notes": found.notes() })
         }
-        (_, Error::Policy(found) | Error::Misfit(found)) => {
-            json!({ "error": error.to_string(), "problems": found.problems(), "warnings": found.warnings() })
+        (_, Error::Policy(found) | Error::Misfit(found) | Error::Unexpected { problems: found, .. }) => {
+            json!({ "error": error.to_string(), "problems": found.problems(), "warnings": found.warnings(), "notes": found.notes() })
         }
         _ => json!({ "error": error.to_string() }),
     }

@@ -1,21 +1,32 @@
 //! From a policy's path to its table: read, parse, gather facts, resolve, compile, and prove the expectations.
 
+mod applied;
 mod lists;
+
+pub use applied::compile_as_applied;
 
 use crate::access::unmet;
 use crate::compile::compile;
-use crate::facts::gather;
+use crate::facts::{Facts, gather, names_of};
 use crate::files::{MAX_POLICY, read_trusted};
-use crate::policy::{Diagnostic, Problems, Source, Sources, decode, parse};
+use crate::names::{Names, Span};
+use crate::policy::{Diagnostic, Policy, Problems, Source, Sources, decode, parse, without_byte_order_mark};
 use crate::process::progress::doing;
 use crate::resolve::{Resolved, resolve};
 use crate::ruleset::{Table, TableId};
-use crate::state::{Lists, State};
+use crate::state::{Applied, Lists, State};
+use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 
 /// The policy's path unless the user names another.
 pub const DEFAULT_PATH: &str = "/etc/palisade/policy.yaml";
+
+/// The argument that stands for standard input, in the place of a policy's path.
+pub const STDIN: &str = "-";
+/// The name of a policy that is read from standard input: in problems, and in the comments of its rules.
+const STDIN_NAME: &str = "<stdin>";
 
 /// A policy, its table, and the expectations that the table does not meet.
 #[derive(Clone, Debug)]
@@ -30,6 +41,8 @@ pub struct Loaded {
     pub warnings: Problems,
     /// The addresses of the files that it names.
     pub lists: Lists,
+    /// What is kept of it when it is applied, without the digests of its files.
+    pub applied: Applied,
 }
 
 /// A policy and its table, before the expectations are proved.
@@ -45,6 +58,8 @@ pub struct Compiled {
     pub lists: Lists,
     /// The files that can't be used, in place of which the addresses that were last applied are: why, in words.
     pub instead: Vec<String>,
+    /// What is kept of it when it is applied, without the digests of its files.
+    pub applied: Applied,
 }
 
 impl Compiled {
@@ -57,23 +72,56 @@ impl Compiled {
     }
 }
 
+impl From<Compiled> for Loaded {
+    /// Proves the policy's expectations.
+    fn from(compiled: Compiled) -> Self {
+        let unmet = compiled.unmet();
+        let Compiled { policy, table, warnings, lists, applied, .. } = compiled;
+        Self { policy, table, unmet, warnings, lists, applied }
+    }
+}
+
 /// Loads a policy, compiles it, and proves its expectations.
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_and_prove(path: &Path) -> Result<Loaded, Problems> {
-    let compiled = compile_policy(path)?;
-    let unmet = compiled.unmet();
-    let Compiled { policy, table, warnings, lists, .. } = compiled;
-    Ok(Loaded { policy, table, unmet, warnings, lists })
+pub fn load_and_prove(path: &Path, names: &Names) -> Result<Loaded, Problems> {
+    compile_policy(path, names).map(Loaded::from)
 }
 
 /// Loads a policy and compiles it.
 ///
 /// # Errors
 /// As [`load`].
-pub fn compile_policy(path: &Path) -> Result<Compiled, Problems> {
-    read(path, None).map(compiled)
+pub fn compile_policy(path: &Path, names: &Names) -> Result<Compiled, Problems> {
+    read(path, names, None).map(compiled)
+}
+
+/// Loads a policy that an argument names, and compiles it: [`STDIN`] is standard input, whose files of addresses are
+/// relative to the current folder.
+///
+/// # Errors
+/// As [`load`].
+pub fn compile_named(path: &Path, names: &Names) -> Result<Compiled, Problems> {
+    if path != Path::new(STDIN) {
+        return compile_policy(path, names);
+    }
+    let problem = |text: String| Problems::new(vec![Diagnostic::general(text)], Sources::default());
+    let mut bytes = Vec::new();
+    let input = std::io::stdin().lock().take(MAX_POLICY.saturating_add(1)).read_to_end(&mut bytes);
+    input.map_err(|error| problem(format!("standard input can't be read: {error}")))?;
+    if bytes.len() as u64 > MAX_POLICY {
+        return Err(problem(format!("standard input has more than {} MiB", MAX_POLICY >> 20)));
+    }
+    compile_bytes(&bytes, Path::new(STDIN_NAME), names)
+}
+
+/// Compiles the bytes of a policy. `path` is its name, and the base of the files that it names.
+///
+/// # Errors
+/// As [`load`].
+pub fn compile_bytes(bytes: &[u8], path: &Path, names: &Names) -> Result<Compiled, Problems> {
+    read_bytes(bytes, path, names, None).map(compiled)
 }
 
 /// Loads a policy and compiles it. In place of a file of addresses that can't be used, or that is empty, it takes those
@@ -82,21 +130,29 @@ pub fn compile_policy(path: &Path) -> Result<Compiled, Problems> {
 /// # Errors
 /// As [`load`].
 pub fn compile_at_boot(path: &Path, state: &State) -> Result<Compiled, Problems> {
-    read(path, Some(state)).map(compiled)
+    let kept = state.names();
+    let read = read(path, kept.as_ref().unwrap_or(&Names::default()), Some(state))?;
+    match kept {
+        // An older ruleset has addresses of the names.
+        Err(error) if read.policy.names.iter().next().is_some() => {
+            Err(Problems::new(vec![Diagnostic::general(error.to_string())], read.sources))
+        }
+        _ => Ok(compiled(read)),
+    }
 }
 
-fn compiled(Read { policy, sources, lists, instead }: Read) -> Compiled {
+fn compiled(Read { policy, sources, lists, instead, applied }: Read) -> Compiled {
     let table = compile(&policy);
     let warnings = Problems::new(policy.warnings.clone(), sources);
-    Compiled { policy, table, warnings, lists, instead }
+    Compiled { policy, table, warnings, lists, instead, applied }
 }
 
 /// Loads a policy.
 ///
 /// # Errors
 /// All problems of the policy and of the files that it names, at once.
-pub fn load(path: &Path) -> Result<Resolved, Problems> {
-    read(path, None).map(|read| read.policy)
+pub fn load(path: &Path, names: &Names) -> Result<Resolved, Problems> {
+    read(path, names, None).map(|read| read.policy)
 }
 
 /// A policy that was read.
@@ -105,24 +161,31 @@ struct Read {
     sources: Sources,
     lists: Lists,
     instead: Vec<String>,
+    applied: Applied,
 }
 
 /// Reads a policy; with a state, takes what was last applied in place of files that can't be used.
-fn read(path: &Path, state: Option<&State>) -> Result<Read, Problems> {
-    let name = path.display().to_string();
-    let source = |text: &str| Source { name: name.clone(), text: Arc::from(text) };
+fn read(path: &Path, names: &Names, state: Option<&State>) -> Result<Read, Problems> {
     let bytes = read_trusted(path, MAX_POLICY).map_err(|refusal| {
         // On a machine without a policy the default folder is missing, too.
         let none_yet = refusal.missing || path == Path::new(DEFAULT_PATH) && !path.exists();
         let problem = if none_yet { missing(path) } else { refusal.into() };
-        Problems::new(vec![problem], Sources(vec![source("")]))
+        let source = Source { name: path.display().to_string(), text: Arc::from("") };
+        Problems::new(vec![problem], Sources(vec![source]))
     })?;
+    read_bytes(&bytes, path, names, state)
+}
+
+/// Reads the bytes of a policy. `path` is its name, and the base of the files that it names.
+fn read_bytes(bytes: &[u8], path: &Path, names: &Names, state: Option<&State>) -> Result<Read, Problems> {
+    let name = path.display().to_string();
+    let source = |text: &str| Source { name: name.clone(), text: Arc::from(text) };
     let file = path.file_name().map_or_else(|| name.clone(), |name| name.to_string_lossy().into_owned());
-    let text = match decode(&bytes, &file) {
+    let text = match decode(bytes, &file) {
         Ok(text) => text,
         Err(problem) => {
-            let lossy = String::from_utf8_lossy(&bytes);
-            let lossy = crate::policy::without_byte_order_mark(&lossy);
+            let lossy = String::from_utf8_lossy(bytes);
+            let lossy = without_byte_order_mark(&lossy);
             return Err(Problems::new(vec![*problem], Sources(vec![source(lossy)])));
         }
     };
@@ -130,20 +193,42 @@ fn read(path: &Path, state: Option<&State>) -> Result<Read, Problems> {
     let Some(policy) = parsed.policy else {
         return Err(Problems::new(parsed.problems, Sources(vec![source(text)])));
     };
-    let mut facts = gather(&policy, path.parent().unwrap_or(Path::new("")));
+    let mut facts = gather(&policy, path.parent().unwrap_or(Path::new("")), names);
     let instead = state.map(|state| lists::take_what_was_applied(&policy, &mut facts, state)).unwrap_or_default();
-    // Resolve the parts that parsed even if others did not, so that all problems are reported at once.
-    match (resolve(&policy, &facts), parsed.problems) {
-        (Ok(policy), problems) if problems.is_empty() => {
-            let sources = facts.sources(source(text));
-            Ok(Read { policy, sources, lists: lists::of(facts), instead })
+    resolved(applied::of(path, text, &policy, &facts), &policy, parsed.problems, facts, source(text), instead)
+}
+
+/// Resolves the parts that parsed even if others did not, so that all problems are reported at once.
+fn resolved(
+    mut applied: Applied,
+    policy: &Policy,
+    mut problems: Vec<Diagnostic>,
+    facts: Facts,
+    source: Source,
+    instead: Vec<String>,
+) -> Result<Read, Problems> {
+    match resolve(policy, &facts) {
+        Ok(policy) if problems.is_empty() => {
+            let sources = facts.sources(source);
+            let temporary = policy.temporary().into_iter();
+            applied.temporary = temporary.map(|(group, of)| (group.to_owned(), of.most.as_secs())).collect();
+            Ok(Read { policy, sources, lists: lists::of(facts), instead, applied })
         }
-        (resolved, mut problems) => {
+        resolved => {
             // What is warned of may come of a part that could not be read.
             problems.extend(resolved.err().unwrap_or_default());
-            Err(Problems::new(problems, facts.sources(source(text))))
+            Err(Problems::new(problems, facts.sources(source)))
         }
     }
+}
+
+/// The host names of the policy at a path, and for how long the addresses of each count that answers no longer name. A
+/// policy that can't be read has none: whoever loads it says why.
+#[must_use]
+pub fn host_names(path: &Path) -> BTreeMap<String, Span> {
+    let bytes = read_trusted(path, MAX_POLICY).unwrap_or_default();
+    let parsed = std::str::from_utf8(&bytes).map(|text| parse(without_byte_order_mark(text), "")).unwrap_or_default();
+    parsed.policy.as_ref().map(names_of).unwrap_or_default()
 }
 
 /// The problem of a missing policy; for the default path it says how to begin.

@@ -1,6 +1,7 @@
 //! Errors that end a command early.
 
 use crate::enforce::EnforceError;
+use crate::enforce::temporary::TemporaryError;
 use crate::lockout::Lockouts;
 use crate::netlink::NetlinkError;
 use crate::policy::Problems;
@@ -39,6 +40,17 @@ pub enum Error {
     /// Another writer holds the lock for too long, or the lock can't be made.
     #[error(transparent)]
     Lock(#[from] LockError),
+    /// Who is in a group for a time could not be changed.
+    #[error(transparent)]
+    Temporary(#[from] TemporaryError),
+    /// An expectation of the policy would not be met.
+    #[error("{what}: nothing was changed")]
+    Unexpected {
+        /// What was asked for, and why it is refused.
+        what: String,
+        /// The expectations.
+        problems: Problems,
+    },
     /// State that the command needs can't be read or written.
     #[error(transparent)]
     State(#[from] StateError),

@@ -1,12 +1,14 @@
 //! The command line of palisade: arguments in, a report out, an exit status.
 
 use clap::Parser;
-use palisade::cli::{Cli, Color, error_json, run};
+use clap::error::{ContextKind, ContextValue};
+use palisade::cli::{Cli, Color, error_json, hint, run};
 use palisade::commands::Report;
 use palisade::error::Error;
 use palisade::printable;
 use palisade::process::journal::Stderr;
 use palisade::process::progress;
+use serde_json::json;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use tracing_subscriber::field::MakeExt;
@@ -16,11 +18,7 @@ use tracing_subscriber::fmt::format::debug_fn;
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            // Exit status 2 is an answer of `diff`, so a usage error exits with 1 like any other error.
-            let status = u8::from(error.use_stderr());
-            return if error.print().is_ok() { ExitCode::from(status) } else { ExitCode::FAILURE };
-        }
+        Err(error) => return misused(&error),
     };
     let color = choose_color(cli.common.color);
     log_to_stderr(&cli, color);
@@ -29,6 +27,9 @@ fn main() -> ExitCode {
     let result = run(&cli);
     drop(progress);
     let (status, output) = match result {
+        Ok(Report { status, .. }) if cli.common.quiet && !cli.common.json && !cli.command.prints_a_document() => {
+            (status, String::new())
+        }
         Ok(Report { status, text, .. }) if !cli.common.json => (status, text.as_str().to_owned()),
         Ok(Report { status, json, .. }) => (status, printable::json(&json) + "\n"),
         Err(error) => {
@@ -45,6 +46,34 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints help, the version, or the error of a line that is none of palisade's.
+fn misused(error: &clap::Error) -> ExitCode {
+    // Exit status 2 is an answer of `diff`, so a usage error exits with 1 like any other error.
+    let status = ExitCode::from(u8::from(error.use_stderr()));
+    if !error.use_stderr() {
+        return if error.print().is_ok() { status } else { ExitCode::FAILURE };
+    }
+    let verb = match error.get(ContextKind::InvalidSubcommand) {
+        Some(ContextValue::String(verb)) => Some(verb.as_str()),
+        _ => None,
+    };
+    let hint = verb
+        .and_then(|verb| Some(format!("palisade has no command `{}`: {}", printable::printable(verb), hint(verb)?)));
+    let asks_for_json =
+        std::env::args_os().take_while(|argument| argument != "--").any(|argument| argument == "--json");
+    let printed = match &hint {
+        Some(hint) => writeln!(anstream::stderr(), "error: {hint}\n\nFor more information, try 'palisade --help'."),
+        None => error.print(),
+    };
+    if asks_for_json {
+        let text = error.render().to_string();
+        let words = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
+        let json = json!({ "error": hint.as_deref().unwrap_or(words), "usage": true });
+        return if print(&(printable::json(&json) + "\n")).is_ok() { status } else { ExitCode::FAILURE };
+    }
+    if printed.is_ok() { status } else { ExitCode::FAILURE }
 }
 
 /// Applies the colour choice to both streams and returns whether standard error is coloured. With `Auto`, each stream
@@ -85,6 +114,7 @@ fn log_to_stderr(cli: &Cli, color: bool) {
 fn complain(error: &Error, color: bool) {
     let text = match error {
         Error::Policy(problems) => problems.render(color).trim_end().to_owned(),
+        Error::Unexpected { problems, .. } => format!("{}\nerror: {error}", problems.render(color)),
         Error::Misfit(problems) => {
             format!("{}\nerror: {error}\nTo load it all the same: palisade apply --force", problems.render(color))
         }

@@ -1,6 +1,7 @@
 //! Files that can't be committed: what is said about each, as root and as an ordinary user.
 
 use palisade::desired::load;
+use palisade::names::Names;
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
@@ -27,7 +28,7 @@ fn set_mode(path: &Path, mode: u32) {
 
 /// What is said about a file of the folder, with the folder called FOLDER.
 fn said(folder: &TempDir, file: &str) -> String {
-    match load(&folder.path().join(file)) {
+    match load(&folder.path().join(file), &Names::default()) {
         Ok(_) => "no problem was found".to_owned(),
         Err(problems) => problems.render(false).replace(&folder.path().display().to_string(), "FOLDER"),
     }

@@ -43,7 +43,7 @@ fn problems_of(case: &Path) -> String {
         fs::copy(&from, &to).expect("the copy can be made");
         fs::set_permissions(&to, fs::Permissions::from_mode(0o644)).expect("the mode can be set");
     }
-    match palisade::desired::load_and_prove(&copy.path().join("policy.yaml")) {
+    match palisade::desired::load_and_prove(&copy.path().join("policy.yaml"), &palisade::names::Names::default()) {
         Ok(palisade::desired::Loaded { unmet: None, policy, .. }) => format!("no problem was found: {policy:#?}\n"),
         Ok(palisade::desired::Loaded { unmet: Some(problems), .. }) | Err(problems) => {
             problems.render(false).replace(&format!("{}/", copy.path().display()), "")

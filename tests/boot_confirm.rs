@@ -4,7 +4,7 @@
 mod support;
 
 use std::time::Instant;
-use support::lab::{CLIENT, HOST, without_time};
+use support::lab::{CLIENT, HOST, without_live, without_time};
 use support::nspawn::{EARLY, Machine, Suite};
 use support::probe::{Outcome, PATIENCE, SILENCE, Target};
 
@@ -13,7 +13,7 @@ use support::probe::{Outcome, PATIENCE, SILENCE, Target};
 const LOCKS_OUT: &str =
     "version: 1\nservices:\n  early: { ports: 4444/tcp, from: any }\n  ssh: { ports: 22/tcp, from: 192.0.2.9 }\n";
 const TIMERS: &str =
-    "systemctl list-timers --all --no-legend 'palisade-*'; systemctl list-units --failed --no-legend";
+    "systemctl list-timers --all --no-legend 'palisade-undo-*'; systemctl list-units --failed --no-legend";
 
 /// A machine that runs with the packaged policy, to which the other one is then applied for so long; with what was loaded
 /// before.
@@ -38,7 +38,7 @@ fn apply_for(machine: &Machine, time: &str) -> Vec<String> {
 /// The rules that are loaded, without counts and the time of loading. A chain that went and came back stands elsewhere.
 #[track_caller]
 fn rules(machine: &Machine) -> Vec<String> {
-    let listing = without_time(&machine.run("nft --stateless list ruleset"));
+    let listing = without_live(&without_time(&machine.run("nft --stateless list ruleset")));
     let mut chains: Vec<String> =
         listing.split("\n\n").map(|chain| chain.trim_end_matches(['\n', '}']).to_owned()).collect();
     chains.sort();

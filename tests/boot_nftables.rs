@@ -4,7 +4,7 @@
 mod support;
 
 use support::faulty;
-use support::lab::without_time;
+use support::lab::{without_live, without_time};
 use support::nspawn::hammer::{Boot, NOBODY, assert_denied, hammered, hammered_boot};
 use support::nspawn::{Machine, Suite};
 
@@ -36,7 +36,7 @@ fn again(machine: &Machine, order: &str, commands: &[&str]) {
 
 /// The tables that are there, palisade's rules whole.
 fn rules(machine: &Machine) -> (String, String) {
-    let palisade = without_time(&machine.shell("nft --stateless list table inet palisade").stdout);
+    let palisade = without_live(&without_time(&machine.shell("nft --stateless list table inet palisade").stdout));
     (machine.run("nft list tables"), palisade)
 }
 

@@ -6,7 +6,7 @@ mod support;
 
 use std::fmt::Write;
 use support::faulty;
-use support::lab::without_time;
+use support::lab::{without_live, without_time};
 use support::nspawn::hammer::{Boot, NOBODY, assert_denied, hammered, hammered_boot};
 use support::nspawn::{Machine, Suite};
 
@@ -146,7 +146,7 @@ fn a_table_that_is_gone_while_a_change_waits_comes_back_with_the_unit_and_the_ch
     machine.boot(&[]);
     // As tests/boot_confirm.rs says.
     machine.run("umount /proc/sys/kernel/random/boot_id");
-    let rules = |machine: &Machine| without_time(&machine.run("nft --stateless list ruleset"));
+    let rules = |machine: &Machine| without_live(&without_time(&machine.run("nft --stateless list ruleset")));
     let before = rules(&machine);
     machine.write(
         POLICY,

@@ -2,7 +2,8 @@
 #![allow(missing_docs)]
 
 use palisade::compile::compile;
-use palisade::facts::{Facts, ListFile};
+use palisade::facts::{Facts, ListFile, names_of};
+use palisade::names::Names;
 use palisade::policy::{AddressList, Problems, Source, Sources, parse};
 use palisade::resolve::{Resolved, resolve};
 use std::path::PathBuf;
@@ -15,8 +16,10 @@ fn resolved(policy: &str, listed: u32) -> Result<Resolved, String> {
     let mut facts = Facts::default();
     let list: String = (0..listed).map(|at| format!("10.{}.{}.{}\n", at >> 16, at >> 8 & 255, at & 255)).collect();
     let list = Ok(AddressList::of_text(1, &list));
+    let read = parsed.policy.expect("it has no problems");
+    facts.names = Names::default().only(&names_of(&read));
     facts.files.insert("list.txt".to_owned(), ListFile { source: 1, path: PathBuf::from("list.txt"), list });
-    resolve(&parsed.policy.expect("it has no problems"), &facts).map_err(|problems| {
+    resolve(&read, &facts).map_err(|problems| {
         let sources = Sources(vec![Source { name: "policy.yaml".to_owned(), text: Arc::from(policy) }]);
         Problems::new(problems, sources).render(false)
     })
@@ -76,6 +79,50 @@ fn thousands_of_ranges_in_each_other_are_refused_before_a_rule_is_made() {
     assert_eq!(
         said.lines().next(),
         Some("error: with the service `s256` more than 65536 rules are needed for shared ports")
+    );
+}
+
+/// Rules of a section whose ranges of ports lie in each other.
+fn nested_rules(section: &str, defaults: &str, count: u16, keys: &str) -> String {
+    let rule = |at: u16| format!("  s{at}: {{ ports: {}-{}/tcp, {keys} }}\n", at + 1, 65_535 - at);
+    format!("version: 1\n{defaults}{section}:\n{}", (0..count).map(rule).collect::<String>())
+}
+
+#[test]
+fn ranges_in_each_other_of_rules_are_refused_as_those_of_services_are() {
+    let sections = [
+        ("outgoing", "defaults: { outgoing: deny }\n", "from: host, to: any"),
+        ("forward", "", "from: { interface: eth1 }, to: { interface: eth0 }"),
+    ];
+    for (section, defaults, keys) in sections {
+        let fits = resolved(&nested_rules(section, defaults, 256, keys), 0);
+        assert_eq!(fits.map(|resolved| resolved.outgoing.len() + resolved.forward.len()), Ok(256));
+
+        let many = resolved(&nested_rules(section, defaults, 3_000, keys), 0);
+        let said = many.map(|resolved| resolved.file).expect_err("too many");
+
+        let expected =
+            format!("error: with the rule `s256` of `{section}` more than 65536 rules are needed for shared ports\n");
+        let help = "    = help: let fewer ranges of ports lie in each other, or make one rule of several\n";
+        assert!(said.starts_with(&expected) && said.ends_with(help), "{said}");
+    }
+}
+
+#[test]
+fn more_host_names_than_can_be_looked_up_are_refused() {
+    let policy = |count: usize| {
+        let names: Vec<String> = (0..count).map(|at| format!("{{ dns: h{at}.example.org }}")).collect();
+        format!("version: 1\nservices: {{ ssh: {{ ports: 22/tcp, from: [{}] }} }}\n", names.join(", "))
+    };
+
+    assert_eq!(resolved(&policy(256), 0).map(|resolved| resolved.services.len()), Ok(1));
+    assert_eq!(
+        resolved(&policy(257), 0).expect_err("too many"),
+        "\
+error: the policy has more than 256 host names
+ |
+ = help: write networks, or name files of addresses: `{ file: PATH }`
+"
     );
 }
 

@@ -1,7 +1,7 @@
 //! The command line: what is printed where, and with which exit status. Nothing here asks the kernel.
 #![allow(missing_docs)]
 
-use clap::CommandFactory;
+use clap::{CommandFactory, Parser};
 use palisade::cli::Cli;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -32,12 +32,19 @@ error: there is no group `anny`
   |
   = help: did you mean `any`?
 ";
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 26] = [
+    "edit",
+    "init",
+    "add",
+    "remove",
+    "group",
     "check",
     "show",
     "diff",
     "apply",
     "status",
+    "denied",
+    "suggest",
     "explain",
     "exposure",
     "doctor",
@@ -45,6 +52,10 @@ const COMMANDS: [&str; 15] = [
     "boot",
     "confirm",
     "rollback",
+    "refresh",
+    "allow",
+    "block",
+    "revoke",
     "schema",
     "completions",
     "man",
@@ -118,6 +129,49 @@ fn help_and_version_succeed_and_a_mistyped_line_is_an_error_like_any_other() {
 }
 
 #[test]
+fn a_verb_of_another_firewall_is_answered_with_palisades_own_and_a_usage_error_is_json_too() {
+    let folder = Folder::new();
+    let done = run(&folder, &["reload"]);
+    let hint = "palisade has no command `reload`: `palisade apply` makes the kernel match the policy";
+    let stderr = format!("error: {hint}\n\nFor more information, try 'palisade --help'.\n");
+    assert_eq!(done, Done { status: Some(1), stdout: String::new(), stderr });
+
+    let errors = [
+        (&["--json", "reload"][..], hint),
+        (&["diff", "--json", "--deeper"], "unexpected argument '--deeper' found"),
+    ];
+    for (arguments, error) in errors {
+        let done = run(&folder, arguments);
+        let document: Value = serde_json::from_str(&done.stdout).expect("one document");
+        assert_eq!((done.status, document), (Some(1), json!({ "error": error, "usage": true })));
+    }
+}
+
+#[test]
+fn quiet_is_errors_alone_but_for_what_a_command_is_run_for() {
+    let folder = Folder::new();
+    folder.write("policy.yaml", VALID);
+    let quiet = |arguments: &[&str]| run(&folder, &[&["-q", "--policy", "policy.yaml"], arguments].concat());
+    let nothing = Done { status: Some(0), stdout: String::new(), stderr: String::new() };
+    assert_eq!(quiet(&["check", "policy.yaml"]), nothing);
+    assert_eq!(quiet(&["show"]), run(&folder, &["--policy", "policy.yaml", "show"]));
+    folder.write("policy.yaml", INVALID);
+    assert_eq!(quiet(&["check"]), Done { status: Some(1), stderr: PROBLEMS.to_owned(), ..nothing });
+}
+
+#[test]
+fn help_fits_a_terminal_of_80_columns_and_has_global_options_by_themselves() {
+    let folder = Folder::new();
+    for command in COMMANDS {
+        let help = run(&folder, &[command, "--help"]).stdout;
+        let own = |line: &&str| !line.starts_with("  palisade") && !line.starts_with("Usage: ");
+        let wide: Vec<&str> = help.lines().filter(own).filter(|line| line.chars().count() > 80).collect();
+        assert_eq!(wide, Vec::<&str>::new(), "{command}");
+        assert!(help.contains("\nGlobal options:\n"), "{command}: {help}");
+    }
+}
+
+#[test]
 fn an_invalid_policy_is_refused_with_every_problem_and_status_1() {
     let folder = Folder::new();
     folder.write("policy.yaml", INVALID);
@@ -147,8 +201,9 @@ fn json_is_one_document_on_standard_output_whatever_happens() {
             "help": "did you mean `any`?",
         },
     ]);
-    let error = json!({ "error": "the policy is not valid", "problems": &problems, "warnings": [] });
-    let expected = [("check", json!({ "valid": false, "problems": &problems, "warnings": [] })), ("show", error)];
+    let error = json!({ "error": "the policy is not valid", "problems": &problems, "warnings": [], "notes": [] });
+    let expected =
+        [("check", json!({ "valid": false, "problems": &problems, "warnings": [], "notes": [] })), ("show", error)];
     for (command, document) in expected {
         let done = run(&folder, &["--policy", "policy.yaml", command, "--json"]);
         assert_eq!(done.stdout.lines().count(), 1);
@@ -163,6 +218,99 @@ fn json_is_one_document_on_standard_output_whatever_happens() {
         assert_eq!(done.stdout.lines().count(), 1);
         assert!(serde_json::from_str::<Value>(&done.stdout).expect("one document").is_object());
     }
+}
+
+/// With standard input.
+fn fed(folder: &Folder, arguments: &[&str], input: &str) -> Done {
+    folder.write("input", input);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_palisade"));
+    command.args(arguments).current_dir(folder.0.path());
+    command.stdin(fs::File::open(folder.0.path().join("input")).expect("it was written"));
+    let done = command.output().expect("palisade was built");
+    let text = |bytes| String::from_utf8(bytes).expect("palisade writes UTF-8");
+    Done { status: done.status.code(), stdout: text(done.stdout), stderr: text(done.stderr) }
+}
+
+/// The second policy opens a port, shuts one, and limits one.
+const BEFORE: &str = "version: 1
+services:
+  ssh: { ports: 22/tcp, from: any }
+  old: { ports: 8000/tcp, from: 203.0.113.0/24 }
+";
+const AFTER: &str = "version: 1
+services:
+  # In the place of the old one.
+  new: { ports: 9000/tcp, from: 198.51.100.7 }
+  ssh: { ports: 22/tcp, from: any, log: true }
+";
+
+#[test]
+fn two_policies_are_compared_in_each_form_one_of_them_from_standard_input() {
+    let folder = Folder::new();
+    folder.write("before.yaml", BEFORE);
+    folder.write("after.yaml", AFTER);
+    let diff = |arguments: &[&str]| fed(&folder, &[&["diff"], arguments].concat(), BEFORE);
+
+    let github = diff(&["before.yaml", "after.yaml", "--format", "github"]);
+    let expected = "\
+::notice file=after.yaml,title=palisade::8000/tcp: 203.0.113.0/24 loses
+::warning file=after.yaml,line=4,title=palisade::9000/tcp: 198.51.100.7 gains
+::notice file=after.yaml,line=5,title=palisade::limit rate 10/second burst 5 packets log prefix \"palisade allowed ssh: \" comment \"palisade: ssh: each new connection is logged (after.yaml:5)\"
+";
+    assert_eq!(github, Done { status: Some(2), stdout: expected.to_owned(), stderr: String::new() });
+
+    let markdown = diff(&["-", "after.yaml", "--format", "markdown"]).stdout;
+    let (access, rules) = markdown.split_once("\n<details>").expect("the rules are folded away");
+    let gains = "### palisade\n\n- `8000/tcp: 203.0.113.0/24 loses`\n- `9000/tcp: 198.51.100.7 gains`\n";
+    assert_eq!(access, gains);
+    let text = diff(&["-", "after.yaml"]).stdout;
+    let rules = rules.split("```").nth(1).and_then(|rules| rules.strip_prefix("diff\n")).expect("a block of code");
+    let accesses = "access: 8000/tcp: 203.0.113.0/24 loses\naccess: 9000/tcp: 198.51.100.7 gains\n";
+    assert_eq!(text, format!("{rules}{accesses}"));
+    assert!(text.starts_with("--- policy: -\n+++ policy: after.yaml\n"), "{text}");
+
+    let same = diff(&["-", "before.yaml", "--json"]);
+    let document =
+        json!({ "in_sync": true, "changes": [], "access": [], "names": [], "temporary": [] }).to_string() + "\n";
+    assert_eq!(serde_json::from_str::<Value>(&same.stdout).ok(), serde_json::from_str::<Value>(&document).ok());
+    assert_eq!((same.status, same.stderr.as_str()), (Some(0), ""));
+    let none = Done { status: Some(1), stdout: String::new(), stderr: String::new() };
+    assert_eq!(
+        diff(&["-", "-"]),
+        Done {
+            stderr: "error: standard input can be one of two policies only\n |\n = help: name a file in the place of one `-`\n"
+                .to_owned(),
+            ..none
+        }
+    );
+    folder.write("after.yaml", "version: 1\nservices:\n  ssh: { ports: 22, from: any }\n");
+    let refused = "::error file=after.yaml,line=3,col=17,title=palisade::the port `22` does not say of which protocol%0A\
+                   write `22/tcp` or `22/udp`, or both as two items\n";
+    let refused = Done { status: Some(1), stdout: refused.to_owned(), stderr: String::new() };
+    assert_eq!(diff(&["-", "after.yaml", "--format", "github"]), refused);
+}
+
+#[test]
+fn several_policies_are_checked_and_all_problems_of_all_of_them_are_said() {
+    let folder = Folder::new();
+    folder.write("bad.yaml", INVALID);
+    folder.write("good.yaml", VALID);
+    let problems = PROBLEMS.replace("policy.yaml", "bad.yaml");
+
+    let done = fed(&folder, &["check", "bad.yaml", "-"], INVALID);
+    let expected = Done {
+        status: Some(1),
+        stdout: "bad.yaml is not valid: 2 problems\n- is not valid: 2 problems\n".to_owned(),
+        stderr: format!("{problems}{}", PROBLEMS.replace("policy.yaml", "<stdin>")),
+    };
+    assert_eq!(done, expected);
+
+    let done = fed(&folder, &["check", "bad.yaml", "good.yaml", "--json"], "");
+    let document: Value = serde_json::from_str(&done.stdout).expect("one document");
+    let each: Vec<Value> =
+        document["files"].as_array().into_iter().flatten().map(|of| json!([of["file"], of["valid"]])).collect();
+    assert_eq!((done.status, &document["valid"]), (Some(1), &json!(false)));
+    assert_eq!(each, [json!(["bad.yaml", false]), json!(["good.yaml", true])]);
 }
 
 #[test]
@@ -214,8 +362,8 @@ fn there_is_a_manual_page_of_palisade_and_of_each_command() {
     let mut found: Vec<String> =
         found.map(|entry| entry.expect("it can be read").file_name().to_string_lossy().into_owned()).collect();
     found.sort();
-    let mut wanted = vec!["palisade.1".to_owned()];
-    wanted.extend(COMMANDS.map(|command| format!("palisade-{command}.1")));
+    let mut wanted = vec!["palisade.8".to_owned(), "palisade.yaml.5".to_owned()];
+    wanted.extend(COMMANDS.map(|command| format!("palisade-{command}.8")));
     wanted.sort();
     assert_eq!(found, wanted);
 
@@ -252,6 +400,21 @@ fn help_tells_the_exit_statuses_of_every_command_whose_status_is_an_answer() {
                nothing is loaded, `explain` with 2 if the connection is denied and with 3 if it can't tell, `doctor` \
                with 2 if there are findings.";
     assert!(words.contains(all), "{help}");
+}
+
+#[test]
+fn each_command_of_the_guides_is_one_that_palisade_understands() {
+    let guides = [("troubleshooting.md", include_str!("../docs/troubleshooting.md"), 20)];
+    for (name, text, at_least) in guides {
+        let blocks = text.split("```sh\n").skip(1).filter_map(|rest| rest.split_once("```"));
+        let commands: Vec<&str> =
+            blocks.flat_map(|(block, _)| block.lines().map(str::trim)).filter(|line| !line.is_empty()).collect();
+        assert!(commands.len() >= at_least, "{name}: {commands:?}");
+        for command in commands {
+            let parsed = Cli::try_parse_from(command.split(' '));
+            assert!(parsed.is_ok(), "{name}: {command}: {}", parsed.map(drop).unwrap_err());
+        }
+    }
 }
 
 #[test]

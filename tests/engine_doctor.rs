@@ -8,6 +8,7 @@ use support::engine::setting::Setting;
 use support::lab::Lab;
 use support::namespace::output;
 use support::planted::Said;
+use support::program::palisade;
 
 const POLICY: &str = "version: 1
 services:
@@ -32,13 +33,13 @@ impl Beside {
         // Whatever this machine is like: its firewalls and units are not the lab's.
         let folder = "rm -rf /etc/ufw /etc/systemd/system /etc/palisade && mkdir -p -m 755 /etc/palisade";
         beside.engine.shell(&format!("{folder} && cat >/etc/palisade/policy.yaml <<'END'\n{POLICY}END")).success();
-        output(beside.engine.command(env!("CARGO_BIN_EXE_palisade")).arg("apply")).success();
+        output(beside.engine.command(palisade()).arg("apply")).success();
         beside
     }
 
     #[track_caller]
     fn doctor(&self) -> Said {
-        Said::by(|arguments| output(self.engine.command(env!("CARGO_BIN_EXE_palisade")).args(arguments)))
+        Said::by(|arguments| output(self.engine.command(palisade()).args(arguments)))
     }
 
     /// Fails unless `doctor` says that this engine protects neither its containers nor what is published to loopback: two
@@ -49,7 +50,7 @@ impl Beside {
         let said = self.doctor();
         said.are_notes(&kinds);
         words.iter().for_each(|word| assert!(said.text().contains(word), "no {word:?} in {}", said.text()));
-        output(self.engine.command(env!("CARGO_BIN_EXE_palisade")).args(["disable", "--yes"])).success();
+        output(self.engine.command(palisade()).args(["disable", "--yes"])).success();
         self.doctor().are(&[&["not-loaded"][..], &kinds].concat(), words);
     }
 }
@@ -131,8 +132,10 @@ fn beside_ufw_and_after_it_was_disabled() {
     let beside = Beside::new(Setting::docker("sid", true).with_ufw());
     beside.doctor().is_healthy();
     beside.engine.enable_ufw();
-    beside.doctor().is_one("ufw-active", &["ufw is active"]);
-    // As its help says.
-    beside.engine.ufw(&["disable"]);
+    let said = beside.doctor();
+    said.is_one("ufw-active", &["ufw is active"]);
+    let command = said.commands("ufw-active").remove(0);
+    let arguments: Vec<&str> = command.strip_prefix("ufw ").expect("a command of ufw's").split(' ').collect();
+    beside.engine.ufw(&arguments);
     beside.doctor().is_healthy();
 }

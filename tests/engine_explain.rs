@@ -7,6 +7,7 @@ use support::engine::Engine;
 use support::engine::setting::Setting;
 use support::lab::{HOST, Lab, OUT};
 use support::namespace::output;
+use support::program::palisade;
 
 /// 4444 is a port of the host that ufw knows nothing of.
 const POLICY: &str = "version: 1
@@ -27,7 +28,7 @@ fn a_published_port_that_is_not_allowed_is_denied_by_the_policy_and_an_allowed_o
     let explain = |port: &str, by: &str| {
         let (from, to) = (OUT[0].to_string(), HOST[0].to_string());
         let asked = ["explain", port, "--from", &from, "--to", &to, "--on", "eth0"];
-        let said = output(engine.command(env!("CARGO_BIN_EXE_palisade")).args(asked));
+        let said = output(engine.command(palisade()).args(asked));
         let lines: Vec<&str> = said.stdout.lines().collect();
         let connection = format!(": {port} from {from} to {to}, coming in by eth0");
         let verdict = lines.first().and_then(|line| line.strip_suffix(&connection)).map(str::to_owned);

@@ -16,6 +16,7 @@ use support::engine::Engine;
 use support::engine::setting::Setting;
 use support::lab::{CLIENT, HOST, HOST_ON_LAN, Lab, OUT};
 use support::namespace::output;
+use support::program::palisade;
 
 const POLICY: &str = "version: 1
 groups:
@@ -181,8 +182,7 @@ fn exposure_is_what_a_scan_finds(setting: Setting) {
         }
     });
     let _listeners = Listeners::start(&engine);
-    let exposure =
-        |more: &[&str]| output(engine.command(env!("CARGO_BIN_EXE_palisade")).arg("exposure").args(more)).success();
+    let exposure = |more: &[&str]| output(engine.command(palisade()).arg("exposure").args(more)).success();
     let mut wrong = Vec::new();
     for applied in [false, true] {
         if applied {

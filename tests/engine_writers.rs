@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 use support::engine::Engine;
 use support::engine::setting::Setting;
-use support::lab::{CLIENT, HOST, Lab, OUT, without_revoked, without_time};
+use support::lab::{CLIENT, HOST, Lab, OUT, without_live, without_time};
 use support::machine::wait_until;
 use support::namespace::Output;
 use support::probe::{Outcome, PATIENCE, SILENCE, Target};
@@ -44,7 +44,7 @@ services:
 /// Palisade's table as stock nft lists it, without counts and times. What went and came back stands elsewhere in a listing;
 /// what two policies have in common stays, and with it the name of the file that it came from.
 fn ours(lab: &Lab) -> Vec<String> {
-    let listing = without_revoked(&without_time(&lab.host.nft_list()));
+    let listing = without_live(&without_time(&lab.host.nft_list()));
     let listing = (1..=APPLIES).fold(listing, |text, number| text.replace(&name(number), "policy.yaml"));
     let ours = listing.split("table ").find(|table| table.starts_with("inet palisade {")).unwrap_or_default();
     let mut objects: Vec<_> = ours.split("\n\n").map(|o| o.trim_end_matches(['\n', '}']).to_owned()).collect();

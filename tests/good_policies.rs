@@ -80,6 +80,7 @@ fn a_version_alone_denies_what_comes_in_and_allows_what_goes_out() {
         resolved("version: 1\n"),
         Resolved {
             file: "policy.yaml".to_owned(),
+            names: palisade::names::Names::default(),
             kernel: Kernel::NEWEST,
             defaults: Defaults {
                 incoming: Action::Deny,
@@ -157,6 +158,7 @@ log: { denied: off }
         addresses: addresses(["192.0.2.9"]),
         interfaces: BTreeSet::from([interface("wg", true)]),
         users: BTreeSet::new(),
+        names: BTreeSet::new(),
         host: false,
     };
     dashboard.except = Peers { line: Some(22), addresses: addresses(["203.0.113.66"]), ..Peers::default() };
@@ -175,6 +177,8 @@ log: { denied: off }
         ]),
         interfaces: BTreeSet::from([interface("eth1", false)]),
         users: BTreeSet::new(),
+        names: BTreeSet::new(),
+        temporary: BTreeMap::new(),
     };
     let private = Group {
         line: None,
@@ -186,12 +190,16 @@ log: { denied: off }
         ]),
         interfaces: BTreeSet::new(),
         users: BTreeSet::new(),
+        names: BTreeSet::new(),
+        temporary: BTreeMap::new(),
     };
     let scanners = Group {
         line: Some(7),
         addresses: addresses(["192.0.2.7", "198.51.100.0-198.51.100.255", "2001:db8::1"]),
         interfaces: BTreeSet::new(),
         users: BTreeSet::new(),
+        names: BTreeSet::new(),
+        temporary: BTreeMap::new(),
     };
     let mut meant = resolved(text);
     let warned: Vec<(Option<u32>, String)> = std::mem::take(&mut meant.warnings)
@@ -205,12 +213,14 @@ log: { denied: off }
             "198.51.100.10-198.51.100.20 is in the group `everyone_here` and in `block`: `dashboard` does not admit it",
         ),
         (2, "this machine may open no connection: it can't look up names, fetch updates or tell the time"),
+        (2, "this is about this machine alone: its containers open everything"),
     ];
     assert_eq!(warned, expected.map(|(line, message)| (Some(line), message.to_owned())));
     assert_eq!(
         meant,
         Resolved {
             file: "policy.yaml".to_owned(),
+            names: palisade::names::Names::default(),
             kernel: Kernel::NEWEST,
             defaults: Defaults {
                 incoming: Action::Reject,
@@ -243,6 +253,7 @@ log: { denied: off }
                 addresses: addresses(["192.0.2.66"]),
                 interfaces: BTreeSet::new(),
                 users: BTreeSet::new(),
+                names: BTreeSet::new(),
                 host: false,
             },
             ignored: BTreeMap::new(),
@@ -400,7 +411,7 @@ fn each_example_is_valid_and_meets_what_it_expects() {
             continue;
         }
         policies += 1;
-        match palisade::desired::load_and_prove(&path) {
+        match palisade::desired::load_and_prove(&path, &palisade::names::Names::default()) {
             Ok(palisade::desired::Loaded { unmet: None, .. }) => {}
             Ok(palisade::desired::Loaded { unmet: Some(problems), .. }) | Err(problems) => {
                 wrong.push(problems.render(false));

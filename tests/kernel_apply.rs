@@ -5,6 +5,7 @@ mod support;
 use palisade::compile::compile;
 use palisade::desired::load;
 use palisade::enforce::enforce;
+use palisade::names::Names;
 use palisade::netlink::{Reading, Socket};
 use palisade::ruleset::{Expr, Rule, Table, TableId, Verdict};
 use std::fmt::Write;
@@ -260,7 +261,7 @@ fn lines_inserted_above_and_another_file_name_change_nothing() {
 #[test]
 fn applying_again_sends_nothing() {
     let lab = Lab::new();
-    for policy in ["bastion.yaml", "jesse.yaml"] {
+    for policy in ["bastion.yaml", "three-addresses.yaml"] {
         let first = lab.palisade(policy, &["apply"]).success();
         assert!(first.starts_with("applied: "), "{first}");
         let (before, generation_before) = (listing(&lab), generation(&lab.host));
@@ -272,7 +273,7 @@ fn applying_again_sends_nothing() {
         assert_eq!(said, "nothing to do: the kernel already holds this policy\n");
         assert_eq!(
             json,
-            "{\"applied\":true,\"attempts\":1,\"connections_ended\":0,\"in_sync\":true,\"kept\":true,\"operations\":0,\"warnings\":[]}\n"
+            "{\"applied\":true,\"attempts\":1,\"connections_ended\":0,\"in_sync\":true,\"kept\":true,\"names\":[],\"notes\":[],\"operations\":0,\"warnings\":[]}\n"
         );
         assert_eq!(planned, "# nothing to do: the kernel already holds this policy\n");
         assert_eq!(generation(&lab.host), generation_before);
@@ -391,14 +392,15 @@ fn three_thousand_services_go_in_as_one_transaction_and_out_again() {
 
 /// The table of one of the example policies.
 fn table_of(lab: &Lab, policy: &str) -> Table {
-    let resolved = load(&lab.policy(policy)).unwrap_or_else(|problems| panic!("{}", problems.render(false)));
+    let resolved =
+        load(&lab.policy(policy), &Names::default()).unwrap_or_else(|problems| panic!("{}", problems.render(false)));
     compile(&resolved)
 }
 
 #[test]
 fn a_rule_that_the_kernel_refuses_is_named_with_its_policy_line_and_nothing_changes() {
     let lab = Lab::new();
-    lab.palisade("jesse.yaml", &["apply"]).success();
+    lab.palisade("three-addresses.yaml", &["apply"]).success();
     let (before, generation_before) = (listing(&lab), generation(&lab.host));
     let mut table = table_of(&lab, "bastion.yaml");
     let chain = table.chains.get_mut("service-console").expect("the policy has such a service");

@@ -27,6 +27,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::SystemTime;
 use support::machine::{Machine, wait_until};
 use support::namespace::{Output, output};
+use support::program::palisade;
 
 /// Where a test that is run again as a process of its own finds its files.
 const SCRATCH: &str = "PALISADE_TEST_SCRATCH";
@@ -383,6 +384,7 @@ fn every_command_has_cap_net_admin_at_most_in_the_end_and_can_get_no_more() {
         "apply --confirm 1h",
         "confirm",
         "boot",
+        "refresh --json",
         "disable --yes",
     ];
     for command in commands {
@@ -391,9 +393,23 @@ fn every_command_has_cap_net_admin_at_most_in_the_end_and_can_get_no_more() {
         assert_eq!(stopped.rights(), ["palisade  1000 1000   1 2 2"], "{command}");
         stopped.end().expect("no signal ends it");
     }
-    let stopped = AtItsLastWord::of(&machine, &["show"]);
+    let takes = "groups: { owner: { temporary: 12h }, attackers: { temporary: 1d } }\n\
+                 services: { web: { ports: 80/tcp, from: owner } }\nblock: attackers\n";
+    machine.write("policy.yaml", &format!("version: 1\n{takes}"));
+    machine.run(&["apply"]).success();
+    for command in ["block 192.0.2.7", "revoke 192.0.2.7", "allow 192.0.2.7"] {
+        let stopped = AtItsLastWord::of(&machine, &command.split(' ').collect::<Vec<_>>());
+        assert_eq!(stopped.rights(), ["palisade  1000 1000   1 2 2"], "{command}");
+        stopped.end().expect("no signal ends it");
+    }
+    let stopped = AtItsLastWord::of(&machine, &["allow", "--list"]);
     assert_eq!(stopped.rights(), ["palisade      1 2 2"]);
     stopped.end().expect("no signal ends it");
+    for command in ["show", "init", "add 81/tcp --from any --yes"] {
+        let stopped = AtItsLastWord::of(&machine, &command.split(' ').collect::<Vec<_>>());
+        assert_eq!(stopped.rights(), ["palisade      1 2 2"], "{command}");
+        stopped.end().expect("no signal ends it");
+    }
 }
 
 #[test]
@@ -402,7 +418,7 @@ fn becomes_palisade_on_another_kernel() {
     let Some(scratch) = scratch() else { return };
     let arguments = fs::read_to_string(scratch.join("arguments")).expect("they were written");
     pretend();
-    panic!("{}", Command::new(env!("CARGO_BIN_EXE_palisade")).args(arguments.lines()).exec());
+    panic!("{}", Command::new(palisade()).args(arguments.lines()).exec());
 }
 
 /// Palisade on a kernel that seems another.

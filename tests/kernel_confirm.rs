@@ -11,6 +11,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 use support::machine::{Machine, mount_read_only, wait_until, with_own_mounts};
 use support::namespace::{Output, output};
+use support::program::palisade;
 
 /// Rules of SSH alone, and of SSH and HTTP.
 fn both() -> (String, String) {
@@ -92,7 +93,7 @@ fn what_a_new_connection_confirms_stays_and_is_kept() {
 #[test]
 fn the_connection_that_applied_cannot_confirm_and_a_console_can() {
     let machine = machine();
-    let palisade = env!("CARGO_BIN_EXE_palisade");
+    let palisade = palisade();
     let script = format!(
         "run() {{ {palisade} --policy {p}/policy.yaml --state-dir {p}/lib --run-dir {p}/run \"$@\"; }}\n\
          run apply --confirm 1h --quiet && run confirm; exit $?",
@@ -337,7 +338,7 @@ fn the_time_that_a_machine_sleeps_counts_as_time_to_confirm_in() {
     let before = machine.rules();
     let later = |clock: &str, arguments: &[&str]| {
         let mut command = machine.inside.command("unshare");
-        command.args(["--time", clock, "7200", "--fork", "--", env!("CARGO_BIN_EXE_palisade"), "--state-dir"]);
+        command.args(["--time", clock, "7200", "--fork", "--", palisade(), "--state-dir"]);
         output(command.arg(machine.path("lib")).arg("--run-dir").arg(machine.path("run")).args(arguments))
     };
     machine.open(&[81]);

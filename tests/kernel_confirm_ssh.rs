@@ -4,7 +4,7 @@ mod support;
 
 use std::fs;
 use std::process::{Command, Stdio};
-use support::lab::{HOST, without_revoked, without_time};
+use support::lab::{HOST, without_live, without_time};
 use support::machine::{policy, wait_until};
 use support::namespace::{Output, output};
 use support::sshd::Sshd;
@@ -43,7 +43,7 @@ impl Server {
 
     /// The rules without the time of loading. A chain that went and came back stands elsewhere in the listing.
     fn rules(&self) -> Vec<String> {
-        let listing = without_revoked(&without_time(&self.0.lab.host.nft_list()));
+        let listing = without_live(&without_time(&self.0.lab.host.nft_list()));
         let mut chains: Vec<_> = listing.split("\n\n").map(|c| c.trim_end_matches(['\n', '}']).to_owned()).collect();
         chains.sort();
         chains

@@ -21,7 +21,7 @@ const CONTENDED: &str = "error: another program keeps changing the firewall: gav
 /// How long a command may take that gives up in the end, in a debug build on a busy machine.
 const BOUND: Duration = Duration::from_secs(30);
 
-/// A policy that differs from `jesse.yaml` in groups, services and chains.
+/// A policy that differs from `three-addresses.yaml` in groups, services and chains.
 const OTHER: &str = "bastion.yaml";
 
 /// How commands fared against a writer.
@@ -38,7 +38,7 @@ struct Tally {
 /// it gave up.
 fn apply_in_turn(lab: &Lab, times: u32) -> Tally {
     let mut tally = Tally::default();
-    for policy in (0..times).map(|n| if n % 2 == 0 { "jesse.yaml" } else { OTHER }) {
+    for policy in (0..times).map(|n| if n % 2 == 0 { "three-addresses.yaml" } else { OTHER }) {
         let begun = Instant::now();
         let done = lab.palisade(policy, &["apply", "--json"]);
         tally.longest = tally.longest.max(begun.elapsed());
@@ -96,8 +96,8 @@ fn a_program_that_writes_as_fast_as_it_can_loses_nothing_and_is_told_apart_from_
     eprintln!("{commits} commits; {tally:?}");
     assert_eq!(written(&lab.host), kept);
     assert!(tally.longest < BOUND);
-    lab.palisade("jesse.yaml", &["apply"]).success();
-    assert_eq!(lab.palisade("jesse.yaml", &["diff"]).success(), "");
+    lab.palisade("three-addresses.yaml", &["apply"]).success();
+    assert_eq!(lab.palisade("three-addresses.yaml", &["diff"]).success(), "");
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn a_storm_of_stock_nft_processes_loses_nothing_and_palisade_gets_through() {
 #[test]
 fn a_program_that_keeps_changing_our_table_ends_in_a_sentence_and_in_time() {
     let lab = Lab::new();
-    lab.palisade("jesse.yaml", &["apply"]).success();
+    lab.palisade("three-addresses.yaml", &["apply"]).success();
 
     let (tally, commits) = during(
         || apply_in_turn_unverified(&lab, 6),
@@ -175,7 +175,7 @@ fn a_program_that_keeps_changing_our_table_ends_in_a_sentence_and_in_time() {
             lab.host.run(|| {
                 let (mut commits, socket) = (0_u32, Socket::open().expect("a socket"));
                 let mut spec = SetSpec::new(KeyType::IPV4_ADDR, SetFlags::INTERVAL);
-                spec.comment = Some("palisade: group trusted (jesse.yaml:6)".to_owned());
+                spec.comment = Some("palisade: group trusted (three-addresses.yaml:6)".to_owned());
                 while !stop.load(Ordering::Relaxed) {
                     // Nothing at all unless palisade has taken it away.
                     let elements = vec![Element::single(&[203, 0, 113, 66])];
@@ -195,8 +195,8 @@ fn a_program_that_keeps_changing_our_table_ends_in_a_sentence_and_in_time() {
 
     eprintln!("{commits} commits; {tally:?}");
     assert!(tally.longest < BOUND, "{tally:?}");
-    lab.palisade("jesse.yaml", &["apply"]).success();
-    assert_eq!(lab.palisade("jesse.yaml", &["diff"]).success(), "");
+    lab.palisade("three-addresses.yaml", &["apply"]).success();
+    assert_eq!(lab.palisade("three-addresses.yaml", &["diff"]).success(), "");
 }
 
 /// As [`apply_in_turn`] of one policy, where what was verified may be changed before anyone looks.
@@ -204,7 +204,7 @@ fn apply_in_turn_unverified(lab: &Lab, times: u32) -> Tally {
     let mut tally = Tally::default();
     for _ in 0..times {
         let begun = Instant::now();
-        let done = lab.palisade("jesse.yaml", &["apply", "--json"]);
+        let done = lab.palisade("three-addresses.yaml", &["apply", "--json"]);
         tally.longest = tally.longest.max(begun.elapsed());
         if gave_up(&done) {
             tally.gave_up += 1;
@@ -246,7 +246,7 @@ fn eight_applies_of_two_policies_at_once_leave_one_of_them_whole() {
     for _ in 0..3 {
         let done: Vec<Output> = thread::scope(|scope| {
             let apply = |n: usize| {
-                let policy = if n.is_multiple_of(2) { "jesse.yaml" } else { OTHER };
+                let policy = if n.is_multiple_of(2) { "three-addresses.yaml" } else { OTHER };
                 let lab = &lab;
                 scope.spawn(move || lab.palisade(policy, &["apply"]))
             };
@@ -258,7 +258,7 @@ fn eight_applies_of_two_policies_at_once_leave_one_of_them_whole() {
             assert!(done.status == Some(0) || gave_up(done), "{done:?}");
         }
         assert!(done.iter().any(|done| done.status == Some(0)), "{done:?}");
-        let diffs = ["jesse.yaml", OTHER].map(|policy| lab.palisade(policy, &["diff"]).status);
+        let diffs = ["three-addresses.yaml", OTHER].map(|policy| lab.palisade(policy, &["diff"]).status);
         assert!([[Some(0), Some(2)], [Some(2), Some(0)]].contains(&diffs), "{diffs:?}");
     }
 }

@@ -10,6 +10,7 @@ use palisade::compile::compile;
 use palisade::delta::{changes, delta};
 use palisade::desired::load;
 use palisade::enforce::enforce;
+use palisade::names::Names;
 use palisade::netlink::{Reading, Socket};
 use palisade::render;
 use palisade::ruleset::{Table, TableId};
@@ -42,7 +43,7 @@ fn compiled(folder: &Path, written: &Written) -> Result<Table, TestCaseError> {
     for (name, text) in &written.files {
         fs::write(folder.join(name), text).expect("the folder is writable");
     }
-    let resolved = load(&path).map_err(|problems| TestCaseError::fail(problems.render(false)))?;
+    let resolved = load(&path, &Names::default()).map_err(|problems| TestCaseError::fail(problems.render(false)))?;
     Ok(compile(&resolved))
 }
 

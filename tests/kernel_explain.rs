@@ -12,6 +12,7 @@ use std::thread;
 use support::lab::{ANY, CLIENT, HOST, Lab};
 use support::namespace::{Namespace, output};
 use support::probe::{Outcome, PATIENCE, SILENCE, Target, probe_here};
+use support::program::palisade;
 use support::recording::Recording;
 use support::replay::Replay;
 use support::rows::{Places, Rows, What};
@@ -232,7 +233,7 @@ fn explain_is_right_beside_ufw_and_names_its_chain() {
 fn what_can_not_be_asked_is_said_in_one_sentence() {
     let lab = Lab::new();
     let ask = |arguments: &[&str]| {
-        let done = output(lab.in_its_own_state(env!("CARGO_BIN_EXE_palisade")).arg("explain").args(arguments));
+        let done = output(lab.in_its_own_state(palisade()).arg("explain").args(arguments));
         (done.status, done.stderr)
     };
     let error = |text: &str| (Some(1), format!("error: {text}\n"));
@@ -268,7 +269,7 @@ fn explain_is_right_at_the_edges_of_intervals_and_beside_a_set_of_a_million_elem
         networks.join(", ")
     ));
     let ask = |from: &str, target: &str| {
-        let mut command = lab.host.command(env!("CARGO_BIN_EXE_palisade"));
+        let mut command = lab.host.command(palisade());
         command.args(["explain", target, "--from", from, "--to", "203.0.113.1", "--on", "eth0", "--json"]);
         let said: Value = serde_json::from_str(&output(&mut command).stdout).expect("JSON");
         said["verdict"].as_str().unwrap_or_default().to_owned()

@@ -98,7 +98,7 @@ fn an_element_that_somebody_adds_or_removes_is_named_and_mended() {
     ] {
         lab.host.nft_load(tampering);
 
-        let diff = lab.palisade("policy.yaml", &["diff", "--quiet"]);
+        let diff = lab.palisade("policy.yaml", &["diff"]);
 
         let changes: Vec<_> = diff.stdout.lines().filter(|line| line.contains("element ")).collect();
         assert_eq!((diff.status, changes), (Some(2), vec![line]), "{tampering}");

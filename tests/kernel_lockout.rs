@@ -3,11 +3,14 @@
 mod support;
 
 use std::fs;
-use std::net::{IpAddr, SocketAddr};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::time::Duration;
 use support::lab::{CLIENT, HOST, HOST_ON_LAN, LAN};
 use support::machine::wait_until;
 use support::namespace::{Namespace, output};
-use support::probe::{PATIENCE, talks};
+use support::probe::{PATIENCE, SILENCE, talks};
+use support::program::palisade;
 use support::recording::Recording;
 use support::sshd::{Session, Sshd};
 
@@ -25,9 +28,8 @@ fn refusal(session: &str, from: &str) -> String {
 
 {session} could not connect again.
 Denied by: what else comes in is denied (policy.yaml, by default)
-To let it in, add to the policy:
+To let it in, add to `services` in the policy:
 
-  services:
     ssh: {{ ports: 22/tcp, from: {from} }}
 
 To load it all the same: palisade apply --force
@@ -101,6 +103,25 @@ fn a_session_that_palisade_is_not_run_from_is_named_with_its_user_and_holds_noth
 }
 
 #[test]
+fn without_the_right_to_look_into_other_processes_each_connection_to_sshd_may_be_a_session() {
+    let served = Sshd::new(22);
+    let lab = &served.lab;
+    let policy = lab.write_policy("policy.yaml", WITHOUT_SSH);
+    let _session = Session::open(served.ssh(&lab.lan, HOST_ON_LAN[1], 22), "cat");
+
+    // The rights that systemd leaves to palisade's unit.
+    let mut reload = lab.in_its_own_state("setpriv");
+    reload.args(["--bounding-set=-all,+net_admin", "--no-new-privs", palisade(), "--policy"]);
+    let applied = output(reload.arg(policy).arg("apply"));
+
+    assert_eq!(
+        applied.stderr,
+        warning(LAN[1], 22).replace("the SSH session of root", "an SSH connection, perhaps a session,")
+    );
+    assert!(applied.success().starts_with("applied: "));
+}
+
+#[test]
 fn in_tmux_that_was_begun_over_a_connection_which_has_ended_the_session_of_the_same_user_is_the_own_one() {
     let served = Sshd::new(22);
     let lab = &served.lab;
@@ -119,9 +140,7 @@ fn in_tmux_that_was_begun_over_a_connection_which_has_ended_the_session_of_the_s
             "-c",
         ]);
         command.arg("env -u SSH_CONNECTION \"$@\"; exit $?").arg("sh");
-        output(
-            command.arg(env!("CARGO_BIN_EXE_palisade")).arg("--policy").arg(lab.policy("policy.yaml")).arg("apply"),
-        )
+        output(command.arg(palisade()).arg("--policy").arg(lab.policy("policy.yaml")).arg("apply"))
     };
 
     let refused = in_tmux(&["--reuid=0"]);
@@ -147,7 +166,7 @@ fn a_session_that_has_ended_and_one_of_this_machine_with_itself_hold_nothing_up(
 
     let stale = format!("SSH_CONNECTION={} 51234 {} 22", CLIENT[0], HOST[0]);
     let mut command = lab.in_its_own_state("env");
-    command.arg(stale).arg(env!("CARGO_BIN_EXE_palisade")).arg("--policy").arg(lab.policy("policy.yaml"));
+    command.arg(stale).arg(palisade()).arg("--policy").arg(lab.policy("policy.yaml"));
     assert!(output(command.arg("apply")).success().starts_with("applied: "));
 }
 
@@ -347,6 +366,55 @@ fn what_another_table_drops_counts_for_the_own_session_and_is_only_said_of_other
     // What nobody reads a refusal of is done.
     lab.palisade("policy.yaml", &["apply"]).success();
     assert!(lab.host.nft_list().contains("table inet palisade"));
+}
+
+/// Whether sshd, which speaks first, goes on when it is answered.
+fn answers_a_greeting(served: &Sshd, to: IpAddr, wait: Duration) -> bool {
+    served.lab.client.run(|| {
+        let mut stream = TcpStream::connect((to, 22)).expect("three packets pass");
+        stream.set_read_timeout(Some(wait)).expect("a socket has a time-out");
+        let mut greeting = String::new();
+        let mut reader = BufReader::new(stream.try_clone().expect("a stream can be cloned"));
+        reader.read_line(&mut greeting).expect("sshd greets");
+        stream.write_all(b"SSH-2.0-palisade\r\n").expect("it is sent");
+        reader.read_exact(&mut [0]).is_ok()
+    })
+}
+
+#[test]
+fn what_another_table_drops_only_of_later_packets_counts_for_the_own_session_too() {
+    let served = Sshd::new(22);
+    let lab = &served.lab;
+    lab.write_policy("policy.yaml", WITH_SSH);
+    track(&served);
+    let of_sender = ["table inet palisade", "your SSH session from 203.0.113.9", "your SSH session from 2001:db8::9"];
+    for (to, whose) in HOST.into_iter().zip(&of_sender[1..]) {
+        let mut session = shell(&served, &lab.client, to, 22);
+        // The session goes on, for it has no mark; the next one would log in to silence.
+        lab.host.nft_load(
+            "table inet marks {
+                chain again { type filter hook prerouting priority -150; ct mark 5 drop; }
+                chain in {
+                    type filter hook input priority 0
+                    tcp dport 22 ct state new ct mark set 4
+                    ct mark 4 tcp flags & (syn | ack) == ack ct mark set 5
+                }
+            }",
+        );
+
+        let refused = says(&mut session, &served, &["apply"]);
+
+        let by = "Denied by: the data that is sent then is dropped by chain again of table inet marks, not by palisade: `ct mark \
+                  0x5 drop`";
+        assert!(refused.contains(whose) && refused.contains(by), "{refused}");
+        assert!(!lab.host.nft_list().contains(of_sender[0]));
+        assert!(!answers_a_greeting(&served, to, SILENCE));
+        lab.host.nft_load("delete table inet marks");
+        assert!(answers_a_greeting(&served, to, PATIENCE));
+    }
+    let mut session = shell(&served, &lab.client, HOST[0], 22);
+    let applied = says(&mut session, &served, &["apply"]);
+    assert!(applied.starts_with("applied: "), "{applied}");
 }
 
 #[test]

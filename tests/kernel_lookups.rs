@@ -110,6 +110,31 @@ fn calls_of_containers_to_a_cluster_are_asked_for_what_they_reach() {
     let containers =
         ["api", "api of another", "elsewhere", "proxy", "published", "published, by the bridge", "own", "redirected"];
     assert_eq!(under("containers: { host: allow }\n"), both(&[&CLUSTER_ALWAYS[..], &containers].concat()));
+    // What a service denies to containers that reach every port stays denied, by the port that the call reaches.
+    let denying = |more: &str| {
+        let ports = "[6443/tcp, 9500/tcp]";
+        under(&format!(
+            "containers: {{ host: allow{more} }}\nservices: {{ shut: {{ ports: {ports}, from: containers, action: deny }} }}\n"
+        ))
+    };
+    assert_eq!(denying(""), both(&[&CLUSTER_ALWAYS[..], &["elsewhere", "proxy", "redirected"]].concat()));
+    assert_eq!(denying(", outgoing: deny"), both(&[&CLUSTER_ALWAYS[..], &["proxy", "redirected"]].concat()));
+}
+
+/// The kernel runs no `nat` chain behind one that has translated the packet.
+#[test]
+fn calls_that_the_first_of_all_nat_chains_translates_are_asked_for_what_they_reach() {
+    let (stage, calls) = (Stage::new(), calls());
+    stage.lab.host.nft_load(ENGINE);
+    stage.lab.host.nft_load(&CLUSTER.replace("priority dstnat;", "priority -150;"));
+
+    stage.apply("version: 1\nservices: { web: { ports: [443/tcp, 80/tcp, 53/udp], from: any } }\n");
+    assert_eq!(
+        arrivals(&stage, &calls),
+        both(&[&CLUSTER_ALWAYS[..], &["elsewhere", "api from outside", "names from outside"]].concat())
+    );
+    stage.apply("version: 1\nservices: { api: { ports: 6443/tcp, from: containers } }\n");
+    assert_eq!(arrivals(&stage, &calls), both(&[&CLUSTER_ALWAYS[..], &["api", "api of another", "own"]].concat()));
 }
 
 #[test]
@@ -121,8 +146,8 @@ fn while_no_more_destinations_can_be_remembered_containers_are_asked_for_the_ori
     assert_eq!(arrivals(&stage, &calls), both(&CLUSTER_ALWAYS));
     // As if it were full: nothing is added.
     let listing = stage.lab.host.nft_list();
-    assert!(listing.contains("chain nat-containers"), "{listing}");
-    stage.lab.host.nft_load("flush chain inet palisade nat-containers\nflush set inet palisade containers.elsewhere-v4\nflush set inet palisade containers.elsewhere-v6\n");
+    assert!(listing.contains("chain filter-calls"), "{listing}");
+    stage.lab.host.nft_load("flush chain inet palisade filter-calls\nflush set inet palisade containers.elsewhere-v4\nflush set inet palisade containers.elsewhere-v6\n");
     assert_eq!(arrivals(&stage, &calls), BTreeSet::new());
 }
 

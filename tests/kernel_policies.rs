@@ -3,9 +3,9 @@
 mod support;
 
 use std::net::{IpAddr, SocketAddr};
-use support::lab::{CLIENT, HOST, LAN, Lab, foreign, without_time};
+use support::lab::{CLIENT, HOST, LAN, Lab, foreign, without_live, without_time};
 use support::matrix::Matrix;
-use support::probe::{Outcome, PATIENCE, SILENCE, Target, talks};
+use support::probe::{Outcome, PATIENCE, SILENCE, Target, probe_here, talks};
 
 /// What someone else has loaded, which palisade may not touch.
 const NOT_OURS: &str = "
@@ -16,11 +16,25 @@ table inet not-ours {
 table ip nat { chain postrouting { type nat hook postrouting priority srcnat; policy accept; }; }
 ";
 
+/// Fails unless the host's own traffic and its neighbours are as before.
+#[track_caller]
+fn assert_reached(lab: &Lab) {
+    lab.assert_host_reaches_out();
+    lab.assert_neighbours_are_found();
+}
+
 /// Applies a policy to a fresh host, and fails unless the rows hold, as they didn't before and don't once it is
 /// disabled, and unless the host's own traffic, its neighbours and the tables of others are as before.
 #[track_caller]
 fn assert_policy_holds(policy: &str, rows: &str) {
+    assert_policy_holds_where(policy, "", rows, |lab, _| assert_reached(lab));
+}
+
+/// The same where the host knows these hosts (hosts(5)), and with what holds besides while the policy is applied.
+#[track_caller]
+fn assert_policy_holds_where(policy: &str, hosts: &str, rows: &str, besides: impl FnOnce(&Lab, &Matrix)) {
     let lab = Lab::new();
+    lab.hosts(hosts);
     let matrix = Matrix::new(rows);
     let _echo = matrix.listen(&lab);
     matrix.assert_open(&lab);
@@ -29,8 +43,7 @@ fn assert_policy_holds(policy: &str, rows: &str) {
 
     lab.palisade(policy, &["apply"]).success();
     matrix.assert_holds(&lab);
-    lab.assert_host_reaches_out();
-    lab.assert_neighbours_are_found();
+    besides(&lab, &matrix);
     let listing = lab.host.nft_list();
     assert_ne!(listing, theirs);
     assert_eq!(foreign(&listing), theirs);
@@ -42,9 +55,73 @@ fn assert_policy_holds(policy: &str, rows: &str) {
 }
 
 #[test]
-fn jesse_reaches_the_dashboard_from_three_addresses_and_everyone_reaches_ssh() {
-    assert_policy_holds(
+fn jesse_reaches_the_dashboard_from_home_and_for_a_time_from_elsewhere_and_everyone_reaches_ssh() {
+    let away = "
+        allowed 22/tcp 9000/tcp 9001/tcp ping from 203.0.113.20 203.0.113.70 2001:db8::70 198.51.100.20 2001:db8:7::1
+        denied  9000/tcp 9001/tcp             from 198.51.100.7 203.0.113.66 203.0.113.9 2001:db8::9
+        ";
+    assert_policy_holds_where(
         "jesse.yaml",
+        "203.0.113.70 home.owner.example\n2001:db8::70 home.owner.example\n",
+        "
+        allowed 22/tcp ping           from 203.0.113.20 203.0.113.70 203.0.113.66 192.0.2.9 10.77.0.2 2001:db8::9 fd77::2
+        allowed 9000/tcp 9001/tcp     from 203.0.113.20 203.0.113.70 2001:db8::70
+        denied  9000/tcp 9001/tcp     from 203.0.113.19 203.0.113.21 203.0.113.69 203.0.113.66 10.77.0.2
+        denied  9000/tcp 9001/tcp     from 198.51.100.7 198.51.100.20 2001:db8::9 2001:db8::71 2001:db8:7::1 fd77::2
+        denied  22/udp 9000/udp       from 203.0.113.20 203.0.113.66 2001:db8::9
+        denied  8999/tcp 9002/tcp     from 203.0.113.20 203.0.113.66 2001:db8::9
+        denied  others/tcp others/udp from 203.0.113.20 203.0.113.66 2001:db8::9
+        ",
+        |lab, at_home| {
+            assert_reached(lab);
+            let away = Matrix::new(away);
+            lab.palisade("jesse.yaml", &["allow", "198.51.100.20", "--for", "8h"]).success();
+            lab.palisade("jesse.yaml", &["allow", "2001:db8:7::1"]).success();
+            away.assert_holds(lab);
+            assert_eq!(lab.palisade("jesse.yaml", &["diff"]).success(), "");
+            lab.palisade("jesse.yaml", &["revoke", "--all"]).success();
+            at_home.assert_holds(lab);
+        },
+    );
+}
+
+#[test]
+fn a_database_answers_whom_it_knows_by_name_and_sends_its_backups_to_a_name() {
+    let hosts = "203.0.113.70 app1.shop.example\n2001:db8::70 app1.shop.example\n203.0.113.71 app2.shop.example\n\
+                 203.0.113.9 backup.shop.example\n";
+    assert_policy_holds_where(
+        "database-by-name.yaml",
+        hosts,
+        "
+        allowed 5432/tcp              from 203.0.113.70 203.0.113.71 2001:db8::70
+        denied  5432/tcp              from 203.0.113.9 203.0.113.69 203.0.113.72 203.0.113.5 2001:db8::71 2001:db8::9 fd77::2
+        allowed 22/tcp                from 203.0.113.5 2001:db8::5
+        denied  22/tcp                from 203.0.113.70 203.0.113.6 10.77.0.2 2001:db8::70 2001:db8::9
+        denied  5432/udp 22/udp       from 203.0.113.70 203.0.113.5 2001:db8::70
+        denied  others/tcp others/udp from 203.0.113.70 203.0.113.5 2001:db8::70
+        allowed ping                  from 203.0.113.66 2001:db8::9
+        ",
+        |lab, _| {
+            let listening = CLIENT.map(|address| SocketAddr::new(address, 443));
+            let _echo = lab.client.listen(&listening, &[]);
+            let backup = |user: u32, to: usize, wait| {
+                lab.host.run(|| {
+                    nix::unistd::setfsuid(user.into());
+                    probe_here(&lab.host, Target::Tcp(443), HOST[to], CLIENT[to], wait)
+                })
+            };
+            assert_eq!(backup(110, 0, PATIENCE), Outcome::Connected);
+            // The name has no address of IPv6; root is not who makes backups.
+            assert_eq!(backup(110, 1, SILENCE), Outcome::TimedOut);
+            assert_eq!(backup(0, 0, SILENCE), Outcome::TimedOut);
+        },
+    );
+}
+
+#[test]
+fn three_fixed_addresses_reach_the_dashboard_and_everyone_reaches_ssh() {
+    assert_policy_holds(
+        "three-addresses.yaml",
         "
         allowed 22/tcp ping           from 1.1.1.1 1.1.1.4 203.0.113.66 192.0.2.9 10.77.0.2 2001:db8::9 2001:db8:7::1 fd77::2
         allowed 9000/tcp              from 1.1.1.1 1.1.1.2 1.1.1.3
@@ -99,8 +176,13 @@ fn a_database_answers_its_application_servers_and_the_private_networks_except_gu
 
 #[test]
 fn a_bastion_lets_ssh_and_the_vpn_in_and_gives_scanners_nothing() {
-    assert_policy_holds(
+    let hours = "
+        allowed 22/tcp 8443/tcp           from 198.51.100.30 2001:db8:9::1
+        denied  22/tcp 8443/tcp 51820/udp from 198.51.100.31 2001:db8:9::2
+        ";
+    assert_policy_holds_where(
         "bastion.yaml",
+        "",
         "
         allowed 22/tcp 51820/udp ping from 1.1.1.1 203.0.113.66 203.0.113.199 203.0.113.211 10.77.0.2 2001:db8::9 fd77::2
         allowed 8443/tcp              from 1.1.1.1 198.51.100.10 198.51.100.20 2001:db8:7::1 10.77.0.2 fd77::2
@@ -111,7 +193,31 @@ fn a_bastion_lets_ssh_and_the_vpn_in_and_gives_scanners_nothing() {
         denied  22/tcp 51820/udp 8443/tcp 9100/tcp ping from 203.0.113.210 198.51.100.13 2001:db8:bad::1
         denied  51820/tcp 22/udp      from 1.1.1.1 203.0.113.66 10.77.0.2 2001:db8::9
         denied  others/tcp others/udp from 1.1.1.1 203.0.113.66 10.77.0.2 2001:db8::9
+        denied  8443/tcp              from 198.51.100.30 198.51.100.31 2001:db8:9::1 2001:db8:9::2
         ",
+        |lab, always| {
+            assert_reached(lab);
+            let hours = Matrix::new(hours);
+            for address in ["198.51.100.30", "2001:db8:9::1"] {
+                lab.palisade("bastion.yaml", &["allow", address, "--to", "console", "--for", "2h"]).success();
+            }
+            for address in ["198.51.100.31", "2001:db8:9::2"] {
+                lab.palisade("bastion.yaml", &["block", address, "--for", "1d"]).success();
+            }
+            hours.assert_holds(lab);
+            lab.palisade("bastion.yaml", &["revoke", "--all"]).success();
+            always.assert_holds(lab);
+            let listening = CLIENT.map(|address| SocketAddr::new(address, 22));
+            let _echo = lab.client.listen(&listening, &[]);
+            let jumps = |user: u32, wait| {
+                lab.host.run(|| {
+                    nix::unistd::setfsuid(user.into());
+                    HOST.into_iter().zip(CLIENT).map(|(from, to)| probe_here(&lab.host, Target::Tcp(22), from, to, wait)).collect()
+                })
+            };
+            let outcomes: [Vec<Outcome>; 2] = [jumps(1002, PATIENCE), jumps(0, SILENCE)];
+            assert_eq!(outcomes, [[Outcome::Connected; 2], [Outcome::TimedOut; 2]]);
+        },
     );
 }
 
@@ -164,7 +270,7 @@ fn a_connection_of_before_the_policy_goes_on_when_the_policy_allows_it() {
     let mut ssh = lab.client.connect(CLIENT[0], ports[0], PATIENCE).expect("there are no rules yet");
     let mut dashboard = lab.client.connect(CLIENT[0], ports[1], PATIENCE).expect("there are no rules yet");
 
-    lab.palisade("jesse.yaml", &["apply"]).success();
+    lab.palisade("three-addresses.yaml", &["apply"]).success();
 
     assert!(talks(&mut ssh, PATIENCE));
     assert!(!talks(&mut dashboard, SILENCE));
@@ -183,7 +289,7 @@ fn what_the_host_would_route_is_denied() {
     };
     assert_eq!(routed(PATIENCE), [Outcome::Connected; 4]);
 
-    lab.palisade("jesse.yaml", &["apply"]).success();
+    lab.palisade("three-addresses.yaml", &["apply"]).success();
 
     assert_eq!(routed(SILENCE), [Outcome::TimedOut; 4]);
 }
@@ -197,11 +303,11 @@ fn applying_again_changes_nothing_and_what_someone_broke_is_found_and_mended() {
          denied  9000/tcp        from 203.0.113.66 2001:db8::9",
     );
     let _echo = matrix.listen(&lab);
-    assert_eq!(lab.palisade("jesse.yaml", &["diff"]).status, Some(2));
-    lab.palisade("jesse.yaml", &["apply"]).success();
+    assert_eq!(lab.palisade("three-addresses.yaml", &["diff"]).status, Some(2));
+    lab.palisade("three-addresses.yaml", &["apply"]).success();
     let applied = lab.host.nft_list();
-    assert_eq!(lab.palisade("jesse.yaml", &["diff"]).status, Some(0));
-    lab.palisade("jesse.yaml", &["apply"]).success();
+    assert_eq!(lab.palisade("three-addresses.yaml", &["diff"]).status, Some(0));
+    lab.palisade("three-addresses.yaml", &["apply"]).success();
     assert_eq!(lab.host.nft_list(), applied);
 
     lab.host
@@ -216,21 +322,36 @@ fn applying_again_changes_nothing_and_what_someone_broke_is_found_and_mended() {
             "9000/tcp from 203.0.113.66: Denied expected, but Connected",
         ]
     );
-    assert_eq!(lab.palisade("jesse.yaml", &["diff"]).status, Some(2));
-    lab.palisade("jesse.yaml", &["apply"]).success();
-    assert_eq!(lab.palisade("jesse.yaml", &["diff"]).status, Some(0));
-    assert_eq!(lab.host.nft_list(), applied);
+    assert_eq!(lab.palisade("three-addresses.yaml", &["diff"]).status, Some(2));
+    lab.palisade("three-addresses.yaml", &["apply"]).success();
+    assert_eq!(lab.palisade("three-addresses.yaml", &["diff"]).status, Some(0));
+    assert_eq!(without_live(&lab.host.nft_list()), without_live(&applied));
     matrix.assert_holds(&lab);
 }
 
 #[test]
 fn what_show_prints_for_nft_is_what_apply_loads() {
-    for policy in ["jesse.yaml", "web-server.yaml", "database-server.yaml", "bastion.yaml", "docker-host.yaml"] {
-        let (applied, shown) = (Lab::new(), Lab::new());
-        applied.palisade(policy, &["apply"]).success();
-        shown.host.nft_load(&shown.palisade(policy, &["show", "--format", "nft"]).success());
+    let lab = Lab::new();
+    let names = ["home.owner", "api.payments", "app1.shop", "app2.shop", "backup.shop"];
+    let named = (70..).zip(names).map(|(last, name)| format!("203.0.113.{last} {name}.example\n"));
+    lab.hosts(&(named.collect::<String>() + "64:ff9b::c633:6407 registry.example\n"));
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+    let files = std::fs::read_dir(folder).expect("policies/ is there").flatten();
+    let policies: Vec<String> = files
+        .map(|file| file.file_name().to_string_lossy().into_owned())
+        .filter(|name| name.ends_with(".yaml"))
+        .collect();
+    assert!(policies.len() >= 14, "{policies:?}");
+    for policy in &policies {
+        lab.host.nft_load("flush ruleset");
+        lab.palisade(policy, &["apply"]).success();
+        let applied = without_time(&lab.host.nft_list());
+        let shown = lab.palisade(policy, &["show", "--format", "nft"]).success();
+        lab.host.nft_load("flush ruleset");
 
-        assert_eq!(without_time(&applied.host.nft_list()), shown.host.nft_list(), "{policy}");
-        assert_eq!(shown.palisade(policy, &["diff"]).status, Some(0), "{policy}");
+        lab.host.nft_load(&shown);
+
+        assert_eq!(lab.host.nft_list(), applied, "{policy}");
+        assert_eq!(lab.palisade(policy, &["diff"]).success(), "", "{policy}");
     }
 }

@@ -168,6 +168,42 @@ fn what_is_expected_of_a_published_port_is_not_proved_where_the_guests_answers_a
 }
 
 #[test]
+fn what_is_expected_is_not_proved_where_another_table_or_a_route_stands_against_it() {
+    let lab = Lab::new();
+    let _echo = lab.host.listen(&HOST.map(|own| SocketAddr::new(own, 22)), &[]);
+    let opens = || {
+        [0, 1].map(|family| {
+            let to = SocketAddr::new(HOST[family], 22);
+            lab.client.connect(CLIENT[family], to, SILENCE).is_ok_and(|mut stream| talks(&mut stream, SILENCE))
+        })
+    };
+    let policy = |expects: &str| format!("{SSH}defaults: {{ forward: allow }}\nexpect: [{expects}]\n");
+    for (family, (rule, sentence)) in [
+        ("ip saddr 203.0.113.9 drop", "22/tcp of 203.0.113.1 is expected to be open from 203.0.113.9 by eth0, and on this machine it is not: dropped by chain c of table inet x, not by palisade: `ip saddr 203.0.113.9 drop`"),
+        ("ip6 saddr 2001:db8::9 drop", "22/tcp of 2001:db8::1 is expected to be open from 2001:db8::9 by eth0, and on this machine it is not: dropped by chain c of table inet x, not by palisade: `ip6 saddr 2001:db8::9 drop`"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let expects = policy("{ allow: 22/tcp, from: [203.0.113.9, \"2001:db8::9\"] }");
+        assert_eq!(checked(&lab, &expects).1, Vec::<String>::new());
+        with(&lab, &expects, &["apply"]).success();
+        assert_eq!(opens(), [true; 2]);
+        lab.host.nft_load(&format!("table inet x {{ chain c {{ type filter hook input priority 5; {rule}; }}; }}"));
+        assert_eq!(checked(&lab, &expects).1, [format!("6: {sentence}")]);
+        assert!(with(&lab, &expects, &["apply"]).stderr.starts_with(&format!("error: {sentence}\n")));
+        assert_eq!(opens(), [family == 1, family == 0]);
+        lab.host.nft_load("delete table inet x");
+    }
+    // It does not forward.
+    let across = policy("{ allow: 80/tcp, from: 10.77.0.2, to: 203.0.113.9 }");
+    let (valid, problems, _) = checked(&lab, &across);
+    assert!(!valid && problems.len() == 1, "{problems:?}");
+    lab.forward();
+    assert_eq!(checked(&lab, &across).1, Vec::<String>::new());
+}
+
+#[test]
 fn a_router_with_two_cards_is_told_what_it_cuts_off() {
     let cut_off = |name: &str| {
         format!(

@@ -9,8 +9,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use support::lab::Lab;
 use support::namespace::{Output, output};
+use support::program::palisade;
 
-const PALISADE: &str = env!("CARGO_BIN_EXE_palisade");
 /// `nobody`, who has no rights at all.
 const NOBODY: u32 = 65_534;
 
@@ -23,7 +23,7 @@ fn readable_lab() -> Lab {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("the scratch folder is root's");
     }
     let program = lab.policy("palisade");
-    fs::copy(PALISADE, &program).expect("palisade can be copied");
+    fs::copy(palisade(), &program).expect("palisade can be copied");
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("the copy is root's");
     lab
 }
@@ -32,7 +32,9 @@ fn readable_lab() -> Lab {
 fn as_nobody(lab: &Lab, before: &[&str], arguments: &[&str]) -> Output {
     let mut command = lab.host.command("setpriv");
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).args(before);
-    output(command.arg(lab.policy("palisade")).arg("--policy").arg(lab.policy("jesse.yaml")).args(arguments))
+    output(
+        command.arg(lab.policy("palisade")).arg("--policy").arg(lab.policy("three-addresses.yaml")).args(arguments),
+    )
 }
 
 #[test]
@@ -42,7 +44,7 @@ fn whoever_may_read_the_policy_may_check_and_show_it() {
     fs::create_dir(&man).expect("a folder");
     chown(&man, Some(NOBODY), Some(NOBODY)).expect("root may give away");
     let man = man.display().to_string();
-    let path = lab.policy("jesse.yaml").display().to_string();
+    let path = lab.policy("three-addresses.yaml").display().to_string();
 
     let checked = as_nobody(&lab, &[], &["check"]).success();
     let proof =
@@ -50,21 +52,21 @@ fn whoever_may_read_the_policy_may_check_and_show_it() {
     assert_eq!(checked, format!("{path} is valid; the kernel was not asked, which needs root\n{proof}\n"));
     assert_eq!(
         as_nobody(&lab, &[], &["check", "--json"]).success(),
-        "{\"kernel\":\"not asked\",\"problems\":[],\"valid\":true,\"warnings\":[]}\n"
+        "{\"kernel\":\"not asked\",\"notes\":[],\"problems\":[],\"valid\":true,\"warnings\":[]}\n"
     );
     for arguments in [&["show"][..], &["schema"], &["completions", "bash"]] {
-        let root = output(Command::new(PALISADE).arg("--policy").arg(&path).args(arguments)).success();
+        let root = output(Command::new(palisade()).arg("--policy").arg(&path).args(arguments)).success();
         assert_eq!(as_nobody(&lab, &[], arguments).success(), root, "{arguments:?}");
         assert!(!root.is_empty());
     }
     assert_eq!(as_nobody(&lab, &[], &["man", &man]).success(), "");
-    assert!(Path::new(&man).join("palisade.1").exists());
+    assert!(Path::new(&man).join("palisade.8").exists());
 }
 
 #[test]
 fn whoever_may_not_change_the_firewall_is_told_which_capability_is_missing() {
     let lab = readable_lab();
-    lab.palisade("jesse.yaml", &["apply"]).success();
+    lab.palisade("three-addresses.yaml", &["apply"]).success();
     let before = lab.host.nft_list();
     let commands =
         [("apply", &["apply"][..]), ("diff", &["diff"]), ("status", &["status"]), ("disable", &["disable", "--yes"])];
@@ -94,8 +96,8 @@ fn of_status<'s>(status: &'s str, name: &str) -> &'s str {
 #[test]
 fn root_keeps_one_capability_once_the_files_are_read() {
     let lab = Lab::new();
-    lab.palisade("jesse.yaml", &["apply"]).success();
-    let begun = format!("echo $$; exec {PALISADE} disable");
+    lab.palisade("three-addresses.yaml", &["apply"]).success();
+    let begun = format!("echo $$; exec {} disable", palisade());
     let mut script = lab.host.command("script");
     script.args(["--quiet", "--return", "--command", &begun, "/dev/null"]);
     script.env("TERM", "xterm");

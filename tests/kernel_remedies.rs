@@ -17,6 +17,11 @@ use support::replay::Replay;
 /// A unit, as a package installs it.
 const UNIT: &str = "[Unit]\n[Service]\nExecStart=/usr/sbin/palisade boot\n[Install]\nWantedBy=sysinit.target\n";
 
+const TIMER: &str = "[Unit]\n[Timer]\nOnActiveSec=15s\n[Install]\nWantedBy=palisade.service\n";
+
+/// What a group of somebody at home is for.
+const WEB: &str = "outgoing: { web: { ports: 443/tcp, from: host, to: home } }\ndefaults: { outgoing: deny }\n";
+
 fn installed(planted: &Planted<'_>) {
     planted.write("/run/systemd/system/.keep", "");
     planted.write("/usr/lib/systemd/system/palisade.service", UNIT);
@@ -39,7 +44,7 @@ fn gets_in(lab: &Lab, after: &str) {
 /// A problem by the kind of finding, how it is planted, and which of the commands in backquotes are run.
 type Case = (&'static str, fn(&Lab, &Planted<'_>), &'static [usize]);
 
-const CASES: [Case; 10] = [
+const CASES: [Case; 11] = [
     ("not-loaded", |lab, _| drop(lab.palisade("policy.yaml", &["disable", "--yes"]).success()), &[0]),
     ("out-of-sync", |lab, _| lab.host.nft_load("insert rule inet palisade filter-input tcp dport 25 accept"), &[1]),
     (
@@ -82,6 +87,17 @@ const CASES: [Case; 10] = [
         |lab, _| {
             let table = "table ip mine { chain in { type filter hook input priority 0; tcp dport 25 drop; }; }";
             lab.host.nft_load(table);
+        },
+        &[0],
+    ),
+    (
+        "refresh-not-running",
+        |lab, planted| {
+            installed(planted);
+            enable(planted, "sysinit.target", "palisade.service");
+            planted.write("/usr/lib/systemd/system/palisade-refresh.timer", TIMER);
+            lab.hosts("192.0.2.7 home.example.org\n");
+            planted.apply(&format!("{POLICY}groups: {{ home: {{ dns: home.example.org }} }}\n{WEB}"));
         },
         &[0],
     ),

@@ -441,3 +441,37 @@ services: { ssh: { ports: [2201-2209/tcp, 2201/udp], from: any, forward_to: [10.
     let datagram = lab.client.probe(Target::Udp(2201), CLIENT[1], HOST[1], SILENCE);
     assert_eq!(datagram, Outcome::Connected);
 }
+
+/// A port forward is a port of this machine, wherever it is answered.
+#[test]
+fn containers_that_may_send_nothing_out_reach_a_port_forward_as_they_reach_this_machine() {
+    let routed = Routed::new(&[]);
+    let lab = &routed.lab;
+    let on = |addresses: [IpAddr; 2], port| addresses.map(|address| SocketAddr::new(address, port));
+    let _target = lab.lan.listen(&[on(ANY, 8443), on(ANY, 8444)].concat(), &[]);
+    let _local = lab.host.listen(&on(ANY, 9100), &[]);
+    let rows: Vec<_> = [("forwarded", HOST, 443), ("past the forward", LAN, 8443), ("own", HOST, 9100)]
+        .into_iter()
+        .flat_map(|(what, to, port)| [0, 1].map(|family| (what, &routed.app, address(APP[family]), to[family], port)))
+        .collect();
+    let outcomes = |containers: &str, services: &str| {
+        routed.apply(&format!(
+            "version: 1
+containers: {{ outgoing: deny, {containers} }}
+services: {{ web: {{ ports: 443/tcp, from: {services} }}
+"
+        ));
+        tries(&rows).chunks(2).map(|both| both.join(", ").replace("TimedOut", "shut")).collect::<Vec<_>>()
+    };
+    let (forwarded, own) = ("forwarded: Connected, forwarded: Connected", "own: Connected, own: Connected");
+    let (not_forwarded, not_own) = ("forwarded: shut, forwarded: shut", "own: shut, own: shut");
+    let past = "past the forward: shut, past the forward: shut";
+    let to = "forward_to: [\"10.77.0.2:8443\", \"[fd77::2]:8443\"] }";
+
+    assert_eq!(outcomes("host: deny", &format!("any, {to}")), [forwarded, past, not_own]);
+    assert_eq!(outcomes("host: deny", &format!("203.0.113.9, {to}")), [not_forwarded, past, not_own]);
+    assert_eq!(outcomes("host: allow", &format!("any, {to}")), [forwarded, past, own]);
+    assert_eq!(outcomes("host: allow", &format!("203.0.113.9, {to}")), [forwarded, past, own]);
+    let denied = format!("203.0.113.9, {to}, shut: {{ ports: [443/tcp, 9100/tcp], from: containers, action: deny }}");
+    assert_eq!(outcomes("host: allow", &denied), [not_forwarded, past, not_own]);
+}

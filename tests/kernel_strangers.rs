@@ -8,9 +8,12 @@ use socket2::{Domain, Protocol, Socket, Type};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
-use support::lab::{HOST, HOST_ON_LAN, LAN, Lab};
+use std::process::Command;
+use support::lab::{CLIENT, HOST, HOST_ON_LAN, LAN, Lab};
+use support::namespace::Output;
 use support::probe::PATIENCE;
-use support::sshd::{Session, Sshd};
+use support::program::palisade;
+use support::sshd::{Session, Sshd, USER};
 
 /// How many there are of each IP version.
 const EACH: usize = 250;
@@ -100,7 +103,7 @@ Denied by: what else comes in is denied (policy.yaml, by default)\n";
     let refused = served.palisade_over_ssh(&lab.client, HOST[0], "env -i", &["apply"]);
     let expected = format!(
         "{of_neighbour}error: this policy would lock you out: nothing was changed, the old rules are in force\n\n{own}\
-         To let it in, add to the policy:\n\n  services:\n    ssh: {{ ports: 22/tcp, from: 203.0.113.9 }}\n\n\
+         To let it in, add to `services` in the policy:\n\n    ssh: {{ ports: 22/tcp, from: 203.0.113.9 }}\n\n\
          To load it all the same: palisade apply --force\n"
     );
     assert_eq!((refused.status, refused.stderr), (Some(1), expected));
@@ -128,9 +131,67 @@ Denied by: what else comes in is denied (policy.yaml, by default)\n";
     // As `systemctl reload` has it run: by nobody, with nothing.
     lab.write_policy("policy.yaml", WITHOUT_SSH);
     let mut reload = lab.in_its_own_state("env");
-    reload.args(["-i", env!("CARGO_BIN_EXE_palisade"), "--policy"]).arg(lab.policy("policy.yaml")).arg("apply");
+    reload.args(["-i", palisade(), "--policy"]).arg(lab.policy("policy.yaml")).arg("apply");
     let reloaded = support::namespace::output(&mut reload);
     assert_eq!(reloaded.stderr, of_neighbour);
     assert!(reloaded.success().starts_with("applied: "));
     drop(strangers);
+}
+
+#[test]
+fn whoever_is_logged_in_is_warned_of_by_name_and_stops_nothing_by_whatever_way_they_came() {
+    let served = Sshd::with(22, "MaxStartups 1000:30:2000\nLoginGraceTime 0\n");
+    let lab = &served.lab;
+    let blocked: IpAddr = Ipv4Addr::new(203, 0, 113, 70).into();
+    let _strangers = strangers(lab);
+    lab.add_addresses([blocked]);
+    lab.host.nft_load(
+        "table inet nat {
+            chain prerouting {
+                type nat hook prerouting priority dstnat
+                tcp dport 2222 redirect to :22
+            }
+        }",
+    );
+    let session = |mut ssh: Command, own: Option<IpAddr>| {
+        ssh.args(own.into_iter().flat_map(|own| ["-b".to_owned(), own.to_string()]));
+        Session::open(ssh, "cat")
+    };
+    let alice = |inside, to, port| served.ssh_as(USER, inside, to, port);
+    let _sessions = [
+        session(alice(&lab.client, HOST[0], 22), Some(CLIENT[0])),
+        session(alice(&lab.client, HOST[1], 22), Some(CLIENT[1])),
+        session(alice(&lab.client, HOST[0], 22), Some(blocked)),
+        session(alice(&lab.lan, HOST_ON_LAN[0], 2222), None),
+        session(alice(&lab.lan, HOST_ON_LAN[1], 2222), None),
+        session(served.ssh(&lab.lan, HOST_ON_LAN[0], 22), None),
+    ];
+    let default = "what else comes in is denied (policy.yaml, by default)";
+    let from = |user: &str, from: IpAddr, (port, by): (u16, &str), why: &str| {
+        format!("WARN the SSH session of {user} from {from} to port {port} by {by} could not connect again: {why}")
+    };
+    let mut expected = [
+        from(USER, CLIENT[0], (22, "eth0"), default),
+        from(USER, CLIENT[1], (22, "eth0"), default),
+        from(USER, blocked, (22, "eth0"), "blocked: from those listed (policy.yaml:6)"),
+        from(USER, LAN[0], (2222, "eth1"), default),
+        from(USER, LAN[1], (2222, "eth1"), default),
+        from("root", LAN[0], (22, "eth1"), default),
+    ];
+    expected.sort();
+    let told = |applied: &Output| {
+        let mut lines: Vec<String> = applied.stderr.lines().map(|line| line.trim().to_owned()).collect();
+        lines.sort();
+        lines
+    };
+
+    // From a session that is let in, and from the console.
+    let policy = format!("{WITHOUT_SSH}  lan: {{ ports: 22/tcp, from: \"{}\" }}\n{BLOCKED}", LAN[1]);
+    lab.write_policy("policy.yaml", &policy);
+    let by_session = served.palisade_over_ssh(&lab.lan, HOST_ON_LAN[1], "", &["apply", "--dry-run"]);
+    assert_eq!(told(&by_session), expected);
+    assert!(by_session.success().contains("add chain inet palisade filter-input"));
+    let by_console = lab.palisade("policy.yaml", &["apply"]);
+    assert_eq!(told(&by_console), expected);
+    assert!(by_console.success().starts_with("applied: "));
 }

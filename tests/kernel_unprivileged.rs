@@ -14,6 +14,7 @@ use std::process::{Child, Stdio};
 use support::lab::{HOST, Lab};
 use support::namespace::output;
 use support::probe::PATIENCE;
+use support::program::palisade;
 use tempfile::TempDir;
 
 /// The user, who is in no file.
@@ -178,13 +179,7 @@ impl Place {
     fn told(&self) -> Vec<String> {
         let run = |arguments: &&[&str]| {
             let mut command = self.lab.in_its_own_state("prlimit");
-            command.args([
-                &format!("--as={MEMORY}"),
-                "timeout",
-                TOO_LONG,
-                env!("CARGO_BIN_EXE_palisade"),
-                "--policy",
-            ]);
+            command.args([&format!("--as={MEMORY}"), "timeout", TOO_LONG, palisade(), "--policy"]);
             let said = output(command.arg(self.lab.policy("policy.yaml")).args(*arguments));
             format!("{arguments:?}: {:?}\n{}{}", said.status, without_time(&said.stdout), said.stderr)
         };

@@ -153,6 +153,28 @@ fn what_comes_in_by_a_bridge_passes_the_ingress_hook_of_its_port() {
 }
 
 #[test]
+fn what_br_netfilter_shows_to_prerouting_comes_to_the_ingress_of_its_bridge_as_it_was_translated() {
+    let lab = Lab::new();
+    lab.host.ip("address flush dev eth1");
+    lab.host.ip("link add br0 type bridge");
+    lab.host.ip("link set eth1 master br0");
+    lab.host.ip(&format!("address add {}/24 dev br0", HOST_ON_LAN[0]));
+    lab.host.ip("link set br0 up");
+    let way = Way { inside: &lab.lan, from: LAN[0], to: HOST_ON_LAN[0], on: "br0" };
+    let rules = "table netdev t { chain c { type filter hook ingress device \"br0\" priority 0; tcp dport 80 drop; }; }
+        table ip n { chain c { type nat hook prerouting priority -100; tcp dport 80 redirect to :8080; tcp dport 81 redirect to :80; }; }";
+    let met = |sysctl: &str, of_bridge: &str| {
+        lab.host.sysctl("net/bridge/bridge-nf-call-iptables", sysctl);
+        lab.host.ip(&format!("link set br0 type bridge nf_call_iptables {of_bridge}"));
+        with_rules(&lab, &way, rules)
+    };
+
+    assert_eq!(met("0", "0"), [DROPPED, PASSES]);
+    assert_eq!(met("1", "0"), [PASSES, DROPPED]);
+    assert_eq!(met("0", "1"), [PASSES, DROPPED]);
+}
+
+#[test]
 fn what_comes_in_by_a_macvlan_may_pass_the_ingress_hook_of_its_parent() {
     let lab = Lab::new();
     lab.host.sysctl("net/ipv4/conf/all/arp_ignore", "1");
@@ -188,6 +210,11 @@ fn who_drops_what_neighbours_ask_shuts_them_out_once_they_have_forgotten_each_ot
         ),
         (1, nd("input", "nd-neighbor-solicit"), "solicitations come in"),
         (1, nd("output", "nd-neighbor-advert"), "advertisements leave"),
+        (
+            1,
+            "table ip6 t { chain c { type filter hook postrouting priority 0; iifname \"eth0\" drop; }; }".to_owned(),
+            "they carry an interface",
+        ),
     ];
     for (version, rules, name) in cases {
         let way = from_client(&lab, version);

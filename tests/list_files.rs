@@ -5,6 +5,7 @@
 #![allow(missing_docs)]
 
 use palisade::desired::{Loaded, load_and_prove};
+use palisade::names::Names;
 use std::fmt::Write;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -28,7 +29,7 @@ fn folder(policy: &str, list: &str) -> TempDir {
 /// Who is blocked, if anybody is, and what is said.
 fn said(folder: &TempDir) -> String {
     let name = |text: String| text.replace(&folder.path().display().to_string(), "FOLDER");
-    match load_and_prove(&folder.path().join("policy.yaml")) {
+    match load_and_prove(&folder.path().join("policy.yaml"), &Names::default()) {
         Ok(Loaded { policy, warnings, .. }) => {
             let ranges: Vec<String> = policy.block.addresses.ranges().map(|range| format!("{range:?}")).collect();
             name(format!("blocks {}\n{}", ranges.join(" "), warnings.render(false)))
@@ -90,12 +91,13 @@ fn what_is_guessed_or_left_out_admits_nobody() {
     for (what, policy) in uses {
         for (peer, list, problem) in lists {
             let folder = folder(&format!("version: 1\n{}", policy.replace("PEER", peer)), list);
-            let problems = load_and_prove(&folder.path().join("policy.yaml")).map(drop).expect_err(what);
+            let problems =
+                load_and_prove(&folder.path().join("policy.yaml"), &Names::default()).map(drop).expect_err(what);
             let problems: Vec<String> = problems.problems().into_iter().map(|problem| problem.message).collect();
             assert_eq!(problems, [problem], "{what}, {list:?}");
         }
         let folder = folder(&format!("version: 1\n{}", policy.replace("PEER", plain)), "192.0.2.1 ; a remark\n");
-        assert!(load_and_prove(&folder.path().join("policy.yaml")).is_ok(), "{what}");
+        assert!(load_and_prove(&folder.path().join("policy.yaml"), &Names::default()).is_ok(), "{what}");
     }
 }
 
@@ -103,7 +105,7 @@ fn what_is_guessed_or_left_out_admits_nobody() {
 fn odd_is_one_of_two_words_and_stands_beside_a_file() {
     let problems = |peer: &str| -> Vec<String> {
         let folder = folder(&format!("version: 1\n{SSH}block: [{peer}]\n"), "192.0.2.1\n");
-        let found = load_and_prove(&folder.path().join("policy.yaml"));
+        let found = load_and_prove(&folder.path().join("policy.yaml"), &Names::default());
         found
             .map_or_else(|problems| problems.problems(), |_| Vec::new())
             .into_iter()
@@ -113,10 +115,13 @@ fn odd_is_one_of_two_words_and_stands_beside_a_file() {
     assert_eq!(problems("{ file: list.txt, odd: error }"), Vec::<String>::new());
     assert_eq!(problems("{ file: list.txt, odd: skip }"), Vec::<String>::new());
     assert_eq!(problems("{ file: list.txt, odd: drop }"), ["`odd` can't be `drop`"]);
-    assert_eq!(problems("{ odd: skip }"), ["a peer in braces is one interface, one file or one user"]);
+    assert_eq!(
+        problems("{ odd: skip }"),
+        ["a peer in braces is one interface, one file, one user, one host name or one time"]
+    );
     assert_eq!(
         problems("{ interface: eth0, odd: skip }"),
-        ["a peer in braces is one interface, one file or one user"]
+        ["a peer in braces is one interface, one file, one user, one host name or one time"]
     );
 }
 
@@ -132,7 +137,8 @@ fn the_command_that_is_named_makes_a_list_of_what_is_none() {
     for (case, lines) in expected {
         let list = fs::read_to_string(format!("{}/tests/lists/{case}/list.txt", env!("CARGO_MANIFEST_DIR")));
         let folder = folder(&format!("version: 1\n{SSH}block: [{{ file: list.txt }}]\n"), &list.expect("a list"));
-        let problems = load_and_prove(&folder.path().join("policy.yaml")).expect_err(case).problems();
+        let problems =
+            load_and_prove(&folder.path().join("policy.yaml"), &Names::default()).expect_err(case).problems();
         let help = problems.first().and_then(|problem| problem.help.clone()).expect("a remedy");
         let command = help.split('`').rfind(|part| part.contains(" > ")).expect("a command");
 

@@ -3,6 +3,7 @@
 
 use palisade::desired::load_and_prove;
 use palisade::facts::Facts;
+use palisade::names::Names;
 use palisade::policy::parse;
 use palisade::resolve::{resolve, ssh_is_shut};
 use std::fs;
@@ -13,7 +14,7 @@ fn warnings(text: &str) -> Vec<String> {
     let path = folder.path().join("policy.yaml");
     fs::write(&path, text).expect("the policy can be written");
     fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).expect("the mode can be set");
-    let loaded = load_and_prove(&path).unwrap_or_else(|problems| panic!("{problems}"));
+    let loaded = load_and_prove(&path, &Names::default()).unwrap_or_else(|problems| panic!("{problems}"));
     let shown = |warning: palisade::policy::Problem| {
         let at = warning.line.map(|line| format!("{line}: ")).unwrap_or_default();
         format!("{at}{} | {}", warning.message, warning.help.expect("a remedy"))
@@ -89,7 +90,7 @@ fn a_service_that_another_one_makes_needless_is_named_with_it() {
     assert_eq!(
         found,
         [
-            "4: the service `office` allows nothing that `ssh` does not allow anyway | narrow `ssh`, or remove `office`: what \
+            "4: the service `office` allows nothing that `ssh` does not allow anyway | remove `office`, or narrow `ssh`: what \
           one service allows no other one takes back"
         ]
     );
@@ -107,7 +108,7 @@ fn a_service_that_another_one_makes_needless_is_named_with_it() {
 #[test]
 fn a_group_that_nothing_uses_is_named_and_one_that_only_an_expectation_uses_is_not() {
     let text = "groups: { a: [b], b: [192.0.2.1], c: [192.0.2.2] }\nexpect: [{ deny: 80/tcp, from: c }]\n";
-    let remedy = "name it in the `from` of a service, or in `block`, or remove it";
+    let remedy = "remove it, or name it in the `from` of a service, in a rule or in `block`";
     assert_eq!(
         beside_ssh(text),
         [format!("4: nothing uses the group `a` | {remedy}"), format!("4: nothing uses the group `b` | {remedy}")]
@@ -132,9 +133,72 @@ fn a_machine_that_may_send_nothing_is_warned_of() {
     let found = beside_ssh("defaults: { outgoing: reject }\n");
     assert_eq!(
         found,
-        ["4: this machine may open no connection: it can't look up names, fetch updates or tell the time | say \
-          `outgoing: allow` if that is not meant"]
+        ["4: this machine may open no connection: it can't look up names, fetch updates or tell the time | write \
+          `defaults: { outgoing: allow }` if that is not meant"]
     );
+}
+
+#[test]
+fn a_machine_that_no_rule_lets_ask_for_names_is_warned_of_and_one_that_asks_is_not() {
+    let with = |rules: &str| beside_ssh(&format!("defaults: {{ outgoing: deny }}\noutgoing: {{ {rules} }}\n"));
+    let warning = "4: this machine can't look up names: no rule of `outgoing` lets it ask port 53 or 853 | write `outgoing: { names: \
+                   { ports: [53/udp, 53/tcp], from: host, to: any } }`, with your name servers in the place of `any` if they stay the \
+                   same";
+    for rules in
+        ["web: { ports: 443/tcp, from: host, to: any }", "mail: { ports: 25/tcp, from: { user: root }, to: any }"]
+    {
+        assert_eq!(with(rules), [warning], "{rules}");
+    }
+    for rules in [
+        "names: { ports: 53/udp, from: host, to: 9.9.9.9 }",
+        "names: { ports: 1-1000/tcp, from: { user: root }, to: any }",
+        "names: { ports: 853/tcp, from: resolvers, to: 9.9.9.9 }",
+        "all: { ports: any, from: host, to: 192.0.2.0/24 }",
+    ] {
+        let groups = if rules.contains("resolvers") { "groups: { resolvers: [{ user: root }] }\n" } else { "" };
+        let text = format!("{groups}defaults: {{ outgoing: deny }}\noutgoing: {{ {rules} }}\n");
+        assert_eq!(beside_ssh(&text), Vec::<String>::new(), "{rules}");
+    }
+}
+
+#[test]
+fn a_group_that_only_a_rule_or_a_translation_names_is_used() {
+    let text = "defaults: { outgoing: deny, forward: deny }
+groups: { a: [192.0.2.1], b: [{ interface: eth1 }], c: [{ interface: eth2 }], d: [198.51.100.0/24], e: [{ interface: eth3 }] }
+outgoing: { out: { ports: any, from: host, to: a } }
+forward: { on: { ports: any, from: b, to: c, except: d } }
+nat: { on: { from: e, to: { interface: eth0 } } }
+";
+    assert_eq!(beside_ssh(text), Vec::<String>::new());
+}
+
+#[test]
+fn a_rule_that_another_one_makes_needless_is_named_with_it() {
+    let with = |outgoing: &str, forward: &str| {
+        let names = "names: { ports: 53/udp, from: host, to: any }";
+        beside_ssh(&format!(
+            "defaults: {{ outgoing: deny, forward: deny }}\noutgoing: {{ {names}{outgoing} }}\nforward: {{ {forward} }}\n"
+        ))
+    };
+    let needless = [
+        "6: the rule `one` allows nothing that `all` does not allow anyway | remove `one`, or narrow `all`: what one rule allows \
+         no other rule that allows takes back",
+    ];
+    let wide = "all: { ports: any, from: { interface: eth1 }, to: any }";
+    let one = "one: { ports: [443/tcp, ping], from: { interface: eth1 }, to: 192.0.2.0/24 }";
+    assert_eq!(with("", &format!("{wide}, {one}")), needless);
+    let user = ", one: { ports: 53/udp, from: { user: root }, to: 9.9.9.9 }";
+    assert_eq!(with(user, "").len(), 1);
+    for narrower in [
+        "all: { ports: any, from: { interface: eth1 }, to: 192.0.2.128/25 }",
+        "all: { ports: any, from: { interface: eth2 }, to: any }",
+        "all: { ports: any, from: { interface: eth1 }, to: any, except: 10.0.0.1 }",
+        "all: { ports: any, from: { interface: eth1 }, to: any, on: eth7 }",
+        "all: { ports: 443/tcp, from: { interface: eth1 }, to: any }",
+        "all: { ports: any, from: { interface: eth1 }, to: any, action: reject }",
+    ] {
+        assert_eq!(with("", &format!("{narrower}, {one}")), Vec::<String>::new(), "{narrower}");
+    }
 }
 
 #[test]
@@ -145,15 +209,18 @@ fn ssh_that_nobody_can_reach_is_warned_of() {
         let warning = ssh_is_shut(&policy, &ports.iter().copied().collect());
         warning.map(|warning| format!("{} | {}", warning.message, warning.help.expect("a remedy")))
     };
-    let warning = "SSH can be reached by nobody: no service allows 22/tcp | add `ssh: { ports: 22/tcp, from: any }` to \
-                   `services`, or your addresses in the place of `any`";
+    let warning = "SSH can be reached by nobody: no service allows 22/tcp | add `services: { ssh: { ports: 22/tcp, from: any } }`, with \
+                   your addresses in the place of `any` if they stay the same";
     for text in [
         "",
-        "services: { ssh: { ports: 22/udp, from: any } }",
-        "services: { ssh: { ports: 22/tcp, from: 192.0.2.1, except: 192.0.2.1 } }",
+        "services: { admin: { ports: 22/udp, from: any } }",
+        "services: { admin: { ports: 22/tcp, from: 192.0.2.1, except: 192.0.2.1 } }",
     ] {
         assert_eq!(shut(text, &[22]).as_deref(), Some(warning), "{text}");
     }
+    // The line that is named takes no name that a service has.
+    let taken = shut("services: { ssh: { ports: 22/udp, from: any }, ssh-2: { ports: 1/udp, from: any } }", &[22]);
+    assert!(taken.is_some_and(|said| said.contains("add `services: { ssh-3: { ports: 22/tcp, from: any } }`")));
     assert!(shut("", &[22, 2222]).is_some_and(|said| said.contains("no service allows 22/tcp or 2222/tcp")));
     for open in ["services: { many: { ports: 1-1000/tcp, from: 192.0.2.1 } }", "defaults: { incoming: allow }"] {
         assert_eq!(shut(open, &[22, 2222]), None, "{open}");

@@ -161,7 +161,7 @@ def small(machine, runs, policy):
     run(["iptables", "-F"])
     ours = taken["palisade"]
     rows = [
-        Row("apply, policies/jesse.yaml", version(["nft"]), ours.median, taken["nft"].median,
+        Row("apply, three addresses", version(["nft"]), ours.median, taken["nft"].median,
             ratio(ours, taken["nft"]), at_most=1.0, unit="s"),
         Row("", "iptables-restore, IPv4 alone", ours.median, taken["iptables"].median,
             ratio(ours, taken["iptables"]), unit="s"),
@@ -196,7 +196,7 @@ def small(machine, runs, policy):
     return rows
 
 
-# What policies/jesse.yaml says, as far as iptables can say it.
+# What tests/policies/three-addresses.yaml says, as far as iptables can say it.
 IPTABLES = """*filter
 :INPUT DROP [0:0]
 :FORWARD DROP [0:0]

@@ -45,7 +45,7 @@ def main():
         sys.exit(f"{trixie} holds no nft for this machine")
     machine = Machine(os.environ["PALISADE"], os.environ["PALISADE_FLOOR"], given.folder, newer,
                       Ufw("target/engines/bookworm"))
-    jesse = f"{given.folder}/jesse.yaml"
+    three = f"{given.folder}/three-addresses.yaml"
     many, few = (10, 2) if given.quick else (40, 5)
     scale = 10 if given.quick else 1
     long_list = f"{MILLION // scale:,} "
@@ -54,7 +54,7 @@ def main():
         print(f"{section} ...", file=sys.stderr)
         match section:
             case "small":
-                rows += commands.small(machine, many, jesse)
+                rows += commands.small(machine, many, three)
             case "large":
                 rows += commands.large(machine, few, "addresses", long_list + "addresses",
                                        commands.addresses(MILLION // scale), (1.4, 1 / 4, 1 / 3))
@@ -64,11 +64,11 @@ def main():
             case "services":
                 rows += commands.services(machine, few)
             case "explain":
-                rows += commands.explained(machine, many, jesse)
+                rows += commands.explained(machine, many, three)
             case "packets":
                 rows += packets.rows(machine.palisade, os.environ["PALISADE_PACKETS"], many)
             case "egress":
-                rows += egress.rows(machine, many, jesse, given.container, given.outside)
+                rows += egress.rows(machine, many, three, given.container, given.outside)
             case "curve":
                 found = curve.measured(machine, few)
             case "steps":

@@ -55,7 +55,7 @@ turn by turn.*
 Measured on {where}; load {load[0]:.1f} before, {load[1]:.1f} after. The kernel's floor is the time that the
 kernel takes for the bytes that `apply` sends, prepared beforehand and sent with one system call (`benches/floor.rs`).
 Whole processes are measured, from their start to their end. nft reads what `palisade show --format nft` prints, of long lists
-without the set's size, which few people write; a row tells what it takes with the size. `apply` of jesse.yaml is measured where
+without the set's size, which few people write; a row tells what it takes with the size. `apply` of three addresses is measured where
 the kernel tracks no connection, but for the row that says otherwise. What packets cost is counted per second of the processor's
 time (`benches/packets.rs`); `iptables` is Debian's, which stands on nf_tables.
 

@@ -1,6 +1,7 @@
 //! What is read from rules before they are evaluated: the parts of each rule, and the tests of all rules together.
 
 use super::value::{SourceTest, Test};
+use crate::resolve::Expectation;
 use crate::ruleset::Rule;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,4 +43,15 @@ pub(super) struct Asked<'a> {
     pub(super) ports: BTreeMap<Option<u8>, BTreeSet<u32>>,
     /// Pairs of a source port and a destination port that are compared together.
     pub(super) pairs: BTreeSet<(u16, u16)>,
+}
+
+impl Asked<'_> {
+    /// Tells the ports and protocols of expectations apart, too.
+    pub(super) fn also_tells(&mut self, expectations: &[Expectation]) {
+        for ports in expectations.iter().flat_map(|expectation| &expectation.ports) {
+            let cuts = [u32::from(ports.first), u32::from(ports.last) + 1];
+            self.ports.entry(Some(ports.transport.number())).or_default().extend(cuts);
+        }
+        self.protocols.extend(expectations.iter().flat_map(|expectation| &expectation.protocols));
+    }
 }

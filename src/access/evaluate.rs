@@ -14,7 +14,7 @@
 use super::asked::ReadRule;
 use super::reading::Reading;
 use super::region::{Region, Regions};
-use super::translations::translating;
+use super::translations::{only_translations, translating};
 use super::value::{SourceTest, sources};
 use crate::net::Version;
 use crate::ruleset::{Hook, Policy, Table, TableFlags, TableId, Verdict, dnat};
@@ -69,6 +69,8 @@ pub(super) struct Evaluator<'a> {
     version: Version,
     /// The base chains that translate.
     translating: BTreeSet<&'a str>,
+    /// The table of those that forward what comes in, without the chains that decide who gets there; `None` where none does.
+    forwarding: Option<Table>,
     /// Whether rules that tell apart which container answers count.
     containers_count: bool,
     changed: Changed<'a>,
@@ -117,6 +119,7 @@ impl<'a> Evaluator<'a> {
             reading,
             version,
             translating: translating(table),
+            forwarding: only_translations(table, Hook::Prerouting),
             containers_count: true,
             changed: Changed::default(),
             views: HashMap::new(),
@@ -130,17 +133,15 @@ impl<'a> Evaluator<'a> {
         Self { containers_count, ..self }
     }
 
-    /// The packet as the table's own port forwards translate it, if they do.
+    /// The packet as the table's own port forwards translate it, if they do. It does not say which sources get there: the
+    /// source of `packet` only stands in for all.
     pub(super) fn forwarded(&self, packet: &Packet) -> Option<Translation> {
-        let hook = |name: &&str| self.table.chains.get(*name)?.base.as_ref().map(|base| base.hook);
-        if !self.translating.iter().any(|name| hook(name) == Some(Hook::Prerouting)) {
-            return None;
-        }
+        let forwarding = self.forwarding.as_ref()?;
         let arriving =
             Packet { path: Path::ToMachine, outgoing: Interface::Absent, translated: None, ..packet.clone() };
-        let trace = simulate_table(self.id, self.table, &arriving);
+        let trace = simulate_table(self.id, forwarding, &arriving);
         trace.steps.iter().filter_map(|step| step.rule).find_map(|(_, rule)| {
-            let found = dnat(self.id.family, &self.table.sets, rule)?;
+            let found = dnat(self.id.family, &forwarding.sets, rule)?;
             Some(Translation { address: found.address?, port: found.port })
         })
     }

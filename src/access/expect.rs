@@ -9,7 +9,7 @@
 use super::asked::Asked;
 use super::elsewhere;
 use super::opened::{Opened, Readings};
-use super::proof::{Counterexample, an_example, interval, is_meant, loopback, path};
+use super::proof::{Counterexample, an_example, in_words, interval, is_meant, loopback, path};
 use super::region::{Region, Regions};
 use super::space::{InterfaceClass, Prober, Space, Target, example, is_any_container};
 use super::translations::without_translations;
@@ -36,14 +36,9 @@ pub fn unmet(id: &TableId, table: &Table, expectations: &[Expectation]) -> Vec<D
     let mut asked = Asked::default();
     let opened = Opened::new(id, table);
     let [v4, v6] = Version::ALL.map(|version| Readings::new(table, &opened, version, &mut asked));
-    let named = expectations.iter().flat_map(|expectation| expectation.interfaces.iter().chain(&expectation.on));
-    let ports = expectations.iter().flat_map(|expectation| &expectation.ports);
-    for ports in ports {
-        let cuts = [u32::from(ports.first), u32::from(ports.last) + 1];
-        asked.ports.entry(Some(ports.transport.number())).or_default().extend(cuts);
-    }
-    asked.protocols.extend(expectations.iter().flat_map(|expectation| &expectation.protocols));
-    let space = Space::new(&asked, &[table], named);
+    let named = || expectations.iter().flat_map(|expectation| expectation.interfaces.iter().chain(&expectation.on));
+    asked.also_tells(expectations);
+    let space = Space::new(&asked, &[table], named());
     let mut probers = [Prober::new(id, Version::V4, [&v4]), Prober::new(id, Version::V6, [&v6])];
     let plain = without_translations(table);
     let mut problems = Vec::new();
@@ -51,7 +46,7 @@ pub fn unmet(id: &TableId, table: &Table, expectations: &[Expectation]) -> Vec<D
         let mut checker = ExpectationChecker { id, table: &plain, space: &space, expectation };
         problems.extend(checker.problem(&mut probers));
     }
-    problems.extend(elsewhere::unmet(id, table, expectations, &asked, &space));
+    problems.extend(elsewhere::unmet(id, table, expectations, named()));
     problems
 }
 
@@ -137,32 +132,35 @@ impl ExpectationChecker<'_> {
     }
 
     fn counterexample(&self, prober: &mut Prober<'_>, place: usize, target: Target) -> Option<Counterexample> {
-        let by = self.by(&self.space.places.get(place)?.incoming);
+        let (number, place) = (place, self.space.places.get(place)?);
+        let by = self.by(&place.incoming);
         let wanted = self.wanted(&mut prober.regions, prober.version, &by);
         if wanted == Region::NONE {
             return None;
         }
-        let classes = prober.outcomes(self.space, place, target);
-        let regions = &mut prober.regions;
+        let classes = prober.outcomes(self.space, number, target);
         let name = by.into_iter().flatten().next_back()?;
-        let with = |packet: &Packet| packet.clone().coming_in_by(name.as_str());
+        let found = |prober: &Prober<'_>, packet: &Packet, sources| {
+            let packet = prober.as_forwarded(0, place, packet).coming_in_by(name.as_str());
+            Some(Counterexample { packet, target, sources })
+        };
         if !self.expectation.allow {
             return classes.iter().find_map(|(packet, by_table)| {
-                let pass = by_table.first()?.may_pass(regions);
-                let sources = regions.and(wanted, pass);
-                (sources != Region::NONE).then(|| Counterexample { packet: with(packet), target, sources })
+                let pass = by_table.first()?.may_pass(&mut prober.regions);
+                let sources = prober.regions.and(wanted, pass);
+                if sources == Region::NONE { None } else { found(prober, packet, sources) }
             });
         }
         // From each source port, the port must be open at one of the addresses.
         for of_port in classes.chunk_by(|(a, _), (b, _)| a.transport == b.transport) {
             let mut denied = wanted;
             for (_, by_table) in of_port {
-                let pass = by_table.first()?.passes(regions);
-                denied = regions.minus(denied, pass);
+                let pass = by_table.first()?.passes(&mut prober.regions);
+                denied = prober.regions.minus(denied, pass);
             }
             if denied != Region::NONE {
                 let (packet, _) = of_port.first()?;
-                return Some(Counterexample { packet: with(packet), target, sources: denied });
+                return found(prober, packet, denied);
             }
         }
         None
@@ -193,33 +191,8 @@ impl ExpectationChecker<'_> {
         let opened = self.opened(&packet);
         let (_, trace) = opened.last()?;
         let way = self.way(place, &packet);
-        let port = found.target;
-        let is = match trace.verdict {
-            Verdict::Allow => "is allowed",
-            Verdict::Deny => "is denied",
-            Verdict::Reject => "is rejected",
-            Verdict::Unknown => "may be either",
-        };
-        let whose = match opened.len() {
-            1 => "",
-            _ if trace.verdict == Verdict::Allow => "",
-            2 => "the answer ",
-            _ => "what follows the answer ",
-        };
-        let message = match (self.expectation.allow, trace.verdict) {
-            (true, Verdict::Deny | Verdict::Reject) if packet.translated.is_some() && opened.len() == 2 => {
-                let from = opened.last().map_or(source, |(answer, _)| answer.source);
-                format!(
-                    "it can't be proved that {source}{way} reaches {port}: the answer of a container at {from} {is}"
-                )
-            }
-            (_, Verdict::Unknown) => {
-                let doubt = trace.doubt().map_or("the rules can't be followed", |doubt| doubt.as_ref());
-                format!("it can't be proved whether {source}{way} reaches {port}: {doubt}")
-            }
-            (true, _) => format!("{source}{way} is expected to reach {port}, and {whose}{is}"),
-            (false, _) => format!("{source}{way} is expected not to reach {port}, and {is}"),
-        };
+        let is = in_words(trace.verdict);
+        let message = self.message(&opened, &format!("{source}{way}"), found.target)?;
         let label = match everyone {
             true => "whatever the address".to_owned(),
             false if ranges.len() == 1 && ranges.first() == Some(&source.to_string()) => is.to_owned(),
@@ -232,6 +205,31 @@ impl ExpectationChecker<'_> {
             problem.help("if only one incoming interface is meant, name it: `on: eth0`")
         } else {
             problem
+        })
+    }
+
+    /// Tells what happens to the packets that open a connection from `source` to `port`, instead of what is expected.
+    fn message(&self, opened: &[(Packet, Trace<'_>)], source: &str, port: Target) -> Option<String> {
+        let (last, trace) = opened.last()?;
+        let is = in_words(trace.verdict);
+        let whose = match opened.len() {
+            1 => "",
+            _ if trace.verdict == Verdict::Allow => "",
+            2 => "the answer ",
+            _ => "what follows the answer ",
+        };
+        let is_translated = opened.first().is_some_and(|(packet, _)| packet.translated.is_some());
+        Some(match (self.expectation.allow, trace.verdict) {
+            (true, Verdict::Deny | Verdict::Reject) if is_translated && opened.len() == 2 => {
+                let from = last.source;
+                format!("it can't be proved that {source} reaches {port}: the answer of a container at {from} {is}")
+            }
+            (_, Verdict::Unknown) => {
+                let doubt = trace.doubt().map_or("the rules can't be followed", |doubt| doubt.as_ref());
+                format!("it can't be proved whether {source} reaches {port}: {doubt}")
+            }
+            (true, _) => format!("{source} is expected to reach {port}, and {whose}{is}"),
+            (false, _) => format!("{source} is expected not to reach {port}, and {is}"),
         })
     }
 

@@ -20,7 +20,10 @@
 //! ```
 
 mod asked;
+mod change;
+mod destinations;
 mod diff;
+mod diff_elsewhere;
 mod elsewhere;
 mod evaluate;
 mod expect;
@@ -33,6 +36,7 @@ mod region;
 mod space;
 mod translations;
 mod value;
+mod ways;
 mod words;
 
 #[cfg(test)]
@@ -41,10 +45,14 @@ mod tests;
 mod tests_of_answers;
 #[cfg(test)]
 mod tests_of_diff;
+#[cfg(test)]
+mod tests_of_elsewhere;
 
 #[cfg(test)]
 pub(crate) use tests::compiled as compiled_for_tests;
 
-pub use diff::{AccessChange, Port, access_changes, lines};
+pub use change::{AccessChange, Direction, Port};
+pub use diff::{access_changes, lines};
 pub use expect::unmet;
 pub use space::{InterfaceClass, Target};
+pub use translations::without_translations;

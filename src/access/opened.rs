@@ -38,11 +38,22 @@ pub(super) struct Readings<'a> {
 }
 
 impl Opened {
+    /// Of connections that come in: to this machine, or to a port that is answered behind it.
     pub(super) fn new(id: &TableId, table: &Table) -> Self {
-        let asking = [
-            Packet::to_machine(NOBODY, NOBODY, Transport::tcp(1)).coming_in_by(ANY_INTERFACE),
-            Packet::through(NOBODY, NOBODY, Transport::tcp(1)).coming_in_by(ANY_INTERFACE).leaving_by(ANY_INTERFACE),
-        ];
+        Self::by(
+            id,
+            table,
+            [Packet::to_machine(NOBODY, NOBODY, Transport::tcp(1)).coming_in_by(ANY_INTERFACE), through()],
+        )
+    }
+
+    /// Of connections to elsewhere: of this machine, or through it.
+    pub(super) fn elsewhere(id: &TableId, table: &Table) -> Self {
+        let sent = Packet::from_machine(NOBODY, NOBODY, Transport::tcp(1)).leaving_by(ANY_INTERFACE);
+        Self::by(id, table, [sent, through()])
+    }
+
+    fn by(id: &TableId, table: &Table, asking: [Packet; 2]) -> Self {
         let answers = asking.each_ref().map(Packet::answer);
         let thirds = asking.each_ref().map(Packet::third);
         Self {
@@ -60,6 +71,10 @@ impl Opened {
         let containers_count = before != after;
         both.map(|opened| Self { containers_count, ..opened })
     }
+}
+
+fn through() -> Packet {
+    Packet::through(NOBODY, NOBODY, Transport::tcp(1)).coming_in_by(ANY_INTERFACE).leaving_by(ANY_INTERFACE)
 }
 
 /// What decides about the answers of containers: the rules, and the elements of sets that are addresses of

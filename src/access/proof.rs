@@ -67,6 +67,16 @@ pub(super) fn an_example(version: Version, regions: &Regions, sources: Region) -
     known.next().or_else(|| version.address(first?))
 }
 
+/// A verdict as the end of a sentence about a connection.
+pub(super) const fn in_words(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Allow => "is allowed",
+        Verdict::Deny => "is denied",
+        Verdict::Reject => "is rejected",
+        Verdict::Unknown => "may be either",
+    }
+}
+
 /// The steps of the packets in words, one per line.
 pub(super) fn path(opened: &[(Packet, Trace<'_>)]) -> Vec<String> {
     let passes = opened.last().is_none_or(|(_, trace)| trace.verdict == Verdict::Allow);

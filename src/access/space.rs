@@ -70,6 +70,19 @@ pub enum Target {
     OtherProtocols(u8),
 }
 
+impl Target {
+    /// What a packet from `source` to one of these carries. `source_port` is for targets with ports.
+    pub(super) fn transport(self, source: IpAddr, source_port: Option<u16>) -> Transport {
+        match self {
+            Self::Ports { protocol, first, .. } => {
+                Transport::Ports { protocol, source: source_port, destination: first }
+            }
+            Self::Ping => Transport::echo_request(source),
+            Self::Protocol(number) | Self::OtherProtocols(number) => Transport::Other(number),
+        }
+    }
+}
+
 /// All classes of packets.
 pub(super) struct Space {
     pub(super) places: Vec<Place>,
@@ -197,13 +210,7 @@ impl Place {
     /// The packet that stands for all that come this way from `source` to `target`. `source_port` is for targets with
     /// ports.
     pub(super) fn packet(&self, source: IpAddr, machine: IpAddr, target: Target, source_port: Option<u16>) -> Packet {
-        let transport = match target {
-            Target::Ports { protocol, first, .. } => {
-                Transport::Ports { protocol, source: source_port, destination: first }
-            }
-            Target::Ping => Transport::echo_request(source),
-            Target::Protocol(number) | Target::OtherProtocols(number) => Transport::Other(number),
-        };
+        let transport = target.transport(source, source_port);
         let packet = match &self.published {
             None => Packet::to_machine(source, machine, transport),
             Some(outgoing) => {
@@ -233,16 +240,16 @@ pub(super) struct Prober<'a> {
 }
 
 /// A table, evaluated for the packets that open a connection; `None` where nothing could deny one.
-struct Line<'a>([Option<Evaluator<'a>>; 3]);
+pub(super) struct Line<'a>([Option<Evaluator<'a>>; 3]);
 
 /// A rule, by the packet that met it and its place in the table.
-type Met<'a> = (usize, (&'a str, usize));
+pub(super) type Met<'a> = (usize, (&'a str, usize));
 
 /// A rule, by its table, the packet that met it, and its place there.
-type At<'a> = (usize, usize, (&'a str, usize));
+pub(super) type At<'a> = (usize, usize, (&'a str, usize));
 
 impl<'a> Line<'a> {
-    fn new(id: &'a TableId, version: Version, readings: &'a Readings<'a>) -> Self {
+    pub(super) fn new(id: &'a TableId, version: Version, readings: &'a Readings<'a>) -> Self {
         let evaluator = |(table, reading): &'a (&'a Table, _)| Evaluator::new(id, table, reading, version);
         Self([
             Some(evaluator(&readings.first)),
@@ -256,8 +263,8 @@ impl<'a> Line<'a> {
         self.0.iter().flatten().next()?.forwarded(packet)
     }
 
-    /// The outcomes of a connection for all sources, and the rules that test this machine's address.
-    fn outcomes(
+    /// The outcomes of a connection for all sources, and the rules that test the address that is asked for.
+    pub(super) fn outcomes(
         &mut self,
         regions: &mut Regions,
         place: usize,
@@ -278,6 +285,12 @@ impl<'a> Line<'a> {
         }
         (outcomes, rules)
     }
+
+    /// The tests of the address that is asked for in a rule that the packet of that number met.
+    pub(super) fn destination_tests(&self, number: usize, at: (&'a str, usize)) -> &'a [Test<'a>] {
+        let rule = self.0.get(number).and_then(Option::as_ref).and_then(|evaluator| evaluator.rule(at));
+        rule.map_or(&[], |rule| rule.destinations.as_slice())
+    }
 }
 
 impl<'a> Prober<'a> {
@@ -287,7 +300,7 @@ impl<'a> Prober<'a> {
     }
 
     /// The outcomes of all packets to a target by one place. For each class of source ports and of this machine's
-    /// addresses: a packet that stands for the class, and its outcomes in each table.
+    /// addresses: a packet that stands for the class, before any table forwards it, and its outcomes in each table.
     pub(super) fn outcomes(
         &mut self,
         space: &Space,
@@ -334,18 +347,21 @@ impl<'a> Prober<'a> {
                 asked.insert(address);
                 classes.push((address, by_table));
             }
-            let packet = |address| {
-                let packet = way.packet(unspecified(self.version), address, target, source_port);
-                match self.tables.last().and_then(|line| line.forwarded(&packet)) {
-                    Some(to) => way.forwarded(&packet, to),
-                    None => packet,
-                }
-            };
-            let classes: Vec<_> =
-                classes.into_iter().map(|(address, by_table)| (packet(address), by_table)).collect();
-            all.extend(classes);
+            let packet = |address| way.packet(unspecified(self.version), address, target, source_port);
+            all.extend(classes.into_iter().map(|(address, by_table)| (packet(address), by_table)));
         }
         all
+    }
+
+    /// The packet as the table with that index forwards it, or as it is.
+    pub(super) fn as_forwarded(&self, table: usize, way: &Place, packet: &Packet) -> Packet {
+        let to = self.tables.get(table).and_then(|line| line.forwarded(packet));
+        to.map_or_else(|| packet.clone(), |to| way.forwarded(packet, to))
+    }
+
+    /// Where the tables forward a packet, the last one first.
+    pub(super) fn forwarded(&self, packet: &Packet) -> Option<Translation> {
+        self.tables.iter().rev().find_map(|line| line.forwarded(packet))
     }
 
     /// The outcomes of a connection in one table, for all sources: of the packet as it is, or as the table forwards it.
@@ -373,13 +389,13 @@ impl<'a> Prober<'a> {
     }
 
     fn destination_tests(&self, rules: &BTreeSet<At<'a>>) -> Vec<Test<'a>> {
-        let rule = |(table, number, at): &At<'a>| self.tables.get(*table)?.0.get(*number)?.as_ref()?.rule(*at);
-        rules.iter().filter_map(rule).flat_map(|rule| rule.destinations.iter().copied()).collect()
+        let tests = |(table, number, at): &At<'a>| Some(self.tables.get(*table)?.destination_tests(*number, *at));
+        rules.iter().filter_map(tests).flatten().copied().collect()
     }
 }
 
 /// An address of this machine that no policy is expected to name.
-fn machine(version: Version) -> IpAddr {
+pub(super) const fn machine(version: Version) -> IpAddr {
     match version {
         Version::V4 => IpAddr::V4(MACHINE_V4),
         Version::V6 => IpAddr::V6(MACHINE_V6),

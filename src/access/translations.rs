@@ -1,7 +1,7 @@
 //! The base chains of a table that translate. They decide no access: a packet that is translated is asked for as such.
 
-use crate::ruleset::graph::{Graph, NamedMaps};
-use crate::ruleset::{Expr, Foreign, Rule, Table};
+use crate::ruleset::graph::{Graph, Name, NamedMaps, names};
+use crate::ruleset::{Expr, Foreign, Hook, Rule, Table};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
@@ -24,8 +24,34 @@ fn translates(rule: &Rule) -> bool {
     rule.exprs.iter().any(is_one)
 }
 
-/// The table without these chains.
-pub(super) fn without_translations(table: &Table) -> Cow<'_, Table> {
+/// The chains that translate at a hook, and what they use; `None` where none does.
+pub(super) fn only_translations(table: &Table, hook: Hook) -> Option<Table> {
+    let at_hook = |name: &&str| {
+        table.chains.get(*name).and_then(|chain| chain.base.as_ref()).is_some_and(|base| base.hook == hook)
+    };
+    let bases: Vec<&str> = translating(table).into_iter().filter(at_hook).collect();
+    if bases.is_empty() {
+        return None;
+    }
+    let reached = Graph::new(table, NamedMaps::Listed).reachable(bases);
+    let mut only = Table { flags: table.flags, ..Table::default() };
+    for name in reached {
+        let Some((name, chain)) = table.chains.get_key_value(name) else { continue };
+        for used in chain.rules.iter().flat_map(|rule| &rule.exprs).flat_map(names) {
+            if let Name::Set(set) = used
+                && let Some((set, elements)) = table.sets.get_key_value(set)
+            {
+                only.sets.insert(set.clone(), elements.clone());
+            }
+        }
+        only.chains.insert(name.clone(), chain.clone());
+    }
+    Some(only)
+}
+
+/// The table without these chains: what it does with packets that say themselves where they are translated to.
+#[must_use]
+pub fn without_translations(table: &Table) -> Cow<'_, Table> {
     let names = translating(table);
     if names.is_empty() {
         return Cow::Borrowed(table);

@@ -171,11 +171,15 @@ pub(super) fn may_be_container(address: IpAddr) -> bool {
 
 /// Whether a container may have one of these addresses.
 pub(super) fn overlaps_containers(version: Version, (first, end): Interval) -> bool {
-    let of_containers: &[Interval] = match version {
+    of_containers(version).iter().any(|(begin, last)| first <= *last && *begin <= end)
+}
+
+/// The addresses that containers are taken to have.
+pub(super) const fn of_containers(version: Version) -> &'static [Interval] {
+    match version {
         Version::V4 => &OF_CONTAINERS_V4,
         Version::V6 => &OF_CONTAINERS_V6,
-    };
-    of_containers.iter().any(|(begin, last)| first <= *last && *begin <= end)
+    }
 }
 
 /// The protocols whose headers begin with ports.

@@ -87,7 +87,8 @@ pub fn read_aloud(path: &Path, state: &State, to: &mut impl Write) -> io::Result
     if !compiled.instead.is_empty() {
         tell(to, &Words::Instead { lists: compiled.instead.clone() })?;
     }
-    tell(to, &Words::Table(compiled.table.clone()))?;
+    let applied = compiled.applied.clone().with_lists(&compiled.lists);
+    tell(to, &Words::Table(compiled.table.clone(), Box::new(applied)))?;
     let unmet = compiled.unmet().map(|problems| problems.render(false).trim_end().to_owned());
     tell(to, &Words::Proved { unmet })
 }

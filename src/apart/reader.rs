@@ -3,7 +3,7 @@
 use super::words::understand;
 use super::{Limits, Words};
 use crate::ruleset::Table;
-use crate::state::State;
+use crate::state::{Applied, State};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use std::io::{self, Read};
@@ -48,13 +48,13 @@ impl Reader {
         Ok(Self { child, stdout, heard: Vec::new(), limits, begun: Instant::now(), instead: Vec::new() })
     }
 
-    /// Waits for the policy's table; logs the problems of an invalid policy.
+    /// Waits for the policy's table, and what is kept of the policy; logs the problems of an invalid policy.
     ///
     /// # Errors
     /// In words, why there is no table.
-    pub fn table(&mut self) -> Result<Table, String> {
+    pub fn table(&mut self) -> Result<(Table, Applied), String> {
         match self.next("reading the policy")? {
-            Words::Table(table) => Ok(table),
+            Words::Table(table, applied) => Ok((table, *applied)),
             Words::Invalid { problems, why } => {
                 problems.iter().for_each(|problem| tracing::error!("{problem}"));
                 Err(why)
@@ -82,7 +82,7 @@ impl Reader {
     pub fn unmet(&mut self) -> Result<Option<String>, String> {
         match self.next("proving what it expects")? {
             Words::Proved { unmet } => Ok(unmet),
-            Words::Table(_) | Words::Invalid { .. } | Words::Instead { .. } => {
+            Words::Table(..) | Words::Invalid { .. } | Words::Instead { .. } => {
                 Err(self.end("proving what it expects", "no answer came of it"))
             }
         }

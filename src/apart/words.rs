@@ -2,7 +2,7 @@
 //! the table's bytes, in the format of kept rulesets.
 
 use crate::ruleset::Table;
-use crate::state::{MAX_STORED, Stored};
+use crate::state::{Applied, MAX_STORED, Stored};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Write};
 
@@ -24,8 +24,8 @@ pub enum Words {
         /// Which, and why, in words.
         lists: Vec<String>,
     },
-    /// The policy's table.
-    Table(Table),
+    /// The policy's table, and what is kept of the policy.
+    Table(Table, Box<Applied>),
     /// The expectations were checked.
     Proved {
         /// The unmet expectations, in words; `None` if all are met.
@@ -51,9 +51,9 @@ pub fn tell(to: &mut impl Write, words: &Words) -> io::Result<()> {
         Words::Invalid { problems, why } => (Line::Invalid { problems, why }, Vec::new()),
         Words::Instead { lists } => (Line::Instead { lists }, Vec::new()),
         Words::Proved { unmet } => (Line::Proved { unmet }, Vec::new()),
-        Words::Table(table) => {
-            let bytes =
-                Stored::new(Some(&table), None).and_then(|stored| stored.to_whole()).map_err(io::Error::other)?;
+        Words::Table(table, applied) => {
+            let stored = Stored::new(Some(&table), Some(&applied));
+            let bytes = stored.and_then(|stored| stored.to_whole()).map_err(io::Error::other)?;
             (Line::Table { bytes: bytes.len() as u64 }, bytes)
         }
     };
@@ -82,8 +82,9 @@ pub(super) fn understand(heard: &[u8]) -> Result<Option<(Words, usize)>, &'stati
             let Some(whole) = usize::try_from(bytes).ok().and_then(|bytes| rest.get(..bytes)) else {
                 return Ok(None);
             };
-            let table = Stored::from_whole(whole)?.table.ok_or("no table")?;
-            return Ok(Some((Words::Table(table), line.len() + whole.len())));
+            let stored = Stored::from_whole(whole)?;
+            let (table, applied) = (stored.table.ok_or("no table")?, stored.applied.ok_or("no policy")?);
+            return Ok(Some((Words::Table(table, Box::new(applied)), line.len() + whole.len())));
         }
     };
     Ok(Some((words, line.len())))
@@ -95,6 +96,19 @@ mod tests {
     use crate::arbitrary;
     use crate::ruleset::{DYNAMIC_SIZE, SetFlags};
     use proptest::prelude::*;
+
+    fn applied(text: &str) -> Box<Applied> {
+        let path = "/etc/palisade/policy.yaml".into();
+        Box::new(Applied { path, text: text.to_owned(), ..Applied::default() })
+    }
+
+    /// Who is in a group for a time is no part of a policy's table.
+    fn without_timed(words: Words) -> Words {
+        match words {
+            Words::Table(table, applied) => Words::Table(table.without_timed(), applied),
+            other => other,
+        }
+    }
 
     fn told(words: &[Words]) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -119,17 +133,18 @@ mod tests {
         fn what_is_told_is_understood(table in arbitrary::table(), line in ".*") {
             let words = [
                 Words::Instead { lists: vec![line.clone()] },
-                Words::Table(table),
+                Words::Table(table, applied(&line)),
                 Words::Proved { unmet: Some(line.clone()) },
                 Words::Proved { unmet: None },
                 Words::Invalid { problems: vec![line.clone(), String::new()], why: line },
             ];
-            prop_assert_eq!(understood(&told(&words)), words);
+            let heard = understood(&told(&words));
+            prop_assert_eq!(heard, words.map(without_timed));
         }
 
         #[test]
         fn no_bytes_make_it_panic_or_make_a_table(bytes in prop::collection::vec(any::<u8>(), 0..300), at in any::<prop::sample::Index>()) {
-            let mut heard = told(&[Words::Table(arbitrary::everything())]);
+            let mut heard = told(&[Words::Table(arbitrary::everything(), applied("1"))]);
             let whole = understand(&heard).unwrap().map(|(words, _)| words);
             let _ = understand(&bytes);
             let at = at.index(heard.len());
@@ -148,12 +163,13 @@ mod tests {
             assert_eq!(set.spec.size, Some(DYNAMIC_SIZE));
             set.spec.size = None;
         }
-        assert_eq!(understood(&told(&[Words::Table(arbitrary::everything())])), [Words::Table(table)]);
+        let words = understood(&told(&[Words::Table(arbitrary::everything(), applied("version: 1\n"))]));
+        assert_eq!(words, [without_timed(Words::Table(table, applied("version: 1\n")))]);
     }
 
     #[test]
     fn half_of_it_is_waited_for_and_what_never_ends_is_not() {
-        let whole = told(&[Words::Table(arbitrary::everything())]);
+        let whole = told(&[Words::Table(arbitrary::everything(), applied(""))]);
         for end in 0..whole.len() {
             assert_eq!(understand(&whole[..end]), Ok(None), "{end} bytes");
         }

@@ -1,21 +1,21 @@
 //! `palisade apply`
 
-use super::{Desired, Report, lock, reader, say, writer};
-use crate::access::lines;
+use super::{Desired, Report, lock, names, reader, say, writer};
 use crate::confirm::{self, Terms};
 use crate::delta::delta;
 use crate::enforce::load;
 use crate::error::Error;
-use crate::lockout::sessions;
-use crate::machine::Machine;
+use crate::lockout::sessions::{self, Change};
+use crate::machine::{Machine, Session};
 use crate::netlink::{Reading, Socket};
 use crate::policy::{Problems, quote};
 use crate::preflight::{Remark, Weight, diagnostics};
-use crate::printable::{printable, time_in_words};
+use crate::printable::time_in_words;
 use crate::process::privileges::{Confinement, need_net_admin};
 use crate::render;
 use crate::render::changes::shown;
-use crate::state::State;
+use crate::state::{State, moment};
+use crate::temporary::{Entry, holds, until};
 use serde_json::json;
 use std::path::Path;
 use std::time::Duration;
@@ -62,14 +62,19 @@ pub(crate) fn run(path: &Path, state: &State, args: &Args) -> Result<Report, Err
     let terms = confirm.map(|time| Terms::new(time, state));
     let sessions = sessions::present();
     let machine = Machine::read();
+    let asker = names::asker(path);
     let confined = Confinement::begin(if dry_run { reader(state) } else { writer(state) });
-    let (desired, warnings) = Desired::load_as_expected(path)?;
+    let (desired, warnings) = Desired::load_as_expected(path, &names::with_new(path, state.names()?, asker))?;
+    // What is expected is proved without whoever is let in for a time.
+    let desired = desired.with_temporary(state);
     confined.keep_net_admin("apply")?;
     let socket = Socket::open()?;
-    match sessions::check(&socket, &desired.id, &desired.table, &sessions) {
+    let change = Change { policy: &desired.policy, machine: &machine, is_confirmed: confirm.is_some() };
+    match sessions::check(&socket, (&desired.id, &desired.table), Some(change), &sessions) {
         Err(lockouts) if dry_run || force => sessions::warn(&lockouts),
         kept => kept?,
     }
+    warn_of_temporary(&socket, &desired, &sessions);
     match emptied(state, &desired) {
         Some(why) if dry_run || force => tracing::warn!("{why}"),
         Some(why) => return Err(Error::Declined(why)),
@@ -83,11 +88,48 @@ pub(crate) fn run(path: &Path, state: &State, args: &Args) -> Result<Report, Err
         confirm::settle(&socket, state)?;
         confirm::none_waits(state)?;
         match terms.filter(|_| differs(&socket, state, &desired, deep).unwrap_or(true)) {
-            None => load_and_keep(&socket, state, &desired, path, deep),
-            Some(terms) => load_for_a_while(&socket, state, &desired, path, (terms, deep)),
+            None => load_and_keep(&socket, state, &desired, deep),
+            Some(terms) => load_for_a_while(&socket, state, &desired, (terms, deep)),
         }
     };
-    report.map(|report| report.with("warnings", json!(warnings.warnings())))
+    let report = report?.with("warnings", json!(warnings.warnings())).with("notes", json!(warnings.notes()));
+    Ok(report.with("names", names::json(&desired.policy.names)))
+}
+
+/// Warns if the session that this command is run from is let in for a time only.
+fn warn_of_temporary(socket: &Socket, desired: &Desired, present: &[Session]) {
+    let without = desired.table.without_timed();
+    let own: Vec<Session> = present.iter().filter(|session| session.own).cloned().collect();
+    if own.is_empty() || without == desired.table {
+        return;
+    }
+    if sessions::check(socket, (&desired.id, &without), None, &own).is_err() {
+        tracing::warn!("your SSH session is let in for a time only: `palisade allow --list` tells until when");
+    }
+}
+
+/// Ends the time of those whom the policy takes no more, and cuts that of those whom it takes for a shorter time.
+/// Returns whose, in words.
+fn cut_temporary(state: &State, desired: &Desired) -> Vec<String> {
+    let now = moment();
+    let Ok(before) = state.temporary() else { return Vec::new() };
+    let after = before.under(&desired.applied.limits());
+    let said = before.iter().filter_map(|entry| {
+        let Entry { address, group, .. } = entry;
+        match after.get(group, *address) {
+            None => Some(format!("{address} is no longer in the group {group}, which takes nobody for a time now")),
+            Some(cut) if cut != entry => {
+                let end = until(cut, &now, holds(&desired.table, cut));
+                Some(format!("{address} is in the group {group} {end} now"))
+            }
+            Some(_) => None,
+        }
+    });
+    let said = said.collect();
+    if let Err(error) = state.keep_temporary(&after) {
+        tracing::error!("the rules are in force, but {error}: `palisade refresh` tries again");
+    }
+    said
 }
 
 /// Fails if this machine stands against the policy, unless that is no reason to stop. Says all else as warnings, and
@@ -127,15 +169,12 @@ fn differs(socket: &Socket, state: &State, desired: &Desired, deep: bool) -> Res
     Ok(!delta(&desired.id, live.as_ref(), Some(&desired.table)).ops.is_empty())
 }
 
-fn load_and_keep(
-    socket: &Socket,
-    state: &State,
-    desired: &Desired,
-    path: &Path,
-    deep: bool,
-) -> Result<Report, Error> {
-    let loaded = load::load(socket, state, Some(&desired.table), deep)?;
-    let kept = keep(state, desired, path);
+fn load_and_keep(socket: &Socket, state: &State, desired: &Desired, deep: bool) -> Result<Report, Error> {
+    let loaded = load::load_under(socket, state, (&desired.table, &desired.applied.limits()), deep)?;
+    let kept = keep(state, desired);
+    names::keep(state, &desired.policy.names);
+    let cut = cut_temporary(state, desired);
+    let lines: String = cut.iter().map(|line| format!("{line}\n")).collect();
     let json = json!({
         "applied": true,
         "operations": loaded.operations,
@@ -144,7 +183,8 @@ fn load_and_keep(
         "in_sync": true,
         "kept": kept,
     });
-    Ok(Report::ok(loaded.in_words(), json))
+    let report = Report::ok(loaded.in_words() + &lines, json);
+    Ok(if cut.is_empty() { report } else { report.with("temporary", json!(cut)) })
 }
 
 /// Loads a table that is undone unless it is confirmed.
@@ -152,11 +192,10 @@ fn load_for_a_while(
     socket: &Socket,
     state: &State,
     desired: &Desired,
-    path: &Path,
     (terms, deep): (Terms, bool),
 ) -> Result<Report, Error> {
-    let (change, timer) = confirm::begin(socket, state, (&desired.table, path), terms)?;
-    let loaded = load::load(socket, state, Some(&desired.table), deep);
+    let (change, timer) = confirm::begin(socket, state, (&desired.table, &desired.kept()), terms)?;
+    let loaded = load::load_under(socket, state, (&desired.table, &desired.applied.limits()), deep);
     let loaded = match loaded.map_err(Error::from).and_then(|loaded| Ok((loaded, state.note_loaded(&change)?))) {
         Ok((loaded, ())) => loaded,
         Err(error) => {
@@ -166,6 +205,7 @@ fn load_for_a_while(
         }
     };
     keep_lists(state, desired);
+    names::keep(state, &desired.policy.names);
     let left = change.left().unwrap_or_default();
     let mut text = loaded.in_words();
     text.push_str(&format!(
@@ -186,8 +226,8 @@ fn load_for_a_while(
 }
 
 /// Keeps the kernel's table for the next boot. A failure does not undo the rules that are in force.
-fn keep(state: &State, desired: &Desired, policy: &Path) -> bool {
-    let kept = state.keep(&desired.table, policy).and_then(|()| state.forget_boot());
+fn keep(state: &State, desired: &Desired) -> bool {
+    let kept = state.keep(&desired.table, &desired.kept()).and_then(|()| state.forget_boot());
     keep_lists(state, desired);
     if let Err(error) = &kept {
         tracing::error!(
@@ -216,7 +256,7 @@ fn plan(socket: &Socket, state: &State, desired: &Desired, deep: bool) -> Result
     } else {
         render::transaction(&transaction)
     };
-    text.extend(lines(&access).into_iter().map(|line| format!("# {}\n", printable(&line))));
+    text.extend(desired.access_lines(&access).iter().map(|line| format!("# {line}\n")));
     let commands = render::commands(&transaction);
     let json = json!({
         "applied": false,

@@ -10,12 +10,13 @@ use crate::confirm;
 use crate::enforce::load;
 use crate::error::Error;
 use crate::machine::ssh_ports;
+use crate::names::Names;
 use crate::netlink::{Reading, Socket};
 use crate::printable::time_in_words;
 use crate::process::privileges::{Confinement, Needs, need_net_admin};
 use crate::resolve::lockdown::lockdown;
 use crate::ruleset::{Table, TableId};
-use crate::state::{Booted, Change, Identity, Lock, Source, State, StateError, Stored};
+use crate::state::{Applied, Booted, Change, Identity, Lock, Source, State, StateError, Stored};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -192,9 +193,9 @@ impl Boot<'_> {
         let at_once = if is_loaded { None } else { Some(self.fallback(ports)) };
         let locked = matches!(&at_once, Some(Ok(Fallback { from: Source::Lockdown, .. })));
         match (reader.and_then(|mut reader| Ok((self.policy(&mut reader, locked)?, reader))), at_once) {
-            (Ok(((table, operations), reader)), at_once) => {
+            (Ok(((table, applied, operations), reader)), at_once) => {
                 let before = at_once.and_then(Result::ok).map_or(0, |fallback| fallback.operations);
-                Ok(self.finish(&table, before + operations, reader, lock))
+                Ok(self.finish((&table, &applied), before + operations, reader, lock))
             }
             (Err(why), at_once) => {
                 reasons.push(why);
@@ -261,8 +262,8 @@ impl Boot<'_> {
         self.load(&kept.table).map_err(|error| format!("the kept ruleset {number} could not be loaded: {error}"))
     }
 
-    fn policy(&self, reader: &mut Reader, locked: bool) -> Result<(Table, usize), String> {
-        let table = reader.table()?;
+    fn policy(&self, reader: &mut Reader, locked: bool) -> Result<(Table, Applied, usize), String> {
+        let (table, applied) = reader.table()?;
         let identity = Identity::of(Some(&table)).map_err(|error| error.to_string())?;
         if self.state.is_undone(&identity) {
             return Err(
@@ -271,15 +272,22 @@ impl Boot<'_> {
         }
         let loaded = if locked { self.replace(&table) } else { self.load(&table) };
         let operations = loaded.map_err(|error| format!("the policy could not be loaded: {error}"))?;
-        Ok((table, operations))
+        Ok((table, applied, operations))
     }
 
     /// Keeps the policy's table after it is loaded, and reports unmet expectations.
-    fn finish(&self, table: &Table, operations: usize, mut reader: Reader, lock: Option<Lock>) -> Report {
+    fn finish(
+        &self,
+        (table, applied): (&Table, &Applied),
+        operations: usize,
+        mut reader: Reader,
+        lock: Option<Lock>,
+    ) -> Report {
         if lock.is_some() {
-            let kept = self.state.keep(table, self.path);
+            let kept = self.state.keep(table, applied);
             let _ = kept.inspect_err(|error| tracing::error!("{error}: the ruleset to fall back on is an older one"));
         }
+        self.note_names(applied);
         let instead = reader.instead();
         let booted = Booted { from: Source::Policy, why: (!instead.is_empty()).then(|| instead.join("; ")) };
         self.note(&booted);
@@ -292,6 +300,15 @@ impl Boot<'_> {
         }
         let text = format!("loaded {}, {}\n", Source::Policy, self.path.display());
         Report { text: text.into(), ..said(&booted, operations) }
+    }
+
+    /// Has `refresh` look up the names of a policy that was edited and never applied.
+    fn note_names(&self, applied: &Applied) {
+        self.state.note_refreshed();
+        if applied.text.contains("dns") && !self.state.knows_names() {
+            let kept = self.state.keep_names(&Names::default());
+            let _ = kept.inspect_err(|error| tracing::warn!("{error}: host names are not looked up"));
+        }
     }
 
     /// Reports why another ruleset than the policy was loaded.

@@ -1,49 +1,146 @@
 //! `palisade diff`
 
-use super::{Desired, Report, reader};
-use crate::access::lines;
+use super::pull_request::{Difference, annotated};
+use super::{Desired, Report, added, names, names_as_known, reader};
+use crate::access::AccessChange;
+use crate::delta::Change;
+use crate::desired::{STDIN, compile_named};
 use crate::error::Error;
+use crate::names::Names;
 use crate::netlink::{Reading, Socket};
+use crate::policy::Problems;
 use crate::printable::{Text, printable};
 use crate::process::privileges::Confinement;
 use crate::render::changes::{shown, unified};
 use crate::state::State;
 use anstyle::{AnsiColor, Style};
+use clap::ValueEnum;
 use serde_json::json;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// Compare the policy with the live kernel.
+/// Compare the policy with the live kernel, or two policies.
 ///
 /// Lines with `-` are only in the kernel: `apply` would remove them. Lines with `+` are only in the policy: `apply`
 /// would add them. Packet counts do not count as differences, and neither do policy lines that only moved. Lines with
-/// `access:` name the sources that would gain or lose access.
+/// `access:` name the sources that would gain or lose access. Who is let in or blocked for a time is intended as the
+/// policy is.
 ///
 /// A set of more than 65,536 addresses is compared by the digest that the table keeps of it, and by the kernel's count of
 /// its elements. With --deep, each of its elements is compared, too.
 ///
+/// `palisade diff OLD NEW` compares two files instead, as if the kernel held OLD: it asks no kernel and needs no
+/// privileges. `-` is standard input: `git show main:policy.yaml | palisade diff - policy.yaml`. What depends on the
+/// machine, such as the names of services and the release of the kernel, is taken from the one that it runs on.
+///
 /// Exit status: 0 they are in sync, 2 they differ, 1 error.
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// The policy before, in the place of the kernel; `-` is standard input.
+    #[arg(requires = "new", conflicts_with = "deep")]
+    pub(crate) old: Option<PathBuf>,
+    /// The policy after, in the place of --policy; `-` is standard input.
+    pub(crate) new: Option<PathBuf>,
+    /// The form of the output: `markdown` for a comment on a pull request, `github` for annotations in a workflow.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
     /// Look up each element of large sets.
     #[arg(long)]
     pub(crate) deep: bool,
 }
 
+/// How `diff` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// A unified diff.
+    Text,
+    /// Markdown.
+    Markdown,
+    /// Workflow commands of GitHub.
+    Github,
+}
+
 pub(crate) fn run(path: &Path, state: &State, args: &Args) -> Result<Report, Error> {
     let confined = Confinement::begin(reader(state));
-    let desired = Desired::load(path)?;
+    if let (Some(old), Some(new)) = (&args.old, &args.new) {
+        let names = names_as_known(state);
+        return match two(old, new, &names, confined) {
+            Ok((desired, difference)) => Ok(report(&desired, new, args.format, &difference)),
+            Err(found) if args.format == Format::Github => Ok(refused(&found)),
+            Err(found) => Err(Error::Policy(found)),
+        };
+    }
+    let desired = Desired::load(path, state)?.with_temporary(state);
     confined.keep_net_admin("diff")?;
     let known = (&desired.table, state);
     let live = Socket::open()?.snapshot_reading(&desired.id, Reading::new(&known, args.deep))?.table;
     let (changes, access) = desired.differs_from(live.as_ref());
-    let mut text = match live {
-        None => format!("{} is not loaded: `palisade apply` loads it\n", desired.id).into(),
-        Some(_) => styled(&unified(&changes, &desired.id, &desired.table, &desired.policy.file)),
+    let text = match live {
+        None => format!("{} is not loaded: `palisade apply` loads it\n", desired.id),
+        Some(_) => {
+            let sides = [format!("kernel: {}", desired.id), format!("policy: {}", desired.policy.file)];
+            unified(&changes, &desired.id, &desired.table, sides.each_ref().map(String::as_str))
+        }
     };
-    lines(&access).into_iter().for_each(|line| text.push(&format!("{}\n", printable(&line))));
+    Ok(report(&desired, path, args.format, &Differs { changes, access, text }))
+}
+
+/// How a policy differs from what there is.
+struct Differs {
+    changes: Vec<Change>,
+    access: Vec<AccessChange>,
+    /// In the terms of nft.
+    text: String,
+}
+
+/// Compares two files. The second is what is desired.
+fn two(old: &Path, new: &Path, names: &Names, confined: Confinement<'_>) -> Result<(Desired, Differs), Problems> {
+    let both = if old == new && old == Path::new(STDIN) {
+        let problem = crate::policy::Diagnostic::general("standard input can be one of two policies only");
+        Err(Problems::new(
+            vec![problem.help("name a file in the place of one `-`")],
+            crate::policy::Sources::default(),
+        ))
+    } else {
+        compile_named(old, names).and_then(|old| Ok((old, compile_named(new, names)?)))
+    };
+    confined.keep_nothing();
+    let (before, after) = both?;
+    let desired = Desired::from(after);
+    let (changes, access) = desired.differs_from(Some(&before.table));
+    let sides = [old, new].map(|path| format!("policy: {}", printable(&path.display().to_string())));
+    let text = unified(&changes, &desired.id, &desired.table, sides.each_ref().map(String::as_str));
+    Ok((desired, Differs { changes, access, text }))
+}
+
+fn report(desired: &Desired, path: &Path, format: Format, differs: &Differs) -> Report {
+    let Differs { changes, access, text } = differs;
     let status = if changes.is_empty() { 0 } else { 2 };
-    let json = json!({ "in_sync": changes.is_empty(), "changes": shown(&desired.id, &changes), "access": access });
-    Ok(Report { status, text, json })
+    let shown = shown(&desired.id, changes);
+    let file = path.display().to_string();
+    let difference = Difference { access, changes: &shown, unified: text, policy: &desired.policy, file: &file };
+    let text = match format {
+        Format::Markdown => difference.markdown().into(),
+        Format::Github => difference.annotations().into(),
+        Format::Text => {
+            let mut styled = if text.starts_with("--- ") { styled(text) } else { text.as_str().into() };
+            desired.access_lines(access).iter().for_each(|line| styled.push(&format!("{line}\n")));
+            styled
+        }
+    };
+    let json = json!({
+        "in_sync": changes.is_empty(),
+        "changes": shown,
+        "access": access,
+        "names": names::json(&desired.policy.names),
+        "temporary": added::list_as_json(&desired.temporary, &desired.table),
+    });
+    Report { status, text, json }
+}
+
+/// What is said in a workflow of a policy that is not valid.
+fn refused(found: &Problems) -> Report {
+    let json = json!({ "error": "the policy is not valid", "problems": found.problems(), "warnings": found.warnings(), "notes": found.notes() });
+    Report { status: 1, text: annotated(found).into(), json }
 }
 
 /// Styles a unified diff in the usual colours. `main` removes them if colours are off.

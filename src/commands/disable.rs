@@ -1,5 +1,6 @@
 //! `palisade disable`
 
+use super::prompt::agreed;
 use super::{Report, lock, writer};
 use crate::confirm;
 use crate::confirm::Timer;
@@ -7,11 +8,9 @@ use crate::enforce::enforce;
 use crate::error::Error;
 use crate::netlink::{Reading, Socket};
 use crate::process::privileges::{Confinement, need_net_admin};
-use crate::process::progress::above;
 use crate::ruleset::TableId;
 use crate::state::State;
 use serde_json::json;
-use std::io::{BufRead, IsTerminal, Write};
 
 /// Remove palisade's table, and with it every restriction that it enforces.
 ///
@@ -36,7 +35,8 @@ pub(crate) fn run(state: &State, args: &Args) -> Result<Report, Error> {
         return Ok(Report::ok(format!("{id} is not loaded: nothing to disable\n"), json));
     }
     if !args.yes {
-        ask(&id)?;
+        let question = format!("Remove {id}? Everything that only palisade denies will be open. [y/N] ");
+        agreed(&question, "not disabled")?;
     }
     // Taken only after the prompt: the answer may take an hour.
     let _lock = lock(state, "disable")?;
@@ -48,24 +48,4 @@ pub(crate) fn run(state: &State, args: &Args) -> Result<Report, Error> {
     }
     let text = format!("{id} is gone: palisade restricts nothing now\n");
     Ok(Report::ok(text, json!({ "disabled": true, "active": false })))
-}
-
-fn ask(id: &TableId) -> Result<(), Error> {
-    let stdin = std::io::stdin();
-    if !stdin.is_terminal() {
-        return Err(Error::Declined("not disabled: pass --yes when stdin is not a terminal".to_owned()));
-    }
-    let asked = |source| Error::Io { what: "can't ask".to_owned(), source };
-    let question = format!("Remove {id}? Everything that only palisade denies will be open. [y/N] ");
-    above(|| {
-        let mut terminal = std::io::stderr();
-        terminal.write_all(question.as_bytes()).and_then(|()| terminal.flush())
-    })
-    .map_err(asked)?;
-    let mut answer = String::new();
-    stdin.lock().read_line(&mut answer).map_err(asked)?;
-    match answer.trim() {
-        "y" | "Y" | "yes" => Ok(()),
-        _ => Err(Error::Declined("not disabled".to_owned())),
-    }
 }

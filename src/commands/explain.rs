@@ -1,18 +1,24 @@
 //! `palisade explain`
 
+use super::added::as_json;
 use super::{Desired, Report, reader};
 use crate::error::Error;
 use crate::explain::{Explanation, beyond};
 use crate::files::user_id;
 use crate::machine::legacy_tables;
+use crate::names::{Known, Names};
 use crate::net;
 use crate::netlink::routing::Routing;
 use crate::netlink::{Live, LiveSets, Socket};
+use crate::printable::{printable, time_in_words};
 use crate::process::privileges::Confinement;
 use crate::ruleset::{AddressType, Table, TableId};
-use crate::simulate::{EPHEMERAL, Interface, Packet, Path, Routes, Transport, follow_connection};
-use crate::state::State;
+use crate::simulate::{EPHEMERAL, Interface, LeavingBy, Packet, Path, Routes, Transport, follow_connection};
+use crate::state::{State, moment};
+use crate::temporary::{Entries, Entry, holds, until};
+use serde_json::json;
 use std::net::IpAddr;
+use std::time::Duration;
 
 /// The exit status for "can't tell".
 const CANT_TELL: u8 = 3;
@@ -38,6 +44,9 @@ pub struct Args {
     /// The interface that the connection comes in by. The default is the one that the route to the source leaves by.
     #[arg(long, value_name = "IFACE")]
     pub(crate) on: Option<String>,
+    /// The interface that the connection leaves by. The default is the one that the routing chooses.
+    #[arg(long, value_name = "IFACE")]
+    pub(crate) out: Option<String>,
     /// The user of this machine whose program opens the connection: a name of /etc/passwd, or a number. Needs
     /// `--from host`.
     #[arg(long, value_name = "USER")]
@@ -74,31 +83,71 @@ pub(crate) fn run(path: &std::path::Path, state: &State, args: &Args) -> Result<
     // Confined, it could not read /etc/passwd.
     let user = args.user.as_deref().map(user).transpose()?;
     let confined = Confinement::begin(reader(state));
-    let desired = args.planned.then(|| Desired::load(path)).transpose()?;
+    let desired = args.planned.then(|| Desired::load(path, state)).transpose()?;
+    let desired = desired.map(|desired| desired.with_temporary(state));
     let legacy = legacy_tables();
+    let names = state.names().unwrap_or_default();
     confined.keep_net_admin("explain")?;
     let (socket, routing) = (Socket::open()?, Routing::open()?);
     let packet = Packet { user, ..packet(args, &routing)? };
+    let routes = leaving_by(args.out.as_deref(), &routing, &packet)?;
+    let packet = args.out.as_deref().map_or(packet.clone(), |name| packet.leaving_by(name));
+    let routes: &dyn Routes = routes.as_ref().map_or(&routing, |routes| routes);
     if user.is_some() && packet.path != Path::FromMachine {
         return Err(Error::Declined("only this machine's own connections have a user: pass --from host".to_owned()));
     }
     // Asks for set elements while the rules are the ones that were read.
-    Ok(socket.ask_live(|live| {
-        let planned = desired.as_ref().map(|desired| (&desired.id, &desired.table));
-        let ask = |packet: &Packet| explained(&socket, &routing, live, planned, packet, &legacy);
-        match ask(&packet) {
-            // If rules look at the source port, tries one that no rule names: most clients use such a port.
-            report if report.status == CANT_TELL => {
-                Some(ask(&from_a_port(&packet))).filter(|other| other.status != CANT_TELL).unwrap_or(report)
+    Ok(socket
+        .ask_live(|live| {
+            let planned = desired.as_ref().map(|desired| (&desired.id, &desired.table));
+            let ask = |packet: &Packet| explained(&socket, routes, live, planned, packet, &legacy);
+            match ask(&packet) {
+                // If rules look at the source port, tries one that no rule names: most clients use such a port.
+                report if report.status == CANT_TELL => {
+                    Some(ask(&from_a_port(&packet))).filter(|other| other.status != CANT_TELL).unwrap_or(report)
+                }
+                report => report,
             }
-            report => report,
+        })
+        .map(|report| with_names(report, &packet, &names))
+        .map(|report| with_time(report, &packet, state))?)
+}
+
+/// The report with the groups that the sender is in for a time.
+fn with_time(mut report: Report, packet: &Packet, state: &State) -> Report {
+    let (entries, now) = (state.temporary(), moment());
+    if let Err(error) = &entries {
+        report.text.push(&format!("\nwho is let in or blocked for a time is not known: {error}\n"));
+    }
+    let of_sender = entries.iter().flat_map(Entries::iter).filter(|entry| entry.address == packet.source);
+    let of_sender: Vec<&Entry> = of_sender.collect();
+    let table = if of_sender.is_empty() { None } else { state.in_force().and_then(|kept| kept.table) };
+    let holds = |entry: &Entry| table.as_ref().is_some_and(|table| holds(table, entry));
+    for entry in &of_sender {
+        let end = until(entry, &now, holds(entry));
+        report.text.push(&format!("\n{} is in the group {} {end}\n", entry.address, entry.group));
+    }
+    let listed: Vec<_> = of_sender.into_iter().map(|entry| as_json(entry, &now, holds(entry))).collect();
+    report.with("temporary", json!(listed))
+}
+
+/// The report with the names that the two ends have.
+fn with_names(mut report: Report, packet: &Packet, names: &Names) -> Report {
+    let mut known = Vec::new();
+    for address in [packet.source, packet.destination] {
+        for name in names.of(address) {
+            let asked = names.get(name).and_then(Known::asked).unwrap_or_default();
+            let ago = time_in_words(Duration::from_secs(asked));
+            report.text.push(&format!("\n{address} is {}, looked up {ago} ago\n", printable(name)));
+            known.push(json!({ "address": address, "name": name, "looked_up_seconds_ago": asked }));
         }
-    })?)
+    }
+    report.with("names", json!(known))
 }
 
 fn explained(
     socket: &Socket,
-    routing: &Routing,
+    routes: &dyn Routes,
     live: &Live,
     planned: Option<(&TableId, &Table)>,
     packet: &Packet,
@@ -109,7 +158,7 @@ fn explained(
     let sets = LiveSets::new(socket, live, planned);
     let explanation = Explanation {
         connection: in_words(packet),
-        packets: follow_connection(tables.iter().copied(), &sets, routing, packet),
+        packets: follow_connection(tables.iter().copied(), &sets, routes, packet),
         beyond: beyond(legacy),
         tables,
     };
@@ -118,6 +167,19 @@ fn explained(
         text.push_str("\npalisade itself is not loaded: `palisade apply` loads the policy\n");
     }
     Report { status: explanation.status(), text: text.into(), json: explanation.json() }
+}
+
+/// The routing, if connections leave by the interface of `--out`.
+fn leaving_by<'r>(out: Option<&str>, routing: &'r Routing, packet: &Packet) -> Result<Option<LeavingBy<'r>>, Error> {
+    let Some(name) = out else { return Ok(None) };
+    routing.index(name).map_err(|why| Error::Declined(why.into_owned()))?;
+    let stays = routing.route_to(packet.destination)?.is_some_and(|route| route.kind == AddressType::Local);
+    if stays {
+        let message =
+            format!("{} is an address of this machine, so it leaves by no interface: omit --out", packet.destination);
+        return Err(Error::Declined(message));
+    }
+    Ok(Some(LeavingBy { routes: routing, opener: packet.source, interface: name.to_owned() }))
 }
 
 /// The connection's first packet. Fields that were not given come from the routes.
@@ -184,11 +246,15 @@ fn in_words(packet: &Packet) -> String {
         Interface::Named(name) => format!(", coming in by {name}"),
         _ => ", sent by this machine".to_owned(),
     };
+    let out = match &packet.outgoing {
+        Interface::Named(name) => format!(", leaving by {name}"),
+        _ => String::new(),
+    };
     let port = match packet.transport {
         Transport::Ports { source: Some(port), .. } => format!(" port {port}"),
         _ => String::new(),
     };
-    format!("{target} from {}{port} to {}{by}", packet.source, packet.destination)
+    format!("{target} from {}{port} to {}{by}{out}", packet.source, packet.destination)
 }
 
 /// Parses `--from`.
@@ -206,7 +272,7 @@ fn user(text: &str) -> Result<u32, Error> {
 }
 
 /// Parses the argument of `explain`.
-fn target(text: &str) -> Result<Target, String> {
+pub(super) fn target(text: &str) -> Result<Target, String> {
     const FORM: &str = "a port is written as `22/tcp`, `53/udp` or `5060/sctp`, an echo request as `ping`";
     if text == "ping" {
         return Ok(Target::Ping);

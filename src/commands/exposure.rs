@@ -13,7 +13,7 @@ use crate::netlink::routing::Routing;
 use crate::netlink::{Link, Live, LiveSets, Socket, members};
 use crate::process::privileges::Confinement;
 use crate::resolve::Containers;
-use crate::ruleset::{Ruleset, TableId};
+use crate::ruleset::{Elements, Ruleset, TableId};
 use crate::simulate::Sets;
 use crate::state::State;
 
@@ -42,7 +42,7 @@ pub(crate) fn run(state: &State) -> Result<Report, Error> {
 
 /// The ports that running engines publish. If an engine can't be asked, warns and goes on: the rules show its ports,
 /// too.
-fn published() -> Vec<PublishedPort> {
+pub(super) fn published() -> Vec<PublishedPort> {
     let mut published = Vec::new();
     for (kind, path) in running_engines() {
         match published_ports(kind, &path) {
@@ -73,6 +73,7 @@ fn report(
         beyond: beyond(legacy),
         tables,
         sets: &sets,
+        elements: Box::new(elements),
         routes: routing,
         interfaces: links.into_iter().filter_map(|link| interface(link, live, &sets)).collect(),
         listeners: listeners.to_vec(),
@@ -107,6 +108,17 @@ fn with_ports(ruleset: &Ruleset) -> (Ruleset, bool) {
         }
     }
     (filled, complete)
+}
+
+/// The elements of a set, unless they are very many.
+fn elements(id: &TableId, name: &str) -> Option<Elements> {
+    match members(id, name, MOST_MESSAGES) {
+        Ok(members) => members.complete.then_some(members.elements),
+        Err(error) => {
+            tracing::info!("the set {name} of {id} can't be read: {error}");
+            None
+        }
+    }
 }
 
 /// An interface that packets come in by: not the loopback, and not a port of a bridge.

@@ -1,36 +1,60 @@
 //! The commands, one file each: a short pipeline, and the texts of its result.
 
+pub(crate) mod add;
+pub(crate) mod allow;
 pub(crate) mod apply;
+pub(crate) mod block;
 pub(crate) mod boot;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod confirm;
+pub(crate) mod denied;
 pub(crate) mod diff;
 pub(crate) mod disable;
 pub(crate) mod doctor;
+pub(crate) mod edit;
 pub(crate) mod explain;
 pub(crate) mod exposure;
+pub(crate) mod group;
+pub(crate) mod init;
 pub(crate) mod man;
+pub(crate) mod refresh;
+pub(crate) mod remove;
+pub(crate) mod revoke;
 pub(crate) mod rollback;
 pub(crate) mod schema;
 pub(crate) mod show;
 pub(crate) mod status;
+pub(crate) mod suggest;
 
-use crate::access::{AccessChange, access_changes};
+mod added;
+mod counted;
+mod edited;
+mod first_policy;
+mod man_pages;
+mod names;
+mod prompt;
+mod pull_request;
+
+use crate::access::{self, AccessChange, access_changes};
 use crate::delta::{Change, changes};
-use crate::desired::{Compiled, Loaded, compile_policy, load_and_prove};
+use crate::desired::{Compiled, Loaded, compile_policy};
+use crate::enforce::with_present;
 use crate::error::Error;
 use crate::machine::{self, Machine};
+use crate::names::Names;
+use crate::net::beside_addresses;
 use crate::netlink::Socket;
 use crate::policy::Problems;
 use crate::preflight::{Remark, remarks_here};
-use crate::printable::Text;
+use crate::printable::{Text, printable};
 use crate::process::journal::Stderr;
 use crate::process::privileges::{Needs, need_net_admin};
 use crate::process::progress::doing;
 use crate::resolve::Resolved;
 use crate::ruleset::{Table, TableId};
-use crate::state::{Lists, Lock, State};
+use crate::state::{Applied, Lists, Lock, State, moment};
+use crate::temporary::Entries;
 use serde_json::Value;
 use std::io::Write;
 use std::path::Path;
@@ -68,29 +92,67 @@ struct Desired {
     table: Table,
     /// The addresses of the files that the policy names.
     lists: Lists,
+    /// What is kept of the policy, without the digests of its files.
+    applied: Applied,
+    /// Who is in its groups for a time, see [`Self::with_temporary`].
+    temporary: Entries,
+}
+
+impl From<Compiled> for Desired {
+    fn from(Compiled { policy, table, lists, applied, .. }: Compiled) -> Self {
+        Self { policy, id: TableId::palisade(), table, lists, applied, temporary: Entries::default() }
+    }
 }
 
 impl Desired {
-    fn load(path: &Path) -> Result<Self, Error> {
-        let Compiled { policy, table, lists, .. } = compile_policy(path).map_err(Error::Policy)?;
-        Ok(Self { policy, id: TableId::palisade(), table, lists })
+    fn load(path: &Path, state: &State) -> Result<Self, Error> {
+        compile_policy(path, &state.names()?).map(Self::from).map_err(Error::Policy)
     }
 
     /// Like `load`, but fails if the policy does not meet its own expectations. Says the policy's warnings on standard
     /// error, and returns them.
-    fn load_as_expected(path: &Path) -> Result<(Self, Problems), Error> {
-        let Loaded { policy, table, unmet, warnings, lists } = load_and_prove(path).map_err(Error::Policy)?;
+    fn load_as_expected(path: &Path, names: &Names) -> Result<(Self, Problems), Error> {
+        compile_policy(path, names).and_then(Self::as_expected).map_err(Error::Policy)
+    }
+
+    /// The same of a policy that is compiled already.
+    fn as_expected(compiled: Compiled) -> Result<(Self, Problems), Problems> {
+        let Loaded { policy, table, unmet, warnings, lists, applied } = compiled.into();
         if let Some(problems) = unmet {
-            return Err(Error::Policy(problems.and(&warnings)));
+            return Err(problems.and(&warnings));
         }
         say(&warnings);
-        Ok((Self { policy, id: TableId::palisade(), table, lists }, warnings))
+        let desired = Self { policy, id: TableId::palisade(), table, lists, applied, temporary: Entries::default() };
+        Ok((desired, warnings))
+    }
+
+    /// What is kept of the policy.
+    fn kept(&self) -> Applied {
+        self.applied.clone().with_lists(&self.lists)
     }
 
     /// All remarks on the policy with its table on this machine, worst first.
     fn remarks(&self, socket: Option<&Socket>, machine: &Machine) -> Vec<Remark> {
         let _doing = doing("holding the policy against this machine");
         remarks_here(socket, &self.policy, &self.table, machine)
+    }
+
+    /// Adds whoever is in a group for a time: they are intended as the policy is.
+    fn with_temporary(self, state: &State) -> Self {
+        let limits = self.applied.limits();
+        // Where the state can't be read, that is said there.
+        let temporary = state.temporary().map(|all| all.under(&limits)).unwrap_or_default();
+        Self { table: with_present(state, &self.table, Some(&limits)), temporary, ..self }
+    }
+
+    /// Changes of access as lines, with the names of addresses, and until when they are let in.
+    fn access_lines(&self, changes: &[AccessChange]) -> Vec<String> {
+        let now = moment();
+        let known = |address| {
+            let names = self.policy.names.of(address).map(str::to_owned);
+            names.chain(self.temporary.ends_of(address, &now)).collect()
+        };
+        access::lines(changes).iter().map(|line| printable(&beside_addresses(line, known)).into_owned()).collect()
     }
 
     /// How the live table differs, and who gains and loses access when this one replaces it.
@@ -111,6 +173,14 @@ fn say(warnings: &Problems) {
     }
     // Nothing can be done if standard error can't be written to.
     let _ = Stderr::detect().at(Level::WARN).write_all(warnings.render(Stderr::is_colored()).as_bytes());
+}
+
+/// What is known of host names. Who may not read palisade's state still wants an answer about a policy.
+fn names_as_known(state: &State) -> Names {
+    state.names().unwrap_or_else(|error| {
+        tracing::info!("{error}: host names count as not looked up");
+        Names::default()
+    })
 }
 
 /// Takes the lock for a command that changes the firewall. Nobody else changes it until the lock is dropped.
@@ -141,5 +211,5 @@ fn writer(state: &State) -> Needs<'_> {
     // The confined process can't create them any more.
     state.make_folders();
     let reads = STILL_READ.iter().map(Path::new).collect();
-    Needs { writes: vec![state.folder(), state.run_folder()], reads, namespace: false }
+    Needs { writes: vec![state.folder(), state.run_folder()], reads, ..Needs::default() }
 }

@@ -1,12 +1,15 @@
 //! `palisade rollback`: goes back to the ruleset that was loaded before.
 
-use super::{Report, lock, reader, writer};
+use super::{Report, lock, reader, say, writer};
 use crate::confirm;
 use crate::confirm::{READY, Timer};
 use crate::enforce::load;
 use crate::error::Error;
 use crate::lockout::sessions;
+use crate::machine::Machine;
 use crate::netlink::{Reading, Socket};
+use crate::policy::{Problems, Sources};
+use crate::preflight::{Remark, Weight, diagnostics, remarks_on_kept};
 use crate::process::privileges::{Confinement, may_change_firewall};
 use crate::ruleset::TableId;
 use crate::state::{Change, Identity, State, clock};
@@ -35,10 +38,11 @@ pub struct Args {
     /// The ruleset's number in the list.
     #[arg(long, value_name = "NUMBER")]
     pub(crate) to: Option<u32>,
-    /// Go back even if your own SSH session could not connect again.
+    /// Go back even if your own SSH session could not connect again, or if the ruleset does not fit this machine.
     ///
-    /// Without this option such a ruleset is refused, as `apply` refuses such a policy. A change that waits for
-    /// confirmation is always undone, even if sessions could not connect again.
+    /// Without this option such a ruleset is refused, as `apply` refuses such a policy: a bridge of a container engine
+    /// that no rule names, a gateway or a name server that is blocked, SSH that nobody could reach. A change that waits
+    /// for confirmation is always undone, even if sessions could not connect again.
     #[arg(long, conflicts_with_all = ["list", "undo"])]
     pub(crate) force: bool,
     /// Undo that change unless it is settled. For timers.
@@ -61,9 +65,11 @@ fn back(state: &State, to: Option<u32>, force: bool) -> Result<Report, Error> {
     let _lock = lock(state, "rollback")?;
     let present = sessions::present();
     let timer = Timer::of_pending(state);
+    let waits = confirm::pending(state);
+    // Needs other processes, so it comes before this one is confined. Undoing asks no machine.
+    let machine = (waits.is_none() || to.is_some()).then(Machine::read);
     Confinement::begin(writer(state)).keep_net_admin("rollback")?;
     let socket = Socket::open()?;
-    let waits = confirm::pending(state);
     // Undoing was promised when the change was made: nothing may refuse it.
     if let (Some(change), None) = (&waits, to) {
         confirm::undo(&socket, state, change, timer)?;
@@ -73,10 +79,12 @@ fn back(state: &State, to: Option<u32>, force: bool) -> Result<Report, Error> {
     let number = to.or_else(|| state.before_last_good()).ok_or_else(before)?;
     let kept = state.kept(number)?;
     let id = TableId::palisade();
-    match sessions::check(&socket, &id, &kept.table, &present) {
+    match sessions::check(&socket, (&id, &kept.table), None, &present) {
         Err(lockouts) if force => sessions::warn(&lockouts),
         checked => checked.map_err(|lockouts| Error::Declined(lockouts.of_ruleset(number)))?,
     }
+    let remarks = machine.map(|machine| remarks_on_kept(&socket, &kept.table, &machine));
+    let warnings = fits(number, remarks, force)?;
     if let Some(change) = waits {
         confirm::undo(&socket, state, &change, timer)?;
     }
@@ -93,8 +101,36 @@ fn back(state: &State, to: Option<u32>, force: bool) -> Result<Report, Error> {
         "operations": loaded.operations,
         "connections_ended": loaded.ended,
         "kept": remembered,
+        "warnings": warnings.warnings(),
     });
     Ok(Report::ok(text, json))
+}
+
+/// Fails if this machine stands against a ruleset, as `apply` does with a policy, unless that is no reason to stop. Says
+/// all else as warnings, and returns them.
+fn fits(number: u32, remarks: Option<Vec<Remark>>, force: bool) -> Result<Problems, Error> {
+    // Without a machine that was read, a change is being undone.
+    let Some(remarks) = remarks else { return Ok(Problems::default()) };
+    let said = remarks.iter().filter(|remark| remark.weight < Weight::Note);
+    let (stops, warnings): (Vec<&Remark>, Vec<&Remark>) =
+        said.partition(|remark| !force && remark.weight <= Weight::Refusal);
+    if !stops.is_empty() {
+        let reasons: String = stops.iter().map(|remark| format!("{}\n", remark.message)).collect();
+        return Err(Error::Declined(format!(
+            "ruleset {number} does not fit this machine: nothing was changed, the present rules are in force\n\n{reasons}\n\
+             To go back to it all the same: palisade rollback --to {number} --force"
+        )));
+    }
+    let said: Vec<Remark> = warnings.into_iter().map(|remark| of_ruleset(number, remark)).collect();
+    let said = diagnostics(&said, &Sources::default());
+    say(&said);
+    Ok(said)
+}
+
+/// A remark as a warning that names the ruleset.
+fn of_ruleset(number: u32, remark: &Remark) -> Remark {
+    let message = format!("ruleset {number}: {}", remark.message);
+    Remark { weight: Weight::Warning, message, ..remark.clone() }
 }
 
 /// Makes the ruleset the last good one, and marks the one that it replaced as undone, so that boot does not load it.

@@ -29,7 +29,7 @@ pub(crate) enum Format {
 
 pub(crate) fn run(path: &Path, state: &State, args: &Args) -> Result<Report, Error> {
     let confined = Confinement::begin(reader(state));
-    let desired = Desired::load(path)?;
+    let desired = Desired::load(path, state)?;
     confined.keep_nothing();
     let json = render::json::table(&desired.id, &desired.table);
     let text = match args.format {

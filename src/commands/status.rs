@@ -1,40 +1,28 @@
 //! `palisade status`
 
-use super::{Desired, Report, reader};
+use super::added::list_as_json;
+use super::counted::{Count, Counted, counted};
+use super::denied::{applied, as_json, table, who_was_denied};
+use super::{Desired, Report, names, reader};
 use crate::compile::drops_blocked;
 use crate::delta::changes;
+use crate::denied::Denied;
 use crate::enforce::stamp;
 use crate::error::Error;
 use crate::netlink::{Reading, Socket};
-use crate::printable::time_in_words;
+use crate::printable::{printable, time_in_words};
 use crate::process::privileges::Confinement;
-use crate::resolve::{Service, lockdown};
-use crate::ruleset::{Expr, Rule, Table, TableId, Verdict};
-use crate::state::{Booted, Identity, Source, State};
-use serde::Serialize;
-use serde_json::json;
+use crate::resolve::lockdown;
+use crate::ruleset::{Table, TableId};
+use crate::state::{Booted, Identity, Source, State, moment};
+use crate::temporary::{holds, until};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
-/// Packets and bytes counted by rules since they were loaded. Of an established connection only the first packet is
-/// counted; the others match the first rule.
-#[derive(Clone, Copy, Default, Serialize)]
-struct Count {
-    packets: u64,
-    bytes: u64,
-}
-
-#[derive(Serialize)]
-struct ServiceStatus {
-    number: usize,
-    name: String,
-    /// As the policy writes them; empty if the policy can't be read.
-    ports: Vec<String>,
-    #[serde(flatten)]
-    admitted: Count,
-    line: Option<u32>,
-}
+/// How many of those who were denied are told.
+const SHOWN: usize = 5;
 
 /// Show what is loaded, since when, whether it is in sync, and how much it has allowed and denied.
 ///
@@ -44,7 +32,7 @@ pub struct Args {}
 
 pub(crate) fn run(path: &Path, state: &State) -> Result<Report, Error> {
     let confined = Confinement::begin(reader(state));
-    let desired = Desired::load(path);
+    let desired = Desired::load(path, state).map(|desired| desired.with_temporary(state));
     confined.keep_net_admin("status")?;
     let id = TableId::palisade();
     let nothing = Table::default();
@@ -54,7 +42,7 @@ pub(crate) fn run(path: &Path, state: &State) -> Result<Report, Error> {
         return Ok(Report { status: 3, text: "not active: `palisade apply` loads the policy\n".into(), json });
     };
     let in_sync = desired.as_ref().is_ok_and(|desired| changes(&id, Some(&live), Some(&desired.table)).is_empty());
-    let services = services(&live, desired.as_ref().ok());
+    let lines = Counted::new(&live, desired.as_ref().ok().map(|desired| &desired.policy));
     let denied = denied(&live);
     let (file, since) = live.comment.as_deref().map_or((None, None), stamp::read);
 
@@ -80,7 +68,13 @@ pub(crate) fn run(path: &Path, state: &State) -> Result<Report, Error> {
         let left = time_in_words(left);
         let _ = writeln!(text, "undone in {left} unless `palisade confirm` comes from a new connection");
     }
-    text.push_str(&table_of(&services, &denied));
+    let temporary = temporary(&mut text, state, &live);
+    let width = lines.width().max(denied.keys().map(|name| name.len()).max().unwrap_or_default());
+    lines.write(&mut text, width);
+    denied_table(&mut text, width, &denied);
+    let lately = lately_denied(&mut text, state);
+    let names = desired.as_ref().map(|desired| desired.policy.names.clone()).unwrap_or_default();
+    text.push_str(&names::table(&names));
     let json = json!({
         "active": true,
         "in_sync": in_sync,
@@ -89,10 +83,49 @@ pub(crate) fn run(path: &Path, state: &State) -> Result<Report, Error> {
         "since": since,
         "booted": booted,
         "undone_in": pending.map(|left| left.as_secs()),
-        "services": services,
+        "temporary": temporary,
+        "services": lines.services,
+        "outgoing": lines.outgoing,
+        "forward": lines.forward,
+        "nat": lines.nat,
         "denied": denied,
+        "lately_denied": lately,
+        "names": names::json(&names),
     });
     Ok(Report::ok(text, json))
+}
+
+/// Tells who is let in or blocked for a time. Returns the same for programs; `None` if it is not known.
+fn temporary(text: &mut String, state: &State, live: &Table) -> Option<Vec<Value>> {
+    let now = moment();
+    match state.temporary() {
+        Ok(who) => {
+            for entry in who.iter() {
+                let by = entry.by.as_deref().map(|by| format!(", by {}", printable(by))).unwrap_or_default();
+                let end = until(entry, &now, holds(live, entry));
+                let _ = writeln!(text, "for a time: {} in {}, {end}{by}", entry.address, entry.group);
+            }
+            Some(list_as_json(&who, live))
+        }
+        Err(error) => {
+            let _ = writeln!(text, "who is let in or blocked for a time is not known: {error}");
+            None
+        }
+    }
+}
+
+/// Tells the last ones who were denied. Returns the same for programs; `None` if nobody is remembered.
+fn lately_denied(text: &mut String, state: &State) -> Option<Vec<Value>> {
+    let who = who_was_denied().ok().flatten()?;
+    let policy = (!who.is_empty()).then(|| applied(state)).flatten();
+    let last: Vec<&Denied> = who.iter().take(SHOWN).collect();
+    if !last.is_empty() {
+        let _ = write!(text, "\n{}", table(&last, policy.as_ref()));
+    }
+    if let Some(more) = who.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+        let _ = writeln!(text, "  and {more} more: `palisade denied` lists all");
+    }
+    Some(last.into_iter().map(|denied| as_json(denied, policy.as_ref())).collect())
 }
 
 /// The file name of the policy, if the live table is the last good ruleset.
@@ -101,28 +134,6 @@ fn policy_of(live: &Table, state: &State) -> Option<String> {
     let path =
         kept.about.policy.filter(|_| Identity::of(Some(live)).is_ok_and(|live| live == kept.about.identity))?;
     Some(Path::new(&path).file_name()?.to_string_lossy().into_owned())
-}
-
-fn services(live: &Table, desired: Option<&Desired>) -> Vec<ServiceStatus> {
-    let names = live.chains.keys().filter_map(|chain| chain.strip_prefix("service-"));
-    let status = |(index, name): (usize, &str)| {
-        let service = desired.and_then(|desired| desired.policy.services.get(name));
-        let chains = [format!("service-{name}"), format!("admit-{name}")];
-        let rules = chains.iter().filter_map(|chain| live.chains.get(chain)).flat_map(|chain| &chain.rules);
-        ServiceStatus {
-            number: index + 1,
-            name: name.to_owned(),
-            ports: service.map(ports).unwrap_or_default(),
-            admitted: counted(rules.filter(|rule| accepts(rule))),
-            line: service.map(|service| service.line),
-        }
-    };
-    names.enumerate().map(status).collect()
-}
-
-fn ports(service: &Service) -> Vec<String> {
-    let ports = service.ports.iter().map(ToString::to_string);
-    ports.chain(service.protocols.iter().map(|number| format!("{number}/proto"))).collect()
 }
 
 /// The counters of each of palisade's denying chains.
@@ -140,35 +151,9 @@ fn denied(live: &Table) -> BTreeMap<&'static str, Count> {
     chains.into_iter().filter_map(|(name, chain)| Some((name, count(chain)?))).chain(blocked).collect()
 }
 
-fn accepts(rule: &Rule) -> bool {
-    rule.exprs.last() == Some(&Expr::Verdict(Verdict::Accept))
-}
-
-fn counted<'a>(rules: impl IntoIterator<Item = &'a Rule>) -> Count {
-    let mut count = Count::default();
-    for expr in rules.into_iter().flat_map(|rule| &rule.exprs) {
-        if let Expr::Counter { packets, bytes } = expr {
-            count.packets = count.packets.saturating_add(*packets);
-            count.bytes = count.bytes.saturating_add(*bytes);
-        }
-    }
-    count
-}
-
-fn table_of(services: &[ServiceStatus], denied: &BTreeMap<&'static str, Count>) -> String {
-    let mut text = String::new();
-    let names = services.iter().map(|service| service.name.as_str()).chain(denied.keys().copied()).chain(["service"]);
-    let width = names.map(str::len).max().unwrap_or(0);
-    if !services.is_empty() {
-        let _ = writeln!(text, "\n{:>4}  {:width$}  {:>12}  {:>12}  ports", "", "service", "connections", "bytes");
-        for ServiceStatus { number, name, ports, admitted, .. } in services {
-            let Count { packets, bytes } = admitted;
-            let _ = writeln!(text, "{number:>4}  {name:width$}  {packets:>12}  {bytes:>12}  {}", ports.join(" "));
-        }
-    }
+fn denied_table(text: &mut String, width: usize, denied: &BTreeMap<&'static str, Count>) {
     let _ = writeln!(text, "\n{:>4}  {:width$}  {:>12}  {:>12}", "", "denied", "packets", "bytes");
     for (name, Count { packets, bytes }) in denied {
         let _ = writeln!(text, "{:>4}  {name:width$}  {packets:>12}  {bytes:>12}", "");
     }
-    text
 }

@@ -15,7 +15,8 @@
 //! into that set. While the set is full, services are looked up by the original port for destinations that it lacks,
 //! as if they were this machine's.
 //!
-//! The chain that adds to the set is of type `nat`: the kernel runs it only for the first packet of a connection.
+//! The chain that adds to the set is of type `filter`. The kernel skips a `nat` chain when one of a lower priority has
+//! translated the packet (`nf_nat_inet_fn`), and keeps a translation for every connection as soon as there is one.
 
 use super::forward::CONTAINERS;
 use super::statement::{Origin, when};
@@ -44,9 +45,11 @@ fn elsewhere(version: Version) -> String {
 }
 
 impl Compiler<'_> {
-    /// Whether the destinations of containers are remembered; not needed if containers reach every port anyway.
+    /// Whether the destinations of containers are remembered; not needed if containers reach every port anyway, unless
+    /// a service denies, or forwards to where containers may send nothing.
     fn asks_containers(&self) -> bool {
-        self.has_containers() && self.policy.containers.host == Action::Deny
+        let forwards = || self.policy.services.values().any(|service| service.forward_to.is_some());
+        self.has_containers() && (self.policy.containers.host == Action::Deny || self.services_deny() || forwards())
     }
 
     /// Adds the sets, and the chains that fill them and look them up.
@@ -55,7 +58,7 @@ impl Compiler<'_> {
         if !self.asks_containers() {
             return;
         }
-        let mut rules = Vec::new();
+        let mut rules = vec![self.accept_replies()];
         for version in Version::ALL {
             let says = |sentence: &str| self.says(sentence, Origin::BuiltIn);
             let remembered = says("what containers call that is not this machine");
@@ -70,8 +73,7 @@ impl Compiler<'_> {
             self.set(elsewhere(version), Set { spec, elements: Elements::none() });
         }
         let comment = "what containers call, before it is translated";
-        let place = (Hook::Prerouting, PRIORITY_BEFORE_DNAT, Policy::Accept);
-        self.base_chain_of("nat", "nat-containers", place, comment, rules);
+        self.base_chain("filter-calls", Hook::Prerouting, PRIORITY_BEFORE_DNAT, Policy::Accept, comment, rules);
         self.translated();
         self.reached();
     }
@@ -87,6 +89,7 @@ impl Compiler<'_> {
         let mut rules = Vec::from_iter(self.looks_up_own_port());
         rules.extend(self.ping());
         rules.extend(self.names_and_addresses_for_containers());
+        rules.extend(self.admit_containers_last());
         rules.push(self.last_rule_on_incoming());
         let comment = self.says("what containers call elsewhere, and reaches this machine", Origin::BuiltIn);
         self.chain(REACHED_PORT, comment, rules);
@@ -106,6 +109,22 @@ impl Compiler<'_> {
             let comment = self.says("what containers call, and is translated", Origin::BuiltIn);
             when().destination_was_translated().jump(TRANSLATED).because(comment)
         })
+    }
+
+    /// For the end of `published`, if containers reach every port of this machine: no service has denied what they call.
+    /// If it was this machine, wherever it is answered, they reach it. All else is sent as other packets of theirs.
+    pub(super) fn published_to_containers_last(&self) -> Vec<Rule> {
+        if !self.asks_containers() || self.policy.containers.host == Action::Deny {
+            return Vec::new();
+        }
+        let line = Origin::Line(self.policy.containers.lines.host);
+        let reached = Version::ALL.map(|version| {
+            let here = when().iifname_in(CONTAINERS).original_destination_not_in(version, &elsewhere(version));
+            here.counter().accept().because(self.says("containers reach every port", line))
+        });
+        let comment = self.says("what containers call elsewhere, and is translated", Origin::BuiltIn);
+        let rest = when().iifname_in(CONTAINERS).go_back().because(comment);
+        reached.into_iter().chain([rest]).collect()
     }
 
     fn translated(&mut self) {

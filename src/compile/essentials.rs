@@ -176,9 +176,9 @@ impl Compiler<'_> {
         when().hop_limit_is_255().icmp_type(Version::V6, &NEIGHBOUR_DISCOVERY).accept().because(comment)
     }
 
-    /// IGMP, which is to IPv4 what multicast listener discovery is to IPv6. Queries, reports and leaves go to a group, never to one host. Not
-    /// restricted to a TTL of 1, which RFC 3376 has senders write and no host check: a switch whose querier writes
-    /// another would stop forwarding this machine's groups to it.
+    /// IGMP, which is to IPv4 what multicast listener discovery is to IPv6. Queries, reports and leaves go to a group,
+    /// never to one host. Not restricted to a TTL of 1, which RFC 3376 has senders write and no host check: a switch
+    /// whose querier writes another would stop forwarding this machine's groups to it.
     fn group_reports(&self) -> Rule {
         let comment = self.says("IPv4 multicast group queries and reports", Origin::BuiltIn);
         when().destination_is_group().l4proto(protocol::IGMP).accept().because(comment)

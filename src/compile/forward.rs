@@ -1,7 +1,7 @@
 //! Packets through this machine: to and from containers, and routed.
 
 use super::statement::{Origin, when};
-use super::{Compiler, PRIORITY_BEFORE_FILTER};
+use super::{Compiler, Denial, PRIORITY_BEFORE_FILTER};
 use crate::net::IfName;
 use crate::resolve::Action;
 use crate::ruleset::{Hook, Policy, Rule, Table, TableId};
@@ -36,6 +36,7 @@ impl Compiler<'_> {
         // Not limited to an outgoing interface: containers behind bridges that the policy does not name publish
         // ports, too.
         rules.push(self.translated_are_published());
+        rules.extend(self.routed_stay_shut());
         if self.has_containers() {
             self.containers_are_sent(by_rule.clone());
             let to = self.says("what is sent to containers", Origin::BuiltIn);
@@ -44,7 +45,13 @@ impl Compiler<'_> {
         rules.extend(by_rule);
         let action = self.policy.defaults.forward;
         rules.extend(self.goto_default("default-forward", action));
-        self.default_chain("default-forward", "is routed", action, self.policy.default_lines.forward);
+        self.default_chain(
+            "default-forward",
+            "is routed",
+            action,
+            self.policy.default_lines.forward,
+            Some(Denial::Forward),
+        );
         let comment = "what passes through this machine";
         self.base_chain("filter-forward", Hook::Forward, PRIORITY_BEFORE_FILTER, Policy::Accept, comment, rules);
     }
@@ -62,13 +69,26 @@ impl Compiler<'_> {
     }
 
     /// Accepts packets of containers if they may reach every port of this machine, whichever way their engine routes
-    /// them.
-    pub(super) fn admit_containers(&self) -> Option<Rule> {
+    /// them; before services are looked up, unless one of them denies.
+    pub(super) fn admit_containers_first(&self) -> Option<Rule> {
+        self.admit_containers().filter(|_| !self.services_deny())
+    }
+
+    /// The same after services have denied what they deny.
+    pub(super) fn admit_containers_last(&self) -> Option<Rule> {
+        self.admit_containers().filter(|_| self.services_deny())
+    }
+
+    fn admit_containers(&self) -> Option<Rule> {
         let containers = &self.policy.containers;
         (containers.host == Action::Allow && self.has_containers()).then(|| {
             let comment = self.says("containers reach every port", Origin::Line(containers.lines.host));
             when().iifname_in(CONTAINERS).counter().accept().because(comment)
         })
+    }
+
+    pub(super) fn services_deny(&self) -> bool {
+        self.policy.services.values().any(|service| service.action != Action::Allow)
     }
 
     /// This machine always reaches its containers: docker-proxy answers for a published port by a connection of its
@@ -103,7 +123,7 @@ impl Compiler<'_> {
         } else {
             rules.extend(self.goto_default("default-containers", outgoing));
         }
-        self.default_chain("default-containers", "containers send", outgoing, containers.lines.outgoing);
+        self.default_chain("default-containers", "containers send", outgoing, containers.lines.outgoing, None);
         let comment = self.says("what containers send", Origin::BuiltIn);
         self.chain("from-containers", comment, rules);
     }
@@ -113,6 +133,12 @@ impl Compiler<'_> {
         rules.extend(self.goto_default("default-incoming", self.policy.defaults.incoming));
         let comment = self.says("what is sent to containers", Origin::BuiltIn);
         self.chain("to-containers", comment, rules);
+    }
+
+    /// Where a rule may close what is routed: the other side must not begin it anew.
+    fn routed_stay_shut(&self) -> Option<Rule> {
+        let forwards = self.policy.services.values().any(|service| service.forward_to.is_some());
+        (forwards || !self.policy.forward.is_empty()).then(|| self.stay_shut())
     }
 
     fn translated_are_published(&self) -> Rule {
@@ -126,6 +152,7 @@ impl Compiler<'_> {
         let comment = self.says("published to this machine alone", Origin::BuiltIn);
         let mut rules = vec![when().original_destination_is_loopback().counter().drop().because(comment)];
         rules.extend(self.dispatch());
+        rules.extend(self.published_to_containers_last());
         rules.push(self.last_rule_on_incoming());
         let comment = self.says("ports that containers publish: the same services", Origin::BuiltIn);
         self.chain("published", comment, rules);

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! filter-prerouting ── blocked sources, before connection tracking
-//! nat-containers ───── remembers what containers call that is not this machine, before it is translated
+//! filter-calls ─────── remembers what containers call that is not this machine, before it is translated
 //! filter-input ──────┬─ replies, loopback ─ services-tcp, services-udp, ... ─► service-NAME ─► accept
 //!                    ├─ ping, neighbour discovery, DHCP answers
 //!                    ├─ own-port: the same services for what is not tracked, by its own port
@@ -25,8 +25,10 @@
 //! to, records what large sets hold.
 
 mod block;
+mod denied;
 mod dispatch;
 mod elsewhere;
+mod ending;
 mod essentials;
 mod forward;
 mod nat;
@@ -39,7 +41,11 @@ mod service;
 mod statement;
 
 pub(crate) use block::drops_blocked;
+pub use denied::Denial;
+pub(crate) use denied::REMEMBERED_MS;
+pub(crate) use ending::{chains_behind, is_behind_a_rule};
 pub(crate) use forward::leads_to_containers;
+pub(crate) use nat::forwarded_ports;
 
 use crate::resolve::{Action, Resolved};
 use crate::ruleset::{BaseChain, Chain, Hook, MAX_COMMENT, Policy, Provenance, Rule, Set, Table, provenance};
@@ -134,7 +140,12 @@ impl<'a> Compiler<'a> {
     }
 
     fn chain(&mut self, name: impl Into<String>, comment: String, rules: Vec<Rule>) {
-        self.table.chains.insert(name.into(), Chain { base: None, comment: Some(comment), rules });
+        let (name, chain) = (name.into(), Chain { base: None, comment: Some(comment), rules });
+        debug_assert!(
+            self.table.chains.get(&name).is_none_or(|other| *other == chain),
+            "two chains are called {name}"
+        );
+        self.table.chains.insert(name, chain);
     }
 
     fn set(&mut self, name: impl Into<String>, set: Set) {
@@ -148,17 +159,24 @@ impl<'a> Compiler<'a> {
         rules.push(self.accept_errors());
         rules.extend(self.goto_invalid(incoming));
         rules.push(self.guard_routes());
-        rules.extend(self.admit_containers());
+        rules.extend(self.admit_containers_first());
         rules.extend(self.reached_by_containers());
         rules.extend(self.dispatch());
         rules.extend(self.ping());
         rules.extend(self.essentials_input());
         rules.extend(self.untracked());
+        rules.extend(self.admit_containers_last());
         rules.extend(self.goto_default("default-incoming", incoming));
         if incoming != Action::Allow {
             self.invalid();
         }
-        self.default_chain("default-incoming", "comes in", incoming, self.policy.default_lines.incoming);
+        self.default_chain(
+            "default-incoming",
+            "comes in",
+            incoming,
+            self.policy.default_lines.incoming,
+            Some(Denial::Incoming),
+        );
         let comment = "what comes in to this machine";
         self.base_chain("filter-input", Hook::Input, PRIORITY_BEFORE_FILTER, policy_of(incoming), comment, rules);
     }
@@ -177,7 +195,7 @@ impl<'a> Compiler<'a> {
         }
         rules.extend(by_rule);
         rules.extend(self.goto_default("default-outgoing", outgoing));
-        self.default_chain("default-outgoing", "goes out", outgoing, self.policy.default_lines.outgoing);
+        self.default_chain("default-outgoing", "goes out", outgoing, self.policy.default_lines.outgoing, None);
         let comment = "what this machine sends";
         self.base_chain("filter-output", Hook::Output, PRIORITY_BEFORE_FILTER, policy_of(outgoing), comment, rules);
     }
@@ -194,9 +212,16 @@ impl<'a> Compiler<'a> {
             .then(|| when().goto(chain).because(self.says("everything else: the default", Origin::BuiltIn)))
     }
 
-    /// Adds the chain in which a default denies: it logs within the rate, counts, then drops or rejects. Adds none if
-    /// the default allows.
-    fn default_chain(&mut self, name: &str, what: &str, action: Action, line: Option<u32>) {
+    /// Adds the chain in which a default denies: it logs within the rate, remembers who is denied where `palisade denied`
+    /// lists them, counts, then drops or rejects. Adds none if the default allows.
+    fn default_chain(
+        &mut self,
+        name: &str,
+        what: &str,
+        action: Action,
+        line: Option<u32>,
+        remembered: Option<Denial>,
+    ) {
         if action == Action::Allow {
             return;
         }
@@ -205,6 +230,7 @@ impl<'a> Compiler<'a> {
             let comment = self.says("what is denied is logged, so often at most", Origin::Line(rate.line));
             rules.push(when().limited(rate).log("palisade denied: ").because(comment));
         }
+        rules.extend(remembered.map(|denied| self.is_remembered(denied)));
         match action {
             Action::Reject => {
                 let comment = self.says(&format!("what else {what} over TCP is refused"), Origin::Line(line));

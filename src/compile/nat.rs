@@ -1,15 +1,32 @@
 //! Translations: the `forward_to` of services, and the lines of `nat`.
 
-use super::routed::{Entry, Traffic, titled};
+use super::routed::{Entry, Traffic, map_names, titled};
 use super::statement::{Origin, when};
 use super::{Compiler, PRIORITY_BEFORE_DNAT, PRIORITY_BEFORE_SNAT};
 use crate::net::{Transport, Version};
 use crate::resolve::{Nat, Service};
-use crate::ruleset::{Hook, Policy, Rule};
+use crate::ruleset::{Hook, Policy, Rule, Table};
 use std::collections::BTreeSet;
 
 /// The chain that looks up the forwarded ports.
 const FORWARD: &str = "nat-forward";
+/// The beginning of the names of their maps.
+const NAT: &str = "nat";
+
+/// The ports that services of palisade's own table forward, each run with its transport.
+pub(crate) fn forwarded_ports(table: &Table) -> Vec<(Transport, u16, u16)> {
+    let mut ports = Vec::new();
+    for transport in Transport::ALL {
+        let maps = map_names(NAT, transport);
+        let maps = maps.iter().filter_map(|name| table.sets.get(name));
+        for (first, last) in maps.flat_map(|map| map.elements.bounds()) {
+            if let (Ok(first), Ok(last)) = (first.try_into(), last.try_into()) {
+                ports.push((transport, u16::from_be_bytes(first), u16::from_be_bytes(last)));
+            }
+        }
+    }
+    ports
+}
 
 impl Compiler<'_> {
     pub(super) fn nat(&mut self) {
@@ -41,7 +58,7 @@ impl Compiler<'_> {
         if entries.is_empty() {
             return;
         }
-        let rules = self.look_up("nat", &entries);
+        let rules = self.look_up(NAT, &entries);
         let comment = self.says("ports that another machine answers", Origin::File);
         self.chain(FORWARD, comment.clone(), rules);
         let rules = vec![when().destination_is_local().jump(FORWARD).because(comment.clone())];

@@ -1,6 +1,7 @@
 //! `outgoing`: what this machine, its users and its containers open to elsewhere.
 
 use super::Compiler;
+use super::ending::Ending;
 use super::forward::CONTAINERS;
 use super::routed::{Entry, Traffic, titled};
 use super::statement::{Origin, when};
@@ -49,7 +50,8 @@ impl Compiler<'_> {
             }
             let chain = format!("apart-{name}");
             let title = titled(name, rule.comment.as_deref());
-            let end = self.rule_end(&chain, rule.action, rule.log, &title, rule.line);
+            let (action, log, line) = (rule.action, rule.log, rule.line);
+            let end = self.rule_end(&chain, Ending { action, log, title: &title, line, denied: None });
             let origin = Origin::Line(Some(rule.line));
             let exact = self.bridges(&rule.from).into_iter().filter(|bridge| !bridge.wildcard);
             let rules = exact.map(|bridge| {

@@ -5,6 +5,7 @@ use super::statement::{Origin, Statement, interface_elements, when};
 use crate::net::{Addresses, IfPattern, Version};
 use crate::resolve::{Line, Peers};
 use crate::ruleset::{Address, Elements, KeyType, Set, SetFlags, SetSpec};
+use crate::temporary::{MOST, set_name};
 use std::collections::BTreeSet;
 
 /// With this many intervals or more, single addresses get a set of their own.
@@ -34,6 +35,32 @@ impl Compiler<'_> {
             self.interface_set(format!("{name}-if"), &group.interfaces, comment.clone());
             self.user_set(format!("{name}.users"), &group.users, comment);
         }
+        for (name, temporary) in self.policy.temporary() {
+            self.temporary_sets(name, temporary.line);
+        }
+    }
+
+    /// Adds the sets for whoever is in a group for a time. They are empty: that is no part of a policy. Hashes beside the
+    /// group's own sets, which stay as they are.
+    fn temporary_sets(&mut self, name: &str, line: Line) {
+        for version in Version::ALL {
+            let comment = self.says(&format!("group {name}: who is in it for a time"), Origin::Line(Some(line)));
+            let spec = SetSpec {
+                size: Some(MOST),
+                comment: Some(comment),
+                ..SetSpec::new(KeyType::address(version), SetFlags::TIMEOUT)
+            };
+            self.set(set_name(name, version), Set { spec, elements: Elements::none() });
+        }
+    }
+
+    /// The sets of source addresses that an owner has: the hash of single addresses first, which is cheap and holds most
+    /// matches, and of a group last those for whoever is in it for a time.
+    pub(super) fn source_sets_of(&self, owner: &str, version: Version) -> Vec<String> {
+        let own = [hosts_name(owner, version), format!("{owner}-{}", version.suffix())];
+        let temporary = self.policy.groups.get(owner).map(|group| &group.temporary);
+        let temporary = temporary.into_iter().flatten().map(|(name, _)| set_name(name, version));
+        own.into_iter().chain(temporary).filter(|name| self.table.sets.contains_key(name)).collect()
     }
 
     /// Adds the sets of the peers that a list names without a group: `ssh.from-v4`. The dot distinguishes them from
@@ -126,9 +153,7 @@ impl Compiler<'_> {
             all.by_interface.push((when().iifname_in(&format!("{owner}-if")), words.to_owned(), line));
         }
         for version in Version::ALL {
-            // Look in the hash first: it is cheap and holds most matches.
-            let names = [hosts_name(owner, version), format!("{owner}-{}", version.suffix())];
-            for name in names.into_iter().filter(|name| self.table.sets.contains_key(name)) {
+            for name in self.source_sets_of(owner, version) {
                 all.by_address.push((when().source_in(version, &name), words.to_owned(), line));
             }
         }

@@ -4,26 +4,14 @@
 //! several rules share denials come first), echo requests, allowances of every port. So a denial beats every
 //! allowance, and the order of the policy means nothing.
 
-use super::Compiler;
 use super::dispatch::elements_of;
-use super::peers::hosts_name;
-use super::service::LOGGED;
+use super::ending::{Ending, RuleEnd};
 use super::statement::{Origin, Statement, when};
+use super::{Compiler, Denial};
 use crate::net::{Ports, Transport, Version};
 use crate::resolve::{Action, Line, Peers, PolicyRule, runs_of};
 use crate::ruleset::{Element, Elements, KeyType, Rule, Set, SetFlags, SetSpec, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// The chain that rejects.
-const REFUSED: &str = "refused";
-
-/// The end of a rule.
-pub(super) enum RuleEnd {
-    /// Counts, and gives this verdict.
-    Verdict(Verdict),
-    /// Goes to a chain that counts.
-    Chain(String),
-}
 
 /// The packets that a chain sees. This decides how its rules match senders.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -137,7 +125,9 @@ impl Compiler<'_> {
             let comment = self.says(&format!("{name}: not {}", endpoint.words), Origin::Line(endpoint.line));
             rules.push(endpoint.matched().go_back().because(comment));
         }
-        let end = self.rule_end(chain, rule.action, rule.log, &title, rule.line);
+        let denied = (traffic == Traffic::Others).then_some(Denial::Forward);
+        let (action, log, line) = (rule.action, rule.log, rule.line);
+        let end = self.rule_end(chain, Ending { action, log, title: &title, line, denied });
         let senders = self.senders(traffic, &owner, "from", &rule.from);
         let destinations = self.destinations(&owner, "to", &rule.to);
         rules.extend(self.product(chain, &title, senders, destinations, &end, rule.line));
@@ -184,36 +174,6 @@ impl Compiler<'_> {
             }
         }
         rules
-    }
-
-    /// The end of the rules of a chain. Adds the chain that logs, or the one that rejects, if the end needs it.
-    pub(super) fn rule_end(&mut self, chain: &str, action: Action, log: bool, title: &str, line: Line) -> RuleEnd {
-        let verdict = match action {
-            Action::Allow => Verdict::Accept,
-            Action::Deny => Verdict::Drop,
-            Action::Reject => Verdict::Goto(REFUSED.to_owned()),
-        };
-        if action == Action::Reject {
-            let comment = || self.says("refused by a rule", Origin::BuiltIn);
-            let rules = vec![when().l4proto(6).reject_tcp().because(comment()), when().reject().because(comment())];
-            let comment = self.says("what rules with `action: reject` deny", Origin::BuiltIn);
-            self.chain(REFUSED, comment, rules);
-        }
-        if !log {
-            return RuleEnd::Verdict(verdict);
-        }
-        let origin = Origin::Line(Some(line));
-        let done = if action == Action::Allow { "allowed" } else { "denied" };
-        let name = title.split(' ').next().unwrap_or(title);
-        let logged = format!("{chain}.log");
-        let log = self.says(&format!("{name}: each new connection is logged"), origin);
-        let rules = vec![
-            when().limited(LOGGED).log(&format!("palisade {done} {name}: ")).because(log),
-            when().counter().verdict(verdict).because(self.says(title, origin)),
-        ];
-        let comment = self.says(&format!("{name}: what is logged"), origin);
-        self.chain(logged.clone(), comment, rules);
-        RuleEnd::Chain(logged)
     }
 
     /// The matches that together are "sent by one of these".
@@ -272,12 +232,10 @@ impl Compiler<'_> {
         names.filter(|name| self.table.sets.contains_key(name)).collect()
     }
 
-    /// The address sets that an owner has, the hash of single addresses first.
+    /// The address sets that an owner has.
     pub(super) fn address_sets_of(&self, owner: &str) -> Vec<(Version, String)> {
-        let names = Version::ALL.into_iter().flat_map(|version| {
-            [hosts_name(owner, version), format!("{owner}-{}", version.suffix())].map(|name| (version, name))
-        });
-        names.filter(|(_, name)| self.table.sets.contains_key(name)).collect()
+        let of = |version| self.source_sets_of(owner, version).into_iter().map(move |name| (version, name));
+        Version::ALL.into_iter().flat_map(of).collect()
     }
 
     /// Adds a section's maps and the chains of ports that several rules share. Returns the rules that look them up.
@@ -291,7 +249,7 @@ impl Compiler<'_> {
         let mut elements = Vec::new();
         for protocol in protocols {
             let named = entries.iter().filter(|entry| entry.protocols.contains(&protocol)).collect();
-            let verdict = self.jump_of(format!("{section}.protocol-{protocol}"), named);
+            let verdict = self.jump_of(format!("{section}.protocol.{protocol}"), named);
             elements.push(Element::single(&[protocol]).with_verdict(verdict));
         }
         if !elements.is_empty() {
@@ -330,11 +288,11 @@ impl Compiler<'_> {
         for (first, last, open) in runs {
             let ports = if first == last { first.to_string() } else { format!("{first}-{last}") };
             let named = open.iter().filter_map(|chain| by_chain.get(chain).copied()).collect();
-            verdicts.push((first, last, self.jump_of(format!("{section}.{name}-{ports}"), named)));
+            verdicts.push((first, last, self.jump_of(format!("{section}.{name}.{ports}"), named)));
         }
         let (single, ranges) = elements_of(verdicts);
         let mut rules = Vec::new();
-        let (map, runs) = (format!("{section}-{name}"), format!("{section}-{name}-ranges"));
+        let [map, runs] = map_names(section, transport);
         let what = transport.name().to_uppercase();
         for (map, flags, elements) in [(map, SetFlags::default(), single), (runs, SetFlags::INTERVAL, ranges)] {
             if !elements.is_empty() {
@@ -346,7 +304,8 @@ impl Compiler<'_> {
         rules
     }
 
-    /// The verdict for a key: a jump to its rule, or to a chain that tries several in turn, those that deny first.
+    /// The verdict for a key: a jump to its rule, or to a chain that tries several in turn, those that deny first. Its
+    /// name has two dots: no rule's has.
     fn jump_of(&mut self, chain: String, mut named: Vec<&Entry<'_>>) -> Verdict {
         if let [only] = named.as_slice() {
             return Verdict::Jump(only.chain.clone());
@@ -357,6 +316,12 @@ impl Compiler<'_> {
         self.chain(chain.clone(), comment, rules);
         Verdict::Jump(chain)
     }
+}
+
+/// The names of the maps of one transport: for single ports, and for runs of ports.
+pub(super) fn map_names(section: &str, transport: Transport) -> [String; 2] {
+    let name = transport.name();
+    [format!("{section}-{name}"), format!("{section}-{name}-ranges")]
 }
 
 impl Endpoint {

@@ -1,12 +1,13 @@
 //! One chain per service: its scope, its exceptions, and the peers that it admits.
 
-use super::Compiler;
+use super::ending::{Ending, LOGGED};
 use super::forward::CONTAINERS;
 use super::peers::{Alternatives, Match};
 use super::statement::{Origin, Statement, when};
+use super::{Compiler, Denial};
 use crate::net::{Transport, Version};
 use crate::resolve::{Action, Line, Rate, Service};
-use crate::ruleset::{DYNAMIC_SIZE, Elements, KeyType, LimitUnit, Rule, Set, SetFlags, SetSpec, ct_state};
+use crate::ruleset::{DYNAMIC_SIZE, Elements, KeyType, Rule, Set, SetFlags, SetSpec, ct_state};
 use std::collections::BTreeSet;
 
 /// How many sources a limit remembers: IPv4 addresses and IPv6 /64 networks, since an IPv6 host can use any address
@@ -17,10 +18,6 @@ const LIMIT_SOURCES: u32 = DYNAMIC_SIZE;
 /// attacker who fills the set with invented sources gains as much as this many addresses would give, and can hold up
 /// clients with new addresses. Sources in the set keep their own buckets.
 const SHARED: u32 = 20;
-
-/// How often a service with `log: true` logs its connections, so that nobody can fill the disk by opening
-/// connections.
-pub(super) const LOGGED: Rate = Rate { count: 10, unit: LimitUnit::Second, line: None };
 
 impl Compiler<'_> {
     pub(super) fn services(&mut self) {
@@ -138,21 +135,27 @@ impl Compiler<'_> {
 
     /// `excess-NAME`: drops packets of peers that may reach the service but were not admitted.
     fn deny_excess(&mut self, name: &str, service: &Service) {
+        let (chain, title) = (format!("excess-{name}"), format!("{name}: what exceeds its limit"));
+        let denied = Some(Denial::Incoming);
+        let ending = Ending { action: Action::Deny, log: false, title: &title, line: service.line, denied };
+        let end = self.rule_end(&chain, ending);
         let mut rules = self.out_of_scope(name, service);
         rules.extend(self.who_may_reach(name, service, |(who, words, _)| {
             let comment =
                 self.says(&format!("{name}: too many {words}"), Origin::Line(service.limit.and_then(|l| l.line)));
-            who.counter().drop().because(comment)
+            who.finished(&end).because(comment)
         }));
-        let comment = self.says(&format!("{name}: what exceeds its limit"), Origin::Line(Some(service.line)));
-        self.chain(format!("excess-{name}"), comment, rules);
+        let comment = self.says(&title, Origin::Line(Some(service.line)));
+        self.chain(chain, comment, rules);
     }
 
     /// Denies the peers that `from` names. Containers are among them if their addresses are.
     fn deny_service(&mut self, name: &str, service: &Service) -> Vec<Rule> {
         let title = title(name, service);
         let chain = format!("service-{name}");
-        let verdict = self.rule_end(&chain, service.action, service.log, &title, service.line);
+        let Service { action, log, line, .. } = *service;
+        let denied = Some(Denial::Incoming);
+        let verdict = self.rule_end(&chain, Ending { action, log, title: &title, line, denied });
         let denied = self.alternatives(name, "from", &service.from).into_iter();
         denied
             .map(|(who, words, line)| {

@@ -1,15 +1,15 @@
 //! Rules that read as sentences. Each method adds the expressions into which stock nft compiles the same statement,
 //! so that the output of [`render`](crate::render) loads as exactly these expressions.
 
+mod rates;
 mod routed;
 mod routing;
 
 use crate::net::header::Place;
 use crate::net::{IfName, IfPattern, Transport, Version, header, protocol};
-use crate::resolve::Rate;
 use crate::ruleset::{
-    Cmp, CtKey, Direction, DynsetOp, Element, Expr, IcmpxCode, KeyType, Limit, Log, MapValue, MetaKey, PayloadBase,
-    Register, Reject, Rule, Set, SetFlags, SetRef, SetSpec, Verdict,
+    Cmp, CtKey, Direction, Element, Expr, IcmpxCode, KeyType, MapValue, MetaKey, PayloadBase, Register, Reject, Rule,
+    Set, SetFlags, SetRef, SetSpec, Verdict,
 };
 use std::collections::BTreeSet;
 
@@ -182,17 +182,6 @@ impl Statement {
         self.version(version).ct(key, Some(Direction::Original))
     }
 
-    /// `update @containers.elsewhere-v4 { ip daddr }`. The network protocol must have been matched already.
-    pub(super) fn remember_destination(self, version: Version, set: &str) -> Self {
-        self.destination(version).add(Expr::Dynset {
-            set: set.to_owned(),
-            op: DynsetOp::Update,
-            sreg_key: Register::ONE,
-            timeout_ms: 0,
-            exprs: Vec::new(),
-        })
-    }
-
     /// `meta nfproto ipv4 ct original ip daddr 127.0.0.0/8`: nft compares the bytes that the prefix covers.
     pub(super) fn original_destination_is_loopback(self) -> Self {
         self.version(Version::V4).ct(CtKey::DstIp, Some(Direction::Original)).cmp(Cmp::Eq, &[127])
@@ -360,47 +349,6 @@ impl Statement {
         self.meta(MetaKey::L4proto).lookup(SetRef::Named(map.to_owned()), Some(Register::Verdict), false)
     }
 
-    /// `ip saddr`, `ip6 saddr & ffff:ffff:ffff:ffff::`: the source that a limit counts.
-    fn counted_source(self, version: Version) -> Self {
-        let source = self.version(version).source(version);
-        match version {
-            Version::V4 => source,
-            Version::V6 => source.masked([[0xff; 8], [0; 8]].concat()),
-        }
-    }
-
-    /// `update @ssh.limit-v4 { ip saddr limit rate over 6/minute burst 6 packets }`: matches what exceeds the rate.
-    pub(super) fn source_exceeds(self, version: Version, set: &str, rate: Rate) -> Self {
-        self.counted_source(version).add(Expr::Dynset {
-            set: set.to_owned(),
-            op: DynsetOp::Update,
-            sreg_key: Register::ONE,
-            timeout_ms: 0,
-            exprs: vec![Expr::Limit(over(rate))],
-        })
-    }
-
-    /// `ip saddr != @ssh.limit-v4`, after a rule that adds the source: matches if the set was full. A lookup that
-    /// finds an element would run its limit again; a negated one matches only without an element, and runs nothing.
-    pub(super) fn source_is_not_counted(self, version: Version, set: &str) -> Self {
-        self.counted_source(version).lookup(SetRef::Named(set.to_owned()), None, true)
-    }
-
-    /// `limit rate over 120/minute burst 120 packets`
-    pub(super) fn exceeds(self, rate: Rate) -> Self {
-        self.add(Expr::Limit(over(rate)))
-    }
-
-    /// `limit rate 10/minute`
-    pub(super) fn limited(self, rate: Rate) -> Self {
-        self.add(Expr::Limit(Limit { rate: rate.count.into(), unit: rate.unit, burst: 5, over: false }))
-    }
-
-    /// `log prefix "..."`
-    pub(super) fn log(self, prefix: &str) -> Self {
-        self.add(Expr::Log(Log { prefix: prefix.to_owned(), group: None }))
-    }
-
     /// `counter`
     pub(super) fn counter(self) -> Self {
         self.add(Expr::Counter { packets: 0, bytes: 0 })
@@ -452,10 +400,6 @@ impl Statement {
 }
 
 /// A limit whose bucket holds as much as one unit of time refills.
-fn over(rate: Rate) -> Limit {
-    Limit { rate: rate.count.into(), unit: rate.unit, burst: rate.count, over: true }
-}
-
 /// The anonymous set or map that nft makes of `{ ... }`.
 fn anonymous(key: KeyType, value: Option<MapValue>, mut elements: Vec<Element>) -> SetRef {
     elements.sort_unstable();

@@ -13,8 +13,7 @@ use crate::netlink::{Reading, Socket};
 use crate::printable::time_in_words;
 use crate::resolve::lockdown::lockdown;
 use crate::ruleset::{Table, TableId};
-use crate::state::{Change, State, Stored};
-use std::path::Path;
+use crate::state::{Applied, Change, State, Stored};
 use std::time::Duration;
 
 /// How a change waits for confirmation; determined while this process may still inspect others and start programs.
@@ -40,13 +39,13 @@ impl Terms {
 pub fn begin(
     socket: &Socket,
     state: &State,
-    (desired, policy): (&Table, &Path),
+    (desired, policy): (&Table, &Applied),
     terms: Terms,
 ) -> Result<(Change, Timer), Error> {
     let live = socket.snapshot_reading(&TableId::palisade(), Reading::ByDigest(&(desired, state)))?.table;
     let previous = Stored::new(live.as_ref(), None)?;
     let desired = Stored::new(Some(desired), Some(policy))?;
-    let mut change = Change::new(terms.id, terms.time, policy, terms.caller);
+    let mut change = Change::new(terms.id, terms.time, &policy.path, terms.caller);
     let armed = state.begin(&change, &previous, &desired).map_err(Error::from).and_then(|()| {
         let nobody = |source| Error::Io {
             what: "nobody would undo the change, and so nothing was changed".to_owned(),

@@ -4,7 +4,7 @@
 //! flags were changed, that is one change, although the rules that refer to the set are recreated with it.
 //! [`render`](crate::render::changes) puts the changes into words.
 
-use super::common_rules;
+use super::{common_rules, lives};
 use crate::ruleset::{
     BaseChain, Chain, Element, Elements, Provenance, Rule, Set, SetSpec, Table, TableFlags, TableId,
 };
@@ -249,7 +249,9 @@ impl Comparison<'_> {
                     self.elements(name, &empty(desired), &desired.canonical(), changes);
                 }
                 (Some(live), Some(desired)) => {
-                    let (was, is) = (live.canonical(), desired.canonical());
+                    let (mut was, mut is) = (live.canonical(), desired.canonical());
+                    lives::settle_set(&mut was, &mut is);
+                    lives::without_news(&mut was, &is);
                     if was.spec != is.spec {
                         changes.extend(changed(thing(&was), thing(&is)));
                     }

@@ -8,6 +8,7 @@
 //! previous ones left, so references are deleted before what they refer to, and added after it.
 
 mod changes;
+mod lives;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
@@ -127,7 +128,8 @@ struct Difference<'a> {
 
 impl<'a> Difference<'a> {
     fn new(live_full: &'a Table, desired_full: &'a Table) -> Self {
-        let (live, desired) = (live_full.canonical(), desired_full.canonical());
+        let (mut live, mut desired) = (live_full.canonical(), desired_full.canonical());
+        lives::settle(&mut live, &mut desired);
         let stale_sets = live
             .sets
             .iter()
@@ -232,14 +234,18 @@ impl<'a> Difference<'a> {
         element.verdict().and_then(Verdict::target).is_some_and(|chain| self.stale_chains.contains(chain))
     }
 
+    /// Deletes elements. The kernel refuses to delete one that is missing, and an element that runs out may be by then:
+    /// it is added first.
     fn elements_gone(&self) -> impl Iterator<Item = Op> {
-        self.kept_sets().filter_map(|(name, live, desired)| {
+        self.kept_sets().flat_map(|(name, live, desired)| {
             let gone = difference(&live.elements, &desired.elements, |element| self.leads_to_stale(element));
-            (!gone.is_empty()).then(|| Op::DeleteElements {
+            let again = live.spec.is_timed().then(|| add_elements(name, live, gone.clone())).flatten();
+            let deleted = (!gone.is_empty()).then(|| Op::DeleteElements {
                 set: name.clone(),
                 spec: live.spec.clone(),
                 elements: gone,
-            })
+            });
+            again.into_iter().chain(deleted)
         })
     }
 

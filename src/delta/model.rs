@@ -88,7 +88,11 @@ impl Model {
                 let set = table.sets.get_mut(set).ok_or("no such set")?;
                 let mut list = std::mem::take(&mut set.elements).into_list();
                 for element in elements {
-                    if list.iter().any(|other| other.key == element.key) {
+                    if let Some(other) = list.iter_mut().find(|other| other.key == element.key) {
+                        if set.spec.is_timed() {
+                            *other = element.into_owned();
+                            continue;
+                        }
                         return Err("the element exists".to_owned());
                     }
                     list.push(element.into_owned());

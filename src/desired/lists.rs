@@ -63,6 +63,7 @@ fn replace(
     done
 }
 
-fn absolute(file: &ListFile) -> PathBuf {
+/// The absolute path of a file.
+pub(super) fn absolute(file: &ListFile) -> PathBuf {
     std::path::absolute(&file.path).unwrap_or_else(|_| file.path.clone())
 }

@@ -9,9 +9,6 @@ use std::collections::BTreeSet;
 /// The first version of Docker that drops packets sent to a container's own address, and packets from the wire to
 /// 127.0.0.1.
 const PROTECTING: u32 = 28;
-/// The remedy against what an engine leaves open.
-pub(super) const KEEP_LOADED: &str = "keep palisade loaded, after the next boot too: `systemctl enable palisade`; Docker \
-                                      28 and newer drop these packets themselves";
 
 impl Engine {
     /// Whether it is a Docker too old to keep others away from its containers' addresses.
@@ -48,4 +45,18 @@ pub(super) fn severity(facts: &Facts<'_>, closed: bool) -> Severity {
 pub(super) fn who_leaks(engine: Option<&Engine>, open: &BTreeSet<Published>) -> String {
     let owner = open.iter().find_map(|one| one.owner).unwrap_or("the container engine");
     engine.map_or_else(|| owner.to_owned(), Engine::title)
+}
+
+/// The remedy against what an engine leaves open, `closed` by palisade's rules or not.
+pub(super) fn keep_loaded(facts: &Facts<'_>, closed: bool) -> String {
+    let by_itself = "Docker 28 and newer drop these packets themselves";
+    let keep = "`systemctl enable palisade`";
+    match facts.host.loaded {
+        Loaded::Nothing => format!("`palisade apply`, and for the next boot {keep}; {by_itself}"),
+        _ if closed => format!("keep palisade loaded, after the next boot too: {keep}; {by_itself}"),
+        _ => format!(
+            "the policy lets them pass, too: write `defaults: {{ incoming: deny }}`, and name in `services` what is to be open; \
+             {by_itself}"
+        ),
+    }
 }

@@ -141,7 +141,7 @@ fn drops<'r>(id: &'r TableId, table: &'r Table) -> BTreeSet<Denier<'r>> {
     found
 }
 
-fn is_drop(rule: &Rule) -> bool {
+pub(super) fn is_drop(rule: &Rule) -> bool {
     rule.exprs.iter().any(|expr| match expr {
         Expr::Reject(_) | Expr::Foreign(Foreign::Reject { .. }) => true,
         Expr::Foreign(Foreign::Target(target)) => target.name == "REJECT",

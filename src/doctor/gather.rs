@@ -7,6 +7,7 @@ use super::{Enabled, Examined, Facts, Host, Kernel, Loaded, PolicyState};
 use crate::compile::compile;
 use crate::delta::changes;
 use crate::desired::{load_and_prove, missing};
+use crate::enforce::with_present;
 use crate::enforce::{EnforceError, enforce};
 use crate::error::Error;
 use crate::files::{MAX_CONFIGURATION, MAX_POLICY, read_text_bounded, read_trusted};
@@ -14,15 +15,17 @@ use crate::machine::{
     Flush, Gap, Gaps, Machine, UnitState, drop_in_runs, flushes, loaded_legacy_tables, systemd_runs, unit_commands,
     unit_state,
 };
+use crate::names::Names;
 use crate::netlink::routing::Routing;
 use crate::netlink::{LiveSets, NetlinkError, Reading, Socket};
 use crate::policy::{Problem, Problems};
 use crate::resolve::Resolved;
 use crate::ruleset::{Ruleset, Table, TableId};
-use crate::simulate::AsListed;
-use crate::state::{Identity, State};
+use crate::simulate::{AsListed, Sets};
+use crate::state::{Identity, State, StateError};
 use std::io::ErrorKind;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 const UFW: &str = "/etc/ufw/ufw.conf";
@@ -53,10 +56,13 @@ impl Surroundings {
         }));
         let ufw = gaps.or_nothing(ufw());
         let firewalld = unit_state("firewalld.service") == UnitState::Enabled;
-        let flush = gaps.or_nothing(flush().map_err(|why| Gap {
-            what: "what nftables.service loads at boot".to_owned(),
-            why,
-            help: "`systemctl cat nftables` names the file".to_owned(),
+        let flush = gaps.or_nothing(flush().map_err(|why| {
+            Gap {
+                what: "what nftables.service loads at boot".to_owned(),
+                why,
+                help: "make that file readable, or, if nothing is to be loaded from it, `systemctl disable nftables`"
+                    .to_owned(),
+            }
         }));
         let flush_is_mended = drop_in_runs(NFTABLES_SERVICE, "palisade.conf", "/usr/sbin/palisade boot --missing");
         let machine = Machine::read();
@@ -118,6 +124,8 @@ pub struct Installation {
     undone: bool,
     waits: Result<Option<Duration>, Gap>,
     boot: Option<UnitState>,
+    refresh: Option<UnitState>,
+    names: Option<Gap>,
     throw_away: Result<Socket, NetlinkError>,
 }
 
@@ -125,7 +133,11 @@ impl Installation {
     /// Reads them. Needs the right to create a namespace.
     #[must_use]
     pub fn read(path: &Path, state: &State) -> Self {
-        let (policy, warnings, table) = policy(path);
+        let (names, unread) = match state.names() {
+            Ok(names) => (names, None),
+            Err(error) => (Names::default(), Some(unread(&error))),
+        };
+        let (policy, warnings, table) = policy(path, &names, state);
         let throw_away = Socket::open_in_new_namespace();
         let waits = state.pending().map(|change| change.and_then(|change| change.left()));
         let waits = waits.map_err(|error| Gap {
@@ -136,19 +148,30 @@ impl Installation {
         let identity = table.as_ref().and_then(|table| Identity::of(Some(table)).ok());
         let undone = identity.is_some_and(|identity| state.is_undone(&identity));
         let boot = systemd_runs().then(|| unit_state("palisade.service"));
-        Self { path: path.display().to_string(), policy, warnings, table, undone, waits, boot, throw_away }
+        let refresh = systemd_runs().then(|| unit_state("palisade-refresh.timer"));
+        let path = path.display().to_string();
+        Self { path, policy, warnings, table, undone, waits, boot, refresh, names: unread, throw_away }
+    }
+}
+
+fn unread(error: &StateError) -> Gap {
+    Gap {
+        what: "the addresses of host names".to_owned(),
+        why: error.to_string(),
+        help: "`palisade refresh --now`".to_owned(),
     }
 }
 
 /// The policy, or what is wrong with it, its warnings, and its table if it has one.
-fn policy(path: &Path) -> (PolicyState, Vec<Problem>, Option<Table>) {
-    let (refusal, problems) = match load_and_prove(path) {
+fn policy(path: &Path, names: &Names, state: &State) -> (PolicyState, Vec<Problem>, Option<Table>) {
+    let (refusal, problems) = match load_and_prove(path, names) {
         Ok(loaded) => {
-            let state = match &loaded.unmet {
+            let table = with_present(state, &loaded.table, Some(&loaded.applied.limits()));
+            let policy = match &loaded.unmet {
                 Some(problems) => invalid(problems),
                 None => PolicyState::Valid(Box::new(loaded.policy)),
             };
-            return (state, loaded.warnings.warnings(), Some(loaded.table));
+            return (policy, loaded.warnings.warnings(), Some(table));
         }
         Err(problems) => (read_trusted(path, MAX_POLICY).err(), problems),
     };
@@ -165,7 +188,8 @@ fn invalid(problems: &Problems) -> PolicyState {
     let first = problems.first();
     let at = first.and_then(|first| first.line.map(|line| format!("{}:{line}", first.file)));
     let message = first.map(|first| first.message.clone()).unwrap_or_default();
-    PolicyState::Invalid { problems: problems.len(), message, at }
+    let help = first.and_then(|first| first.help.clone());
+    PolicyState::Invalid { problems: problems.len(), message, at, help }
 }
 
 /// This machine, and access to its live rules and routes.
@@ -174,6 +198,7 @@ pub struct Live {
     host: Host,
     socket: Socket,
     routing: Routing,
+    table: Option<Arc<Table>>,
 }
 
 impl Live {
@@ -184,7 +209,9 @@ impl Live {
     /// The kernel's rules or interfaces can't be read.
     pub fn ask(surroundings: Surroundings, installation: Installation, state: &State) -> Result<Self, Error> {
         let Surroundings { legacy, enabled, flush, flush_is_mended, machine, mut gaps } = surroundings;
-        let Installation { path, policy, warnings, table, undone, waits, boot, throw_away } = installation;
+        let Installation { path, policy, warnings, table, undone, waits, boot, refresh, names, throw_away } =
+            installation;
+        names.into_iter().for_each(|gap| gaps.add(gap));
         let waits = gaps.or_nothing(waits);
         let kernel = trial(throw_away, table.as_ref()).unwrap_or_else(|gap| {
             gaps.add(gap);
@@ -201,6 +228,7 @@ impl Live {
             undone,
             waits,
             boot,
+            refresh,
             enabled,
             flush,
             flush_is_mended,
@@ -212,7 +240,7 @@ impl Live {
             machine,
             gaps,
         };
-        Ok(Self { host, socket, routing })
+        Ok(Self { host, socket, routing, table: table.map(Arc::new) })
     }
 
     /// All findings, from the live rules, but those that the policy ignores or that `ignored` names.
@@ -220,17 +248,22 @@ impl Live {
     /// # Errors
     /// The rules can't be read, or others keep changing them.
     pub fn examine(&self, ignored: &[String]) -> Result<Examined, NetlinkError> {
-        let (host, routes) = (&self.host, &self.routing);
         let examined = self.socket.ask_live(|live| {
             let sets = LiveSets::new(&self.socket, live, None);
-            Examined::new(&Facts::new(host, &live.ruleset, &sets, routes), ignored)
+            Examined::new(&self.facts(&live.ruleset, &sets), ignored)
         });
         match examined {
             // Without nf_tables there are no rules.
-            Err(NetlinkError::NoNfTables) => {
-                Ok(Examined::new(&Facts::new(host, &Ruleset::default(), &AsListed, routes), ignored))
-            }
+            Err(NetlinkError::NoNfTables) => Ok(Examined::new(&self.facts(&Ruleset::default(), &AsListed), ignored)),
             examined => examined,
+        }
+    }
+
+    fn facts<'f>(&'f self, rules: &'f Ruleset, sets: &'f dyn Sets) -> Facts<'f> {
+        let facts = Facts::new(&self.host, rules, sets, &self.routing);
+        match &self.table {
+            Some(table) => facts.with_table(Arc::clone(table)),
+            None => facts,
         }
     }
 }
@@ -251,7 +284,7 @@ fn trial(throw_away: Result<Socket, NetlinkError>, table: Option<&Table>) -> Res
         Err(error) => Err(Gap {
             what: "whether this kernel takes the policy's rules".to_owned(),
             why: error.to_string(),
-            help: "`palisade check` as root, outside of a container".to_owned(),
+            help: "run it with all rights, outside of a container: `sudo palisade doctor`".to_owned(),
         }),
     }
 }

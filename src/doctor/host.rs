@@ -27,6 +27,8 @@ pub struct Host {
     pub waits: Option<Duration>,
     /// What `palisade.service` does at boot; `None` if systemd does not run.
     pub boot: Option<UnitState>,
+    /// What `palisade-refresh.timer` does at boot; `None` if systemd does not run.
+    pub refresh: Option<UnitState>,
     /// Other firewalls that are started at boot.
     pub enabled: Enabled,
     /// Where `nftables.service` flushes the rules of all programs at boot; `None` if it does not, or is not enabled.
@@ -74,6 +76,8 @@ pub enum PolicyState {
         message: String,
         /// Its line, `policy.yaml:17`.
         at: Option<String>,
+        /// What to write instead.
+        help: Option<String>,
     },
 }
 

@@ -11,15 +11,17 @@ mod findings;
 mod firewalls;
 pub mod gather;
 mod host;
-mod interfaces;
 mod published;
 mod remedy;
+mod routed;
 mod words;
 
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod tests_of_remedies;
+#[cfg(test)]
+mod tests_of_routed;
 
 pub use finding::{Check, Finding, Kind, Severity};
 pub use findings::FINDINGS;
@@ -27,12 +29,15 @@ pub use firewalls::Enabled;
 
 pub use host::{Host, Kernel, Loaded, PolicyState};
 
+use crate::compile::compile;
 use crate::machine::Engine;
 use crate::preflight::Published;
-use crate::ruleset::Ruleset;
+use crate::ruleset::{Ruleset, Table};
 use crate::simulate::{Routes, Sets};
 use published::published;
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// Facts about this machine, and its live rules.
 pub struct Facts<'f> {
@@ -46,13 +51,39 @@ pub struct Facts<'f> {
     pub routes: &'f dyn Routes,
     /// The ports that the rules of others publish for containers. Each is asked about twice or more.
     published: BTreeSet<Published>,
+    /// The table of a valid policy. The checks share it: a policy with large lists takes its time to compile.
+    table: OnceCell<Arc<Table>>,
 }
 
 impl<'f> Facts<'f> {
     /// This machine, with the rules and routes that it has.
     #[must_use]
     pub fn new(host: &'f Host, rules: &'f Ruleset, sets: &'f dyn Sets, routes: &'f dyn Routes) -> Self {
-        Self { host, rules, sets, routes, published: published(host, rules, routes) }
+        Self { host, rules, sets, routes, published: published(host, rules, routes), table: OnceCell::new() }
+    }
+
+    /// The same with the table of the host's policy, which was compiled already.
+    #[must_use]
+    pub fn with_table(self, table: Arc<Table>) -> Self {
+        Self { table: table.into(), ..self }
+    }
+
+    /// The same rules and routes around another host, which has this table if its policy is valid.
+    fn around<'h>(&self, host: &'h Host, table: Option<Arc<Table>>) -> Facts<'h>
+    where
+        'f: 'h,
+    {
+        let facts = Facts::new(host, self.rules, self.sets, self.routes);
+        match table {
+            Some(table) => facts.with_table(table),
+            None => facts,
+        }
+    }
+
+    /// The policy's table; `None` if the policy is not valid.
+    fn table(&self) -> Option<Arc<Table>> {
+        let policy = self.host.policy.valid()?;
+        Some(Arc::clone(self.table.get_or_init(|| Arc::new(compile(policy)))))
     }
 }
 

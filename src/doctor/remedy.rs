@@ -3,10 +3,9 @@
 use super::{FINDINGS, Facts, Host, PolicyState, cluster};
 use crate::access::{AccessChange, access_changes};
 use crate::compile::compile;
-use crate::net::IfPattern;
-use crate::resolve::{Group, Resolved};
+use crate::resolve::Resolved;
 use crate::ruleset::TableId;
-use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// Why a remedy is not given.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,26 +37,29 @@ impl Harm {
 pub(super) fn try_policy(
     facts: &Facts<'_>,
     id: &str,
-    policy: &Resolved,
     changed: &Resolved,
     meant: impl Fn(&AccessChange) -> bool,
 ) -> Result<(), Harm> {
-    let [before, after] = [policy, changed].map(compile);
+    let Some(before) = facts.table() else { return Err(Harm::NoUse) };
+    let after = Arc::new(compile(changed));
     let changes = access_changes(&TableId::palisade(), Some(&before), Some(&after));
     if let Some(change) = changes.iter().find(|change| !change.unknown.is_empty() || !meant(change)) {
         return Err(Harm::Access(change.to_string()));
     }
     let host = Host { policy: PolicyState::Valid(Box::new(changed.clone())), ..facts.host.clone() };
-    try_host(facts, id, &host)?;
+    try_facts(facts, id, &facts.around(&host, Some(Arc::clone(&after))))?;
     cluster::calls_are_answered(facts, &before, &after, changed).map_err(Harm::Cluster)
 }
 
-/// Tries other facts, such as another value of a sysctl: the problem `id` must be gone, and no other finding may
-/// come.
+/// Tries another host with the same policy, such as one with another value of a sysctl: the problem `id` must be gone,
+/// and no other finding may come.
 pub(super) fn try_host(facts: &Facts<'_>, id: &str, host: &Host) -> Result<(), Harm> {
-    let changed = Facts::new(host, facts.rules, facts.sets, facts.routes);
+    try_facts(facts, id, &facts.around(host, facts.table()))
+}
+
+fn try_facts(facts: &Facts<'_>, id: &str, changed: &Facts<'_>) -> Result<(), Harm> {
     for (kind, check) in FINDINGS {
-        let wrong = check.is_wrong(&changed);
+        let wrong = check.is_wrong(changed);
         if kind.id == id && wrong {
             return Err(Harm::NoUse);
         }
@@ -68,30 +70,8 @@ pub(super) fn try_host(facts: &Facts<'_>, id: &str, host: &Host) -> Result<(), H
     Ok(())
 }
 
-/// The policy with other interfaces of containers, also in the groups that contain all of them.
-pub(super) fn with_containers(policy: &Resolved, interfaces: BTreeSet<IfPattern>) -> Resolved {
-    let mut changed = policy.clone();
-    let before = std::mem::replace(&mut changed.containers.interfaces, interfaces);
-    let has_all = |group: &&mut Group| !before.is_empty() && group.interfaces.is_superset(&before);
-    for group in changed.groups.values_mut().filter(has_all) {
-        group.interfaces.retain(|pattern| !before.contains(pattern));
-        group.interfaces.extend(changed.containers.interfaces.iter().cloned());
-    }
-    changed
-}
-
 /// Whether a change of access is about these interfaces alone.
 pub(super) fn is_by(change: &AccessChange, interfaces: &[String]) -> bool {
     let by = change.by.as_deref().unwrap_or_default();
     !by.is_empty() && by.split(", ").all(|name| interfaces.iter().any(|interface| interface == name))
-}
-
-/// The interfaces of containers as a line of the policy; `None` if the policy can't contain one of the names.
-pub(super) fn containers_line(interfaces: &BTreeSet<IfPattern>) -> Option<String> {
-    let word = |pattern: &IfPattern| {
-        let name = super::interfaces::in_a_policy(&pattern.name)?;
-        Some(if pattern.wildcard { format!("\"{}*\"", pattern.name) } else { name })
-    };
-    let words: Option<Vec<String>> = interfaces.iter().map(word).collect();
-    Some(format!("containers: {{ interfaces: [{}] }}", words?.join(", ")))
 }

@@ -3,7 +3,8 @@
 use super::words::some;
 use super::*;
 use crate::machine::{DockerOptions, EngineNetwork, Flush, Gap, Gaps, Machine, Sysctls, UnitState};
-use crate::net::IfPattern;
+use crate::names::{Failure, Names, Span};
+use crate::net::{IfPattern, Version};
 use crate::netlink::RoutedLink;
 use crate::policy::Problem;
 use crate::resolve::{Action, Containers, Group, Resolved};
@@ -58,6 +59,7 @@ pub(super) fn healthy(policy: &Resolved) -> Host {
         undone: false,
         waits: None,
         boot: Some(UnitState::Enabled),
+        refresh: Some(UnitState::Enabled),
         enabled: Enabled::default(),
         flush: None,
         flush_is_mended: false,
@@ -80,6 +82,23 @@ fn warning() -> Problem {
         help: Some("remove it".to_owned()),
         path: Vec::new(),
     }
+}
+
+/// A policy with a host name, whose look-ups after so many seconds each have given 192.0.2.0/24's address of that number.
+fn of_a_name(outcomes: &[(u64, Result<u8, Failure>)]) -> PolicyState {
+    let name = "home.example.org";
+    let mut names = Names::default().only(&[(name.to_owned(), Span::Day)].into());
+    for (seconds, outcome) in outcomes {
+        names = names.after(*seconds);
+        names.learn(name, Version::V4, outcome.map(|last| vec![[192, 0, 2, last].into()]));
+    }
+    PolicyState::Valid(Box::new(Resolved { names, ..Resolved::default() }))
+}
+
+/// The same policy so many seconds later.
+fn after(policy: PolicyState, seconds: u64) -> PolicyState {
+    let PolicyState::Valid(policy) = policy else { return policy };
+    PolicyState::Valid(Box::new(Resolved { names: policy.names.clone().after(seconds), ..*policy }))
 }
 
 /// The findings on a healthy machine after `change`.
@@ -143,78 +162,96 @@ fn a_healthy_machine_has_no_finding() {
     assert_eq!(ids(|host| host.boot = None), Vec::<&str>::new(), "there is no systemd");
 }
 
+type Change = fn(&mut Host);
+
+/// A wrong fact, and the finding that it is.
+const WRONG: &[(&str, Change)] = &[
+    ("policy-missing", |host| host.policy = PolicyState::Missing { help: None }),
+    ("policy-writable", |host| {
+        host.policy = PolicyState::Writable { message: "by all".to_owned(), help: Some("`chmod`".to_owned()) };
+    }),
+    ("policy-invalid", |host| {
+        host.policy =
+            PolicyState::Invalid { problems: 3, message: "no".to_owned(), at: Some("p:1".to_owned()), help: None };
+    }),
+    ("policy-warning", |host| host.warnings.push(warning())),
+    ("not-this-machine", |host| host.machine.ssh_ports = [22].into()),
+    ("kernel-refuses", |host| host.kernel = Kernel::Refuses("no".to_owned())),
+    ("not-loaded", |host| host.loaded = Loaded::Nothing),
+    ("out-of-sync", |host| host.loaded = Loaded::Differs(2)),
+    ("policy-undone", |host| (host.loaded, host.undone) = (Loaded::Differs(2), true)),
+    ("boot-unit-disabled", |host| host.boot = Some(UnitState::Masked)),
+    ("refresh-not-running", |host| {
+        (host.policy, host.refresh) = (of_a_name(&[(0, Ok(1))]), Some(UnitState::Disabled));
+    }),
+    ("refresh-not-running", |host| host.policy = after(of_a_name(&[(0, Ok(1))]), 3_600)),
+    ("name-unknown", |host| host.policy = of_a_name(&[])),
+    ("name-stale", |host| host.policy = of_a_name(&[(0, Ok(1)), (3600, Err(Failure::NoServer))])),
+    ("name-rotates", |host| {
+        host.policy = of_a_name(&(0..13).map(|last| (300, Ok(last))).collect::<Vec<_>>());
+    }),
+    ("waits-for-confirmation", |host| host.waits = Some(Duration::from_secs(9))),
+    ("ufw-active", |host| host.enabled.ufw = true),
+    ("firewalld-active", |host| host.enabled.firewalld = true),
+    ("nftables-service-flushes", |host| host.flush = Some(Flush { file: "/etc/nftables.conf".into(), line: 3 })),
+    ("legacy-iptables", |host| host.legacy = vec!["filter".to_owned()]),
+    ("docker-iptables-off", |host| host.docker.iter_mut().for_each(|docker| docker.iptables = false)),
+    ("macvlan-network", |host| host.engines[0].networks[0].driver = "ipvlan".to_owned()),
+    ("macvlan-network", |host| host.links.push(RoutedLink { has_network: false, ..link("vm0", "macvtap") })),
+    ("forwarding-off", |host| host.sysctls.forwards_v4 = Some(false)),
+    ("bridge-netfilter-off", |host| host.docker.iter_mut().for_each(|docker| docker.userland_proxy = false)),
+    ("bridge-netfilter-off", |host| host.engines[0].networks[0].talks = false),
+    ("way-out-is-containers", |host| {
+        host.links.push(RoutedLink { is_way_out: true, ..link("br-lan", "bridge") });
+    }),
+    ("guests-not-named", |host| host.links.push(link("wg0", "wireguard"))),
+    ("direct-routing", |host| host.engines[0].version = Some("27.5.1".to_owned())),
+    ("not-examined", |host| {
+        let [what, why, help] = ["a", "b", "c"].map(str::to_owned);
+        host.gaps.add(Gap { what, why, help });
+    }),
+];
+
 #[test]
 fn each_fact_that_is_wrong_is_one_finding_and_each_finding_has_one() {
-    type Change = fn(&mut Host);
-    let cases: [(&str, Change); 25] = [
-        ("policy-missing", |host| host.policy = PolicyState::Missing { help: None }),
-        ("policy-writable", |host| {
-            host.policy = PolicyState::Writable { message: "by all".to_owned(), help: Some("`chmod`".to_owned()) };
-        }),
-        ("policy-invalid", |host| {
-            host.policy = PolicyState::Invalid { problems: 3, message: "no".to_owned(), at: Some("p:1".to_owned()) };
-        }),
-        ("policy-warning", |host| host.warnings.push(warning())),
-        ("not-this-machine", |host| host.machine.ssh_ports = [22].into()),
-        ("kernel-refuses", |host| host.kernel = Kernel::Refuses("no".to_owned())),
-        ("not-loaded", |host| host.loaded = Loaded::Nothing),
-        ("out-of-sync", |host| host.loaded = Loaded::Differs(2)),
-        ("policy-undone", |host| (host.loaded, host.undone) = (Loaded::Differs(2), true)),
-        ("boot-unit-disabled", |host| host.boot = Some(UnitState::Masked)),
-        ("waits-for-confirmation", |host| host.waits = Some(Duration::from_secs(9))),
-        ("ufw-active", |host| host.enabled.ufw = true),
-        ("firewalld-active", |host| host.enabled.firewalld = true),
-        ("nftables-service-flushes", |host| host.flush = Some(Flush { file: "/etc/nftables.conf".into(), line: 3 })),
-        ("legacy-iptables", |host| host.legacy = vec!["filter".to_owned()]),
-        ("docker-iptables-off", |host| host.docker.iter_mut().for_each(|docker| docker.iptables = false)),
-        ("macvlan-network", |host| host.engines[0].networks[0].driver = "ipvlan".to_owned()),
-        ("macvlan-network", |host| host.links.push(RoutedLink { has_network: false, ..link("vm0", "macvtap") })),
-        ("forwarding-off", |host| host.sysctls.forwards_v4 = Some(false)),
-        ("bridge-netfilter-off", |host| host.docker.iter_mut().for_each(|docker| docker.userland_proxy = false)),
-        ("bridge-netfilter-off", |host| host.engines[0].networks[0].talks = false),
-        ("way-out-is-containers", |host| {
-            host.links.push(RoutedLink { is_way_out: true, ..link("br-lan", "bridge") });
-        }),
-        ("guests-not-named", |host| host.links.push(link("wg0", "wireguard"))),
-        ("direct-routing", |host| host.engines[0].version = Some("27.5.1".to_owned())),
-        ("not-examined", |host| {
-            let [what, why, help] = ["a", "b", "c"].map(str::to_owned);
-            host.gaps.add(Gap { what, why, help });
-        }),
-    ];
     let of_rules = [
         ("other-firewall-drops", drops_by_policy(Hook::Input)),
         ("known-drops", bans(Family::Inet, "f2b-table", "f2b-chain")),
         ("docker-user-rules", rules_for_users(vec![rule([Expr::Verdict(Verdict::Drop)])])),
         ("loopback-ports-leak", published(&[[172, 17, 0, 5]])),
     ];
-    for (id, change) in &cases {
-        assert_eq!(ids(change), [*id]);
-    }
-    for (id, rules) in &of_rules {
-        assert_eq!(ids_of_rules(rules), [*id]);
-    }
-    let tried = cases.iter().map(|(id, _)| *id).chain(of_rules.iter().map(|(id, _)| *id));
+    WRONG.iter().for_each(|(id, change)| assert_eq!(ids(change), [*id]));
+    of_rules.iter().for_each(|(id, rules)| assert_eq!(ids_of_rules(rules), [*id]));
+    let tried = WRONG
+        .iter()
+        .map(|(id, _)| *id)
+        .chain(of_rules.iter().map(|(id, _)| *id))
+        .chain(super::tests_of_routed::tried());
     let all = FINDINGS.iter().map(|(kind, _)| kind.id);
     assert_eq!(tried.collect::<BTreeSet<_>>(), all.collect::<BTreeSet<_>>());
 }
 
-/// The table in docs/operations.md has the texts of the kinds, worst first.
+/// The table in docs/operations.md has the texts of the kinds, worst first. `UPDATE_GOLDEN=1` writes it.
 #[test]
 fn the_documentation_lists_each_kind_of_finding() {
     let mut kinds: Vec<&Kind> = FINDINGS.iter().map(|(kind, _)| kind).collect();
     kinds.sort_by_key(|kind| kind.severity);
     let row = |kind: &&Kind| {
-        format!("| `{}` | {} | {} | {} | {} |", kind.id, kind.severity.name(), kind.what, kind.why, kind.remedy)
+        format!("| `{}` | {} | {} | {} | {} |\n", kind.id, kind.severity.name(), kind.what, kind.why, kind.remedy)
     };
-    let table: Vec<String> = kinds.iter().map(row).collect();
+    let table: String = kinds.iter().map(row).collect();
     let head = "| finding | severity | what was found | why it matters | what mends it |\n|---|---|---|---|---|\n";
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operations.md");
+    let page = std::fs::read_to_string(path).expect("the page can be read");
 
-    let documented = include_str!("../../docs/operations.md").split_once(head).expect("the table's head").1;
+    let (before, rest) = page.split_once(head).expect("the table's head");
+    let (documented, after) = rest.split_once("\n\n").expect("a line behind the table");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(path, format!("{before}{head}{table}\n{after}")).expect("the page can be written");
+    }
 
-    let documented = documented.lines().take_while(|line| !line.is_empty()).chain(["the end"]);
-    let table = table.iter().map(String::as_str).chain(["the end"]);
-    let wrong = documented.zip(table).find(|(documented, row)| documented != row);
+    let wrong = documented.lines().chain(["the end"]).zip(table.lines().chain(["the end"]));
+    let wrong = wrong.into_iter().find(|(documented, row)| documented != row);
     assert_eq!(wrong, None, "a row as it is documented, and as it should be");
 }
 

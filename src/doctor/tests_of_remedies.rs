@@ -97,6 +97,31 @@ fn the_line_for_a_bridge_of_guests_mends_the_finding_and_shuts_nothing() {
 }
 
 #[test]
+fn a_network_that_is_cut_off_is_named_once_whether_guests_are_beside_it_or_not() {
+    let network =
+        |name: &str, kind: &str| RoutedLink { networks: [([10, 9, 0, 0].into(), 24)].into(), ..link(name, kind) };
+    let beside = |guests: bool| {
+        let found = found(SSH, &Ruleset::default(), |host| {
+            host.engines.clear();
+            host.links = vec![RoutedLink { is_way_out: true, ..network("eth0", "") }, network("eth1", "")];
+            if guests {
+                host.links.push(network("wg0", "wireguard"));
+            }
+            host.machine.links = Some(host.links.clone());
+            host.machine.sysctls = host.sysctls;
+        });
+        found.into_iter().map(|finding| (finding.id, finding.message)).collect::<Vec<_>>()
+    };
+    let cards = "this machine forwards, and the policy cuts off what is behind eth1: `forward: deny` stops what comes from there, \
+                 and what goes there";
+    let guests = "the policy does not name wg0, and stops what is forwarded from it and to it (`forward: deny`): its guests reach \
+                  this machine alone";
+
+    assert_eq!(beside(false), [("not-this-machine", cards.to_owned())]);
+    assert_eq!(beside(true), [("not-this-machine", cards.to_owned()), ("guests-not-named", guests.to_owned())]);
+}
+
+#[test]
 fn a_line_that_would_shut_what_is_open_to_addresses_is_not_given() {
     let policy = "version: 1\nservices: { registry: { ports: 5000/tcp, from: 10.42.0.0/16 } }\n";
     let finding = found(policy, &Ruleset::default(), |host| host.links.push(link("cbr0", "bridge"))).remove(0);

@@ -1,10 +1,12 @@
 //! Loads a table for any command, and ends the connections that lose their access.
 
+use super::present::with_present;
 use super::revoke::revoke;
 use super::{EnforceError, Enforced, enforce, stamp};
 use crate::netlink::{Known, Reading, Socket};
 use crate::ruleset::{Table, TableId};
 use crate::state::State;
+use crate::temporary::{Entries, Entry, Limits, with_those_of_before};
 use std::time::SystemTime;
 
 /// The result of loading.
@@ -26,26 +28,63 @@ impl Loaded {
             1 => "applied: 1 operation, verified\n".to_owned(),
             operations => format!("applied: {operations} operations, verified\n"),
         };
-        match self.ended {
-            0 => applied,
-            1 => applied + "ended 1 connection that lost its access\n",
-            ended => format!("{applied}ended {ended} connections that lost their access\n"),
-        }
+        applied + &ended_in_words(self.ended)
     }
 }
 
-/// Makes the kernel hold a table (`None`: no table), stamped with the time. With `deep` each element of large sets is
-/// looked up first.
+/// How many connections were ended; empty if none were.
+pub(crate) fn ended_in_words(ended: usize) -> String {
+    match ended {
+        0 => String::new(),
+        1 => "ended 1 connection that lost its access\n".to_owned(),
+        ended => format!("ended {ended} connections that lost their access\n"),
+    }
+}
+
+/// Makes the kernel hold a table (`None`: no table), stamped with the time, and with everybody in it who is in a group
+/// for a time. With `deep` each element of large sets is looked up first.
 ///
 /// A process that is killed after loading the rules, but before ending connections, leaves a note; the next one ends
 /// them.
 pub fn load(socket: &Socket, state: &State, table: Option<&Table>, deep: bool) -> Result<Loaded, EnforceError> {
-    load_by(enforce, socket, state, table, deep)
+    let present = table.map(|table| with_present(state, table, None));
+    load_by(enforce, socket, state, (present.as_ref(), &Who::default()), deep)
+}
+
+/// Like [`load`], for a policy that may take whoever is in a group for a shorter time than before.
+pub fn load_under(
+    socket: &Socket,
+    state: &State,
+    (table, limits): (&Table, &Limits),
+    deep: bool,
+) -> Result<Loaded, EnforceError> {
+    let present = with_present(state, table, Some(limits));
+    load_by(enforce, socket, state, (Some(&present), &Who::default()), deep)
+}
+
+/// Like [`load`], for a table that has in its groups whoever is to be there.
+pub(super) fn load_with(
+    socket: &Socket,
+    state: &State,
+    table: &Table,
+    who: &Who<'_>,
+) -> Result<Loaded, EnforceError> {
+    load_by(enforce, socket, state, (Some(table), who), false)
 }
 
 /// Replaces the whole table of a lockdown, so that no comment calls the new table one.
 pub fn replace(socket: &Socket, state: &State, table: &Table) -> Result<Loaded, EnforceError> {
-    load_by(super::replace, socket, state, Some(table), false)
+    let present = with_present(state, table, None);
+    load_by(super::replace, socket, state, (Some(&present), &Who::default()), false)
+}
+
+/// What else changes for those who are in a group for a time.
+#[derive(Debug, Default)]
+pub(super) struct Who<'a> {
+    /// Whose time is over: the kernel may have forgotten them, and not their connections.
+    pub(super) over: &'a [Entry],
+    /// What the state is to hold, if it is to be written before the kernel is changed.
+    pub(super) kept: Option<&'a Entries>,
 }
 
 type Enforce = fn(&Socket, &TableId, Option<&Table>, Reading<'_>) -> Result<Enforced, EnforceError>;
@@ -54,7 +93,7 @@ fn load_by(
     enforce: Enforce,
     socket: &Socket,
     state: &State,
-    table: Option<&Table>,
+    (table, who): (Option<&Table>, &Who<'_>),
     deep: bool,
 ) -> Result<Loaded, EnforceError> {
     let id = TableId::palisade();
@@ -75,8 +114,13 @@ fn load_by(
     if table.is_some() {
         state.note_in_force();
     }
+    if state.knows_names() {
+        state.note_unrefreshed();
+    }
     let interrupted = state.begin_revocation();
-    let enforced = enforce(socket, &id, stamped.as_ref(), Reading::new(known, deep)).inspect_err(|error| {
+    let kept = who.kept.map_or(Ok(()), |entries| state.keep_temporary(entries));
+    let enforce = |()| enforce(socket, &id, stamped.as_ref(), Reading::new(known, deep));
+    let enforced = kept.map_err(EnforceError::State).and_then(enforce).inspect_err(|error| {
         if !interrupted && !error.has_changed_rules() {
             state.end_revocation();
         }
@@ -85,9 +129,10 @@ fn load_by(
         state.note_lifted();
     }
     let before = enforced.before.as_ref().filter(|_| !interrupted);
+    let before = before.map(|before| with_those_of_before(before, who.over));
     let ended = match &stamped {
-        Some(table) if enforced.operations > 0 || interrupted => {
-            revoke(socket, &id, before, table).unwrap_or_else(|error| {
+        Some(table) if enforced.operations > 0 || interrupted || !who.over.is_empty() => {
+            revoke(socket, &id, before.as_ref(), table).unwrap_or_else(|error| {
                 tracing::warn!("connections whose access was taken away may go on until they end: {error}");
                 0
             })

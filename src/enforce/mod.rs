@@ -1,14 +1,19 @@
 //! Makes the kernel hold a table: desired, snapshot, delta, commit, verify.
 
 pub mod load;
+mod present;
 pub mod revoke;
 pub mod stamp;
+pub mod temporary;
+
+pub use present::with_present;
 
 use crate::delta::{changes, cost, delta, replacement};
 use crate::netlink::{CommitError, NetlinkError, Reading, Snapshot, Socket, Watch, encode};
 use crate::process::progress::{doing, in_thousands};
 use crate::render;
 use crate::ruleset::{Op, Provenance, Table, TableFlags, TableId, Transaction};
+use crate::state::StateError;
 use std::time::{Duration, Instant};
 
 /// How long to recompute a transaction while others keep changing the ruleset.
@@ -62,6 +67,9 @@ pub enum EnforceError {
         "another program has made {0} its own (`flags owner`), and the kernel lets nobody else change it: nothing was changed; `nft list {0}` names that program, and when it ends the table goes with it"
     )]
     Owned(TableId),
+    /// The state has to be written before the kernel is changed, and can't be.
+    #[error("{0}: nothing was changed")]
+    State(StateError),
     /// The kernel accepted the transaction but holds a different table: a bug in palisade or in the kernel.
     #[error("the kernel took the rules and holds others:\n{0}")]
     Unverified(String),
@@ -125,7 +133,7 @@ fn enforce_by(
 ) -> Result<Enforced, EnforceError> {
     let (mut operations, mut committed, mut before, mut watch) = (0, None, None, None);
     let mut attempts = Attempts { begun: Instant::now(), patience, made: 0 };
-    let mut late = false;
+    let (mut late, wanted) = (false, desired);
     while !late {
         // Read a commit back however long it took: at boot it waits while the kernel loads modules.
         late = attempts.next_is_late();
@@ -134,6 +142,8 @@ fn enforce_by(
             watch = watch.or_else(|| listen(socket, id));
             continue;
         };
+        let desired = wanted.map(|table| table.later(attempts.begun.elapsed()));
+        let desired = desired.as_deref();
         let mut transaction = delta(id, snapshot.table.as_ref(), desired);
         if transaction.ops.is_empty() {
             return Ok(Enforced { operations, attempts: attempts.made, before: before.unwrap_or(snapshot.table) });

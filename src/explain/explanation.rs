@@ -4,10 +4,13 @@
 use crate::explain::owner_of;
 use crate::printable::printable;
 use crate::render;
-use crate::ruleset::{Expr, Hook, Provenance, Table, TableId, provenance::without_prefix};
-use crate::simulate::{Connection, Doubt, Effect, Interface, Stage, Step, Translation, Traversal, Verdict, Way};
+use crate::ruleset::{Expr, Hook, Provenance, Table, TableId, provenance::without_prefix, snat};
+use crate::simulate::{
+    Connection, Doubt, Effect, Interface, Part, Stage, Step, Translation, Traversal, Verdict, Way,
+};
 use serde_json::{Value, json};
 use std::fmt::Write;
+use std::net::IpAddr;
 
 /// A connection, and what the rules and the routing do with it.
 #[derive(Debug)]
@@ -28,7 +31,7 @@ impl Explanation<'_> {
     pub fn verdict(&self) -> Verdict {
         match self.packets.verdict() {
             _ if self.beyond.is_some() => Verdict::Unknown,
-            Verdict::Allow if self.packets.first.fades.is_some() => Verdict::Unknown,
+            Verdict::Allow if self.packets.fades().is_some() => Verdict::Unknown,
             verdict => verdict,
         }
     }
@@ -48,20 +51,16 @@ impl Explanation<'_> {
     }
 
     fn doubt(&self) -> Option<&Doubt> {
-        let fades = self.packets.first.fades.as_ref().filter(|_| self.packets.verdict() == Verdict::Allow);
+        let fades = self.packets.fades().filter(|_| self.packets.verdict() == Verdict::Allow);
         self.beyond.as_ref().or(fades).or_else(|| self.packets.doubt())
     }
 
     /// The reason for the verdict, in one line.
-    fn reason(&self) -> String {
+    #[must_use]
+    pub fn reason(&self) -> String {
         let verdict = self.verdict();
         let (stage, traversal) = self.packets.decisive();
-        let whose = match stage {
-            Stage::First => "",
-            Stage::Answer => "the answer to it is ",
-            Stage::Third => "what follows the answer is ",
-            Stage::Fourth => "the data that comes back is ",
-        };
+        let whose = stage.words().map_or_else(String::new, |words| format!("{words} is "));
         if verdict == Verdict::Unknown {
             return self.doubt().map_or_else(|| "the rules can't be followed".to_owned(), ToString::to_string);
         }
@@ -99,9 +98,11 @@ impl Explanation<'_> {
                     let _ = writeln!(text, "\nthe answer{}", self.whose_answer());
                 }
                 Stage::Third => text.push_str("\nthe packet after the answer\n"),
-                Stage::Fourth => text.push_str("\nthe data that comes back\n"),
+                Stage::Sent | Stage::Returned => {
+                    let _ = writeln!(text, "\n{}", stage.words().unwrap_or_default());
+                }
             }
-            steps_of(traversal, &mut text);
+            self.steps_of(traversal, &mut text);
         }
         text
     }
@@ -118,8 +119,8 @@ impl Explanation<'_> {
     }
 
     /// `{"verdict", "reason", "connection", "translated_to", "packets", "steps"}`. `packets` are the first, the answer,
-    /// the one after it and, if it does not pass, the data that comes back, as far as they were followed. The `kind` of a
-    /// step is `rule`, `policy` or `route`.
+    /// the one after it and, if it may not pass, one that is sent or returned later, as far as they were followed. The
+    /// `kind` of a step is `rule`, `policy` or `route`.
     #[must_use]
     pub fn json(&self) -> Value {
         let (mut steps, mut packets) = (Vec::new(), Vec::new());
@@ -131,7 +132,7 @@ impl Explanation<'_> {
                     ways(traversal, index)
                         .map(|way| json!({ "packet": packet, "kind": "route", "text": way_text(way) })),
                 );
-                steps.push(step_json(step, packet, self.table(step.table)));
+                steps.push(self.step_json(step, packet));
             }
             let last = traversal.trace.steps.len();
             steps.extend(
@@ -147,49 +148,62 @@ impl Explanation<'_> {
             "steps": steps,
         })
     }
-}
 
-fn step_json(step: &Step<'_>, packet: &str, table: Option<&Table>) -> Value {
-    let says = step.comment().and_then(Provenance::read);
-    let target = match step.effect {
-        Effect::Jump(chain) | Effect::Goto(chain) => Some(chain.to_owned()),
-        Effect::Translate(to) => Some(translation(&to)),
-        _ => None,
-    };
-    json!({
-        "packet": packet,
-        "kind": if step.rule.is_some() { "rule" } else { "policy" },
-        "hook": hook(step.hook),
-        "family": step.table.family.to_string(),
-        "table": step.table.name,
-        "chain": step.chain,
-        "index": step.rule.map(|(index, _)| index),
-        "text": step.text(),
-        "comment": step.comment(),
-        "origin": says.filter(|_| is_ours(step)).map(|says| says.origin.to_string()),
-        "owner": owner(step, table),
-        "effect": effect(&step.effect),
-        "target": target,
-        "certain": step.certain && step.doubt.is_none(),
-        "doubt": step.doubt.as_deref(),
-    })
-}
+    fn step_json(&self, step: &Step<'_>, packet: &str) -> Value {
+        let says = step.comment().and_then(Provenance::read);
+        let target = match step.effect {
+            Effect::Jump(chain) | Effect::Goto(chain) => Some(chain.to_owned()),
+            Effect::Translate(to) => Some(translation(&to)),
+            Effect::TranslateSource => self.new_source(step).map(|source| source.to_string()),
+            _ => None,
+        };
+        json!({
+            "packet": packet,
+            "kind": if step.rule.is_some() { "rule" } else { "policy" },
+            "hook": hook(step.hook),
+            "family": step.table.family.to_string(),
+            "table": step.table.name,
+            "chain": step.chain,
+            "index": step.rule.map(|(index, _)| index),
+            "text": step.text(),
+            "comment": step.comment(),
+            "origin": says.filter(|_| is_ours(step)).map(|says| says.origin.to_string()),
+            "owner": owner(step, self.table(step.table)),
+            "effect": effect(&step.effect),
+            "target": target,
+            "certain": step.certain && step.doubt.is_none(),
+            "doubt": step.doubt.as_deref(),
+        })
+    }
 
-/// What each step of a packet does, hook by hook.
-fn steps_of(traversal: &Traversal<'_>, text: &mut String) {
-    let mut at = None;
-    for (index, step) in traversal.trace.steps.iter().enumerate() {
-        for way in ways(traversal, index) {
+    /// The effects of each step of a packet, hook by hook.
+    fn steps_of(&self, traversal: &Traversal<'_>, text: &mut String) {
+        let mut at = None;
+        for (index, step) in traversal.trace.steps.iter().enumerate() {
+            for way in ways(traversal, index) {
+                let _ = writeln!(text, "\nrouting: {}", way_text(way));
+            }
+            if at != Some(step.hook) {
+                let _ = writeln!(text, "\n{}", hook(step.hook));
+                at = Some(step.hook);
+            }
+            let _ = writeln!(text, "  {}", line(step, self.new_source(step)));
+        }
+        for way in ways(traversal, traversal.trace.steps.len()) {
             let _ = writeln!(text, "\nrouting: {}", way_text(way));
         }
-        if at != Some(step.hook) {
-            let _ = writeln!(text, "\n{}", hook(step.hook));
-            at = Some(step.hook);
-        }
-        let _ = writeln!(text, "  {}", line(step));
     }
-    for way in ways(traversal, traversal.trace.steps.len()) {
-        let _ = writeln!(text, "\nrouting: {}", way_text(way));
+
+    /// The address that a rule gives the connection as its source; `None` if it is not known.
+    fn new_source(&self, step: &Step<'_>) -> Option<IpAddr> {
+        let (_, rule) = step.rule.filter(|_| step.effect == Effect::TranslateSource)?;
+        if let Some(address) = snat(rule) {
+            return Some(address);
+        }
+        match self.packets.answer.as_ref()?.0.part {
+            Part::Answer(undone) => undone.masqueraded,
+            _ => None,
+        }
     }
 }
 
@@ -205,11 +219,12 @@ fn way_text(way: &Way) -> String {
     }
 }
 
-/// A step on one line: `ip filter DOCKER: iifname "eth0" accept`, or our sentence with its line of the policy.
-fn line(step: &Step<'_>) -> String {
+/// A step on one line: `ip filter DOCKER: iifname "eth0" accept`, or our sentence with its line of the policy. `source`
+/// is the address that it gives the connection as its source, if it is known.
+fn line(step: &Step<'_>, source: Option<IpAddr>) -> String {
     let place = format!("{} {} {}", step.table.family, step.table.name, step.chain);
     let says = match step.comment().filter(|_| is_ours(step)) {
-        Some(comment) => format!("{} -> {}", without_prefix(comment), effect_words(&step.effect)),
+        Some(comment) => format!("{} -> {}", without_prefix(comment), effect_words(&step.effect, source)),
         None => text_of(step),
     };
     let comment = step.comment().filter(|_| !is_ours(step)).map(|comment| format!(" ({comment})"));
@@ -283,10 +298,14 @@ const fn effect(effect: &Effect<'_>) -> &'static str {
     }
 }
 
-fn effect_words(done: &Effect<'_>) -> String {
+fn effect_words(done: &Effect<'_>, source: Option<IpAddr>) -> String {
     match done {
         Effect::Jump(chain) | Effect::Goto(chain) => format!("chain {chain}"),
-        Effect::Translate(to) => format!("translated to {}", translation(to)),
+        Effect::Translate(to) => format!("destination becomes {}", translation(to)),
+        Effect::TranslateSource => match source {
+            Some(address) => format!("source becomes {address}"),
+            None => "source becomes another address".to_owned(),
+        },
         other => effect(other).to_owned(),
     }
 }

@@ -142,13 +142,15 @@ impl<'m> PortProber<'m> {
             }
             // It goes to another machine.
             Some(Way::Out(_)) if *probe.purpose == Purpose::Process => return Access::No,
+            _ if *probe.purpose == Purpose::Forwarded && traversal.translated.is_none() => return Access::No,
             Some(Way::Local) if !self.listens(probe, traversal.translated) => return Access::No,
             _ => {}
         }
-        match connection.verdict() {
-            Verdict::Allow => Access::Yes,
-            Verdict::Deny | Verdict::Reject => Access::No,
-            Verdict::Unknown => {
+        match (connection.verdict(), connection.fades()) {
+            (Verdict::Allow, None) => Access::Yes,
+            (Verdict::Allow, Some(why)) => Access::Unknown(why.clone()),
+            (Verdict::Deny | Verdict::Reject, _) => Access::No,
+            (Verdict::Unknown, _) => {
                 Access::Unknown(connection.doubt().cloned().unwrap_or_else(|| "the rules can't be followed".into()))
             }
         }

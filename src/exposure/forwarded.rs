@@ -1,5 +1,6 @@
 //! The ports that rules forward elsewhere, read from the rules.
 
+use crate::compile::forwarded_ports;
 use crate::net::{address, protocol};
 use crate::ruleset::{Cmp, Dnat, Expr, Foreign, KeyType, Set, SetRef, Table, TableId, dnat, xt::Match};
 use std::collections::BTreeSet;
@@ -19,12 +20,23 @@ pub(super) struct Forwarded {
     pub(super) last: u16,
     /// The only address of this machine that it holds for; `None` if all are, or if it can't be told.
     pub(super) at: Option<IpAddr>,
+    /// Whether a service of the policy says so.
+    pub(super) by_service: bool,
 }
 
 /// The ports of rules that translate destinations. A rule that names no port adds none.
 pub(super) fn forwarded<'a>(tables: impl IntoIterator<Item = (&'a TableId, &'a Table)>) -> BTreeSet<Forwarded> {
     let mut found = BTreeSet::new();
     for (id, table) in tables {
+        if *id == TableId::palisade() {
+            found.extend(forwarded_ports(table).into_iter().map(|(transport, first, last)| Forwarded {
+                protocol: transport.number(),
+                first,
+                last,
+                at: None,
+                by_service: true,
+            }));
+        }
         for rule in table.chains.values().flat_map(|chain| &chain.rules) {
             if let Some(dnat) = dnat(id.family, &table.sets, rule) {
                 found.extend(ports(&dnat));
@@ -49,9 +61,15 @@ fn ports(dnat: &Dnat<'_>) -> Vec<Forwarded> {
         let at = destination.and_then(address);
         for protocol in protocols.iter().copied() {
             if more < MOST {
-                found.extend((first..=last).map(|port| Forwarded { protocol, first: port, last: port, at }));
+                found.extend((first..=last).map(|port| Forwarded {
+                    protocol,
+                    first: port,
+                    last: port,
+                    at,
+                    by_service: false,
+                }));
             } else {
-                found.push(Forwarded { protocol, first, last, at });
+                found.push(Forwarded { protocol, first, last, at, by_service: false });
             }
         }
     }

@@ -8,6 +8,7 @@
 //! Sources come in only where the routing lets them: a source that the reverse path filter drops reaches nothing.
 
 mod ask;
+mod containers;
 mod forwarded;
 mod probe;
 mod reach;
@@ -25,7 +26,7 @@ pub use words::{Listing, Listings, json, lists, text};
 
 use crate::machine::{Listener, PublishedPort};
 use crate::net::Version;
-use crate::ruleset::{Table, TableId};
+use crate::ruleset::{Elements, Table, TableId};
 use crate::simulate::{Doubt, Routes, Sets};
 use ask::PortProber;
 use probe::Probe;
@@ -43,12 +44,17 @@ pub struct Interface {
     pub addresses: Vec<(IpAddr, u8)>,
 }
 
+/// Reads all elements of the set of that table and name.
+pub type ElementsOf<'m> = dyn Fn(&TableId, &str) -> Option<Elements> + 'm;
+
 /// All that the report is made from.
 pub struct Machine<'m> {
     /// The live tables.
     pub tables: Vec<(&'m TableId, &'m Table)>,
     /// What is in their sets.
     pub sets: &'m dyn Sets,
+    /// All elements of a set; `None` if they can't be read, or are too many.
+    pub elements: Box<ElementsOf<'m>>,
     /// The routing.
     pub routes: &'m dyn Routes,
     /// The interfaces, except the loopback and those that are ports of others.

@@ -201,13 +201,15 @@ impl<'m> Probe<'m> {
                 }
             })
         });
-        let is_everyone = |clause: &Clause| clause.within.iter().all(|label| matches!(label, Label::FromPort(_)));
-        let (everyone, others): (Vec<Clause>, Vec<Clause>) = plain.who.into_iter().partition(is_everyone);
-        let mut reach = Reach { who: others, unknown: plain.unknown };
-        for clause in everyone {
-            // "Everyone" includes containers unless they are excepted.
+        let mut reach = Reach { who: Vec::new(), unknown: plain.unknown };
+        for clause in plain.who {
+            // "Everyone" includes containers unless they are excepted, and so does a list with an address of theirs.
             let is_among = |behind: &&Behind| behind.reach.covers(&clause) || !behind.reach.unknown.is_empty();
-            let left_out: Vec<&Behind> = containers.iter().filter(|behind| !is_among(behind)).collect();
+            let left_out: Vec<&Behind> = containers
+                .iter()
+                .filter(|behind| !is_among(behind))
+                .filter(|behind| self.machine.may_be_among(behind.interface, &clause, self.version))
+                .collect();
             let left_out: Vec<Label> = if left_out.len() == containers.len() && !left_out.is_empty() {
                 vec![Label::Containers]
             } else {
@@ -240,8 +242,12 @@ impl<'m> Probe<'m> {
     }
 }
 
-/// Who reaches it in each part of the sources, if that does not depend on the incoming interface.
+/// Who reaches it in each part of the sources, if that does not depend on the incoming interface, and if no group is
+/// told by it.
 fn agreed(all: &[Behind]) -> Option<Vec<(Interval, Reach)>> {
+    if all.iter().flat_map(|behind| &behind.by_group).any(|group| group != "containers") {
+        return None;
+    }
     let mut parts: BTreeMap<Interval, &Reach> = BTreeMap::new();
     for (interval, reach) in all.iter().flat_map(|behind| &behind.parts) {
         if **parts.entry(*interval).or_insert(reach) != *reach {

@@ -23,6 +23,8 @@ pub enum Purpose {
     Process,
     /// A container that publishes it.
     Container,
+    /// A machine behind this one, by a service's `forward_to`.
+    Forwarded,
 }
 
 /// A port, its owner, and who reaches it.
@@ -90,6 +92,16 @@ impl Row {
             elsewhere: BTreeSet::new(),
             admitted: Vec::new(),
         }
+    }
+
+    /// Where rules translate to, each with its port or ports.
+    pub(super) fn targets(&self) -> Vec<String> {
+        let target = |to: &Translation| {
+            let first = to.port.unwrap_or(self.port);
+            let text = std::net::SocketAddr::new(to.address, first).to_string();
+            if to.port.is_none() && self.last != self.port { format!("{text}-{}", self.last) } else { text }
+        };
+        self.translated.iter().map(target).collect()
     }
 
     /// Who reaches it over an IP version; `None` where nobody listens.
@@ -160,7 +172,7 @@ fn of_rules(machine: &Machine<'_>) -> Vec<Row> {
         })
     };
     let all: BTreeSet<Forwarded> =
-        forwarded(machine.tables.iter().copied()).into_iter().filter(|one| !is_told(one)).collect();
+        forwarded(machine.tables.iter().copied()).into_iter().filter(|one| one.by_service || !is_told(one)).collect();
     let is_range = |one: &Forwarded| one.first != one.last;
     let cuts = if all.iter().any(is_range) { cuts(machine.tables.iter().copied()) } else { BTreeSet::new() };
     let mut rows = Vec::new();
@@ -168,7 +180,8 @@ fn of_rules(machine: &Machine<'_>) -> Vec<Row> {
         let among = cuts.range(one.first..=one.last).copied().filter(|cut| *cut > one.first);
         let firsts: Vec<u16> = std::iter::once(one.first).chain(among).collect();
         for (index, first) in firsts.iter().enumerate() {
-            let mut row = Row::new(one.protocol, *first, Purpose::Container, String::new());
+            let purpose = if one.by_service { Purpose::Forwarded } else { Purpose::Container };
+            let mut row = Row::new(one.protocol, *first, purpose, String::new());
             row.last = firsts.get(index + 1).map_or(one.last, |next| next - 1);
             row.by_rules = true;
             match one.at {
@@ -205,7 +218,7 @@ pub(super) fn finish(machine: &Machine<'_>, mut rows: Vec<Row>) -> Vec<Row> {
         }
     }
     for row in &mut merged {
-        if row.by_rules && row.purpose == Purpose::Container {
+        if row.by_rules && row.purpose != Purpose::Process {
             name_target(row);
         }
         row.admitted = admitted(machine, row);
@@ -226,8 +239,13 @@ fn goes_on(before: &Row, row: &Row) -> bool {
     alike && (next || same)
 }
 
-/// Names a container by where rules translate to: an address and a port, or as many ports.
+/// Names a container by where rules translate to, or each machine that a port is forwarded to: an address and a port, or
+/// as many ports.
 fn name_target(row: &mut Row) {
+    if row.purpose == Purpose::Forwarded {
+        row.owner = row.targets().join(", ");
+        return;
+    }
     let Some(to) = row.translated.first() else { return };
     let port = to.port.unwrap_or(row.port);
     row.owner = std::net::SocketAddr::new(to.address, port).to_string();
@@ -266,6 +284,18 @@ fn is_forwarded(machine: &Machine<'_>, row: &mut Row) -> bool {
         let mut own = machine.interfaces.iter().flat_map(|interface| &interface.addresses);
         address.is_loopback() || own.any(|(own, _)| *own == address)
     };
+    if row.purpose == Purpose::Forwarded {
+        // Over a version without a target nobody answers.
+        row.bound.retain(|(address, _)| row.translated.iter().any(|to| to.address.is_ipv4() == address.is_ipv4()));
+        for version in Version::ALL {
+            if let Some(reach) = row.reach.get_mut(version as usize)
+                && !row.bound.iter().any(|(address, _)| Version::of(*address) == version)
+            {
+                *reach = None;
+            }
+        }
+        return !row.translated.is_empty();
+    }
     let Some(to) = row.translated.first() else {
         // Its destination is not known.
         let doubtful = row.reach.iter().flatten().any(|reach| !reach.unknown.is_empty());

@@ -8,7 +8,6 @@
 use crate::net::{Version, header, is_prefix};
 use crate::ruleset::graph::{Graph, NamedMaps};
 use crate::ruleset::registers::{self, Content, Registers};
-use crate::ruleset::xt::Match;
 use crate::ruleset::{
     BaseChain, Cmp, CtKey, Direction, Expr, Extension, Family, Foreign, Hook, MetaKey, PayloadBase, Register, Rule,
     SetRef, Table, TableId,
@@ -188,41 +187,12 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn extension(&mut self, extension: &Extension) {
-        match extension.as_match() {
-            Some(Match::Ports { source, .. }) if (source.first, source.last) != (0, u16::MAX) => {
-                self.ports.extend([source.first, source.last]);
-            }
-            Some(Match::Multiport { which: 0 | 2, ranges, .. }) => {
-                self.ports.extend(ranges.iter().flat_map(|(first, last)| [*first, *last]));
-            }
-            Some(Match::AddressRange { source: Some((first, last, _)), .. }) => {
-                let len = self.len();
-                self.cut(first.get(..len).unwrap_or_default());
-                self.cut_behind(last.get(..len).unwrap_or_default());
-            }
-            // They test nothing about the source, or an address that the simulator knows.
-            Some(
-                Match::Ports { .. }
-                | Match::Multiport { .. }
-                | Match::Comment
-                | Match::Limit
-                | Match::Conntrack(_)
-                | Match::AddressType { .. }
-                | Match::Icmp { .. }
-                | Match::Mark { .. }
-                | Match::HopLimit { .. }
-                | Match::Recent { .. }
-                | Match::RoutingHeader
-                | Match::AddressRange { source: None, .. }
-                | Match::ConnectionMark { .. }
-                | Match::HashLimit { .. }
-                | Match::Length { .. }
-                | Match::PacketType { .. }
-                | Match::BridgePort { .. }
-                | Match::ReversePath { .. }
-                | Match::Uncertain(_),
-            )
-            | None => {}
+        let bounds = extension.as_match().map(|read| read.source_bounds()).unwrap_or_default();
+        self.ports.extend(bounds.ports.iter().flat_map(|(first, last)| [*first, *last]));
+        let len = self.len();
+        for (first, last) in &bounds.addresses {
+            self.cut(first.get(..len).unwrap_or_default());
+            self.cut_behind(last.get(..len).unwrap_or_default());
         }
     }
 

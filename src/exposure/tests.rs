@@ -23,6 +23,9 @@ fn ip(text: &str) -> IpAddr {
 /// interface.
 struct Fixed;
 
+/// The addresses of the machine.
+const OWN: [&str; 4] = ["203.0.113.1", "10.77.0.1", "172.17.0.1", "2001:db8::1"];
+
 impl Fixed {
     fn behind(address: IpAddr) -> &'static str {
         match address {
@@ -35,7 +38,7 @@ impl Fixed {
 
 impl Routes for Fixed {
     fn way(&self, asked: &Asked<'_>) -> Result<Way, Doubt> {
-        let own = ["203.0.113.1", "10.77.0.1", "172.17.0.1", "2001:db8::1"].map(ip);
+        let own = OWN.map(ip);
         match asked.incoming {
             Some(name) if name != Self::behind(asked.source) => Ok(Way::Lost("the reverse path filter".into())),
             _ if own.contains(&asked.destination) => Ok(Way::Local),
@@ -44,8 +47,8 @@ impl Routes for Fixed {
         }
     }
 
-    fn address_type(&self, _: IpAddr) -> Result<AddressType, Doubt> {
-        Ok(AddressType::Unicast)
+    fn address_type(&self, address: IpAddr) -> Result<AddressType, Doubt> {
+        Ok(if OWN.map(ip).contains(&address) { AddressType::Local } else { AddressType::Unicast })
     }
 
     fn index(&self, _: &str) -> Result<u32, Doubt> {
@@ -83,6 +86,10 @@ fn machine<'m>(
         tables: tables.iter().map(|(id, table)| (id, table)).collect(),
         sets: &AsListed,
         routes: &Fixed,
+        elements: Box::new(|id, name| {
+            let table = tables.iter().find(|(of, _)| of == id).map(|(_, table)| table);
+            table.and_then(|table| table.sets.get(name)).map(|set| set.elements.clone())
+        }),
         interfaces: vec![
             interface("eth0", &[("203.0.113.1", 24), ("2001:db8::1", 64)]),
             interface("eth1", &[("10.77.0.1", 24)]),
@@ -173,6 +180,25 @@ block: 198.51.100.0/24
             "9000/tcp grafana lan, trusted (2 addresses) but blocked",
         ]
     );
+}
+
+#[test]
+fn a_list_names_no_container_that_does_not_reach_the_port() {
+    let policy = |from: &str, host: &str| {
+        palisade(&format!(
+            "groups: {{ mixed: [1.1.1.1, 172.17.0.2], here: [1.1.1.1, {{ interface: docker0 }}], far: 1.1.1.1 }}
+containers: {{ interfaces: docker0, host: {host} }}
+services: {{ web: {{ ports: 80/tcp, from: {from} }} }}
+"
+        ))
+    };
+    let one = |from: &str, host: &str| told(&[policy(from, host)], vec![tcp("nginx", 80)], Vec::new());
+
+    assert_eq!(one("[1.1.1.1, 172.17.0.2]", "deny"), ["80/tcp nginx those listed in web.from but containers"]);
+    assert_eq!(one("mixed", "deny"), ["80/tcp nginx mixed but containers"]);
+    assert_eq!(one("here", "deny"), ["80/tcp nginx here, containers"]);
+    assert_eq!(one("far", "deny"), ["80/tcp nginx far"]);
+    assert_eq!(one("mixed", "allow"), ["80/tcp nginx mixed, containers"]);
 }
 
 #[test]
@@ -422,4 +448,47 @@ fn a_program_is_told_the_port_its_owner_and_who_reaches_it() {
             "ipv6": { "reachable_from": ["nobody"], "except": [] },
         }] })
     );
+}
+
+#[test]
+fn a_port_forward_is_a_row_with_the_machine_that_answers() {
+    let tables = [palisade(
+        "groups: { trusted: [1.1.1.1, 1.1.1.2] }
+services:
+  web: { ports: 443/tcp, from: any, forward_to: \"10.77.0.9:8443\" }
+  ssh: { ports: 2200-2201/tcp, from: trusted, forward_to: 10.77.0.8 }
+",
+    )];
+
+    assert_eq!(
+        told(&tables, vec![tcp("nginx", 443)], Vec::new()),
+        [
+            "443/tcp nginx nobody",
+            "443/tcp forwarded to 10.77.0.9:8443 everyone",
+            "2200-2201/tcp forwarded to 10.77.0.8:2200-2201 trusted (2 addresses)",
+        ]
+    );
+    let rows = exposure(&machine(&tables, Vec::new(), Vec::new()));
+    assert_eq!(
+        json(&rows, &Listings::new())["ports"][0],
+        serde_json::json!({
+            "port": 443, "proto": "tcp", "owner": "10.77.0.9:8443", "kind": "forward", "addresses": ["0.0.0.0"],
+            "forwarded_to": ["10.77.0.9:8443"], "reachable_from": ["everyone"], "except": [],
+            "ipv4": { "reachable_from": ["everyone"], "except": [] },
+        })
+    );
+}
+
+#[test]
+fn what_is_open_only_as_long_as_neighbours_remember_each_other_is_unknown() {
+    let asked = |word: Verdict| {
+        let (mut id, table) = other(Hook::Prerouting, "filter", 0, vec![vec![Expr::Verdict(word)]], Vec::new());
+        id.family = Family::Arp;
+        let tables = [(id, table)];
+        let rows = exposure(&machine(&tables, vec![tcp("sshd", 22)], Vec::new()));
+        json(&rows, &Listings::new())["ports"][0]["reachable_from"].clone()
+    };
+
+    assert_eq!(asked(Verdict::Accept), serde_json::json!(["everyone"]));
+    assert_eq!(asked(Verdict::Drop), serde_json::json!(["unknown"]));
 }

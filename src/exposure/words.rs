@@ -5,6 +5,7 @@ use super::rows::{Admitted, Purpose, Row};
 use crate::net::{Transport, Version};
 use crate::printable::printable;
 use crate::simulate::Doubt;
+use crate::temporary::set_name;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -87,7 +88,11 @@ fn row_json(row: &Row, listings: &Listings) -> Value {
         "port": if row.last == row.port { json!(row.port) } else { json!(ports(row)) },
         "proto": protocol(row),
         "owner": row.owner,
-        "kind": match row.purpose { Purpose::Process => "process", Purpose::Container => "container" },
+        "kind": match row.purpose {
+            Purpose::Process => "process",
+            Purpose::Container => "container",
+            Purpose::Forwarded => "forward",
+        },
         "addresses": row.bound.iter().map(|(address, _)| address.to_string()).collect::<Vec<_>>(),
         "reachable_from": or_nobody(all_names(row, listings)),
         "except": exceptions(row.admitted.iter(), None, listings),
@@ -122,6 +127,9 @@ fn row_json(row: &Row, listings: &Listings) -> Value {
     if let Some(port) = row.container_port {
         put("container_port", json!(port));
     }
+    if row.purpose == Purpose::Forwarded {
+        put("forwarded_to", json!(row.targets()));
+    }
     if let Some(engine) = row.engine {
         put("engine", json!(engine.name()));
     }
@@ -142,6 +150,7 @@ fn owner(row: &Row) -> String {
     match row.purpose {
         Purpose::Process => shown(&row.owner),
         Purpose::Container => format!("container {}", shown(&row.owner)),
+        Purpose::Forwarded => format!("forwarded to {}", shown(&row.owner)),
     }
 }
 
@@ -304,12 +313,23 @@ fn who(row: &Row, listings: &Listings) -> String {
 
 /// Sources without their exceptions, in short.
 fn who_of(admitted: &Admitted, listings: &Listings) -> String {
-    match admitted.who.within.iter().next().filter(|_| admitted.who.within.len() == 1) {
-        Some(label @ Label::Group(name)) => {
-            format!("{name}{}", size(listings.get(label).map(|listing| listing.over(admitted.over)).as_ref()))
-        }
+    let only = admitted.who.within.iter().next().filter(|_| admitted.who.within.len() == 1);
+    let size_of = |label| size(listings.get(label).map(|listing| listing.over(admitted.over)).as_ref());
+    if let Some(label @ Label::List(name)) = only
+        && let Some(group) = group_for_a_time(name)
+    {
+        return format!("{group} for a time{}", size_of(label));
+    }
+    match only {
+        Some(label @ Label::Group(name)) => format!("{name}{}", size_of(label)),
         _ => some(&words(&admitted.who, admitted.over, listings)),
     }
+}
+
+/// The group whose set for whoever is in it for a time is that list.
+fn group_for_a_time(list: &str) -> Option<&str> {
+    let v4 = format!("{list}-{}", Version::V4.suffix());
+    list.split('.').next().filter(|group| set_name(group, Version::V4) == v4)
 }
 
 /// The first of these, and how many more there are.

@@ -78,6 +78,9 @@ pub(super) fn parts(
         others.extend(containers.flat_map(|other| networks(other, version)).map(interval));
     }
     let mut bounds: BTreeSet<u128> = cuts.clone();
+    // Rules that ask for the way back to a source tell the networks of interfaces apart.
+    let connected = all.iter().flat_map(|one| networks(one, version)).map(interval);
+    bounds.extend(connected.flat_map(|(first, last)| [Some(first), last.checked_add(1)]).flatten());
     bounds.extend(others.iter().flat_map(|(first, last)| [Some(*first), last.checked_add(1)]).flatten());
     if version == Version::V6 {
         bounds.extend([0xfe80 << 112, 0xfec0 << 112]);

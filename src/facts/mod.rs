@@ -9,6 +9,7 @@ pub use kernel::Kernel;
 pub use names::{ProtocolNames, ServiceNames};
 
 use crate::files::{MAX_POLICY, Refusal, read_trusted, users_by_name};
+use crate::names::{Names, Span};
 use crate::policy::{AddressList, Diagnostic, Policy, Source, Sources, decode};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,8 @@ pub struct Facts {
     pub users: BTreeMap<String, u32>,
     /// The files that the policy names, by path as written there.
     pub files: BTreeMap<String, ListFile>,
+    /// What is known of the host names of the policy, each of which is there.
+    pub names: Names,
     /// Which forms of `fib` the kernel supports.
     pub kernel: Kernel,
 }
@@ -53,15 +56,17 @@ impl Default for Facts {
             protocols: Ok(ProtocolNames::default()),
             users: BTreeMap::new(),
             files: BTreeMap::new(),
+            names: Names::default(),
             kernel: Kernel::default(),
         }
     }
 }
 
-/// Reads the facts that a policy needs. `folder` is the base of its relative paths.
+/// Reads the facts that a policy needs. `folder` is the base of its relative paths, `names` what is known of host names.
 #[must_use]
-pub fn gather(policy: &Policy, folder: &Path) -> Facts {
-    let mut facts = Facts { kernel: Kernel::running(), ..Facts::default() };
+pub fn gather(policy: &Policy, folder: &Path, names: &Names) -> Facts {
+    let names = names.only(&names_of(policy));
+    let mut facts = Facts { kernel: Kernel::running(), names, ..Facts::default() };
     if policy.ports().any(|port| names_a_service(&port.value)) {
         facts.services = read_text(Path::new(SERVICES), MAX_POLICY).map(|text| ServiceNames::parse(&text));
     }
@@ -82,6 +87,13 @@ pub fn gather(policy: &Policy, folder: &Path) -> Facts {
     facts
 }
 
+/// The host names of a policy, and for how long the addresses of each count that answers no longer name.
+#[must_use]
+pub fn names_of(policy: &Policy) -> BTreeMap<String, Span> {
+    let span = |is_destination| if is_destination { Span::Day } else { Span::Hour };
+    policy.host_names().into_iter().map(|(name, is_destination)| (name, span(is_destination))).collect()
+}
+
 impl Facts {
     /// The policy's text and the faulty lines of the list files, in the order of the indexes that spans use.
     #[must_use]
@@ -97,6 +109,18 @@ impl Facts {
         files.sort_by_key(|&(source, _)| source);
         Sources(std::iter::once(policy).chain(files.into_iter().map(|(_, source)| source)).collect())
     }
+}
+
+/// The names of services that a policy's ports have.
+pub fn service_names(policy: &Policy) -> impl Iterator<Item = &str> {
+    let ports = policy.ports().map(|port| port.value.as_str()).filter(|port| names_a_service(port));
+    ports.map(|port| port.split('/').next().unwrap_or(port))
+}
+
+/// The names of protocols that a policy's ports have.
+pub fn protocol_names(policy: &Policy) -> impl Iterator<Item = &str> {
+    let ports = policy.ports().map(|port| port.value.as_str()).filter(|port| names_a_protocol(port));
+    ports.map(|port| port.split('/').next().unwrap_or(port))
 }
 
 /// Whether the part of a port before the slash is a service name.

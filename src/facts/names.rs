@@ -41,6 +41,14 @@ impl ServiceNames {
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }
+
+    /// The lines of services(5) that say as much of these names.
+    #[must_use]
+    pub fn lines_of<'n>(&self, names: impl Iterator<Item = &'n str>) -> String {
+        let names: BTreeSet<&str> = names.collect();
+        let known = names.into_iter().flat_map(|name| self.get(name).into_iter().flatten().map(move |of| (name, of)));
+        known.map(|(name, of)| format!("{name} {}/{}\n", of.first, of.transport.name())).collect()
+    }
 }
 
 /// The protocols database: names and aliases to numbers.
@@ -72,6 +80,14 @@ impl ProtocolNames {
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }
+
+    /// The lines of protocols(5) that say as much of these names.
+    #[must_use]
+    pub fn lines_of<'n>(&self, names: impl Iterator<Item = &'n str>) -> String {
+        let names: BTreeSet<&str> = names.collect();
+        let known = names.into_iter().filter_map(|name| Some((name, self.get(name)?)));
+        known.map(|(name, number)| format!("{name} {number}\n")).collect()
+    }
 }
 
 /// The words of each line, without comments.
@@ -96,11 +112,15 @@ mod tests {
         assert_eq!(names.get("dns"), Some(&both));
         assert_eq!(names.get("nameserver"), Some(&BTreeSet::from([port(Transport::Udp, 53)])));
         assert_eq!(names.names().collect::<Vec<_>>(), ["domain", "nameserver"]);
+        let kept = names.lines_of(["dns", "unknown", "dns"].into_iter());
+        assert_eq!(kept, "dns 53/tcp\ndns 53/udp\n");
+        assert_eq!(ServiceNames::parse(&kept).get("dns"), Some(&both));
     }
 
     #[test]
     fn a_protocol_is_known_by_its_name_and_its_aliases() {
         let names = ProtocolNames::parse("ip 0 IP\nesp\t50 IPSEC-ESP # encap\nbad 300\n");
         assert_eq!((names.get("esp"), names.get("IPSEC-ESP"), names.get("bad")), (Some(50), Some(50), None));
+        assert_eq!(names.lines_of(["IPSEC-ESP", "esp", "gre"].into_iter()), "IPSEC-ESP 50\nesp 50\n");
     }
 }

@@ -1,11 +1,13 @@
 //! The SSH sessions that a command must not cut when it changes the rules.
 
-use crate::lockout::{self, Beside, Lockouts};
-use crate::machine::{Session, ssh_sessions};
+use crate::access::access_changes;
+use crate::lockout::{Beside, Candidate, Lockout, Lockouts, outer};
+use crate::machine::{Machine, Session, distinct, ssh_sessions};
 use crate::net::protocol;
 use crate::netlink::conntrack::{Conntrack, Layer4, Tuple};
 use crate::netlink::routing::Routing;
 use crate::netlink::{LiveSets, NetlinkError, Socket};
+use crate::resolve::Resolved;
 use crate::ruleset::{AddressType, Table, TableId};
 use std::net::SocketAddr;
 
@@ -27,7 +29,8 @@ pub fn present() -> Vec<Session> {
         session.interface = session.interface.take().or(by);
         session.asked = conntrack.as_ref().and_then(|conntrack| asked(conntrack, session));
     }
-    sessions
+    // Two sessions from one address may have come by two ports.
+    distinct(sessions)
 }
 
 /// The destination that a session's client connected to, if it is translated.
@@ -39,27 +42,64 @@ fn asked(conntrack: &Conntrack, session: &Session) -> Option<SocketAddr> {
     Some(SocketAddr::new(entry.original.destination, port))
 }
 
+/// The policy that a table is compiled from, and what is to become of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Change<'a> {
+    /// The policy.
+    pub policy: &'a Resolved,
+    /// This machine.
+    pub machine: &'a Machine,
+    /// Whether it is undone unless somebody logs in anew and confirms it.
+    pub is_confirmed: bool,
+}
+
 /// Fails if this process's own session could not connect again with `table` in place of palisade's, beside the
-/// tables of others.
-pub fn check(socket: &Socket, id: &TableId, table: &Table, sessions: &[Session]) -> Result<(), Lockouts> {
+/// tables of others. With the policy that it is compiled from, names the changes that let the session in, and warns of
+/// what a session depends on beside its own connection.
+pub fn check(
+    socket: &Socket,
+    (id, table): (&TableId, &Table),
+    change: Option<Change<'_>>,
+    sessions: &[Session],
+) -> Result<(), Lockouts> {
     if sessions.is_empty() {
         return Ok(());
     }
+    let policy = change.map(|change| change.policy);
     let around = || -> Result<_, NetlinkError> { Ok((socket.live()?, Routing::open()?)) };
     let (live, routing) = match around() {
         Ok(around) => around,
         Err(error) => {
             tracing::warn!("what the rules of others do to a session can't be told: {error}");
-            return lockout::check(id, table, sessions);
+            return Candidate { id, table, policy, beside: None }.check(sessions);
         }
     };
+    if let Some(change) = change {
+        warn_of_others(id, [live.ruleset.tables.get(id), Some(table)], change, sessions);
+    }
     let others = live.ruleset.tables.iter().filter(|(other, _)| *other != id);
     let tables = others.chain([(id, table)]).collect();
     let sets = LiveSets::new(socket, &live, Some((id, table)));
-    lockout::check_beside(id, table, sessions, &Beside { tables, sets: &sets, routes: &routing })
+    let beside = Beside { tables, sets: &sets, routes: &routing };
+    Candidate { id, table, policy, beside: Some(&beside) }.check(sessions)
+}
+
+/// Warns of what the own sessions depend on beside their connections.
+fn warn_of_others(id: &TableId, tables: [Option<&Table>; 2], change: Change<'_>, sessions: &[Session]) {
+    let Change { policy, machine, is_confirmed } = change;
+    let [before, Some(after)] = tables else { return };
+    let own = || sessions.iter().filter(|session| session.own);
+    if is_confirmed || own().next().is_none() {
+        return;
+    }
+    let directory = outer::of_directory(id, before, policy, after);
+    let by_tunnel = own().any(|session| outer::tunnel(session, machine).is_some());
+    let changes = if by_tunnel { access_changes(id, before, Some(after)) } else { Vec::new() };
+    let tunnels = own().filter_map(|session| outer::of_tunnel(session, machine, &changes));
+    directory.into_iter().chain(tunnels).for_each(|warning| tracing::warn!("{warning}"));
 }
 
 /// Warns about sessions that could not connect again, where that does not stop the command.
 pub fn warn(lockouts: &Lockouts) {
-    lockouts.0.iter().for_each(lockout::Lockout::warn);
+    lockouts.0.iter().for_each(Lockout::warn);
 }

@@ -2,6 +2,7 @@
 
 use super::processes::Process;
 use super::sessions::{SSH_CONNECTION, serves_ssh};
+use crate::files::user_name;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -55,6 +56,17 @@ impl Caller {
             ),
         }
     }
+}
+
+/// The user who runs this process: as whom they logged in, whatever sudo or su made of them since, else whom sudo names,
+/// else the user of this process. A user without a name is told by number.
+#[must_use]
+pub fn operator() -> String {
+    // The audit's id, which no one can change once it is set (kernel/auditsc.c); 4294967295 is unset.
+    let login = std::fs::read_to_string("/proc/self/loginuid").ok().and_then(|text| text.trim().parse().ok());
+    let logged_in = login.filter(|&user: &u32| user != u32::MAX).map(user_name);
+    let by_sudo = || std::env::var("SUDO_USER").ok().filter(|name| !name.is_empty());
+    logged_in.or_else(by_sudo).unwrap_or_else(|| user_name(nix::unistd::getuid().as_raw()))
 }
 
 fn milliseconds(ticks: u64) -> u64 {

@@ -20,7 +20,7 @@ mod units;
 
 #[doc(hidden)]
 pub use answers::read_answer;
-pub use caller::Caller;
+pub use caller::{Caller, operator};
 pub use dockerd::{DockerOptions, docker_options};
 pub use engines::{EngineError, EngineKind, get, running_engines};
 pub use facts::Machine;
@@ -30,7 +30,7 @@ pub use listeners::{Holder, Listener, listeners};
 pub use networks::{Engine, EngineNetwork};
 pub use nft_files::{Flush, flushes};
 pub use published::{PublishedPort, published_ports};
-pub use sessions::{Session, ssh_sessions};
+pub use sessions::{Session, distinct, ssh_sessions};
 pub use sshd::{SSHD, SSHD_MORE, ssh_ports};
 pub use sysctls::Sysctls;
 pub use units::{UnitState, drop_in_runs, systemd_runs, unit_commands, unit_state};

@@ -3,6 +3,7 @@
 use super::{Gap, Gaps};
 use crate::files::{MAX_CONFIGURATION, read_bounded};
 use crate::machine::{EngineKind, get, running_engines};
+use crate::printable::shell_word;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -60,13 +61,15 @@ pub fn engines(docker: bool, gaps: &mut Gaps) -> Vec<Engine> {
     }
     if docker && !engines.iter().any(|engine| engine.name == "Docker") && !running(EngineKind::Docker) {
         let why = format!("its daemon runs, and nobody listens on {}", EngineKind::Docker.socket());
-        let help = "have dockerd listen there: `-H unix:///var/run/docker.sock`".to_owned();
+        let help = "`systemctl restart docker` makes the socket anew; if dockerd has another `-H`, add `-H \
+                    unix:///var/run/docker.sock`";
+        let help = help.to_owned();
         gaps.add(networks_of("Docker", why, help));
     }
     for (name, folder) in NETWORKS {
         let networks = networks_in(folder);
-        let networks = gaps
-            .or_nothing(networks.map_err(|why| networks_of(name, why, "mend that file, or take it away".to_owned())));
+        let networks =
+            gaps.or_nothing(networks.map_err(|Unreadable { path, why }| networks_of(name, why, take_away(&path))));
         if !networks.is_empty() && !engines.iter().any(|engine| engine.name == name) {
             engines.push(Engine { name: name.to_owned(), networks, ..Engine::default() });
         }
@@ -124,11 +127,28 @@ fn list(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
+/// A file or folder of networks that can't be read, and why.
+struct Unreadable {
+    path: PathBuf,
+    why: String,
+}
+
+/// The remedy for a file that can't be read: engines read it by its ending, too.
+fn take_away(path: &Path) -> String {
+    let path = path.display().to_string();
+    let word = shell_word(&path).filter(|path| !path.contains('`'));
+    let away = word.map(|path| format!(": `mv {path} {path}.away`")).unwrap_or_default();
+    format!("mend it, or take it away{away}")
+}
+
 /// The networks of a folder. A netavark file names the driver, a CNI file names a plugin.
-fn networks_in(folder: &str) -> Result<Vec<EngineNetwork>, String> {
+fn networks_in(folder: &str) -> Result<Vec<EngineNetwork>, Unreadable> {
+    let unreadable = |path: &Path, why: String| Unreadable { path: path.to_owned(), why };
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(|error| format!("{folder} can't be read: {error}"))?,
+        entries => {
+            entries.map_err(|error| unreadable(Path::new(folder), format!("{folder} can't be read: {error}")))?
+        }
     };
     let of_networks = |path: &PathBuf| {
         let extension = path.extension().and_then(OsStr::to_str);
@@ -137,9 +157,9 @@ fn networks_in(folder: &str) -> Result<Vec<EngineNetwork>, String> {
     let mut networks = Vec::new();
     for path in entries.flatten().map(|entry| entry.path()).filter(of_networks) {
         let text = read_bounded(&path, MAX_CONFIGURATION);
-        let text = text.map_err(|error| format!("{} can't be read: {error}", path.display()))?;
-        let file: Value =
-            serde_json::from_slice(&text).map_err(|error| format!("{} is not JSON: {error}", path.display()))?;
+        let text = text.map_err(|error| unreadable(&path, format!("{} can't be read: {error}", path.display())))?;
+        let file: Value = serde_json::from_slice(&text)
+            .map_err(|error| unreadable(&path, format!("{} is not JSON: {error}", path.display())))?;
         networks.push(network_of_file(&file));
     }
     networks.sort_by(|one, other| one.name.cmp(&other.name));

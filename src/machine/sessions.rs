@@ -4,6 +4,7 @@
 //! in over it, which shows in the kernel's data about the processes that serve it.
 
 use super::processes::Process;
+use super::ssh_ports;
 use crate::files::{user_id, user_name};
 use crate::netlink::{TcpSocket, tcp_sockets};
 use crate::printable::printable;
@@ -33,7 +34,7 @@ pub struct Session {
     pub server: SocketAddr,
     /// Whether this process is run from it.
     pub own: bool,
-    /// The user who is logged in; `None` if unknown.
+    /// The user who is logged in; `None` if that can't be seen, nor whether anybody is.
     pub user: Option<String>,
     /// The interface that it comes in by; `None` if unknown.
     pub interface: Option<String>,
@@ -50,10 +51,14 @@ impl Session {
 }
 
 impl fmt::Display for Session {
-    /// `your SSH session from 203.0.113.9 to port 22 by eth0`, `the SSH session of alice from ...`
+    /// `your SSH session from 203.0.113.9 to port 22 by eth0`, `the SSH session of alice from ...`,
+    /// `an SSH connection, perhaps a session, from ...`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.own { "your SSH session" } else { "the SSH session" })?;
-        self.user.iter().filter(|_| !self.own).try_for_each(|user| write!(f, " of {}", printable(user)))?;
+        match &self.user {
+            _ if self.own => f.write_str("your SSH session")?,
+            Some(user) => write!(f, "the SSH session of {}", printable(user))?,
+            None => f.write_str("an SSH connection, perhaps a session,")?,
+        }
         write!(f, " from {} to port {}", self.client, self.asked_for().port())?;
         self.interface.iter().try_for_each(|interface| write!(f, " by {}", printable(interface)))
     }
@@ -65,7 +70,8 @@ impl fmt::Display for Session {
 /// not pass it on), and by an SSH server among its ancestors. In tmux or screen the variable may name a connection
 /// that has ended; then any session of the same user counts.
 ///
-/// Call it while this process is still root: it reads other processes' environments and files.
+/// Call it while this process is still root: it reads other processes' environments and files. Where it can't, as in the
+/// hardening of palisade's unit, each connection to a port of sshd may be a session: of whom is unknown.
 #[must_use]
 pub fn ssh_sessions() -> Vec<Session> {
     let found = tcp_sockets().or_else(|error| {
@@ -76,7 +82,7 @@ pub fn ssh_sessions() -> Vec<Session> {
         Ok(sockets) => sockets,
         Err(error) => {
             tracing::info!("could not read the TCP connections: {error}");
-            return sessions(&Ancestry::of_this_process(), None, &[]);
+            return sessions(&Ancestry::of_this_process(), None, &Serving::default());
         }
     };
     let established: BTreeMap<u64, Connection> =
@@ -85,8 +91,8 @@ pub fn ssh_sessions() -> Vec<Session> {
     if established.is_empty() {
         return Vec::new();
     }
-    let served = served(&established);
-    sessions(&Ancestry::of_this_process(), Some(&established.into_values().collect()), &served)
+    let serving = Serving { served: served(&established), unseen: unseen(&established) };
+    sessions(&Ancestry::of_this_process(), Some(&established.into_values().collect()), &serving)
 }
 
 /// A TCP connection to this machine.
@@ -126,6 +132,26 @@ struct Served {
     server: u32,
     /// The user who is logged in.
     user: Option<u32>,
+}
+
+/// The connections to SSH servers.
+#[derive(Debug, Default)]
+struct Serving {
+    /// Those whose server was found.
+    served: Vec<Served>,
+    /// Those that may have a server into which this process can't look.
+    unseen: Vec<Connection>,
+}
+
+/// The connections to a port of sshd, if this process can't look into those of root: the first one is. Those that no
+/// server has accepted yet have no inode.
+fn unseen(established: &BTreeMap<u64, Connection>) -> Vec<Connection> {
+    if Process::open(1).is_some_and(|first| first.program().is_some()) {
+        return Vec::new();
+    }
+    let ports = ssh_ports();
+    let to_sshd = established.iter().filter(|(inode, to)| **inode != 0 && ports.contains(&to.server.port()));
+    to_sshd.map(|(_, connection)| connection.clone()).collect()
 }
 
 /// All served connections, found through their sockets. Strangers and local users can add processes and connections,
@@ -213,7 +239,8 @@ impl Ancestry {
 
 /// The sessions: the connections with a login, and those from environments that are established (`None`: unknown for
 /// all). In tmux and in background jobs, an environment outlives its session.
-fn sessions(ancestry: &Ancestry, established: Option<&BTreeSet<Connection>>, served: &[Served]) -> Vec<Session> {
+fn sessions(ancestry: &Ancestry, established: Option<&BTreeSet<Connection>>, serving: &Serving) -> Vec<Session> {
+    let Serving { served, unseen } = serving;
     let same = |one: &Connection, other: &Connection| one.client == other.client && one.server == other.server;
     let alive = |one: &&Connection| {
         let key = Connection { zone: None, ..(*one).clone() };
@@ -226,11 +253,13 @@ fn sessions(ancestry: &Ancestry, established: Option<&BTreeSet<Connection>>, ser
         own.extend(served.iter().filter(|served| served.user == ancestry.user).map(|served| &served.connection));
     }
     let others = served.iter().filter(|served| served.user.is_some()).map(|served| &served.connection);
+    let is_seen = |one: &&Connection| served.iter().any(|served| same(&served.connection, one));
+    let others = others.chain(unseen.iter().filter(|one| !is_seen(one)));
     let (mut found, mut known): (Vec<Session>, _) = (Vec::new(), BTreeSet::new());
     for (connection, is_own) in own.iter().map(|own| (*own, true)).chain(others.map(|other| (other, false))) {
         let Connection { client, server, zone } = connection;
-        // Two sessions from one address get the same verdict.
-        if !known.insert((client.ip(), *server)) {
+        // Somebody is logged in over the own ones, too.
+        if !known.insert((*client, *server)) {
             continue;
         }
         let user = served.iter().find(|served| same(&served.connection, connection)).and_then(|served| served.user);
@@ -245,6 +274,20 @@ fn sessions(ancestry: &Ancestry, established: Option<&BTreeSet<Connection>>, ser
         });
     }
     found
+}
+
+/// The sessions without those that would get the same verdict: others from the same address to the same port, of the
+/// same user or of the operator's own. The first of them stays.
+#[must_use]
+pub fn distinct(sessions: Vec<Session>) -> Vec<Session> {
+    let (mut own, mut others) = (BTreeSet::new(), BTreeSet::new());
+    let mut is_new = |session: &Session| {
+        let Session { client, server, asked, interface, user, .. } = session.clone();
+        let from = (client, server, asked, interface);
+        if session.own { own.insert(from) } else { !own.contains(&from) && others.insert((from, user)) }
+    };
+    let (first, rest): (Vec<_>, Vec<_>) = sessions.into_iter().partition(|session| session.own);
+    first.into_iter().chain(rest).filter(|session| is_new(session)).collect()
 }
 
 /// Parses `203.0.113.9 51234 203.0.113.1 22`, as sshd writes it. A link-local address ends with `%eth0`.
@@ -276,8 +319,13 @@ mod tests {
 
     /// Each session as text: client, server, and whether it is this process's own.
     fn told(ancestry: &Ancestry, served: &[Served]) -> Vec<String> {
-        let established = served.iter().map(|served| served.connection.clone()).collect();
-        sessions(ancestry, Some(&established), served).iter().map(ToString::to_string).collect()
+        of_serving(ancestry, Serving { served: served.to_vec(), unseen: Vec::new() })
+    }
+
+    fn of_serving(ancestry: &Ancestry, serving: Serving) -> Vec<String> {
+        let served = serving.served.iter().map(|served| &served.connection);
+        let established = served.chain(&serving.unseen).cloned().collect();
+        distinct(sessions(ancestry, Some(&established), &serving)).iter().map(ToString::to_string).collect()
     }
 
     #[test]
@@ -322,6 +370,29 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_whose_server_cannot_be_looked_into_may_be_a_session() {
+        let serving = Serving {
+            served: vec![served("198.51.100.7 1 203.0.113.1 22", 10, Some(0))],
+            unseen: [
+                "198.51.100.7 1 203.0.113.1 22",
+                "198.51.100.8 1 203.0.113.1 22",
+                "198.51.100.8 2 203.0.113.1 22",
+                "203.0.113.9 51234 203.0.113.1 22",
+            ]
+            .map(read)
+            .to_vec(),
+        };
+        let own = Ancestry { named: vec![read("203.0.113.9 51234 203.0.113.1 22")], ..Ancestry::default() };
+
+        let expected = [
+            "your SSH session from 203.0.113.9 to port 22",
+            "the SSH session of root from 198.51.100.7 to port 22",
+            "an SSH connection, perhaps a session, from 198.51.100.8 to port 22",
+        ];
+        assert_eq!(of_serving(&own, serving), expected);
+    }
+
+    #[test]
     fn an_environment_counts_only_while_its_connection_is_established() {
         let stale = || vec![read("203.0.113.9 51234 203.0.113.1 22")];
         let all = [
@@ -338,7 +409,7 @@ mod tests {
         // In tmux, which was once attached from another connection.
         let detached = Ancestry { named: stale(), user: Some(0), ..Ancestry::default() };
         assert_eq!(told(&detached, &all), ["your SSH session from 198.51.100.8 to port 22", seventh]);
-        let unknown = sessions(&of_nobody, None, &[]);
+        let unknown = sessions(&of_nobody, None, &Serving::default());
         assert_eq!(unknown.iter().map(|session| session.own).collect::<Vec<_>>(), [true]);
     }
 }

@@ -1,8 +1,6 @@
 //! The sysctls that decide whether parts of a policy take effect.
 
 use super::{Gap, Gaps};
-use std::fs;
-use std::io::ErrorKind;
 
 /// The sysctls that matter; `None` for one that does not exist.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,12 +34,9 @@ impl Sysctls {
 
 /// Whether a sysctl is on; `None` if it does not exist.
 fn sysctl(name: &str) -> Result<Option<bool>, Gap> {
-    match fs::read_to_string(format!("/proc/sys/{}", name.replace('.', "/"))) {
-        Ok(text) => Ok(Some(text.trim() != "0")),
-        // The file is missing without IPv6, or without br_netfilter.
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => {
-            Err(Gap { what: format!("the sysctl {name}"), why: error.to_string(), help: format!("`sysctl {name}`") })
-        }
-    }
+    crate::files::sysctl(name).map_err(|error| Gap {
+        what: format!("the sysctl {name}"),
+        why: error.to_string(),
+        help: format!("`sysctl {name}`"),
+    })
 }

@@ -124,6 +124,12 @@ impl Addresses {
         self.v4.meets(&other.v4) || self.v6.meets(&other.v6)
     }
 
+    /// These addresses but that one.
+    #[must_use]
+    pub fn without(&self, address: IpAddr) -> Self {
+        self.ranges().flat_map(|range| range.without(address)).flatten().collect()
+    }
+
     /// All addresses as ranges, IPv4 first.
     pub fn ranges(&self) -> impl Iterator<Item = AddressRange> + '_ {
         let v4 = self.v4.as_slice().iter().map(|&(first, last)| AddressRange::V4(first, last));
@@ -151,4 +157,37 @@ pub enum AddressRange {
     V4(Ipv4Addr, Ipv4Addr),
     /// IPv6.
     V6(Ipv6Addr, Ipv6Addr),
+}
+
+impl From<IpAddr> for AddressRange {
+    /// One address.
+    fn from(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(address) => Self::V4(address, address),
+            IpAddr::V6(address) => Self::V6(address, address),
+        }
+    }
+}
+
+impl AddressRange {
+    /// What is left below and above an address; the whole range if it does not contain it.
+    fn without(self, address: IpAddr) -> [Option<Self>; 2] {
+        match (self, address) {
+            (Self::V4(first, last), IpAddr::V4(address)) if (first..=last).contains(&address) => {
+                let [below, above] = [u32::from(address).checked_sub(1), u32::from(address).checked_add(1)];
+                [
+                    below.map(Ipv4Addr::from).filter(|below| first <= *below).map(|below| Self::V4(first, below)),
+                    above.map(Ipv4Addr::from).filter(|above| *above <= last).map(|above| Self::V4(above, last)),
+                ]
+            }
+            (Self::V6(first, last), IpAddr::V6(address)) if (first..=last).contains(&address) => {
+                let [below, above] = [u128::from(address).checked_sub(1), u128::from(address).checked_add(1)];
+                [
+                    below.map(Ipv6Addr::from).filter(|below| first <= *below).map(|below| Self::V6(first, below)),
+                    above.map(Ipv6Addr::from).filter(|above| *above <= last).map(|above| Self::V6(above, last)),
+                ]
+            }
+            _ => [Some(self), None],
+        }
+    }
 }

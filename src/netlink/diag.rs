@@ -121,6 +121,8 @@ pub struct ConnectedSocket {
     pub local: SocketAddr,
     /// The peer's address and port.
     pub remote: SocketAddr,
+    /// The number of the user who made it; `None` for a socket that no program holds any more.
+    pub user: Option<u32>,
 }
 
 /// The connections that can still send or receive something, including TCP connections that one side has closed.
@@ -149,12 +151,14 @@ pub fn connected_sockets() -> Result<Vec<ConnectedSocket>, NetlinkError> {
 fn read_connected(message: &Message<'_>, protocol: u8) -> Option<Option<ConnectedSocket>> {
     let head = answer(message)?;
     let end = |at, port_at| Some(SocketAddr::new(address(head, at)?.to_canonical(), port(head, port_at)?));
+    let held = word(head, diag::INODE)? != 0;
     let socket = ConnectedSocket {
         protocol,
+        user: Some(word(head, diag::USER)?).filter(|_| held),
         local: end(diag::ADDRESS, diag::PORT)?,
         remote: end(diag::REMOTE_ADDRESS, diag::REMOTE_PORT)?,
     };
-    let abandoned = u32::from(*head.get(diag::STATE)?) == diag::FIN_WAIT2 && word(head, diag::INODE)? == 0;
+    let abandoned = u32::from(*head.get(diag::STATE)?) == diag::FIN_WAIT2 && !held;
     Some((!abandoned).then_some(socket))
 }
 

@@ -16,6 +16,7 @@ mod wire;
 
 pub use diag::{ConnectedSocket, ListeningSocket, TcpSocket, connected_sockets, listening_sockets, tcp_sockets};
 pub use nftables::batch::Batch;
+pub use nftables::counted::{CountedElement, counted_elements};
 pub use nftables::encode::encode;
 pub use nftables::handles::Handles;
 pub use nftables::live::{Live, LiveSets};

@@ -2,6 +2,7 @@
 
 use super::diagnostic::quote;
 use super::fault::Fault;
+use super::host_name::is_url;
 use crate::net::AddressRange;
 use ipnet::{Ipv4Net, Ipv6Net};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -30,8 +31,7 @@ pub(crate) fn range(text: &str) -> Result<AddressRange, Fault> {
         // As a literal address it would match nobody and lock everyone out.
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Err(unspecified(text, "0.0.0.0/0")),
         IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Err(unspecified(text, "::/0")),
-        IpAddr::V4(address) => Ok(AddressRange::V4(address, address)),
-        IpAddr::V6(address) => Ok(AddressRange::V6(address, address)),
+        address => Ok(address.into()),
     }
 }
 
@@ -41,7 +41,7 @@ fn unspecified(text: &str, all: &str) -> Fault {
 }
 
 /// Whether the text can only be a DNS name.
-fn is_host_name(text: &str) -> bool {
+pub(crate) fn is_host_name(text: &str) -> bool {
     text.contains('.')
         && text.chars().any(|c| c.is_ascii_alphabetic())
         && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_'))
@@ -50,6 +50,12 @@ fn is_host_name(text: &str) -> bool {
 fn host_name(text: &str) -> Fault {
     Fault::new(format!("{} is a host name, and names are not looked up", quote(text)))
         .help("write its addresses: a name could mean others tomorrow, or whatever a forged answer says")
+}
+
+fn url(text: &str) -> Fault {
+    Fault::new(format!("{} is not an address, and lists are not fetched", quote(text))).help(
+        "let a timer fetch it (`Lists from elsewhere` in docs/operations.md), and name the file: `{ file: PATH }`",
+    )
 }
 
 fn several(text: &str) -> Fault {
@@ -132,8 +138,8 @@ fn without_zeros(parts: &[&str]) -> Option<Ipv4Addr> {
 }
 
 fn network(text: &str, address: &str, prefix: &str) -> Result<AddressRange, Fault> {
-    if is_host_name(address) || address.ends_with(':') && prefix.starts_with('/') {
-        return Err(host_name(text));
+    if is_url(text) || is_host_name(address) {
+        return Err(url(text));
     }
     if let Ok(address) = address.parse::<Ipv6Addr>()
         && let (Some(mapped), Ok(length)) = (address.to_ipv4_mapped(), prefix.parse::<u8>())

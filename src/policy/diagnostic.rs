@@ -33,6 +33,8 @@ pub enum Severity {
     Error,
     /// The policy can be used, and does probably not what its author wants.
     Warning,
+    /// Nothing is wrong, and there is something to know.
+    Note,
 }
 
 impl Severity {
@@ -40,6 +42,7 @@ impl Severity {
         match self {
             Self::Error => Level::ERROR,
             Self::Warning => Level::WARNING,
+            Self::Note => Level::NOTE,
         }
     }
 
@@ -48,6 +51,7 @@ impl Severity {
         match self {
             Self::Error => "error: ",
             Self::Warning => "warning: ",
+            Self::Note => "note: ",
         }
     }
 }
@@ -104,6 +108,12 @@ impl Diagnostic {
     #[must_use]
     pub fn warning(self) -> Self {
         Self { severity: Severity::Warning, ..self }
+    }
+
+    /// Makes a note of it.
+    #[must_use]
+    pub fn as_note(self) -> Self {
+        Self { severity: Severity::Note, ..self }
     }
 
     /// Adds words beside the underlined text.
@@ -249,6 +259,12 @@ impl Problems {
         self.for_programs(Severity::Warning)
     }
 
+    /// All notes for programs.
+    #[must_use]
+    pub fn notes(&self) -> Vec<Problem> {
+        self.for_programs(Severity::Note)
+    }
+
     fn of(&self, severity: Severity) -> impl Iterator<Item = &Diagnostic> {
         self.diagnostics.iter().filter(move |diagnostic| diagnostic.severity == severity)
     }
@@ -294,7 +310,11 @@ fn rendered(diagnostics: &[Diagnostic], sources: &Sources, color: bool) -> impl 
     let renderer = if color { Renderer::styled() } else { Renderer::plain() };
     let hidden = diagnostics.get(MAX_SHOWN..).unwrap_or_default();
     let rest = hidden.iter().map(|diagnostic| diagnostic.severity).min().map(|worst| {
-        let what = if worst == Severity::Error { "problems" } else { "warnings" };
+        let what = match worst {
+            Severity::Error => "problems",
+            Severity::Warning => "warnings",
+            Severity::Note => "notes",
+        };
         let rest = Diagnostic::general(format!("{} more {what} are not shown", hidden.len()));
         Diagnostic { severity: worst, ..rest }
     });

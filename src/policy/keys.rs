@@ -81,6 +81,10 @@ pub enum Holds {
     Path,
     /// A user's name or number.
     User,
+    /// A host name.
+    HostName,
+    /// A time, such as `12h`.
+    Time,
     /// A mapping with keys of its own.
     Section(&'static Section),
     /// A mapping from names that the author chooses to peers.
@@ -147,7 +151,7 @@ pub static POLICY: Section = Section {
         Key {
             name: "groups",
             holds: Holds::Groups,
-            about: "Names for peers: addresses, interfaces, files, users. A group may contain other groups. `any`, \
+            about: "Names for peers: addresses, interfaces, files, users, whoever is added for a time. A group may contain other groups. `any`, \
                     `containers` and `private` are built in.",
             example: "{ office: [203.0.113.0/24, \"2001:db8:1::/48\"] }",
             ..OPTIONAL

@@ -5,10 +5,12 @@
 
 mod address;
 mod diagnostic;
+pub mod edit;
 mod elsewhere;
 mod entry;
 mod fault;
 mod findings;
+mod host_name;
 pub mod keys;
 mod lines;
 mod list;
@@ -22,19 +24,22 @@ mod schema;
 mod syntax;
 mod yaml;
 
-pub(crate) use address::range as address_range;
+pub(crate) use address::{is_host_name, range as address_range};
 pub use diagnostic::{Diagnostic, Problem, Problems, Severity, Source, Sources, Span, list, nearest, quote, render};
 pub use entry::Form;
 pub(crate) use fault::Fault;
 pub use findings::FINDING_IDS;
+pub(crate) use host_name::host_name;
 pub(crate) use lines::number_at;
 pub use list::{AddressList, ListReader, Noted};
 pub use model::{
     Containers, Defaults, Expectation, Given, Group, Ignored, List, Nat, Peer, Policy, PolicyRule, Service, Spanned,
     Text,
 };
+pub use name::in_a_policy;
 pub(crate) use name::is_name;
 pub use reference::reference;
+pub(crate) use reference::{SECTIONS, holds_in_words};
 pub use schema::schema;
 
 /// The readable part of a policy, and every problem of its syntax and shape.

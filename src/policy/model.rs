@@ -129,6 +129,10 @@ pub enum Peer {
     },
     /// `{ user: NAME }`.
     User(Text),
+    /// `{ dns: NAME }`.
+    Dns(Text),
+    /// `{ temporary: TIME }`.
+    Temporary(Text),
 }
 
 impl Peer {
@@ -136,7 +140,12 @@ impl Peer {
     #[must_use]
     pub const fn text(&self) -> &Text {
         match self {
-            Self::Word(text) | Self::Interface(text) | Self::File { path: text, .. } | Self::User(text) => text,
+            Self::Word(text)
+            | Self::Interface(text)
+            | Self::File { path: text, .. }
+            | Self::User(text)
+            | Self::Dns(text)
+            | Self::Temporary(text) => text,
         }
     }
 }
@@ -255,7 +264,7 @@ impl Policy {
     pub fn files(&self) -> impl Iterator<Item = &Text> {
         self.peers().filter_map(|peer| match peer {
             Peer::File { path, .. } => Some(path),
-            Peer::Word(_) | Peer::Interface(_) | Peer::User(_) => None,
+            Peer::Word(_) | Peer::Interface(_) | Peer::User(_) | Peer::Dns(_) | Peer::Temporary(_) => None,
         })
     }
 
@@ -263,7 +272,7 @@ impl Policy {
     pub fn users(&self) -> impl Iterator<Item = &Text> {
         self.peers().filter_map(|peer| match peer {
             Peer::User(name) => Some(name),
-            Peer::Word(_) | Peer::Interface(_) | Peer::File { .. } => None,
+            Peer::Word(_) | Peer::Interface(_) | Peer::File { .. } | Peer::Dns(_) | Peer::Temporary(_) => None,
         })
     }
 

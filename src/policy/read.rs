@@ -19,6 +19,9 @@ pub(super) fn read(root: &Node, policy: &mut Policy) -> Vec<Diagnostic> {
     reader.problems
 }
 
+/// A key of a peer in braces, and the peer that its text makes.
+type OfText = (&'static str, fn(Text) -> Peer);
+
 pub(super) struct Reader {
     pub(super) problems: Vec<Diagnostic>,
 }
@@ -383,10 +386,18 @@ impl Reader {
             );
             return None;
         }
+        self.in_braces(node, entries.is_empty())
+    }
+
+    /// A peer in braces: one key, or `file` with `odd`.
+    fn in_braces(&mut self, node: &Node, is_empty: bool) -> Option<Peer> {
         let fields = self.fields(node, &keys::PEER)?;
         let more = fields.len() - usize::from(fields.contains_key("file") && fields.contains_key("odd"));
-        if let (Some(name), 1) = (fields.get("user"), more) {
-            return self.text(Some(name), "`user`").here().cloned().map(Peer::User);
+        let of_text: [OfText; 3] = [("user", Peer::User), ("dns", Peer::Dns), ("temporary", Peer::Temporary)];
+        for (key, peer) in of_text {
+            if let (Some(text), 1) = (fields.get(key), more) {
+                return self.text(Some(text), &format!("`{key}`")).here().cloned().map(peer);
+            }
         }
         match (fields.get("interface"), fields.get("file"), more) {
             (Some(name), None, 1) if !self.is_no_truth(name) => None,
@@ -395,11 +406,16 @@ impl Reader {
                 let odd = self.text(fields.get("odd").copied(), "`odd`");
                 self.text(Some(path), "`file`").here().cloned().map(|path| Peer::File { path, odd })
             }
-            (_, _, 0) if !entries.is_empty() => None,
+            (_, _, 0) if !is_empty => None,
             _ => {
                 self.problems.push(
-                    Diagnostic::at(node.span, "a peer in braces is one interface, one file or one user")
-                        .help("write `{ interface: NAME }`, `{ file: PATH }` or `{ user: NAME }`"),
+                    Diagnostic::at(
+                        node.span,
+                        "a peer in braces is one interface, one file, one user, one host name or one time",
+                    )
+                    .help(
+                        "write `{ interface: NAME }`, `{ file: PATH }`, `{ user: NAME }`, `{ dns: NAME }` or `{ temporary: TIME }`",
+                    ),
                 );
                 None
             }

@@ -17,7 +17,7 @@ A list may be written as its only item: `from: any` is `from: [any]`. Addresses 
 ";
 
 /// The sections and their headings, in page order.
-const SECTIONS: [(&str, &Section); 12] = [
+pub(crate) const SECTIONS: [(&str, &Section); 12] = [
     ("The file", &POLICY),
     ("`defaults`", &DEFAULTS),
     ("A service", &SERVICE),
@@ -56,12 +56,14 @@ fn row(key: &Key) -> String {
         _ => key.about,
     };
     // A vertical bar would end the cell.
-    let row = [&format!("`{}`", key.name), &holds(key.holds), &without, about, &format!("`{}`", key.example)]
-        .map(|cell| cell.replace('|', "\\|"));
+    let row =
+        [&format!("`{}`", key.name), &holds_in_words(key.holds), &without, about, &format!("`{}`", key.example)]
+            .map(|cell| cell.replace('|', "\\|"));
     format!("| {} |\n", row.join(" | "))
 }
 
-fn holds(holds: Holds) -> String {
+/// What a key holds, in words.
+pub(crate) fn holds_in_words(holds: Holds) -> String {
     match holds {
         Holds::Version => "`1`".to_owned(),
         Holds::Word(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "),
@@ -77,6 +79,8 @@ fn holds(holds: Holds) -> String {
         Holds::Address => "an address".to_owned(),
         Holds::Targets => "one or two of `ADDRESS` and `ADDRESS:PORT`".to_owned(),
         Holds::User => "a user's name or number".to_owned(),
+        Holds::HostName => "a host name".to_owned(),
+        Holds::Time => "a time".to_owned(),
         Holds::Addresses => "one or more addresses, networks or ranges".to_owned(),
         Holds::Interface => "an interface's name".to_owned(),
         Holds::Interfaces => "one or more interfaces' names".to_owned(),

@@ -134,6 +134,8 @@ fn value(holds: Holds) -> Vec<(&'static str, Json)> {
         Holds::Addresses => vec![one_or_more("address", true)],
         Holds::Address => vec![("$ref", text("#/$defs/address"))],
         Holds::Targets => vec![one_or_more("target", true)],
+        Holds::HostName => vec![("type", text("string")), ("minLength", Json::Number(1))],
+        Holds::Time => pattern("^[0-9]+ ?(m|min|minutes?|h|hr|hours?|d|days?)$"),
         Holds::User => vec![("type", words(&["string", "integer"]))],
         Holds::Interface => vec![("$ref", text("#/$defs/interface"))],
         Holds::Interfaces => vec![("$ref", text("#/$defs/interfaces"))],

@@ -1,5 +1,6 @@
 //! Compares a policy with this machine and its live rules.
 
+use super::kept::as_shown;
 use super::{Preflight, Remark};
 use crate::lockout::Beside;
 use crate::machine::Machine;
@@ -12,6 +13,20 @@ use crate::ruleset::{Table, TableId};
 /// Without a socket, or if the rules can't be read, those that follow from the other facts.
 #[must_use]
 pub fn remarks_here(socket: Option<&Socket>, policy: &Resolved, table: &Table, machine: &Machine) -> Vec<Remark> {
+    beside_others(socket, table, |beside| Preflight { policy, table, machine, beside }.remarks())
+}
+
+/// The remarks on a kept ruleset, whose policy is not kept, worst first: those that its rules show.
+#[must_use]
+pub fn remarks_on_kept(socket: &Socket, table: &Table, machine: &Machine) -> Vec<Remark> {
+    let policy = as_shown(table);
+    beside_others(Some(socket), table, |beside| {
+        Preflight { policy: &policy, table, machine, beside }.remarks_on_rules()
+    })
+}
+
+/// Asks with a table in place of palisade's, beside the live tables of others; with none if they can't be read.
+fn beside_others<T>(socket: Option<&Socket>, table: &Table, ask: impl Fn(Option<&Beside<'_>>) -> T) -> T {
     let id = TableId::palisade();
     let around = |socket: &Socket| -> Result<_, NetlinkError> { Ok((socket.live()?, Routing::open()?)) };
     let around = socket.and_then(|socket| match around(socket) {
@@ -21,11 +36,9 @@ pub fn remarks_here(socket: Option<&Socket>, policy: &Resolved, table: &Table, m
             None
         }
     });
-    let Some((socket, live, routing)) = &around else {
-        return Preflight { policy, table, machine, beside: None }.remarks();
-    };
+    let Some((socket, live, routing)) = &around else { return ask(None) };
     let others = live.ruleset.tables.iter().filter(|(other, _)| **other != id);
     let sets = LiveSets::new(socket, live, Some((&id, table)));
     let beside = Beside { tables: others.chain([(&id, table)]).collect(), sets: &sets, routes: routing };
-    Preflight { policy, table, machine, beside: Some(&beside) }.remarks()
+    ask(Some(&beside))
 }

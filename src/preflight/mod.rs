@@ -6,16 +6,18 @@
 
 mod block;
 mod bridges;
+mod expected;
 mod here;
+mod kept;
 mod names;
 mod ports;
 mod published;
 #[cfg(test)]
 mod tests;
 
-pub use bridges::{containers_here, is_named};
-pub use here::remarks_here;
-pub use names::{in_a_policy, some};
+pub use bridges::{containers_here, containers_line, is_named, with_containers};
+pub use here::{remarks_here, remarks_on_kept};
+pub use names::some;
 pub use published::{Published, published};
 
 use crate::lockout::Beside;
@@ -25,6 +27,7 @@ use crate::policy::{Diagnostic, Problems, Sources};
 use crate::printable::printable;
 use crate::resolve::{Line, Resolved};
 use crate::ruleset::Table;
+use std::collections::BTreeSet;
 
 /// A policy, and the machine that it is held against.
 #[derive(Debug)]
@@ -63,6 +66,8 @@ pub enum Topic {
     CutOff,
     /// A port that leads to another address.
     Published,
+    /// A connection that the policy expects to be open, or shut.
+    Expected,
     /// Something that this machine needs, in `block`.
     Block,
     /// Services, and sockets that listen.
@@ -116,8 +121,17 @@ impl Preflight<'_> {
     /// All remarks, worst first.
     #[must_use]
     pub fn remarks(&self) -> Vec<Remark> {
-        let mut remarks = self.bridges();
-        remarks.extend(self.published());
+        self.remarks_but_on_networks_of(&BTreeSet::new())
+    }
+
+    /// All remarks, worst first. The networks behind these interfaces are not named as cut off.
+    #[must_use]
+    pub fn remarks_but_on_networks_of(&self, interfaces: &BTreeSet<String>) -> Vec<Remark> {
+        let mut remarks = self.bridges(interfaces);
+        let published = self.published();
+        let lines: BTreeSet<Option<Line>> = published.iter().map(|remark| remark.line).collect();
+        remarks.extend(published);
+        remarks.extend(self.expected().into_iter().filter(|remark| !lines.contains(&remark.line)));
         remarks.extend(self.block());
         remarks.extend(self.ports());
         remarks.extend(self.names());

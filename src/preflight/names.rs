@@ -3,12 +3,25 @@
 use super::{Preflight, Remark, Topic, Weight};
 use crate::net::IfPattern;
 use crate::policy::{nearest, quote};
-use crate::printable::is_invisible;
-use crate::resolve::{Containers, Line};
+use crate::resolve::{Containers, Line, PolicyRule};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The kinds of interfaces whose ports hand them their packets before any rule sees them.
 const MASTERS: [&str; 3] = ["bridge", "bond", "team"];
+/// What a packet does by an interface that a sender is named by.
+const COMES_IN: &str = "comes in";
+/// What a packet does by an interface that a destination is named by.
+const LEAVES: &str = "leaves";
+
+/// A place of the policy that names interfaces.
+struct Named<'p> {
+    interfaces: Vec<&'p IfPattern>,
+    line: Option<Line>,
+    /// The place in words.
+    place: String,
+    /// [`COMES_IN`] or [`LEAVES`].
+    way: &'static str,
+}
 
 impl Preflight<'_> {
     /// One warning for each name that carries no packet. A pattern such as `br-*` is about interfaces to come.
@@ -16,46 +29,69 @@ impl Preflight<'_> {
         if self.machine.links.is_none() {
             return Vec::new();
         }
-        let named = self.named();
-        named.iter().filter_map(|(name, (line, place))| self.carries_nothing(name, *line, place)).collect()
+        let mut seen = BTreeSet::new();
+        let mut remarks = Vec::new();
+        for Named { interfaces, line, place, way } in self.named() {
+            for interface in interfaces.into_iter().filter(|interface| !interface.wildcard && interface.name != "lo")
+            {
+                if seen.insert(&interface.name) {
+                    remarks.extend(self.carries_nothing(&interface.name, line, &place, way));
+                }
+            }
+        }
+        remarks
     }
 
-    /// The names in the policy, each with its first line and where it stands.
-    fn named(&self) -> BTreeMap<String, (Option<Line>, String)> {
+    /// The places of the policy that name interfaces.
+    fn named(&self) -> Vec<Named<'_>> {
         let policy = self.policy;
-        let mut places: Vec<(&BTreeSet<IfPattern>, Option<Line>, String)> = Vec::new();
+        let mut places: Vec<Named<'_>> = Vec::new();
         for (name, service) in &policy.services {
-            places.push((&service.on, Some(service.line), format!("service {name} (`on`)")));
+            places.push(named(&service.on, Some(service.line), &format!("service {name} (`on`)"), COMES_IN));
             for peers in [&service.from, &service.except] {
-                places.push((&peers.interfaces, peers.line, format!("service {name}")));
+                places.push(named(&peers.interfaces, peers.line, &format!("service {name}"), COMES_IN));
             }
+        }
+        let of_section = |section: &'static str, rules| {
+            let rules: &BTreeMap<String, PolicyRule> = rules;
+            rules.iter().map(move |(name, rule)| (format!("{section} {name}"), rule))
+        };
+        for (place, rule) in of_section("outgoing", &policy.outgoing).chain(of_section("forward", &policy.forward)) {
+            places.push(named(&rule.on, Some(rule.line), &format!("{place} (`on`)"), COMES_IN));
+            for peers in [&rule.from, &rule.except] {
+                places.push(named(&peers.interfaces, peers.line, &place, COMES_IN));
+            }
+            places.push(named(&rule.to.interfaces, rule.to.line, &format!("{place} (`to`)"), LEAVES));
+        }
+        for (name, nat) in &policy.nat {
+            places.push(named(&nat.from.interfaces, nat.from.line, &format!("nat {name}"), COMES_IN));
+            places.push(named(&nat.to.interfaces, nat.to.line, &format!("nat {name} (`to`)"), LEAVES));
         }
         for (name, group) in policy.groups.iter().filter(|(_, group)| group.line.is_some()) {
-            places.push((&group.interfaces, group.line, format!("group {name}")));
+            places.push(named(&group.interfaces, group.line, &format!("group {name}"), COMES_IN));
         }
-        places.push((&policy.block.interfaces, policy.block.line, "`block`".to_owned()));
+        places.push(named(&policy.block.interfaces, policy.block.line, "`block`", COMES_IN));
         // Those of the default are there for engines that this machine need not have.
         let default = Containers::default().interfaces;
-        let of_containers: BTreeSet<IfPattern> = policy.containers.interfaces.difference(&default).cloned().collect();
-        places.push((&of_containers, policy.containers.lines.interfaces, "`containers: interfaces`".to_owned()));
-        let mut named = BTreeMap::new();
-        for (interfaces, line, place) in places {
-            for interface in interfaces.iter().filter(|interface| !interface.wildcard && interface.name != "lo") {
-                named.entry(interface.name.clone()).or_insert_with(|| (line, place.clone()));
-            }
-        }
-        named
+        places.push(Named {
+            interfaces: policy.containers.interfaces.iter().filter(|known| !default.contains(known)).collect(),
+            line: policy.containers.lines.interfaces,
+            place: "`containers: interfaces`".to_owned(),
+            way: COMES_IN,
+        });
+        places
     }
 
-    fn carries_nothing(&self, name: &str, line: Option<Line>, place: &str) -> Option<Remark> {
+    fn carries_nothing(&self, name: &str, line: Option<Line>, place: &str, way: &str) -> Option<Remark> {
         let told = |why: String, help: String| {
-            let message = format!("{place} names {}, by which no packet comes in: {why}", quote(name));
+            let message = format!("{place} names {}, by which no packet {way}: {why}", quote(name));
             Some(Remark::new(Topic::Name, Weight::Warning, line, message, help))
         };
         if let Some(link) = self.link(name) {
             let master = self.link(link.master.as_deref()?)?;
             let kind = master.kind.as_deref().filter(|kind| MASTERS.contains(kind))?;
-            let why = format!("it is a port of the {kind} {}, and its packets come in by that", master.name);
+            let verb = if way == LEAVES { "leave" } else { "come in" };
+            let why = format!("it is a port of the {kind} {}, and its packets {verb} by that", master.name);
             return told(why, format!("write {}", quote(&master.name)));
         }
         if let Some(link) = self.links().iter().find(|link| link.other_names.iter().any(|other| other == name)) {
@@ -69,20 +105,8 @@ impl Preflight<'_> {
     }
 }
 
-/// A name as YAML, quoted if necessary; `None` if no policy can contain it.
-#[must_use]
-pub fn in_a_policy(name: &str) -> Option<String> {
-    // YAML does not read these as names.
-    let words = ["true", "false", "yes", "no", "on", "off", "y", "n", "null"];
-    let plain = name.starts_with(|c: char| c.is_ascii_alphabetic())
-        && !words.contains(&name.to_ascii_lowercase().as_str())
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
-    let refused = |c: char| c.is_whitespace() || is_invisible(c) || "/:\"'\\`*".contains(c);
-    match name {
-        _ if plain => Some(name.to_owned()),
-        _ if name.contains(refused) => None,
-        _ => Some(format!("\"{name}\"")),
-    }
+fn named<'p>(interfaces: &'p BTreeSet<IfPattern>, line: Option<Line>, place: &str, way: &'static str) -> Named<'p> {
+    Named { interfaces: interfaces.iter().collect(), line, place: place.to_owned(), way }
 }
 
 /// `a, b and c`, or `a, b, c and 4 more`.

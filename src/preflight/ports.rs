@@ -3,7 +3,7 @@
 use super::{Preflight, Remark, Topic, Weight, some};
 use crate::machine::Listener;
 use crate::net::{IfPattern, Ports, Transport, protocol};
-use crate::resolve::{Action, Peers, Service};
+use crate::resolve::{Action, Peers, Service, admit_ssh};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The ports of DHCP clients, which every machine's rules admit the answers to.
@@ -26,7 +26,9 @@ impl Preflight<'_> {
     fn ssh(&self) -> Option<Remark> {
         let ports = &self.machine.ssh_ports;
         let reached = |port: &u16| {
-            self.policy.services.values().any(|service| names(service, protocol::TCP, *port) && self.admits(service))
+            let here = |service: &&Service| service.action == Action::Allow && service.forward_to.is_none();
+            let mut services = self.policy.services.values().filter(here);
+            services.any(|service| names(service, protocol::TCP, *port) && self.admits(service))
         };
         let shut = !ports.is_empty() && self.policy.defaults.incoming != Action::Allow && !ports.iter().any(reached);
         shut.then(|| {
@@ -37,7 +39,7 @@ impl Preflight<'_> {
                 Weight::Refusal,
                 self.policy.default_lines.incoming,
                 format!("nobody could reach this machine by SSH: sshd listens on {listed}, and no service lets anybody in there"),
-                format!("write `services: {{ ssh: {{ ports: {port}/tcp, from: ... }} }}` with the addresses that you come from"),
+                admit_ssh(self.policy, port),
             )
         })
     }
@@ -85,7 +87,7 @@ impl Preflight<'_> {
         })
     }
 
-    /// Services of which no port is listened on or published. Whether a port is published is known from the rules.
+    /// Services that allow, and of which no port is listened on, published or forwarded. Whether a port is published is known from the rules.
     fn idle_services(&self, listeners: &[Listener]) -> Vec<Remark> {
         let Some(beside) = self.beside else { return Vec::new() };
         let published = super::published(beside.tables.iter().copied());
@@ -99,7 +101,9 @@ impl Preflight<'_> {
         // A socket of SCTP is not listed.
         let is_known = |ports: &Ports| ports.transport != Transport::Sctp;
         let idle = self.policy.services.iter().filter(|(_, service)| {
-            !service.ports.is_empty()
+            service.action == Action::Allow
+                && service.forward_to.is_none()
+                && !service.ports.is_empty()
                 && service.protocols.is_empty()
                 && service.ports.iter().all(|ports| is_known(ports) && !heard(ports))
         });
@@ -127,8 +131,6 @@ fn is_for_others(listener: &Listener) -> bool {
 }
 
 fn names(service: &Service, protocol: u8, port: u16) -> bool {
-    service
-        .ports
-        .iter()
-        .any(|ports| ports.transport.number() == protocol && (ports.first..=ports.last).contains(&port))
+    let is_among = |ports: &Ports| ports.transport.number() == protocol && (ports.first..=ports.last).contains(&port);
+    service.all || service.ports.iter().any(is_among)
 }

@@ -1,19 +1,16 @@
 //! Ports that rules translate to another address, and whether expectations about them hold on this machine.
 
-use super::{Preflight, Remark, Topic, Weight};
+use super::expected::ANYBODY;
+use super::{Preflight, Remark, Topic, Weight, containers_line, is_named};
 use crate::explain::owner_of;
 use crate::lockout::Beside;
-use crate::net::{self, AddressRange, Version, address};
+use crate::net::{self, AddressRange, IfPattern, Version, address};
 use crate::resolve::Expectation;
 use crate::ruleset::provenance::without_prefix;
 use crate::ruleset::{Chain, Family, Rule, Table, TableId, dnat};
 use crate::simulate::{Packet, Stage, Transport, Traversal, follow_connection};
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-
-/// Somebody outside, per IP version.
-const ANYBODY: [IpAddr; 2] =
-    [IpAddr::V4(Ipv4Addr::new(198, 51, 100, 77)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x77))];
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// A port that rules translate to another address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -104,17 +101,23 @@ impl Preflight<'_> {
             Stage::First => "what is sent to it",
             Stage::Answer => "its answer",
             Stage::Third => "what follows its answer",
-            Stage::Fourth => "the data that comes back",
+            Stage::Sent => "the data that is sent to it then",
+            Stage::Returned => "the data that comes back",
         };
-        let behind = beside.routes.leads(port.to.ip()).ok().flatten();
-        let behind = behind.map(|name| format!(" behind {name}")).unwrap_or_default();
+        let by = beside.routes.leads(port.to.ip()).ok().flatten();
+        let behind = by.as_ref().map(|name| format!(" behind {name}")).unwrap_or_default();
         let message = format!(
             "{port} is expected to be open from {source}, and on this machine it leads to {}{behind}, where {what} is stopped: \
              {denied}",
             port.to
         );
-        let help = "`palisade explain` follows it step by step; if containers are behind that interface, name it in \
-                    `containers: { interfaces: [...] }`";
+        let line = by.filter(|name| !is_named(self.policy, name)).and_then(|name| {
+            let by_name = IfPattern { name, wildcard: false };
+            containers_line(&self.policy.containers.interfaces.iter().cloned().chain([by_name]).collect())
+        });
+        let line = line.map(|line| format!("; if containers are behind that interface, write `{line}`"));
+        let help =
+            format!("`palisade explain {port} --from {source}` follows it step by step{}", line.unwrap_or_default());
         Some(Remark::new(Topic::Published, Weight::Error, Some(expectation.span.line), message, help))
     }
 }

@@ -235,6 +235,74 @@ fn a_port_that_rules_publish_behind_an_unnamed_bridge_shows_the_bridge_without_a
 }
 
 #[test]
+fn a_network_that_a_rule_of_forward_names_or_has_among_its_addresses_is_not_cut_off() {
+    let mut machine = router();
+    let networks = [link("eth1", "", &["10.77.0.0/24", "fd77::/64"]), link("eth2", "", &["10.78.0.0/24"])];
+    machine.links.iter_mut().for_each(|links| links.extend(networks.clone()));
+    let cut_off = |forward: &str| -> Vec<String> {
+        let found = remarks(&format!("{SSH}forward: {{ {forward} }}\n"), &machine);
+        let told = found.iter().filter(|remark| remark.topic == Topic::CutOff);
+        told.map(|remark| remark.message.split(": ").next().unwrap_or_default().to_owned()).collect()
+    };
+    let behind = |names: &str| vec![format!("this machine forwards, and the policy cuts off what is behind {names}")];
+
+    for (rule, names) in [
+        ("out: { ports: any, from: { interface: eth1 }, to: { interface: eth0 } }", "eth2"),
+        ("out: { ports: any, from: 10.77.0.128/25, to: 192.0.2.1 }", "eth2"),
+        ("out: { ports: any, from: 192.0.2.1, to: \"fd77::1\" }", "eth2"),
+        // Somebody has decided about it.
+        ("none: { action: deny, ports: any, from: { interface: eth2 }, to: any }", "eth1"),
+        ("none: { action: deny, ports: any, from: 10.77.0.0/24, to: any }", "eth1 and eth2"),
+        ("out: { ports: any, from: 10.79.0.0/24, to: 192.0.2.1 }", "eth1 and eth2"),
+    ] {
+        assert_eq!(cut_off(rule), behind(names), "{rule}");
+    }
+    assert_eq!(cut_off("in: { ports: 80/tcp, from: any, to: 192.0.2.1 }"), Vec::<String>::new());
+
+    // The line that is advised lets what comes from there out.
+    let found = remarks(SSH, &machine);
+    let line = found[0].help.split('`').nth(1).expect("a line");
+    assert_eq!(
+        line,
+        "forward: { out: { ports: any, from: [{ interface: eth1 }, { interface: eth2 }], to: { interface: eth0 } } }"
+    );
+    assert_eq!(told(&remarks(&format!("{SSH}{line}\n"), &machine)), Vec::<String>::new());
+    // A network of which somebody else tells is left out.
+    let policy = resolve(&parse(SSH, "policy.yaml").policy.expect("YAML"), &Facts::default()).expect("no problem");
+    let table = compile(&policy);
+    let preflight = Preflight { policy: &policy, table: &table, machine: &machine, beside: None };
+    let left = preflight.remarks_but_on_networks_of(&["eth1".to_owned()].into());
+    assert!(left.iter().any(|remark| remark.message.contains("what is behind eth2: ")), "{left:?}");
+}
+
+#[test]
+fn a_name_in_a_rule_or_a_translation_that_no_packet_carries_is_warned_of_with_its_direction() {
+    let machine = router();
+    let of = |text: &str| {
+        let found = remarks(&format!("{SSH}defaults: {{ outgoing: deny, forward: deny }}\n{text}\n"), &machine);
+        let names = found.into_iter().filter(|remark| remark.topic == Topic::Name);
+        names.map(|remark| format!("{}: {}", remark.line.unwrap_or_default(), remark.message)).collect::<Vec<_>>()
+    };
+    let other = "it is another name of eth0, and rules see packets under the first";
+    for (text, place, way) in [
+        ("forward: { x: { ports: any, from: { interface: enp3s0 }, to: any } }", "forward x", "comes in"),
+        (
+            "forward: { x: { ports: any, from: any, except: { interface: enp3s0 }, to: any } }",
+            "forward x",
+            "comes in",
+        ),
+        ("forward: { x: { ports: any, from: any, to: any, on: enp3s0 } }", "forward x (`on`)", "comes in"),
+        ("forward: { x: { ports: any, from: any, to: { interface: enp3s0 } } }", "forward x (`to`)", "leaves"),
+        ("outgoing: { x: { ports: any, from: host, to: { interface: enp3s0 } } }", "outgoing x (`to`)", "leaves"),
+        ("nat: { x: { from: { interface: enp3s0 }, to: { interface: eth0 } } }", "nat x", "comes in"),
+        ("nat: { x: { from: 10.0.0.0/8, to: { interface: enp3s0 } } }", "nat x (`to`)", "leaves"),
+    ] {
+        assert_eq!(of(text), [format!("4: {place} names `enp3s0`, by which no packet {way}: {other}")], "{text}");
+        assert_eq!(of(&text.replace("enp3s0", "eth0")), Vec::<String>::new(), "{text}");
+    }
+}
+
+#[test]
 fn a_network_behind_a_card_is_cut_off_where_this_machine_forwards_and_nobody_has_decided_that() {
     let with = |name: &str, kind: &str, networks: &[&str]| {
         let mut machine = router();

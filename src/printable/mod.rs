@@ -101,6 +101,11 @@ impl Text {
         self.0.push_str(&format!("{style}{}{style:#}", lines(text)));
     }
 
+    /// Adds another text with its styles.
+    pub fn append(&mut self, other: Self) {
+        self.0.push_str(&other.0);
+    }
+
     /// The whole text, including the escape sequences of its styles.
     #[must_use]
     pub fn as_str(&self) -> &str {

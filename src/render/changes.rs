@@ -97,15 +97,17 @@ fn text(id: &TableId, name: &str, thing: &Thing, comment: bool) -> String {
 /// How many elements of a set are shown. The rest is only counted.
 const SHOWN_ELEMENTS: usize = 50;
 
-/// The differences as a unified diff, `-` for the kernel and `+` for the policy, under their chains and sets.
+/// The differences as a unified diff under their chains and sets. `sides` names what has the lines with `-` and what has
+/// those with `+`: `kernel: table inet palisade` and `policy: policy.yaml`.
 ///
 /// Shows at most 50 elements of each set, then the number of further ones that differ.
 #[must_use]
-pub fn unified(changes: &[Change], id: &TableId, desired: &Table, policy: &str) -> String {
+pub fn unified(changes: &[Change], id: &TableId, desired: &Table, sides: [&str; 2]) -> String {
     if changes.is_empty() {
         return String::new();
     }
-    let mut lines = vec![format!("--- kernel: {id}"), format!("+++ policy: {policy}")];
+    let [before, after] = sides;
+    let mut lines = vec![format!("--- {before}"), format!("+++ {after}")];
     let of_a_set = |change: &Change| matches!(change.object, Object::Element | Object::Set | Object::Map);
     for group in changes.chunk_by(|a, b| (of_a_set(a), &a.name) == (of_a_set(b), &b.name)) {
         let Some(first) = group.first() else { continue };

@@ -28,7 +28,7 @@ pub(super) fn in_set(spec: &SetSpec) -> bool {
 /// Whether something in the element can't be expressed.
 pub(super) fn in_element(element: &Element) -> bool {
     match element.value.as_deref() {
-        None | Some(ElementValue::Object(_) | ElementValue::Data(_)) => false,
+        None | Some(ElementValue::Object(_) | ElementValue::Data(_) | ElementValue::Expires(_)) => false,
         Some(ElementValue::Verdict(verdict)) => in_verdict(verdict),
         Some(ElementValue::Unknown(_)) => true,
     }

@@ -16,7 +16,7 @@ pub fn set_header(set_name: &str, spec: &SetSpec) -> String {
     format!("{} {} {{ {}; }}", noun(spec), name(set_name), properties(spec).join("; "))
 }
 
-/// An element as nft writes it: `192.0.2.0/24`, `22 : goto service-ssh`, `"br-*"`, `*`.
+/// An element as nft writes it: `192.0.2.0/24`, `22 : goto service-ssh`, `"br-*"`, `*`, `192.0.2.1 timeout 8h`.
 ///
 /// A range of addresses that is exactly one network is written as a prefix. Bytes of a type without a text form, or
 /// not of the type's length, are written as one hexadecimal number.
@@ -39,6 +39,9 @@ pub(super) fn element_as(kind: Kind, spec: &SetSpec, element: &Element) -> Strin
         None => return key,
         Some(ElementValue::Verdict(value)) => verdict(value),
         Some(ElementValue::Object(object)) => quoted(object),
+        Some(ElementValue::Expires(milliseconds)) => {
+            return format!("{key} timeout {}", duration(milliseconds.div_ceil(1000).saturating_mul(1000)));
+        }
         Some(ElementValue::Unknown(_)) => return format!("{key} <unknown expressions>"),
         Some(ElementValue::Data(data)) => match spec.value {
             Some(MapValue::Data(of)) => Kind::of(of).value(data),

@@ -1,8 +1,9 @@
 //! What `expect` requires to be true.
 
-use super::peers::{self, Resolver};
+use super::own;
+use super::peers::Resolver;
 use super::places::Place;
-use super::{Elsewhere, Expectation, not_empty, ports};
+use super::{Elsewhere, Expectation, Group, not_empty, ports};
 use crate::facts::Facts;
 use crate::policy::{self, Diagnostic, Given, List, Peer, Policy};
 use std::sync::Arc;
@@ -23,13 +24,16 @@ pub(super) fn resolve<'a>(
             let (any, group) = resolver.sources(&typed.from, problems);
             (any, false, group)
         };
+        let is_unknown = !(any || host) && is_nobody_yet(&group);
         let addresses = Arc::new(group.addresses);
         sources_are_named(&typed.from, typed, problems);
-        let on = typed.on.here().map(|list| peers::interfaces(list, "on", problems)).unwrap_or_default();
+        let on = typed.on.here().map(|list| own::interfaces(list, "on", problems)).unwrap_or_default();
         not_empty(&typed.on, "on", problems);
         not_empty(&typed.to, "to", problems);
+        let mut is_nowhere = false;
         let elsewhere = elsewhere.then(|| {
             let (any, _, to) = resolver.meant(&typed.to, Place::ExpectedTo, problems);
+            is_nowhere = !any && is_nobody_yet(&to);
             let (addresses, interfaces) = (to.addresses, to.interfaces);
             Arc::new(Elsewhere { host, users: group.users.clone(), any, addresses, interfaces })
         });
@@ -37,6 +41,12 @@ pub(super) fn resolve<'a>(
         if list.empty {
             let message = format!("the list `{key}` of the expectation is empty");
             problems.push(Diagnostic::at(list.span, message).help(format!("write which, such as `{key}: 22/tcp`")));
+        }
+        if is_unknown || is_nowhere {
+            let message = "nobody is known yet whom this expectation means: nothing is proved";
+            let note = Diagnostic::at(list.span, message).help("`palisade refresh --now` looks the names up");
+            problems.push(note.as_note());
+            continue;
         }
         for item in &list.items {
             let asked = ports::asked(std::slice::from_ref(item), facts, problems);
@@ -56,6 +66,11 @@ pub(super) fn resolve<'a>(
         }
     }
     all
+}
+
+/// Whether a group has host names, and nothing else that anything is known of.
+fn is_nobody_yet(group: &Group) -> bool {
+    !group.names.is_empty() && group.addresses.is_empty() && group.interfaces.is_empty() && group.users.is_empty()
 }
 
 /// Whether the ports have to be open (`true`) or shut, the name of the key, and the ports.

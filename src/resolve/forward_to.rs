@@ -113,6 +113,9 @@ fn no_target(text: &str) -> Fault {
 /// Reports pairs of services with common ports, addresses and interfaces if only one of them is forwarded, or if they
 /// are forwarded to different targets. Also reports targets that are this machine's own addresses by the policy.
 pub(super) fn check(typed: &[policy::Service], services: &BTreeMap<String, Service>, problems: &mut Vec<Diagnostic>) {
+    if services.values().all(|service| service.forward_to.is_none()) {
+        return;
+    }
     let resolved = |one: &policy::Service| services.get(&one.name.value);
     let own: Vec<&Addresses> = services.values().map(|service| &service.to).collect();
     for (at, one) in typed.iter().enumerate() {

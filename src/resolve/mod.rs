@@ -8,6 +8,8 @@ mod ignored;
 mod lists;
 pub mod lockdown;
 mod nat;
+mod notes;
+mod own;
 mod peers;
 mod places;
 mod ports;
@@ -20,15 +22,15 @@ mod warnings;
 pub(crate) use lists::broken;
 pub(crate) use runs::{port_runs, runs_of};
 
-pub use warnings::ssh_is_shut;
+pub use warnings::{admit_ssh, ssh_is_shut};
 
 pub use resolved::{
     Action, ContainerLines, Containers, DefaultLines, Defaults, Elsewhere, Expectation, ForwardTo, Group, Line, Nat,
-    Peers, PolicyRule, Rate, Resolved, ReversePath, Service,
+    Peers, PolicyRule, Rate, Resolved, ReversePath, Service, Temporary,
 };
 
 use crate::facts::Facts;
-use crate::policy::{self, Diagnostic, Fault, Given, List, Policy, Severity, Span, Text, quote};
+use crate::policy::{self, Diagnostic, Fault, Given, List, Policy, Severity, Text, quote};
 use crate::ruleset::LimitUnit;
 use peers::Resolver;
 use places::Role;
@@ -37,6 +39,9 @@ use std::collections::BTreeMap;
 /// The rate at which denied connections are logged unless the policy sets another.
 const LOG_DENIED: Rate = Rate { count: 10, unit: LimitUnit::Minute, line: None };
 
+/// How many host names a policy may have: all are looked up within ten seconds.
+const MAX_NAMES: usize = 256;
+
 /// Resolves a policy.
 ///
 /// # Errors
@@ -44,12 +49,17 @@ const LOG_DENIED: Rate = Rate { count: 10, unit: LimitUnit::Minute, line: None }
 pub fn resolve(policy: &Policy, facts: &Facts) -> Result<Resolved, Vec<Diagnostic>> {
     let mut problems = Vec::new();
     let containers = resolve_containers(&policy.containers, &mut problems);
+    if facts.names.iter().count() > MAX_NAMES {
+        let message = format!("the policy has more than {MAX_NAMES} host names");
+        problems
+            .push(Diagnostic::general(message).help("write networks, or name files of addresses: `{ file: PATH }`"));
+    }
     let mut resolver = Resolver::new(policy, facts, &containers.interfaces, &mut problems);
     let mut services = BTreeMap::new();
     for service in &policy.services {
         services.insert(service.name.value.clone(), resolve_service(service, facts, &mut resolver, &mut problems));
     }
-    runs::check(&policy.services, &services, &mut problems);
+    runs::check_services(&policy.services, &services, &mut problems);
     forward_to::check(&policy.services, &services, &mut problems);
     let block = resolver.peers(&policy.block, Role::Block, &mut problems);
     let defaults = resolve_defaults(&policy.defaults, &mut problems);
@@ -57,6 +67,8 @@ pub fn resolve(policy: &Policy, facts: &Facts) -> Result<Resolved, Vec<Diagnosti
         rules::Defaults { outgoing: defaults.outgoing, forward: defaults.forward, containers: &containers };
     let outgoing = rules::outgoing(policy, facts, &sections, &mut resolver, &mut problems);
     let forward = rules::forward(policy, facts, &sections, &mut resolver, &mut problems);
+    runs::check_rules("outgoing", &policy.outgoing, &outgoing, &mut problems);
+    runs::check_rules("forward", &policy.forward, &forward, &mut problems);
     let nat = nat::resolve(policy, &mut resolver, &mut problems);
     let expectations = expectations::resolve(policy, facts, &mut resolver, &mut problems);
     let log_denied = value(&policy.log_denied, &mut problems, values::rate_or_off).unwrap_or(Some(LOG_DENIED));
@@ -80,10 +92,12 @@ pub fn resolve(policy: &Policy, facts: &Facts) -> Result<Resolved, Vec<Diagnosti
         log_denied,
         expectations,
         ignored,
+        names: facts.names.clone(),
         kernel: facts.kernel,
         warnings: problems,
     };
-    let warnings = warnings::warnings(policy, &resolved);
+    let mut warnings = warnings::warnings(policy, &resolved);
+    warnings.extend(notes::notes(policy, &resolved));
     resolved.warnings.extend(warnings);
     Ok(resolved)
 }
@@ -129,7 +143,7 @@ fn resolve_containers(typed: &policy::Containers, problems: &mut Vec<Diagnostic>
         host: line(&typed.host),
     };
     let interfaces = match typed.interfaces.here() {
-        Some(list) => peers::interfaces(list, "interfaces", problems),
+        Some(list) => own::interfaces(list, "interfaces", problems),
         None => otherwise.interfaces,
     };
     Containers { interfaces, outgoing, host, lines }
@@ -156,20 +170,20 @@ fn resolve_service<'a>(
     if let Err(fault) = values::service_name(&name.value) {
         problems.push(fault.at(name.span));
     }
-    let whose = format!("the service {}", quote(&name.value));
-    let which = "write which, such as `ports: 22/tcp`";
-    let who = "write who may reach it; `from: any` is everyone";
-    let [which, who] =
-        [which, who].map(|help| [help.to_owned(), format!("{help}; to allow nobody, remove the service")]);
-    let items = needed(&service.ports, &whose, name.span, "ports", &which, problems);
+    let whose = Whose { kind: "service", name, otherwise: Some("to allow nobody, remove the service") };
+    let items = needed(&service.ports, &whose, "ports", "write which, such as `ports: 22/tcp`", problems);
     let asked = ports::asked(items, facts, problems);
-    needed(&service.from, &whose, name.span, "from", &who, problems);
+    needed(&service.from, &whose, "from", "write who may reach it; `from: any` is everyone", problems);
     let action = rules::action(&service.action, problems);
     if action != Action::Allow
         && let Given::Here(limit) = &service.limit
     {
         let message = "a service that denies has no limit: what keeps to the rate would be denied, too";
         problems.push(Diagnostic::at(limit.span, message).help("remove `limit`"));
+    }
+    if action != Action::Allow {
+        resolver.no_names(&service.from, problems);
+        resolver.nobody_for_a_time(&service.from, problems);
     }
     let forward_to = forward_to::read(service, &asked, action, problems);
     not_empty(&service.to, "to", problems);
@@ -184,39 +198,43 @@ fn resolve_service<'a>(
         forward_to,
         from: resolver.peers(&service.from, Role::From, problems),
         except: resolver.peers(&service.except, Role::Except, problems),
-        to: service
-            .to
-            .here()
-            .map(|list| peers::destinations(list, problems))
-            .unwrap_or_default()
-            .into_iter()
-            .collect(),
-        on: service.on.here().map(|list| peers::interfaces(list, "on", problems)).unwrap_or_default(),
+        to: service.to.here().map(|list| own::addresses(list, problems)).unwrap_or_default().into_iter().collect(),
+        on: service.on.here().map(|list| own::interfaces(list, "on", problems)).unwrap_or_default(),
         limit: value(&service.limit, problems, values::rate),
         log: value(&service.log, problems, |text| values::boolean("log", &text.value)).unwrap_or(false),
         comment: value(&service.comment, problems, |text| values::comment(&text.value)),
     }
 }
 
+/// What must have a list.
+struct Whose<'a> {
+    kind: &'static str,
+    name: &'a Text,
+    /// What else may be meant by an empty list.
+    otherwise: Option<&'static str>,
+}
+
 /// The items of a list that a part of the policy needs. Reports a list that is absent or empty, each with its help.
 fn needed<'a, T>(
     given: &'a Given<List<T>>,
-    whose: &str,
-    span: Span,
+    whose: &Whose<'_>,
     key: &str,
-    [absent, empty]: &[String; 2],
+    help: &str,
     problems: &mut Vec<Diagnostic>,
 ) -> &'a [T] {
+    let Whose { kind, name, otherwise } = whose;
     match given {
         Given::Absent => {
-            problems.push(Diagnostic::at(span, format!("{whose} does not say `{key}`")).help(absent.as_str()));
+            let message = format!("the {kind} {} does not say `{key}`", quote(&name.value));
+            problems.push(Diagnostic::at(name.span, message).help(help));
             &[]
         }
         Given::Unreadable => &[],
         Given::Here(list) => {
             if list.empty {
-                let message = format!("the list `{key}` of {whose} is empty");
-                problems.push(Diagnostic::at(list.span, message).help(empty.as_str()));
+                let message = format!("the list `{key}` of the {kind} {} is empty", quote(&name.value));
+                let help = otherwise.map_or_else(|| help.to_owned(), |otherwise| format!("{help}; {otherwise}"));
+                problems.push(Diagnostic::at(list.span, message).help(help));
             }
             &list.items
         }

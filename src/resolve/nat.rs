@@ -74,7 +74,9 @@ fn source(text: &Text) -> Result<IpAddr, Fault> {
         Ok(address) => Ok(address),
         Err(_) if typed.contains('/') => Err(fault("it is a network, and networks are not translated to networks")
             .help("write one address, or leave `as` out: an address of the outgoing interface")),
-        Err(_) => Err(fault("it is no address").help("write one, such as `203.0.113.7`")),
+        Err(_) => Err(fault("it is no address").help(
+            "leave `as` out: each packet gets an address of the interface that it leaves by; a fixed one is `as: 203.0.113.7`",
+        )),
     }
 }
 

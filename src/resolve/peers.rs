@@ -1,13 +1,12 @@
 //! Peers: groups, files, and the lists that name them.
 
 use super::places::{self, Kinds, Place, Role, Setting};
-use super::{Group, Line, Peers, lists, values};
+use super::{Group, Line, Peers, Temporary, lists, values};
 use crate::facts::Facts;
 use crate::net::{AddressRange, Addresses, IfPattern};
-use crate::policy;
 use crate::policy::{
-    AddressList, Diagnostic, Fault, Given, List, Peer, Policy, Severity, Span, Text, address_range, is_name, list,
-    nearest, quote,
+    AddressList, Diagnostic, Fault, Given, List, Peer, Policy, Severity, Span, Text, address_range, host_name,
+    is_host_name, is_name, list, nearest, quote,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -41,7 +40,9 @@ struct Members<'a> {
     files: Vec<NamedFile<'a>>,
     interfaces: BTreeSet<IfPattern>,
     users: BTreeSet<u32>,
+    names: BTreeSet<String>,
     host: bool,
+    temporary: Option<Temporary>,
 }
 
 /// A file as a list names it.
@@ -133,6 +134,7 @@ impl<'a> Resolver<'a> {
             addresses,
             interfaces: members.interfaces,
             users: members.users,
+            names: members.names,
             host: members.host,
         }
     }
@@ -160,8 +162,20 @@ impl<'a> Resolver<'a> {
             Peer::Interface(text) => kinds.interfaces.extend(values::interface(&text.value).ok()),
             Peer::File { .. } => kinds.addresses = true,
             Peer::User(_) => kinds.users = true,
+            Peer::Dns(_) => (kinds.addresses, kinds.names) = (true, true),
+            Peer::Temporary(_) => {}
         }
         kinds
+    }
+
+    /// Reports each group that takes addresses for a time, in a list that denies.
+    pub(super) fn nobody_for_a_time(&self, given: &Given<List<Peer>>, problems: &mut Vec<Diagnostic>) {
+        let items = given.here().map_or(&[][..], |list| &list.items);
+        let for_a_time = items.iter().filter(|peer| self.kinds_of(peer, Role::From).temporary);
+        problems.extend(for_a_time.map(|peer| {
+            let Text { value, span } = peer.text();
+            places::for_a_time(value).at(*span)
+        }));
     }
 
     /// The kinds of members that a group has, nested groups included.
@@ -172,9 +186,11 @@ impl<'a> Resolver<'a> {
         while let Some(name) = waiting.pop() {
             match (self.groups.get(name), name) {
                 (Some((_, members)), _) => {
-                    kinds.addresses |= !members.ranges.is_empty() || !members.files.is_empty();
+                    kinds.names |= !members.names.is_empty();
+                    kinds.addresses |= kinds.names || !members.ranges.is_empty() || !members.files.is_empty();
                     kinds.interfaces.extend(members.interfaces.iter().cloned());
                     kinds.users |= !members.users.is_empty();
+                    kinds.temporary |= members.temporary.is_some();
                     let nested = members.groups.iter().map(|name| name.value.as_str());
                     waiting.extend(nested.filter(|name| seen.insert(name)));
                 }
@@ -188,7 +204,7 @@ impl<'a> Resolver<'a> {
     /// Resolves `from` of an expectation. As no rule is made of it, groups are expanded. Returns whether it is `any`,
     /// and the peers.
     pub(super) fn sources(&mut self, given: &'a Given<List<Peer>>, problems: &mut Vec<Diagnostic>) -> (bool, Group) {
-        let members = self.members(given, Role::From, problems);
+        let members = self.members(given, Role::ExpectedHere, problems);
         let span = given.here().map(|list| list.span);
         let names = || members.groups.iter().map(|name| name.value.as_str());
         let mut group = self.flatten(names(), None, span, problems);
@@ -197,6 +213,7 @@ impl<'a> Resolver<'a> {
         group.addresses = Addresses::union(&[&group.addresses, &own]);
         group.interfaces.extend(members.interfaces);
         group.users.extend(members.users);
+        group.names.extend(members.names);
         (members.any, group)
     }
 
@@ -213,6 +230,7 @@ impl<'a> Resolver<'a> {
         group.addresses = Addresses::union(&[&group.addresses, &peers.addresses]);
         group.interfaces.extend(peers.interfaces);
         group.users.extend(peers.users);
+        group.names.extend(peers.names);
         (peers.any, peers.host, group)
     }
 
@@ -253,6 +271,8 @@ impl<'a> Resolver<'a> {
             files.extend(members.files.iter().map(|file| &file.list.addresses));
             group.interfaces.extend(members.interfaces.iter().cloned());
             group.users.extend(members.users.iter().copied());
+            group.names.extend(members.names.iter().cloned());
+            group.temporary.extend(members.temporary.map(|temporary| (name.to_owned(), temporary)));
             waiting.extend(members.groups.iter().map(|name| name.value.as_str()).filter(|name| seen.insert(name)));
         }
         let beside = seen.len() + group.interfaces.len();
@@ -288,6 +308,7 @@ impl<'a> Resolver<'a> {
 
     fn members(&mut self, given: &'a Given<List<Peer>>, role: Role, problems: &mut Vec<Diagnostic>) -> Members<'a> {
         let mut members = Members::default();
+        let host_is_a_group = self.has_group("host");
         for peer in given.here().map_or(&[][..], |list| &list.items) {
             let outcome = match peer {
                 Peer::Word(text) => self.word(text, role, &mut members),
@@ -301,9 +322,11 @@ impl<'a> Resolver<'a> {
                 Peer::User(name) => places::user(name, self.facts).map(|number| {
                     members.users.insert(number);
                 }),
+                Peer::Dns(name) => host_name(&name.value).map(|name| self.name(name, &mut members)),
+                Peer::Temporary(text) => for_a_time(text, role, &mut members),
             };
             // Only a peer that can be read is checked for whether it may stand here.
-            let setting = Setting { bridges: &self.containers, host_is_a_group: self.has_group("host") };
+            let setting = Setting { bridges: &self.containers, host_is_a_group };
             let text = peer.text().value.as_str();
             let outcome = outcome.and_then(|()| places::check(&setting, text, &self.kinds_of(peer, role), role));
             if let Err(fault) = outcome {
@@ -313,11 +336,26 @@ impl<'a> Resolver<'a> {
         members
     }
 
+    fn name(&self, name: String, members: &mut Members<'a>) {
+        let addresses = self.facts.names.addresses(&name);
+        members.ranges.extend(addresses.map(AddressRange::from));
+        members.names.insert(name);
+    }
+
+    /// Reports host names, and groups with some, in a list of a rule that denies.
+    pub(super) fn no_names(&self, given: &Given<List<Peer>>, problems: &mut Vec<Diagnostic>) {
+        for peer in given.here().map_or(&[][..], |list| &list.items) {
+            if self.kinds_of(peer, Role::Group).names {
+                problems.push(places::opens_nothing().at(peer.text().span));
+            }
+        }
+    }
+
     fn word(&mut self, text: &Text, role: Role, members: &mut Members<'a>) -> Result<(), Fault> {
         let word = text.value.as_str();
         match word {
             "any" => match role {
-                Role::From => members.any = true,
+                Role::From | Role::ExpectedHere => members.any = true,
                 Role::At(place) => members.any = place.any()?,
                 Role::Group => {
                     return Err(Fault::new("`any` can't be part of a group")
@@ -334,14 +372,15 @@ impl<'a> Resolver<'a> {
             },
             "host" if role.has_host() || !self.has_group("host") => members.host = true,
             _ if BUILT_IN.contains(&word) || self.groups.contains_key(word) => members.groups.push(text.clone()),
-            _ if is_name(word) => return Err(self.unknown_group(word)),
+            _ if is_name(word) => return Err(self.unknown_group(word, role)),
             "*" => return Err(Fault::new("`*` is not a peer").help("did you mean `any`?")),
+            _ if is_host_name(word) => return Err(places::a_host_name(word, role)),
             _ => members.ranges.push(address_range(word)?),
         }
         Ok(())
     }
 
-    fn unknown_group(&mut self, word: &str) -> Fault {
+    fn unknown_group(&mut self, word: &str, role: Role) -> Fault {
         let fault = Fault::new(format!("there is no group {}", quote(word)));
         if matches!(word, "all" | "everyone" | "anyone" | "anywhere" | "everything" | "world" | "internet") {
             return fault.help("did you mean `any`?");
@@ -355,10 +394,19 @@ impl<'a> Resolver<'a> {
         if let Some(meant) = nearest(word, known) {
             return fault.help(format!("did you mean {}?", quote(meant)));
         }
+        match role {
+            Role::At(Place::OutgoingFrom | Place::OutgoingExcept) if self.facts.users.contains_key(word) => {
+                return fault.help(format!("a user is written `{{ user: {word} }}`"));
+            }
+            Role::At(Place::NatTo) => {
+                return fault.help(format!("an interface is written `{{ interface: {word} }}`"));
+            }
+            _ => {}
+        }
         let known: Vec<&str> = self.groups.keys().copied().take(12).collect();
         match (known.len(), self.groups.len()) {
             (0, _) => {
-                fault.help(format!("define it: `groups: {{ {word}: [192.0.2.1] }}`; host names are not looked up"))
+                fault.help(format!("define it: `groups: {{ {word}: [192.0.2.1] }}`; a host name is written with its domain, `{{ dns: NAME }}`"))
             }
             (shown, all) if shown < all => {
                 fault.help(format!("the groups are {} and {} more", list(known), all - shown))
@@ -427,6 +475,19 @@ impl<'a> Resolver<'a> {
     }
 }
 
+/// Notes that a group takes addresses for a time.
+fn for_a_time(text: &Text, role: Role, members: &mut Members<'_>) -> Result<(), Fault> {
+    if role != Role::Group {
+        return Err(places::not_for_a_time());
+    }
+    let most = values::time(&text.value)?;
+    if members.temporary.is_some() {
+        return Err(Fault::new("the group says `temporary` twice").help("remove one of the two"));
+    }
+    members.temporary = Some(Temporary { line: text.span.line, most });
+    Ok(())
+}
+
 /// The problem of an item that closes a cycle.
 fn cycle<'a>(path: impl Iterator<Item = &'a str>, item: &Text) -> Diagnostic {
     let mut ring: Vec<String> = path.skip_while(|name| *name != item.value).map(quote).collect();
@@ -436,61 +497,4 @@ fn cycle<'a>(path: impl Iterator<Item = &'a str>, item: &Text) -> Diagnostic {
     }
     Diagnostic::at(item.span, format!("the group {} contains itself: {}", quote(&item.value), ring.join(" → ")))
         .help("remove one of these steps")
-}
-
-/// Reads `to`: this machine's own addresses.
-pub(super) fn destinations(list: &List<Peer>, problems: &mut Vec<Diagnostic>) -> Vec<AddressRange> {
-    let mut ranges = Vec::new();
-    for peer in &list.items {
-        let outcome = match peer {
-            Peer::Word(text) if matches!(text.value.as_str(), "any" | "0.0.0.0" | "::") => {
-                Err(Fault::new(format!("`to` can't be {}", quote(&text.value)))
-                    .help("leave `to` out: the service then holds for all addresses of this machine"))
-            }
-            Peer::Word(text) if is_name(&text.value) => {
-                Err(Fault::new(format!("`to` can't be the group {}", quote(&text.value)))
-                    .help("write this machine's own addresses; groups say where a peer is"))
-            }
-            Peer::Word(text) => address_range(&text.value),
-            Peer::Interface(_) => Err(Fault::new("`to` can't be an interface")
-                .help("write this machine's own addresses, or name the interface in `on`")),
-            Peer::File { .. } => {
-                Err(Fault::new("`to` can't be a file").help("write this machine's own addresses, one item each"))
-            }
-            Peer::User(_) => Err(Fault::new("`to` can't be a user").help("write this machine's own addresses")),
-        };
-        match outcome {
-            Ok(range) => ranges.push(range),
-            Err(fault) => problems.push(fault.at(peer.text().span)),
-        }
-    }
-    ranges
-}
-
-/// Reads the list of interfaces given as `key`.
-pub(super) fn interfaces(
-    list: &policy::List<Peer>,
-    key: &str,
-    problems: &mut Vec<Diagnostic>,
-) -> BTreeSet<IfPattern> {
-    let mut interfaces = BTreeSet::new();
-    for peer in &list.items {
-        let outcome = match peer {
-            Peer::Word(text) if text.value == "any" => {
-                Err(Fault::new(format!("`{key}` can't be `any`")).help(format!("write names, or leave `{key}` out")))
-            }
-            Peer::Word(text) | Peer::Interface(text) => values::interface(&text.value),
-            Peer::File { .. } => Err(Fault::new(format!("`{key}` can't be a file"))
-                .help(format!("write the interfaces' names: `{key}: [eth0]`"))),
-            Peer::User(_) => Err(Fault::new(format!("`{key}` can't be a user"))
-                .help(format!("write the interfaces' names: `{key}: [eth0]`"))),
-        };
-        match outcome {
-            Ok(interface) => {
-                interfaces.insert(interface);
-            }
-            Err(fault) => problems.push(fault.at(peer.text().span)),
-        }
-    }
-    interfaces
 }

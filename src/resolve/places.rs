@@ -2,7 +2,7 @@
 
 use crate::facts::Facts;
 use crate::net::IfPattern;
-use crate::policy::{Fault, Text, nearest, quote};
+use crate::policy::{Fault, Text, host_name, nearest, quote};
 use std::collections::BTreeSet;
 
 /// A list of peers in `outgoing`, `forward` or `nat`, or in an expectation with `to`.
@@ -26,10 +26,14 @@ pub(super) enum Place {
 #[derive(Debug, Default)]
 pub(super) struct Kinds {
     pub(super) addresses: bool,
+    /// Whether host names are among what has the addresses.
+    pub(super) names: bool,
     pub(super) interfaces: BTreeSet<IfPattern>,
     pub(super) users: bool,
     pub(super) containers: bool,
     pub(super) host: bool,
+    /// Whoever is added for a time.
+    pub(super) temporary: bool,
 }
 
 /// The list that a peer is in. It decides what may stand there.
@@ -37,6 +41,8 @@ pub(super) struct Kinds {
 pub(super) enum Role {
     Group,
     From,
+    /// `from` of an expectation without `to`.
+    ExpectedHere,
     Except,
     Block,
     /// Of a section other than `services`.
@@ -56,6 +62,19 @@ impl Role {
     pub(super) const fn has_host(self) -> bool {
         matches!(self, Self::At(Place::OutgoingFrom | Place::OutgoingExcept))
     }
+
+    /// Whether a group may stand here that takes addresses for a time.
+    const fn takes_temporary(self) -> bool {
+        matches!(self, Self::Group | Self::From | Self::Block | Self::At(Place::ForwardFrom | Place::ExpectedFrom))
+    }
+}
+
+/// The fault of `{ temporary: TIME }` outside of a group.
+pub(super) fn not_for_a_time() -> Fault {
+    Fault::new("addresses are added to a group for a time, and this is none").help(
+        "write it in a group, `groups: { travellers: [{ temporary: 12h }] }`, and name the group here: `palisade allow` \
+         asks for it",
+    )
 }
 
 impl Place {
@@ -99,20 +118,54 @@ pub(super) fn user(text: &Text, facts: &Facts) -> Result<u32, Fault> {
     })
 }
 
+/// The fault of a group that takes addresses for a time where it may not stand.
+pub(super) fn for_a_time(group: &str) -> Fault {
+    Fault::new(format!("the group {} takes addresses for a time, and can't stand here", quote(group))).help(
+        "name it in `block`, or in `from` of a service or of a rule of `forward` that allows; for the others, make a group \
+         without `temporary`",
+    )
+}
+
 /// Checks whether a readable peer of these kinds may stand in a list. `text` is the peer as typed.
 pub(super) fn check(setting: &Setting<'_>, text: &str, kinds: &Kinds, role: Role) -> Result<(), Fault> {
+    if kinds.temporary && !role.takes_temporary() {
+        return Err(for_a_time(text));
+    }
     match role {
         Role::Group if kinds.host => {
             Err(Fault::new("`host` can't be part of a group").help("write `host` in `from` of a rule of `outgoing`"))
         }
         Role::Group => Ok(()),
-        Role::From | Role::Except | Role::Block if kinds.users || kinds.host => {
+        Role::From | Role::ExpectedHere | Role::Except | Role::Block if kinds.users || kinds.host => {
             let who = if kinds.host { "`host` is this machine itself" } else { "users are this machine itself" };
-            Err(Fault::new(who).help("this machine always reaches itself: leave it out"))
+            Err(Fault::new(who).help(match role {
+                Role::ExpectedHere => {
+                    "write where its connections lead, such as `to: any`; this machine always reaches itself"
+                }
+                _ => "this machine always reaches itself: leave it out",
+            }))
         }
-        Role::From | Role::Except | Role::Block => Ok(()),
+        Role::Except | Role::Block | Role::At(Place::ForwardExcept) if kinds.names => Err(opens_nothing()),
+        Role::At(Place::NatFrom) if kinds.names => Err(Fault::new("a host name can't be in `nat`")
+            .help("write the addresses: a name stands where it allows, and `nat` allows nothing")),
+        Role::From | Role::ExpectedHere | Role::Except | Role::Block => Ok(()),
         Role::At(place) => at(setting, place, text, kinds),
     }
+}
+
+/// The fault of a host name without braces. It is a word of trust, so it has to be written as one.
+pub(super) fn a_host_name(word: &str, role: Role) -> Fault {
+    match host_name(word) {
+        Err(fault) => fault,
+        Ok(_) if matches!(role, Role::Except | Role::Block) => opens_nothing(),
+        Ok(name) => Fault::new(format!("{} is a host name", quote(word))).help(format!("write `{{ dns: {name} }}`")),
+    }
+}
+
+/// The fault of a host name where its addresses are shut out.
+pub(super) fn opens_nothing() -> Fault {
+    Fault::new("while a host name can't be looked up, this would let everyone pass")
+        .help("write addresses, or turn the rule round: a name stands where it allows")
 }
 
 fn at(setting: &Setting<'_>, place: Place, text: &str, kinds: &Kinds) -> Result<(), Fault> {

@@ -126,6 +126,19 @@ fn service(name: &str, facts: &Facts) -> Result<Item, Fault> {
         return Err(Fault::new(format!("{} is not a port", quote(name)))
             .help("write `any` for every port and protocol, or `1-65535/tcp` for those of TCP"));
     }
+    if matches!(name, "icmp" | "icmpv6" | "ipv6-icmp" | "echo-request") {
+        return Err(Fault::new(format!("{} has no ports", quote(name)))
+            .help("write `ping` for echo requests; errors about known connections need no rule"));
+    }
+    if let Some(number) = facts.protocols.as_ref().ok().and_then(|protocols| protocols.get(name)) {
+        let fault = Fault::new(format!("{} is an IP protocol", quote(name)));
+        let has_ports = Transport::ALL.into_iter().any(|transport| transport.number() == number);
+        return Err(fault.help(if has_ports {
+            format!("write the ports; `1-65535/{name}` is all of them")
+        } else {
+            format!("write `{name}/proto`")
+        }));
+    }
     let fault = Fault::new(format!("{} is no service that this machine knows", quote(name)));
     Err(match nearest(name, names.names()) {
         Some(meant) => {

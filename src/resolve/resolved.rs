@@ -1,12 +1,14 @@
 //! A policy with every name resolved to a value: the input of [`compile`](crate::compile).
 
 use crate::facts::Kernel;
+use crate::names::Names;
 use crate::net::{Addresses, IfPattern, Ports, Version};
 use crate::policy::{Diagnostic, Span};
 use crate::ruleset::LimitUnit;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A line of the policy, counted from 1: the origin of a rule in the kernel.
 pub type Line = u32;
@@ -40,10 +42,37 @@ pub struct Resolved {
     pub expectations: Vec<Expectation>,
     /// The findings of doctor that do not count, by their identifier, with the reason. No rules are made of it.
     pub ignored: BTreeMap<&'static str, String>,
+    /// What is known of its host names. No rules are made of what the groups and lists do not have.
+    pub names: Names,
     /// The features of the kernel that the rules are for.
     pub kernel: Kernel,
-    /// What it probably does not mean. No rules are made of it.
+    /// What it probably does not mean, and what may surprise. No rules are made of it.
     pub warnings: Vec<Diagnostic>,
+}
+
+impl Resolved {
+    /// The groups in use that take addresses for a time.
+    pub fn temporary(&self) -> BTreeMap<&str, Temporary> {
+        let nested = self.groups.values().flat_map(|group| &group.temporary);
+        nested.map(|(name, temporary)| (name.as_str(), *temporary)).collect()
+    }
+
+    /// The members of peers, with those of the groups they name.
+    #[must_use]
+    pub fn members(&self, peers: &Peers) -> Group {
+        let groups: Vec<&Group> = peers.groups.keys().filter_map(|name| self.groups.get(name)).collect();
+        let parts: Vec<&Addresses> = groups
+            .iter()
+            .map(|group| &group.addresses)
+            .chain([&peers.addresses])
+            .filter(|part| !part.is_empty())
+            .collect();
+        let interfaces =
+            groups.iter().flat_map(|group| &group.interfaces).chain(&peers.interfaces).cloned().collect();
+        let names = groups.iter().flat_map(|group| &group.names).chain(&peers.names).cloned().collect();
+        let temporary = groups.iter().flat_map(|group| group.temporary.clone()).collect();
+        Group { addresses: Addresses::union(&parts), interfaces, names, temporary, ..Group::default() }
+    }
 }
 
 /// The verdicts on new connections that no line mentions.
@@ -174,6 +203,19 @@ pub struct Group {
     pub interfaces: BTreeSet<IfPattern>,
     /// Its users, by number.
     pub users: BTreeSet<u32>,
+    /// The host names whose addresses are among its own.
+    pub names: BTreeSet<String>,
+    /// The groups that take addresses for a time: itself, and nested ones.
+    pub temporary: BTreeMap<String, Temporary>,
+}
+
+/// How a group takes addresses for a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Temporary {
+    /// The line that says so.
+    pub line: Line,
+    /// For how long at most.
+    pub most: Duration,
 }
 
 /// The peers that a `from`, an `except` or `block` names.
@@ -191,6 +233,8 @@ pub struct Peers {
     pub interfaces: BTreeSet<IfPattern>,
     /// Users listed without a group, by number.
     pub users: BTreeSet<u32>,
+    /// The host names listed without a group, whose addresses are among those above.
+    pub names: BTreeSet<String>,
     /// Whether this machine itself is named.
     pub host: bool,
 }
@@ -205,6 +249,7 @@ impl Peers {
             && self.addresses.is_empty()
             && self.interfaces.is_empty()
             && self.users.is_empty()
+            && self.names.is_empty()
     }
 }
 

@@ -1,11 +1,12 @@
 //! The rules of `outgoing` and `forward`.
 
-use super::peers::{self, Resolver};
+use super::own;
+use super::peers::Resolver;
 use super::places::{Place, Role};
-use super::{Action, Containers, Peers, PolicyRule, not_empty, ports, value, values};
+use super::{Action, Containers, Peers, PolicyRule, Whose, not_empty, ports, value, values};
 use crate::facts::Facts;
 use crate::net::IfPattern;
-use crate::policy::{self, Diagnostic, Given, List, Policy, Severity, Text, quote};
+use crate::policy::{self, Diagnostic, Given, List, Policy, Severity, Text};
 use std::collections::BTreeMap;
 
 /// The verdicts on what no rule mentions.
@@ -106,6 +107,9 @@ pub(super) fn forward<'a>(
     for typed in &policy.forward {
         let places = [Place::ForwardFrom, Place::ForwardTo, Place::ForwardExcept];
         let rule = rule(typed, facts, places, resolver, problems);
+        if rule.action != Action::Allow {
+            resolver.nobody_for_a_time(&typed.from, problems);
+        }
         let allows = rule.action == Action::Allow && defaults.forward == Action::Allow;
         if allows && !rule.to.is_empty() && !may_be_a_container(&rule.to, resolver) {
             let message = "everything is routed already: this rule changes nothing";
@@ -123,6 +127,7 @@ fn may_be_a_container(to: &Peers, resolver: &Resolver<'_>) -> bool {
     let groups = || to.groups.keys().map(|name| resolver.kinds(name));
     to.any
         || !to.addresses.is_empty()
+        || !to.names.is_empty()
         || to.interfaces.iter().any(&meets)
         || groups().any(|kinds| kinds.addresses || kinds.containers || kinds.interfaces.iter().any(&meets))
 }
@@ -150,6 +155,10 @@ fn rule<'a>(
     needed(&typed.to, name, "to", "write where to; `to: any` is everywhere", problems);
     not_empty(&typed.on, "on", problems);
     let [from, to, except] = places.map(Role::At);
+    let verdict = action(&typed.action, problems);
+    if verdict != Action::Allow {
+        [&typed.from, &typed.to].into_iter().for_each(|list| resolver.no_names(list, problems));
+    }
     PolicyRule {
         line: name.span.line,
         ports: asked.ports,
@@ -159,8 +168,8 @@ fn rule<'a>(
         from: resolver.peers(&typed.from, from, problems),
         to: resolver.peers(&typed.to, to, problems),
         except: resolver.peers(&typed.except, except, problems),
-        on: typed.on.here().map(|list| peers::interfaces(list, "on", problems)).unwrap_or_default(),
-        action: action(&typed.action, problems),
+        on: typed.on.here().map(|list| own::interfaces(list, "on", problems)).unwrap_or_default(),
+        action: verdict,
         log: value(&typed.log, problems, |text| values::boolean("log", &text.value)).unwrap_or(false),
         comment: value(&typed.comment, problems, |text| values::comment(&text.value)),
     }
@@ -179,6 +188,5 @@ pub(super) fn needed<'a, T>(
     help: &str,
     problems: &mut Vec<Diagnostic>,
 ) -> &'a [T] {
-    let help = [help; 2].map(str::to_owned);
-    super::needed(given, &format!("the rule {}", quote(&name.value)), name.span, key, &help, problems)
+    super::needed(given, &Whose { kind: "rule", name, otherwise: None }, key, help, problems)
 }

@@ -1,12 +1,13 @@
-//! The ports of all services, split wherever the set of services changes.
+//! The ports of all services, or of all rules of a section, split wherever the set of those that have them changes.
 
-use super::Service;
+use super::{PolicyRule, Service};
 use crate::net::{Intervals, Ports, Transport};
-use crate::policy::{self, Diagnostic, quote};
+use crate::policy::{self, Diagnostic, Text, quote};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How many rules may dispatch shared ports to services, one rule per service and run of ports. This many take a
-/// hundred megabytes. Nested ranges need a number of rules that grows with the square of the number of services.
+/// How many rules may dispatch shared ports to services, or to the rules of a section: one per service and run of ports.
+/// This many take a hundred megabytes. Nested ranges need a number of rules that grows with the square of the number of
+/// services.
 const MAX_RULES: usize = 65_536;
 
 /// Visits the runs of ports that at least one service has, in ascending order: first port, last port, services.
@@ -49,15 +50,24 @@ pub(crate) fn runs_of<'a>(
     }
 }
 
-/// Counts the dispatch rules for ports that several services share, or whose only service has a limit and thus may
-/// need an excess chain.
-fn rules(services: &[(&str, &Service)]) -> usize {
-    let limited: BTreeSet<&str> =
-        services.iter().filter(|(_, service)| service.limit.is_some()).map(|&(name, _)| name).collect();
+/// Who has ports: a service, or a rule of a section.
+struct Owner<'a> {
+    name: &'a Text,
+    ports: &'a BTreeSet<Ports>,
+    /// Whether it takes a rule for each run of its ports, even where it is alone.
+    limited: bool,
+}
+
+/// Counts the dispatch rules for ports that several owners share, or whose only owner has a limit and thus may need an
+/// excess chain.
+fn rules(owners: &[Owner<'_>]) -> usize {
+    let name = |owner: &Owner<'_>| owner.name.value.clone();
+    let limited: BTreeSet<String> = owners.iter().filter(|owner| owner.limited).map(name).collect();
     let mut count = 0_usize;
     for transport in Transport::ALL {
-        port_runs(services.iter().copied(), transport, |_, _, open| {
-            if open.len() > 1 || open.first().is_some_and(|name| limited.contains(name)) {
+        let named = owners.iter().map(|owner| (owner.name.value.as_str(), owner.ports));
+        runs_of(named, transport, |_, _, open| {
+            if open.len() > 1 || open.first().is_some_and(|name| limited.contains(*name)) {
                 count = count.saturating_add(open.len());
             }
         });
@@ -66,13 +76,34 @@ fn rules(services: &[(&str, &Service)]) -> usize {
 }
 
 /// Reports the service that exceeds the bound, before any rule is made.
-pub(super) fn check(typed: &[policy::Service], services: &BTreeMap<String, Service>, problems: &mut Vec<Diagnostic>) {
-    let in_file_order: Vec<(&str, &Service)> = typed
-        .iter()
-        .filter_map(|typed| services.get_key_value(&typed.name.value))
-        .map(|(name, service)| (name.as_str(), service))
-        .collect();
-    let fit = |count: usize| in_file_order.get(..count).is_none_or(|services| rules(services) <= MAX_RULES);
+pub(super) fn check_services(
+    typed: &[policy::Service],
+    services: &BTreeMap<String, Service>,
+    problems: &mut Vec<Diagnostic>,
+) {
+    let owners = typed.iter().filter_map(|typed| {
+        let service = services.get(&typed.name.value)?;
+        Some(Owner { name: &typed.name, ports: &service.ports, limited: service.limit.is_some() })
+    });
+    check(&owners.collect::<Vec<_>>(), |name| format!("the service {name}"), "service", problems);
+}
+
+/// Reports the rule of a section that exceeds the bound, before any rule is made.
+pub(super) fn check_rules(
+    section: &str,
+    typed: &[policy::PolicyRule],
+    rules: &BTreeMap<String, PolicyRule>,
+    problems: &mut Vec<Diagnostic>,
+) {
+    let owners = typed.iter().filter_map(|typed| {
+        Some(Owner { name: &typed.name, ports: &rules.get(&typed.name.value)?.ports, limited: false })
+    });
+    let of_section = |name: String| format!("the rule {name} of `{section}`");
+    check(&owners.collect::<Vec<_>>(), of_section, "rule", problems);
+}
+
+fn check(in_file_order: &[Owner<'_>], called: impl Fn(String) -> String, kind: &str, problems: &mut Vec<Diagnostic>) {
+    let fit = |count: usize| in_file_order.get(..count).is_none_or(|owners| rules(owners) <= MAX_RULES);
     let (mut fitting, mut too_many) = (0, in_file_order.len());
     if fit(too_many) {
         return;
@@ -81,11 +112,11 @@ pub(super) fn check(typed: &[policy::Service], services: &BTreeMap<String, Servi
         let between = fitting.midpoint(too_many);
         *(if fit(between) { &mut fitting } else { &mut too_many }) = between;
     }
-    if let Some(service) = typed.get(fitting) {
-        let name = quote(&service.name.value);
-        let message = format!("with the service {name} more than {MAX_RULES} rules are needed for shared ports");
-        let label = "each run of ports that several services share takes a rule for each of them";
-        let help = "let fewer ranges of ports lie in each other, or make one service of several";
-        problems.push(Diagnostic::at(service.name.span, message).label(label).help(help));
+    if let Some(owner) = in_file_order.get(fitting) {
+        let what = called(quote(&owner.name.value));
+        let message = format!("with {what} more than {MAX_RULES} rules are needed for shared ports");
+        let label = format!("each run of ports that several {kind}s share takes a rule for each of them");
+        let help = format!("let fewer ranges of ports lie in each other, or make one {kind} of several");
+        problems.push(Diagnostic::at(owner.name.span, message).label(label).help(help));
     }
 }

@@ -5,6 +5,8 @@ use crate::net::IfPattern;
 use crate::policy::{Fault, Text, address_range, is_name, list, nearest, quote};
 use crate::printable::is_invisible;
 use crate::ruleset::LimitUnit;
+use crate::temporary::{LONGEST, SHORTEST};
+use std::time::Duration;
 
 /// The built-in names, which no group may have.
 pub(super) const RESERVED: &[&str] = &["any", "containers", "private"];
@@ -131,6 +133,19 @@ pub(super) fn rate(text: &Text) -> Result<Rate, Fault> {
         Ok(count) if count <= MAX_RATE => Ok(Rate { count, unit: known, line: Some(text.span.line) }),
         _ => Err(Fault::new(format!("the rate {} is too high to limit anything", quote(typed)))
             .help(format!("the highest count is {MAX_RATE}"))),
+    }
+}
+
+/// Reads for how long a group takes addresses.
+pub(super) fn time(text: &str) -> Result<Duration, Fault> {
+    const FORM: &str = "write for how long at most, such as `{ temporary: 12h }`: from `1m` to `30d`";
+    match humantime::parse_duration(text) {
+        Ok(time) if (SHORTEST..=LONGEST).contains(&time) => Ok(time),
+        Ok(time) => {
+            let why = if time < SHORTEST { "shorter than a minute" } else { "longer than 30 days" };
+            Err(Fault::new(format!("`temporary` can't be {}: that is {why}", quote(text))).help(FORM))
+        }
+        Err(_) => Err(Fault::new(format!("`temporary` can't be {}: that is no time", quote(text))).help(FORM)),
     }
 }
 

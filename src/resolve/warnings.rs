@@ -1,8 +1,10 @@
 //! Warnings about valid policies that probably don't do what their authors want: lines without effect, and SSH that
 //! nobody reaches.
 
-use super::{Action, Group, Peers, Resolved, Service};
-use crate::net::{AddressRange, Addresses, IfPattern, Intervals, Transport};
+mod shadows;
+
+use super::{Action, Group, Peers, PolicyRule, Resolved, Service};
+use crate::net::{AddressRange, Addresses, IfPattern, Intervals, Ports, Transport};
 use crate::policy::{self, Diagnostic, Given, Peer, Policy, Text, address_range, quote};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -14,10 +16,12 @@ const MAX_COMPARED: usize = 1_000;
 pub(super) fn warnings(typed: &Policy, policy: &Resolved) -> Vec<Diagnostic> {
     let services =
         || typed.services.iter().filter_map(|typed| Some((typed, policy.services.get(&typed.name.value)?)));
+    let blocked = policy.members(&policy.block).addresses;
     let mut found = unused_groups(typed);
-    found.extend(services().filter_map(|(typed, service)| dead(typed, service, policy)));
+    found.extend(services().filter_map(|(typed, service)| dead(typed, service, policy, &blocked)));
     found.extend(shadowed(typed, policy));
-    found.extend(blocked_groups(typed, policy));
+    found.extend(shadows::of_rules(typed, policy));
+    found.extend(blocked_groups(typed, &blocked));
     found.extend(nothing_goes_out(typed, policy));
     found.into_iter().map(Diagnostic::warning).collect()
 }
@@ -25,13 +29,16 @@ pub(super) fn warnings(typed: &Policy, policy: &Resolved) -> Vec<Diagnostic> {
 /// The warning that the policy lets nobody reach SSH, which listens on these TCP ports.
 #[must_use]
 pub fn ssh_is_shut(policy: &Resolved, ports: &BTreeSet<u16>) -> Option<Diagnostic> {
+    let blocked = policy.members(&policy.block).addresses;
     let has_port = |service: &Service| {
         let tcp = service.ports.iter().filter(|ports| ports.transport == Transport::Tcp);
         tcp.into_iter().any(|range| ports.range(range.first..=range.last).next().is_some())
     };
     let is_open = |service: &Service| {
         let here = service.action == Action::Allow && service.forward_to.is_none();
-        here && (service.all || has_port(service)) && nobody(service, policy).is_none()
+        // Nobody is let in for a time who can't log in before, and nobody knows yet who has a name that was never looked up.
+        let is_somebody = service.from.any || has_members(&service.from, policy);
+        here && (service.all || has_port(service)) && is_somebody && nobody(service, policy, &blocked).is_none()
     };
     let first = ports.first()?;
     if policy.defaults.incoming == Action::Allow || policy.services.values().any(is_open) {
@@ -39,30 +46,43 @@ pub fn ssh_is_shut(policy: &Resolved, ports: &BTreeSet<u16>) -> Option<Diagnosti
     }
     let shown: Vec<String> = ports.iter().map(|port| format!("{port}/tcp")).collect();
     let message = format!("SSH can be reached by nobody: no service allows {}", shown.join(" or "));
-    let help = format!(
-        "add `ssh: {{ ports: {first}/tcp, from: any }}` to `services`, or your addresses in the place of `any`"
-    );
-    Some(Diagnostic::general(message).help(help).warning())
+    Some(Diagnostic::general(message).help(admit_ssh(policy, *first)).warning())
+}
+
+/// The line that lets everybody in by SSH at a port, under a name that the policy does not have.
+#[must_use]
+pub fn admit_ssh(policy: &Resolved, port: u16) -> String {
+    let numbered = (2..).map(|number| format!("ssh-{number}"));
+    let mut names = std::iter::once("ssh".to_owned()).chain(numbered);
+    let name = names.find(|name| !policy.services.contains_key(name)).unwrap_or_default();
+    format!(
+        "add `services: {{ {name}: {{ ports: {port}/tcp, from: any }} }}`, with your addresses in the place of `any` if they stay \
+         the same"
+    )
 }
 
 /// Groups that no other part of the policy names, directly or by another group.
 fn unused_groups(typed: &Policy) -> Vec<Diagnostic> {
-    let words = |peer: &Peer| if let Peer::Word(text) = peer { Some(text.value.clone()) } else { None };
-    let mut used: BTreeSet<String> = typed.users_of_groups().filter_map(words).collect();
     let groups: BTreeMap<&str, &policy::Group> =
         typed.groups.iter().map(|group| (group.name.value.as_str(), group)).collect();
-    let mut waiting: Vec<String> = used.iter().cloned().collect();
+    let is_group = |name: &&str| groups.contains_key(name);
+    let mut used: BTreeSet<&str> = typed.users_of_groups().filter_map(word).filter(is_group).collect();
+    let mut waiting: Vec<&str> = used.iter().copied().collect();
     while let Some(group) = waiting.pop() {
-        let items = groups.get(group.as_str()).and_then(|group| group.peers.here());
-        let more = items.into_iter().flat_map(|list| &list.items).filter_map(words);
-        waiting.extend(more.filter(|name| used.insert(name.clone())));
+        let items = groups.get(group).and_then(|group| group.peers.here());
+        let more = items.into_iter().flat_map(|list| &list.items).filter_map(word).filter(is_group);
+        waiting.extend(more.filter(|name| used.insert(name)));
     }
-    let unused = typed.groups.iter().filter(|group| !used.contains(&group.name.value));
+    let unused = typed.groups.iter().filter(|group| !used.contains(group.name.value.as_str()));
     let warning = |group: &policy::Group| {
         Diagnostic::at(group.name.span, format!("nothing uses the group {}", quote(&group.name.value)))
-            .help("name it in the `from` of a service, or in `block`, or remove it")
+            .help("remove it, or name it in the `from` of a service, in a rule or in `block`")
     };
     unused.map(warning).collect()
+}
+
+fn word(peer: &Peer) -> Option<&str> {
+    if let Peer::Word(text) = peer { Some(&text.value) } else { None }
 }
 
 /// Why nobody can use a service.
@@ -77,23 +97,37 @@ enum Nobody {
     Blocked,
 }
 
-fn nobody(service: &Service, policy: &Resolved) -> Option<Nobody> {
-    let from = members(&service.from, policy);
-    if !service.from.any && from.addresses.is_empty() && from.interfaces.is_empty() {
-        return Some(Nobody::Empty);
+/// Whether anything is known of whom a list names.
+fn has_members(peers: &Peers, policy: &Resolved) -> bool {
+    let of_group = |group: &Group| !group.addresses.is_empty() || !group.interfaces.is_empty();
+    let mut groups = peers.groups.keys().filter_map(|name| policy.groups.get(name));
+    !peers.addresses.is_empty() || !peers.interfaces.is_empty() || groups.any(of_group)
+}
+
+fn nobody(service: &Service, policy: &Resolved, blocked: &Addresses) -> Option<Nobody> {
+    if !service.from.any && !has_members(&service.from, policy) {
+        // Whoever is added for a time is not known yet. That nobody is known by a name, a note says.
+        let from = policy.members(&service.from);
+        return (from.temporary.is_empty() && from.names.is_empty()).then_some(Nobody::Empty);
     }
-    let names_all = |others: &Group| {
+    if service.except.is_empty() && blocked.is_empty() && service.on.is_empty() {
+        return None;
+    }
+    let from = policy.members(&service.from);
+    let names_all = |others: &Addresses, behind: &BTreeSet<IfPattern>| {
         let everyone = everyone();
         let addresses = if service.from.any { &everyone } else { &from.addresses };
-        let is_named = |name: &IfPattern| others.interfaces.iter().any(|other| is_covered(name, other));
-        // A source behind an interface may have any address.
-        is_within(addresses, &others.addresses)
-            && (is_within(&everyone, &others.addresses) || from.interfaces.iter().all(is_named))
+        let is_named = |name: &IfPattern| behind.iter().any(|other| is_covered(name, other));
+        // A source behind an interface may have any address, and so may whoever is added for a time.
+        from.temporary.is_empty()
+            && is_within(addresses, others)
+            && (is_within(&everyone, others) || from.interfaces.iter().all(is_named))
     };
-    if names_all(&members(&service.except, policy)) {
+    let excepted = policy.members(&service.except);
+    if names_all(&excepted.addresses, &excepted.interfaces) {
         return Some(Nobody::Excepted);
     }
-    if names_all(&Group { interfaces: BTreeSet::new(), ..members(&policy.block, policy) }) {
+    if names_all(blocked, &BTreeSet::new()) {
         return Some(Nobody::Blocked);
     }
     let by_interface = !service.from.any && from.addresses.is_empty() && !service.on.is_empty();
@@ -101,10 +135,10 @@ fn nobody(service: &Service, policy: &Resolved) -> Option<Nobody> {
     (by_interface && !from.interfaces.iter().any(meets)).then_some(Nobody::Elsewhere)
 }
 
-fn dead(typed: &policy::Service, service: &Service, policy: &Resolved) -> Option<Diagnostic> {
+fn dead(typed: &policy::Service, service: &Service, policy: &Resolved, blocked: &Addresses) -> Option<Diagnostic> {
     let name = quote(&typed.name.value);
     let place = |list: &Given<policy::List<Peer>>| list.here().map_or(typed.name.span, |list| list.span);
-    let (span, why, help) = match nobody(service, policy)? {
+    let (span, why, help) = match nobody(service, policy, blocked)? {
         Nobody::Empty => (
             place(&typed.from),
             "nobody is in its `from`",
@@ -150,7 +184,7 @@ fn shadowed(typed: &Policy, policy: &Resolved) -> Vec<Diagnostic> {
         Some(
             Diagnostic::at(span, format!("the service {name} allows nothing that {others} does not allow anyway"))
                 .note(other.span, "this one")
-                .help(format!("narrow {others}, or remove {name}: what one service allows no other one takes back")),
+                .help(format!("remove {name}, or narrow {others}: what one service allows no other one takes back")),
         )
     };
     all.iter().filter_map(shadow).collect()
@@ -158,41 +192,68 @@ fn shadowed(typed: &Policy, policy: &Resolved) -> Vec<Diagnostic> {
 
 /// Whether the service `by` allows all that `service` allows, unlimited.
 fn allows_all_of(by: &Service, service: &Service) -> bool {
-    let within = |wide: &Peers, narrow: &Peers| {
-        wide.any
-            || !narrow.any
-                && narrow.groups.keys().all(|group| wide.groups.contains_key(group))
-                && narrow.interfaces.iter().all(|name| wide.interfaces.iter().any(|other| is_covered(name, other)))
-                && is_within(&narrow.addresses, &wide.addresses)
-    };
-    let has = |ports: &crate::net::Ports| {
-        by.ports
-            .iter()
-            .any(|wide| wide.transport == ports.transport && wide.first <= ports.first && ports.last <= wide.last)
-    };
     // A service that denies or forwards has an effect even if another one allows the same.
-    let plain = |one: &Service| one.action == Action::Allow && one.forward_to.is_none() && !one.all && !one.ping;
+    let plain = |one: &Service| one.action == Action::Allow && one.forward_to.is_none();
+    let wide = Asked { ports: &by.ports, protocols: &by.protocols, ping: by.ping, all: by.all };
+    let narrow = Asked { ports: &service.ports, protocols: &service.protocols, ping: service.ping, all: service.all };
     plain(by)
         && plain(service)
         && by.limit.is_none()
         && by.except.is_empty()
         && (by.to.is_empty() || by.to == service.to)
         && (by.on.is_empty() || by.on == service.on)
-        && service.ports.iter().all(has)
-        && service.protocols.is_subset(&by.protocols)
-        && within(&by.from, &service.from)
+        && wide.has_all_of(&narrow)
+        && names_all_of(&by.from, &service.from)
+}
+
+/// What a service or a rule is about.
+struct Asked<'a> {
+    ports: &'a BTreeSet<Ports>,
+    protocols: &'a BTreeSet<u8>,
+    ping: bool,
+    all: bool,
+}
+
+impl Asked<'_> {
+    fn has_all_of(&self, other: &Self) -> bool {
+        let has = |ports: &Ports| {
+            self.ports
+                .iter()
+                .any(|wide| wide.transport == ports.transport && wide.first <= ports.first && ports.last <= wide.last)
+        };
+        self.all
+            || !other.all
+                && (self.ping || !other.ping)
+                && other.ports.iter().all(has)
+                && other.protocols.is_subset(self.protocols)
+    }
+}
+
+/// Whether whoever is named by `narrow` is named by `wide`, too.
+fn names_all_of(wide: &Peers, narrow: &Peers) -> bool {
+    wide.any
+        || !narrow.any
+            && (wide.host || !narrow.host)
+            && (wide.host || narrow.users.is_subset(&wide.users))
+            && narrow.groups.keys().all(|group| wide.groups.contains_key(group))
+            && narrow.interfaces.iter().all(|name| wide.interfaces.iter().any(|other| is_covered(name, other)))
+            // Tomorrow a name may have other addresses.
+            && narrow.names.is_subset(&wide.names)
+            && is_within(&narrow.addresses, &wide.addresses)
 }
 
 /// Groups with addresses that a service admits and `block` drops.
-fn blocked_groups(typed: &Policy, policy: &Resolved) -> Vec<Diagnostic> {
-    let blocked = members(&policy.block, policy).addresses;
+fn blocked_groups(typed: &Policy, blocked: &Addresses) -> Vec<Diagnostic> {
+    if blocked.is_empty() {
+        return Vec::new();
+    }
     let mut seen = BTreeSet::new();
     let named = typed.services.iter().filter_map(|service| Some((service, service.from.here()?)));
     let items = named.flat_map(|(service, from)| from.items.iter().map(move |peer| (service, peer)));
     let mut found = Vec::new();
     for (service, peer) in items {
         let Peer::Word(word) = peer else { continue };
-        let Some(range) = blocked_item(typed, &word.value, &blocked, 0) else { continue };
+        let Some(range) = blocked_item(typed, &word.value, blocked, 0) else { continue };
         if !seen.insert(&word.value) {
             continue;
         }
@@ -207,27 +268,40 @@ fn blocked_groups(typed: &Policy, policy: &Resolved) -> Vec<Diagnostic> {
     found
 }
 
+/// A machine that may open nothing, or that no rule lets ask a name server.
 fn nothing_goes_out(typed: &Policy, policy: &Resolved) -> Option<Diagnostic> {
-    let text = typed
-        .defaults
-        .outgoing
-        .here()
-        .filter(|_| policy.defaults.outgoing != Action::Allow && policy.outgoing.is_empty())?;
-    let message = "this machine may open no connection: it can't look up names, fetch updates or tell the time";
-    Some(Diagnostic::at(text.span, message).help("say `outgoing: allow` if that is not meant"))
+    let denies = policy.defaults.outgoing != Action::Allow;
+    let text = typed.defaults.outgoing.here().filter(|_| denies)?;
+    let sends = |rule: &&PolicyRule| rule.action == Action::Allow && is_of_this_machine(&rule.from, policy);
+    let rules: Vec<&PolicyRule> = policy.outgoing.values().filter(sends).collect();
+    if rules.iter().any(|rule| rule.all || rule.ports.iter().any(asks_for_names)) {
+        return None;
+    }
+    let names = "`outgoing: { names: { ports: [53/udp, 53/tcp], from: host, to: any } }`";
+    let (message, help) = if rules.is_empty() {
+        (
+            "this machine may open no connection: it can't look up names, fetch updates or tell the time",
+            "write `defaults: { outgoing: allow }` if that is not meant".to_owned(),
+        )
+    } else {
+        (
+            "this machine can't look up names: no rule of `outgoing` lets it ask port 53 or 853",
+            format!("write {names}, with your name servers in the place of `any` if they stay the same"),
+        )
+    };
+    Some(Diagnostic::at(text.span, message).help(help))
 }
 
-/// The members of peers, with those of the groups they name.
-fn members(peers: &Peers, policy: &Resolved) -> Group {
-    let groups: Vec<&Group> = peers.groups.keys().filter_map(|name| policy.groups.get(name)).collect();
-    let parts: Vec<&Addresses> = groups
-        .iter()
-        .map(|group| &group.addresses)
-        .chain([&peers.addresses])
-        .filter(|part| !part.is_empty())
-        .collect();
-    let interfaces = groups.iter().flat_map(|group| &group.interfaces).chain(&peers.interfaces).cloned().collect();
-    Group { addresses: Addresses::union(&parts), interfaces, ..Group::default() }
+/// Whether this machine, or one of its users, is among peers.
+fn is_of_this_machine(from: &Peers, policy: &Resolved) -> bool {
+    let groups = || from.groups.keys().filter_map(|name| policy.groups.get(name));
+    from.any || from.host || !from.users.is_empty() || groups().any(|group| !group.users.is_empty())
+}
+
+/// Whether name servers are among what listens on these ports: DNS, or DNS over TLS.
+fn asks_for_names(ports: &Ports) -> bool {
+    let has = |port| (ports.first..=ports.last).contains(&port);
+    has(53) && ports.transport != Transport::Sctp || has(853) && ports.transport == Transport::Tcp
 }
 
 fn everyone() -> Addresses {
@@ -237,12 +311,12 @@ fn everyone() -> Addresses {
 }
 
 /// Whether all of a pattern's names are among those of another.
-fn is_covered(name: &IfPattern, other: &IfPattern) -> bool {
+pub(super) fn is_covered(name: &IfPattern, other: &IfPattern) -> bool {
     name == other || other.wildcard && name.name.starts_with(&other.name)
 }
 
 /// Whether all addresses are among others.
-fn is_within(addresses: &Addresses, others: &Addresses) -> bool {
+pub(super) fn is_within(addresses: &Addresses, others: &Addresses) -> bool {
     runs_within(&addresses.v4, &others.v4, |address| address.to_bits().checked_add(1).map(Ipv4Addr::from_bits))
         && runs_within(&addresses.v6, &others.v6, |address| address.to_bits().checked_add(1).map(Ipv6Addr::from_bits))
 }

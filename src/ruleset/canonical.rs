@@ -12,7 +12,12 @@
 //! | 65,535 as the size of a dynamic set, or none | the kernel sets it with the first rule that adds to the set |
 //! | the order of elements, and two spellings of one value | sets have no order |
 
-use super::{Chain, DYNAMIC_SIZE, Elements, Expr, KeyType, Provenance, Rule, Set, SetFlags, SetRef, Table};
+use super::{
+    Chain, DYNAMIC_SIZE, Element, ElementValue, Elements, Expr, KeyType, Provenance, Rule, Set, SetFlags, SetRef,
+    Table,
+};
+use std::borrow::Cow;
+use std::time::Duration;
 
 impl Table {
     /// This table with every don't-care field blanked.
@@ -25,6 +30,40 @@ impl Table {
             sets: self.sets.iter().map(|(name, set)| (name.clone(), set.canonical())).collect(),
             others: self.others.clone(),
         }
+    }
+}
+
+impl Table {
+    /// This table without the elements that run out ([`SetSpec::is_timed`](super::SetSpec::is_timed)).
+    #[must_use]
+    pub fn without_timed(&self) -> Self {
+        let mut rest = self.clone();
+        for set in rest.sets.values_mut().filter(|set| set.spec.is_timed()) {
+            set.elements = Elements::none();
+        }
+        rest
+    }
+
+    /// This table so much later: what has run out by then is gone.
+    #[must_use]
+    pub fn later(&self, by: Duration) -> Cow<'_, Self> {
+        let milliseconds = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+        let runs_out = |set: &Set| set.spec.is_timed() && !set.elements.is_empty();
+        if milliseconds == 0 || !self.sets.values().any(runs_out) {
+            return Cow::Borrowed(self);
+        }
+        let mut later = self.clone();
+        for set in later.sets.values_mut().filter(|set| runs_out(set)) {
+            let left = set.elements.iter().filter_map(|element| match element.expires() {
+                Some(left) => {
+                    let left = left.checked_sub(milliseconds).filter(|left| *left > 0)?;
+                    Some(Element { value: Some(Box::new(ElementValue::Expires(left))), ..element.into_owned() })
+                }
+                None => Some(element.into_owned()),
+            });
+            set.elements = left.collect();
+        }
+        Cow::Owned(later)
     }
 }
 
@@ -110,6 +149,21 @@ mod tests {
         let one = rule(0, "palisade: from trusted (policy.yaml:9)");
         assert_eq!(one.canonical(), rule(7, "palisade: from trusted (policy.yaml:12)").canonical());
         assert_ne!(one.canonical(), rule(0, "palisade: from office (policy.yaml:9)").canonical());
+    }
+
+    #[test]
+    fn what_runs_out_is_gone_later_and_the_rest_has_less_time() {
+        let table = |elements: Vec<Element>| {
+            let spec = SetSpec::new(KeyType::IPV4_ADDR, SetFlags::TIMEOUT);
+            Table { sets: [("s".to_owned(), Set { spec, elements: elements.into() })].into(), ..Table::default() }
+        };
+        let element = |last, left| Element::expiring(&[192, 0, 2, last], left);
+        let stays = Element::single(&[192, 0, 2, 9]);
+        let now = table(vec![element(1, 900), element(2, 1000), element(3, 5000), stays.clone()]);
+
+        assert_eq!(*now.later(Duration::from_secs(1)), table(vec![element(3, 4000), stays]));
+        assert_eq!(*now.later(Duration::ZERO), now);
+        assert_eq!(now.without_timed(), table(Vec::new()));
     }
 
     #[test]

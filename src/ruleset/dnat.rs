@@ -48,6 +48,23 @@ pub fn matched<'a>(family: Family, sets: &'a BTreeMap<String, Set>, rule: &'a Ru
     reader.read
 }
 
+/// The only address that a rule gives connections as their source; `None` if it gives none, or one of several.
+#[must_use]
+pub fn snat(rule: &Rule) -> Option<IpAddr> {
+    let constant = |register: Register| {
+        rule.exprs.iter().rev().find_map(|expr| {
+            let Expr::Foreign(Foreign::Immediate { dreg, data }) = expr else { return None };
+            address(data).filter(|_| *dreg == register)
+        })
+    };
+    rule.exprs.iter().find_map(|expr| {
+        let Expr::Foreign(Foreign::Nat(nat)) = expr else { return None };
+        let [first, last] = nat.addresses;
+        let one = !nat.destination && (last.is_none() || last == first);
+        first.filter(|_| one).and_then(constant)
+    })
+}
+
 fn translates(family: Family, expr: &Expr) -> bool {
     let Expr::Foreign(expr) = expr else { return false };
     if let Foreign::Nat(nat) = expr {

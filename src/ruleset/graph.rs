@@ -78,7 +78,10 @@ impl Element {
     pub fn verdict(&self) -> Option<&Verdict> {
         match self.value.as_deref() {
             Some(ElementValue::Verdict(verdict)) => Some(verdict),
-            Some(ElementValue::Data(_) | ElementValue::Object(_) | ElementValue::Unknown(_)) | None => None,
+            Some(
+                ElementValue::Data(_) | ElementValue::Object(_) | ElementValue::Expires(_) | ElementValue::Unknown(_),
+            )
+            | None => None,
         }
     }
 }

@@ -24,7 +24,7 @@ mod set;
 mod transaction;
 pub mod xt;
 
-pub use dnat::{Dnat, dnat, matched};
+pub use dnat::{Dnat, dnat, matched, snat};
 pub use elements::{Address, Elements, PackedView};
 pub use expr::{
     Cmp, Direction, DynsetOp, Expr, IcmpxCode, Limit, LimitUnit, Log, PayloadBase, Register, Reject, SetRef, Verdict,

@@ -42,6 +42,13 @@ pub struct SetSpec {
 }
 
 impl SetSpec {
+    /// Whether each element has a time of its own and comes from no packet: who is in it for a time is known to
+    /// palisade's state, and is no part of a policy.
+    #[must_use]
+    pub const fn is_timed(&self) -> bool {
+        self.flags.contains(SetFlags::TIMEOUT) && !self.flags.contains(SetFlags::DYNAMIC) && self.timeout_ms.is_none()
+    }
+
     /// A set with such keys, without size, timeout or comment.
     #[must_use]
     pub fn new(key: KeyType, flags: SetFlags) -> Self {
@@ -107,6 +114,15 @@ impl KeyType {
             Version::V4 => Self::FLOW_V4,
             Version::V6 => Self::FLOW_V6,
         }
+    }
+
+    /// `ipv4_addr . inet_proto . inet_service` or `ipv6_addr . inet_proto . inet_service`: who asked for which port. Each
+    /// field begins at a 32-bit word.
+    #[must_use]
+    pub const fn asked(version: Version) -> Self {
+        let address = Self::address(version);
+        let number = (address.number << 6 | Self::INET_PROTO.number) << 6 | Self::INET_SERVICE.number;
+        Self { number, len: address.len + 2 * 4 }
     }
 
     /// nft numbers a concatenation by its parts, with six bits each, the first in the highest bits.
@@ -294,6 +310,8 @@ pub enum ElementValue {
     Data(Key),
     /// A stateful object by name.
     Object(String),
+    /// Nothing: the element of a set, which runs out after so many milliseconds from when it was read, or will be written.
+    Expires(u64),
     /// The whole element as received over netlink, if it carries expressions although its set has none: a `limit` in
     /// an element decides whether the element matches. palisade writes no such elements.
     Unknown(Vec<u8>),
@@ -315,6 +333,21 @@ impl Element {
             ElementKey::Range(Key::from_slice(first), Key::from_slice(last))
         };
         Self { key, value: None }
+    }
+
+    /// An element of a set that runs out after so many milliseconds.
+    #[must_use]
+    pub fn expiring(key: &[u8], milliseconds: u64) -> Self {
+        Self { value: Some(Box::new(ElementValue::Expires(milliseconds))), ..Self::single(key) }
+    }
+
+    /// After how many milliseconds it runs out; `None` if it stays.
+    #[must_use]
+    pub fn expires(&self) -> Option<u64> {
+        match self.value.as_deref() {
+            Some(ElementValue::Expires(milliseconds)) => Some(*milliseconds),
+            _ => None,
+        }
     }
 
     /// This element with a verdict as its value.

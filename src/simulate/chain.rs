@@ -4,7 +4,7 @@ use super::machine::{End, Machine, RuleResult};
 use super::trace::{Effect, Outcomes, Step};
 use super::truth::Doubt;
 use crate::ruleset::{BaseChain, Chain, Hook, Policy, Rule, Verdict};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 /// `NFT_JUMP_STACK_SIZE`: the kernel refuses a table whose chains call each other deeper, counting jumps and gotos.
@@ -63,7 +63,13 @@ impl<'a, 'v, 's> Walk<'a, 'v, 's> {
     fn run(&mut self, rule: &'a Rule, certain: bool) -> RuleResult<'a> {
         let changed = || {
             let sets = self.machine.changed.borrow();
-            sets.len() + sets.values().filter(|key| key.is_none()).count() + self.machine.effects.borrow().changes
+            let known: usize = sets.values().flatten().map(BTreeSet::len).sum();
+            (
+                sets.len(),
+                sets.values().filter(|keys| keys.is_none()).count(),
+                known,
+                self.machine.effects.borrow().changes,
+            )
         };
         let before = changed();
         let result = self.machine.run(rule, certain);

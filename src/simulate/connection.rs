@@ -1,35 +1,40 @@
-//! A connection's first three packets: it is open if all of them arrive.
+//! A connection's packets: it is open if all of them arrive.
 //!
 //! ```text
-//! first    the sender's packet
-//! answer   of whoever it reached: this machine, a container that it was translated to, a host that it was routed to
-//! third    the sender's next packet, which ends the opening of a connection of TCP or SCTP
-//! fourth   data that comes back over TCP, if rules stop it that let the answer pass
+//! first      the sender's packet
+//! answer     of whoever it reached: this machine, a container that it was translated to, a host that it was routed to
+//! third      the sender's next packet, which ends the opening of a connection of TCP or SCTP
+//! sent       what the sender sends then \ if rules stop it: see `later`
+//! returned   what comes back then       /
 //! ```
 //!
 //! The state that conntrack gives each of them depends on those before it. An answer to a tracked packet is a reply,
 //! and its translations are undone (`nf_nat_inet_fn` in net/netfilter/nf_nat_core.c); `nat` chains don't see it. If a
 //! rule leaves the first packet untracked, conntrack treats the answer as a first packet, and so on.
 //!
+//! Where there is no third packet, as over UDP, a connection is open if its answer arrives; it may still end there.
+//!
 //! The receiver is assumed to answer, from the address and the port that the first packet was sent to. The answer of
 //! another host is assumed to come in by the interface that the first packet left by.
 
 use super::fib::is_link_local;
+use super::later::follow_on;
 use super::packet::{Interface, Packet, Part, Path, State, Transport, Undone};
 use super::packet_run::PacketRun;
 use super::routes::{Routes, Way};
 use super::sets::Sets;
 use super::simulate_table;
-use super::trace::{Effect, Outcomes, Trace, Verdict};
+use super::trace::{Effect, Outcomes, Stage, Trace, Verdict};
 use super::traversal::{Traversal, traverse};
 use super::truth::Doubt;
 use crate::net::protocol;
+use crate::render;
 use crate::ruleset::{AddressType, Expr, Foreign, Rule, Table, TableId};
 
 /// `NF_NAT_RANGE_PROTO_RANDOM` and `NF_NAT_RANGE_PROTO_RANDOM_FULLY`.
 const NAT_RANDOM: u32 = 0x4 | 0x10;
 
-/// The packets that open a connection, up to the first that does not arrive.
+/// The packets of a connection, up to the first that does not arrive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection<'a> {
     /// The first.
@@ -38,34 +43,10 @@ pub struct Connection<'a> {
     pub answer: Option<(Packet, Traversal<'a>)>,
     /// The third, of a protocol that has one.
     pub third: Option<Traversal<'a>>,
-    /// The fourth, if it does not pass: if it does, it goes the way of the answer.
-    pub fourth: Option<Traversal<'a>>,
-}
-
-/// One of the packets that open a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// The first.
-    First,
-    /// The answer.
-    Answer,
-    /// The third.
-    Third,
-    /// The fourth.
-    Fourth,
-}
-
-impl Stage {
-    /// Its name in the output of `--json`.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::First => "first",
-            Self::Answer => "answer",
-            Self::Third => "third",
-            Self::Fourth => "fourth",
-        }
-    }
+    /// The packet after the third that may not pass, if there is one: all others go the ways of those before.
+    pub later: Option<(Stage, Traversal<'a>)>,
+    /// Why no more than one question may be answered, if there is no third packet.
+    pub ends: Option<Doubt>,
 }
 
 impl<'a> Connection<'a> {
@@ -73,8 +54,8 @@ impl<'a> Connection<'a> {
     pub fn traversals(&self) -> impl Iterator<Item = (Stage, &Traversal<'a>)> {
         let answer = self.answer.as_ref().map(|(_, answer)| (Stage::Answer, answer));
         let third = self.third.as_ref().map(|third| (Stage::Third, third));
-        let fourth = self.fourth.as_ref().map(|fourth| (Stage::Fourth, fourth));
-        std::iter::once((Stage::First, &self.first)).chain(answer).chain(third).chain(fourth)
+        let later = self.later.as_ref().map(|(stage, later)| (*stage, later));
+        std::iter::once((Stage::First, &self.first)).chain(answer).chain(third).chain(later)
     }
 
     /// The packet that decides the verdict: the first one that does not pass or, if all do, the first.
@@ -88,13 +69,7 @@ impl<'a> Connection<'a> {
     #[must_use]
     pub fn outcomes(&self) -> Outcomes {
         let (stage, traversal) = self.decisive();
-        let outcomes = traversal.trace.outcomes;
-        // The refusal of an answer goes to the answerer, and the client hears nothing. After the answer, the client
-        // takes an error for a passing one, and waits.
-        if stage != Stage::First && outcomes.contain(Outcomes::REJECT) {
-            return outcomes.without(Outcomes::REJECT).or(Outcomes::DENY);
-        }
-        outcomes
+        if stage == Stage::First { traversal.trace.outcomes } else { traversal.trace.outcomes.unheard() }
     }
 
     /// The verdict.
@@ -108,41 +83,56 @@ impl<'a> Connection<'a> {
     pub fn doubt(&self) -> Option<&Doubt> {
         self.decisive().1.doubt()
     }
+
+    /// Why the verdict does not last, if it is [`Verdict::Allow`]: this machine and its neighbour forget each other, or
+    /// rules stop whatever comes after the answer.
+    #[must_use]
+    pub fn fades(&self) -> Option<&Doubt> {
+        self.first.fades.as_ref().or(self.ends.as_ref())
+    }
 }
 
 /// Follows a connection through these tables, beginning with its first packet; see [`follow`](super::follow).
-pub fn follow_connection<'a>(
+pub fn follow_connection<'a, 'v>(
     tables: impl IntoIterator<Item = (&'a TableId, &'a Table)>,
-    sets: &dyn Sets,
-    routes: &dyn Routes,
+    sets: &'v dyn Sets,
+    routes: &'v dyn Routes,
     packet: &Packet,
 ) -> Connection<'a> {
     let packet = Packet { translated: None, part: Part::First, ..packet.clone() };
     let (first, run) = traverse(PacketRun::new(tables, sets, Some(routes)), routes, packet.clone());
-    let opening = Opening { routes, packet, tracked: !run.effects.borrow().untracked };
-    let mut connection = Connection { first, answer: None, third: None, fourth: None };
+    let (untracked, source) = (run.effects.borrow().untracked, run.effects.borrow().source);
+    let mut opening = Opening { routes, packet, tracked: !untracked, source, undone: false };
+    let mut connection = Connection { first, answer: None, third: None, later: None, ends: None };
     if connection.first.trace.verdict != Verdict::Allow {
         return connection;
     }
-    let source_is_translated = run.effects.borrow().source;
-    let Some(answer) = opening.answer(&connection.first, source_is_translated) else { return connection };
-    let (mut back, run) = traverse(run.next(), routes, answer.clone());
-    opening.check_answer(&answer, &mut back, &run);
+    let Some(answer) = opening.answer(&connection.first) else { return connection };
+    let (mut back, answered) = traverse(run.next(), routes, answer.clone());
+    opening.check_answer(&answer, &mut back, &answered);
+    opening.undone = opening.needs_undoing(&answer);
     let gets_back = back.trace.verdict == Verdict::Allow;
-    let (fourth, translated) = (answer.fourth(), opening.needs_undoing(&answer));
-    connection.answer = Some((answer, back));
+    connection.answer = Some((answer.clone(), back));
     if !gets_back {
         return connection;
     }
-    let Some((third, run)) = opening.third(&connection.first, &run, (source_is_translated, translated)) else {
-        return connection;
+    let first = &connection.first;
+    let returned = answer.later();
+    let send = |stage, run: &PacketRun<'a, 'v>| match stage {
+        Stage::Returned => opening.returned(&returned, run),
+        _ => opening.sent(first, run),
     };
-    let goes_on = third.trace.verdict == Verdict::Allow;
-    connection.third = Some(third);
-    if let Some(fourth) = fourth.filter(|_| goes_on) {
-        let back = opening.fourth(&fourth, &run);
-        connection.fourth = Some(back).filter(|back| back.trace.verdict != Verdict::Allow);
+    if !opening.packet.has_third() {
+        let is_tracked = opening.tracked && !answered.effects.borrow().untracked;
+        // Without an entry, what comes then is to the rules as what came before.
+        let later = is_tracked.then(|| follow_on(&run, answered, Stage::Returned, send)).flatten();
+        connection.ends = later.map(|(stage, later)| why_it_ends(stage, &later));
+        return connection;
     }
+    let (third, run) = opening.sent(first, &answered);
+    let goes_on = third.trace.verdict == Verdict::Allow;
+    connection.later = goes_on.then(|| follow_on(&answered, run, Stage::Sent, send)).flatten();
+    connection.third = Some(third);
     connection
 }
 
@@ -162,17 +152,21 @@ pub fn open_through_table<'a>(id: &'a TableId, table: &'a Table, packet: &Packet
     opened
 }
 
-/// What is known of a connection after its first packet.
+/// What is known of a connection after its first packets.
 struct Opening<'v> {
     routes: &'v dyn Routes,
     packet: Packet,
     /// Whether conntrack has an entry for it.
     tracked: bool,
+    /// Whether its source is translated.
+    source: bool,
+    /// Whether its answer reaches the client only if a translation is undone.
+    undone: bool,
 }
 
-impl Opening<'_> {
+impl<'v> Opening<'v> {
     /// The answer; `None` if there is none, as to an error or to a multicast packet.
-    fn answer(&self, first: &Traversal<'_>, source_is_translated: bool) -> Option<Packet> {
+    fn answer(&self, first: &Traversal<'_>) -> Option<Packet> {
         let Packet { source: client, destination, .. } = self.packet;
         let kind = self.routes.address_type(destination);
         if destination.is_multicast() || matches!(kind, Ok(AddressType::Broadcast | AddressType::Multicast)) {
@@ -202,7 +196,7 @@ impl Opening<'_> {
                 let own = || self.routes.source_towards(to).ok();
                 let masqueraded = is_masqueraded(first).then(own).flatten();
                 let keeps_port = keeps_port(first);
-                Part::Answer(Undone { source: source_is_translated, masqueraded, keeps_port, ..undone })
+                Part::Answer(Undone { source: self.source, masqueraded, keeps_port, ..undone })
             }
             part => part,
         };
@@ -239,64 +233,60 @@ impl Opening<'_> {
         destination.is_some() || (source && masqueraded != Some(self.packet.source))
     }
 
-    /// The third packet; `translated` is whether it has to be. If conntrack did not track the answer, the state of this
-    /// packet depends on the protocol and on settings.
-    fn third<'a, 'v>(
-        &'v self,
-        first: &Traversal<'a>,
-        run: &PacketRun<'a, 'v>,
-        (source_is_translated, translated): (bool, bool),
-    ) -> Option<(Traversal<'a>, PacketRun<'a, 'v>)> {
-        let packet = Packet { translated: first.translated, ..self.packet.third()? };
+    /// What the client sends after the answer. If conntrack did not track the answer, the state of this packet depends
+    /// on the protocol and on settings.
+    fn sent<'a>(&self, first: &Traversal<'a>, run: &PacketRun<'a, 'v>) -> (Traversal<'a>, PacketRun<'a, 'v>) {
+        let packet = Packet { translated: first.translated, ..self.packet.next() };
         let of = packet.transport.protocol(packet.source);
         let answered = !run.effects.borrow().untracked;
-        let states: &[State] = match (self.tracked, answered, of) {
-            (true, true, _) => &[State::Established],
+        let (state, others): (State, &[State]) = match (self.tracked, answered, of) {
+            (true, true, _) => (State::Established, &[]),
             // The entry still waits for an answer (`tcp_conntracks`: sSS with an ACK is sIV).
-            (true, false, protocol::TCP) => &[State::Invalid],
+            (true, false, protocol::TCP) => (State::Invalid, &[]),
             // Whether an ACK begins a connection is a setting: `nf_conntrack_tcp_loose`.
-            (false, _, protocol::TCP) => &[State::New, State::Invalid],
+            (false, _, protocol::TCP) => (State::New, &[State::Invalid]),
             // The answer has become a connection of its own.
-            (false, true, _) => &[State::Reply],
-            (true, false, _) => &[State::Established, State::New, State::Invalid],
-            (false, false, _) => &[State::New, State::Invalid],
+            (false, true, _) => (State::Reply, &[]),
+            (true, false, _) => (State::Established, &[State::New, State::Invalid]),
+            (false, false, _) => (State::New, &[State::Invalid]),
         };
-        let mut traversals = states.iter().map(|state| {
-            let packet = Packet { state: *state, ..packet.clone() };
+        let as_state = |state| {
             let next = run.next();
-            next.effects.borrow_mut().source = source_is_translated;
-            let (mut traversal, run) = traverse(next, self.routes, packet);
-            if run.effects.borrow().untracked && translated {
+            next.effects.borrow_mut().source = self.source;
+            let (mut traversal, run) = traverse(next, self.routes, Packet { state, ..packet.clone() });
+            if run.effects.borrow().untracked && self.undone {
                 traversal.goes_astray(NOT_TRANSLATED.into());
             } else if traversal.end() != first.end() {
                 traversal.may_go_astray("what follows the answer goes another way than the first packet".into());
             }
             (traversal, run)
-        });
-        let (mut third, run) = traversals.next()?;
-        for (other, _) in traversals {
-            if other.trace.verdict != third.trace.verdict {
-                third.may_be(
-                    other.trace.outcomes,
-                    "what conntrack takes the packet after the answer for is a setting".into(),
-                );
+        };
+        let (mut sent, run) = as_state(state);
+        for state in others {
+            let (other, other_run) = as_state(*state);
+            run.leaves_what_either_leaves(&other_run);
+            if other.trace.verdict != sent.trace.verdict {
+                let why = "what conntrack takes the packet after the answer for is a setting";
+                sent.may_be(other.trace.outcomes, why.into());
             }
         }
-        Some((third, run))
+        (sent, run)
     }
 
-    /// Data that comes back. If rules leave the connection untracked, conntrack may take this packet for the first of
-    /// one (`nf_conntrack_tcp_loose`), and then `nat` chains see it.
-    fn fourth<'a>(&self, packet: &Packet, run: &PacketRun<'a, '_>) -> Traversal<'a> {
+    /// What comes back after the third packet. If rules leave the connection untracked, conntrack may take this packet
+    /// for the first of one (`nf_conntrack_tcp_loose`), and then `nat` chains see it.
+    fn returned<'a>(&self, packet: &Packet, run: &PacketRun<'a, 'v>) -> (Traversal<'a>, PacketRun<'a, 'v>) {
         let as_state = |state| {
-            let (mut back, run) = traverse(run.next(), self.routes, Packet { state, ..packet.clone() });
-            self.check_answer(packet, &mut back, &run);
-            back
+            let packet = Packet { state, ..packet.clone() };
+            let (mut back, run) = traverse(run.next(), self.routes, packet.clone());
+            self.check_answer(&packet, &mut back, &run);
+            (back, run)
         };
         if self.tracked {
             return as_state(packet.state);
         }
-        let (mut back, other) = (as_state(State::Invalid), as_state(State::New));
+        let ((mut back, run), (other, other_run)) = (as_state(State::Invalid), as_state(State::New));
+        run.leaves_what_either_leaves(&other_run);
         if other.trace.verdict != back.trace.verdict || back.trace.verdict != Verdict::Allow {
             let outcomes = other.trace.outcomes.or(Outcomes::ALLOW);
             back.may_be(
@@ -304,8 +294,23 @@ impl Opening<'_> {
                 "what conntrack takes an untracked packet after the answer for is a setting".into(),
             );
         }
-        back
+        (back, run)
     }
+}
+
+/// Why nothing may pass after an answer that no third packet follows.
+fn why_it_ends(stage: Stage, later: &Traversal<'_>) -> Doubt {
+    let what = match stage {
+        Stage::Returned => "a second answer",
+        _ => "what is sent after the answer",
+    };
+    let why = match (later.doubt().or(later.astray()), later.trace.denied_by()) {
+        (Some(why), _) => why.to_string(),
+        (None, Some(step)) => format!("chain {} of {} stops it", step.chain, render::table_title(step.table)),
+        (None, None) => "the routing stops it".to_owned(),
+    };
+    let does = if later.trace.outcomes.never_pass() { "does not" } else { "may not" };
+    format!("one question is answered, and {what} {does} arrive: {why}").into()
 }
 
 /// Whether the rule that gave the packet another source leaves its port as it is.

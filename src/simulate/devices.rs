@@ -1,12 +1,13 @@
 //! The hooks of interfaces: ingress, before all others, and egress, after them. A packet passes those of its interface
 //! and of one of the interfaces beneath it.
 
-use super::order::EGRESS;
-use super::packet::{Interface, Packet};
-use super::packet_run::{INGRESS, PacketRun};
+use super::order::{EGRESS, INGRESS, INGRESS_OF_BRIDGE};
+use super::packet::{Interface, Packet, Transport};
+use super::packet_run::PacketRun;
 use super::routes::Beneath;
 use super::trace::Outcomes;
 use super::truth::Doubt;
+use crate::net::Version;
 use crate::render;
 use crate::ruleset::{Expr, Family, Hook, Policy, Table, TableId, Verdict};
 use std::collections::BTreeSet;
@@ -17,17 +18,46 @@ const MAX_DEPTH: usize = 8;
 const MOST_WAYS: usize = 16;
 
 impl PacketRun<'_, '_> {
-    /// The packet comes in by its interface.
+    /// The packet comes in by its interface and passes prerouting. What br_netfilter takes through prerouting at a
+    /// bridge's port (`br_nf_pre_routing` in net/bridge/br_netfilter_hooks.c) comes to the bridge's own ingress after it.
     pub(super) fn come_in(&mut self, packet: &Packet) {
-        self.pass_devices(INGRESS, packet);
+        let come_in = |run: &mut Self, prerouted: bool| {
+            run.pass_devices(INGRESS, packet, prerouted);
+            run.pass(Hook::Prerouting, packet);
+            if prerouted {
+                run.pass(INGRESS_OF_BRIDGE, packet);
+            }
+        };
+        match self.is_prerouted_at_a_port(packet) {
+            Ok(prerouted) => come_in(self, prerouted),
+            Err(why) => self.one_of(2, || why, |run, way| come_in(run, way == 1)),
+        }
     }
 
     /// The packet leaves by its interface.
     pub(super) fn leave(&mut self, packet: &Packet) {
-        self.pass_devices(EGRESS, packet);
+        self.pass_devices(EGRESS, packet, false);
     }
 
-    fn pass_devices(&mut self, hook: Hook, packet: &Packet) {
+    /// Whether the packet passes prerouting before the ingress of its interface, if that has chains.
+    fn is_prerouted_at_a_port(&self, packet: &Packet) -> Result<bool, Doubt> {
+        let Interface::Named(name) = &packet.incoming else { return Ok(false) };
+        if packet.incoming.is_loopback()
+            || matches!(packet.transport, Transport::Arp { .. })
+            || !self.with_chains(INGRESS).contains(name)
+        {
+            return Ok(false);
+        }
+        let Ok(Beneath { bridge: Some(prerouted), .. }) = self.beneath(name) else { return Ok(false) };
+        let of_version = prerouted.get(Version::of(packet.source) as usize).copied().flatten();
+        of_version.ok_or_else(|| {
+            format!("whether br_netfilter takes frames of {name} through prerouting is not known").into()
+        })
+    }
+
+    /// The packet passes the hook of its interface, unless only those of interfaces beneath it count, and of one beneath
+    /// it.
+    fn pass_devices(&mut self, hook: Hook, packet: &Packet, only_beneath: bool) {
         let interface = if hook == INGRESS { &packet.incoming } else { &packet.outgoing };
         let with_chains = self.with_chains(hook);
         let of_bridge = self.tables.iter().find(|(id, table)| judges_frames(id, table)).map(|(id, _)| *id);
@@ -52,13 +82,14 @@ impl PacketRun<'_, '_> {
         let doubt = || "which interfaces the packet passes beneath the one that rules see is not known".into();
         self.one_of(ways.len(), doubt, |run, way| {
             let devices = ways.get(way).into_iter().flatten();
+            let devices = devices.filter(|device| !only_beneath || !interface.is(device));
             let pass = |device: &String| {
                 let packet = packet.clone();
                 let packet = match hook {
                     INGRESS => packet.coming_in_by(device.as_str()),
                     _ => packet.leaving_by(device.as_str()),
                 };
-                run.beneath = *interface != Interface::Named(device.clone());
+                run.beneath = !interface.is(device);
                 run.pass(hook, &packet);
                 run.beneath = false;
             };
@@ -124,7 +155,7 @@ impl PacketRun<'_, '_> {
         while let Some(name) = open.pop() {
             match self.beneath(&name) {
                 _ if name == "lo" || !seen.insert(name.clone()) => {}
-                Ok(beneath) if !beneath.bridge => open.extend(beneath.interfaces),
+                Ok(beneath) if beneath.bridge.is_none() => open.extend(beneath.interfaces),
                 Ok(_) | Err(_) => return true,
             }
         }

@@ -1,8 +1,8 @@
 //! What iptables' matches ask.
 
 use super::machine::{Machine, truth};
+use super::order::INGRESS;
 use super::packet::Interface;
-use super::packet_run::INGRESS;
 use super::truth::{Doubt, Truth};
 use super::view::{Load, View};
 use crate::ruleset::xt::{Conntrack, Match};
@@ -25,7 +25,7 @@ impl Machine<'_, '_> {
         let answer = match asked {
             // A packet that comes alone exceeds no rate.
             Match::Comment | Match::Limit => Ok(true),
-            Match::Conntrack(asked) => conntrack(view, &asked),
+            Match::Conntrack(asked) => conntrack(view, self.ct(CtKey::State, None), &asked),
             Match::AddressType { source, destination, flags } => self.address_types([
                 (view.source(), source, flags & 1 != 0),
                 (view.destination(), destination, flags & 2 != 0),
@@ -55,14 +55,7 @@ impl Machine<'_, '_> {
             Match::Recent { .. } => Err("which sources were seen recently is not known".into()),
             Match::RoutingHeader => Ok(false),
             Match::AddressRange { source, destination } => address_ranges(view, source, destination),
-            Match::ConnectionMark { .. } if view.was_looked_up() == Some(false) => Ok(false),
-            Match::ConnectionMark { .. } if view.was_looked_up() == Some(true) && !view.is_tracked() => Ok(false),
-            Match::ConnectionMark { mark, mask, inverted } if view.is_tracked() => {
-                let masked = self.effects.borrow().ct_mark.masked(&mask.to_ne_bytes(), &[0; 4]);
-                let equal = masked.compare(Cmp::Eq, &mark.to_ne_bytes());
-                equal.map(|equal| equal != inverted).ok_or_else(|| "the connection's mark is not known".into())
-            }
-            Match::ConnectionMark { .. } => Err("whether its connection was looked up already is not known".into()),
+            Match::ConnectionMark { mark, mask, inverted } => self.has_connection_mark(mark, mask, inverted),
             // A packet that comes alone exceeds no rate.
             Match::HashLimit { over } => Ok(!over),
             Match::Length { least, most, inverted } => length(view, least, most).map(|within| within != inverted),
@@ -76,6 +69,19 @@ impl Machine<'_, '_> {
             Match::Uncertain(why) => Err(why.into()),
         };
         answer.map_or_else(Truth::Doubtful, truth)
+    }
+
+    /// Whether the connection's mark has this value or, if inverted, another one. Never without a connection.
+    fn has_connection_mark(&self, mark: u32, mask: u32, inverted: bool) -> Result<bool, Doubt> {
+        match self.view.was_looked_up() {
+            None => Err("whether its connection was looked up already is not known".into()),
+            Some(_) if !self.view.is_tracked() => Ok(false),
+            Some(_) => {
+                let masked = self.effects.borrow().ct_mark.masked(&mask.to_ne_bytes(), &[0; 4]);
+                let equal = masked.compare(Cmp::Eq, &mark.to_ne_bytes());
+                equal.map(|equal| equal != inverted).ok_or_else(|| "the connection's mark is not known".into())
+            }
+        }
     }
 
     /// Whether each address is of one of the types in a mask of `1 << RTN_*` or, if inverted, of none of them.
@@ -117,7 +123,7 @@ impl Machine<'_, '_> {
             Interface::Absent => false,
             Interface::Unknown => return Err(unknown()),
             Interface::Named(name) if name == "lo" => false,
-            Interface::Named(name) => self.routes.ok_or_else(unknown)?.beneath(name)?.bridge,
+            Interface::Named(name) => self.routes.ok_or_else(unknown)?.beneath(name)?.bridge.is_some(),
         };
         if bridged {
             return Err("which port of the bridge the packet has come through is not known".into());
@@ -205,8 +211,8 @@ fn one_of_ports(view: &View<'_>, which: u8, ranges: &[(u16, u16)]) -> Option<boo
 }
 
 /// Evaluates the match in the order of the kernel's `conntrack_mt`.
-fn conntrack(view: &View<'_>, asked: &Conntrack) -> Result<bool, Doubt> {
-    let state = number(view.ct(CtKey::State, None))?.unwrap_or(ct_state::INVALID);
+fn conntrack(view: &View<'_>, state: Load, asked: &Conntrack) -> Result<bool, Doubt> {
+    let state = number(state)?.unwrap_or(ct_state::INVALID);
     let tracked = !matches!(state, ct_state::INVALID | ct_state::UNTRACKED);
     let status = |mask: u32| match view.ct(CtKey::Status, None) {
         Load::Value(bits, why) => {

@@ -5,10 +5,13 @@ use super::fib::is_link_local;
 use super::machine::{Done, End, Machine};
 use super::packet::{Interface, Translation};
 use super::sets::Answer;
-use super::truth::Truth;
+use super::truth::{Doubt, Truth};
+use super::view::Load;
 use crate::net::Version;
 use crate::ruleset::xt::{ConnectionMark, Target};
-use crate::ruleset::{Cmp, CtKey, Extension, Family, Foreign, Hook, MapValue, MetaKey, Nat, Register, SetRef};
+use crate::ruleset::{
+    Cmp, CtKey, Direction, Extension, Family, Foreign, Hook, MapValue, MetaKey, Nat, Register, SetRef, ct_state,
+};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Flags of `NF_NAT_RANGE_*` that change nothing if there is one address and one port.
@@ -85,6 +88,16 @@ impl<'a> Machine<'a, '_> {
             }
             _ => anything("whether the connection is tracked is not known"),
         }
+    }
+
+    /// A field of the packet's connection. Before the connection is looked up, the packet has a state only if a rule has
+    /// left it untracked (`nft_ct_get_eval`).
+    pub(super) fn ct(&self, key: CtKey, direction: Option<Direction>) -> Load {
+        let is_left = self.view.was_looked_up() == Some(false) && self.effects.borrow().untracked;
+        if key == CtKey::State && is_left {
+            return Load::Value(Bits::host_u32(ct_state::UNTRACKED, u32::MAX), Doubt::default());
+        }
+        self.view.ct(key, direction)
     }
 
     /// The object that a map leads to (`nft_objref_map_eval`).

@@ -36,7 +36,8 @@ pub(super) fn hides_source(packet: &Packet, put_back: Option<Translation>, hidde
 /// Whether the destination at this hook is hidden, or not known.
 pub(super) fn hides_destination(packet: &Packet, translated: bool, hidden: Hidden) -> bool {
     let of_client = hidden != Hidden::Nothing && matches!(packet.part, Part::Answer(_));
-    of_client || masqueraded(packet, translated).is_none() && hides_destination_port(packet, translated, hidden)
+    let elsewhere = packet.is_sent_elsewhere(translated) || hides_translation(packet, translated, hidden);
+    of_client || masqueraded(packet, translated).is_none() && elsewhere
 }
 
 /// The address of this machine that an answer is sent to, until conntrack puts the client's in its place.
@@ -46,8 +47,12 @@ fn masqueraded(packet: &Packet, put: bool) -> Option<IpAddr> {
 }
 
 fn hides_destination_port(packet: &Packet, translated: bool, hidden: Hidden) -> bool {
-    packet.is_sent_elsewhere(translated)
-        || hidden == Hidden::ClientAndTranslation && translated && packet.translated.is_some()
+    let keeps_port = matches!(packet.part, Part::Answer(undone) if undone.keeps_port);
+    packet.is_sent_elsewhere(translated) && !keeps_port || hides_translation(packet, translated, hidden)
+}
+
+fn hides_translation(packet: &Packet, translated: bool, hidden: Hidden) -> bool {
+    hidden == Hidden::ClientAndTranslation && translated && packet.translated.is_some()
 }
 
 /// The destination port; `None` if it is hidden, or the protocol has no ports.

@@ -9,11 +9,25 @@ use super::view::View;
 use crate::ruleset::{Table, TableId, Verdict};
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// The sets that a packet may have changed, each with the key that the packet has surely added; `None` if the change
-/// is not known.
-pub(crate) type Changed<'a> = RefCell<BTreeMap<(&'a TableId, &'a str), Option<Vec<u8>>>>;
+/// The sets that a packet may have changed, each with the keys that the packet has surely added, which are all that it
+/// has; `None` if the change is not known.
+pub(crate) type Changed<'a> = RefCell<BTreeMap<(&'a TableId, &'a str), Option<BTreeSet<Vec<u8>>>>>;
+
+/// The sets that either way has changed, each with the keys that it certainly has now.
+pub(super) fn met_in<K: Ord>(
+    one: BTreeMap<K, Option<BTreeSet<Vec<u8>>>>,
+    mut other: BTreeMap<K, Option<BTreeSet<Vec<u8>>>>,
+) -> BTreeMap<K, Option<BTreeSet<Vec<u8>>>> {
+    let mut met = BTreeMap::new();
+    for (set, keys) in one {
+        let same = other.remove(&set).flatten().filter(|same| Some(same) == keys.as_ref());
+        met.insert(set, same);
+    }
+    met.extend(other.into_keys().map(|set| (set, None)));
+    met
+}
 
 /// What a rule does with a packet.
 pub(crate) enum RuleResult<'a> {

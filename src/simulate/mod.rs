@@ -13,7 +13,7 @@
 //! At each hook the base chains of all tables run in the order of their priorities. An accept ends only its base
 //! chain; a drop or a reject is final. [`simulate`] takes a packet that says which way it goes and where it is
 //! translated to; [`follow`] takes a packet as it comes in, lets the rules translate it, and asks the routing.
-//! [`follow_connection`] follows the answer, too, and the packet after it.
+//! [`follow_connection`] follows the answer, too, and what comes after it in both directions.
 
 mod any_source;
 mod bits;
@@ -25,6 +25,7 @@ mod extensions;
 mod fib;
 mod foreign;
 mod hidden;
+mod later;
 mod machine;
 mod neighbours;
 mod order;
@@ -45,15 +46,15 @@ mod tests;
 
 pub(crate) use any_source::{ViewOfAnySource, attached_to, run_for_any_source};
 pub(crate) use chain::MAX_DEPTH;
-pub use connection::{Connection, Stage, follow_connection, open_through_table};
+pub use connection::{Connection, follow_connection, open_through_table};
 pub(crate) use fib::is_link_local;
 pub(crate) use hidden::Hidden;
 pub(crate) use machine::{Changed, End, RuleResult};
 pub use order::{At, Hooked, Order};
 pub use packet::{EPHEMERAL, Interface, Packet, Part, Path, State, Translation, Transport, Undone};
-pub use routes::{Asked, Beneath, Properties, Routes, Way};
+pub use routes::{Asked, Beneath, LeavingBy, Prerouted, Properties, Routes, Way};
 pub use sets::{Answer, AsListed, JustLoaded, Sets};
-pub use trace::{Effect, Outcomes, Step, Trace, Verdict};
+pub use trace::{Effect, Outcomes, Stage, Step, Trace, Verdict};
 pub use traversal::{RoutingDecision, Traversal, follow};
 pub use truth::Doubt;
 
@@ -68,7 +69,11 @@ pub fn simulate<'a>(
     sets: &dyn Sets,
     packet: &Packet,
 ) -> Trace<'a> {
-    let mut run = PacketRun::new(tables, sets, None);
+    pass(PacketRun::new(tables, sets, None), packet)
+}
+
+/// Takes a packet through all hooks of its path.
+fn pass<'a>(mut run: PacketRun<'a, '_>, packet: &Packet) -> Trace<'a> {
     for hook in packet.path.hooks() {
         run.pass(*hook, packet);
     }
@@ -79,6 +84,13 @@ pub fn simulate<'a>(
 #[must_use]
 pub fn simulate_table<'a>(id: &'a TableId, table: &'a Table, packet: &Packet) -> Trace<'a> {
     simulate([(id, table)], &JustLoaded, packet)
+}
+
+/// The same, where the routes of the packet's addresses are known: what is translated need not have been sent to this
+/// machine.
+#[must_use]
+pub fn simulate_table_with<'a>(id: &'a TableId, table: &'a Table, routes: &dyn Routes, packet: &Packet) -> Trace<'a> {
+    pass(PacketRun::new([(id, table)], &JustLoaded, Some(routes)), packet)
 }
 
 /// What a whole ruleset, as it is listed, does with a packet.

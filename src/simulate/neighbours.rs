@@ -4,15 +4,14 @@
 
 use super::packet::{Packet, State, Transport};
 use super::packet_run::PacketRun;
-use super::routes::Routes;
+use super::routes::{Routes, Way};
 use super::trace::{Effect, Outcomes};
 use super::truth::Doubt;
 use crate::render;
 use crate::ruleset::{Family, Hook, Table, TableId};
 use std::net::{IpAddr, Ipv6Addr};
 
-/// `NF_ARP_IN` and `NF_ARP_OUT`, of tables of the family `arp`.
-const ARP_IN: Hook = Hook::Prerouting;
+/// `NF_ARP_OUT`, of tables of the family `arp`.
 const ARP_OUT: Hook = Hook::Input;
 /// `ARPOP_REQUEST` and `ARPOP_REPLY`.
 const REQUEST: u16 = 1;
@@ -23,19 +22,50 @@ const ADVERTISEMENT: u8 = 136;
 /// Neighbour discovery ignores packets that a router has forwarded.
 const HOP_LIMIT: u8 = 255;
 
+impl Packet {
+    /// Whether the kernel itself sends such packets, for neighbour discovery (`ndisc_alloc_skb` in net/ipv6/ndisc.c).
+    pub(super) const fn is_neighbour_discovery(&self) -> bool {
+        self.source.is_ipv6() && matches!(self.transport, Transport::Icmp { kind: SOLICITATION | ADVERTISEMENT, .. })
+    }
+}
+
 impl PacketRun<'_, '_> {
-    /// Why a connection from the packet's source can't last: rules that certainly drop the packets by which this
-    /// machine and its neighbour resolve each other's addresses. `None` if no rule does, or if it is not certain.
-    pub(super) fn keeps_neighbours_apart(&self, routes: &dyn Routes, packet: &Packet) -> Option<Doubt> {
-        let interface = match &packet.incoming {
-            super::Interface::Named(name) if name != "lo" => name,
-            _ => return None,
+    /// Why a connection that the packet opens can't last: rules that certainly drop how this machine and the neighbour
+    /// that it comes from, or goes to, find each other on the link. `None` if they find each other, or if it is in doubt.
+    pub(super) fn keeps_neighbours_apart(
+        &self,
+        routes: &dyn Routes,
+        packet: &Packet,
+        end: Option<&Way>,
+    ) -> Option<Doubt> {
+        let from = match &packet.incoming {
+            super::Interface::Named(name) if name != "lo" => {
+                self.is_kept_apart(routes, (name, packet.source), packet.destination)
+            }
+            _ => None,
         };
-        if packet.source.is_ipv4() && !self.tables.iter().any(|(id, table)| may_judge_arp(id, table)) {
+        let to = || match end {
+            Some(Way::Out(name)) => {
+                let to = packet.translated.map_or(packet.destination, |to| to.address);
+                self.is_kept_apart(routes, (name, to), packet.source)
+            }
+            _ => None,
+        };
+        from.or_else(to)
+    }
+
+    /// Why this machine and the neighbour on the way to an address can't find each other.
+    fn is_kept_apart(
+        &self,
+        routes: &dyn Routes,
+        (interface, address): (&str, IpAddr),
+        this: IpAddr,
+    ) -> Option<Doubt> {
+        if address.is_ipv4() && !self.tables.iter().any(|(id, table)| may_judge_arp(id, table)) {
             return None;
         }
-        let neighbour = routes.next_hop(packet.source).ok()?;
-        let own = routes.source_towards(neighbour).unwrap_or(packet.destination);
+        let neighbour = routes.next_hop(address).ok()?;
+        let own = routes.source_towards(neighbour).unwrap_or(this);
         let (question, answer) = match own {
             IpAddr::V4(_) => (Transport::Arp { operation: REQUEST }, Transport::Arp { operation: REPLY }),
             IpAddr::V6(_) => (icmp(SOLICITATION), icmp(ADVERTISEMENT)),
@@ -67,9 +97,11 @@ impl PacketRun<'_, '_> {
         let arp = matches!(packet.transport, Transport::Arp { .. });
         if comes_in {
             let packet = packet.clone().coming_in_by(interface);
+            // `NF_ARP_IN` has the number of prerouting.
             run.come_in(&packet);
-            let hooks: &[Hook] = if arp { &[ARP_IN] } else { &[Hook::Prerouting, Hook::Input] };
-            hooks.iter().for_each(|hook| run.pass(*hook, &packet));
+            if !arp {
+                run.pass(Hook::Input, &packet);
+            }
         } else {
             let packet = Packet::from_machine(packet.source, packet.destination, packet.transport)
                 .in_state(packet.state)

@@ -11,6 +11,10 @@ use std::collections::BTreeMap;
 
 /// `NF_NETDEV_EGRESS` has the number of another family's hook; this one is no family's.
 pub(super) const EGRESS: Hook = Hook::Other(u32::MAX);
+/// `NF_INET_INGRESS`: the hook at which a packet comes in by an interface, before all others.
+pub(super) const INGRESS: Hook = Hook::Other(5);
+/// The same for a packet that its bridge has taken through prerouting already.
+pub(super) const INGRESS_OF_BRIDGE: Hook = Hook::Other(u32::MAX - 1);
 
 /// A list of hooks that the kernel runs one after the other.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -39,7 +39,7 @@ pub enum Part {
     First,
     /// The answer to the first.
     Answer(Undone),
-    /// The one that follows the answer, from whom the first came.
+    /// One that follows the answer, from whom the first came.
     Third,
     /// Any other.
     Later,
@@ -98,7 +98,12 @@ impl Interface {
 
     /// Whether it is the loopback.
     pub(super) fn is_loopback(&self) -> bool {
-        matches!(self, Self::Named(name) if name == "lo")
+        self.is("lo")
+    }
+
+    /// Whether it is that one.
+    pub(super) fn is(&self, name: &str) -> bool {
+        matches!(self, Self::Named(own) if own == name)
     }
 }
 
@@ -330,16 +335,26 @@ impl Packet {
     /// The packet that follows the answer to it and ends the opening of the connection, if its protocol has one.
     #[must_use]
     pub fn third(&self) -> Option<Self> {
-        let Transport::Ports { protocol: protocol::TCP | protocol::SCTP, .. } = self.transport else { return None };
-        Some(Self { state: State::Established, part: Part::Third, ..self.clone() })
+        self.has_third().then(|| self.next())
     }
 
-    /// Data that comes back after the third packet, if this is the answer before it.
-    #[must_use]
-    pub(super) fn fourth(&self) -> Option<Self> {
-        let Transport::Ports { protocol: protocol::TCP, .. } = self.transport else { return None };
-        let Part::Answer(undone) = self.part else { return None };
-        Some(Self { part: Part::Answer(Undone { later: true, ..undone }), ..self.clone() })
+    /// Whether its protocol opens connections by three packets.
+    pub(super) const fn has_third(&self) -> bool {
+        matches!(self.transport, Transport::Ports { protocol: protocol::TCP | protocol::SCTP, .. })
+    }
+
+    /// What its sender sends after the answer to it.
+    pub(super) fn next(&self) -> Self {
+        Self { state: State::Established, part: Part::Third, ..self.clone() }
+    }
+
+    /// What comes back later, if this is the answer before it.
+    pub(super) fn later(&self) -> Self {
+        let part = match self.part {
+            Part::Answer(undone) => Part::Answer(Undone { later: true, ..undone }),
+            part => part,
+        };
+        Self { part, ..self.clone() }
     }
 
     /// What conntrack undoes in it.

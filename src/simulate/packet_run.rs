@@ -4,8 +4,8 @@ use super::bits::Bits;
 use super::chain::Walk;
 use super::effects::Effects;
 use super::hidden::Hidden;
-use super::machine::{Changed, Machine};
-use super::order::{At, EGRESS, Hooked};
+use super::machine::{Changed, Machine, met_in};
+use super::order::{At, EGRESS, Hooked, INGRESS, INGRESS_OF_BRIDGE};
 use super::packet::{Interface, Packet, Path, State, Transport};
 use super::routes::Routes;
 use super::sets::Sets;
@@ -63,12 +63,29 @@ impl<'a, 'v> PacketRun<'a, 'v> {
     /// The run of the next packet of this connection, before its first hook.
     pub(super) fn next(&self) -> Self {
         let run = Self::new(self.tables.iter().copied(), self.sets, self.routes);
-        run.changed.borrow_mut().extend(self.changed.borrow().iter().map(|(set, key)| (*set, key.clone())));
-        {
-            let (before, mut effects) = (self.effects.borrow(), run.effects.borrow_mut());
-            effects.ct_mark = if before.untracked { Bits::unknown(4) } else { before.ct_mark.clone() };
-        }
+        *run.changed.borrow_mut() = self.changed.borrow().clone();
+        run.effects.borrow_mut().ct_mark = self.mark_left();
         run
+    }
+
+    /// The mark that the connection has after this packet.
+    fn mark_left(&self) -> Bits {
+        let effects = self.effects.borrow();
+        if effects.untracked { Bits::unknown(4) } else { effects.ct_mark.clone() }
+    }
+
+    /// Whether the next packet can't tell this one from `other`: both leave the same behind.
+    pub(super) fn leaves_what(&self, other: &Self) -> bool {
+        self.mark_left() == other.mark_left() && *self.changed.borrow() == *other.changed.borrow()
+    }
+
+    /// Leaves behind only what it has in common with `other`, in the place of which it may have been.
+    pub(super) fn leaves_what_either_leaves(&self, other: &Self) {
+        if !self.leaves_what(other) {
+            let changed = met_in(self.changed.borrow().clone(), other.changed.borrow().clone());
+            *self.changed.borrow_mut() = changed;
+            self.effects.borrow_mut().forget_ct_mark();
+        }
     }
 
     /// The run of a packet of another connection, before its first hook.
@@ -124,7 +141,7 @@ impl<'a, 'v> PacketRun<'a, 'v> {
             routes: self.routes,
         };
         let before = (self.effects.borrow().destination, self.effects.borrow().source);
-        let walk = Walk::new(machine, hook, &mut self.steps);
+        let walk = Walk::new(machine, chains_of(hook), &mut self.steps);
         let outcomes = walk.base(attached.name, attached.chain, attached.base, self.outcomes == Outcomes::ALLOW);
         self.outcomes = self.outcomes.without(Outcomes::ALLOW).or(outcomes);
         self.translated |= before != (self.effects.borrow().destination, self.effects.borrow().source);
@@ -212,6 +229,7 @@ impl Attached<'_> {
 pub(super) fn attached<'a>(tables: &[(&'a TableId, &'a Table)], hook: Hook, packet: &Packet) -> Vec<Attached<'a>> {
     let ipv4 = packet.source.is_ipv4();
     let arp = matches!(packet.transport, Transport::Arp { .. });
+    let hook = chains_of(hook);
     let of_device = matches!(hook, INGRESS | EGRESS);
     let sees = |id: &TableId, base: &BaseChain| match id.family {
         Family::Arp => arp && base.hook == hook,
@@ -243,8 +261,13 @@ pub(super) fn attached<'a>(tables: &[(&'a TableId, &'a Table)], hook: Hook, pack
     all
 }
 
-/// `NF_INET_INGRESS`: the hook at which a packet comes in by an interface, before all others.
-pub(super) const INGRESS: Hook = Hook::Other(5);
+/// The hook that the chains of a packet's hook name.
+const fn chains_of(hook: Hook) -> Hook {
+    match hook {
+        INGRESS_OF_BRIDGE => INGRESS,
+        hook => hook,
+    }
+}
 
 /// Whether a chain that is attached to interfaces is attached to the packet's.
 fn is_device(base: &BaseChain, hook: Hook, packet: &Packet) -> bool {

@@ -102,14 +102,19 @@ pub struct Beneath {
     pub interfaces: Vec<String>,
     /// Whether every packet passes one, if there is one.
     pub always: bool,
-    /// Whether they are ports of a bridge, between which tables of the family `bridge` judge.
-    pub bridge: bool,
+    /// For a bridge, between whose ports tables of the family `bridge` judge, whether br_netfilter takes what comes in
+    /// by a port through prerouting.
+    pub bridge: Option<Prerouted>,
 }
+
+/// Whether br_netfilter (`bridge-nf-call-iptables`) takes what comes in by the ports of a bridge through prerouting, by
+/// IP version; `None` if that is not known.
+pub type Prerouted = [Option<bool>; 2];
 
 impl Default for Beneath {
     /// Nothing: most interfaces send their packets themselves.
     fn default() -> Self {
-        Self { interfaces: Vec::new(), always: true, bridge: false }
+        Self { interfaces: Vec::new(), always: true, bridge: None }
     }
 }
 
@@ -137,4 +142,57 @@ pub enum Way {
     Lost(Doubt),
     /// Nowhere, and its sender is told: the reason as a clause.
     Refused(Doubt),
+}
+
+/// Routes of which those to elsewhere leave by one interface.
+pub struct LeavingBy<'r> {
+    /// The routing otherwise.
+    pub routes: &'r dyn Routes,
+    /// Who opens the connection: what is sent to it goes the usual way.
+    pub opener: IpAddr,
+    /// The interface.
+    pub interface: String,
+}
+
+impl Routes for LeavingBy<'_> {
+    fn way(&self, asked: &Asked<'_>) -> Result<Way, Doubt> {
+        match self.routes.way(asked)? {
+            Way::Out(_) if asked.destination != self.opener => Ok(Way::Out(self.interface.clone())),
+            way => Ok(way),
+        }
+    }
+
+    fn address_type(&self, address: IpAddr) -> Result<AddressType, Doubt> {
+        self.routes.address_type(address)
+    }
+
+    fn leads(&self, address: IpAddr) -> Result<Option<String>, Doubt> {
+        let interface = self.routes.leads(address)?;
+        Ok(interface.map(|usual| if address == self.opener { usual } else { self.interface.clone() }))
+    }
+
+    fn source_towards(&self, address: IpAddr) -> Result<IpAddr, Doubt> {
+        if address == self.opener {
+            return self.routes.source_towards(address);
+        }
+        let own = self.routes.properties(&self.interface)?.addresses;
+        let alike = own.into_iter().find(|own| own.is_ipv4() == address.is_ipv4());
+        alike.ok_or_else(|| format!("{} has no address to send to {address} from", self.interface).into())
+    }
+
+    fn index(&self, interface: &str) -> Result<u32, Doubt> {
+        self.routes.index(interface)
+    }
+
+    fn beneath(&self, interface: &str) -> Result<Beneath, Doubt> {
+        self.routes.beneath(interface)
+    }
+
+    fn properties(&self, interface: &str) -> Result<Properties, Doubt> {
+        self.routes.properties(interface)
+    }
+
+    fn next_hop(&self, address: IpAddr) -> Result<IpAddr, Doubt> {
+        self.routes.next_hop(address)
+    }
 }

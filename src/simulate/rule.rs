@@ -2,9 +2,8 @@
 
 use super::bits::{Bits, Registers};
 use super::machine::{Done, End, Machine, RuleResult, truth};
-use super::order::EGRESS;
+use super::order::{EGRESS, INGRESS};
 use super::packet::Interface;
-use super::packet_run::INGRESS;
 use super::sets::{Answer, find, has_catch_all, value_len};
 use super::truth::{Doubt, Truth};
 use super::view::Load;
@@ -14,6 +13,7 @@ use crate::ruleset::{
     SetFlags, SetRef, Verdict,
 };
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 /// Expressions, also in forms that are not known, that give no verdict and leave the packet and its connection
 /// unchanged: they can only match or not.
@@ -66,7 +66,7 @@ impl<'a> Machine<'a, '_> {
                 let mark = self.effects.borrow().ct_mark.clone();
                 load(Load::Value(mark, "`ct` key 3 of the connection is not known".into()), *dreg, registers)
             }
-            Expr::Ct { key, direction, dreg } => load(self.view.ct(*key, *direction), *dreg, registers),
+            Expr::Ct { key, direction, dreg } => load(self.ct(*key, *direction), *dreg, registers),
             Expr::Payload { base: PayloadBase::Link, offset, len, dreg } => {
                 load(self.frame(*offset, *len), *dreg, registers)
             }
@@ -253,14 +253,14 @@ impl<'a> Machine<'a, '_> {
         let empty = || name.map_or(declared.elements.is_empty(), |name| self.sets.is_empty(self.id, name, declared));
         let len = usize::try_from(declared.spec.key.len).unwrap_or(usize::MAX);
         let key = registers.load(sreg, len);
+        let is_plain = declared.spec.value.is_none() && !declared.spec.flags.contains(SetFlags::INTERVAL);
+        let added = changed.as_ref().and_then(Option::as_ref);
+        let changes = |name| Answer::Unknown(format!("the packet itself has changed set {name}").into());
         match (key.bytes(), name) {
             (Some(key), _) if key.len() != len => Answer::Unknown("a key longer than any register".into()),
-            (Some(key), Some(_)) if declared.spec.value.is_none() && changed == Some(Some(key.to_vec())) => {
-                Answer::Present(None)
-            }
-            (_, Some(name)) if changed.is_some() => {
-                Answer::Unknown(format!("the packet itself has changed set {name}").into())
-            }
+            (Some(key), Some(_)) if is_plain && added.is_some_and(|keys| keys.contains(key)) => Answer::Present(None),
+            (None, Some(name)) if changed.is_some() => changes(name),
+            (_, Some(name)) if changed.is_some() && !(is_plain && added.is_some()) => changes(name),
             (Some(key), Some(name)) => self.sets.find(self.id, name, declared, key),
             (Some(key), None) => find(declared, key),
             (None, _) if empty() => Answer::Absent,
@@ -291,8 +291,13 @@ impl<'a> Machine<'a, '_> {
         let added = if op == DynsetOp::Delete { Truth::True } else { self.is_added(set, sreg, registers) };
         let is_known = certain && op != DynsetOp::Delete && added == Truth::True;
         let key = is_known.then(|| self.key(set, sreg, registers)).flatten();
-        let is_first = !self.changed.borrow().contains_key(&(self.id, set));
-        self.changed.borrow_mut().insert((self.id, set), key.filter(|_| is_first));
+        let mut changed = self.changed.borrow_mut();
+        let keys = changed.entry((self.id, set)).or_insert_with(|| Some(BTreeSet::new()));
+        match (keys.as_mut(), key) {
+            (Some(keys), Some(key)) => drop(keys.insert(key)),
+            _ => *keys = None,
+        }
+        drop(changed);
         if op == DynsetOp::Delete {
             return Truth::True;
         }

@@ -111,6 +111,7 @@ fn answered(found: Option<&Element>) -> Answer {
         Some(Some(ElementValue::Unknown(_))) => {
             Answer::Unknown("an element with expressions that are not understood".into())
         }
+        Some(Some(ElementValue::Expires(_))) => Answer::Present(None),
         Some(value) => Answer::Present(value.cloned()),
     }
 }

@@ -31,6 +31,47 @@ impl Verdict {
     }
 }
 
+/// One of the packets of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The first.
+    First,
+    /// The answer.
+    Answer,
+    /// The third.
+    Third,
+    /// Any after these, of whom the first came from.
+    Sent,
+    /// Any after these, of whom the answer came from.
+    Returned,
+}
+
+impl Stage {
+    /// Its name in the output of `--json`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Answer => "answer",
+            Self::Third => "third",
+            Self::Sent => "sent",
+            Self::Returned => "returned",
+        }
+    }
+
+    /// What it is, in the words that go before "is dropped"; `None` of the first, which needs none.
+    #[must_use]
+    pub const fn words(self) -> Option<&'static str> {
+        match self {
+            Self::First => None,
+            Self::Answer => Some("the answer to it"),
+            Self::Third => Some("what follows the answer"),
+            Self::Sent => Some("the data that is sent then"),
+            Self::Returned => Some("the data that comes back"),
+        }
+    }
+}
+
 /// The possible outcomes of a packet: several if something is unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Outcomes(u8);
@@ -59,6 +100,12 @@ impl Outcomes {
 
     pub(super) const fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
+    }
+
+    /// The same for the client, of a packet after the first: the refusal of an answer goes to the answerer, and after the
+    /// answer a client takes an error for a passing one, and waits.
+    pub(super) const fn unheard(self) -> Self {
+        if self.contain(Self::REJECT) { self.without(Self::REJECT).or(Self::DENY) } else { self }
     }
 
     /// Whether there is exactly one.

@@ -120,7 +120,9 @@ pub(super) fn traverse<'a, 'v>(
     let doubt = doubt.or_else(|| run.doubt.clone());
     let translated = run.effects.borrow().destination;
     let opens = from.part == Part::First && run.outcomes == Outcomes::ALLOW;
-    let fades = opens.then(|| run.keeps_neighbours_apart(routes, &from)).flatten();
+    let as_sent = Packet { translated, ..from };
+    let end = routed.last().map(|decision| &decision.way);
+    let fades = opens.then(|| run.keeps_neighbours_apart(routes, &as_sent, end)).flatten();
     let steps = std::mem::take(&mut run.steps);
     let trace = Trace { verdict: run.outcomes.verdict(), outcomes: run.outcomes, steps };
     (Traversal { trace, routed, translated, fades, doubt, astray: None }, run)
@@ -141,14 +143,13 @@ struct RoutedRun<'a, 'v> {
 impl RoutedRun<'_, '_> {
     fn received(&mut self, packet: Packet) {
         let packet = Packet { path: Path::ToMachine, outgoing: Interface::Absent, ..packet };
-        self.run.come_in(&packet);
         // `ip6_rcv_core` in net/ipv6/ip6_input.c
         let is_loopback = |address: IpAddr| address.is_ipv6() && address.is_loopback();
         if !packet.incoming.is_loopback() && [packet.source, packet.destination].into_iter().any(is_loopback) {
             self.go(Way::Lost("::1 does not come in from another machine".into()));
             return;
         }
-        self.run.pass(Hook::Prerouting, &packet);
+        self.run.come_in(&packet);
         match self.route(&packet) {
             Some(Way::Local) => self.run.pass(Hook::Input, &packet),
             Some(Way::Out(interface)) => {
@@ -165,6 +166,11 @@ impl RoutedRun<'_, '_> {
 
     /// This machine sends the refusal, which passes the rules for packets from this machine.
     fn refused(&mut self, packet: &Packet) {
+        if let Some(why) = self.run.keeps_neighbours_apart(self.routes, packet, None) {
+            self.doubt.get_or_insert(why);
+            self.run.outcomes = Outcomes::REJECT.or(Outcomes::DENY);
+            return;
+        }
         let (resets, errors) = (self.run.effects.borrow().resets, self.run.effects.borrow().errors);
         let error = if packet.source.is_ipv4() { (3, 3) } else { (1, 4) };
         let error = Transport::Icmp { kind: error.0, code: error.1 };
@@ -188,7 +194,8 @@ impl RoutedRun<'_, '_> {
             Ok(by) => self.answered(packet, transport, by),
             Err(_) => Outcomes::ANYTHING,
         });
-        let outcomes = outcomes.reduce(Outcomes::or).unwrap_or(Outcomes::ANYTHING);
+        let outcomes = outcomes.chain(self.resets_past_the_rules(packet)).reduce(Outcomes::or);
+        let outcomes = outcomes.unwrap_or(Outcomes::ANYTHING);
         // Which of this machine's addresses the refusal comes from is not known.
         if outcomes.never_pass() && packet.path != Path::FromMachine {
             self.run.outcomes = Outcomes::DENY;
@@ -196,6 +203,24 @@ impl RoutedRun<'_, '_> {
             self.doubt.get_or_insert("it is refused, and whether its sender is told so is not known".into());
             self.run.outcomes = Outcomes::REJECT.or(Outcomes::DENY);
         }
+    }
+
+    /// What comes of a reset to somebody behind a bridge. Where br_netfilter shows the frames of bridges to the rules of
+    /// IP, the kernel puts it on the bridge's port itself: no rule sees it, and no translation is undone, so that the
+    /// sender does not take it for an answer (`nf_send_reset` in net/ipv4/netfilter/nf_reject_ipv4.c). Whether it does
+    /// is a setting.
+    fn resets_past_the_rules(&self, packet: &Packet) -> Option<Outcomes> {
+        let Interface::Named(name) = &packet.incoming else { return None };
+        let (resets, errors) = (self.run.effects.borrow().resets, self.run.effects.borrow().errors);
+        let is_bridge = self.routes.properties(name).is_ok_and(|of| of.kind.as_deref() == Some("bridge"));
+        if packet.path == Path::FromMachine || !is_bridge {
+            return None;
+        }
+        // Errors about what is sent back to its own bridge, translated, were seen to get lost, too.
+        if self.run.as_translated(packet).goes_elsewhere() && (resets || errors) {
+            return Some(Outcomes::DENY);
+        }
+        resets.then_some(Outcomes::ALLOW)
     }
 
     /// The outcomes of a refusal.
@@ -252,7 +277,6 @@ impl RoutedRun<'_, '_> {
             let packet =
                 Packet { path: Path::ToMachine, outgoing: Interface::Absent, ..packet.clone() }.coming_in_by("lo");
             self.run.come_in(&packet);
-            self.run.pass(Hook::Prerouting, &packet);
             self.run.pass(Hook::Input, &packet);
         }
         self.may_be_refused(&packet);
@@ -262,7 +286,9 @@ impl RoutedRun<'_, '_> {
     fn may_be_refused(&mut self, packet: &Packet) {
         let on_its_way = self.routed.iter().all(|decision| is_on_its_way(&decision.way));
         if self.run.outcomes == Outcomes::REJECT && on_its_way && !matches!(packet.part, Part::Answer(_)) {
-            self.refused(packet);
+            // Rules may have left it untracked.
+            let state = self.run.as_translated(packet).state;
+            self.refused(&Packet { state, ..packet.clone() });
         }
     }
 
@@ -316,6 +342,11 @@ impl RoutedRun<'_, '_> {
         None
     }
 
+    fn may_be_bridge(&self, packet: &Packet) -> bool {
+        let Interface::Named(name) = &packet.incoming else { return true };
+        self.routes.properties(name).map_or(true, |of| of.kind.as_deref() == Some("bridge"))
+    }
+
     /// Packets between two guests of one bridge pass these hooks, or only the bridge.
     fn may_be_bridged(&mut self, packet: &Packet) {
         let (translated, source) =
@@ -324,7 +355,7 @@ impl RoutedRun<'_, '_> {
         if packet.incoming == packet.outgoing && translated && !source && self.run.goes_on() {
             self.lost("it is sent back to where it came from, and the answer may go around this machine".into());
         }
-        if packet.incoming == packet.outgoing && !translated && !self.run.goes_on() {
+        if packet.incoming == packet.outgoing && !translated && !self.run.goes_on() && self.may_be_bridge(packet) {
             self.doubt.get_or_insert("frames between guests of one bridge may pass it alone".into());
             self.run.outcomes = self.run.outcomes.or(Outcomes::ALLOW);
         }

@@ -2,7 +2,7 @@
 
 use super::bits::Bits;
 use super::hidden::{Hidden, address, bits_of, destination, destination_port, hides_destination, hides_source};
-use super::order::EGRESS;
+use super::order::{EGRESS, INGRESS, INGRESS_OF_BRIDGE};
 use super::packet::{Interface, Packet, Part, Path, State, Translation, Transport, Undone};
 use super::truth::Doubt;
 use super::tuple::Tuple;
@@ -73,6 +73,8 @@ impl<'a> View<'a> {
     /// it or after it.
     pub(super) fn new(packet: &'a Packet, hook: Hook, priority: i32, hidden: Hidden) -> Self {
         let incoming = match (hook, packet.path) {
+            // It carries the interface that it leaves by, which `ip6_output` takes for the one that it came in by.
+            (Hook::Postrouting, Path::FromMachine) if packet.is_neighbour_discovery() => &packet.outgoing,
             (Hook::Output | EGRESS, _) | (Hook::Postrouting, Path::FromMachine) => &Interface::Absent,
             _ => &packet.incoming,
         };
@@ -83,6 +85,7 @@ impl<'a> View<'a> {
         let first = matches!(hook, Hook::Prerouting | Hook::Output);
         let tracked = match &packet.incoming {
             _ if hook == EGRESS => Tracked::Unknown,
+            _ if hook == INGRESS_OF_BRIDGE => Tracked::Yes,
             _ if matches!(hook, Hook::Other(_)) => Tracked::NotYet,
             _ if !first || priority > PRIORITY_CONNTRACK => Tracked::Yes,
             // A packet of this machine to itself was looked up when it was sent.
@@ -107,7 +110,7 @@ impl<'a> View<'a> {
         let hop_limit = packet.hop_limit.map(|limit| limit.saturating_sub(u8::from(forwarded)));
         let mut view = Self {
             packet,
-            hook,
+            hook: if hook == INGRESS_OF_BRIDGE { INGRESS } else { hook },
             incoming,
             outgoing,
             tracked,

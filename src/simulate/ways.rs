@@ -1,6 +1,7 @@
 //! Packets that may take one of several ways: all are followed, and only what they have in common is known.
 
 use super::effects::Effects;
+use super::machine::met_in;
 use super::order::{At, orders};
 use super::packet::Packet;
 use super::packet_run::{Attached, PacketRun};
@@ -8,16 +9,17 @@ use super::trace::Outcomes;
 use super::truth::Doubt;
 use crate::render;
 use crate::ruleset::{Hook, TableId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Up to how many chains of one priority are tried in all orders.
-const MOST_IN_ALL_ORDERS: usize = 3;
+/// So many chains of one priority are tried in all orders that may be theirs, if these are no more than so many.
+const MOST_IN_ALL_ORDERS: usize = 5;
+const MOST_ORDERS: usize = 24;
 
 /// The state of a packet between two chains.
 struct Point<'a> {
     outcomes: Outcomes,
     effects: Effects,
-    changed: BTreeMap<(&'a TableId, &'a str), Option<Vec<u8>>>,
+    changed: BTreeMap<(&'a TableId, &'a str), Option<BTreeSet<Vec<u8>>>>,
     translated: bool,
 }
 
@@ -37,6 +39,10 @@ impl<'a> PacketRun<'a, '_> {
             return;
         }
         let orders = orders(class.len(), &before);
+        if orders.len() > MOST_ORDERS {
+            self.pass_many(class, hook, packet);
+            return;
+        }
         let doubt = || in_doubt(class);
         self.one_of(orders.len(), doubt, |run, way| {
             for attached in orders.get(way).into_iter().flatten().filter_map(|index| class.get(*index)) {
@@ -138,20 +144,6 @@ impl<'a> PacketRun<'a, '_> {
         *self.changed.borrow_mut() = point.changed.clone();
         self.translated = point.translated;
     }
-}
-
-/// The sets that either way has changed, each with the element that it certainly has now.
-fn met_in<K: Ord>(
-    one: BTreeMap<K, Option<Vec<u8>>>,
-    mut other: BTreeMap<K, Option<Vec<u8>>>,
-) -> BTreeMap<K, Option<Vec<u8>>> {
-    let mut met = BTreeMap::new();
-    for (set, element) in one {
-        let same = other.remove(&set).flatten().filter(|same| Some(same) == element.as_ref());
-        met.insert(set, same);
-    }
-    met.extend(other.into_keys().map(|set| (set, None)));
-    met
 }
 
 fn in_doubt(class: &[Attached<'_>]) -> Doubt {

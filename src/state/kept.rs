@@ -1,7 +1,7 @@
 //! The rulesets that were good, and those that were undone.
 
-use super::stored::{About, Identity, Kept, MAX_STORED, Stored};
-use super::{State, StateError, files, read_json, to_json};
+use super::stored::{About, Identity, Kept, MAX_STORED, Stored, parts};
+use super::{Applied, State, StateError, files, read_json, to_json};
 use crate::ruleset::Table;
 use std::path::{Path, PathBuf};
 
@@ -28,21 +28,35 @@ impl State {
         self.folder.join("rulesets")
     }
 
-    /// Keeps a table that the kernel holds and that needs no confirmation any more: it becomes the last good one,
-    /// which boot falls back on, and no longer counts as undone. No change waits after that. Writes nothing if it is
-    /// both already.
+    /// The file of a kept ruleset.
+    pub(super) fn file_of(&self, number: u32) -> PathBuf {
+        self.rulesets().join(file_name(number))
+    }
+
+    /// Keeps a table that the kernel holds and that needs no confirmation any more, with its policy: it becomes the
+    /// last good one, which boot falls back on, and no longer counts as undone. No change waits after that. Writes
+    /// nothing if it is both already. If only the policy differs, it takes the place of the one before.
     ///
     /// # Errors
     /// A file that can't be written, a table that can't be stored.
-    pub fn keep(&self, table: &Table, policy: &Path) -> Result<(), StateError> {
+    pub fn keep(&self, table: &Table, policy: &Applied) -> Result<(), StateError> {
         let stored = Stored::new(Some(table), Some(policy))?;
         let identity = stored.about.identity.clone();
         let last = self.last_good_number();
-        let is_last = last.and_then(|number| self.about(number).ok()).is_some_and(|about| about.identity == identity);
-        if !is_last {
-            self.write_sets(table)?;
-            let bytes = Stored { about: stored.about.after(last), ..stored }.to_bytes()?;
-            self.add(|folder, name| files::write(folder, name, &bytes), last)?;
+        let file = |number: u32| self.with_policy(&self.file_of(number)).ok().flatten();
+        let before = last.and_then(|number| file(number).map(|(about, policy)| (number, about, policy)));
+        match before.filter(|(_, about, _)| about.identity == identity) {
+            Some((.., before)) if before.as_ref() == Some(policy) => {}
+            Some((number, about, _)) => {
+                let about = about.with_policy_of(&stored.about);
+                let bytes = Stored { about, ..stored }.to_bytes()?;
+                files::write(&self.rulesets(), &file_name(number), &bytes)?;
+            }
+            None => {
+                self.write_sets(table)?;
+                let bytes = Stored { about: stored.about.after(last), ..stored }.to_bytes()?;
+                self.add(|folder, name| files::write(folder, name, &bytes), last)?;
+            }
         }
         self.forgive(&identity)?;
         // An undone change whose file could not be removed would be undone again after a reboot.
@@ -135,9 +149,9 @@ impl State {
     /// [`StateError::NoSuch`], or what is wrong with it.
     pub fn kept(&self, number: u32) -> Result<Kept, StateError> {
         let path = self.rulesets().join(file_name(number));
-        let Stored { about, table } = self.stored(path.clone())?.ok_or(StateError::NoSuch(number))?;
+        let Stored { about, table, applied } = self.stored(path.clone())?.ok_or(StateError::NoSuch(number))?;
         let table = table.ok_or(StateError::Damaged { path, why: "it holds no table" })?;
-        Ok(Kept { about, table })
+        Ok(Kept { about, table, applied })
     }
 
     /// The number of the rollback target: the ruleset that was the last good one before the current one.
@@ -165,6 +179,13 @@ impl State {
         let path = self.rulesets().join(file_name(number));
         let bytes = files::read(&path, MAX_STORED)?.ok_or(StateError::NoSuch(number))?;
         About::from_bytes(&bytes).map(|(about, _)| about).map_err(|why| StateError::Damaged { path, why })
+    }
+
+    /// The description and the policy of a stored ruleset; `None` if the file does not exist.
+    pub(super) fn with_policy(&self, path: &Path) -> Result<Option<(About, Option<Applied>)>, StateError> {
+        let Some(bytes) = files::read(path, MAX_STORED)? else { return Ok(None) };
+        let damaged = |why| StateError::Damaged { path: path.to_owned(), why };
+        parts(&bytes).map(|(about, _, applied)| Some((about, applied))).map_err(damaged)
     }
 
     /// Reads a stored ruleset; `None` if the file does not exist.

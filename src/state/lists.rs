@@ -22,7 +22,8 @@ impl State {
         self.folder.join("lists")
     }
 
-    /// Keeps the addresses of a policy's files, and forgets those of all other files. Writes nothing that is there.
+    /// Keeps the addresses of a policy's files, and forgets those of all other files, except of the policies of kept
+    /// rulesets. Writes nothing that is there.
     ///
     /// # Errors
     /// A file that can't be written.
@@ -43,12 +44,14 @@ impl State {
             files::write(&self.lists(), INDEX, &to_json(&index)?)?;
         }
         let used: BTreeSet<&String> = index.values().collect();
-        let is_unused = |name: &String| name != INDEX && !used.contains(name);
-        files::names(&self.lists())
-            .into_iter()
-            .filter(|name| is_kept_name(name))
-            .filter(is_unused)
-            .try_for_each(|name| files::remove(&self.lists(), &name))
+        let names = files::names(&self.lists()).into_iter().filter(|name| is_kept_name(name));
+        let others: Vec<String> = names.filter(|name| !used.contains(name)).collect();
+        if others.is_empty() {
+            return Ok(());
+        }
+        let kept = self.lists_of_rulesets();
+        let unused = others.into_iter().filter(|name| !kept.contains(name));
+        unused.into_iter().try_for_each(|name| files::remove(&self.lists(), &name))
     }
 
     /// The addresses of a file as they were last applied; `None` if no policy that was applied names it.
@@ -60,9 +63,18 @@ impl State {
         let Some(sum) = index.get(&path.display().to_string()).filter(|sum| is_sum(sum)) else {
             return Ok(None);
         };
+        let missing = || StateError::Damaged { path: self.lists().join(sum), why: "it is missing" };
+        self.addresses_of(sum)?.ok_or_else(missing).map(Some)
+    }
+
+    /// The addresses with that digest; `None` if they are not kept.
+    pub(super) fn addresses_of(&self, sum: &str) -> Result<Option<Addresses>, StateError> {
+        if !is_sum(sum) {
+            return Ok(None);
+        }
         let path = self.lists().join(sum);
+        let Some(bytes) = files::read(&path, MAX_BYTES)? else { return Ok(None) };
         let damaged = |why| StateError::Damaged { path: path.clone(), why };
-        let bytes = files::read(&path, MAX_BYTES)?.ok_or_else(|| damaged("it is missing"))?;
         if digest(&bytes) != *sum {
             return Err(damaged("its digest is wrong: it was changed, or not written to the end"));
         }
@@ -85,6 +97,11 @@ fn is_kept_name(name: &str) -> bool {
 
 fn is_sum(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// The digest that names the file of these addresses.
+pub(super) fn digest_of(addresses: &Addresses) -> String {
+    digest(&to_bytes(addresses))
 }
 
 fn to_bytes(addresses: &Addresses) -> Vec<u8> {

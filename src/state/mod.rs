@@ -2,10 +2,13 @@
 //!
 //! ```text
 //! /var/lib/palisade/                 accessible to root alone, like all that is in it
-//!   rulesets/000017.ruleset          the newest five that were loaded and kept
+//!   rulesets/000017.ruleset          the newest five that were loaded and kept, each with its policy
 //!   sets/4d3b...                     the large sets of any of these rulesets, named by digest
-//!   lists/index, lists/4d3b...       the addresses of the policy's files as they were last applied
+//!   lists/index, lists/4d3b...       the addresses of the policy's files as they were last applied, and those of
+//!                                    the policies of kept rulesets
+//!   names.json                       the addresses of host names, and when each was last looked up
 //!   last-good                        the number of the ruleset to fall back on, if not the newest
+//!   temporary.json                   who is in a group for a time, and how long
 //!   undone                           undone rulesets, which boot does not load even if the policy says so
 //!   pending/change.json              a change that waits for confirmation, with
 //!   pending/previous.ruleset         the ruleset before it, and
@@ -16,11 +19,13 @@
 //!   booted-from                      what was loaded at boot, and why
 //!   in-force                         marks that a palisade table should be loaded
 //!   revoking                         marks that rules are being loaded and connections not yet checked
+//!   unrefreshed                      marks that the rules may have other addresses of host names than names.json
 //!   settled                          the id of a settled change whose file could not be removed
 //! ```
 //!
 //! Each file is replaced as a whole, and written only under the lock.
 
+mod applied;
 mod booted;
 pub mod clock;
 mod files;
@@ -29,18 +34,22 @@ mod kept;
 mod large;
 mod lists;
 mod lock;
+mod names;
 mod pending;
 mod revocation;
 mod stored;
+mod temporary;
 #[cfg(test)]
 mod tests;
 
+pub use applied::Applied;
 pub use booted::{Booted, Source};
 pub use kept::Entry;
 pub use lists::Lists;
 pub use lock::{Lock, LockError, PATIENCE};
 pub use pending::{Change, Keeper};
 pub use stored::{About, Identity, Kept, MAX_STORED, Stored};
+pub use temporary::moment;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

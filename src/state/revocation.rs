@@ -19,6 +19,12 @@ impl State {
         interrupted
     }
 
+    /// Whether a process was killed before it had ended the connections that lost their access. Asked under the lock.
+    #[must_use]
+    pub fn is_revoking(&self) -> bool {
+        files::exists(&self.run, REVOKING)
+    }
+
     /// Removes the note.
     pub fn end_revocation(&self) {
         if let Err(error) = files::remove(&self.run, REVOKING) {

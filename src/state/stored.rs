@@ -1,22 +1,24 @@
-//! A ruleset in a file: one line of JSON that describes it, followed by the messages that create the table.
+//! A ruleset in a file: one line of JSON that describes it, the messages that create the table, and the policy that it
+//! was made from as JSON.
 
-use super::{StateError, large};
+use super::{Applied, StateError, large};
 use crate::netlink::{from_bytes, to_bytes};
 use crate::ruleset::{Table, TableId};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::path::Path;
 use std::time::SystemTime;
 
 /// The maximum size of a stored ruleset, in bytes: five times that of a million addresses.
 pub const MAX_STORED: u64 = 512 << 20;
-/// The format that this version writes, and the only one that it reads.
-const FORMAT: u32 = 1;
+/// The format that this version writes.
+const FORMAT: u32 = 2;
+/// The formats that it reads. In the first one no policy follows the messages.
+const READABLE: std::ops::RangeInclusive<u32> = 1..=FORMAT;
 /// The maximum length of the first line, in bytes.
 const MAX_HEADER: usize = 16 << 10;
 
-/// Identifies a ruleset: equal for tables with the same canonical form, regardless of counters, load time and the
-/// policy lines of their rules.
+/// Identifies a ruleset: equal for tables with the same canonical form, regardless of counters, load time, the policy
+/// lines of their rules, and who is in a group for a time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Identity(String);
 
@@ -26,7 +28,7 @@ impl Identity {
     /// # Errors
     /// [`StateError::Unstorable`] if palisade can't create something in the table.
     pub fn of(table: Option<&Table>) -> Result<Self, StateError> {
-        let canonical = table.map(Table::canonical);
+        let canonical = table.map(|table| table.without_timed().canonical());
         Ok(Self(digest(&messages(canonical.as_ref())?)))
     }
 }
@@ -38,6 +40,8 @@ pub struct Stored {
     pub about: About,
     /// The table; `None` stands for a kernel without it.
     pub table: Option<Table>,
+    /// Its policy; `None` if it was read from the kernel, or kept by a version that kept no policies.
+    pub applied: Option<Applied>,
 }
 
 /// A kept ruleset that can be loaded again. Its table is not optional, so a missing table can't be mistaken for "no
@@ -48,6 +52,8 @@ pub struct Kept {
     pub about: About,
     /// The table.
     pub table: Table,
+    /// Its policy, if it was kept.
+    pub applied: Option<Applied>,
 }
 
 /// The description of a stored ruleset.
@@ -67,6 +73,9 @@ pub struct About {
     pub identity: Identity,
     /// SHA-256 of everything after the first line, in hexadecimal.
     digest: String,
+    /// How many bytes the policy has, which follows the messages; 0 if there is none.
+    #[serde(default)]
+    policy_bytes: usize,
 }
 
 impl About {
@@ -75,24 +84,31 @@ impl About {
     pub(super) fn after(self, before: Option<u32>) -> Self {
         Self { before, ..self }
     }
+
+    /// The same description, but of the policy that another one names.
+    #[must_use]
+    pub(super) fn with_policy_of(self, other: &Self) -> Self {
+        Self { policy: other.policy.clone(), ..self }
+    }
 }
 
 impl Stored {
-    /// A ruleset to be stored.
+    /// A ruleset to be stored. Who is in a group for a time is no part of it.
     ///
     /// # Errors
     /// [`StateError::Unstorable`] if palisade can't create something in the table.
-    pub fn new(table: Option<&Table>, policy: Option<&Path>) -> Result<Self, StateError> {
+    pub fn new(table: Option<&Table>, applied: Option<&Applied>) -> Result<Self, StateError> {
         let about = About {
             format: FORMAT,
             palisade: env!("CARGO_PKG_VERSION").to_owned(),
             saved: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
-            policy: policy.map(|path| path.display().to_string()),
+            policy: applied.map(|applied| applied.path.display().to_string()),
             before: None,
             identity: Identity::of(table)?,
             digest: String::new(),
+            policy_bytes: 0,
         };
-        Ok(Self { about, table: table.cloned() })
+        Ok(Self { about, table: table.map(Table::without_timed), applied: applied.cloned() })
     }
 
     /// Encodes the file.
@@ -100,11 +116,14 @@ impl Stored {
     /// # Errors
     /// [`StateError::Unstorable`] if palisade can't create something in the table.
     pub fn to_bytes(&self) -> Result<Vec<u8>, StateError> {
-        let messages = messages(self.table.as_ref())?;
-        let about = About { digest: digest(&messages), ..self.about.clone() };
-        let mut bytes = serde_json::to_vec(&about).map_err(|error| StateError::Unstorable(error.to_string()))?;
+        let json = |error: serde_json::Error| StateError::Unstorable(error.to_string());
+        let mut rest = messages(self.table.as_ref())?;
+        let policy = self.applied.as_ref().map(serde_json::to_vec).transpose().map_err(json)?.unwrap_or_default();
+        rest.extend_from_slice(&policy);
+        let about = About { format: FORMAT, digest: digest(&rest), policy_bytes: policy.len(), ..self.about.clone() };
+        let mut bytes = serde_json::to_vec(&about).map_err(json)?;
         bytes.push(b'\n');
-        bytes.extend(messages);
+        bytes.extend(rest);
         Ok(bytes)
     }
 
@@ -156,13 +175,28 @@ impl Stored {
     /// # Errors
     /// In words, what is wrong with them.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, &'static str> {
-        let (about, messages) = About::from_bytes(bytes)?;
+        let (about, messages, applied) = parts(bytes)?;
         let table = match messages {
             [] => None,
             messages => Some(from_bytes(&TableId::palisade(), messages).ok_or("it holds no table of palisade's")?),
         };
-        Ok(Self { about, table })
+        Ok(Self { about, table, applied })
     }
+}
+
+/// The description, the messages and the policy of a file.
+///
+/// # Errors
+/// In words, what is wrong with them.
+pub(super) fn parts(bytes: &[u8]) -> Result<(About, &[u8], Option<Applied>), &'static str> {
+    let (about, rest) = About::from_bytes(bytes)?;
+    let length = rest.len().checked_sub(about.policy_bytes).ok_or("it is cut off")?;
+    let (messages, policy) = rest.split_at_checked(length).ok_or("it is cut off")?;
+    let applied = match policy {
+        [] => None,
+        policy => Some(serde_json::from_slice(policy).map_err(|_| "its policy is not what palisade writes")?),
+    };
+    Ok((about, messages, applied))
 }
 
 impl About {
@@ -175,7 +209,7 @@ impl About {
         let end = begin.iter().position(|&byte| byte == b'\n').ok_or("its first line has no end")?;
         let about: Self = serde_json::from_slice(bytes.get(..end).unwrap_or_default())
             .map_err(|_| "its first line is not what palisade writes")?;
-        if about.format != FORMAT {
+        if !READABLE.contains(&about.format) {
             return Err("another version of palisade has written it, in a form that this one does not know");
         }
         let messages = bytes.get(end + 1..).unwrap_or_default();

@@ -11,16 +11,19 @@ use proptest::prelude::*;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::time::Duration;
 use tempfile::TempDir;
 
 const POLICY: &str = "/etc/palisade/policy.yaml";
 
 fn stored(table: Option<&Table>) -> Stored {
-    let mut stored = Stored::new(table, Some(Path::new(POLICY))).unwrap();
+    let mut stored = Stored::new(table, Some(&applied())).unwrap();
     stored.about.saved = "2026-11-22T15:04:05Z".to_owned();
     stored
+}
+
+fn applied() -> Applied {
+    Applied { path: POLICY.into(), text: "version: 1\n".to_owned(), ..Applied::default() }
 }
 
 /// A state in a folder that is removed when this is dropped.
@@ -42,7 +45,7 @@ impl Scratch {
     }
 
     fn keep(&self, table: &Table) {
-        self.state.keep(table, Path::new(POLICY)).unwrap();
+        self.state.keep(table, &applied()).unwrap();
     }
 
     fn numbers(&self) -> Vec<u32> {
@@ -66,7 +69,7 @@ proptest! {
     fn any_table_comes_back_from_its_file(table in arbitrary::table()) {
         let bytes = stored(Some(&table)).to_bytes().unwrap();
         let back = Stored::from_bytes(&bytes).unwrap();
-        prop_assert_eq!(back.table.as_ref(), Some(&table));
+        prop_assert_eq!(back.table, Some(table.without_timed()));
         prop_assert_eq!(back.about.identity, Identity::of(Some(&table)).unwrap());
         prop_assert_eq!(stored(Some(&table)).to_bytes().unwrap(), bytes, "nothing of what memory held before is in it");
     }
@@ -107,7 +110,7 @@ fn a_file_of_which_a_byte_was_lost_or_changed_is_not_taken_for_a_ruleset() {
     assert_eq!(words(b""), "its first line has no end");
     assert_eq!(words(b"{}\n"), "its first line is not what palisade writes");
     assert_eq!(words(&bytes[..messages]), "its digest is wrong: it was changed, or not written to the end");
-    let newer = String::from_utf8_lossy(&bytes[..messages]).replace("\"format\":1", "\"format\":2");
+    let newer = String::from_utf8_lossy(&bytes[..messages]).replace("\"format\":2", "\"format\":3");
     assert_eq!(
         words(newer.as_bytes()),
         "another version of palisade has written it, in a form that this one does not know"
@@ -123,7 +126,9 @@ fn a_ruleset_comes_back_whole_with_its_large_sets_and_not_when_a_byte_is_lost() 
     table.add_manifest();
     let bytes = stored(Some(&table)).to_whole().unwrap();
 
-    assert_eq!(Stored::from_whole(&bytes).unwrap().table.unwrap().canonical(), table.canonical());
+    let back = Stored::from_whole(&bytes).unwrap();
+    assert_eq!(back.table.unwrap().canonical(), table.without_timed().canonical());
+    assert_eq!(back.applied, Some(applied()));
 
     assert_eq!(Stored::from_whole(&bytes[..bytes.len() - 1]).unwrap_err(), "it is cut off");
     assert_eq!(Stored::from_whole(&[bytes.as_slice(), b"x"].concat()).unwrap_err(), "there is something after it");
@@ -315,4 +320,68 @@ fn a_folder_that_cannot_be_made_is_an_error_that_names_it() {
     let path = scratch.folder.path().join("run/palisade/lock");
     let why = format!("{} is not a folder", scratch.folder.path().join("run").display());
     assert_eq!(refused, format!("can't lock {}, without which two writers could meet: {why}", path.display()));
+}
+
+/// A policy that names a file.
+fn of(text: &str, lists: &Lists) -> Applied {
+    Applied { path: POLICY.into(), text: text.to_owned(), ..Applied::default() }.with_lists(lists)
+}
+
+fn list_of(last: u8) -> crate::net::Addresses {
+    let address = Ipv4Addr::new(192, 0, 2, last);
+    [crate::net::AddressRange::V4(address, address)].into_iter().collect()
+}
+
+#[test]
+fn each_kept_ruleset_has_its_policy_and_the_lists_of_it() {
+    let scratch = scratch();
+    let path = PathBuf::from("/etc/palisade/office.txt");
+    let lists = [1, 2].map(|last| Lists::from([(path.clone(), list_of(last))]));
+    let policies = [of("version: 1 # a\n", &lists[0]), of("version: 1 # b\n", &lists[1])];
+    for (index, name) in ["a", "b"].into_iter().enumerate() {
+        scratch.state.keep(&table(name), &policies[index]).unwrap();
+        scratch.state.keep_lists(&lists[index]).unwrap();
+    }
+    let kept = |number| scratch.state.kept(number).unwrap().applied.unwrap();
+    let list = |applied: &Applied| scratch.state.list_of(applied, &path).unwrap();
+
+    assert_eq!([kept(1), kept(2)], policies);
+    assert_eq!(scratch.state.in_force().unwrap().applied, Some(policies[1].clone()));
+    assert_eq!([list(&kept(1)), list(&kept(2))], [Some(list_of(1)), Some(list_of(2))]);
+    scratch.state.keep_again(1, &Identity::of(Some(&table("a"))).unwrap()).unwrap();
+    assert_eq!(scratch.state.in_force().unwrap().applied, Some(policies[0].clone()));
+    // The list of a ruleset that is kept no more goes with the next one.
+    for name in ["c", "d", "e", "f", "g"] {
+        scratch.state.keep(&table(name), &policies[1]).unwrap();
+    }
+    scratch.state.keep_lists(&lists[1]).unwrap();
+    assert_eq!([list(&policies[0]), list(&policies[1])], [None, Some(list_of(2))]);
+}
+
+#[test]
+fn a_policy_that_makes_the_same_rules_takes_the_place_of_the_one_before() {
+    let scratch = scratch();
+    let [before, after] = ["version: 1\n", "version: 1 # the same\n"].map(|text| of(text, &Lists::new()));
+    scratch.state.keep(&table("a"), &before).unwrap();
+    scratch.state.keep(&table("b"), &before).unwrap();
+    scratch.state.keep(&table("b"), &after).unwrap();
+
+    assert_eq!(scratch.numbers(), [2, 1]);
+    assert_eq!(scratch.state.kept(2).unwrap().applied, Some(after));
+    assert_eq!(scratch.state.before_last_good(), Some(1));
+}
+
+#[test]
+fn a_ruleset_of_the_version_that_kept_no_policies_is_read() {
+    let scratch = scratch();
+    let old = Stored { applied: None, ..stored(Some(&table("a"))) }.to_bytes().unwrap();
+    let end = old.iter().position(|byte| *byte == b'\n').unwrap();
+    let header = String::from_utf8(old[..end].to_vec()).unwrap();
+    let header = header.replace("\"format\":2", "\"format\":1").replace(",\"policy_bytes\":0", "");
+    let bytes = [header.as_bytes(), &old[end..]].concat();
+    fs::create_dir_all(scratch.path("rulesets")).unwrap();
+    fs::write(scratch.path("rulesets/000001.ruleset"), bytes).unwrap();
+
+    let kept = scratch.state.kept(1).unwrap();
+    assert_eq!((kept.table, kept.applied), (table("a"), None));
 }

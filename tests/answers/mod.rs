@@ -1,12 +1,14 @@
 //! Generated tables that treat the packets of a connection differently.
-#![allow(unreachable_pub)]
+#![allow(unreachable_pub, dead_code)]
+
+pub mod range;
 
 use crate::support::lab::LAN;
 use proptest::prelude::*;
 use proptest::sample::select;
 
 /// A condition, in the words of nft.
-const CONDITIONS: [&str; 38] = [
+pub const CONDITIONS: [&str; 38] = [
     "",
     "ct state new",
     "ct state new",

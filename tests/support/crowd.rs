@@ -3,13 +3,17 @@
 #![allow(dead_code)]
 
 mod addresses;
+mod draw;
 
 use super::frames::{ACK, Body, FIN, PSH, SYN, Written as Bytes};
 use super::lab::{HOST, HOST_ON_LAN, LAN, LOOPBACK};
 use super::policies::Written;
+use super::tap::USERS;
 use super::wire::{Fate, Side};
 use addresses::{NEIGHBOURS, around, ends, inside, is_real, limited_as, may_send};
-use palisade::net::protocol;
+use draw::Draw;
+use palisade::net::{IfPattern, Ports, Version, protocol};
+use palisade::resolve::{Resolved, Service};
 use palisade::simulate::{Packet, Path, State, Translation, Transport, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -93,10 +97,9 @@ pub struct Crowd {
     limited: bool,
     /// Whether the host translates the ports of [`PUBLISHED`].
     publishes: bool,
+    /// The services of the policy that another machine answers.
+    forwards: Vec<Service>,
 }
-
-/// A number that says all of a packet, as one number after the other.
-struct Draw(u64);
 
 impl Probe {
     /// Whether that is none of the fates that a packet with such a verdict may have, which arrives there if nothing denies it.
@@ -112,29 +115,6 @@ impl Probe {
             Verdict::Reject => fate != Fate::Refused,
             Verdict::Unknown => true,
         }
-    }
-}
-
-impl Draw {
-    /// As `SplitMix64` does it.
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, count: usize) -> usize {
-        usize::try_from(self.next() % u64::try_from(count).expect("a count")).expect("below a count")
-    }
-
-    fn one_in(&mut self, count: usize) -> bool {
-        self.below(count) == 0
-    }
-
-    fn of<T: Copy>(&mut self, all: &[T]) -> T {
-        all[self.below(all.len())]
     }
 }
 
@@ -158,7 +138,14 @@ impl Crowd {
             }
         }
         let sources = sources.map(|all| all.into_iter().filter(|address| may_send(*address)).collect());
-        Self { sources, ports, limited: written.text.contains(", limit: "), publishes: true }
+        let limited = written.text.contains(", limit: ");
+        Self { sources, ports, limited, publishes: true, forwards: Vec::new() }
+    }
+
+    /// Near what a policy speaks of, whose port forwards the host translates.
+    pub fn of_policy(written: &Written, policy: &Resolved) -> Self {
+        let forwards = policy.services.values().filter(|service| service.forward_to.is_some()).cloned().collect();
+        Self { forwards, ..Self::of(written) }
     }
 
     /// Near what a text speaks of that is no policy, of a host that has translated nothing so far.
@@ -289,7 +276,8 @@ impl Crowd {
             }
         };
         let hops: &[u8] = if state == Untracked { &[255, 255, 64] } else { &[64, 64, 255, 2, 128] };
-        let written = Bytes { hop_limit: draw.of(hops), ..Bytes::new(from, to, body) };
+        let user = if side == Side::Host { draw.of(&USERS) } else { 0 };
+        let written = Bytes { hop_limit: draw.of(hops), user, ..Bytes::new(from, to, body) };
         let transport = match written.body {
             Body::Tcp { source, destination, .. } => {
                 Transport::Ports { protocol: 6, source: Some(source), destination }
@@ -301,7 +289,9 @@ impl Crowd {
             Body::Icmp { kind, code, .. } | Body::Message { kind, code, .. } => Transport::Icmp { kind, code },
             Body::Other(number) => Transport::Other(number),
         };
-        let translated = translated_to(way, state, transport, family).filter(|_| self.publishes);
+        let forwarded = self.forwarded_to(way, state, transport, to);
+        let published = || translated_to(way, state, transport, family).filter(|_| self.publishes);
+        let translated = forwarded.or_else(published);
         let through = matches!(way, Way::Routed | Way::LanToOutside) || translated.is_some();
         let path = match way {
             Way::Out | Way::OutToLan | Way::Loopback => Path::FromMachine,
@@ -322,11 +312,36 @@ impl Crowd {
             Some(name) => packet.leaving_by(name),
             None => packet,
         };
+        let packet = if side == Side::Host { packet.sent_by(user) } else { packet };
         let packet = Packet { hop_limit: Some(written.hop_limit), translated, ..packet.in_state(state) };
         let arrives = if target == Side::Host { Fate::Delivered } else { Fate::Left(target) };
         let by_table = way != Way::Loopback && is_real(side, from);
         let by_follow = translated.is_none() || state == New;
         Some(Probe { before, side, written, packet, arrives, by_table, by_follow })
+    }
+
+    /// Where the policy has the first packet of a connection go that asks this machine. Read from the policy.
+    fn forwarded_to(&self, way: Way, state: State, transport: Transport, to: IpAddr) -> Option<Translation> {
+        let Transport::Ports { protocol, destination, .. } = transport else { return None };
+        let incoming = match way {
+            Way::In => Some("eth0"),
+            Way::LanToHost => Some("eth1"),
+            // What goes over the loopback to an address of its own is not translated.
+            Way::Loopback if !LOOPBACK.contains(&to) => None,
+            _ => return None,
+        };
+        let is_meant = |service: &&Service| {
+            let has = |ports: &Ports| {
+                ports.transport.number() == protocol && (ports.first..=ports.last).contains(&destination)
+            };
+            let covers = |on: &IfPattern| incoming.is_some_and(|name| on.covers(name));
+            service.ports.iter().any(has)
+                && (service.to.is_empty() || service.to.contains(to))
+                && (service.on.is_empty() || service.on.iter().any(covers))
+        };
+        let service = self.forwards.iter().filter(|_| state == State::New).find(is_meant)?;
+        let (address, port) = service.forward_to.and_then(|target| target.over(Version::of(to)))?;
+        Some(Translation { address, port })
     }
 
     /// What begins a connection.

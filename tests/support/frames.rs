@@ -51,12 +51,26 @@ pub struct Written {
     pub source: IpAddr,
     pub destination: IpAddr,
     pub hop_limit: u8,
+    /// The user whose socket sends it, if the host does.
+    pub user: u32,
     pub body: Body,
 }
 
 impl Written {
+    /// Whether it comes from where the other goes, by the other's ports: with the source translated, it would answer it.
+    pub fn answers(&self, other: &Self) -> bool {
+        let ports = |body: &Body| match body {
+            Body::Tcp { source, destination, .. } => Some((protocol::TCP, *source, *destination)),
+            Body::Udp { source, destination } => Some((protocol::UDP, *source, *destination)),
+            Body::Sctp { source, destination } => Some((protocol::SCTP, *source, *destination)),
+            Body::Icmp { .. } | Body::Message { .. } | Body::Other(_) => None,
+        };
+        let turned = ports(&other.body).map(|(number, source, destination)| (number, destination, source));
+        self.source == other.destination && turned.is_some() && ports(&self.body) == turned
+    }
+
     pub fn new(source: IpAddr, destination: IpAddr, body: Body) -> Self {
-        Self { source, destination, hop_limit: 64, body }
+        Self { source, destination, hop_limit: 64, user: 0, body }
     }
 
     pub fn protocol(&self) -> u8 {

@@ -11,6 +11,7 @@
 
 use super::namespace::{Namespace, Output, output};
 use super::probe::{Outcome, PATIENCE, Target};
+use super::program::palisade;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -37,7 +38,8 @@ pub const ANY: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6
 
 /// Mounts a lab's own state over the machine's, which no test may see or change, then becomes palisade.
 const IN_ITS_OWN_STATE: &str = "set -e; mkdir -p /var/lib/palisade /run/palisade
-    mount --bind \"$0/resolv.conf\" /etc/resolv.conf
+    mount --bind \"$0/resolv.conf\" /etc/resolv.conf; mount --bind \"$0/hosts\" /etc/hosts
+    mount --bind \"$0/nsswitch.conf\" /etc/nsswitch.conf; mount --bind \"$0/passwd\" /etc/passwd
     mount --bind \"$0/lib\" /var/lib/palisade; mount --bind \"$0/run\" /run/palisade; exec \"$@\"";
 
 /// Three namespaces joined by wires, and what palisade keeps of the host among them.
@@ -69,9 +71,14 @@ impl Lab {
             fs::create_dir(scratch.path().join(folder)).expect("a folder in a fresh one");
         }
         // The machine's own name servers are none of the lab's.
-        fs::write(scratch.path().join("resolv.conf"), "").expect("scratch is writable");
-        let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
-        for entry in fs::read_dir(policies).expect("policies/ is there") {
+        for (name, text) in [("resolv.conf", ""), ("hosts", ""), ("nsswitch.conf", "hosts: files dns\n")] {
+            fs::write(scratch.path().join(name), text).expect("scratch is writable");
+        }
+        fs::copy("/etc/passwd", scratch.path().join("passwd")).expect("scratch is writable");
+        let policies = ["policies", "tests/policies"].map(|folder| {
+            fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).expect("policies/ is there")
+        });
+        for entry in policies.into_iter().flatten() {
             let path = entry.expect("policies/ can be read").path();
             let copy = scratch.path().join("policies").join(path.file_name().expect("a file has a name"));
             fs::write(copy, fs::read(&path).expect("a policy can be read")).expect("scratch is writable");
@@ -110,7 +117,7 @@ impl Lab {
         }
     }
 
-    /// The path of a file in the lab's copy of `policies/`.
+    /// The path of a file in the lab's copy of `policies/` and `tests/policies/`.
     pub fn policy(&self, name: &str) -> PathBuf {
         self.scratch.path().join("policies").join(name)
     }
@@ -125,6 +132,23 @@ impl Lab {
     /// Names the name servers that the host asks.
     pub fn name_servers(&self, text: &str) {
         fs::write(self.scratch.path().join("resolv.conf"), text).expect("scratch is writable");
+    }
+
+    /// Names the hosts that the host knows by itself (hosts(5)).
+    pub fn hosts(&self, text: &str) {
+        fs::write(self.scratch.path().join("hosts"), text).expect("scratch is writable");
+    }
+
+    /// A file of what palisade keeps.
+    pub fn kept(&self, name: &str) -> PathBuf {
+        self.scratch.path().join("lib").join(name)
+    }
+
+    /// Adds a user, who may log in. Only what is started afterwards knows them.
+    pub fn add_user(&self, name: &str) {
+        let path = self.scratch.path().join("passwd");
+        let users = fs::read_to_string(&path).expect("it was copied");
+        fs::write(path, format!("{users}{name}:x:4242:4242::/:/bin/sh\n")).expect("scratch is writable");
     }
 
     /// How many large sets palisade keeps.
@@ -143,7 +167,7 @@ impl Lab {
     /// Runs palisade on the host, in a state of its own that lasts as long as the lab.
     #[track_caller]
     pub fn palisade(&self, policy: &str, arguments: &[&str]) -> Output {
-        let mut command = self.in_its_own_state(env!("CARGO_BIN_EXE_palisade"));
+        let mut command = self.in_its_own_state(palisade());
         output(command.arg("--policy").arg(self.policy(policy)).args(arguments))
     }
 
@@ -222,14 +246,15 @@ pub fn without_time(listing: &str) -> String {
     listing.lines().map(line).collect()
 }
 
-/// A listing without the connections that lost their access, which are no part of a policy.
-pub fn without_revoked(listing: &str) -> String {
-    let (mut of_revoked, mut inside) = (false, false);
+/// A listing without the connections that lost their access and without who was denied, which are no part of a policy.
+pub fn without_live(listing: &str) -> String {
+    let (mut live, mut inside) = (false, false);
     let mut rest = String::new();
     for line in listing.lines() {
         let text = line.trim_start();
-        of_revoked = text.starts_with("set policy.revoked-") || of_revoked && text != "}";
-        inside |= of_revoked && text.starts_with("elements = {");
+        let begins = ["set policy.revoked-", "set denied."].iter().any(|set| text.starts_with(set));
+        live = begins || live && text != "}";
+        inside |= live && text.starts_with("elements = {");
         if !inside {
             rest.push_str(line);
             rest.push('\n');

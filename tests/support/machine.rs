@@ -2,6 +2,7 @@
 
 use super::lab::without_time;
 use super::namespace::{Namespace, Output, output};
+use super::program::palisade;
 use nix::sched::{CloneFlags, unshare};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -51,7 +52,7 @@ impl Machine {
     /// Palisade with this machine's folders, to be run by what stands before it.
     fn with(&self, before: &str, more: &[&str], policy: &str, arguments: &[&str]) -> Command {
         let mut command = self.inside.command(before);
-        command.args(more).arg(env!("CARGO_BIN_EXE_palisade")).arg("--policy").arg(self.path(policy));
+        command.args(more).arg(palisade()).arg("--policy").arg(self.path(policy));
         command.arg("--state-dir").arg(self.path("lib")).arg("--run-dir").arg(self.path("run")).args(arguments);
         command
     }
@@ -191,11 +192,25 @@ impl Dice {
 
     /// A time below that one.
     pub fn below(&mut self, time: Duration) -> Duration {
+        time.mul_f64(self.number() as f64 / u64::MAX as f64)
+    }
+
+    /// Whether one in so many happens.
+    pub fn one_in(&mut self, many: u64) -> bool {
+        self.number().is_multiple_of(many)
+    }
+
+    /// One of these.
+    pub fn choose<'a, T>(&mut self, all: &'a [T]) -> &'a T {
+        &all[(self.number() % all.len() as u64) as usize]
+    }
+
+    fn number(&mut self) -> u64 {
         // splitmix64
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        time.mul_f64((z ^ (z >> 31)) as f64 / u64::MAX as f64)
+        z ^ (z >> 31)
     }
 }

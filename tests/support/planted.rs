@@ -2,6 +2,7 @@
 
 use super::lab::Lab;
 use super::namespace::{Output, output};
+use super::program::palisade;
 use serde_json::Value;
 use std::fs;
 use std::path::PathBuf;
@@ -13,13 +14,13 @@ pub const POLICY: &str = "version: 1\nservices: { ssh: { ports: 22/tcp, from: an
 
 /// Lays the folders of a planted machine over those of this one, from which all that could be found is taken away.
 const ON_ITS_OWN_FILES: &str = r#"set -e
-    for folder in etc run usr; do
+    for folder in etc run usr var/lib/dpkg var/log; do
         mkdir -p "$0/upper/$folder" "$0/work/$folder" "$0/files/$folder"
         mount -t overlay -o "lowerdir=/$folder,upperdir=$0/upper/$folder,workdir=$0/work/$folder" overlay "/$folder"
     done
     rm -rf /etc/ufw /etc/docker /etc/containers /etc/cni /etc/nftables.conf /etc/palisade /run/podman /run/docker.sock
     rm -rf /etc/systemd/system /run/systemd/system
-    for folder in etc run usr; do cp -a "$0/files/$folder/." "/$folder"; done
+    for folder in etc run usr var/lib/dpkg var/log; do cp -a "$0/files/$folder/." "/$folder"; done
     exec "$@""#;
 
 /// A lab's host with a policy that is applied, and files of its own below `/etc`, `/run` and `/usr`.
@@ -38,10 +39,15 @@ pub struct Said {
 
 impl<'l> Planted<'l> {
     pub fn new(lab: &'l Lab) -> Self {
-        let files = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("the folder for tests is writable");
-        let planted = Self { lab, files };
+        let planted = Self::over(lab);
         planted.apply(POLICY);
         planted
+    }
+
+    /// With the policy that the lab has, and what is loaded of it.
+    pub fn over(lab: &'l Lab) -> Self {
+        let files = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("the folder for tests is writable");
+        Self { lab, files }
     }
 
     /// Writes another policy, and loads it.
@@ -65,27 +71,37 @@ impl<'l> Planted<'l> {
         std::os::unix::fs::symlink(to, self.file(path)).expect("scratch is writable");
     }
 
+    /// The same files on a machine that was started anew: none of its rules is left but those of the policy.
+    pub fn started_anew<'a>(self, lab: &'a Lab) -> Planted<'a> {
+        let planted = Planted { lab, files: self.files };
+        planted.apply(POLICY);
+        planted
+    }
+
     /// Runs a remedy as it is printed, then asks. A `palisade` in it is this one, with the planted policy.
     #[track_caller]
     pub fn doctor_after(&self, remedy: &str) -> Said {
+        self.doctor_with("", remedy, &[])
+    }
+
+    /// Runs a remedy with functions in the place of programs that this machine does not have, then asks, by way of what
+    /// stands before palisade.
+    #[track_caller]
+    pub fn doctor_with(&self, functions: &str, remedy: &str, before: &[&str]) -> Said {
         let policy = self.lab.policy("policy.yaml");
         let script = format!(
-            "palisade() {{ {} --policy {} \"$@\"; }}; {{ {remedy}; }} >&2; exec \"$@\"",
-            env!("CARGO_BIN_EXE_palisade"),
+            "palisade() {{ {} --policy {} \"$@\"; }}; {functions} {{ {remedy}; }} >&2; exec \"$@\"",
+            palisade(),
             policy.display()
         );
         // Without a systemd that runs, systemctl works on the files.
-        self.doctor_in(&["env", "SYSTEMD_OFFLINE=1", "/bin/sh", "-c", &script, "sh"])
+        self.doctor_in(&[&["env", "SYSTEMD_OFFLINE=1", "/bin/sh", "-c", &script, "sh"], before].concat())
     }
 
     fn command(&self, before: &[&str], arguments: &[&str]) -> Command {
         let mut command = self.lab.in_its_own_state("/bin/sh");
         command.args(["-c", ON_ITS_OWN_FILES]).arg(self.files.path()).args(before);
-        command
-            .arg(env!("CARGO_BIN_EXE_palisade"))
-            .arg("--policy")
-            .arg(self.lab.policy("policy.yaml"))
-            .args(arguments);
+        command.arg(palisade()).arg("--policy").arg(self.lab.policy("policy.yaml")).args(arguments);
         command
     }
 
@@ -139,6 +155,24 @@ impl Said {
             assert!(self.text.contains(word), "no {word:?} in {}", self.text);
         }
         assert!(self.helps.iter().all(|help| !help.is_empty()));
+    }
+
+    /// Kind and message of each finding.
+    pub fn findings(&self) -> &[(String, String)] {
+        &self.findings
+    }
+
+    /// The remedy for a finding, as it is printed.
+    #[track_caller]
+    pub fn help(&self, id: &str) -> &str {
+        let finding = self.findings.iter().position(|(found, _)| found == id).expect("the finding");
+        &self.helps[finding]
+    }
+
+    /// The remedies for all findings of a kind.
+    pub fn helps_of(&self, id: &str) -> Vec<&str> {
+        let of_id = self.findings.iter().zip(&self.helps).filter(|((found, _), _)| found == id);
+        of_id.map(|(_, help)| help.as_str()).collect()
     }
 
     /// What it said.

@@ -1,6 +1,11 @@
 //! Policies nobody would write by hand: valid ones that use every feature, and meet at every edge.
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
+#[path = "policies/routed.rs"]
+mod routed;
+
+pub use routed::{DEFAULT_BRIDGES, Setting};
+
 use palisade::net::{AddressRange, Ports, Transport};
 use palisade::policy::AddressList;
 use proptest::prelude::*;
@@ -31,6 +36,11 @@ impl std::fmt::Debug for Written {
 pub fn config(cases: u32) -> Config {
     let chosen = std::env::var_os("PROPTEST_CASES").map(|_| Config::default().cases);
     config_of(chosen.unwrap_or(cases))
+}
+
+/// So few cases of those that take many seconds each, and more only if `PROPTEST_CASES` is set.
+pub fn config_of_few(cases: u32, more: u32) -> Config {
+    config_of(if std::env::var_os("PROPTEST_CASES").is_some() { more } else { cases })
 }
 
 /// So many cases, whatever `PROPTEST_CASES` says.
@@ -192,33 +202,42 @@ const COMMENTS: &[&str] = &[
     "a hundred bytes long, which is the most that a comment may have, is this one, ending here exactly...",
 ];
 
-/// A valid policy. Sections `containers` and `expect` are not in it.
+/// A valid policy, whose containers are behind the bridges of engines. It has no section `expect`.
 pub fn policy() -> impl Strategy<Value = Written> {
+    policy_of(DEFAULT_BRIDGES)
+}
+
+/// A valid policy with one of these settings of containers. It has no section `expect`.
+pub fn policy_of(settings: &'static [Setting]) -> impl Strategy<Value = Written> {
     let names = prop::sample::subsequence(NAMES, 0..6).prop_shuffle();
     let files = prop::collection::vec(list(), 0..3);
-    (defaults(), names, files)
-        .prop_flat_map(|(defaults, groups, files)| {
+    (defaults(), names, files, (0..settings.len()).prop_map(|index| &settings[index]))
+        .prop_flat_map(|(defaults, names, files, setting)| {
             let count = files.len();
-            let groups: Vec<_> = groups.into_iter().filter(|name| *name != "any").collect();
+            let names: Vec<_> = names.into_iter().filter(|name| *name != "any").collect();
             // A group may hold those before it, which is every way not to make a ring.
-            let members: Vec<_> =
-                (0..groups.len()).map(|index| peers(groups[..index].to_vec(), count, 0..6)).collect();
-            let services = prop::sample::subsequence(NAMES, 0..8).prop_flat_map({
-                let groups = groups.clone();
-                move |names| {
-                    let services: Vec<_> = names.iter().map(|name| service(name, groups.clone(), count)).collect();
-                    services
-                }
-            });
-            let block = prop::option::of(peers(groups.clone(), count, 0..5));
-            (Just(defaults), Just(groups), members, services, block, Just(files))
+            let members: Vec<_> = (0..names.len()).map(|index| peers(names[..index].to_vec(), count, 0..6)).collect();
+            (Just(defaults), Just(names), members, Just(files), Just(setting))
         })
-        .prop_map(|(defaults, groups, members, services, block, files)| {
-            let mut text = format!("version: 1\n{defaults}");
-            section(&mut text, "groups", groups.iter().zip(&members).map(|(name, list)| format!("{name}: {list}")));
+        .prop_flat_map(|(defaults, names, members, files, setting)| {
+            let groups: Vec<_> = names.into_iter().zip(members).collect();
+            let around = routed::Around::new(setting, &defaults, &groups, files.len());
+            let services = services(around.groups(), files.len());
+            let block = (peers(around.groups(), files.len(), 0..5), any::<bool>()).prop_map(|(mut block, banned)| {
+                block.extend(banned.then_some(Peer::Group("banned")));
+                block
+            });
+            let block = prop::option::of(block);
+            (Just(defaults), Just(groups), services, around.sections(), block, Just(files))
+        })
+        .prop_map(|(defaults, groups, services, (containers, rules), block, files)| {
+            let mut text = format!("version: 1\n{}{containers}", defaults.text);
+            let own = groups.iter().map(|(name, list)| format!("{name}: {}", listed(list)));
+            section(&mut text, "groups", own.chain(routed::GROUPS.map(str::to_owned)));
             section(&mut text, "services", services.into_iter());
+            text.push_str(&rules);
             if let Some(block) = block {
-                text.push_str(&format!("block: {block}\n"));
+                text.push_str(&format!("block: {}\n", listed(&block)));
             }
             let files = files.iter().enumerate().map(|(index, lines)| {
                 let lines: Vec<String> = lines.iter().map(|line| format!("  {line} # {index}\n")).collect();
@@ -235,7 +254,17 @@ fn section(text: &mut String, name: &str, entries: impl Iterator<Item = String>)
     }
 }
 
-fn defaults() -> impl Strategy<Value = String> {
+/// The sections `defaults` and `log`.
+#[derive(Clone, Debug)]
+struct Defaults {
+    text: String,
+    /// Whether what this machine opens is denied.
+    keeps_in: bool,
+    /// Whether what passes through it is denied.
+    keeps_apart: bool,
+}
+
+fn defaults() -> impl Strategy<Value = Defaults> {
     let verdict = || prop::option::of(select(vec!["allow", "deny", "reject"]));
     let ping = prop::option::of(select(vec!["allow", "deny"]));
     let denied = prop::option::of(select([&["off"], RATES].concat()));
@@ -248,7 +277,8 @@ fn defaults() -> impl Strategy<Value = String> {
             let given = given.filter_map(|(key, word)| Some(format!("{key}: {}", word?)));
             section(&mut text, "defaults", given);
             text.extend(denied.map(|rate| format!("log: {{ denied: {rate} }}\n")));
-            text
+            let keeps_in = outgoing.is_some_and(|word| word != "allow");
+            Defaults { text, keeps_in, keeps_apart: forward != Some("allow") }
         },
     )
 }
@@ -294,52 +324,136 @@ fn quoted(text: &str) -> String {
     serde_json::to_string(text).expect("a string is JSON, and JSON is YAML")
 }
 
-/// A list of peers.
-fn peers(groups: Vec<&'static str>, files: usize, count: std::ops::Range<usize>) -> impl Strategy<Value = String> {
-    let groups = [groups, vec!["private"]].concat();
-    let peer = prop_oneof![
-        5 => address().prop_map(|text| quoted(&text)),
-        3 => select(groups).prop_map(str::to_owned),
-        1 => select(INTERFACES).prop_map(|name| format!("{{ interface: {} }}", quoted(name))),
-        1 => any::<Index>().prop_map(move |index| match files {
-            0 => "192.0.2.1".to_owned(),
-            files => format!("{{ file: list-{} }}", index.index(files)),
-        }),
-    ];
-    prop::collection::vec(peer, count).prop_map(|peers| format!("[{}]", peers.join(", ")))
+/// One peer as it is typed.
+#[derive(Clone, Debug)]
+enum Peer {
+    /// An address, or a file.
+    Address(String),
+    Group(&'static str),
+    Interface(&'static str),
 }
 
-fn service(name: &'static str, groups: Vec<&'static str>, files: usize) -> impl Strategy<Value = String> {
-    let port = prop_oneof![
-        6 => (select(PORTS), select(vec!["tcp", "udp", "sctp"])).prop_map(|(port, name)| format!("{port}/{name}")),
-        1 => ports().prop_map(|ports| ports.to_string()),
-        1 => select(PROTOCOLS).prop_map(|name| format!("{name}/proto")),
-        1 => select(vec!["ssh", "domain", "https"]).prop_map(str::to_owned),
+impl Peer {
+    fn text(&self) -> String {
+        match self {
+            Self::Address(text) => text.clone(),
+            Self::Group(name) => (*name).to_owned(),
+            Self::Interface(name) => format!("{{ interface: {} }}", quoted(name)),
+        }
+    }
+}
+
+fn listed(peers: &[Peer]) -> String {
+    format!("[{}]", peers.iter().map(Peer::text).collect::<Vec<_>>().join(", "))
+}
+
+/// A list of peers.
+fn peers(groups: Vec<&'static str>, files: usize, count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Peer>> {
+    let groups = [groups, vec!["private"]].concat();
+    let peer = prop_oneof![
+        5 => address().prop_map(|text| Peer::Address(quoted(&text))),
+        3 => select(groups).prop_map(Peer::Group),
+        1 => select(INTERFACES).prop_map(Peer::Interface),
+        1 => any::<Index>().prop_map(move |index| Peer::Address(match files {
+            0 => "192.0.2.1".to_owned(),
+            files => format!("{{ file: list-{} }}", index.index(files)),
+        })),
     ];
-    let ports = prop::collection::vec(port, 1..5).prop_map(|ports| format!("[{}]", ports.join(", ")));
+    prop::collection::vec(peer, count)
+}
+
+/// Ports, or other protocols, or echo requests.
+fn port() -> impl Strategy<Value = String> {
+    prop_oneof![
+        12 => (select(PORTS), select(vec!["tcp", "udp", "sctp"])).prop_map(|(port, name)| format!("{port}/{name}")),
+        2 => ports().prop_map(|ports| ports.to_string()),
+        2 => select(PROTOCOLS).prop_map(|name| format!("{name}/proto")),
+        2 => select(vec!["ssh", "domain", "https"]).prop_map(str::to_owned),
+        1 => Just("ping".to_owned()),
+    ]
+}
+
+/// The lists `ports` of services and rules, or nothing but `any`.
+fn port_list() -> impl Strategy<Value = Vec<String>> {
+    prop_oneof![
+        8 => prop::collection::vec(port(), 1..5),
+        1 => Just(vec!["any".to_owned()]),
+    ]
+}
+
+/// Lists of interfaces.
+fn interfaces() -> impl Strategy<Value = String> {
+    let on = prop::collection::vec(select(INTERFACES).prop_filter("says nothing", |name| *name != "any"), 1..4);
+    on.prop_map(|names| format!("[{}]", names.into_iter().map(quoted).collect::<Vec<_>>().join(", ")))
+}
+
+/// Services as they are typed: some forward, each its own ports, so that no two of them meet.
+fn services(groups: Vec<&'static str>, files: usize) -> impl Strategy<Value = Vec<String>> {
+    let target = prop::option::weighted(0.15, (select(routed::TARGETS), any::<bool>(), any::<bool>()));
+    let named = prop::sample::subsequence(NAMES, 0..8);
+    let forwards = prop::collection::vec(target, NAMES.len());
+    (named, forwards).prop_flat_map(move |(names, forwards)| {
+        let any_forwards = forwards.iter().take(names.len()).any(Option::is_some);
+        let services: Vec<_> = names
+            .iter()
+            .zip(forwards)
+            .enumerate()
+            .map(|(index, (name, target))| {
+                let target = target.map(|(target, port, udp)| routed::Forward::new(index, target, port, udp));
+                service(name, groups.clone(), files, any_forwards, target)
+            })
+            .collect();
+        services
+    })
+}
+
+fn service(
+    name: &'static str,
+    groups: Vec<&'static str>,
+    files: usize,
+    beside_forwards: bool,
+    forward: Option<routed::Forward>,
+) -> impl Strategy<Value = String> {
     let from = prop_oneof![
         1 => Just("any".to_owned()),
-        3 => peers(groups.clone(), files, 1..6),
+        3 => peers(groups.clone(), files, 1..6).prop_map(|list| listed(&list)),
     ];
-    let except = prop::option::of(peers(groups, files, 0..4));
-    let to = prop::collection::vec(address().prop_map(|text| quoted(&text)), 1..4);
-    let on = prop::collection::vec(select(INTERFACES).prop_filter("says nothing", |name| *name != "any"), 1..4);
-    let on = on.prop_map(|names| format!("[{}]", names.into_iter().map(quoted).collect::<Vec<_>>().join(", ")));
+    let except = prop::option::of(peers(groups, files, 0..4).prop_map(|list| listed(&list)));
+    // No target may be an address that services say is this machine's.
+    let own = if beside_forwards { select(routed::OWN).prop_map(str::to_owned).boxed() } else { address().boxed() };
+    let to = prop::collection::vec(own.prop_map(|text| quoted(&text)), 1..4);
+    let to = prop::option::of(to.prop_map(|to| format!("[{}]", to.join(", "))));
     let limit = prop::option::of(select(RATES));
     let comment = prop::option::of(select(COMMENTS));
-    let (to, on) = (prop::option::of(to.prop_map(|to| format!("[{}]", to.join(", ")))), prop::option::of(on));
-    (ports, from, except, to, on, limit, any::<bool>(), comment).prop_map(
-        move |(ports, from, except, to, on, limit, log, comment)| {
+    let action = prop::option::weighted(0.25, select(vec!["allow", "deny", "reject"]));
+    let from = (from, any::<bool>());
+    (port_list(), from, except, (to, prop::option::of(interfaces())), limit, any::<bool>(), comment, action).prop_map(
+        move |(mut ports, (from, visit), except, (to, on), limit, log, comment, action)| {
+            let action = action.filter(|_| forward.is_none());
+            let denies = action.is_some_and(|action| action != "allow");
+            let from = routed::with_visitors(from, visit && !denies);
+            if let Some(forward) = &forward {
+                ports = forward.ports();
+            } else if beside_forwards && !denies {
+                ports.retain(|port| !routed::Forward::may_meet(port));
+                ports.extend(ports.is_empty().then(|| "22/tcp".to_owned()));
+            }
             let given = [
                 ("except", except),
                 ("to", to),
                 ("on", on),
-                ("limit", limit.map(str::to_owned)),
+                ("limit", limit.filter(|_| !denies).map(str::to_owned)),
+                ("action", action.map(str::to_owned)),
+                ("forward_to", forward.as_ref().map(routed::Forward::target)),
                 ("log", log.then(|| "true".to_owned())),
                 ("comment", comment.map(quoted)),
             ];
-            let given = given.into_iter().filter_map(|(key, value)| Some(format!(", {key}: {}", value?)));
-            format!("{name}: {{ ports: {ports}, from: {from}{} }}", given.collect::<String>())
+            format!("{name}: {{ ports: [{}], from: {from}{} }}", ports.join(", "), keys(given))
         },
     )
+}
+
+/// `, KEY: VALUE` for each key that is given.
+fn keys<const N: usize>(given: [(&str, Option<String>); N]) -> String {
+    given.into_iter().filter_map(|(key, value)| Some(format!(", {key}: {}", value?))).collect()
 }

@@ -1,10 +1,12 @@
 //! What a peer sees when it tries to get through.
 
 use super::namespace::Namespace;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsFd;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -13,6 +15,8 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 /// How long silence must last to count as a denial. An open path answers within a millisecond, and TCP sends its
 /// first packet again only after a second.
 pub const SILENCE: Duration = Duration::from_millis(400);
+/// How many times data goes there and comes back over TCP: what one packet leaves behind may stop a later one.
+const ROUND_TRIPS: usize = 5;
 /// When a probe that waits longer is sent again.
 const A_SECOND: Duration = Duration::from_secs(1);
 
@@ -38,7 +42,7 @@ impl fmt::Display for Target {
 /// What came of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Data went there and came back.
+    /// Data went there and came back, over TCP several times.
     Connected,
     /// Nothing came back.
     TimedOut,
@@ -71,11 +75,13 @@ pub fn seen_from(
     (server, at): (&Namespace, SocketAddr),
 ) -> Option<IpAddr> {
     let listener = server.run(|| TcpListener::bind(at).expect("the server has the address"));
-    listener.set_nonblocking(true).expect("a listener need not wait");
     let opened = opener.run(|| open_from(SocketAddr::new(from, 0), to, PATIENCE));
     let _stream = opened.map_err(outcome).ok()?;
-    // The handshake has ended: if it was with this server, the connection waits to be accepted.
-    listener.accept().ok().map(|(_, peer)| peer.ip())
+    // The opener has its handshake. If it was with this server, its last packet is on its way here.
+    let wait = PollTimeout::try_from(PATIENCE).expect("a few seconds");
+    let waits =
+        poll(&mut [PollFd::new(listener.as_fd(), PollFlags::POLLIN)], wait).expect("a listener can be polled");
+    (waits > 0).then(|| listener.accept().expect("a connection waits").1.ip())
 }
 
 /// Whether data still goes over a connection and comes back.
@@ -118,6 +124,14 @@ fn connect_from(from: SocketAddr, to: SocketAddr, wait: Duration) -> io::Result<
     let mut stream = open_from(from, to, wait)?;
     stream.set_read_timeout(Some(wait))?;
     round_trip(&mut stream)?;
+    // Some servers answer once, and end the connection.
+    let ended = [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset, ErrorKind::BrokenPipe];
+    for _ in 1..ROUND_TRIPS {
+        match round_trip(&mut stream) {
+            Err(error) if ended.contains(&error.kind()) => break,
+            result => result?,
+        }
+    }
     Ok(stream)
 }
 
@@ -126,10 +140,24 @@ fn round_trip(stream: &mut TcpStream) -> io::Result<()> {
     stream.read_exact(&mut [0; 4])
 }
 
-/// Sends again until an answer comes. In a wait no longer than that of silence there is no second try.
+/// What comes of one question after the other from one socket, each within its wait, up to the first without an answer.
+pub fn questions_from(from: SocketAddr, to: SocketAddr, waits: &[Duration]) -> Outcome {
+    let asked = open_datagrams(from, to).and_then(|socket| waits.iter().try_for_each(|wait| asks(&socket, *wait)));
+    asked.map_or_else(outcome, |()| Outcome::Connected)
+}
+
 fn datagram_from(from: SocketAddr, to: SocketAddr, wait: Duration) -> io::Result<()> {
-    let socket = std::net::UdpSocket::bind(from)?;
+    asks(&open_datagrams(from, to)?, wait)
+}
+
+fn open_datagrams(from: SocketAddr, to: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind(from)?;
     socket.connect(to)?;
+    Ok(socket)
+}
+
+/// Sends again until an answer comes. In a wait no longer than that of silence there is no second try.
+fn asks(socket: &UdpSocket, wait: Duration) -> io::Result<()> {
     let begun = Instant::now();
     loop {
         let left = wait.saturating_sub(begun.elapsed()).max(Duration::from_millis(1));

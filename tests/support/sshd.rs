@@ -2,23 +2,29 @@
 
 use super::lab::Lab;
 use super::namespace::{Namespace, Output, output};
+use super::program::palisade;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use std::fmt::Display;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use tempfile::TempDir;
 
 /// What a client is told: to ask nobody anything.
-const OPTIONS: [&str; 5] = [
+pub const OPTIONS: [&str; 5] = [
     "BatchMode=yes",
     "StrictHostKeyChecking=no",
     "UserKnownHostsFile=/dev/null",
     "LogLevel=ERROR",
     "ConnectTimeout=1",
 ];
+
+/// A user who may log in beside root.
+pub const USER: &str = "alice";
 
 /// The lab, and the sshd, which ends with it.
 pub struct Sshd {
@@ -36,7 +42,10 @@ impl Sshd {
     /// The same, with more lines of its configuration.
     pub fn with(port: u16, more: &str) -> Self {
         let lab = Lab::new();
+        lab.add_user(USER);
         let folder = tempfile::Builder::new().prefix("palisade-sshd-").tempdir_in("/run").expect("/run is writable");
+        // Whoever logs in reads which keys may.
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("it is root's");
         let path = |name: &str| folder.path().join(name).display().to_string();
         for key in ["host", "user"] {
             let generate = ["-q", "-t", "ed25519", "-N", "", "-f", &path(key)];
@@ -68,9 +77,14 @@ impl Sshd {
     }
 
     /// A client; options may follow, and what it has run.
-    pub fn ssh(&self, inside: &Namespace, to: IpAddr, port: u16) -> Command {
+    pub fn ssh(&self, inside: &Namespace, to: impl Display, port: u16) -> Command {
+        self.ssh_as("root", inside, to, port)
+    }
+
+    /// The same, of any user.
+    pub fn ssh_as(&self, user: &str, inside: &Namespace, to: impl Display, port: u16) -> Command {
         let mut command = inside.command("ssh");
-        command.arg("-i").arg(self.path("user")).args(["-F", "none", "-p", &port.to_string(), "-l", "root"]);
+        command.arg("-i").arg(self.path("user")).args(["-F", "none", "-p", &port.to_string(), "-l", user]);
         for option in OPTIONS {
             command.args(["-o", option]);
         }
@@ -81,7 +95,7 @@ impl Sshd {
     /// The command that runs palisade in a session, in the lab's own state.
     pub fn palisade(&self, arguments: &[&str]) -> String {
         let policy = self.lab.policy("policy.yaml");
-        format!("{} --policy {} {}", env!("CARGO_BIN_EXE_palisade"), policy.display(), arguments.join(" "))
+        format!("{} --policy {} {}", palisade(), policy.display(), arguments.join(" "))
     }
 
     /// Has palisade run in a session of its own, wrapped in a command: `env -i` is what sudo leaves of an environment.
@@ -91,9 +105,9 @@ impl Sshd {
     }
 }
 
-impl Drop for Sshd {
-    fn drop(&mut self) {
-        // A session whose packets are dropped would outlive its server, and the lab with it.
+impl Sshd {
+    /// Ends all sessions, and connections by which nobody has logged in.
+    pub fn end_sessions(&self) {
         let served = fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| {
             let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
             let parent = stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse::<u32>().ok()?;
@@ -102,6 +116,13 @@ impl Drop for Sshd {
         for session in served {
             kill(Pid::from_raw(session), Signal::SIGKILL).ok();
         }
+    }
+}
+
+impl Drop for Sshd {
+    fn drop(&mut self) {
+        // A session whose packets are dropped would outlive its server, and the lab with it.
+        self.end_sessions();
         self.sshd.kill().ok();
         self.sshd.wait().ok();
     }

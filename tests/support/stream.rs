@@ -11,6 +11,20 @@ use std::time::{Duration, Instant};
 /// A server sends so often.
 const TICK: Duration = Duration::from_millis(5);
 
+/// Binds a socket. Who had the address before has closed theirs, but a program that another thread starts just then may
+/// hold a copy until it runs.
+fn bound<T>(bind: impl Fn() -> std::io::Result<T>) -> std::io::Result<T> {
+    let begun = Instant::now();
+    loop {
+        match bind() {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && begun.elapsed() < super::probe::PATIENCE => {
+                thread::sleep(TICK);
+            }
+            result => return result,
+        }
+    }
+}
+
 /// Servers inside a namespace. They stop when this is dropped.
 pub struct Downloads {
     stop: Arc<AtomicBool>,
@@ -22,8 +36,9 @@ impl Namespace {
     #[track_caller]
     pub fn offer_downloads(&self, tcp: &[SocketAddr], udp: &[SocketAddr]) -> Downloads {
         let stop = Arc::new(AtomicBool::new(false));
-        let listeners = self.run(|| tcp.iter().map(TcpListener::bind).collect::<Result<Vec<_>, _>>());
-        let sockets = self.run(|| udp.iter().map(UdpSocket::bind).collect::<Result<Vec<_>, _>>());
+        let listeners =
+            self.run(|| tcp.iter().map(|at| bound(|| TcpListener::bind(at))).collect::<Result<Vec<_>, _>>());
+        let sockets = self.run(|| udp.iter().map(|at| bound(|| UdpSocket::bind(at))).collect::<Result<Vec<_>, _>>());
         let mut threads = Vec::new();
         for listener in listeners.expect("the lab can listen") {
             listener.set_nonblocking(true).expect("a socket can be made non-blocking");

@@ -11,6 +11,7 @@ use nix::sys::socket::sockopt::RcvBufForce;
 use nix::unistd::Pid;
 use palisade::net::protocol;
 use socket2::{Domain, Protocol, Socket, Type};
+use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
@@ -26,6 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// What begins the last eight bytes of each packet. Behind a message of neighbour discovery they are an option of eight
 /// bytes that nobody knows.
 const COOKIE: [u8; 4] = *b"\x9a\x01pa";
+/// The users that have sockets which send.
+pub const USERS: [u32; 3] = [0, 4001, 4002];
 /// What a host listens for, beside ICMP.
 const PROTOCOLS: [u8; 8] = [protocol::TCP, protocol::UDP, protocol::SCTP, 2, 47, 50, 89, 112];
 
@@ -113,7 +116,8 @@ fn is_marker(frame: &[u8]) -> bool {
 /// Sockets of a host that send packets as they are written, and receive those that the host takes for itself, after its
 /// rules.
 pub struct OwnStack {
-    sending: [Socket; 2],
+    /// By the users that have opened them, one of each IP version.
+    sending: BTreeMap<u32, [Socket; 2]>,
     /// ICMP's are the first two.
     receiving: Vec<Socket>,
 }
@@ -132,15 +136,26 @@ impl OwnStack {
             let icmp = [raw(Domain::IPV4, protocol::ICMP), raw(Domain::IPV6, protocol::ICMPV6)];
             let others =
                 PROTOCOLS.into_iter().flat_map(|number| [Domain::IPV4, Domain::IPV6].map(|of| raw(of, number)));
-            let sending = [raw(Domain::IPV4, RAW), raw(Domain::IPV6, RAW)];
-            sending[0].set_broadcast(true).expect("a socket may send to all");
-            Self { sending, receiving: icmp.into_iter().chain(others).collect() }
+            let sending = USERS.map(|user| {
+                // A socket is whose it was when it was made.
+                nix::unistd::setfsuid(user.into());
+                let sending = [raw(Domain::IPV4, RAW), raw(Domain::IPV6, RAW)];
+                nix::unistd::setfsuid(0.into());
+                sending[0].set_broadcast(true).expect("a socket may send to all");
+                (user, sending)
+            });
+            Self { sending: sending.into(), receiving: icmp.into_iter().chain(others).collect() }
         })
     }
 
-    /// Sends a packet from its IP header on. One that a rule denies is lost.
+    /// Sends a packet from its IP header on, as root. One that a rule denies is lost.
     pub fn send(&self, to: IpAddr, packet: &[u8]) {
-        let socket = &self.sending[usize::from(to.is_ipv6())];
+        self.send_as(0, to, packet);
+    }
+
+    /// Sends a packet as one of [`USERS`].
+    pub fn send_as(&self, user: u32, to: IpAddr, packet: &[u8]) {
+        let socket = &self.sending[&user][usize::from(to.is_ipv6())];
         match socket.send_to(packet, &SocketAddr::new(to, 0).into()) {
             Ok(_) => {}
             // A rule that denies tells the sender so.

@@ -64,6 +64,8 @@ pub struct Wire {
     /// The host's ends, for markers alone.
     host: [End; 2],
     stack: OwnStack,
+    /// The sources with which the packets left that were sent last, by their numbers.
+    sources: BTreeMap<usize, IpAddr>,
 }
 
 const MACS: [Mac; 4] = [[2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 9], [2, 0, 0, 0, 1, 1], [2, 0, 0, 0, 1, 9]];
@@ -86,12 +88,14 @@ impl Wire {
             lan: end(3, false),
             host: [end(0, true), end(2, true)],
             stack: OwnStack::new(&lab.host),
+            sources: BTreeMap::new(),
         }
     }
 
     /// Sends them in this order, and gives what became of each.
     pub fn send(&mut self, packets: &[(Side, Written)]) -> Vec<Fate> {
         let mut fates = Vec::new();
+        self.sources.clear();
         for (chunk, packets) in packets.chunks(AT_ONCE).enumerate() {
             let first = chunk * AT_ONCE;
             let mut asked = Asked::default();
@@ -108,13 +112,18 @@ impl Wire {
         fates
     }
 
+    /// The source that a packet had as it left the host, by its place among those that were sent last.
+    pub fn source_of(&self, index: usize) -> Option<IpAddr> {
+        self.sources.get(&index).copied()
+    }
+
     fn send_one(&self, side: Side, packet: &Written, cookie: &[u8]) {
         let bytes = packet.bytes(cookie);
         let kind: u16 = if packet.source.is_ipv4() { 0x0800 } else { 0x86dd };
         match side {
             Side::Client => self.client.send(kind, &bytes),
             Side::Lan => self.lan.send(kind, &bytes),
-            Side::Host => self.stack.send(packet.destination, &bytes),
+            Side::Host => self.stack.send_as(packet.user, packet.destination, &bytes),
         }
     }
 
@@ -137,17 +146,34 @@ impl Wire {
                 let Some(packet) = frame.get(14..).filter(|packet| !Asked::redirects(packet)) else { continue };
                 match asked.refused(packet) {
                     Some(number) => drop(found.entry(number).or_insert(Fate::Refused)),
-                    None => drop(cookie(packet).map(|number| found.insert(number, Fate::Left(side)))),
+                    None => {
+                        let Some(number) = cookie(packet) else { continue };
+                        found.insert(number, Fate::Left(side));
+                        let index = usize::try_from(number).expect("a small number");
+                        self.sources.extend(source(packet).map(|source| (index, source)));
+                    }
                 }
             }
         }
         for (message, is_icmp) in self.stack.received() {
+            if is_icmp && Asked::redirects_here(&message) {
+                continue;
+            }
             match asked.refused_here(&message).filter(|_| is_icmp) {
                 Some(number) => drop(found.entry(number).or_insert(Fate::Refused)),
                 None => drop(cookie(&message).map(|number| found.insert(number, Fate::Delivered))),
             }
         }
         found
+    }
+}
+
+/// The source address of an IP packet.
+fn source(packet: &[u8]) -> Option<IpAddr> {
+    match packet.first()? >> 4 {
+        4 => Some(IpAddr::from(*packet.get(12..)?.first_chunk::<4>()?)),
+        6 => Some(IpAddr::from(*packet.get(8..)?.first_chunk::<16>()?)),
+        _ => None,
     }
 }
 
@@ -202,6 +228,14 @@ impl Asked {
         match packet.first().map_or(0, |byte| byte >> 4) {
             4 => packet.get(9) == Some(&protocol::ICMP) && packet.get(20) == Some(&5),
             _ => packet.get(6) == Some(&protocol::ICMPV6) && packet.get(40) == Some(&137),
+        }
+    }
+
+    /// The same of an ICMP message as the ICMP sockets of the host see it, which others may send packets in the name of.
+    fn redirects_here(message: &[u8]) -> bool {
+        match message.first().map_or(0, |byte| byte >> 4) {
+            4 => message.get(20) == Some(&5),
+            _ => message.first() == Some(&137),
         }
     }
 

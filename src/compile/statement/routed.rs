@@ -1,7 +1,7 @@
 //! Statements on where packets go, who on this machine sends them, and translations.
 
 use super::Statement;
-use crate::compile::routed::RuleEnd;
+use crate::compile::ending::RuleEnd;
 use crate::net::{Transport, Version, header, octets};
 use crate::ruleset::{
     AddressType, Cmp, CtKey, Direction, Expr, Foreign, MetaKey, Nat, PayloadBase, Register, SetRef, fib_flags,

@@ -36,7 +36,7 @@ pub(super) fn check(facts: &Facts<'_>) -> Option<Finding> {
     };
     Some(FINDING.found(
         format!("net.bridge.bridge-nf-call-iptables is not 1, which Docker needs as it is set up here: {why}"),
-        "`modprobe br_netfilter && sysctl -w net.bridge.bridge-nf-call-iptables=1`, and both for the next boot in \
-         /etc/modules-load.d and /etc/sysctl.d",
+        "`modprobe br_netfilter && sysctl -w net.bridge.bridge-nf-call-iptables=1`, and for the next boot `echo br_netfilter \
+         >>/etc/modules-load.d/palisade.conf && echo net.bridge.bridge-nf-call-iptables=1 >>/etc/sysctl.d/90-palisade.conf`",
     ))
 }

@@ -1,6 +1,6 @@
 //! Others can reach containers by their own addresses.
 
-use crate::doctor::engines::{KEEP_LOADED, severity, who_leaks};
+use crate::doctor::engines::{keep_loaded, severity, who_leaks};
 use crate::doctor::published::{By, reached_directly};
 use crate::doctor::words::some;
 use crate::doctor::{Facts, Finding, Kind, Severity};
@@ -11,7 +11,7 @@ pub(super) const FINDING: Kind = Kind {
     severity: Severity::Warning,
     what: "the engine lets others reach the addresses of its containers; a note while palisade is loaded and denies it",
     why: "who routes packets there by this machine gets past what is published; palisade alone denies it",
-    remedy: "keep palisade loaded, after the next boot too; or Docker 28 or newer",
+    remedy: "`palisade apply`, and `systemctl enable palisade` for the next boot; or Docker 28 or newer",
 };
 
 pub(super) fn check(facts: &Facts<'_>) -> Option<Finding> {
@@ -32,7 +32,7 @@ pub(super) fn check(facts: &Facts<'_>) -> Option<Finding> {
             "{who} does not keep others away from the addresses of its containers{found}: who routes packets there by this \
              machine gets past what is published; palisade alone denies it"
         ),
-        KEEP_LOADED,
+        keep_loaded(facts, closed),
     );
     Some(Finding { severity: severity(facts, closed), ..finding })
 }

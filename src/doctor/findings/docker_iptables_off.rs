@@ -1,6 +1,7 @@
 //! Docker is told to load no rules.
 
 use crate::doctor::{Facts, Finding, Kind, Severity};
+use crate::printable::shell_word;
 
 pub(super) const FINDING: Kind = Kind {
     id: "docker-iptables-off",
@@ -8,7 +9,7 @@ pub(super) const FINDING: Kind = Kind {
     what: "Docker runs with `\"iptables\": false`",
     why: "networks are not kept apart, docker-proxy hides who asks, and only palisade guards the addresses of \
           containers",
-    remedy: "take `iptables` out of where it is set, then `systemctl restart docker`",
+    remedy: "the `sed` that the finding names, or take `--iptables=false` out of dockerd's command line; then `systemctl restart docker`",
 };
 
 pub(super) fn check(facts: &Facts<'_>) -> Option<Finding> {
@@ -20,8 +21,19 @@ pub(super) fn check(facts: &Facts<'_>) -> Option<Finding> {
              masquerades, every published port is answered by docker-proxy, which hides who asks from the container, networks \
              are not kept apart, and only palisade keeps others away from the addresses of containers"
         ),
-        format!(
-            "take `iptables` out of {from}, then `systemctl restart docker`: palisade guards what is published, whatever Docker loads"
-        ),
+        format!("{}: palisade guards what is published, whatever Docker loads", switch_on(from)),
     ))
+}
+
+/// How `iptables` is switched on, where it was switched off: in a file, or on the command line.
+fn switch_on(from: &str) -> String {
+    let edit = shell_word(from).filter(|path| path.starts_with('/') && !path.contains('`')).map(|path| {
+        let with = r#"s/"iptables" *: *false/"iptables": true/"#;
+        format!("`sed -i '{with}' {path} && systemctl restart docker`")
+    });
+    edit.unwrap_or_else(|| {
+        format!(
+            "take `--iptables=false` out of {from} (`systemctl cat docker` shows it), then `systemctl restart docker`"
+        )
+    })
 }

@@ -1,14 +1,15 @@
 //! Guest interfaces whose traffic the policy stops without naming them.
 
 use crate::access::Port;
-use crate::doctor::remedy::{Harm, containers_line, try_host, try_policy, with_containers};
-use crate::doctor::words::some;
+use crate::doctor::remedy::{Harm, try_host, try_policy};
+use crate::doctor::words::{set_sysctl, some};
 use crate::doctor::{Facts, Finding, Host, Kind, Severity, cluster};
 use crate::machine::Sysctls;
 use crate::net::{IfPattern, Ports, Transport};
 use crate::netlink::RoutedLink;
-use crate::preflight::is_named;
+use crate::preflight::{containers_line, is_named, with_containers};
 use crate::resolve::{Action, Group, Resolved, Service};
+use std::collections::BTreeSet;
 
 pub(super) const FINDING: Kind = Kind {
     id: "guests-not-named",
@@ -29,6 +30,11 @@ const WIRES: [&str; 4] = ["cali", "lxc", "veth", "vnet"];
 
 pub(super) fn is_wrong(facts: &Facts<'_>) -> bool {
     !stopped(facts).is_empty()
+}
+
+/// The interfaces that it is about.
+pub(super) fn interfaces(facts: &Facts<'_>) -> BTreeSet<String> {
+    stopped(facts).into_iter().map(|link| link.name.clone()).collect()
 }
 
 pub(super) fn check(facts: &Facts<'_>) -> Option<Finding> {
@@ -110,15 +116,15 @@ fn for_guests(facts: &Facts<'_>, policy: &Resolved, guests: &[&RoutedLink]) -> S
         return "no policy can name it: give it another name (`ip link` lists all), then run this again".to_owned();
     };
     let alone = only(facts.host, guests);
-    let facts = Facts::new(&alone, facts.rules, facts.sets, facts.routes);
+    let facts = facts.around(&alone, facts.table());
     let mut lines = vec![line];
-    let mut tried = tried(&facts, policy, &changed);
+    let mut tried = tried(&facts, &changed);
     if let (Err(Harm::Cluster(_)), Some((service, line))) = (&tried, for_cluster(&facts, policy)) {
         let group = Group { interfaces: changed.containers.interfaces.clone(), ..Group::default() };
         changed.groups.insert("containers".to_owned(), group);
         changed.services.insert("kubernetes".to_owned(), service);
         lines.push(line);
-        tried = self::tried(&facts, policy, &changed);
+        tried = self::tried(&facts, &changed);
     }
     match tried {
         Ok(()) => {
@@ -130,10 +136,11 @@ fn for_guests(facts: &Facts<'_>, policy: &Resolved, guests: &[&RoutedLink]) -> S
 }
 
 /// Nobody may lose anything, and nobody but containers may gain anything.
-fn tried(facts: &Facts<'_>, policy: &Resolved, changed: &Resolved) -> Result<(), Harm> {
+fn tried(facts: &Facts<'_>, changed: &Resolved) -> Result<(), Harm> {
     let containers: Vec<String> = changed.containers.interfaces.iter().map(ToString::to_string).collect();
-    try_policy(facts, FINDING.id, policy, changed, |change| {
-        let by = change.by.as_deref().unwrap_or_default();
+    try_policy(facts, FINDING.id, changed, |change| {
+        // Who opens the connections, whichever way they go.
+        let by = change.by.as_deref().or(change.from.as_deref()).unwrap_or_default();
         let of_containers = by == "containers" || by.split(", ").all(|name| containers.iter().any(|one| one == name));
         // Guests never answer this machine's own requests for an address.
         let is_dhcp = change.proto == "udp" && [Some(Port::One(68)), Some(Port::One(546))].contains(&change.port);
@@ -167,10 +174,10 @@ fn for_ways_out(facts: &Facts<'_>, bridges: &[&RoutedLink]) -> String {
     // Docker would set it again.
     let may = facts.host.docker.is_none();
     let bridges = listed(bridges);
-    match try_host(&Facts::new(&alone, facts.rules, facts.sets, facts.routes), FINDING.id, &without) {
+    match try_host(&facts.around(&alone, facts.table()), FINDING.id, &without) {
         Ok(()) if may => format!(
-            "`sysctl -w net.bridge.bridge-nf-call-iptables=0`, and the same in a file of /etc/sysctl.d, so that frames \
-             within {bridges} are no forwarded packets"
+            "{}, so that frames within {bridges} are no forwarded packets",
+            set_sysctl("net.bridge.bridge-nf-call-iptables", 0)
         ),
         _ => format!(
             "no line lets frames within {bridges} pass: it is the way to the outside, so that everyone there would count \

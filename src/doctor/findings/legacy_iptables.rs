@@ -21,8 +21,9 @@ pub(super) fn check(facts: &Facts<'_>) -> Option<Finding> {
                 "the iptables-legacy {noun} {which} {are} loaded: rules there show in no listing of nf_tables, and what they \
                  drop stays dropped, whatever the policy says"
             ),
-            "`iptables-legacy-save` and `ip6tables-legacy-save` list them; `update-alternatives --set iptables \
-             /usr/sbin/iptables-nft` (and ip6tables), then reboot",
+            "put what they do into the policy (`iptables-legacy-save` and `ip6tables-legacy-save` list them), then \
+             `update-alternatives --set iptables /usr/sbin/iptables-nft && update-alternatives --set ip6tables \
+             /usr/sbin/ip6tables-nft`, and `reboot`",
         )
     })
 }

@@ -1,6 +1,6 @@
 //! A port published on 127.0.0.1 can be reached from the wire.
 
-use crate::doctor::engines::{KEEP_LOADED, severity, who_leaks};
+use crate::doctor::engines::{keep_loaded, severity, who_leaks};
 use crate::doctor::published::{By, reached_on_loopback};
 use crate::doctor::words::some;
 use crate::doctor::{Facts, Finding, Kind, Severity};
@@ -12,7 +12,7 @@ pub(super) const FINDING: Kind = Kind {
     what: "the engine lets a neighbour reach a port that is published to 127.0.0.1 alone; a note while palisade is loaded \
            and denies it",
     why: "what was meant for this machine alone is open to its network; palisade alone denies it",
-    remedy: "keep palisade loaded, after the next boot too; or Docker 28 or newer",
+    remedy: "`palisade apply`, and `systemctl enable palisade` for the next boot; or Docker 28 or newer",
 };
 
 pub(super) fn check(facts: &Facts<'_>) -> Option<Finding> {
@@ -33,7 +33,7 @@ pub(super) fn check(facts: &Facts<'_>) -> Option<Finding> {
                     _ => format!("{} are", some(ports)),
                 }
             ),
-            KEEP_LOADED,
+            keep_loaded(facts, closed),
         );
         Finding { severity: severity(facts, closed), ..finding }
     })

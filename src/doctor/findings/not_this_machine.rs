@@ -1,10 +1,9 @@
 //! The policy is valid, but does not fit this machine.
 
 use super::guests_not_named;
-use crate::compile::compile;
 use crate::doctor::{Facts, Finding, Kind, Severity};
 use crate::lockout::Beside;
-use crate::preflight::{Preflight, Remark, Topic, Weight};
+use crate::preflight::{Preflight, Weight};
 use crate::ruleset::TableId;
 
 pub(super) const FINDING: Kind = Kind {
@@ -17,17 +16,16 @@ pub(super) const FINDING: Kind = Kind {
     remedy: "what the finding says; `palisade check` shows the line",
 };
 
-/// Networks that are cut off are left to `guests-not-named` where guests are among them.
+/// Networks that are cut off are named here, but those of guests, which `guests-not-named` names.
 pub(super) fn check(facts: &Facts<'_>) -> Vec<Finding> {
-    let Some(policy) = facts.host.policy.valid() else { return Vec::new() };
-    let (id, table) = (TableId::palisade(), compile(policy));
+    let (Some(policy), Some(table)) = (facts.host.policy.valid(), facts.table()) else { return Vec::new() };
+    let id = TableId::palisade();
     let others = facts.rules.tables.iter().filter(|(other, _)| **other != id);
-    let beside = Beside { tables: others.chain([(&id, &table)]).collect(), sets: facts.sets, routes: facts.routes };
+    let beside = Beside { tables: others.chain([(&id, &*table)]).collect(), sets: facts.sets, routes: facts.routes };
     let machine = &facts.host.machine;
-    let remarks = Preflight { policy, table: &table, machine, beside: Some(&beside) }.remarks();
-    let guests = guests_not_named::is_wrong(facts);
-    let is_told = |remark: &Remark| remark.weight < Weight::Note && !(guests && remark.topic == Topic::CutOff);
-    let told = remarks.into_iter().filter(is_told);
+    let preflight = Preflight { policy, table: &table, machine, beside: Some(&beside) };
+    let remarks = preflight.remarks_but_on_networks_of(&guests_not_named::interfaces(facts));
+    let told = remarks.into_iter().filter(|remark| remark.weight < Weight::Note);
     told.map(|remark| {
         let severity = if remark.weight == Weight::Error { Severity::Error } else { Severity::Warning };
         let at = remark.line.map(|line| format!(" ({}:{line})", facts.host.path)).unwrap_or_default();

@@ -1,8 +1,9 @@
 //! Another program's table drops packets.
 
-use crate::doctor::firewalls::{BANNING, Denier, OF_VPNS, drops_of_others, is_of_known_program};
+use crate::doctor::firewalls::{BANNING, Denier, OF_VPNS, drops_of_others, is_drop, is_of_known_program};
 use crate::doctor::words::some;
 use crate::doctor::{Facts, Finding, Kind, Severity};
+use crate::printable::shell_word;
 use crate::render::{table_command, table_title};
 use crate::ruleset::{Family, TableId};
 use std::collections::BTreeMap;
@@ -37,11 +38,12 @@ pub(super) fn check(facts: &Facts<'_>) -> Vec<Finding> {
         let of_iptables = matches!(id.family, Family::Ip | Family::Ip6) && id.name == "filter";
         let tool = if id.family == Family::Ip6 { "ip6tables" } else { "iptables" };
         let (title, help) = if of_iptables {
+            let take_out = take_out(facts, id, tool, drops.as_slice());
+            let take_out = take_out.map(|commands| format!("`{commands}` ")).unwrap_or_default();
             (
                 format!("{tool} ({})", table_title(id)),
                 format!(
-                    "put what these rules do into the policy, then take them out: `{tool} -S` lists them, `{tool} -D` \
-                 deletes one, `{tool} -P INPUT ACCEPT` lifts a policy"
+                    "put what these rules do into the policy, then take them out: {take_out}(`{tool} -S` lists all)"
                 ),
             )
         } else if let Some(program) = known {
@@ -65,4 +67,29 @@ pub(super) fn check(facts: &Facts<'_>) -> Vec<Finding> {
         FINDING.found(format!("{title} drops {}: {dropped}", some(ways)), help)
     };
     by_table.into_iter().map(finding).collect()
+}
+
+/// The commands that take drops out of a table of iptables: each rule by its place, from the end of its chain. `None`
+/// if the name of a chain can't be copied safely.
+fn take_out(facts: &Facts<'_>, id: &TableId, tool: &str, drops: &[&Denier<'_>]) -> Option<String> {
+    let rules = |chain: &str| {
+        facts.rules.tables.get(id).and_then(|table| table.chains.get(chain)).map_or(&[][..], |chain| &chain.rules)
+    };
+    let mut commands: Vec<String> = Vec::new();
+    for drop in drops {
+        // A backquote in the name would end the quotation.
+        let chain = shell_word(drop.chain).filter(|chain| !chain.contains('`'))?;
+        let of_drop: Vec<String> = if drop.policy {
+            vec![format!("{tool} -P {chain} ACCEPT")]
+        } else {
+            let places = rules(drop.chain).iter().enumerate().filter(|(_, rule)| is_drop(rule));
+            places.rev().map(|(place, _)| format!("{tool} -D {chain} {}", place + 1)).collect()
+        };
+        for command in of_drop {
+            if !commands.contains(&command) {
+                commands.push(command);
+            }
+        }
+    }
+    Some(commands.join(" && "))
 }

@@ -1,10 +1,10 @@
 //! The interface of the default route counts as a container interface.
 
-use crate::doctor::interfaces::is_container;
-use crate::doctor::remedy::{containers_line, is_by, try_policy, with_containers};
+use crate::doctor::remedy::{is_by, try_policy};
 use crate::doctor::{Facts, Finding, Kind, Severity};
 use crate::net::IfPattern;
 use crate::netlink::RoutedLink;
+use crate::preflight::{containers_line, with_containers};
 use crate::resolve::Resolved;
 
 pub(super) const FINDING: Kind = Kind {
@@ -33,7 +33,7 @@ pub(super) fn check(facts: &Facts<'_>) -> Option<Finding> {
 }
 
 fn taken<'f>(facts: &Facts<'f>, policy: &Resolved) -> Option<&'f RoutedLink> {
-    facts.host.links.iter().find(|link| link.is_way_out && is_container(policy, &link.name))
+    facts.host.links.iter().find(|link| link.is_way_out && policy.containers.covers(&link.name))
 }
 
 /// All that the policy takes for interfaces of containers, but the ways out. A pattern that covers one is replaced by
@@ -51,7 +51,7 @@ fn help(facts: &Facts<'_>, policy: &Resolved) -> String {
     let rename = "give the way out a name that is not one of containers'";
     let Some(line) = containers_line(&changed.containers.interfaces) else { return rename.to_owned() };
     // Whoever comes in by it is no container any more: that is meant.
-    match try_policy(facts, FINDING.id, policy, &changed, |change| is_by(change, &dropped)) {
+    match try_policy(facts, FINDING.id, &changed, |change| is_by(change, &dropped)) {
         Ok(()) => format!("in the policy, write `{line}`; add each bridge of an engine that is made later"),
         Err(harm) => format!("{rename}: `{line}` {}", harm.words()),
     }

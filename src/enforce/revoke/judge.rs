@@ -1,10 +1,15 @@
 //! Whether the rules accept a connection's first packet, now and before.
 
+use crate::access::without_translations;
 use crate::netlink::NetlinkError;
 use crate::netlink::conntrack::{Entry, Layer4, Tuple};
 use crate::netlink::routing::{Route, Routing};
 use crate::ruleset::{AddressType, Table, TableId};
-use crate::simulate::{Packet, Path, Translation, Transport, Verdict, simulate_table};
+use crate::simulate::{
+    Asked, Doubt, Packet, Path, Routes, Trace, Translation, Transport, Verdict, Way, simulate_table,
+    simulate_table_with,
+};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::IpAddr;
 
@@ -24,21 +29,30 @@ pub(super) enum Judgement {
 /// Compares two tables' verdicts on the first packet of a connection.
 pub(super) struct Judge<'a> {
     id: &'a TableId,
-    before: Option<&'a Table>,
-    now: &'a Table,
+    /// Neither table translates: it is known where each connection is translated to.
+    before: Option<Cow<'a, Table>>,
+    now: Cow<'a, Table>,
     routing: Routing,
     /// Routes to addresses; each is looked up once.
     routes: HashMap<IpAddr, Option<Route>>,
+    /// The users of this machine whose connections these are. Of others it is not known.
+    users: HashMap<Tuple, u32>,
     /// Results for connections that differ only in the source port; `None` if the source port matters.
-    known: HashMap<(Tuple, Option<Translation>), Option<Judgement>>,
+    known: HashMap<(Tuple, Option<Translation>, Option<u32>), Option<Judgement>>,
     /// The error for connections that could not be judged.
     pub(super) unroutable: Option<NetlinkError>,
 }
 
 impl<'a> Judge<'a> {
-    pub(super) fn new(id: &'a TableId, before: Option<&'a Table>, now: &'a Table) -> Result<Self, NetlinkError> {
+    pub(super) fn new(
+        id: &'a TableId,
+        before: Option<&'a Table>,
+        now: &'a Table,
+        users: HashMap<Tuple, u32>,
+    ) -> Result<Self, NetlinkError> {
         let routing = Routing::open()?;
-        Ok(Self { id, before, now, routing, routes: HashMap::new(), known: HashMap::new(), unroutable: None })
+        let (before, now) = (before.map(without_translations), without_translations(now));
+        Ok(Self { id, before, now, routing, routes: HashMap::new(), users, known: HashMap::new(), unroutable: None })
     }
 
     /// Judges a connection that began as conntrack recorded it.
@@ -56,12 +70,13 @@ impl<'a> Judge<'a> {
     }
 
     fn of(&mut self, original: &Tuple, translated: Option<Translation>) -> Judgement {
-        let key = (from_any_port(original), translated);
+        let user = self.users.get(original).copied();
+        let key = (from_any_port(original), translated, user);
         if let Some(Some(known)) = self.known.get(&key) {
             return *known;
         }
         let packet = match self.first_packet(original, translated) {
-            Ok(Some(packet)) => packet,
+            Ok(Some(packet)) => Packet { user: user.filter(|_| packet.path == Path::FromMachine), ..packet },
             Ok(None) => return Judgement::Kept,
             Err(error) => {
                 self.unroutable = Some(error);
@@ -79,20 +94,32 @@ impl<'a> Judge<'a> {
                 return known;
             }
         }
-        let is_denied = |table| simulate_table(self.id, table, &packet).outcomes.never_pass();
-        judgement(is_denied(self.now) && !self.before.is_some_and(is_denied))
+        let is_denied = |table: &Table| self.simulated(table, &packet).outcomes.never_pass();
+        judgement(is_denied(&self.now) && !self.before.as_deref().is_some_and(is_denied))
     }
 
     /// Whether `now` denies an incompletely known packet and `before` does not; `None` if the unknown part decides.
     fn loses_in_any_case(&self, packet: &Packet) -> Option<bool> {
-        let is_denied = |table| match simulate_table(self.id, table, packet) {
+        let is_denied = |table: &Table| match self.simulated(table, packet) {
             trace if trace.outcomes.never_pass() => Some(true),
             trace if trace.verdict == Verdict::Allow => Some(false),
             _ => None,
         };
-        match self.before {
-            Some(before) if is_denied(self.now)? => is_denied(before).map(|denied| !denied),
-            _ => is_denied(self.now),
+        match self.before.as_deref() {
+            Some(before) if is_denied(&self.now)? => is_denied(before).map(|denied| !denied),
+            _ => is_denied(&self.now),
+        }
+    }
+
+    /// What a table does with a first packet. One that was translated may have been sent to an address that is not this
+    /// machine's, such as a service's of a cluster.
+    fn simulated<'t>(&self, table: &'t Table, packet: &Packet) -> Trace<'t>
+    where
+        'a: 't,
+    {
+        match packet.translated {
+            Some(_) => simulate_table_with(self.id, table, &LookedUp(&self.routes), packet),
+            None => simulate_table(self.id, table, packet),
         }
     }
 
@@ -117,6 +144,8 @@ impl<'a> Judge<'a> {
         // Packets are routed to the address that answers.
         let answers = translated.map_or(destination, |to| to.address);
         let (Some(back), Some(there)) = (self.route_to(source)?, self.route_to(answers)?) else { return Ok(None) };
+        // Rules ask whether a connection that was translated had been sent to this machine.
+        self.route_to(destination)?;
         let from_port = original.ports().map(|(source, _)| source);
         let transport = transport(original, from_port);
         let packet = match (back.kind, there.kind) {
@@ -134,6 +163,35 @@ impl<'a> Judge<'a> {
             _ => packet,
         };
         Ok(Some(Packet { translated, ..packet }))
+    }
+}
+
+/// The routes that a judge has looked up.
+struct LookedUp<'r>(&'r HashMap<IpAddr, Option<Route>>);
+
+impl LookedUp<'_> {
+    fn route(&self, address: IpAddr) -> Result<Option<&Route>, Doubt> {
+        let known = self.0.get(&address).map(Option::as_ref);
+        known.ok_or_else(|| format!("the route to {address} is not known").into())
+    }
+}
+
+impl Routes for LookedUp<'_> {
+    fn way(&self, asked: &Asked<'_>) -> Result<Way, Doubt> {
+        Ok(match self.route(asked.destination)? {
+            Some(Route { kind: AddressType::Unicast, interface: Some(name) }) => Way::Out(name.clone()),
+            Some(Route { kind: AddressType::Local, .. }) => Way::Local,
+            _ => Way::Lost("no route leads there".into()),
+        })
+    }
+
+    /// What nothing leads to is no address of this machine.
+    fn address_type(&self, address: IpAddr) -> Result<AddressType, Doubt> {
+        Ok(self.route(address)?.map_or(AddressType::Unicast, |route| route.kind))
+    }
+
+    fn index(&self, interface: &str) -> Result<u32, Doubt> {
+        Err(format!("the index of {interface} is not known").into())
     }
 }
 

@@ -46,7 +46,7 @@ pub fn revoke(socket: &Socket, id: &TableId, before: Option<&Table>, now: &Table
     if tracked == 0 && streams.is_empty() {
         return Ok(0);
     }
-    let mut judge = Judge::new(id, before, now)?;
+    let mut judge = Judge::new(id, before, now, streams.take_users())?;
     let mut found = Found::default();
     if let Some(conntrack) = conntrack.as_mut().filter(|_| tracked > 0) {
         conntrack.entries(|entry| found.look_at(entry, &mut streams, &mut judge))?;

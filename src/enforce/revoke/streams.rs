@@ -8,7 +8,7 @@ use super::judge::{Judge, Judgement};
 use crate::net::protocol;
 use crate::netlink::conntrack::{Entry, Layer4, Tuple};
 use crate::netlink::{ConnectedSocket, ListeningSocket, connected_sockets, listening_sockets};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 
@@ -17,7 +17,11 @@ const CLIENTS_SEND_FROM: u16 = 32_768;
 
 /// The open connections of sockets, each as the tuple of what this machine sends.
 #[derive(Default)]
-pub(super) struct Streams(HashSet<Tuple>);
+pub(super) struct Streams {
+    open: HashSet<Tuple>,
+    /// The users who made their sockets.
+    users: HashMap<Tuple, u32>,
+}
 
 /// The judged connections.
 #[derive(Default)]
@@ -39,25 +43,32 @@ impl Streams {
             let remote = socket.remote.ip();
             remote != socket.local.ip() && !remote.is_loopback() && socket.remote.port() != 0
         };
-        Self(sockets.iter().filter(elsewhere).map(sent).collect())
+        let sockets: Vec<&ConnectedSocket> = sockets.iter().filter(elsewhere).collect();
+        let user = |socket: &&ConnectedSocket| Some((sent(socket), socket.user?));
+        Self { open: sockets.iter().copied().map(sent).collect(), users: sockets.iter().filter_map(user).collect() }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.open.is_empty()
+    }
+
+    /// Takes out which user's each connection is.
+    pub(super) fn take_users(&mut self) -> HashMap<Tuple, u32> {
+        std::mem::take(&mut self.users)
     }
 
     /// The stream of a conntrack entry that does not show who began it. If the entry does show it, the stream is
     /// removed and `None` returned: the entry is judged instead.
     pub(super) fn better_known_than(&mut self, entry: &Entry) -> Option<Tuple> {
-        let began_elsewhere = self.0.contains(&entry.reply);
-        let stream = if began_elsewhere { entry.reply } else { *self.0.get(&entry.original)? };
+        let began_elsewhere = self.open.contains(&entry.reply);
+        let stream = if began_elsewhere { entry.reply } else { *self.open.get(&entry.original)? };
         // Datagrams have no beginning: a flow that seems to have begun here may have been under way before.
         let is_told = match stream.protocol {
             protocol::TCP => !entry.picked_up,
             _ => began_elsewhere,
         };
         if is_told {
-            self.0.remove(&stream);
+            self.open.remove(&stream);
         }
         (!is_told).then_some(stream)
     }
@@ -65,7 +76,7 @@ impl Streams {
     /// Judges the remaining streams.
     pub(super) fn judge(self, judge: &mut Judge<'_>) -> Judged {
         let mut judged = Judged::default();
-        if self.0.is_empty() {
+        if self.open.is_empty() {
             return judged;
         }
         let listeners = listening_sockets().unwrap_or_else(|error| {
@@ -73,7 +84,7 @@ impl Streams {
             Vec::new()
         });
         let first_own = first_own_port();
-        for stream in self.0 {
+        for stream in self.open {
             let mut judgements = Vec::with_capacity(2);
             let began = who_began(&stream, &listeners, first_own);
             if began != Some(Side::This) {

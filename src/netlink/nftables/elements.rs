@@ -185,6 +185,10 @@ fn write_one(
     }
     match (value, spec.value) {
         (None, _) => {}
+        (Some(ElementValue::Expires(milliseconds)), None) if spec.flags.contains(SetFlags::TIMEOUT) => {
+            // The kernel takes 0 for no timeout.
+            writer.u64(elem::TIMEOUT, (*milliseconds).max(1));
+        }
         (Some(ElementValue::Object(name)), Some(MapValue::Object(_))) if is_name(name) => {
             writer.text(elem::OBJREF, name);
         }
@@ -245,6 +249,8 @@ pub(in crate::netlink) struct Collector {
     interval: bool,
     /// Whether the set declares expressions for its elements.
     stateful: bool,
+    /// Whether the elements run out, and come from no packet.
+    timed: bool,
     elements: Vec<Element>,
     edges: Vec<(Key, Edge)>,
 }
@@ -253,7 +259,12 @@ impl Collector {
     /// An empty collector for a set.
     pub(in crate::netlink) fn new(spec: &SetSpec) -> Self {
         let interval = spec.flags.contains(SetFlags::INTERVAL) && !spec.flags.contains(SetFlags::CONCAT);
-        Self { interval, stateful: spec.flags.contains(SetFlags::EXPR), ..Self::default() }
+        Self {
+            interval,
+            stateful: spec.flags.contains(SetFlags::EXPR),
+            timed: spec.is_timed() && spec.value.is_none(),
+            ..Self::default()
+        }
     }
 
     /// Adds the elements of one `NFTA_SET_ELEM_LIST_ELEMENTS`; `None` if they are malformed.
@@ -271,6 +282,8 @@ impl Collector {
         let expressions = fields.get(elem::EXPR).or(fields.get(elem::EXPRESSIONS)).is_some();
         let value = if expressions && !self.stateful {
             Some(Box::new(ElementValue::Unknown(element.to_vec())))
+        } else if self.timed && fields.get(elem::EXPIRATION).is_some() {
+            Some(Box::new(ElementValue::Expires(fields.u64(elem::EXPIRATION)?)))
         } else {
             read_value(&fields)?
         };
@@ -328,12 +341,7 @@ fn range(first: Key, last: Key) -> ElementKey {
 pub(in crate::netlink) fn found(list: &[u8]) -> Option<Answer> {
     let (_, element) = Attributes::new(list).next()?.ok()?;
     let fields = Fields::<{ elem::END }>::read(element)?;
-    let expressions: Vec<Expr> = match (fields.get(elem::EXPR), fields.get(elem::EXPRESSIONS)) {
-        (Some(one), _) => vec![expr::decode(one)],
-        (None, Some(several)) => expr::decode_list(several),
-        (None, None) => Vec::new(),
-    };
-    if expressions.iter().any(|expr| !matches!(expr, Expr::Counter { .. })) {
+    if expr::of_element(&fields).iter().any(|expr| !matches!(expr, Expr::Counter { .. })) {
         return Some(Answer::Unknown("an element with expressions that are not understood".into()));
     }
     Some(Answer::Present(read_value(&fields)?.map(|value| *value)))

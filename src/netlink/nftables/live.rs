@@ -202,6 +202,29 @@ impl<'a> LiveSets<'a> {
         self.live.sets.get(&(table.clone(), name.to_owned())).copied()
     }
 
+    /// Whether a set that the packet path fills is certainly empty, on a kernel that does not report how many elements it
+    /// has. Others are not asked: they may be very large.
+    fn lists_nothing(&self, table: &TableId, name: &str, set: &Set) -> bool {
+        if !set.spec.flags.contains(SetFlags::DYNAMIC) {
+            return false;
+        }
+        let mut has_some = false;
+        let end = self.socket.dump(
+            "the elements of a set",
+            (msg::GETSETELEM, table.family.number()),
+            |request| {
+                request.text(elem::LIST_TABLE, &table.name);
+                request.text(elem::LIST_SET, name);
+            },
+            |message| {
+                let fields = Fields::<{ elem::LIST_ELEMENTS as usize + 1 }>::read(message.attributes()?)?;
+                has_some |= fields.get(elem::LIST_ELEMENTS).is_some_and(|list| !list.is_empty());
+                Some(())
+            },
+        );
+        matches!(end, Ok(End::Complete)) && !has_some
+    }
+
     fn is_planned(&self, table: &TableId, set: &Set) -> bool {
         self.planned.is_some_and(|(id, _)| id == table) && !set.spec.flags.contains(SetFlags::DYNAMIC)
     }
@@ -221,7 +244,15 @@ impl Sets for LiveSets<'_> {
     }
 
     fn is_empty(&self, table: &TableId, name: &str, set: &Set) -> bool {
-        if self.is_planned(table, set) { set.elements.is_empty() } else { self.count(table, name) == Some(Some(0)) }
+        if self.is_planned(table, set) {
+            return set.elements.is_empty();
+        }
+        match self.count(table, name) {
+            // One that is planned and not loaded yet will hold what it lists.
+            None => set.elements.is_empty(),
+            Some(Some(count)) => count == 0,
+            Some(None) => self.lists_nothing(table, name, set),
+        }
     }
 
     fn has_room(&self, table: &TableId, name: &str, set: &Set) -> Option<bool> {

@@ -1,6 +1,7 @@
 //! nf_tables: encodes transactions, decodes dumps, and talks to the kernel.
 
 pub(super) mod batch;
+pub(super) mod counted;
 pub(super) mod decode;
 pub(super) mod elements;
 pub(super) mod encode;

@@ -3,11 +3,11 @@
 use super::links::Link;
 use super::route::Routing;
 use crate::netlink::wire::error::NetlinkError;
-use crate::simulate::{Beneath, Properties};
+use crate::simulate::{Beneath, Prerouted, Properties};
 
 impl Routing {
     pub(super) fn interfaces_beneath(&self, interface: &str) -> Result<Beneath, NetlinkError> {
-        Ok(beneath(&self.links_without_addresses()?, interface))
+        Ok(beneath(&self.links_without_addresses()?, interface, self.prerouted))
     }
 
     /// An interface as rules ask for it; `None` if it is gone.
@@ -20,18 +20,24 @@ impl Routing {
     }
 }
 
-fn beneath(all: &[Link], interface: &str) -> Beneath {
+/// `everywhere` says whether br_netfilter takes the frames of all bridges through prerouting.
+fn beneath(all: &[Link], interface: &str, everywhere: Prerouted) -> Beneath {
     let Some(link) = all.iter().find(|link| link.name == interface) else { return Beneath::default() };
     let is_port = |other: &&Link| other.master.as_deref() == Some(interface);
     let ports = || all.iter().filter(is_port).map(|link| link.name.clone()).collect();
     let lower = || link.lower.iter().cloned().collect();
     match link.kind.as_deref() {
-        Some("bridge") => Beneath { interfaces: ports(), always: true, bridge: true },
-        Some("bond" | "team") => Beneath { interfaces: ports(), always: true, bridge: false },
-        Some("vlan") => Beneath { interfaces: lower(), always: true, bridge: false },
+        Some("bridge") => {
+            let [v4, v6] = link.prerouted;
+            let [all_v4, all_v6] = everywhere;
+            let prerouted = [if v4 { Some(true) } else { all_v4 }, if v6 { Some(true) } else { all_v6 }];
+            Beneath { interfaces: ports(), always: true, bridge: Some(prerouted) }
+        }
+        Some("bond" | "team") => Beneath { interfaces: ports(), always: true, bridge: None },
+        Some("vlan") => Beneath { interfaces: lower(), always: true, bridge: None },
         // Between two of one parent, packets don't pass the parent.
         Some("macvlan" | "macvtap" | "ipvlan" | "ipvtap") => {
-            Beneath { interfaces: lower(), always: false, bridge: false }
+            Beneath { interfaces: lower(), always: false, bridge: None }
         }
         _ => Beneath::default(),
     }
@@ -53,18 +59,18 @@ mod tests {
         let all = [
             link("eth0", None, Some("br0"), None),
             link("veth1", Some("veth"), Some("br0"), None),
-            link("br0", Some("bridge"), None, None),
+            Link { prerouted: [true, false], ..link("br0", Some("bridge"), None, None) },
             link("mv0", Some("macvlan"), None, Some("eth0")),
             link("vx0", Some("vxlan"), None, Some("eth0")),
         ];
         let found = |name| {
-            let Beneath { interfaces, always, bridge } = beneath(&all, name);
+            let Beneath { interfaces, always, bridge } = beneath(&all, name, [Some(false), None]);
             (interfaces.join(" "), always, bridge)
         };
 
-        assert_eq!(found("br0"), ("eth0 veth1".to_owned(), true, true));
-        assert_eq!(found("mv0"), ("eth0".to_owned(), false, false));
-        assert_eq!(found("vx0"), (String::new(), true, false));
-        assert_eq!(found("eth0"), (String::new(), true, false));
+        assert_eq!(found("br0"), ("eth0 veth1".to_owned(), true, Some([Some(true), None])));
+        assert_eq!(found("mv0"), ("eth0".to_owned(), false, None));
+        assert_eq!(found("vx0"), (String::new(), true, None));
+        assert_eq!(found("eth0"), (String::new(), true, None));
     }
 }

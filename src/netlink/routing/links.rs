@@ -31,6 +31,9 @@ pub struct Link {
     pub master: Option<String>,
     /// The interface below it, such as that of a VLAN; `None` if it is in another network namespace.
     pub lower: Option<String>,
+    /// Of a bridge, whether br_netfilter takes its frames through prerouting even if it does not those of all bridges,
+    /// by IP version.
+    pub prerouted: [bool; 2],
     /// Its addresses with their prefix lengths.
     pub addresses: Vec<(IpAddr, u8)>,
 }
@@ -115,9 +118,14 @@ pub(in crate::netlink) fn read_link(message: &Message<'_>) -> Option<(Link, Arou
     }
     let index = u32::from_ne_bytes(*message.payload.get(rt::LINK_INDEX..)?.first_chunk()?);
     let fields = Fields::<{ rt::LINK_DETAILS_END }>::read(message.payload.get(rt::LINK_HEAD..)?)?;
-    let kind = match fields.get(rt::LINKINFO) {
-        Some(info) => Fields::<{ rt::INFO_END }>::read(info)?.get(rt::INFO_KIND).map(string),
-        None => None,
+    let info = Fields::<{ rt::INFO_END }>::read(fields.get(rt::LINKINFO).unwrap_or_default())?;
+    let kind = info.get(rt::INFO_KIND).map(string);
+    let prerouted = match (kind.as_deref(), info.get(rt::INFO_DATA)) {
+        (Some("bridge"), Some(data)) => {
+            let of_bridge = Fields::<{ rt::BRIDGE_END }>::read(data)?;
+            rt::BRIDGE_CALLS.map(|calls| of_bridge.get(calls) == Some(&[1]))
+        }
+        _ => [false; 2],
     };
     let number = |kind| fields.get(kind).and_then(|index| index.try_into().ok()).map(u32::from_ne_bytes);
     let lower = number(rt::LOWER).filter(|_| fields.get(rt::LOWER_NAMESPACE).is_none());
@@ -129,7 +137,7 @@ pub(in crate::netlink) fn read_link(message: &Message<'_>) -> Option<(Link, Arou
     let hardware = u16::from_ne_bytes(*message.payload.get(rt::LINK_HARDWARE..)?.first_chunk()?);
     let group = number(rt::GROUP).unwrap_or_default();
     let name = fields.string(rt::IFNAME)?;
-    let link = Link { index, name, other_names, hardware, group, kind, ..Link::default() };
+    let link = Link { index, name, other_names, hardware, group, kind, prerouted, ..Link::default() };
     Some((link, Around { master: number(rt::MASTER), lower }))
 }
 

@@ -1,6 +1,7 @@
 //! Routes, interfaces and their addresses (rtnetlink).
 
 mod beneath;
+mod bridges;
 pub(super) mod links;
 pub(super) mod route;
 pub(super) mod topology;

@@ -1,5 +1,6 @@
 //! Asks the kernel's routing how this machine reaches an address (rtnetlink).
 
+use super::bridges;
 use crate::net::{Version, address as to_address};
 use crate::netlink::wire::attr::{Fields, Message};
 use crate::netlink::wire::channel::Channel;
@@ -7,13 +8,18 @@ use crate::netlink::wire::error::NetlinkError;
 use crate::netlink::wire::uapi::{flag, rt};
 use crate::netlink::wire::write::Writer;
 use crate::ruleset::AddressType;
+use crate::simulate::Prerouted;
 use nix::errno::Errno;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 /// A socket to the routing of the network namespace where it was opened. Needs no capability.
 #[derive(Debug)]
-pub struct Routing(Channel);
+pub struct Routing {
+    channel: Channel,
+    /// Whether br_netfilter takes the frames of all bridges through prerouting, by IP version.
+    pub(super) prerouted: Prerouted,
+}
 
 /// The route to an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +38,7 @@ impl Routing {
     ///
     /// The error of the system call.
     pub fn open() -> Result<Self, NetlinkError> {
-        Channel::open(mnl::Bus::Route).map(Self)
+        Ok(Self { channel: Channel::open(mnl::Bus::Route)?, prerouted: bridges::prerouted() })
     }
 
     /// The route that a packet from this machine to `address` would take now, if there is one.
@@ -54,7 +60,7 @@ impl Routing {
             IpAddr::V4(address) => write_route(bytes, seq, Version::V4, &address.octets(), flags),
             IpAddr::V6(address) => write_route(bytes, seq, Version::V6, &address.octets(), flags),
         };
-        let asked = self.0.request(DOING, false, write, |message| {
+        let asked = self.channel.request(DOING, false, write, |message| {
             route = Some(read_route(message)?);
             Some(())
         });
@@ -85,7 +91,7 @@ impl Routing {
             IpAddr::V4(address) => write_route(bytes, seq, Version::V4, &address.octets(), 0),
             IpAddr::V6(address) => write_route(bytes, seq, Version::V6, &address.octets(), 0),
         };
-        let asked = self.0.request("the route to an address", false, write, |message| {
+        let asked = self.channel.request("the route to an address", false, write, |message| {
             let fields = Fields::<{ rt::ROUTE_END }>::read(message.payload.get(rt::ROUTE_HEAD..)?)?;
             source = fields.get(rt::PREFSRC).and_then(to_address);
             Some(())
@@ -104,7 +110,7 @@ impl Routing {
             IpAddr::V4(address) => write_route(bytes, seq, Version::V4, &address.octets(), 0),
             IpAddr::V6(address) => write_route(bytes, seq, Version::V6, &address.octets(), 0),
         };
-        let asked = self.0.request("the route to an address", false, write, |message| {
+        let asked = self.channel.request("the route to an address", false, write, |message| {
             let fields = Fields::<{ rt::VIA as usize + 1 }>::read(message.payload.get(rt::ROUTE_HEAD..)?)?;
             // An IPv4 route may lead by an IPv6 gateway, whose address follows its family.
             let via = fields.get(rt::VIA).and_then(|via| via.get(2..));
@@ -126,7 +132,7 @@ impl Routing {
     pub fn interfaces(&self) -> Result<BTreeSet<String>, NetlinkError> {
         let mut names = BTreeSet::new();
         let write = |bytes: &mut Vec<u8>, seq| write_link(bytes, seq, flag::DUMP, 0);
-        self.0.request("the list of interfaces", true, write, |message| {
+        self.channel.request("the list of interfaces", true, write, |message| {
             names.insert(read_link(message)?);
             Some(())
         })?;
@@ -134,7 +140,7 @@ impl Routing {
     }
 
     pub(in crate::netlink) fn channel(&self) -> &Channel {
-        &self.0
+        &self.channel
     }
 
     /// The index of an interface; `None` if the name does not exist.
@@ -145,7 +151,7 @@ impl Routing {
             writer.text(rt::IFNAME, name);
             writer.finish();
         };
-        let asked = self.0.request("the index of an interface", false, write, |message| {
+        let asked = self.channel.request("the index of an interface", false, write, |message| {
             let bytes = message.payload.get(rt::LINK_INDEX..)?.first_chunk().copied()?;
             index = Some(u32::from_ne_bytes(bytes));
             Some(())
@@ -162,7 +168,7 @@ impl Routing {
     pub(in crate::netlink) fn interface_name(&self, index: u32) -> Result<Option<String>, NetlinkError> {
         let mut name = None;
         let write = |bytes: &mut Vec<u8>, seq| write_link(bytes, seq, 0, index);
-        let asked = self.0.request("the name of an interface", false, write, |message| {
+        let asked = self.channel.request("the name of an interface", false, write, |message| {
             name = Some(read_link(message)?);
             Some(())
         });

@@ -134,6 +134,9 @@ pub mod elem {
     pub const KEY: u16 = 1;
     pub const DATA: u16 = 2;
     pub const FLAGS: u16 = 3;
+    /// In milliseconds, as the next one.
+    pub const TIMEOUT: u16 = 4;
+    pub const EXPIRATION: u16 = 5;
     pub const EXPR: u16 = 7;
     pub const OBJREF: u16 = 9;
     pub const KEY_END: u16 = 10;
@@ -293,7 +296,11 @@ pub mod rt {
     pub const OTHER_NAME: u16 = 53;
     pub const LINK_DETAILS_END: usize = 53;
     pub const INFO_KIND: u16 = 1;
-    pub const INFO_END: usize = 2;
+    pub const INFO_DATA: u16 = 2;
+    pub const INFO_END: usize = 3;
+    /// `IFLA_BR_NF_CALL_IPTABLES` and `IFLA_BR_NF_CALL_IP6TABLES`, of a bridge.
+    pub const BRIDGE_CALLS: [u16; 2] = [36, 37];
+    pub const BRIDGE_END: usize = 38;
     /// Size of `struct rtnexthop`; its first two bytes are the length including attributes.
     pub const NEXT_HOP_HEAD: usize = 8;
     pub const MULTIPATH: u16 = 9;
@@ -331,6 +338,7 @@ pub mod diag {
     pub const ADDRESS: usize = 8;
     pub const REMOTE_ADDRESS: usize = 24;
     pub const INTERFACE: usize = 40;
+    pub const USER: usize = 64;
     pub const INODE: usize = 68;
     /// `TCP_ESTABLISHED` and further states.
     pub const ESTABLISHED: u32 = 1;

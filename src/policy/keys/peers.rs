@@ -52,7 +52,8 @@ pub static EXPECTATION: Section = Section {
 /// The keys of a peer written as a mapping. A mapping has exactly one of them.
 pub static PEER: Section = Section {
     what: "a peer in braces",
-    about: "A peer other than an address or a group: one interface, one file, or one user.",
+    about: "A peer other than an address or a group: one interface, one file, one user, one host name, or whoever is added for \
+            a time.",
     may_be_empty: false,
     keys: &[
         Key {
@@ -79,6 +80,27 @@ pub static PEER: Section = Section {
                     made the socket that opens the connection. Only in `from` and `except` of `outgoing`, in `from` \
                     of an expectation with `to`, and in groups for these.",
             example: "postfix",
+            ..OPTIONAL
+        },
+        Key {
+            name: "dns",
+            holds: Holds::HostName,
+            about: "A host name: whoever has its addresses. `palisade refresh` looks it up every five minutes; loading a \
+                    policy asks no name server. An address counts until no answer has named it for an hour, or for a \
+                    day where the name stands in `to`. Look-ups that fail change nothing for seven days, then the name \
+                    means nobody. Not in `except`, `block`, `nat` or a rule that denies. Whoever answers for the name, \
+                    or stands between, opens the port.",
+            example: "home.example.org",
+            ..OPTIONAL
+        },
+        Key {
+            name: "temporary",
+            holds: Holds::Time,
+            about: "Whom `palisade allow`, or `palisade block` if `block` names the group, adds to the group, and for how \
+                    long at most: from `1m` to `30d`. Nobody can be added to a group without it. Only in groups, which \
+                    may be named in `block` and in `from` of what allows: of services, of rules of `forward` and of \
+                    expectations. These are judged without whoever is added.",
+            example: "12h",
             ..OPTIONAL
         },
         Key {

@@ -19,16 +19,15 @@ const READS: BitFlags<AccessFs> = make_bitflags!(AccessFs::{ReadFile | ReadDir})
 /// Why Landlock confines nothing; `None` when it does.
 pub(super) type Absent = Option<&'static str>;
 
-/// Lets this thread write below these folders and nowhere else, execute nothing, and use no TCP or UDP port. Reading
+/// Lets this thread write below these folders and nowhere else, execute nothing, and, unless it asks name servers, use no
+/// TCP or UDP port. Reading
 /// is unchanged. It can't connect to abstract sockets of processes outside. The system call filter restricts signals:
 /// Landlock's restriction would also stop the kernel from ending a child with its parent (`PR_SET_PDEATHSIG`).
-pub(super) fn write_below(folders: &[&Path]) -> Result<Absent, RulesetError> {
+pub(super) fn write_below(folders: &[&Path], asks_name_servers: bool) -> Result<Absent, RulesetError> {
     // Version 9 adds connecting to path sockets; the engines' sockets are still needed while reading.
     let files = AccessFs::from_all(ABI::V8) & !READS;
-    let ruleset = Ruleset::default()
-        .handle_access(files)?
-        .handle_access(AccessNet::from_all(ABI::V10))?
-        .scope(Scope::AbstractUnixSocket)?;
+    let ruleset = Ruleset::default().handle_access(files)?.scope(Scope::AbstractUnixSocket)?;
+    let ruleset = if asks_name_servers { ruleset } else { ruleset.handle_access(AccessNet::from_all(ABI::V10))? };
     restrict(ruleset, &[(folders, WRITES)])
 }
 
@@ -38,6 +37,12 @@ pub(super) fn read_below(reads: &[&Path], writes: &[&Path]) -> Result<Absent, Ru
     // A ruleset that does not handle renaming into other folders forbids it.
     let ruleset = Ruleset::default().handle_access(READS | AccessFs::Refer | AccessFs::ResolveUnix)?;
     restrict(ruleset, &[(reads, READS), (writes, READS | AccessFs::Refer)])
+}
+
+/// Lets this thread read below these folders and nowhere else, and connect to the sockets there.
+pub(super) fn look_up_below(folders: &[&Path]) -> Result<Absent, RulesetError> {
+    let access = READS | AccessFs::ResolveUnix;
+    restrict(Ruleset::default().handle_access(access)?, &[(folders, access)])
 }
 
 fn restrict(ruleset: Ruleset, rules: &[(&[&Path], BitFlags<AccessFs>)]) -> Result<Absent, RulesetError> {

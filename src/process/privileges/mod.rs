@@ -57,6 +57,9 @@ pub struct Needs<'a> {
     pub reads: Vec<&'a Path>,
     /// Whether it makes a network namespace between the steps, to try out rules.
     pub namespace: bool,
+    /// Whether it looks up names: it talks to name servers, and after the second step it still connects to the sockets of
+    /// local resolvers below [`reads`](Self::reads).
+    pub looks_up: bool,
 }
 
 /// A process after the first step. Confinement can't be undone, not even by dropping this value.
@@ -97,7 +100,7 @@ impl<'a> Confinement<'a> {
         let namespace = needs.namespace.then_some(Capability::CAP_SYS_ADMIN);
         warn("give up the capabilities that reading does not take", keep(WHILE_READING.into_iter().chain(namespace)));
         warn("rule out new privileges", nix::sys::prctl::set_no_new_privs());
-        let landlock = files::write_below(&needs.writes);
+        let landlock = files::write_below(&needs.writes, needs.looks_up);
         if let Ok(Some(why)) = landlock {
             tracing::info!("Landlock {why}: what belongs to root is not protected from a mistake in palisade");
         }
@@ -121,6 +124,12 @@ impl<'a> Confinement<'a> {
         self.keep(None);
     }
 
+    /// The second step of a process that looks up names: no capability at all, no reads outside [`Needs`].
+    pub fn keep_look_ups(self) {
+        warn("give up all capabilities", keep([]));
+        warn("confine what is read", files::look_up_below(&self.needs.reads));
+    }
+
     fn keep(self, capability: Option<Capability>) {
         warn("give up the other capabilities", keep(capability));
         warn("confine what is read", files::read_below(&self.needs.reads, &self.needs.writes));
@@ -134,7 +143,7 @@ pub fn renounce() {
     warn("empty the bounding set of a thread", empty_bounding_set());
     warn("give up the capabilities of a thread", keep([]));
     warn("rule out new privileges of a thread", nix::sys::prctl::set_no_new_privs());
-    warn("confine the files of a thread", files::write_below(&[]).and_then(|_| files::read_below(&[], &[])));
+    warn("confine the files of a thread", files::write_below(&[], false).and_then(|_| files::read_below(&[], &[])));
 }
 
 fn has(capability: Capability) -> bool {

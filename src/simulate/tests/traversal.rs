@@ -2,10 +2,10 @@
 
 use super::*;
 use crate::net::protocol;
-use crate::ruleset::{AddressType, Extension, FibResult, Foreign, Nat, fib_flags};
+use crate::ruleset::{AddressType, Extension, FibResult, Foreign, Nat, ct_state, fib_flags};
 
 /// eth0 to the world, docker0 to 172.17.0.0/16, and 203.0.113.1 this machine's own.
-struct Table;
+pub(super) struct Table;
 
 impl Routes for Table {
     fn way(&self, asked: &Asked<'_>) -> Result<Way, Doubt> {
@@ -225,6 +225,34 @@ fn a_refusal_passes_the_rules_as_what_it_is() {
 
     assert_eq!(verdict(Reject::TcpReset), Verdict::Reject);
     assert_eq!(verdict(UNREACHABLE), Verdict::Deny);
+}
+
+#[test]
+fn a_refusal_of_what_is_left_untracked_belongs_to_no_connection() {
+    let of_none = [ct(CtKey::State, None), is(&ct_state::INVALID.to_ne_bytes()), says(Says::Drop)];
+    let verdict = |untracked: bool| {
+        let raw = if untracked { vec![rule(&[Expr::Foreign(Foreign::Notrack)])] } else { Vec::new() };
+        let (id, table) = tables(&[
+            ("a", base(Hook::Prerouting, -300, Policy::Accept, &raw)),
+            ("b", base(Hook::Input, 0, Policy::Accept, &[rule(&[Expr::Reject(UNREACHABLE)])])),
+            ("c", base(Hook::Output, 0, Policy::Accept, &[rule(&of_none)])),
+        ]);
+        follow([(&id, &table)], &AsListed, &Table, &ssh()).trace.verdict
+    };
+
+    assert_eq!([false, true].map(verdict), [Verdict::Reject, Verdict::Deny]);
+}
+
+#[test]
+fn what_a_rule_leaves_untracked_is_so_for_those_behind_it_and_before_the_lookup() {
+    let untracked = rule(&[ct(CtKey::State, None), is(&ct_state::UNTRACKED.to_ne_bytes()), says(Says::Drop)]);
+    let notrack = rule(&[Expr::Foreign(Foreign::Notrack)]);
+    let verdict = |rules: [&Rule; 2]| {
+        let (id, table) = tables(&[("a", base(Hook::Prerouting, -300, Policy::Accept, &rules.map(Clone::clone)))]);
+        follow([(&id, &table)], &AsListed, &Table, &ssh()).trace.verdict
+    };
+
+    assert_eq!([verdict([&notrack, &untracked]), verdict([&untracked, &notrack])], [Verdict::Deny, Verdict::Allow]);
 }
 
 #[test]

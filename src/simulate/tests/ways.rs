@@ -22,9 +22,12 @@ impl Routes for Links {
     fn beneath(&self, interface: &str) -> Result<Beneath, Doubt> {
         let of = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         Ok(match interface {
-            "br0" => Beneath { interfaces: of(&["port1", "port2"]), always: true, bridge: true },
-            "mv0" => Beneath { interfaces: of(&["eth0"]), always: false, bridge: false },
-            "vlan0" => Beneath { interfaces: of(&["eth0"]), always: true, bridge: false },
+            "br0" => {
+                Beneath { interfaces: of(&["port1", "port2"]), always: true, bridge: Some([Some(true), Some(false)]) }
+            }
+            "br1" => Beneath { bridge: Some([None; 2]), ..Beneath::default() },
+            "mv0" => Beneath { interfaces: of(&["eth0"]), always: false, bridge: None },
+            "vlan0" => Beneath { interfaces: of(&["eth0"]), always: true, bridge: None },
             _ => Beneath::default(),
         })
     }
@@ -159,6 +162,29 @@ fn a_packet_passes_the_hook_of_its_interface_and_of_one_beneath_it() {
 }
 
 #[test]
+fn what_br_netfilter_shows_has_passed_prerouting_when_its_bridge_hands_it_up() {
+    let mut at_ingress = base(Hook::from_number(0), 0, Policy::Accept, &[drops_marked()]);
+    at_ingress
+        .base
+        .iter_mut()
+        .for_each(|base| base.devices = ["br0".to_owned(), "br1".to_owned(), "eth0".to_owned()].into());
+    let ingress = (named(Family::Netdev, "a"), table(vec![("c", at_ingress)]));
+    let marks = table(vec![("c", base(Hook::Prerouting, -300, Policy::Accept, &[sets_mark()]))]);
+    let marks = (named(Family::Inet, "b"), marks);
+    let asked = |interface: &str, from: &str, to: &str| {
+        let packet = Packet::to_machine(ip(from), ip(to), Transport::tcp(22)).coming_in_by(interface);
+        let traversal = follow([&ingress, &marks].map(|(id, table)| (id, table)), &AsListed, &Links, &packet);
+        (traversal.trace.verdict, traversal.doubt().map(ToString::to_string))
+    };
+    let why = "whether br_netfilter takes frames of br1 through prerouting is not known";
+
+    assert_eq!(asked("br0", "203.0.113.9", "203.0.113.1"), (Verdict::Deny, None));
+    assert_eq!(asked("br0", "2001:db8::9", "2001:db8::1"), (Verdict::Allow, None), "it is off for IPv6");
+    assert_eq!(asked("eth0", "203.0.113.9", "203.0.113.1"), (Verdict::Allow, None), "it is no bridge");
+    assert_eq!(asked("br1", "203.0.113.9", "203.0.113.1"), (Verdict::Unknown, Some(why.to_owned())));
+}
+
+#[test]
 fn a_table_of_bridges_is_in_doubt_where_a_bridge_is_on_the_way() {
     let drops = rule(&[unknown("payload"), says(Says::Drop)]);
     let id = named(Family::Bridge, "t");
@@ -235,6 +261,11 @@ fn whoever_drops_what_neighbours_ask_lets_nothing_pass_for_long() {
     let solicitations = why("table inet t drops neighbour solicitations from 2001:db8::9");
     assert_eq!(v6(135), (Verdict::Allow, solicitations));
     assert_eq!(v6(128), (Verdict::Allow, None));
+    let from_eth0 = rule(&[meta(MetaKey::Iifname), is(&name16("eth0")), says(Says::Drop)]);
+    let leaving = |hook| asked(Family::Inet, hook, std::slice::from_ref(&from_eth0), "2001:db8::9", "2001:db8::1");
+    let advertisements = why("table inet t drops neighbour advertisements to 2001:db8::9");
+    assert_eq!(leaving(Hook::Postrouting), (Verdict::Allow, advertisements));
+    assert_eq!(leaving(Hook::Output), (Verdict::Allow, None));
 }
 
 #[test]

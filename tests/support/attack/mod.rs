@@ -163,7 +163,7 @@ impl Stage {
     #[track_caller]
     pub fn load_as_for(&self, kernel: Kernel, policy: &str) {
         let parsed = parse(policy, "policy.yaml").policy.expect("it has no problems");
-        let facts = Facts { kernel, ..gather(&parsed, Path::new("/")) };
+        let facts = Facts { kernel, ..gather(&parsed, Path::new("/"), &palisade::names::Names::default()) };
         let table = compile(&resolve(&parsed, &facts).expect("it has a meaning"));
         let text = render::table(&TableId::palisade(), &table);
         self.lab.host.nft_load(&format!("add table inet palisade\ndelete table inet palisade\n{text}"));

@@ -6,6 +6,7 @@ use clap::Parser;
 use palisade::apart::{Limits, Words, confine, tell};
 use palisade::cli::{Cli, Command, run};
 use palisade::desired::compile_policy;
+use palisade::names::Names;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -57,8 +58,8 @@ fn fail(policy: &Path, fault: &str) -> ExitCode {
         "nonsense" => stdout.write_all(b"accept everything\n").expect("somebody listens"),
         "damage" => stdout.write_all(b"{\"table\":{\"bytes\":9}}\n123456789").expect("somebody listens"),
         "proof" | "slow-proof" => {
-            let table = compile_policy(policy).expect("a valid policy").table;
-            tell(&mut stdout, &Words::Table(table)).expect("somebody listens");
+            let compiled = compile_policy(policy, &Names::default()).expect("a valid policy");
+            tell(&mut stdout, &Words::Table(compiled.table, Box::new(compiled.applied))).expect("somebody listens");
             if fault == "slow-proof" {
                 sleep();
             }

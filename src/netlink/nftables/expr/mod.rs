@@ -96,6 +96,15 @@ pub(in crate::netlink) fn decode_list(bytes: &[u8]) -> Vec<Expr> {
     exprs.collect()
 }
 
+/// The stateful expressions of a set's element.
+pub(in crate::netlink) fn of_element(fields: &Fields<'_, { uapi::elem::END }>) -> Vec<Expr> {
+    match (fields.get(uapi::elem::EXPR), fields.get(uapi::elem::EXPRESSIONS)) {
+        (Some(one), _) => vec![decode(one)],
+        (None, Some(several)) => decode_list(several),
+        (None, None) => Vec::new(),
+    }
+}
+
 /// The register in an attribute.
 fn register<const N: usize>(fields: &Fields<'_, N>, kind: u16) -> Option<Register> {
     Register::from_number(fields.u32(kind)?)

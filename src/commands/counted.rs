@@ -1,0 +1,199 @@
+//! How often each line of the policy has been met, by the counters of its rules.
+
+use crate::compile::chains_behind;
+use crate::resolve::{Action, PolicyRule, Resolved, Service};
+use crate::ruleset::{Expr, Provenance, Rule, Table, Verdict};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// Packets and bytes counted by rules since they were loaded. Of an established connection only the first packet is
+/// counted; the others match the first rule.
+#[derive(Clone, Copy, Default, Serialize)]
+pub(super) struct Count {
+    pub(super) packets: u64,
+    pub(super) bytes: u64,
+}
+
+/// A line of the policy.
+#[derive(Serialize)]
+pub(super) struct Line {
+    /// Counted through all sections.
+    number: usize,
+    name: String,
+    /// As the policy writes them; empty if the policy can't be read, or the line has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ports: Option<Vec<String>>,
+    /// What has matched it; of a service, whom it has admitted, or denied if it denies.
+    #[serde(flatten)]
+    matched: Count,
+    line: Option<u32>,
+    /// `deny` or `reject`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    action: Option<&'static str>,
+    /// Connections that were sent to the machine behind this one that answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    forwarded: Option<Count>,
+}
+
+/// The lines of a policy that have counters, section by section.
+pub(super) struct Counted {
+    pub(super) services: Vec<Line>,
+    pub(super) outgoing: Vec<Line>,
+    pub(super) forward: Vec<Line>,
+    pub(super) nat: Vec<Line>,
+}
+
+impl Counted {
+    /// Those of the live table; ports and actions are those of the policy, if it can be read.
+    pub(super) fn new(live: &Table, policy: Option<&Resolved>) -> Self {
+        let mut all = Self {
+            services: services(live, policy),
+            outgoing: rules(live, &["outgoing-", "containers-", "apart-"], policy.map(|policy| &policy.outgoing)),
+            forward: rules(live, &["forward-"], policy.map(|policy| &policy.forward)),
+            nat: nat(live, policy),
+        };
+        let sections = [&mut all.services, &mut all.outgoing, &mut all.forward, &mut all.nat];
+        sections.into_iter().flatten().zip(1..).for_each(|(line, number)| line.number = number);
+        all
+    }
+
+    fn sections(&self) -> [(&'static str, &[Line]); 4] {
+        [("service", &self.services), ("outgoing", &self.outgoing), ("forward", &self.forward), ("nat", &self.nat)]
+    }
+
+    /// The widest name.
+    pub(super) fn width(&self) -> usize {
+        let headings = self.sections().map(|(heading, _)| heading.len()).into_iter();
+        let names = self.sections().into_iter().flat_map(|(_, lines)| lines).map(|line| line.name.len());
+        headings.chain(names).max().unwrap_or_default()
+    }
+
+    /// A table of each section that has lines.
+    pub(super) fn write(&self, text: &mut String, width: usize) {
+        for (heading, lines) in self.sections().into_iter().filter(|(_, lines)| !lines.is_empty()) {
+            let ports = if heading == "nat" { "" } else { "  ports" };
+            let _ = writeln!(text, "\n{:>4}  {heading:width$}  {:>12}  {:>12}{ports}", "", "connections", "bytes");
+            for Line { number, name, ports, matched, action, forwarded, .. } in lines {
+                let Count { packets, bytes } = matched;
+                let mut rest: Vec<String> = ports.iter().flatten().cloned().collect();
+                rest.extend(action.map(|action| format!("({action})")));
+                rest.extend(forwarded.map(|forwarded| format!("({} forwarded)", forwarded.packets)));
+                let line = format!("{number:>4}  {name:width$}  {packets:>12}  {bytes:>12}  {}", rest.join(" "));
+                let _ = writeln!(text, "{}", if heading == "nat" { line.trim_end() } else { &line });
+            }
+        }
+    }
+}
+
+fn services(live: &Table, policy: Option<&Resolved>) -> Vec<Line> {
+    // The chains behind one have its name, a dot, and what they are for.
+    let names =
+        live.chains.keys().filter_map(|chain| chain.strip_prefix("service-")).filter(|name| !name.contains('.'));
+    let line = |name: &str| {
+        let service = policy.and_then(|policy| policy.services.get(name));
+        let chains = [format!("service-{name}"), format!("admit-{name}")];
+        let rules = chains.iter().filter_map(|chain| live.chains.get(chain)).flat_map(|chain| &chain.rules);
+        let admitted = rules.filter(|rule| rule.exprs.last() == Some(&Expr::Verdict(Verdict::Accept)));
+        let denied = chains_behind(&format!("service-{name}"));
+        let denied = denied.iter().filter_map(|chain| live.chains.get(chain)).flat_map(|chain| &chain.rules);
+        Line {
+            number: 0,
+            name: name.to_owned(),
+            ports: Some(service.map(ports_of_service).unwrap_or_default()),
+            matched: counted(admitted.chain(denied)),
+            line: service.map(|service| service.line),
+            action: service.and_then(|service| word(service.action)),
+            forwarded: live.chains.get(&format!("nat.{name}")).map(|chain| counted(&chain.rules)),
+        }
+    };
+    names.map(line).collect()
+}
+
+/// The rules of a section: each has a chain for each kind of sender, and perhaps others behind it.
+fn rules(live: &Table, prefixes: &[&str], policy: Option<&BTreeMap<String, PolicyRule>>) -> Vec<Line> {
+    let mut by_name: BTreeMap<&str, Count> = BTreeMap::new();
+    for (chain, rules) in live.chains.iter().map(|(name, chain)| (name, &chain.rules)) {
+        let Some(name) = prefixes.iter().find_map(|prefix| chain.strip_prefix(prefix)) else { continue };
+        let name = name.split('.').next().unwrap_or(name);
+        let (count, more) = (by_name.entry(name).or_default(), counted(rules));
+        count.packets = count.packets.saturating_add(more.packets);
+        count.bytes = count.bytes.saturating_add(more.bytes);
+    }
+    let line = |(name, matched): (&str, Count)| {
+        let rule = policy.and_then(|rules| rules.get(name));
+        Line {
+            number: 0,
+            name: name.to_owned(),
+            ports: Some(
+                rule.map(|rule| ports(rule.all, &rule.ports, rule.ping, &rule.protocols)).unwrap_or_default(),
+            ),
+            matched,
+            line: rule.map(|rule| rule.line),
+            action: rule.and_then(|rule| word(rule.action)),
+            forwarded: None,
+        }
+    };
+    by_name.into_iter().map(line).collect()
+}
+
+/// The lines of `nat`, which share a chain: the comments of their rules begin with their names.
+fn nat(live: &Table, policy: Option<&Resolved>) -> Vec<Line> {
+    let mut by_name: BTreeMap<&str, Vec<&Rule>> = BTreeMap::new();
+    for rule in live.chains.get("nat-postrouting").into_iter().flat_map(|chain| &chain.rules) {
+        let Some(says) = rule.comment.as_deref().and_then(Provenance::read) else { continue };
+        let counts = rule.exprs.iter().any(|expr| matches!(expr, Expr::Counter { .. }));
+        if let Some(name) = says.sentence.split([' ', ':']).next().filter(|_| counts) {
+            by_name.entry(name).or_default().push(rule);
+        }
+    }
+    let line = |(name, rules): (&str, Vec<&Rule>)| Line {
+        number: 0,
+        name: name.to_owned(),
+        ports: None,
+        matched: counted(rules),
+        line: policy.and_then(|policy| policy.nat.get(name)).map(|nat| nat.line),
+        action: None,
+        forwarded: None,
+    };
+    by_name.into_iter().map(line).collect()
+}
+
+fn ports_of_service(service: &Service) -> Vec<String> {
+    ports(service.all, &service.ports, service.ping, &service.protocols)
+}
+
+fn ports(
+    all: bool,
+    ports: &std::collections::BTreeSet<crate::net::Ports>,
+    ping: bool,
+    protocols: &std::collections::BTreeSet<u8>,
+) -> Vec<String> {
+    let any = all.then(|| "any".to_owned());
+    let protocols = protocols.iter().map(|number| format!("{number}/proto"));
+    any.into_iter()
+        .chain(ports.iter().map(ToString::to_string))
+        .chain(ping.then(|| "ping".to_owned()))
+        .chain(protocols)
+        .collect()
+}
+
+const fn word(action: Action) -> Option<&'static str> {
+    match action {
+        Action::Allow => None,
+        Action::Deny => Some("deny"),
+        Action::Reject => Some("reject"),
+    }
+}
+
+/// What the counters of rules have counted together.
+pub(super) fn counted<'a>(rules: impl IntoIterator<Item = &'a Rule>) -> Count {
+    let mut count = Count::default();
+    for expr in rules.into_iter().flat_map(|rule| &rule.exprs) {
+        if let Expr::Counter { packets, bytes } = expr {
+            count.packets = count.packets.saturating_add(*packets);
+            count.bytes = count.bytes.saturating_add(*bytes);
+        }
+    }
+    count
+}

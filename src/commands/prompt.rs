@@ -1,0 +1,28 @@
+//! Questions on a terminal.
+
+use crate::error::Error;
+use crate::process::progress::above;
+use std::io::{IsTerminal, Write};
+
+/// Asks a question that is answered with yes or no. `refused` is what is not done otherwise: `not disabled`.
+///
+/// # Errors
+/// The answer is no, or nobody can answer.
+pub(super) fn agreed(question: &str, refused: &str) -> Result<(), Error> {
+    let stdin = std::io::stdin();
+    if !stdin.is_terminal() {
+        return Err(Error::Declined(format!("{refused}: pass --yes when stdin is not a terminal")));
+    }
+    let asked = |source| Error::Io { what: "can't ask".to_owned(), source };
+    above(|| {
+        let mut terminal = std::io::stderr();
+        terminal.write_all(question.as_bytes()).and_then(|()| terminal.flush())
+    })
+    .map_err(asked)?;
+    let mut answer = String::new();
+    stdin.read_line(&mut answer).map_err(asked)?;
+    match answer.trim() {
+        "y" | "Y" | "yes" => Ok(()),
+        _ => Err(Error::Declined(refused.to_owned())),
+    }
+}

@@ -1,0 +1,56 @@
+//! Who was denied which port, why by the policy, and what would let them in.
+//!
+//! The kernel remembers the source, the protocol and the port of what the table denies (`compile/denied`). The reason is
+//! found in the policy that the rules were made from: it is the policy's, not that of the one rule that a packet met.
+
+mod suggestion;
+#[cfg(test)]
+mod tests;
+mod why;
+
+pub use suggestion::suggestion;
+pub use why::{Why, why};
+
+use crate::compile::{Denial, REMEMBERED_MS};
+use crate::net::{Ports, Transport, Version};
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// A source that was denied a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denied {
+    /// What it was: for this machine, or for one behind it.
+    pub towards: Denial,
+    /// The address.
+    pub source: IpAddr,
+    /// The port that it asked for; this machine's where a container publishes it.
+    pub port: Ports,
+    /// How many of its packets were remembered: as many as were denied, unless they came faster than is remembered.
+    pub packets: u64,
+    /// How long ago the last of them came.
+    pub ago: Duration,
+}
+
+impl Denied {
+    /// Reads an element of a set: its key, the packets that its counter has, and after how many milliseconds it runs out.
+    /// `None` if these are not of such a set.
+    #[must_use]
+    pub fn read(
+        towards: Denial,
+        version: Version,
+        key: &[u8],
+        packets: u64,
+        expires_ms: Option<u64>,
+    ) -> Option<Self> {
+        let (source, rest) = key.split_at_checked(version.address_len())?;
+        let &[protocol, _, _, _, high, low, _, _] = rest else { return None };
+        let port = u16::from_be_bytes([high, low]);
+        Some(Self {
+            towards,
+            source: version.address_in(source)?,
+            port: Ports { transport: Transport::from_number(protocol)?, first: port, last: port },
+            packets,
+            ago: Duration::from_millis(REMEMBERED_MS.saturating_sub(expires_ms?)),
+        })
+    }
+}
