@@ -42,9 +42,11 @@ const RULES: &str = "table inet lab {
     chain masquerading { type nat hook postrouting priority srcnat; iifname eth1 oifname eth0 masquerade; }
 }";
 
-/// Who is connected stays so; nobody else gets in.
+/// Who is connected stays so; nobody else gets in. A server that repeats what its client has not acknowledged makes no
+/// connection anew.
 const CLOSED: &str = "table inet closed {
     chain input { type filter hook input priority filter; ct state established accept; tcp dport 4242 drop; }
+    chain output { type filter hook output priority filter; ct state established accept; tcp sport 4242 drop; }
 }";
 
 fn conntrack(inside: &Namespace) -> Conntrack {

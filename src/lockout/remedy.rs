@@ -11,9 +11,10 @@ use crate::machine::Session;
 use crate::net::{Addresses, IfName, Ports, Transport};
 use crate::policy::{in_a_policy, parse};
 use crate::printable::printable;
-use crate::resolve::{Action, Group, Line, Peers, Resolved, ReversePath, Service, resolve};
+use crate::resolve::{Action, Group, Line, Peers, Resolved, ReversePath, Service, forwards_contradict, resolve};
 use crate::ruleset::Table;
 use crate::simulate::AsListed;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -147,14 +148,26 @@ pub(super) fn changes(
     policy: &Resolved,
     session: &Session,
 ) -> Option<(Vec<Change>, Table)> {
-    let given = Given::read(candidate, policy, session)?;
+    let found: Vec<(Vec<Change>, Table)> =
+        Given::all(candidate, policy, session).iter().filter_map(|given| tried(candidate, policy, given)).collect();
+    let forwards = |(changes, _): &(Vec<Change>, Table)| changes.iter().any(|c| matches!(c, Change::Answer { .. }));
+    let best = found.iter().position(|changes| !forwards(changes)).unwrap_or_default();
+    found.into_iter().nth(best)
+}
+
+/// The changes that are needed with one line for the session.
+fn tried(candidate: &Candidate<'_>, policy: &Resolved, given: &Given<'_>) -> Option<(Vec<Change>, Table)> {
     let mut changes = given.changes(policy);
     let lets_in = |changes: &[Change]| {
-        let table = compile(&given.changed(policy, changes));
-        let lets_in = match next(candidate.id, &table, session) {
+        let changed = given.changed(policy, changes);
+        if forwards_contradict(&changed.services) {
+            return None;
+        }
+        let table = compile(&changed);
+        let lets_in = match next(candidate.id, &table, given.session) {
             Next::LetIn => true,
             // By some interfaces it does, and which one it is, is not known.
-            Next::Untold(_) => session.interface.is_none(),
+            Next::Untold(_) => given.session.interface.is_none(),
             Next::Denied(_) | Next::Led(..) => false,
         };
         lets_in.then_some(table)
@@ -181,27 +194,37 @@ struct Given<'a> {
 }
 
 impl<'a> Given<'a> {
-    /// `None` if the line can't be read, as with an interface that no policy can name.
-    fn read(candidate: &Candidate<'_>, policy: &Resolved, session: &'a Session) -> Option<Self> {
+    /// One for each line that may let the session in, the shortest first; none if no policy can name the interface.
+    fn all(candidate: &Candidate<'_>, policy: &Resolved, session: &'a Session) -> Vec<Self> {
         let item = match session.client {
             // A service from an address does not match the container that has the address.
             _ if is_container(candidate, session) => CONTAINERS.to_owned(),
-            IpAddr::V4(address) => address.to_string(),
-            IpAddr::V6(address) => format!("\"{address}\""),
+            address => in_a_list(address),
         };
         let port = session.asked_for().port();
+        // A link-local address is another machine's on another link. A forwarded port may be answered here elsewhere.
+        let forwarded = policy.services.values().any(|service| service.forward_to.is_some() && names(service, port));
+        let link_local = matches!(session.client, IpAddr::V6(client) if client.is_unicast_link_local());
+        let on = session.interface.as_ref().filter(|_| link_local || forwarded).and_then(|name| in_a_policy(name));
+        let on = on.map(|on| format!(", on: {on}")).unwrap_or_default();
+        let mut ends = vec![on.clone()];
+        if forwarded {
+            let own = BTreeSet::from([session.asked_for().ip(), session.server.ip()]);
+            ends.extend(own.into_iter().map(|own| format!("{on}, to: {}", in_a_list(own))));
+        }
+        let read = |end: &String| Self::read(policy, session, item.clone(), end);
+        ends.iter().filter_map(read).collect()
+    }
+
+    /// With `end` behind the sources of the line. `None` if the line can't be read.
+    fn read(policy: &Resolved, session: &'a Session, item: String, end: &str) -> Option<Self> {
         let name = (1..=policy.services.len() + 1).map(|number| match number {
             1 => "ssh".to_owned(),
             number => format!("ssh-{number}"),
         });
         let name = name.into_iter().find(|name| !policy.services.contains_key(name))?;
-        // A link-local address is another machine's on another link. A forwarded port may be answered here elsewhere.
-        let forwarded = |service: &Service| service.forward_to.is_some() && names(service, port);
-        let link_local = matches!(session.client, IpAddr::V6(client) if client.is_unicast_link_local());
-        let by_interface = link_local || policy.services.values().any(forwarded);
-        let on = session.interface.as_ref().filter(|_| by_interface).and_then(|name| in_a_policy(name));
-        let on = on.map(|on| format!(", on: {on}")).unwrap_or_default();
-        let line = format!("{name}: {{ ports: {port}/tcp, from: {item}{on} }}");
+        let port = session.asked_for().port();
+        let line = format!("{name}: {{ ports: {port}/tcp, from: {item}{end} }}");
         let read = parse(&format!("version: 1\nservices:\n  {line}\n"), "").policy?;
         let service = resolve(&read, &Facts::default()).ok()?.services.remove(&name)?;
         Some(Self { session, item, line, service: (name, service) })
@@ -267,6 +290,14 @@ impl<'a> Given<'a> {
             let group = Group { interfaces, ..Group::default() };
             policy.groups.entry(CONTAINERS.to_owned()).or_insert(group);
         }
+    }
+}
+
+/// An address as an item of a list of peers.
+fn in_a_list(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("\"{address}\""),
     }
 }
 

@@ -256,6 +256,21 @@ To let it in, take 22/tcp out of the service vm, which forwards it (line 3), and
 }
 
 #[test]
+fn a_port_that_a_service_forwards_elsewhere_is_answered_at_the_address_of_the_session() {
+    let session = session("203.0.113.9", "203.0.113.1:2224", Some("eth0"));
+    let policy = "version: 1
+services:
+  vm: { ports: 2224/tcp, from: containers, to: 192.0.2.0/24, forward_to: 10.77.0.2 }
+";
+
+    let words = remedy(policy, &session).to_string();
+
+    let line = "ssh: { ports: 2224/tcp, from: 203.0.113.9, on: eth0, to: 203.0.113.1 }";
+    assert_eq!(words, format!("To let it in, add to `services` in the policy:\n\n    {line}\n"));
+    assert_eq!(check(&format!("{policy}  {line}\n"), &[session]), Ok(()));
+}
+
+#[test]
 fn without_an_interface_only_what_all_of_them_say_is_certain() {
     let lan = "version: 1\nservices:\n  ssh: { ports: 22/tcp, from: { interface: eth1 } }\n";
     let verdict = |policy: &str, client: &str, server: &str, interface| {

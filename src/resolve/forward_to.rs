@@ -150,6 +150,13 @@ pub(super) fn check(typed: &[policy::Service], services: &BTreeMap<String, Servi
     }
 }
 
+/// Whether [`check`] would report a pair of these services.
+pub(crate) fn forwards_contradict(services: &BTreeMap<String, Service>) -> bool {
+    services.values().filter(|service| service.forward_to.is_some()).any(|service| {
+        services.values().any(|other| other.forward_to != service.forward_to && meet(service, other).is_some())
+    })
+}
+
 /// The ports of a connection that both services are about, if there is one.
 fn meet(one: &Service, other: &Service) -> Option<crate::net::Ports> {
     let alike = one.action == Action::Allow && other.action == Action::Allow;

@@ -19,6 +19,7 @@ mod runs;
 mod values;
 mod warnings;
 
+pub(crate) use forward_to::forwards_contradict;
 pub(crate) use lists::broken;
 pub(crate) use runs::{port_runs, runs_of};
 

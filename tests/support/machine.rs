@@ -181,10 +181,11 @@ fn mount(arguments: &[&str]) {
 pub struct Dice(u64);
 
 impl Dice {
-    /// As `PALISADE_SEED` says, else with a seed of its own, which is printed.
+    /// As `PALISADE_SEED` says, else `PROPTEST_RNG_SEED`, else with a seed of its own, which is printed.
     pub fn new() -> Self {
         use std::hash::{BuildHasher, RandomState};
-        let given = std::env::var("PALISADE_SEED").ok().and_then(|seed| seed.parse().ok());
+        let given =
+            ["PALISADE_SEED", "PROPTEST_RNG_SEED"].iter().find_map(|name| std::env::var(name).ok()?.parse().ok());
         let seed = given.unwrap_or_else(|| RandomState::new().hash_one(0));
         eprintln!("PALISADE_SEED={seed}");
         Self(seed)
