@@ -5,6 +5,7 @@ use crate::enforce::temporary::TemporaryError;
 use crate::lockout::Lockouts;
 use crate::netlink::NetlinkError;
 use crate::policy::Problems;
+use crate::printable;
 use crate::process::privileges::NoNetAdmin;
 use crate::state::{LockError, StateError};
 
@@ -60,4 +61,31 @@ pub enum Error {
     /// The user declined at the prompt, or the request can't be granted.
     #[error("{0}")]
     Declined(String),
+}
+
+impl Error {
+    /// The error and its causes as a user reads them, of one or more lines without the last line break.
+    #[must_use]
+    pub fn in_full(&self, color: bool) -> String {
+        match self {
+            Self::Policy(problems) => problems.render(color).trim_end().to_owned(),
+            Self::Unexpected { problems, .. } => format!("{}\nerror: {self}", problems.render(color)),
+            Self::Misfit(problems) => {
+                format!("{}\nerror: {self}\nTo load it all the same: palisade apply --force", problems.render(color))
+            }
+            error => {
+                let mut line = format!("error: {error}");
+                let mut cause = std::error::Error::source(error);
+                while let Some(inner) = cause {
+                    let inner_text = inner.to_string();
+                    if !line.contains(&inner_text) {
+                        line.push_str(": ");
+                        line.push_str(&inner_text);
+                    }
+                    cause = inner.source();
+                }
+                printable::lines(&line).into_owned()
+            }
+        }
+    }
 }

@@ -112,26 +112,7 @@ fn log_to_stderr(cli: &Cli, color: bool) {
 
 /// Prints an error and its causes to standard error.
 fn complain(error: &Error, color: bool) {
-    let text = match error {
-        Error::Policy(problems) => problems.render(color).trim_end().to_owned(),
-        Error::Unexpected { problems, .. } => format!("{}\nerror: {error}", problems.render(color)),
-        Error::Misfit(problems) => {
-            format!("{}\nerror: {error}\nTo load it all the same: palisade apply --force", problems.render(color))
-        }
-        error => {
-            let mut line = format!("error: {error}");
-            let mut cause = std::error::Error::source(error);
-            while let Some(inner) = cause {
-                let inner_text = inner.to_string();
-                if !line.contains(&inner_text) {
-                    line.push_str(": ");
-                    line.push_str(&inner_text);
-                }
-                cause = inner.source();
-            }
-            printable::lines(&line).into_owned()
-        }
-    };
+    let text = error.in_full(color);
     // Nothing can be done if standard error can't be written to.
     let _ = Stderr::detect().at(tracing::Level::ERROR).write_all(format!("{text}\n").as_bytes());
 }

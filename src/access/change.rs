@@ -82,6 +82,19 @@ pub enum Port {
     Range(String),
 }
 
+impl AccessChange {
+    /// The first and the last of the ports that it is about; `None` for what has no ports.
+    pub(crate) fn ports(&self) -> Option<(u16, u16)> {
+        match self.port.as_ref()? {
+            Port::One(port) => Some((*port, *port)),
+            Port::Range(range) => {
+                let (first, last) = range.split_once('-')?;
+                Some((first.parse().ok()?, last.parse().ok()?))
+            }
+        }
+    }
+}
+
 impl fmt::Display for AccessChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)

@@ -1,19 +1,22 @@
 //! `palisade apply`
 
+use super::exposure::Known;
+use super::planned::{Shown, is_shown, own_sessions};
+use super::prompt::agreed;
 use super::{Desired, Report, lock, names, reader, say, writer};
 use crate::confirm::{self, Terms};
 use crate::delta::delta;
+use crate::desired::compile_policy;
 use crate::enforce::load;
 use crate::error::Error;
 use crate::lockout::sessions::{self, Change};
 use crate::machine::{Machine, Session};
+use crate::names::Names;
 use crate::netlink::{Reading, Socket};
 use crate::policy::{Problems, quote};
 use crate::preflight::{Remark, Weight, diagnostics};
 use crate::printable::time_in_words;
 use crate::process::privileges::{Confinement, need_net_admin};
-use crate::render;
-use crate::render::changes::shown;
 use crate::state::{State, moment};
 use crate::temporary::{Entry, holds, until};
 use serde_json::json;
@@ -26,13 +29,21 @@ use std::time::Duration;
 /// ruleset that the change was computed from. Then reads the table back to verify it. Unchanged rules keep their
 /// counters, and applying again changes nothing. Connections that lose their access are ended; all others continue.
 ///
+/// On a terminal it begins with the plan, as `diff` shows it, and asks if somebody loses a port that somebody listens on.
+///
 /// Exit status: 0 the kernel holds the policy; 1 it does not, and the old rules are in force unless the error says
-/// otherwise.
+/// otherwise; with --dry-run, 4 it would be refused.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Print the transaction as nft commands, without sending it.
+    /// Print what would be done, and whether it would be refused, without doing it.
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Print the transaction as nft commands, too.
+    #[arg(long, requires = "dry_run")]
+    pub(crate) nft: bool,
+    /// Do not ask on a terminal whether to apply what somebody loses a port by.
+    #[arg(long)]
+    pub(crate) yes: bool,
     /// Apply the policy even if your own SSH session could not connect again, or if it does not fit this machine.
     ///
     /// Without this option such a policy is refused: palisade tries a new connection like the session's on the compiled
@@ -54,46 +65,70 @@ pub struct Args {
 }
 
 pub(crate) fn run(path: &Path, state: &State, args: &Args) -> Result<Report, Error> {
-    let Args { dry_run, force, confirm, deep } = *args;
+    let Args { dry_run, force, confirm, deep, .. } = *args;
     // Taken before the policy is read: of two concurrent applies, the later one loads the newer policy.
-    let _lock = if dry_run { None } else { Some(lock(state, "apply")?) };
+    let mut locked = if dry_run { None } else { Some(lock(state, "apply")?) };
     need_net_admin("apply")?;
     // Needs other processes, so it comes before this one is confined.
     let terms = confirm.map(|time| Terms::new(time, state));
     let sessions = sessions::present();
     let machine = Machine::read();
     let asker = names::asker(path);
+    let known = (dry_run || is_shown()).then(Known::read);
     let confined = Confinement::begin(if dry_run { reader(state) } else { writer(state) });
-    let (desired, warnings) = Desired::load_as_expected(path, &names::with_new(path, state.names()?, asker))?;
+    let names = names::with_new(path, state.names()?, asker);
+    let (desired, warnings) = Desired::load_as_expected(path, &names)?;
     // What is expected is proved without whoever is let in for a time.
     let desired = desired.with_temporary(state);
     confined.keep_net_admin("apply")?;
     let socket = Socket::open()?;
     let change = Change { policy: &desired.policy, machine: &machine, is_confirmed: confirm.is_some() };
-    match sessions::check(&socket, (&desired.id, &desired.table), Some(change), &sessions) {
-        Err(lockouts) if dry_run || force => sessions::warn(&lockouts),
-        kept => kept?,
-    }
+    let kept = sessions::check(&socket, (&desired.id, &desired.table), Some(change), &sessions);
+    let own = own_sessions(&sessions, &kept);
+    let mut refusals = Refusals { goes_on: force, is_dry: dry_run, why: Vec::new() };
+    refusals.unless(kept.map_err(Error::from), |error| match error {
+        Error::Lockout(lockouts) => sessions::warn(lockouts),
+        other => tracing::warn!("{other}"),
+    })?;
     warn_of_temporary(&socket, &desired, &sessions);
-    match emptied(state, &desired) {
-        Some(why) if dry_run || force => tracing::warn!("{why}"),
-        Some(why) => return Err(Error::Declined(why)),
-        None => {}
-    }
-    let said = fits(desired.remarks(Some(&socket), &machine), &warnings, dry_run || force)?;
+    let filled = emptied(state, &desired).map_or(Ok(()), |why| Err(Error::Declined(why)));
+    refusals.unless(filled, |why| tracing::warn!("{why}"))?;
+    let remarks = desired.remarks(Some(&socket), &machine);
+    refusals.unless(fits(&remarks, &warnings), |_| {})?;
+    let said = said(remarks, &warnings);
     let warnings = warnings.and(&said);
-    let report = if dry_run {
-        plan(&socket, state, &desired, deep)
+    let shown = known.map(|known| Shown::new((&socket, state), &desired, &known, own, deep)).transpose()?;
+    let report = if let (true, Some(shown)) = (dry_run, &shown) {
+        Ok(shown.report(&desired, &refusals.why, args.nft))
     } else {
+        if let Some(plan) = shown.as_ref().and_then(|shown| shown.to_agree_on(args)) {
+            // Nobody has to wait for the answer.
+            drop(locked.take());
+            agreed(&format!("{plan}\nApply this? [y/N] "), "not applied")?;
+            locked = Some(lock(state, "apply")?);
+            same_as_agreed(path, &names, state, &desired)?;
+        }
         confirm::settle(&socket, state)?;
         confirm::none_waits(state)?;
-        match terms.filter(|_| differs(&socket, state, &desired, deep).unwrap_or(true)) {
+        let loaded = match terms.filter(|_| differs(&socket, state, &desired, deep).unwrap_or(true)) {
             None => load_and_keep(&socket, state, &desired, deep),
             Some(terms) => load_for_a_while(&socket, state, &desired, (terms, deep)),
-        }
+        };
+        loaded.map(|report| shown.iter().fold(report, |report, shown| shown.before(report, args)))
     };
+    drop(locked);
     let report = report?.with("warnings", json!(warnings.warnings())).with("notes", json!(warnings.notes()));
     Ok(report.with("names", names::json(&desired.policy.names)))
+}
+
+/// Fails if the policy has changed since its plan was agreed on.
+fn same_as_agreed(path: &Path, names: &Names, state: &State, agreed: &Desired) -> Result<(), Error> {
+    let again = compile_policy(path, names).map(Desired::from).map_err(Error::Policy)?.with_temporary(state);
+    if again.table == agreed.table {
+        return Ok(());
+    }
+    let why = "not applied: the policy, or who is in it for a time, has changed since you were asked; apply again";
+    Err(Error::Declined(why.to_owned()))
 }
 
 /// Warns if the session that this command is run from is let in for a time only.
@@ -132,19 +167,42 @@ fn cut_temporary(state: &State, desired: &Desired) -> Vec<String> {
     said
 }
 
-/// Fails if this machine stands against the policy, unless that is no reason to stop. Says all else as warnings, and
-/// returns them.
-fn fits(remarks: Vec<Remark>, warnings: &Problems, goes_on: bool) -> Result<Problems, Error> {
-    let remarks: Vec<Remark> = remarks.into_iter().filter(|remark| remark.weight < Weight::Note).collect();
-    let stops = |remark: &&Remark| remark.weight <= Weight::Refusal;
-    if !goes_on && remarks.iter().any(|remark| stops(&remark)) {
-        let reasons = remarks.iter().filter(stops).map(|remark| Remark { weight: Weight::Error, ..remark.clone() });
-        return Err(Error::Misfit(diagnostics(&reasons.collect::<Vec<_>>(), &warnings.sources)));
+/// What a refusal stops: the command or, of a dry run, nothing.
+struct Refusals {
+    /// Whether it goes on all the same.
+    goes_on: bool,
+    is_dry: bool,
+    /// What would stop the command.
+    why: Vec<Error>,
+}
+
+impl Refusals {
+    /// Fails as `result` does, unless the command goes on; then it warns.
+    fn unless(&mut self, result: Result<(), Error>, warn: impl Fn(&Error)) -> Result<(), Error> {
+        let Err(error) = result else { return Ok(()) };
+        if !self.goes_on && !self.is_dry {
+            return Err(error);
+        }
+        warn(&error);
+        self.why.extend(Some(error).filter(|_| !self.goes_on));
+        Ok(())
     }
-    let remarks = remarks.into_iter().map(|remark| Remark { weight: Weight::Warning, ..remark });
-    let said = diagnostics(&remarks.collect::<Vec<_>>(), &warnings.sources);
+}
+
+/// Fails if this machine stands against the policy.
+fn fits(remarks: &[Remark], warnings: &Problems) -> Result<(), Error> {
+    let stops = remarks.iter().filter(|remark| remark.weight <= Weight::Refusal);
+    let reasons: Vec<Remark> = stops.map(|remark| Remark { weight: Weight::Error, ..remark.clone() }).collect();
+    if reasons.is_empty() { Ok(()) } else { Err(Error::Misfit(diagnostics(&reasons, &warnings.sources))) }
+}
+
+/// Says how this machine stands against the policy as warnings, and returns them.
+fn said(remarks: Vec<Remark>, warnings: &Problems) -> Problems {
+    let remarks = remarks.into_iter().filter(|remark| remark.weight < Weight::Note);
+    let remarks: Vec<Remark> = remarks.map(|remark| Remark { weight: Weight::Warning, ..remark }).collect();
+    let said = diagnostics(&remarks, &warnings.sources);
     say(&said);
-    Ok(said)
+    said
 }
 
 /// The file of addresses that is empty, and was not when it was last applied.
@@ -245,27 +303,6 @@ fn keep_lists(state: &State, desired: &Desired) {
                          older ruleset is loaded"
         );
     }
-}
-
-fn plan(socket: &Socket, state: &State, desired: &Desired, deep: bool) -> Result<Report, Error> {
-    let live = socket.snapshot_reading(&desired.id, Reading::new(&(&desired.table, state), deep))?.table;
-    let transaction = delta(&desired.id, live.as_ref(), Some(&desired.table));
-    let (changes, access) = desired.differs_from(live.as_ref());
-    let mut text = if transaction.ops.is_empty() {
-        "# nothing to do: the kernel already holds this policy\n".to_owned()
-    } else {
-        render::transaction(&transaction)
-    };
-    text.extend(desired.access_lines(&access).iter().map(|line| format!("# {line}\n")));
-    let commands = render::commands(&transaction);
-    let json = json!({
-        "applied": false,
-        "in_sync": changes.is_empty(),
-        "changes": shown(&desired.id, &changes),
-        "access": access,
-        "commands": commands,
-    });
-    Ok(Report::ok(text, json))
 }
 
 /// The time that a change may wait for confirmation.

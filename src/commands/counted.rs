@@ -1,6 +1,6 @@
 //! How often each line of the policy has been met, by the counters of its rules.
 
-use crate::compile::chains_behind;
+use crate::compile::{chains_behind, line_of};
 use crate::resolve::{Action, PolicyRule, Resolved, Service};
 use crate::ruleset::{Expr, Provenance, Rule, Table, Verdict};
 use serde::Serialize;
@@ -49,8 +49,8 @@ impl Counted {
     pub(super) fn new(live: &Table, policy: Option<&Resolved>) -> Self {
         let mut all = Self {
             services: services(live, policy),
-            outgoing: rules(live, &["outgoing-", "containers-", "apart-"], policy.map(|policy| &policy.outgoing)),
-            forward: rules(live, &["forward-"], policy.map(|policy| &policy.forward)),
+            outgoing: rules(live, "outgoing", policy.map(|policy| &policy.outgoing)),
+            forward: rules(live, "forward", policy.map(|policy| &policy.forward)),
             nat: nat(live, policy),
         };
         let sections = [&mut all.services, &mut all.outgoing, &mut all.forward, &mut all.nat];
@@ -111,11 +111,10 @@ fn services(live: &Table, policy: Option<&Resolved>) -> Vec<Line> {
 }
 
 /// The rules of a section: each has a chain for each kind of sender, and perhaps others behind it.
-fn rules(live: &Table, prefixes: &[&str], policy: Option<&BTreeMap<String, PolicyRule>>) -> Vec<Line> {
+fn rules(live: &Table, section: &str, policy: Option<&BTreeMap<String, PolicyRule>>) -> Vec<Line> {
     let mut by_name: BTreeMap<&str, Count> = BTreeMap::new();
     for (chain, rules) in live.chains.iter().map(|(name, chain)| (name, &chain.rules)) {
-        let Some(name) = prefixes.iter().find_map(|prefix| chain.strip_prefix(prefix)) else { continue };
-        let name = name.split('.').next().unwrap_or(name);
+        let Some((_, name)) = line_of(chain).filter(|(of, _)| *of == section) else { continue };
         let (count, more) = (by_name.entry(name).or_default(), counted(rules));
         count.packets = count.packets.saturating_add(more.packets);
         count.bytes = count.bytes.saturating_add(more.bytes);

@@ -1,13 +1,16 @@
 //! `palisade diff`
 
+use super::exposure::Known;
+use super::planned::planned;
 use super::pull_request::{Difference, annotated};
 use super::{Desired, Report, added, names, names_as_known, reader};
 use crate::access::AccessChange;
-use crate::delta::Change;
+use crate::delta::{Change, delta};
 use crate::desired::{STDIN, compile_named};
 use crate::error::Error;
 use crate::names::Names;
 use crate::netlink::{Reading, Socket};
+use crate::plan::Plan;
 use crate::policy::Problems;
 use crate::printable::{Text, printable};
 use crate::process::privileges::Confinement;
@@ -19,6 +22,10 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 
 /// Compare the policy with the live kernel, or two policies.
+///
+/// Begins with what `apply` would do: which lines of the policy are added, changed and removed, and which ports that
+/// somebody listens on, or that a container publishes, close, narrow, open or stay, each with who reaches it before and
+/// afterwards. Then it shows the rules.
 ///
 /// Lines with `-` are only in the kernel: `apply` would remove them. Lines with `+` are only in the policy: `apply`
 /// would add them. Packet counts do not count as differences, and neither do policy lines that only moved. Lines with
@@ -60,6 +67,8 @@ pub(crate) enum Format {
 }
 
 pub(crate) fn run(path: &Path, state: &State, args: &Args) -> Result<Report, Error> {
+    // Who listens is asked before this process is confined.
+    let known = args.old.is_none().then(Known::read);
     let confined = Confinement::begin(reader(state));
     if let (Some(old), Some(new)) = (&args.old, &args.new) {
         let names = names_as_known(state);
@@ -71,9 +80,18 @@ pub(crate) fn run(path: &Path, state: &State, args: &Args) -> Result<Report, Err
     }
     let desired = Desired::load(path, state)?.with_temporary(state);
     confined.keep_net_admin("diff")?;
-    let known = (&desired.table, state);
-    let live = Socket::open()?.snapshot_reading(&desired.id, Reading::new(&known, args.deep))?.table;
+    let socket = Socket::open()?;
+    let reading = (&desired.table, state);
+    let live = socket.snapshot_reading(&desired.id, Reading::new(&reading, args.deep))?.table;
     let (changes, access) = desired.differs_from(live.as_ref());
+    let operations = delta(&desired.id, live.as_ref(), Some(&desired.table)).ops.len();
+    let plan = (!changes.is_empty())
+        .then(|| {
+            known.map(|known| {
+                planned(&socket, &known, &desired, live.as_ref(), (&changes, &access, operations), Vec::new())
+            })
+        })
+        .flatten();
     let text = match live {
         None => format!("{} is not loaded: `palisade apply` loads it\n", desired.id),
         Some(_) => {
@@ -81,7 +99,7 @@ pub(crate) fn run(path: &Path, state: &State, args: &Args) -> Result<Report, Err
             unified(&changes, &desired.id, &desired.table, sides.each_ref().map(String::as_str))
         }
     };
-    Ok(report(&desired, path, args.format, &Differs { changes, access, text }))
+    Ok(report(&desired, path, args.format, &Differs { changes, access, text, plan }))
 }
 
 /// How a policy differs from what there is.
@@ -90,6 +108,8 @@ struct Differs {
     access: Vec<AccessChange>,
     /// In the terms of nft.
     text: String,
+    /// What the change means for those who listen here; `None` without a kernel, or without a change.
+    plan: Option<Plan>,
 }
 
 /// Compares two files. The second is what is desired.
@@ -109,11 +129,11 @@ fn two(old: &Path, new: &Path, names: &Names, confined: Confinement<'_>) -> Resu
     let (changes, access) = desired.differs_from(Some(&before.table));
     let sides = [old, new].map(|path| format!("policy: {}", printable(&path.display().to_string())));
     let text = unified(&changes, &desired.id, &desired.table, sides.each_ref().map(String::as_str));
-    Ok((desired, Differs { changes, access, text }))
+    Ok((desired, Differs { changes, access, text, plan: None }))
 }
 
 fn report(desired: &Desired, path: &Path, format: Format, differs: &Differs) -> Report {
-    let Differs { changes, access, text } = differs;
+    let Differs { changes, access, text, plan } = differs;
     let status = if changes.is_empty() { 0 } else { 2 };
     let shown = shown(&desired.id, changes);
     let file = path.display().to_string();
@@ -122,7 +142,13 @@ fn report(desired: &Desired, path: &Path, format: Format, differs: &Differs) -> 
         Format::Markdown => difference.markdown().into(),
         Format::Github => difference.annotations().into(),
         Format::Text => {
-            let mut styled = if text.starts_with("--- ") { styled(text) } else { text.as_str().into() };
+            let mut styled = Text::default();
+            plan.iter().for_each(|plan| styled.push(&format!("{}\n", plan.text())));
+            if text.starts_with("--- ") {
+                push_styled(&mut styled, text)
+            } else {
+                styled.push(text)
+            }
             desired.access_lines(access).iter().for_each(|line| styled.push(&format!("{line}\n")));
             styled
         }
@@ -134,7 +160,11 @@ fn report(desired: &Desired, path: &Path, format: Format, differs: &Differs) -> 
         "names": names::json(&desired.policy.names),
         "temporary": added::list_as_json(&desired.temporary, &desired.table),
     });
-    Report { status, text, json }
+    let report = Report { status, text, json };
+    match plan {
+        Some(plan) => report.with("plan", plan.json()),
+        None => report,
+    }
 }
 
 /// What is said in a workflow of a policy that is not valid.
@@ -143,9 +173,8 @@ fn refused(found: &Problems) -> Report {
     Report { status: 1, text: annotated(found).into(), json }
 }
 
-/// Styles a unified diff in the usual colours. `main` removes them if colours are off.
-fn styled(diff: &str) -> Text {
-    let mut text = Text::default();
+/// Adds a unified diff in the usual colours. `main` removes them if colours are off.
+fn push_styled(text: &mut Text, diff: &str) {
     for line in diff.lines() {
         let style = match line.as_bytes() {
             [b'-', b'-', ..] | [b'+', b'+', ..] => Style::new().bold(),
@@ -156,5 +185,4 @@ fn styled(diff: &str) -> Text {
         text.push_styled(style, line);
         text.push("\n");
     }
-    text
 }

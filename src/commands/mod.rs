@@ -33,6 +33,7 @@ mod edited;
 mod first_policy;
 mod man_pages;
 mod names;
+mod planned;
 mod prompt;
 mod pull_request;
 

@@ -20,6 +20,24 @@ pub(crate) fn is_behind_a_rule(chain: &str) -> bool {
     BEHIND.iter().any(|end| chain.ends_with(end))
 }
 
+/// What the names of the chains begin with that belong to one line of a policy, and the section of that line.
+const OF_LINES: [(&str, &str); 7] = [
+    ("service-", "service"),
+    ("admit-", "service"),
+    ("nat.", "service"),
+    ("outgoing-", "outgoing"),
+    ("containers-", "outgoing"),
+    ("apart-", "outgoing"),
+    ("forward-", "forward"),
+];
+
+/// The line of a policy that a chain belongs to: its section, and its name. `None` if it belongs to none alone.
+pub(crate) fn line_of(chain: &str) -> Option<(&'static str, &str)> {
+    let (section, name) =
+        OF_LINES.iter().find_map(|(begin, section)| Some((*section, chain.strip_prefix(begin)?)))?;
+    Some((section, name.split('.').next().unwrap_or(name)))
+}
+
 /// The chains behind another one, as far as a table may have them.
 pub(crate) fn chains_behind(chain: &str) -> [String; 2] {
     BEHIND.map(|end| format!("{chain}{end}"))

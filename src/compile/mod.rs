@@ -4,8 +4,8 @@
 //! filter-prerouting ── blocked sources, before connection tracking
 //! filter-calls ─────── remembers what containers call that is not this machine, before it is translated
 //! filter-input ──────┬─ replies, loopback ─ services-tcp, services-udp, ... ─► service-NAME ─► accept
-//!                    ├─ ping, neighbour discovery, DHCP answers
 //!                    ├─ own-port: the same services for what is not tracked, by its own port
+//!                    ├─ ping, neighbour discovery, DHCP answers
 //!                    └─ default-incoming
 //! filter-forward ────┬─ replies
 //!                    ├─ from-containers ─┬─ published: the same service maps as input
@@ -43,7 +43,7 @@ mod statement;
 pub(crate) use block::drops_blocked;
 pub use denied::Denial;
 pub(crate) use denied::REMEMBERED_MS;
-pub(crate) use ending::{chains_behind, is_behind_a_rule};
+pub(crate) use ending::{chains_behind, is_behind_a_rule, line_of};
 pub(crate) use forward::leads_to_containers;
 pub(crate) use nat::forwarded_ports;
 
@@ -162,9 +162,10 @@ impl<'a> Compiler<'a> {
         rules.extend(self.admit_containers_first());
         rules.extend(self.reached_by_containers());
         rules.extend(self.dispatch());
+        // Before what containers need: services that deny hold for it, tracked or not.
+        rules.extend(self.untracked());
         rules.extend(self.ping());
         rules.extend(self.essentials_input());
-        rules.extend(self.untracked());
         rules.extend(self.admit_containers_last());
         rules.extend(self.goto_default("default-incoming", incoming));
         if incoming != Action::Allow {

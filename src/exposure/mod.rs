@@ -22,7 +22,8 @@ mod zones;
 pub use forwarded::has_ports;
 pub use reach::{Clause, Label, Reach};
 pub use rows::{Admitted, Purpose, Row};
-pub use words::{Listing, Listings, json, lists, text};
+pub use words::{Listing, Listings, Told, json, lists, reachable_from, text};
+pub(crate) use words::{kind, port_json, protocol, width};
 
 use crate::machine::{Listener, PublishedPort};
 use crate::net::Version;

@@ -44,20 +44,34 @@ pub fn lists(rows: &[Row]) -> BTreeSet<Label> {
     labels.filter(|label| matches!(label, Label::Group(_) | Label::List(_))).cloned().collect()
 }
 
+/// A row as the table for people has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// `9000/tcp`
+    pub port: String,
+    /// `sshd`, `container dashboard`
+    pub owner: String,
+    /// `everyone`, `trusted (3 addresses)`, `nobody`
+    pub who: String,
+}
+
+impl Told {
+    /// A row, with the contents of the groups and lists that rows mention.
+    #[must_use]
+    pub fn new(row: &Row, listings: &Listings) -> Self {
+        let port = format!("{}/{}", ports(row), protocol(row));
+        Self { port, owner: owner(row), who: shown(&who(row, listings)) }
+    }
+}
+
 /// A table, followed by one line for each reason why something can't be told.
 #[must_use]
 pub fn text(rows: &[Row], listings: &Listings) -> String {
-    let cells: Vec<[String; 3]> = rows
-        .iter()
-        .map(|row| [format!("{}/{}", ports(row), protocol(row)), owner(row), shown(&who(row, listings))])
-        .collect();
-    let width = |column: usize| {
-        let of = cells.iter().filter_map(|cells| cells.get(column)).map(|cell| cell.chars().count());
-        of.max().unwrap_or_default().min(WIDEST)
-    };
-    let (first, second) = (width(0).max("PORT".len()), width(1).max("OWNER".len()));
+    let cells: Vec<Told> = rows.iter().map(|row| Told::new(row, listings)).collect();
+    let first = width(cells.iter().map(|told| &told.port), "PORT");
+    let second = width(cells.iter().map(|told| &told.owner), "OWNER");
     let mut text = format!("{:<first$}  {:<second$}  REACHABLE FROM\n", "PORT", "OWNER");
-    for [port, owner, who] in &cells {
+    for Told { port, owner, who } in &cells {
         let _ = writeln!(text, "{port:<first$}  {owner:<second$}  {who}");
     }
     if rows.is_empty() {
@@ -76,6 +90,12 @@ pub fn text(rows: &[Row], listings: &Listings) -> String {
     text
 }
 
+/// The width of a column with these cells below that heading.
+pub(crate) fn width<'c>(cells: impl Iterator<Item = &'c String>, heading: &str) -> usize {
+    let widest = cells.map(|cell| cell.chars().count()).max().unwrap_or_default();
+    widest.min(WIDEST).max(heading.len())
+}
+
 /// `{"ports": [{"port", "proto", "owner", "kind", "reachable_from", ...}]}`
 #[must_use]
 pub fn json(rows: &[Row], listings: &Listings) -> Value {
@@ -85,16 +105,12 @@ pub fn json(rows: &[Row], listings: &Listings) -> Value {
 
 fn row_json(row: &Row, listings: &Listings) -> Value {
     let mut json = json!({
-        "port": if row.last == row.port { json!(row.port) } else { json!(ports(row)) },
+        "port": port_json(row),
         "proto": protocol(row),
         "owner": row.owner,
-        "kind": match row.purpose {
-            Purpose::Process => "process",
-            Purpose::Container => "container",
-            Purpose::Forwarded => "forward",
-        },
+        "kind": kind(row),
         "addresses": row.bound.iter().map(|(address, _)| address.to_string()).collect::<Vec<_>>(),
-        "reachable_from": or_nobody(all_names(row, listings)),
+        "reachable_from": reachable_from(row, listings),
         "except": exceptions(row.admitted.iter(), None, listings),
     });
     let mut put = |key: &str, value: Value| {
@@ -136,12 +152,32 @@ fn row_json(row: &Row, listings: &Listings) -> Value {
     json
 }
 
+/// Who reaches a row's port, as programs get it; the last is `unknown` if that can't be told of everybody.
+#[must_use]
+pub fn reachable_from(row: &Row, listings: &Listings) -> Vec<String> {
+    or_nobody(all_names(row, listings))
+}
+
+/// A row's port as programs get it: a number, or a range as text.
+pub(crate) fn port_json(row: &Row) -> Value {
+    if row.last == row.port { json!(row.port) } else { json!(ports(row)) }
+}
+
+/// The word for who receives what is sent to a row's port.
+pub(crate) const fn kind(row: &Row) -> &'static str {
+    match row.purpose {
+        Purpose::Process => "process",
+        Purpose::Container => "container",
+        Purpose::Forwarded => "forward",
+    }
+}
+
 /// `9000`, or `20000-30000`
 fn ports(row: &Row) -> String {
     if row.last == row.port { row.port.to_string() } else { format!("{}-{}", row.port, row.last) }
 }
 
-fn protocol(row: &Row) -> &'static str {
+pub(crate) fn protocol(row: &Row) -> &'static str {
     let named = Transport::from_number(row.protocol);
     named.map_or("?", Transport::name)
 }
