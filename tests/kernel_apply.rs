@@ -275,7 +275,7 @@ fn applying_again_sends_nothing() {
             json,
             "{\"applied\":true,\"attempts\":1,\"connections_ended\":0,\"in_sync\":true,\"kept\":true,\"names\":[],\"notes\":[],\"operations\":0,\"warnings\":[]}\n"
         );
-        assert_eq!(planned, "# nothing to do: the kernel already holds this policy\n");
+        assert_eq!(planned, "nothing to do: the kernel already holds this policy\n");
         assert_eq!(generation(&lab.host), generation_before);
         assert_eq!(listing(&lab), before);
     }

@@ -206,7 +206,8 @@ fn an_element_with_a_condition_of_its_own_is_named_and_mended() {
         (diff.status, diff.stdout.as_str()),
         (
             Some(2),
-            "--- kernel: table inet palisade\n\
+            "1 changed (ssh); 2 changes to make\n\n\
+             --- kernel: table inet palisade\n\
              +++ policy: policy.yaml\n\
              @@ map services-tcp: TCP ports and their services (policy.yaml) @@\n\
              -element 22 <unknown expressions>\n\

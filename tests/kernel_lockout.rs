@@ -64,7 +64,8 @@ fn with_the_line_that_the_refusal_names_the_policy_is_applied_and_the_session_go
     for (index, to) in HOST.into_iter().enumerate() {
         lab.write_policy("policy.yaml", WITHOUT_SSH);
         let refused = served.palisade_over_ssh(&lab.client, to, "", &["apply"]);
-        let line = refused.stderr.lines().find(|line| line.starts_with("    ssh")).expect("a line to add").trim();
+        let line = refused.stderr.lines().find(|line| line.starts_with("    ssh"));
+        let line = line.unwrap_or_else(|| panic!("no line to add: {refused:?}")).trim();
         lab.write_policy("policy.yaml", &format!("{WITHOUT_SSH}  {line}\n"));
 
         let applied = served.palisade_over_ssh(&lab.client, to, "", &["apply"]).success();
@@ -92,7 +93,7 @@ fn a_session_that_palisade_is_not_run_from_is_named_with_its_user_and_holds_noth
     lab.write_policy("policy.yaml", WITHOUT_SSH);
     let _session = Session::open(served.ssh(&lab.lan, HOST_ON_LAN[1], 2222), "cat");
 
-    let planned = lab.palisade("policy.yaml", &["apply", "--dry-run"]);
+    let planned = lab.palisade("policy.yaml", &["apply", "--dry-run", "--nft"]);
     assert_eq!(planned.stderr, warning(LAN[1], 2222));
     assert!(planned.success().contains("add chain inet palisade filter-input"));
     assert_eq!(lab.host.nft_list(), "");
@@ -320,8 +321,11 @@ fn who_is_served_on_a_machine_with_ufw_that_would_not_let_them_in_again_is_told_
     assert_eq!(lab.host.nft_list(), ufw);
 
     let warning = format!(" WARN your SSH session from 203.0.113.9 to port 22 by eth0 could not connect again: {by}");
-    let planned = says(&mut session, &served, &["apply", "--dry-run"]);
+    let planned = says(&mut session, &served, &["apply", "--dry-run", "--nft"]);
+    let refusal = format!("\n`palisade apply` would refuse this:\n{}", refusal_by(by, remedy));
     assert!(planned.contains(&warning) && planned.contains("add chain inet palisade"), "{planned}");
+    assert!(planned.ends_with(&refusal), "{planned}");
+    assert!(planned.contains("\nyour SSH session from 203.0.113.9 to port 22 by eth0 could not connect again\n"));
     assert_eq!(lab.host.nft_list(), ufw);
 
     let forced = says(&mut session, &served, &["apply", "--force"]);

@@ -188,7 +188,7 @@ fn whoever_is_logged_in_is_warned_of_by_name_and_stops_nothing_by_whatever_way_t
     // From a session that is let in, and from the console.
     let policy = format!("{WITHOUT_SSH}  lan: {{ ports: 22/tcp, from: \"{}\" }}\n{BLOCKED}", LAN[1]);
     lab.write_policy("policy.yaml", &policy);
-    let by_session = served.palisade_over_ssh(&lab.lan, HOST_ON_LAN[1], "", &["apply", "--dry-run"]);
+    let by_session = served.palisade_over_ssh(&lab.lan, HOST_ON_LAN[1], "", &["apply", "--dry-run", "--nft"]);
     assert_eq!(told(&by_session), expected);
     assert!(by_session.success().contains("add chain inet palisade filter-input"));
     let by_console = lab.palisade("policy.yaml", &["apply"]);

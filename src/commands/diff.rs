@@ -10,7 +10,7 @@ use crate::desired::{STDIN, compile_named};
 use crate::error::Error;
 use crate::names::Names;
 use crate::netlink::{Reading, Socket};
-use crate::plan::Plan;
+use crate::plan::{Lines, Plan, headline};
 use crate::policy::Problems;
 use crate::printable::{Text, printable};
 use crate::process::privileges::Confinement;
@@ -92,6 +92,7 @@ pub(crate) fn run(path: &Path, state: &State, args: &Args) -> Result<Report, Err
             })
         })
         .flatten();
+    let first = plan.as_ref().map(Plan::text).unwrap_or_default();
     let text = match live {
         None => format!("{} is not loaded: `palisade apply` loads it\n", desired.id),
         Some(_) => {
@@ -99,16 +100,18 @@ pub(crate) fn run(path: &Path, state: &State, args: &Args) -> Result<Report, Err
             unified(&changes, &desired.id, &desired.table, sides.each_ref().map(String::as_str))
         }
     };
-    Ok(report(&desired, path, args.format, &Differs { changes, access, text, plan }))
+    Ok(report(&desired, path, args.format, &Differs { first, changes, access, text, plan }))
 }
 
 /// How a policy differs from what there is.
 struct Differs {
+    /// What the change means, for people; empty without a change.
+    first: String,
     changes: Vec<Change>,
     access: Vec<AccessChange>,
     /// In the terms of nft.
     text: String,
-    /// What the change means for those who listen here; `None` without a kernel, or without a change.
+    /// The same for programs; `None` without a kernel, or without a change.
     plan: Option<Plan>,
 }
 
@@ -127,13 +130,16 @@ fn two(old: &Path, new: &Path, names: &Names, confined: Confinement<'_>) -> Resu
     let (before, after) = both?;
     let desired = Desired::from(after);
     let (changes, access) = desired.differs_from(Some(&before.table));
+    let operations = delta(&desired.id, Some(&before.table), Some(&desired.table)).ops.len();
+    let lines = Lines::new(Some(&before.table), &desired.table, &changes);
     let sides = [old, new].map(|path| format!("policy: {}", printable(&path.display().to_string())));
     let text = unified(&changes, &desired.id, &desired.table, sides.each_ref().map(String::as_str));
-    Ok((desired, Differs { changes, access, text, plan: None }))
+    let first = if changes.is_empty() { String::new() } else { headline(&lines, operations) };
+    Ok((desired, Differs { first, changes, access, text, plan: None }))
 }
 
 fn report(desired: &Desired, path: &Path, format: Format, differs: &Differs) -> Report {
-    let Differs { changes, access, text, plan } = differs;
+    let Differs { first, changes, access, text, plan } = differs;
     let status = if changes.is_empty() { 0 } else { 2 };
     let shown = shown(&desired.id, changes);
     let file = path.display().to_string();
@@ -143,7 +149,9 @@ fn report(desired: &Desired, path: &Path, format: Format, differs: &Differs) -> 
         Format::Github => difference.annotations().into(),
         Format::Text => {
             let mut styled = Text::default();
-            plan.iter().for_each(|plan| styled.push(&format!("{}\n", plan.text())));
+            if !first.is_empty() {
+                styled.push(&format!("{first}\n"));
+            }
             if text.starts_with("--- ") {
                 push_styled(&mut styled, text)
             } else {

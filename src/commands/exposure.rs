@@ -4,7 +4,7 @@ use super::{Report, reader};
 use crate::compile::leads_to_containers;
 use crate::error::Error;
 use crate::explain::beyond;
-use crate::exposure::{Interface, Label, Listing, Machine, exposure, has_ports, json, lists, text};
+use crate::exposure::{Interface, Label, Listing, Machine, Remembered, exposure, has_ports, json, lists, text};
 use crate::machine::{
     EngineError, Listener, PublishedPort, legacy_tables, listeners, published_ports, running_engines,
 };
@@ -99,12 +99,13 @@ pub(super) fn exposed(
         let (_, table) = planned.filter(|(ours, _)| *ours == id)?;
         table.sets.get(name).map(|set| set.elements.clone())
     };
+    let remembered = Remembered::new(&sets, routing);
     let machine = Machine {
         beyond: beyond(&known.legacy),
         tables: ruleset.tables.iter().collect(),
-        sets: &sets,
+        sets: &remembered,
         elements: Box::new(move |id, name| of_planned(id, name).or_else(|| elements(id, name))),
-        routes: routing,
+        routes: &remembered,
         interfaces: links.into_iter().filter_map(|link| interface(link, own, &sets)).collect(),
         listeners: known.listeners.clone(),
         published: known.published.clone(),

@@ -12,6 +12,7 @@ mod containers;
 mod forwarded;
 mod probe;
 mod reach;
+mod remembered;
 mod rows;
 mod sources;
 #[cfg(test)]
@@ -21,6 +22,7 @@ mod zones;
 
 pub use forwarded::has_ports;
 pub use reach::{Clause, Label, Reach};
+pub use remembered::Remembered;
 pub use rows::{Admitted, Purpose, Row};
 pub use words::{Listing, Listings, Told, json, lists, reachable_from, text};
 pub(crate) use words::{kind, port_json, protocol, width};

@@ -8,6 +8,7 @@ mod lines;
 mod words;
 
 pub use lines::Lines;
+pub use words::headline;
 
 use crate::access::AccessChange;
 use crate::exposure::{Listings, Purpose, Row, Told, protocol};
@@ -104,7 +105,7 @@ impl Plan {
         let (elsewhere, incoming): (Vec<&AccessChange>, Vec<_>) =
             access.iter().partition(|change| change.direction.is_some());
         let unheard =
-            incoming.into_iter().filter(|change| !change.gains.is_empty() && !(is_one(change) && heard(change)));
+            incoming.into_iter().filter(|change| !(change.gains.is_empty() || is_one(change) && heard(change)));
         Self {
             unheard: unheard.map(ToString::to_string).collect(),
             elsewhere: elsewhere.into_iter().map(ToString::to_string).collect(),

@@ -27,11 +27,12 @@ impl Plan {
     /// The plan for people, of several lines.
     #[must_use]
     pub fn text(&self) -> String {
-        let mut text = format!("{}; {}\n", self.lines.summary(), counted(self.operations));
+        let mut text = headline(&self.lines, self.operations);
         match &self.ports {
             Ok(ports) => write_ports(&mut text, ports),
             Err(why) => {
                 let _ = writeln!(text, "\nwho listens is not known: {}", printable(why));
+                return text;
             }
         }
         let some = |text: &mut String, heading: &str, lines: &[String]| {
@@ -69,6 +70,12 @@ impl Plan {
         }
         json
     }
+}
+
+/// `1 added (dashboard); 14 changes to make`, as a line.
+#[must_use]
+pub fn headline(lines: &Lines, operations: usize) -> String {
+    format!("{}; {}\n", lines.summary(), counted(operations))
 }
 
 impl Lines {
