@@ -55,7 +55,8 @@ fn a_broken_edit_is_opened_again_at_its_line_and_a_good_one_is_written_and_waits
     let calls = fs::read_to_string(folder.join("calls")).expect("it was called");
     assert_eq!(calls, ".policy.yaml.edited\n+4 .policy.yaml.edited\n");
     assert!(said.contains("the port `9000` does not say of which protocol"), "{said}");
-    assert!(said.contains("access: 9000/tcp: any gains"), "{said}");
+    assert!(said.contains("1 added (web); 3 changes to make"), "{said}");
+    assert!(said.contains("  9000/tcp: any gains"), "{said}");
     assert!(lab.host.nft_list().contains("chain service-web"), "{said}");
     assert!(!folder.join(".policy.yaml.edited").exists());
     let mut confirm = lab.host.command(palisade());

@@ -6,8 +6,11 @@ mod support;
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::net::SocketAddr;
+use std::process::Stdio;
 use support::lab::Lab;
+use support::program::palisade;
 
 /// Where a container is that publishes two ports.
 const PUBLISHED: &str = "table ip nat {
@@ -125,4 +128,48 @@ block: [192.0.2.0/24]
 ",
     );
     as_exposure_says(&lab, "version: 1\ndefaults: { incoming: allow }\n");
+}
+
+/// What `apply` says on a terminal where somebody answers so.
+fn on_a_terminal(lab: &Lab, answer: &str, arguments: &str) -> (bool, String) {
+    let policy = lab.policy("policy.yaml");
+    let folder = policy.parent().expect("it is in a folder").display();
+    let policy = policy.display();
+    let palisade = palisade();
+    let line = format!(
+        "{palisade} --state-dir {folder}/state --run-dir {folder}/run --policy {policy} apply --force {arguments}"
+    );
+    let mut command = lab.host.command("script");
+    command.args(["-qec", &line, "/dev/null"]).env("TERM", "dumb");
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("script is there");
+    // Held until the end: at the end of its input `script` would end the terminal.
+    let mut input = child.stdin.take().expect("it was piped");
+    input.write_all(answer.as_bytes()).expect("it reads");
+    let done = child.wait_with_output().expect("it was started");
+    drop(input);
+    (done.status.success(), String::from_utf8_lossy(&done.stdout).replace('\r', ""))
+}
+
+#[test]
+fn on_a_terminal_apply_asks_before_somebody_loses_a_port_and_not_otherwise() {
+    let (lab, _echo) = lab();
+    lab.write_policy("policy.yaml", "version: 1\nservices: { ssh: { ports: 22/tcp, from: any } }\n");
+    let closes = "\ncloses\n  80/tcp    server ";
+
+    let (applied, said) = on_a_terminal(&lab, "n\n", "");
+    assert!(!applied && stable(&said).contains(closes) && said.ends_with("error: not applied\n"), "{said}");
+    assert!(said.contains("\nApply this? [y/N] "), "{said}");
+    assert!(!lab.host.nft_list().contains("table inet palisade"));
+
+    let (applied, said) = on_a_terminal(&lab, "y\n", "");
+    assert!(applied && stable(&said).contains(closes) && said.contains("applied: "), "{said}");
+
+    lab.write_policy("policy.yaml", "version: 1\nservices: { all: { ports: any, from: any } }\n");
+    let (applied, said) = on_a_terminal(&lab, "", "");
+    assert!(applied && !said.contains("[y/N]") && said.contains("\nopens\n  80/tcp "), "{said}");
+
+    lab.write_policy("policy.yaml", "version: 1\nservices: { ssh: { ports: 22/tcp, from: any } }\n");
+    let (applied, said) = on_a_terminal(&lab, "", "--yes");
+    assert!(applied && !said.contains("[y/N]") && stable(&said).contains(closes), "{said}");
 }

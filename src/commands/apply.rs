@@ -2,16 +2,14 @@
 
 use super::exposure::Known;
 use super::planned::{Shown, is_shown, own_sessions};
-use super::prompt::agreed;
+use super::prompt::{agreed, is_person};
 use super::{Desired, Report, lock, names, reader, say, writer};
 use crate::confirm::{self, Terms};
 use crate::delta::delta;
-use crate::desired::compile_policy;
 use crate::enforce::load;
 use crate::error::Error;
 use crate::lockout::sessions::{self, Change};
 use crate::machine::{Machine, Session};
-use crate::names::Names;
 use crate::netlink::{Reading, Socket};
 use crate::policy::{Problems, quote};
 use crate::preflight::{Remark, Weight, diagnostics};
@@ -76,8 +74,7 @@ pub(crate) fn run(path: &Path, state: &State, args: &Args) -> Result<Report, Err
     let asker = names::asker(path);
     let known = (dry_run || is_shown()).then(Known::read);
     let confined = Confinement::begin(if dry_run { reader(state) } else { writer(state) });
-    let names = names::with_new(path, state.names()?, asker);
-    let (desired, warnings) = Desired::load_as_expected(path, &names)?;
+    let (desired, warnings) = Desired::load_as_expected(path, &names::with_new(path, state.names()?, asker))?;
     // What is expected is proved without whoever is let in for a time.
     let desired = desired.with_temporary(state);
     confined.keep_net_admin("apply")?;
@@ -101,12 +98,14 @@ pub(crate) fn run(path: &Path, state: &State, args: &Args) -> Result<Report, Err
     let report = if let (true, Some(shown)) = (dry_run, &shown) {
         Ok(shown.report(&desired, &refusals.why, args.nft))
     } else {
-        if let Some(plan) = shown.as_ref().and_then(|shown| shown.to_agree_on(args)) {
+        let asks = is_person() && !args.yes && confirm.is_none();
+        let to_agree_on = shown.as_ref().filter(|_| asks).and_then(Shown::takes_away);
+        if let Some(plan) = &to_agree_on {
             // Nobody has to wait for the answer.
             drop(locked.take());
             agreed(&format!("{plan}\nApply this? [y/N] "), "not applied")?;
             locked = Some(lock(state, "apply")?);
-            same_as_agreed(path, &names, state, &desired)?;
+            shown.iter().try_for_each(|shown| shown.still_holds((&socket, state), &desired, deep))?;
         }
         confirm::settle(&socket, state)?;
         confirm::none_waits(state)?;
@@ -114,21 +113,11 @@ pub(crate) fn run(path: &Path, state: &State, args: &Args) -> Result<Report, Err
             None => load_and_keep(&socket, state, &desired, deep),
             Some(terms) => load_for_a_while(&socket, state, &desired, (terms, deep)),
         };
-        loaded.map(|report| shown.iter().fold(report, |report, shown| shown.before(report, args)))
+        loaded.map(|report| shown.iter().fold(report, |report, shown| shown.before(report, to_agree_on.is_some())))
     };
     drop(locked);
     let report = report?.with("warnings", json!(warnings.warnings())).with("notes", json!(warnings.notes()));
     Ok(report.with("names", names::json(&desired.policy.names)))
-}
-
-/// Fails if the policy has changed since its plan was agreed on.
-fn same_as_agreed(path: &Path, names: &Names, state: &State, agreed: &Desired) -> Result<(), Error> {
-    let again = compile_policy(path, names).map(Desired::from).map_err(Error::Policy)?.with_temporary(state);
-    if again.table == agreed.table {
-        return Ok(());
-    }
-    let why = "not applied: the policy, or who is in it for a time, has changed since you were asked; apply again";
-    Err(Error::Declined(why.to_owned()))
 }
 
 /// Warns if the session that this command is run from is let in for a time only.

@@ -20,7 +20,7 @@ use std::sync::Arc;
 /// Edit the policy, and apply it.
 ///
 /// Opens a copy in $VISUAL or $EDITOR, and checks it when the editor ends; a policy with problems is opened again, at the
-/// first of them. Then shows who would gain and lose access, asks, writes the file, and applies it as `palisade apply
+/// first of them. Then shows the plan, as `palisade diff` does, asks, writes the file, and applies it as `palisade apply
 /// --confirm 60s` does: it is undone after a minute unless you run `palisade confirm` from a new connection.
 ///
 /// Exit status: 0 success or nothing to do, 1 the policy is as it was, or could not be applied.
@@ -58,11 +58,11 @@ pub(crate) fn run(path: &Path, state: &State) -> Result<Report, Error> {
         return Ok(Report::ok("nothing was changed\n", json!({ "written": false, "applied": false })));
     };
     let diff = palisade.run(&["diff"]).map_err(failed)?;
-    let access: String =
-        diff.1.lines().filter(|line| line.starts_with("access: ")).map(|line| format!("{line}\n")).collect();
-    let access = if access.is_empty() { "nobody gains or loses access\n".to_owned() } else { access };
-    let question =
-        format!("{access}Write {}, and apply it for {TIME}? [y/N] ", printable(&path.display().to_string()));
+    // The plan, which is printed before the rules.
+    let plan = diff.1.lines().take_while(|line| !line.starts_with("--- "));
+    let plan: String = plan.map(|line| format!("{line}\n")).collect();
+    let plan = if plan.is_empty() { "the kernel holds this policy already\n".to_owned() } else { plan };
+    let question = format!("{plan}Write {}, and apply it for {TIME}? [y/N] ", printable(&path.display().to_string()));
     agreed(&question, &format!("not written; what you have written is in {}", copy.display()))?;
     let replacement = Replacement::of(path, MAX_POLICY).map_err(|refusal| refused(path, refusal))?;
     if replacement.old() != old {

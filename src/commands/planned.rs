@@ -1,7 +1,8 @@
 //! The plan of an `apply`, for the commands that show it.
 
 use super::exposure::{Known, exposed};
-use super::{Desired, Report, apply};
+use super::prompt::is_person;
+use super::{Desired, Report};
 use crate::access::AccessChange;
 use crate::delta::{Change, delta};
 use crate::error::Error;
@@ -17,7 +18,6 @@ use crate::render::changes::shown;
 use crate::ruleset::{Table, Transaction};
 use crate::state::State;
 use serde_json::json;
-use std::io::IsTerminal;
 use tracing::Level;
 
 /// The plan of replacing the live table with the desired one, whose differences are known.
@@ -50,10 +50,6 @@ pub(super) fn is_shown() -> bool {
     is_person() || tracing::enabled!(Level::INFO)
 }
 
-fn is_person() -> bool {
-    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
-}
-
 /// A plan with its transaction.
 pub(super) struct Shown {
     /// `None` if nothing changes.
@@ -82,17 +78,32 @@ impl Shown {
         Ok(Self { plan, transaction, changes, access })
     }
 
-    /// The plan, if somebody at the terminal has to agree on it.
-    pub(super) fn to_agree_on(&self, args: &apply::Args) -> Option<String> {
-        let plan = self.plan.as_ref().filter(|plan| plan.takes_away())?;
-        (is_person() && !args.yes && args.confirm.is_none()).then(|| plan.text())
+    /// Fails if the kernel's table has changed since this plan was made.
+    pub(super) fn still_holds(
+        &self,
+        (socket, state): (&Socket, &State),
+        desired: &Desired,
+        deep: bool,
+    ) -> Result<(), Error> {
+        let reading = (&desired.table, state);
+        let live = socket.snapshot_reading(&desired.id, Reading::new(&reading, deep))?.table;
+        if delta(&desired.id, live.as_ref(), Some(&desired.table)).ops == self.transaction.ops {
+            return Ok(());
+        }
+        let why = "not applied: somebody has changed the rules since you were asked; apply again to see the new plan";
+        Err(Error::Declined(why.to_owned()))
     }
 
-    /// A report of what was done, with the plan before it unless somebody has read it already.
-    pub(super) fn before(&self, report: Report, args: &apply::Args) -> Report {
+    /// The plan, if somebody loses a port that somebody listens on.
+    pub(super) fn takes_away(&self) -> Option<String> {
+        self.plan.as_ref().filter(|plan| plan.takes_away()).map(Plan::text)
+    }
+
+    /// A report of what was done; with the plan before it, unless somebody has read that already.
+    pub(super) fn before(&self, report: Report, is_read: bool) -> Report {
         let Some(plan) = &self.plan else { return report };
         let mut text = Text::default();
-        if self.to_agree_on(args).is_none() {
+        if !is_read {
             text.push(&format!("{}\n", plan.text()));
         }
         text.push(report.text.as_str());

@@ -4,6 +4,11 @@ use crate::error::Error;
 use crate::process::progress::above;
 use std::io::{IsTerminal, Write};
 
+/// Whether somebody sits at a terminal, who can be asked.
+pub(super) fn is_person() -> bool {
+    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+}
+
 /// Asks a question that is answered with yes or no. `refused` is what is not done otherwise: `not disabled`.
 ///
 /// # Errors
