@@ -21,6 +21,8 @@ services:
   visit: { ports: 8080/tcp, from: guests }
   closed: { ports: 23/tcp, action: deny, from: any, except: [trusted, \"2001:db8::7\"] }
   ssh: { ports: 22/tcp, from: any, limit: 6/minute }
+  first: { ports: 7000/tcp, from: 198.51.100.20 }
+  second: { ports: 7000/tcp, from: 192.0.2.0/24, except: 192.0.2.5 }
   inside: { ports: 81/tcp, from: any, on: eth1 }
   web: { ports: 8443/tcp, from: [trusted, 198.51.100.7], forward_to: 10.0.0.5 }
 forward:
@@ -95,6 +97,16 @@ fn where_a_second_service_would_contradict_the_first_its_whole_list_is_printed()
             "# the service `closed` denies on purpose; this excepts the address:\n\
              services:\n  closed:\n    except: [trusted, \"2001:db8::7\", 198.51.100.9]\n"
         )
+    );
+}
+
+#[test]
+fn of_several_services_the_one_that_comes_closest_is_named() {
+    assert_eq!(said(&refused("192.0.2.5", 7000)).0, "192.0.2.5 is in `except` of second");
+    assert_eq!(
+        said(&refused("192.0.2.5", 7001)).0,
+        "no service has 7001/tcp",
+        "a service of another port is none of those"
     );
 }
 

@@ -1,16 +1,18 @@
 //! Whole networks, judged on a machine that is data.
 
+use super::Machine;
 use super::judged::{Judged, JudgedPart, Sources, Whole, judge};
 use super::tests::{Fixed, ip, is, machine, other, palisade, source};
 use crate::net::{AddressRange, Addresses, IfPattern, Version, number, protocol};
 use crate::policy::address_range;
 use crate::ruleset::{
-    Element, Expr, Hook, KeyType, PayloadBase, Register, Set, SetFlags, SetRef, SetSpec, Table, TableId, Verdict,
+    AddressType, Element, Expr, Hook, KeyType, PayloadBase, Register, Set, SetFlags, SetRef, SetSpec, Table, TableId,
+    Verdict,
 };
-use crate::simulate::{AsListed, Packet, Transport, Verdict as Ended, follow_connection};
+use crate::simulate::{AsListed, Asked, Doubt, Packet, Routes, Transport, Verdict as Ended, Way, follow_connection};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 const POLICY: &str = "groups:
   trusted: [203.0.113.9, 203.0.113.64/27, 10.77.0.0/25, \"2001:db8::9\"]
@@ -87,6 +89,45 @@ fn each_part_comes_in_by_the_interface_that_the_route_to_it_leaves_by() {
     let containers = judged(&tables, 6379, Sources::Containers);
     assert_eq!(told(&containers), ["172.17.0.0/16 by docker0: allowed"]);
     assert!(containers.iter().all(|part| part.containers));
+}
+
+/// The same routes without a reverse path filter, but 198.51.100.128/25 is behind eth1.
+struct Loose;
+
+impl Routes for Loose {
+    fn way(&self, asked: &Asked<'_>) -> Result<Way, Doubt> {
+        if let IpAddr::V4(to) = asked.destination
+            && to.to_bits() >> 7 == Ipv4Addr::new(198, 51, 100, 128).to_bits() >> 7
+        {
+            return Ok(Way::Out("eth1".to_owned()));
+        }
+        Fixed.way(&Asked { incoming: None, ..*asked })
+    }
+
+    fn address_type(&self, address: IpAddr) -> Result<AddressType, Doubt> {
+        Fixed.address_type(address)
+    }
+
+    fn index(&self, interface: &str) -> Result<u32, Doubt> {
+        Fixed.index(interface)
+    }
+}
+
+#[test]
+fn where_any_source_may_come_in_anywhere_the_route_decides_and_a_network_behind_two_interfaces_is_unknown() {
+    let tables = [palisade(POLICY)];
+    let asked = |from: &str, on: Option<&str>| {
+        let addresses: Addresses = std::iter::once(address_range(from).expect("a range")).collect();
+        let sources = Sources::Listed { addresses: &addresses, interfaces: &BTreeSet::new(), containers: true };
+        let whole = Whole { sources, protocol: protocol::TCP, port: 9001, to: None, on };
+        told(&judge(&Machine { routes: &Loose, ..machine(&tables, Vec::new(), Vec::new()) }, &whole))
+    };
+
+    assert_eq!(asked("10.77.0.0/24", None), ["10.77.0.0/24 by eth1: allowed"]);
+    assert_eq!(asked("10.77.0.0/24", Some("eth0")), ["10.77.0.0/24 by eth0: denied"]);
+    assert_eq!(asked("203.0.113.0/24", None), ["203.0.113.0/24 by eth0: denied"]);
+    let why = "routes to some of them leave by other interfaces: pass --on IFACE";
+    assert_eq!(asked("198.51.100.0/24", None), [format!("198.51.100.0/24 by eth0: {why}")]);
 }
 
 #[test]
