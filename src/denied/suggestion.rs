@@ -159,7 +159,10 @@ fn out_of_block(policy: &Resolved, refused: &Refused) -> String {
         );
     }
     if alone {
-        return format!("# `block` has it by the group {name}:\n#   palisade group remove {name} {source}\n");
+        return format!(
+            "# `block` has it by the group {name}:\n#   palisade group remove {name} {source}\n\
+             # if the group has it from a file or another group, take it out there\n"
+        );
     }
     let all = group.into_iter().flat_map(|group| group.addresses.ranges());
     let within = all.filter(|range| std::iter::once(*range).collect::<crate::net::Addresses>().contains(source));

@@ -154,7 +154,8 @@ fn who_is_blocked_is_taken_out_of_the_group_if_the_group_has_that_address_alone(
         said(&refused("198.51.100.13", 9000)),
         both(
             "198.51.100.13 is in `block` by the group bad",
-            "# `block` has it by the group bad:\n#   palisade group remove bad 198.51.100.13\n"
+            "# `block` has it by the group bad:\n#   palisade group remove bad 198.51.100.13\n\
+             # if the group has it from a file or another group, take it out there\n"
         )
     );
     assert_eq!(
