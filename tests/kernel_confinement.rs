@@ -375,6 +375,8 @@ fn every_command_has_cap_net_admin_at_most_in_the_end_and_can_get_no_more() {
         "status",
         "explain 22/tcp --from 127.0.0.1",
         "explain 22/tcp --from 127.0.0.1 --planned",
+        "explain 22/tcp",
+        "explain --from 127.0.0.1",
         "exposure",
         "doctor",
         "rollback --list",

@@ -157,19 +157,29 @@ fn the_suggested_lines_let_in_that_address_alone() {
 
     let suggest = |arguments: &[&str]| lab.palisade("policy.yaml", arguments).success();
     let new = "services:\n  tcp-8080:\n    ports: 8080/tcp\n    from: ";
+    let command = |source: &str| {
+        format!("# the same by a command:\n#   palisade add 8080/tcp --from {source} --name tcp-8080\n")
+    };
     assert_eq!(
         suggest(&["suggest", "203.0.113.66", "8080/tcp"]),
-        format!("# 203.0.113.66 was denied 8080/tcp: no service is about this port\n{new}203.0.113.66\n")
+        format!(
+            "# 203.0.113.66 was denied 8080/tcp: no service is about this port\n{new}203.0.113.66\n{}",
+            command("203.0.113.66")
+        )
     );
     assert_eq!(
         suggest(&["suggest", "2001:db8::66", "8080/tcp"]),
-        format!("# 2001:db8::66 was denied 8080/tcp: no service is about this port\n{new}\"2001:db8::66\"\n")
+        format!(
+            "# 2001:db8::66 was denied 8080/tcp: no service is about this port\n{new}\"2001:db8::66\"\n{}",
+            command("2001:db8::66")
+        )
     );
     assert_eq!(
         suggest(&["suggest", "203.0.113.66", "9000/tcp"]),
         "# 203.0.113.66 was denied 9000/tcp: not in `from` of the service `dashboard`\n\
-         # add it to `from` of the service `dashboard`, beside who is there:\n\
-         services:\n  dashboard:\n    from: [..., 203.0.113.66]\n"
+         services:\n  tcp-9000:\n    ports: 9000/tcp\n    from: 203.0.113.66\n\
+         # the same by a command:\n#   palisade add 9000/tcp --from 203.0.113.66 --name tcp-9000\n\
+         # or into the group trusted, which opens dashboard, web:\n#   palisade group add trusted 203.0.113.66\n"
     );
     let nobody = lab.palisade("policy.yaml", &["suggest", "203.0.113.99"]);
     assert_eq!(

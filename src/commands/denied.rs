@@ -126,7 +126,7 @@ fn follow(known: &[Denied], policy: Option<&Resolved>) -> Report {
 /// Why the policy denies, with its line.
 pub(super) fn said(denied: &Denied, policy: Option<&Resolved>) -> String {
     let Some(policy) = policy else { return "it is not known why".to_owned() };
-    let Why { line, words, .. } = why(policy, denied);
+    let Why { line, words, .. } = why(policy, &denied.refused());
     let file = printable(&policy.file);
     match line {
         Some(line) => format!("{words} ({file}:{line})"),
@@ -171,7 +171,7 @@ fn row(denied: &Denied) -> [String; 4] {
 
 /// For programs.
 pub(super) fn as_json(denied: &Denied, policy: Option<&Resolved>) -> Value {
-    let why = policy.map(|policy| why(policy, denied));
+    let why = policy.map(|policy| why(policy, &denied.refused()));
     json!({
         "direction": match denied.towards {
             Denial::Incoming => "incoming",

@@ -1,6 +1,6 @@
 //! `palisade diff`
 
-use super::exposure::Known;
+use super::exposure::Found;
 use super::planned::planned;
 use super::pull_request::{Difference, annotated};
 use super::{Desired, Report, added, names, names_as_known, reader};
@@ -68,7 +68,7 @@ pub(crate) enum Format {
 
 pub(crate) fn run(path: &Path, state: &State, args: &Args) -> Result<Report, Error> {
     // Who listens is asked before this process is confined.
-    let known = args.old.is_none().then(Known::read);
+    let known = args.old.is_none().then(Found::read);
     let confined = Confinement::begin(reader(state));
     if let (Some(old), Some(new)) = (&args.old, &args.new) {
         let names = names_as_known(state);

@@ -4,17 +4,19 @@ use super::{Report, reader};
 use crate::compile::leads_to_containers;
 use crate::error::Error;
 use crate::explain::beyond;
-use crate::exposure::{Interface, Label, Listing, Machine, Remembered, exposure, has_ports, json, lists, text};
+use crate::exposure::{
+    Interface, Label, Listing, Listings, Machine, Remembered, Row, exposure, has_ports, json, lists, text,
+};
 use crate::machine::{
     EngineError, Listener, PublishedPort, legacy_tables, listeners, published_ports, running_engines,
 };
 use crate::net::{IfName, range_in_words};
 use crate::netlink::routing::Routing;
-use crate::netlink::{Link, Live, LiveSets, Socket, members};
+use crate::netlink::{Link, Live, LiveSets, Members, Socket, members};
 use crate::plan::Exposed;
 use crate::process::privileges::Confinement;
 use crate::resolve::Containers;
-use crate::ruleset::{Elements, Ruleset, Table, TableId};
+use crate::ruleset::{Ruleset, SetFlags, Table, TableId};
 use crate::simulate::Sets;
 use crate::state::State;
 
@@ -33,25 +35,34 @@ const MOST_MESSAGES: usize = 8;
 pub struct Args {}
 
 pub(crate) fn run(state: &State) -> Result<Report, Error> {
-    let known = Known::read()?;
+    let found = Found::read()?;
     Confinement::begin(reader(state)).keep_net_admin("exposure")?;
     let (socket, routing) = (Socket::open()?, Routing::open()?);
-    socket.ask_live(|live| report(&socket, &routing, live, &known))?
+    socket.ask_live(|live| {
+        let kernel = Kernel { socket: &socket, routing: &routing, live, planned: None };
+        kernel.exposed(&found).map(|exposed| report(&exposed, live))
+    })?
 }
 
-/// What is known of this machine beside its rules; read while this process is not confined yet.
-pub(super) struct Known {
+/// What is read before this process is confined.
+pub(super) struct Found {
+    legacy: Vec<String>,
     listeners: Vec<Listener>,
     published: Vec<PublishedPort>,
-    /// The tables of iptables-legacy, which nftables does not tell.
-    legacy: Vec<String>,
 }
 
-impl Known {
-    /// Reads who listens, and asks the engines what they publish.
+impl Found {
     pub(super) fn read() -> Result<Self, Error> {
         Ok(Self { legacy: legacy_tables(), listeners: listeners()?, published: published() })
     }
+}
+
+/// The rules and the routes of this machine, perhaps with a planned table in the place of palisade's own.
+pub(super) struct Kernel<'k> {
+    pub(super) socket: &'k Socket,
+    pub(super) routing: &'k Routing,
+    pub(super) live: &'k Live,
+    pub(super) planned: Option<(&'k TableId, &'k Table)>,
 }
 
 /// The ports that running engines publish. If an engine can't be asked, warns and goes on: the rules show its ports,
@@ -71,61 +82,103 @@ pub(super) fn published() -> Vec<PublishedPort> {
     published
 }
 
-fn report(socket: &Socket, routing: &Routing, live: &Live, known: &Known) -> Result<Report, Error> {
-    let Exposed { rows, listings } = exposed(socket, routing, live, None, known)?;
-    let mut text = text(&rows, &listings);
+impl Kernel<'_> {
+    /// Asks about the machine. Of each set up to `most` netlink messages are read.
+    pub(super) fn on_machine<T>(
+        &self,
+        found: &Found,
+        most: usize,
+        ask: impl FnOnce(&Machine<'_>) -> T,
+    ) -> Result<T, Error> {
+        let Self { socket, routing, live, planned } = *self;
+        let sets = LiveSets::new(socket, live, planned);
+        let links = routing.links()?;
+        let (mut ruleset, ports_listed) = with_ports(&live.ruleset, planned.map(|(id, _)| id));
+        if let Some((id, table)) = planned {
+            ruleset.tables.insert(id.clone(), table.clone());
+        }
+        let own = ruleset.tables.get(&TableId::palisade());
+        let remembered = Remembered::new(&sets, routing);
+        let machine = Machine {
+            beyond: beyond(&found.legacy),
+            tables: ruleset.tables.iter().collect(),
+            sets: &remembered,
+            elements: Box::new(|id, name| {
+                let members = self.members(id, name, most)?;
+                members.complete.then_some(members.elements)
+            }),
+            routes: &remembered,
+            interfaces: links.into_iter().filter_map(|link| interface(link, own, &sets)).collect(),
+            listeners: found.listeners.clone(),
+            published: found.published.clone(),
+            ports_listed,
+        };
+        Ok(ask(&machine))
+    }
+
+    /// The elements of a set; `None` if it can't be read. Those of a planned table are what it lists, except where packets
+    /// fill the set.
+    fn members(&self, id: &TableId, name: &str, most: usize) -> Option<Members> {
+        let planned = self.planned.filter(|(ours, _)| *ours == id).and_then(|(_, table)| table.sets.get(name));
+        if let Some(set) = planned {
+            let complete = !set.spec.flags.contains(SetFlags::DYNAMIC);
+            return Some(Members { elements: set.elements.clone(), complete });
+        }
+        let read = members(id, name, most);
+        read.inspect_err(|error| tracing::info!("the set {name} of {id} can't be read: {error}")).ok()
+    }
+
+    /// Who reaches which port.
+    pub(super) fn exposed(&self, found: &Found) -> Result<Exposed, Error> {
+        self.on_machine(found, MOST_MESSAGES, |machine| {
+            let rows = exposure(machine);
+            let listings = self.listings(&rows);
+            Exposed { rows, listings }
+        })
+    }
+
+    /// The contents of the groups and lists of palisade's own table that rows mention.
+    pub(super) fn listings(&self, rows: &[Row]) -> Listings {
+        lists(rows).into_iter().map(|label| (label.clone(), self.listing(&label))).collect()
+    }
+
+    /// The contents of a group or list in palisade's own table; empty if they can't be read.
+    fn listing(&self, label: &Label) -> Listing {
+        let id = TableId::palisade();
+        let (Label::Group(name) | Label::List(name)) = label else { return Listing::default() };
+        let mut listing = Listing { texts: Vec::new(), complete: true };
+        let own = self.planned.map(|(_, table)| table).or_else(|| self.live.ruleset.tables.get(&id));
+        for version in ["v4", "v6"] {
+            let set = format!("{name}-{version}");
+            if own.is_none_or(|table| !table.sets.contains_key(&set)) {
+                continue;
+            }
+            match self.members(&id, &set, MOST_MESSAGES) {
+                Some(members) => {
+                    let bounds = members.elements.bounds();
+                    listing.texts.extend(bounds.filter_map(|(first, last)| range_in_words(first, last)));
+                    listing.complete &= members.complete;
+                }
+                None => listing.complete = false,
+            }
+        }
+        listing
+    }
+}
+
+fn report(Exposed { rows, listings }: &Exposed, live: &Live) -> Report {
+    let mut text = text(rows, listings);
     if !live.ruleset.tables.contains_key(&TableId::palisade()) {
         text.push_str("\npalisade is not loaded: `palisade apply` loads the policy\n");
     }
-    Ok(Report::ok(text, json(&rows, &listings)))
+    Report::ok(text, json(rows, listings))
 }
 
-/// Who reaches which port by the live rules, or with a planned table in place of the one of that name.
-pub(super) fn exposed(
-    socket: &Socket,
-    routing: &Routing,
-    live: &Live,
-    planned: Option<(&TableId, &Table)>,
-    known: &Known,
-) -> Result<Exposed, Error> {
-    let sets = LiveSets::new(socket, live, planned);
-    let links = routing.links()?;
-    let (mut ruleset, ports_listed) = with_ports(&live.ruleset, planned);
-    if let Some((id, table)) = planned {
-        ruleset.tables.insert(id.clone(), table.clone());
-    }
-    let own = ruleset.tables.get(&TableId::palisade());
-    let of_planned = |id: &TableId, name: &str| {
-        let (_, table) = planned.filter(|(ours, _)| *ours == id)?;
-        table.sets.get(name).map(|set| set.elements.clone())
-    };
-    let remembered = Remembered::new(&sets, routing);
-    let machine = Machine {
-        beyond: beyond(&known.legacy),
-        tables: ruleset.tables.iter().collect(),
-        sets: &remembered,
-        elements: Box::new(move |id, name| of_planned(id, name).or_else(|| elements(id, name))),
-        routes: &remembered,
-        interfaces: links.into_iter().filter_map(|link| interface(link, own, &sets)).collect(),
-        listeners: known.listeners.clone(),
-        published: known.published.clone(),
-        ports_listed,
-    };
-    let rows = exposure(&machine);
-    let listing = |label: &Label| match planned {
-        Some((_, table)) => planned_listing(label, table),
-        None => listing(label, live),
-    };
-    let listings = lists(&rows).into_iter().map(|label| (label.clone(), listing(&label))).collect();
-    Ok(Exposed { rows, listings })
-}
-
-/// The rules with the elements of named sets and maps that have ports in their keys, and whether they are all there.
-/// Such maps can publish ports, and such sets tell the ports of a published range apart.
-fn with_ports(ruleset: &Ruleset, planned: Option<(&TableId, &Table)>) -> (Ruleset, bool) {
+/// The rules with the elements of named sets and maps that have ports in their keys, and whether they are all there, except
+/// in the table that is planned anew. Such maps can publish ports, and such sets tell the ports of a published range apart.
+fn with_ports(ruleset: &Ruleset, planned: Option<&TableId>) -> (Ruleset, bool) {
     let (mut filled, mut complete) = (ruleset.clone(), true);
-    let others = filled.tables.iter_mut().filter(|(id, _)| planned.is_none_or(|(ours, _)| ours != *id));
-    for (id, table) in others {
+    for (id, table) in filled.tables.iter_mut().filter(|(id, _)| planned != Some(*id)) {
         for (name, set) in table.sets.iter_mut().filter(|(_, set)| has_ports(set) && set.elements.is_empty()) {
             match members(id, name, MOST_MESSAGES) {
                 Ok(members) => {
@@ -142,17 +195,6 @@ fn with_ports(ruleset: &Ruleset, planned: Option<(&TableId, &Table)>) -> (Rulese
     (filled, complete)
 }
 
-/// The elements of a set, unless they are very many.
-fn elements(id: &TableId, name: &str) -> Option<Elements> {
-    match members(id, name, MOST_MESSAGES) {
-        Ok(members) => members.complete.then_some(members.elements),
-        Err(error) => {
-            tracing::info!("the set {name} of {id} can't be read: {error}");
-            None
-        }
-    }
-}
-
 /// An interface that packets come in by: not the loopback, and not a port of a bridge.
 fn interface(link: Link, own: Option<&Table>, sets: &dyn Sets) -> Option<Interface> {
     let Link { name, master, addresses, .. } = link;
@@ -163,38 +205,4 @@ fn interface(link: Link, own: Option<&Table>, sets: &dyn Sets) -> Option<Interfa
     let of_default = || Containers::default().covers(&name);
     let containers = declared.unwrap_or_else(of_default);
     Some(Interface { name, containers, addresses })
-}
-
-/// The contents of a group or list in a table that is not loaded.
-fn planned_listing(label: &Label, table: &Table) -> Listing {
-    let (Label::Group(name) | Label::List(name)) = label else { return Listing::default() };
-    let sets = ["v4", "v6"].iter().filter_map(|version| table.sets.get(&format!("{name}-{version}")));
-    let texts = sets.flat_map(|set| set.elements.bounds().filter_map(|(first, last)| range_in_words(first, last)));
-    Listing { texts: texts.collect(), complete: true }
-}
-
-/// The contents of a group or list in palisade's own table; empty if they can't be read.
-fn listing(label: &Label, live: &Live) -> Listing {
-    let id = TableId::palisade();
-    let (Label::Group(name) | Label::List(name)) = label else { return Listing::default() };
-    let mut listing = Listing { texts: Vec::new(), complete: true };
-    for version in ["v4", "v6"] {
-        let set = format!("{name}-{version}");
-        if live.ruleset.tables.get(&id).is_none_or(|table| !table.sets.contains_key(&set)) {
-            continue;
-        }
-        match members(&id, &set, MOST_MESSAGES) {
-            Ok(members) => {
-                listing
-                    .texts
-                    .extend(members.elements.bounds().filter_map(|(first, last)| range_in_words(first, last)));
-                listing.complete &= members.complete;
-            }
-            Err(error) => {
-                tracing::info!("the set {set} can't be read: {error}");
-                listing.complete = false;
-            }
-        }
-    }
-    listing
 }

@@ -1,6 +1,6 @@
 //! The plan of an `apply`, for the commands that show it.
 
-use super::exposure::{Known, exposed};
+use super::exposure::{Found, Kernel};
 use super::prompt::is_person;
 use super::{Desired, Report};
 use crate::access::AccessChange;
@@ -23,19 +23,19 @@ use tracing::Level;
 /// The plan of replacing the live table with the desired one, whose differences are known.
 pub(super) fn planned(
     socket: &Socket,
-    known: &Result<Known, Error>,
+    found: &Result<Found, Error>,
     desired: &Desired,
     live: Option<&Table>,
     (changes, access, operations): (&[Change], &[AccessChange], usize),
     sessions: Vec<(String, bool)>,
 ) -> Plan {
     let _doing = doing("asking who reaches which port");
-    let exposure = known.as_ref().map_err(ToString::to_string).and_then(|known| {
+    let exposure = found.as_ref().map_err(ToString::to_string).and_then(|found| {
         let routing = Routing::open().map_err(|error| error.to_string())?;
         let both = socket.ask_live(|live| {
-            let before = exposed(socket, &routing, live, None, known)?;
-            let after = exposed(socket, &routing, live, Some((&desired.id, &desired.table)), known)?;
-            Ok::<_, Error>([before, after])
+            let kernel = Kernel { socket, routing: &routing, live, planned: None };
+            let after = Kernel { planned: Some((&desired.id, &desired.table)), ..kernel };
+            Ok::<_, Error>([kernel.exposed(found)?, after.exposed(found)?])
         });
         both.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
     });
@@ -64,7 +64,7 @@ impl Shown {
     pub(super) fn new(
         (socket, state): (&Socket, &State),
         desired: &Desired,
-        known: &Result<Known, Error>,
+        found: &Result<Found, Error>,
         sessions: Vec<(String, bool)>,
         deep: bool,
     ) -> Result<Self, Error> {
@@ -74,7 +74,7 @@ impl Shown {
         let (changes, access) = desired.differs_from(live.as_ref());
         let operations = transaction.ops.len();
         let plan = (operations > 0)
-            .then(|| planned(socket, known, desired, live.as_ref(), (&changes, &access, operations), sessions));
+            .then(|| planned(socket, found, desired, live.as_ref(), (&changes, &access, operations), sessions));
         Ok(Self { plan, transaction, changes, access })
     }
 

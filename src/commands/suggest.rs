@@ -3,7 +3,8 @@
 use super::denied::{NOT_KNOWN, applied, who_was_denied};
 use super::explain::{Target, target};
 use super::{Report, reader};
-use crate::denied::{Denied, suggestion};
+use crate::compile::Denial;
+use crate::denied::{Denied, Refused, suggestion, why};
 use crate::error::Error;
 use crate::process::privileges::Confinement;
 use crate::state::State;
@@ -24,6 +25,9 @@ pub struct Args {
     /// The port that it asked for (`9000/tcp`); all of them without.
     #[arg(value_name = "PORT/PROTO", value_parser = target)]
     pub(crate) port: Option<Target>,
+    /// The address behind this machine that it asked for, for the line of `forward`: it is not remembered.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) to: Option<IpAddr>,
 }
 
 pub(crate) fn run(state: &State, args: &Args) -> Result<Report, Error> {
@@ -46,6 +50,12 @@ pub(crate) fn run(state: &State, args: &Args) -> Result<Report, Error> {
         let text = format!("{} was denied nothing within a day, as far as this is remembered\n", args.source);
         return Ok(Report { status: 1, text: text.into(), json: json!({ "suggestions": [] }) });
     }
-    let lines: Vec<String> = meant.iter().map(|denied| suggestion(&policy, denied)).collect();
+    let lines = meant.iter().map(|denied| {
+        let to = args.to.filter(|_| denied.towards == Denial::Forward);
+        let refused = Refused { to, ..denied.refused() };
+        let why = why(&policy, &refused).words;
+        format!("# {} was denied {}: {why}\n{}", refused.source, refused.what, suggestion(&policy, &refused))
+    });
+    let lines: Vec<String> = lines.collect();
     Ok(Report::ok(lines.join("\n"), json!({ "suggestions": lines })))
 }

@@ -3,13 +3,17 @@
 //! The kernel remembers the source, the protocol and the port of what the table denies (`compile/denied`). The reason is
 //! found in the policy that the rules were made from: it is the policy's, not that of the one rule that a packet met.
 
+mod admits;
 mod suggestion;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_suggestions;
 mod why;
 
+pub use admits::in_full;
 pub use suggestion::suggestion;
-pub use why::{Why, why};
+pub use why::{Reason, Why, services_about, why};
 
 use crate::compile::{Denial, REMEMBERED_MS};
 use crate::net::{Ports, Transport, Version};
@@ -31,7 +35,49 @@ pub struct Denied {
     pub ago: Duration,
 }
 
+/// A connection that is denied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// What it is: for this machine, or for one behind it.
+    pub towards: Denial,
+    /// Whose it is.
+    pub source: IpAddr,
+    /// What it asks for.
+    pub what: Wanted,
+    /// The address that it asks for; `None` if it is not known.
+    pub to: Option<IpAddr>,
+}
+
+/// What a connection asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// A port.
+    Port(Transport, u16),
+    /// An IP protocol without ports, by its number.
+    Protocol(u8),
+    /// An answer to an echo request.
+    Ping,
+}
+
+impl std::fmt::Display for Wanted {
+    /// As policies write it: `9000/tcp`, `50/proto`, `ping`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Port(transport, port) => write!(f, "{port}/{}", transport.name()),
+            Self::Protocol(number) => write!(f, "{number}/proto"),
+            Self::Ping => f.write_str("ping"),
+        }
+    }
+}
+
 impl Denied {
+    /// The connection that was denied. Which address it asked for is not remembered.
+    #[must_use]
+    pub const fn refused(&self) -> Refused {
+        let what = Wanted::Port(self.port.transport, self.port.first);
+        Refused { towards: self.towards, source: self.source, what, to: None }
+    }
+
     /// Reads an element of a set: its key, the packets that its counter has, and after how many milliseconds it runs out.
     /// `None` if these are not of such a set.
     #[must_use]

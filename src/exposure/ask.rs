@@ -2,7 +2,7 @@
 
 use super::reach::{Label, Reach};
 use super::{Machine, Purpose};
-use crate::net::octets;
+use crate::net::{self, octets, protocol};
 use crate::ruleset::{KeyType, Set, Table, TableId};
 use crate::simulate::{
     Answer, At, Doubt, EPHEMERAL, Hooked, Packet, Sets, Translation, Transport, Verdict, Way, follow_connection,
@@ -23,7 +23,8 @@ pub(super) struct ProbePacket<'q> {
     pub(super) source: IpAddr,
     pub(super) destination: IpAddr,
     pub(super) interface: &'q str,
-    pub(super) purpose: &'q Purpose,
+    /// Who has to receive it; `None` if the rules and the routing alone are asked.
+    pub(super) purpose: Option<&'q Purpose>,
 }
 
 /// What probing finds out on the way.
@@ -127,7 +128,7 @@ impl<'m> PortProber<'m> {
 
     fn access(&self, probe: &ProbePacket<'_>, port: Option<u16>, sets: &dyn Sets, observed: &mut Observed) -> Access {
         let ProbePacket { protocol, port: destination, source, destination: to, interface, .. } = *probe;
-        let transport = Transport::Ports { protocol, source: port, destination };
+        let transport = transport(protocol, port, destination, to);
         let packet = Packet::to_machine(source, to, transport).coming_in_by(interface);
         let connection = follow_connection(self.tables.iter().copied(), sets, self.machine.routes, &packet);
         let traversal = &connection.first;
@@ -135,16 +136,18 @@ impl<'m> PortProber<'m> {
         if connection.outcomes().never_pass() {
             return Access::No;
         }
-        match traversal.end() {
-            Some(Way::Out(out)) if *out == interface => {
-                observed.sent_back = true;
-                return Access::No;
+        if let Some(purpose) = probe.purpose {
+            match traversal.end() {
+                Some(Way::Out(out)) if *out == interface => {
+                    observed.sent_back = true;
+                    return Access::No;
+                }
+                // It goes to another machine.
+                Some(Way::Out(_)) if *purpose == Purpose::Process => return Access::No,
+                _ if *purpose == Purpose::Forwarded && traversal.translated.is_none() => return Access::No,
+                Some(Way::Local) if !self.listens(probe, *purpose, traversal.translated) => return Access::No,
+                _ => {}
             }
-            // It goes to another machine.
-            Some(Way::Out(_)) if *probe.purpose == Purpose::Process => return Access::No,
-            _ if *probe.purpose == Purpose::Forwarded && traversal.translated.is_none() => return Access::No,
-            Some(Way::Local) if !self.listens(probe, traversal.translated) => return Access::No,
-            _ => {}
         }
         match (connection.verdict(), connection.fades()) {
             (Verdict::Allow, None) => Access::Yes,
@@ -157,20 +160,25 @@ impl<'m> PortProber<'m> {
     }
 
     /// Whether anybody on this machine receives the packet; for a process, whether it does so itself.
-    fn listens(&self, probe: &ProbePacket<'_>, translated: Option<Translation>) -> bool {
+    fn listens(&self, probe: &ProbePacket<'_>, purpose: Purpose, translated: Option<Translation>) -> bool {
         let address = translated.map_or(probe.destination, |to| to.address);
         let port = translated.and_then(|to| to.port).unwrap_or(probe.port);
-        if *probe.purpose == Purpose::Process {
+        if purpose == Purpose::Process {
             // The probed address is one of its own.
             return port == probe.port && (address == probe.destination || translated.is_none());
         }
-        self.machine.listeners.iter().any(|listener| {
-            let socket = &listener.socket;
-            let takes = socket.address == address
-                || socket.address.is_unspecified() && (socket.both || socket.address.is_ipv6() == address.is_ipv6());
-            let by = socket.interface.as_ref().is_none_or(|name| name == probe.interface);
-            socket.protocol == probe.protocol && socket.port == port && takes && by
-        })
+        let asked = (probe.protocol, port);
+        let all = self.machine.listeners.iter();
+        all.map(|listener| &listener.socket).any(|socket| socket.receives(asked, address, Some(probe.interface)))
+    }
+}
+
+/// The header of a first packet. ICMP stands for an echo request of either version.
+fn transport(protocol: u8, source: Option<u16>, destination: u16, to: IpAddr) -> Transport {
+    match protocol {
+        protocol::ICMP => Transport::echo_request(to),
+        _ if net::Transport::from_number(protocol).is_some() => Transport::Ports { protocol, source, destination },
+        _ => Transport::Other(protocol),
     }
 }
 

@@ -10,6 +10,7 @@
 mod ask;
 mod containers;
 mod forwarded;
+mod judged;
 mod probe;
 mod reach;
 mod remembered;
@@ -17,14 +18,17 @@ mod rows;
 mod sources;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_judged;
 mod words;
 mod zones;
 
 pub use forwarded::has_ports;
+pub use judged::{Judged, JudgedPart, Sources, Whole, judge};
 pub use reach::{Clause, Label, Reach};
 pub use remembered::Remembered;
 pub use rows::{Admitted, Purpose, Row};
-pub use words::{Listing, Listings, Told, json, lists, reachable_from, text};
+pub use words::{Listing, Listings, Told, json, lists, reachable_from, row_json, table, target_words, text};
 pub(crate) use words::{kind, port_json, protocol, width};
 
 use crate::machine::{Listener, PublishedPort};
@@ -75,7 +79,35 @@ pub struct Machine<'m> {
 /// Every port that somebody listens on or that a container is behind, sorted by number, with who reaches it.
 #[must_use]
 pub fn exposure(machine: &Machine<'_>) -> Vec<Row> {
-    let mut rows = rows::rows(machine);
+    rows::finish(machine, probed(machine, rows::rows(machine)))
+}
+
+/// Every port that somebody listens on or that a container is behind, as [`exposure`] lists them, before anything is
+/// known of who reaches them.
+#[must_use]
+pub fn open_ports(machine: &Machine<'_>) -> Vec<Row> {
+    rows::rows(machine)
+}
+
+/// Who reaches one port, and whether anybody listens on it or a container is behind it. If nobody is, the one row says who
+/// would reach it. Of a protocol without ports, the port is 0, and ICMP stands for echo requests; this machine counts as
+/// listening.
+#[must_use]
+pub fn exposure_of(machine: &Machine<'_>, protocol: u8, port: u16) -> (Vec<Row>, bool) {
+    if !rows::has_ports(protocol) {
+        let row = rows::made_up(protocol, 0, "this machine");
+        return (rows::finish(machine, probed(machine, vec![row])), true);
+    }
+    let rows = rows::finish(machine, probed(machine, rows::of_port(machine, protocol, port)));
+    if !rows.is_empty() {
+        return (rows, true);
+    }
+    let row = rows::made_up(protocol, port, "nothing listens");
+    (rows::finish(machine, probed(machine, vec![row])), false)
+}
+
+/// The rows with who reaches each.
+fn probed(machine: &Machine<'_>, mut rows: Vec<Row>) -> Vec<Row> {
     for version in Version::ALL {
         let rules = Rules::new(&machine.tables, version);
         let tables: Vec<(&TableId, &Table)> = rules.tables.iter().map(|(id, table)| (*id, table)).collect();
@@ -87,7 +119,7 @@ pub fn exposure(machine: &Machine<'_>) -> Vec<Row> {
             }
         }
     }
-    rows::finish(machine, rows)
+    rows
 }
 
 /// Rules as packets of one IP version meet them.

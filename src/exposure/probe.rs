@@ -131,7 +131,7 @@ impl<'m> Probe<'m> {
                         source: part.source,
                         destination,
                         interface: &interface.name,
-                        purpose: &row.purpose,
+                        purpose: Some(&row.purpose),
                     };
                     reach = reach.or(self.prober.reach(&packet, &mut observed));
                 }

@@ -4,7 +4,7 @@ use super::Machine;
 use super::forwarded::{Forwarded, cuts, forwarded};
 use super::reach::{Clause, Label, Reach};
 use crate::machine::{EngineKind, Listener};
-use crate::net::Version;
+use crate::net::{Transport, Version};
 use crate::ruleset::TableId;
 use crate::simulate::Translation;
 use std::collections::{BTreeMap, BTreeSet};
@@ -116,6 +116,26 @@ impl Row {
             None => self.bound.push((address, both)),
         }
     }
+}
+
+/// Whether a protocol has ports.
+pub(super) fn has_ports(protocol: u8) -> bool {
+    Transport::from_number(protocol).is_some()
+}
+
+/// A row of a port that nobody listens on, or of a protocol without ports, at all addresses.
+pub(super) fn made_up(protocol: u8, port: u16, owner: &str) -> Row {
+    let mut row = Row::new(protocol, port, Purpose::Process, owner.to_owned());
+    row.bind(IpAddr::V4(Ipv4Addr::UNSPECIFIED), false);
+    row.bind(IpAddr::V6(Ipv6Addr::UNSPECIFIED), false);
+    row
+}
+
+/// The rows of one port, before anything is known of who reaches it.
+pub(super) fn of_port(machine: &Machine<'_>, protocol: u8, port: u16) -> Vec<Row> {
+    let of_it =
+        rows(machine).into_iter().filter(|row| row.protocol == protocol && (row.port..=row.last).contains(&port));
+    of_it.map(|row| Row { port, last: port, ..row }).collect()
 }
 
 /// The rows, before anything is known of who reaches them.

@@ -15,13 +15,13 @@ use std::net::IpAddr;
 
 const R: Register = Register::ONE;
 
-fn ip(text: &str) -> IpAddr {
+pub(super) fn ip(text: &str) -> IpAddr {
     text.parse().expect("an address")
 }
 
 /// 203.0.113.1 on eth0, 10.77.0.1 on eth1 and 172.17.0.1 on docker0. Sources of a network come in only by its
 /// interface.
-struct Fixed;
+pub(super) struct Fixed;
 
 /// The addresses of the machine.
 const OWN: [&str; 4] = ["203.0.113.1", "10.77.0.1", "172.17.0.1", "2001:db8::1"];
@@ -72,7 +72,7 @@ fn published(port: u16, address: &str) -> PublishedPort {
     PublishedPort { protocol: protocol::TCP, port, address: ip(address), container, container_port: 80, engine }
 }
 
-fn machine<'m>(
+pub(super) fn machine<'m>(
     tables: &'m [(TableId, Table)],
     listeners: Vec<Listener>,
     published: Vec<PublishedPort>,
@@ -113,12 +113,18 @@ fn told(tables: &[(TableId, Table)], listeners: Vec<Listener>, published: Vec<Pu
     text(&rows, &listings).lines().skip(1).map(squeezed).collect()
 }
 
-fn palisade(policy: &str) -> (TableId, Table) {
+pub(super) fn palisade(policy: &str) -> (TableId, Table) {
     let written = Written { text: format!("version: 1\n{policy}"), files: Default::default() };
     (TableId::palisade(), crate::access::compiled_for_tests(&written))
 }
 
-fn other(hook: Hook, kind: &str, priority: i32, rules: Vec<Vec<Expr>>, sets: Vec<(&str, Set)>) -> (TableId, Table) {
+pub(super) fn other(
+    hook: Hook,
+    kind: &str,
+    priority: i32,
+    rules: Vec<Vec<Expr>>,
+    sets: Vec<(&str, Set)>,
+) -> (TableId, Table) {
     let base = BaseChain { kind: kind.to_owned(), hook, priority, policy: Policy::Accept, devices: BTreeSet::new() };
     let rules = rules.into_iter().map(|exprs| Rule { exprs, comment: None }).collect();
     let chain = Chain { base: Some(base), rules, ..Chain::default() };
@@ -130,11 +136,11 @@ fn other(hook: Hook, kind: &str, priority: i32, rules: Vec<Vec<Expr>>, sets: Vec
     (TableId { family: Family::Ip, name: "other".to_owned() }, table)
 }
 
-fn source(len: u32) -> Expr {
+pub(super) fn source(len: u32) -> Expr {
     Expr::Payload { base: PayloadBase::Network, offset: 12, len, dreg: R }
 }
 
-fn is(data: &[u8]) -> Expr {
+pub(super) fn is(data: &[u8]) -> Expr {
     Expr::Cmp { op: Cmp::Eq, sreg: R, data: data.to_vec() }
 }
 

@@ -2,7 +2,7 @@
 
 use super::reach::{Clause, Label};
 use super::rows::{Admitted, Purpose, Row};
-use crate::net::{Transport, Version};
+use crate::net::{Transport, Version, protocol};
 use crate::printable::printable;
 use crate::simulate::Doubt;
 use crate::temporary::set_name;
@@ -59,23 +59,28 @@ impl Told {
     /// A row, with the contents of the groups and lists that rows mention.
     #[must_use]
     pub fn new(row: &Row, listings: &Listings) -> Self {
-        let port = format!("{}/{}", ports(row), protocol(row));
-        Self { port, owner: owner(row), who: shown(&who(row, listings)) }
+        Self { port: port_words(row), owner: owner(row), who: shown(&who(row, listings)) }
     }
 }
 
 /// A table, followed by one line for each reason why something can't be told.
 #[must_use]
 pub fn text(rows: &[Row], listings: &Listings) -> String {
+    if rows.is_empty() {
+        return "nobody listens on this machine\n".to_owned();
+    }
+    table(rows, listings)
+}
+
+/// The same of one row at least.
+#[must_use]
+pub fn table(rows: &[Row], listings: &Listings) -> String {
     let cells: Vec<Told> = rows.iter().map(|row| Told::new(row, listings)).collect();
     let first = width(cells.iter().map(|told| &told.port), "PORT");
     let second = width(cells.iter().map(|told| &told.owner), "OWNER");
     let mut text = format!("{:<first$}  {:<second$}  REACHABLE FROM\n", "PORT", "OWNER");
     for Told { port, owner, who } in &cells {
         let _ = writeln!(text, "{port:<first$}  {owner:<second$}  {who}");
-    }
-    if rows.is_empty() {
-        return "nobody listens on this machine\n".to_owned();
     }
     let whys: BTreeSet<&Doubt> = rows
         .iter()
@@ -103,7 +108,9 @@ pub fn json(rows: &[Row], listings: &Listings) -> Value {
     json!({ "ports": ports })
 }
 
-fn row_json(row: &Row, listings: &Listings) -> Value {
+/// One of these.
+#[must_use]
+pub fn row_json(row: &Row, listings: &Listings) -> Value {
     let mut json = json!({
         "port": port_json(row),
         "proto": protocol(row),
@@ -180,6 +187,25 @@ fn ports(row: &Row) -> String {
 pub(crate) fn protocol(row: &Row) -> &'static str {
     let named = Transport::from_number(row.protocol);
     named.map_or("?", Transport::name)
+}
+
+/// `9000/tcp`, `20000-30000/udp`, `ping` or `50/proto`
+fn port_words(row: &Row) -> String {
+    if Transport::from_number(row.protocol).is_some() {
+        format!("{}/{}", ports(row), protocol(row))
+    } else {
+        target_words(row.protocol, row.port)
+    }
+}
+
+/// A port, or a protocol without ports, as policies write it: `9000/tcp`, `ping` for ICMP, `50/proto`.
+#[must_use]
+pub fn target_words(protocol: u8, port: u16) -> String {
+    match Transport::from_number(protocol) {
+        Some(transport) => format!("{port}/{}", transport.name()),
+        None if protocol == protocol::ICMP => "ping".to_owned(),
+        None => format!("{protocol}/proto"),
+    }
 }
 
 fn owner(row: &Row) -> String {

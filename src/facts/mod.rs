@@ -87,6 +87,21 @@ pub fn gather(policy: &Policy, folder: &Path, names: &Names) -> Facts {
     facts
 }
 
+/// Reads the facts that one item of `ports` needs.
+#[must_use]
+pub fn gather_for_ports(item: &str) -> Facts {
+    let mut facts = Facts::default();
+    if names_a_service(item) {
+        facts.services = read_text(Path::new(SERVICES), MAX_POLICY).map(|text| ServiceNames::parse(&text));
+        // A protocol in the place of a service is told from an unknown word.
+        facts.protocols = read_text(Path::new(PROTOCOLS), MAX_POLICY).map(|text| ProtocolNames::parse(&text));
+    }
+    if names_a_protocol(item) {
+        facts.protocols = read_text(Path::new(PROTOCOLS), MAX_POLICY).map(|text| ProtocolNames::parse(&text));
+    }
+    facts
+}
+
 /// The host names of a policy, and for how long the addresses of each count that answers no longer name.
 #[must_use]
 pub fn names_of(policy: &Policy) -> BTreeMap<String, Span> {

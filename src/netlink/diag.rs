@@ -37,6 +37,17 @@ pub struct ListeningSocket {
     pub inode: u64,
 }
 
+impl ListeningSocket {
+    /// Whether it receives what comes in for an address and a port by an interface; `None` stands for any.
+    #[must_use]
+    pub fn receives(&self, (protocol, port): (u8, u16), address: IpAddr, interface: Option<&str>) -> bool {
+        let takes = self.address == address
+            || self.address.is_unspecified() && (self.both || self.address.is_ipv6() == address.is_ipv6());
+        let by = self.interface.as_deref().is_none_or(|own| interface.is_none_or(|name| own == name));
+        (self.protocol, self.port) == (protocol, port) && takes && by
+    }
+}
+
 /// All listening sockets in the network namespace of the calling thread. Needs no capability.
 ///
 /// # Errors

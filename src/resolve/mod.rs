@@ -21,6 +21,7 @@ mod warnings;
 
 pub(crate) use forward_to::forwards_contradict;
 pub(crate) use lists::broken;
+pub(crate) use ports::{Item as PortsItem, item as ports_item};
 pub(crate) use runs::{port_runs, runs_of};
 
 pub use warnings::{admit_ssh, ssh_is_shut};

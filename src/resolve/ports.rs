@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 /// The meaning of an item of `ports`.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Item {
+pub(crate) enum Item {
     /// Ports of TCP, UDP or SCTP.
     Ports(BTreeSet<Ports>),
     /// Another IP protocol.
@@ -49,7 +49,7 @@ pub(super) fn asked(items: &[Text], facts: &Facts, problems: &mut Vec<Diagnostic
 }
 
 /// Reads one item of `ports`.
-pub(super) fn item(text: &str, facts: &Facts) -> Result<Item, Fault> {
+pub(crate) fn item(text: &str, facts: &Facts) -> Result<Item, Fault> {
     match text {
         "any" => return Ok(Item::All),
         "ping" => return Ok(Item::Ping),
