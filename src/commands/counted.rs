@@ -1,10 +1,13 @@
 //! How often each line of the policy has been met, by the counters of its rules.
 
 use crate::compile::{chains_behind, line_of};
-use crate::resolve::{Action, PolicyRule, Resolved, Service};
-use crate::ruleset::{Expr, Provenance, Rule, Table, Verdict};
+use crate::denied::peers_in_words;
+use crate::net::{Ports, Transport};
+use crate::printable::printable;
+use crate::resolve::{Action, PolicyRule, Rate, Resolved, Service};
+use crate::ruleset::{ElementKey, ElementValue, Expr, Provenance, Rule, Table, Verdict};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 /// Packets and bytes counted by rules since they were loaded. Of an established connection only the first packet is
@@ -21,9 +24,17 @@ pub(super) struct Line {
     /// Counted through all sections.
     number: usize,
     name: String,
-    /// As the policy writes them; empty if the policy can't be read, or the line has none.
+    /// As the policy writes them; empty if they are not known, or the line has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     ports: Option<Vec<String>>,
+    /// Whom a service is for, in words: `trusted (3 addresses)`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<String>,
+    /// How many new connections a service takes from each source: `6/minute`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comment: Option<String>,
     /// What has matched it; of a service, whom it has admitted, or denied if it denies.
     #[serde(flatten)]
     matched: Count,
@@ -44,8 +55,19 @@ pub(super) struct Counted {
     pub(super) nat: Vec<Line>,
 }
 
+impl Line {
+    /// `from trusted (3 addresses), at most 6/minute: the trading dashboard`
+    fn whom(&self) -> Option<String> {
+        let limit = self.limit.as_ref().map(|limit| format!(", at most {limit}")).unwrap_or_default();
+        let comment = self.comment.as_ref().map(|comment| format!(": {comment}")).unwrap_or_default();
+        let whom = self.from.as_ref().map(|from| format!("from {from}{limit}{comment}"))?;
+        Some(printable(&whom).into_owned())
+    }
+}
+
 impl Counted {
-    /// Those of the live table; ports and actions are those of the policy, if it can be read.
+    /// Those of the live table; what they say is that of the policy that the table was made from, if it is known. Else the
+    /// ports of services are those that the table names.
     pub(super) fn new(live: &Table, policy: Option<&Resolved>) -> Self {
         let mut all = Self {
             services: services(live, policy),
@@ -74,9 +96,11 @@ impl Counted {
         for (heading, lines) in self.sections().into_iter().filter(|(_, lines)| !lines.is_empty()) {
             let ports = if heading == "nat" { "" } else { "  ports" };
             let _ = writeln!(text, "\n{:>4}  {heading:width$}  {:>12}  {:>12}{ports}", "", "connections", "bytes");
-            for Line { number, name, ports, matched, action, forwarded, .. } in lines {
+            for line in lines {
+                let Line { number, name, ports, matched, action, forwarded, .. } = line;
                 let Count { packets, bytes } = matched;
                 let mut rest: Vec<String> = ports.iter().flatten().cloned().collect();
+                rest.extend(line.whom());
                 rest.extend(action.map(|action| format!("({action})")));
                 rest.extend(forwarded.map(|forwarded| format!("({} forwarded)", forwarded.packets)));
                 let line = format!("{number:>4}  {name:width$}  {packets:>12}  {bytes:>12}  {}", rest.join(" "));
@@ -100,7 +124,10 @@ fn services(live: &Table, policy: Option<&Resolved>) -> Vec<Line> {
         Line {
             number: 0,
             name: name.to_owned(),
-            ports: Some(service.map(ports_of_service).unwrap_or_default()),
+            ports: Some(service.map_or_else(|| ports_in(live, name), ports_of_service)),
+            from: policy.zip(service).map(|(policy, service)| peers_in_words(policy, &service.from)),
+            limit: service.and_then(|service| service.limit).map(rate_in_words),
+            comment: service.and_then(|service| service.comment.clone()),
             matched: counted(admitted.chain(denied)),
             line: service.map(|service| service.line),
             action: service.and_then(|service| word(service.action)),
@@ -127,6 +154,9 @@ fn rules(live: &Table, section: &str, policy: Option<&BTreeMap<String, PolicyRul
             ports: Some(
                 rule.map(|rule| ports(rule.all, &rule.ports, rule.ping, &rule.protocols)).unwrap_or_default(),
             ),
+            from: None,
+            limit: None,
+            comment: None,
             matched,
             line: rule.map(|rule| rule.line),
             action: rule.and_then(|rule| word(rule.action)),
@@ -150,6 +180,9 @@ fn nat(live: &Table, policy: Option<&Resolved>) -> Vec<Line> {
         number: 0,
         name: name.to_owned(),
         ports: None,
+        from: None,
+        limit: None,
+        comment: None,
         matched: counted(rules),
         line: policy.and_then(|policy| policy.nat.get(name)).map(|nat| nat.line),
         action: None,
@@ -158,16 +191,48 @@ fn nat(live: &Table, policy: Option<&Resolved>) -> Vec<Line> {
     by_name.into_iter().map(line).collect()
 }
 
+/// The ports that a table leads to the chain of a service, by its maps.
+fn ports_in(live: &Table, name: &str) -> Vec<String> {
+    let mut found = BTreeSet::new();
+    for transport in Transport::ALL {
+        let maps = ["", "-ranges"].map(|end| format!("services-{}{end}", transport.name()));
+        for element in maps.iter().filter_map(|map| live.sets.get(map)).flat_map(|map| map.elements.iter()) {
+            let Some(ElementValue::Verdict(Verdict::Jump(chain) | Verdict::Goto(chain))) = element.value.as_deref()
+            else {
+                continue;
+            };
+            let here = chain == &format!("service-{name}") || leads_to(live, chain, name);
+            let ports = match &element.key {
+                ElementKey::Single(port) => port_of(port).map(|port| (port, port)),
+                ElementKey::Range(first, last) => port_of(first).zip(port_of(last)),
+                ElementKey::CatchAll => None,
+            };
+            found.extend(ports.filter(|_| here).map(|(first, last)| Ports { transport, first, last }));
+        }
+    }
+    found.iter().map(ToString::to_string).collect()
+}
+
+/// Whether a chain of several services jumps to that of one of them.
+fn leads_to(live: &Table, chain: &str, name: &str) -> bool {
+    let rules = live.chains.get(chain).into_iter().flat_map(|chain| &chain.rules);
+    let mut ends = rules.filter_map(|rule| rule.exprs.last());
+    ends.any(|end| *end == Expr::Verdict(Verdict::Jump(format!("service-{name}"))))
+}
+
+fn port_of(key: &[u8]) -> Option<u16> {
+    key.first_chunk().map(|bytes| u16::from_be_bytes(*bytes))
+}
+
+fn rate_in_words(rate: Rate) -> String {
+    format!("{}/{}", rate.count, rate.unit.name())
+}
+
 fn ports_of_service(service: &Service) -> Vec<String> {
     ports(service.all, &service.ports, service.ping, &service.protocols)
 }
 
-fn ports(
-    all: bool,
-    ports: &std::collections::BTreeSet<crate::net::Ports>,
-    ping: bool,
-    protocols: &std::collections::BTreeSet<u8>,
-) -> Vec<String> {
+fn ports(all: bool, ports: &BTreeSet<Ports>, ping: bool, protocols: &BTreeSet<u8>) -> Vec<String> {
     let any = all.then(|| "any".to_owned());
     let protocols = protocols.iter().map(|number| format!("{number}/proto"));
     any.into_iter()

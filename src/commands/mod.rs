@@ -36,6 +36,7 @@ mod names;
 mod planned;
 mod prompt;
 mod pull_request;
+mod standing;
 
 use crate::access::{self, AccessChange, access_changes};
 use crate::delta::{Change, changes};

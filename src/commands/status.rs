@@ -3,10 +3,12 @@
 use super::added::list_as_json;
 use super::counted::{Count, Counted, counted};
 use super::denied::{applied, as_json, table, who_was_denied};
+use super::standing::{Standing, next_boot};
 use super::{Desired, Report, names, reader};
 use crate::compile::drops_blocked;
 use crate::delta::changes;
 use crate::denied::Denied;
+use crate::desired::DEFAULT_PATH;
 use crate::enforce::stamp;
 use crate::error::Error;
 use crate::netlink::{Reading, Socket};
@@ -42,22 +44,12 @@ pub(crate) fn run(path: &Path, state: &State) -> Result<Report, Error> {
         return Ok(Report { status: 3, text: "not active: `palisade apply` loads the policy\n".into(), json });
     };
     let in_sync = desired.as_ref().is_ok_and(|desired| changes(&id, Some(&live), Some(&desired.table)).is_empty());
-    let lines = Counted::new(&live, desired.as_ref().ok().map(|desired| &desired.policy));
+    let standing = Standing::of(&live, state);
+    let next_boot = next_boot(path, state, &desired);
+    let lines = Counted::new(&live, standing.policy.as_ref());
     let denied = denied(&live);
-    let (file, since) = live.comment.as_deref().map_or((None, None), stamp::read);
-
-    // A policy applied over a lockdown changes only the rules that differ: the table keeps the lockdown's comment.
-    let policy = (file == Some(lockdown::FILE)).then(|| policy_of(&live, state)).flatten();
-    let file = policy.as_deref().or(file);
-    let mut text = format!("active, loaded from {}", file.unwrap_or("an unknown policy"));
-    if let Some(since) = since {
-        let _ = write!(text, " at {since}");
-    }
-    text.push_str(match (&desired, in_sync) {
-        (Err(_), _) => "; the policy has problems, see `palisade check`\n",
-        (Ok(_), true) => "; in sync with the policy\n",
-        (Ok(_), false) => "; differs from the policy, see `palisade diff`\n",
-    });
+    let (mut text, file, since) = loaded_from(&live, state, &desired, in_sync);
+    text.push_str(&standing.text());
     let booted = state.booted();
     let unlike = |booted: &&Booted| booted.from != Source::Policy || booted.why.is_some();
     if let Some(booted) = booted.as_ref().filter(unlike) {
@@ -68,6 +60,11 @@ pub(crate) fn run(path: &Path, state: &State) -> Result<Report, Error> {
         let left = time_in_words(left);
         let _ = writeln!(text, "undone in {left} unless `palisade confirm` comes from a new connection");
     }
+    let _ = match path == Path::new(DEFAULT_PATH) {
+        true => writeln!(text, "the next boot loads {}", printable(&next_boot)),
+        // What the unit boots with is not known.
+        false => writeln!(text, "`palisade boot` of {} would load {}", path.display(), printable(&next_boot)),
+    };
     let temporary = temporary(&mut text, state, &live);
     let width = lines.width().max(denied.keys().map(|name| name.len()).max().unwrap_or_default());
     lines.write(&mut text, width);
@@ -81,6 +78,9 @@ pub(crate) fn run(path: &Path, state: &State) -> Result<Report, Error> {
         "policy_valid": desired.is_ok(),
         "file": file,
         "since": since,
+        "applied": { "policy": standing.path, "at": standing.applied },
+        "defaults": standing.defaults(),
+        "next_boot": next_boot,
         "booted": booted,
         "undone_in": pending.map(|left| left.as_secs()),
         "temporary": temporary,
@@ -93,6 +93,31 @@ pub(crate) fn run(path: &Path, state: &State) -> Result<Report, Error> {
         "names": names::json(&names),
     });
     Ok(Report::ok(text, json))
+}
+
+/// What is loaded, since when, and whether it is the policy; the file and the time for programs.
+fn loaded_from(
+    live: &Table,
+    state: &State,
+    desired: &Result<Desired, Error>,
+    in_sync: bool,
+) -> (String, Option<String>, Option<String>) {
+    let (file, since) = live.comment.as_deref().map_or((None, None), stamp::read);
+
+    // A policy applied over a lockdown changes only the rules that differ: the table keeps the lockdown's comment.
+    let policy = (file == Some(lockdown::FILE)).then(|| policy_of(live, state)).flatten();
+    let file = policy.as_deref().or(file);
+    let mut text = format!("active, loaded from {}", file.unwrap_or("an unknown policy"));
+    if let Some(since) = since {
+        let _ = write!(text, " at {since}");
+    }
+    text.push_str(match (desired, in_sync) {
+        (Err(_), _) => "; the policy has problems, see `palisade check`\n",
+        (Ok(_), true) => "; in sync with the policy\n",
+        (Ok(_), false) => "; differs from the policy, see `palisade diff`\n",
+    });
+    let file = file.map(str::to_owned);
+    (text, file, since.map(str::to_owned))
 }
 
 /// Tells who is let in or blocked for a time. Returns the same for programs; `None` if it is not known.

@@ -45,7 +45,7 @@ pub(super) fn group_with<'a>(policy: &Resolved, peers: &'a Peers, source: IpAddr
 }
 
 /// `trusted (3 addresses), 192.0.2.7, eth1`
-fn peers_in_words(policy: &Resolved, peers: &Peers) -> String {
+pub(crate) fn peers_in_words(policy: &Resolved, peers: &Peers) -> String {
     if peers.any {
         return "anyone".to_owned();
     }
