@@ -23,7 +23,9 @@ fn stable(lab: &Lab, text: &str) -> String {
     let folder = lab.policy("policy.yaml").parent().expect("it is in a folder").display().to_string();
     let text = text.replace(&folder, "DIR");
     let lines = text.split_inclusive('\n').map(|line| match line {
-        entry if entry.starts_with("for a time: ") => entry.split(" until ").next().unwrap_or_default().to_owned() + "\n",
+        entry if entry.starts_with("for a time: ") => {
+            entry.split(" until ").next().unwrap_or_default().to_owned() + "\n"
+        }
         waits if waits.starts_with("undone in ") => "undone in TIME unless it is confirmed\n".to_owned(),
         line => line.to_owned(),
     });

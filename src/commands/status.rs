@@ -60,11 +60,10 @@ pub(crate) fn run(path: &Path, state: &State) -> Result<Report, Error> {
         let left = time_in_words(left);
         let _ = writeln!(text, "undone in {left} unless `palisade confirm` comes from a new connection");
     }
-    let _ = match path == Path::new(DEFAULT_PATH) {
-        true => writeln!(text, "the next boot loads {}", printable(&next_boot)),
-        // What the unit boots with is not known.
-        false => writeln!(text, "`palisade boot` of {} would load {}", path.display(), printable(&next_boot)),
-    };
+    // With which other policy a unit boots is not known.
+    let boot =
+        if path == Path::new(DEFAULT_PATH) { "the next boot loads" } else { "a boot with this --policy loads" };
+    let _ = writeln!(text, "{boot} {}", printable(&next_boot));
     let temporary = temporary(&mut text, state, &live);
     let width = lines.width().max(denied.keys().map(|name| name.len()).max().unwrap_or_default());
     lines.write(&mut text, width);
