@@ -143,7 +143,7 @@ fn a_verb_of_another_firewall_is_answered_with_palisades_own_and_a_usage_error_i
     for (arguments, error) in errors {
         let done = run(&folder, arguments);
         let document: Value = serde_json::from_str(&done.stdout).expect("one document");
-        assert_eq!((done.status, document), (Some(1), json!({ "error": error, "usage": true })));
+        assert_eq!((done.status, document), (Some(1), json!({ "error": error, "usage": true, "format_version": 1 })));
     }
 }
 
@@ -201,9 +201,15 @@ fn json_is_one_document_on_standard_output_whatever_happens() {
             "help": "did you mean `any`?",
         },
     ]);
-    let error = json!({ "error": "the policy is not valid", "problems": &problems, "warnings": [], "notes": [] });
+    let document = |key: &str, value: Value| {
+        let all = json!({ "problems": &problems, "warnings": [], "notes": [], "format_version": 1 });
+        let own = [(key.to_owned(), value)];
+        Value::from_iter(
+            all.as_object().into_iter().flatten().map(|(key, value)| (key.clone(), value.clone())).chain(own),
+        )
+    };
     let expected =
-        [("check", json!({ "valid": false, "problems": &problems, "warnings": [], "notes": [] })), ("show", error)];
+        [("check", document("valid", json!(false))), ("show", document("error", json!("the policy is not valid")))];
     for (command, document) in expected {
         let done = run(&folder, &["--policy", "policy.yaml", command, "--json"]);
         assert_eq!(done.stdout.lines().count(), 1);
@@ -270,9 +276,10 @@ fn two_policies_are_compared_in_each_form_one_of_them_from_standard_input() {
     assert!(text.starts_with("--- policy: -\n+++ policy: after.yaml\n"), "{text}");
 
     let same = diff(&["-", "before.yaml", "--json"]);
-    let document =
-        json!({ "in_sync": true, "changes": [], "access": [], "names": [], "temporary": [] }).to_string() + "\n";
-    assert_eq!(serde_json::from_str::<Value>(&same.stdout).ok(), serde_json::from_str::<Value>(&document).ok());
+    let document = json!({
+        "in_sync": true, "changes": [], "access": [], "names": [], "temporary": [], "format_version": 1
+    });
+    assert_eq!(serde_json::from_str::<Value>(&same.stdout).ok(), Some(document));
     assert_eq!((same.status, same.stderr.as_str()), (Some(0), ""));
     let none = Done { status: Some(1), stdout: String::new(), stderr: String::new() };
     assert_eq!(

@@ -60,6 +60,18 @@ use std::io::Write;
 use std::path::Path;
 use tracing::Level;
 
+/// The version of the form of every document of `--json`: `docs/json.md` says what it promises.
+const FORMAT_VERSION: u32 = 1;
+
+/// A document with the version of its form.
+#[must_use]
+pub fn versioned(mut document: Value) -> Value {
+    if let Some(fields) = document.as_object_mut() {
+        fields.insert("format_version".to_owned(), FORMAT_VERSION.into());
+    }
+    document
+}
+
 /// The output of a command. `main` prints the text or the JSON, and exits with the status.
 #[derive(Debug)]
 pub struct Report {
