@@ -6,6 +6,7 @@ pub(crate) mod apply;
 pub(crate) mod block;
 pub(crate) mod boot;
 pub(crate) mod check;
+pub(crate) mod complete;
 pub(crate) mod completions;
 pub(crate) mod confirm;
 pub(crate) mod denied;
@@ -33,6 +34,7 @@ mod edited;
 mod first_policy;
 mod man_pages;
 mod names;
+mod offered;
 mod prompt;
 mod pull_request;
 
