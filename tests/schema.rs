@@ -1,6 +1,9 @@
 //! What is made from the table of keys says what the reader says.
 #![allow(missing_docs)]
 
+#[path = "support/policies.rs"]
+mod policies;
+
 use palisade::facts::Facts;
 use palisade::policy::keys::{
     CONTAINERS, DEFAULTS, DOCTOR, EXPECTATION, FORWARD, Holds, IGNORED, LOG, NAT, OUTGOING, PEER, POLICY, SERVICE,
@@ -8,6 +11,8 @@ use palisade::policy::keys::{
 };
 use palisade::policy::{Parsed, parse, reference};
 use palisade::resolve::resolve;
+use policies::{Written, policy};
+use proptest::strategy::{Strategy, ValueTree};
 use serde_json::Value;
 
 fn schema() -> Value {
@@ -29,7 +34,7 @@ fn around(section: &Section, inside: &str) -> String {
             format!("version: 1\nblock: [{{ file: list.txt, {inside} }}]\n")
         }
         "an ignored finding" => format!("version: 1\ndoctor: {{ ignore: [{{ {inside} }}] }}\n"),
-        "a peer in braces" => format!("version: 1\nblock: [{{ {inside} }}]\n"),
+        "a peer in braces" => format!("version: 1\ngroups: {{ one: [{{ {inside} }}] }}\n"),
         named => format!("version: 1\n{}: {{ {inside} }}\n", named.trim_matches('`')),
     }
 }
@@ -151,4 +156,189 @@ fn the_schema_refuses_what_the_decoder_refuses() {
     refused("version: 1\nblock: [{ iface: eth0 }]");
     refused("version: 1\ndoctor: { ignore: [{ id: macvlan-network }] }");
     refused("version: 1\ndoctor: { ignore: [{ id: macvlan-networks, because: guarded }] }");
+}
+
+/// A policy as an editor sees it; `None` if it is no YAML.
+fn value_of(path: &std::path::Path) -> Option<Value> {
+    serde_saphyr::from_str(&std::fs::read_to_string(path).ok()?).ok()
+}
+
+fn files_below(folder: &str) -> Vec<std::path::PathBuf> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .expect("the folder is there")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn the_schema_accepts_each_policy_that_palisade_accepts() {
+    let validator = jsonschema::validator_for(&schema()).expect("a valid schema");
+    let folders = ["policies", "tests/policies", "tests/drift", "packaging"];
+    let files = folders.into_iter().flat_map(files_below);
+    let policies = files.filter(|file| file.extension().is_some_and(|of| of == "yaml"));
+    let (mut wrong, mut count) = (Vec::new(), 0);
+    for file in policies {
+        let policy = value_of(&file).expect("YAML");
+        wrong.extend(validator.iter_errors(&policy).map(|error| format!("{}: {error}", file.display())));
+        count += 1;
+    }
+    assert_eq!((wrong, count >= 19), (Vec::<String>::new(), true), "{count}");
+}
+
+/// Mistakes of `tests/bad-policies` that a value shows by itself.
+const SHOWN_BY_THE_FILE: [&str; 60] = [
+    "any-in-a-group",
+    "any-in-block",
+    "any-in-except",
+    "action-that-is-none",
+    "address-that-ends-with-a-colon",
+    "address-with-brackets",
+    "address-with-port",
+    "address-with-zone",
+    "bare-port",
+    "bare-port-range",
+    "dns-that-is-no-name",
+    "dns-where-it-shuts-out",
+    "forward-from-a-host-name",
+    "forward-on-a-network",
+    "forward-to-a-url",
+    "forward-to-ipv6-with-a-port-without-brackets",
+    "forward-to-link-local",
+    "forward-to-with-a-port-too-high",
+    "host-name",
+    "icmp-as-transport",
+    "interface-in-to",
+    "interface-name-too-long",
+    "interface-names-of-no-interface",
+    "interface-star-alone",
+    "interface-with-slash",
+    "interface-with-star-inside",
+    "ip-protocol-300",
+    "ipv4-mapped-address",
+    "leading-zeros",
+    "name-of-a-host-in-block",
+    "nat-as-two-addresses",
+    "netmask",
+    "number-above-255",
+    "outgoing-any-port-with-a-protocol",
+    "outgoing-except-any",
+    "port-0",
+    "port-65536",
+    "port-of-a-container-mapping",
+    "port-with-letters",
+    "ports-any-and-more",
+    "prefix-is-no-number",
+    "prefix-too-long",
+    "protocol-before-port",
+    "range-of-two-families",
+    "rate-of-0",
+    "rate-too-high",
+    "rate-with-unknown-unit",
+    "service-any-and-ping",
+    "service-name-with-protocol",
+    "short-range",
+    "tcp-as-ip-protocol",
+    "temporary-for-how-long",
+    "temporary-outside-of-a-group",
+    "the-unspecified-address",
+    "three-numbers",
+    "two-addresses-in-one-item",
+    "unknown-transport",
+    "unspecified-address-in-to",
+    "url",
+    "user-with-a-minus",
+];
+
+#[test]
+fn the_schema_refuses_each_mistake_that_the_file_alone_shows() {
+    let validator = jsonschema::validator_for(&schema()).expect("a valid schema");
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bad-policies");
+    let is_valid = |name: &&str| {
+        let policy = value_of(&folder.join(name).join("policy.yaml"));
+        policy.is_none_or(|policy| validator.is_valid(&policy))
+    };
+    assert_eq!(SHOWN_BY_THE_FILE.into_iter().filter(is_valid).collect::<Vec<_>>(), Vec::<&str>::new());
+}
+
+#[test]
+fn the_schema_accepts_whatever_the_reader_accepts() {
+    let validator = jsonschema::validator_for(&schema()).expect("a valid schema");
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    for _ in 0..300 {
+        let Written { text, .. } = policy().new_tree(&mut runner).expect("a policy").current();
+        let value: Value = serde_saphyr::from_str(&text).expect("YAML");
+        let errors: Vec<String> = validator.iter_errors(&value).map(|error| error.to_string()).collect();
+        assert_eq!(errors, Vec::<String>::new(), "{text}");
+    }
+}
+
+#[test]
+fn each_form_of_a_value_is_accepted_and_its_neighbour_is_not() {
+    let validator = jsonschema::validator_for(&schema()).expect("a valid schema");
+    let is_valid = |text: String| {
+        let value: Value = serde_saphyr::from_str(&text).expect("YAML");
+        let resolved =
+            parse(&text, "policy.yaml").policy.is_some_and(|read| resolve(&read, &Facts::default()).is_ok());
+        (validator.is_valid(&value), resolved)
+    };
+    let peers =
+        |peer: &str| is_valid(format!("version: 1\nservices: {{ a: {{ ports: 22/tcp, from: \"{peer}\" }} }}\n"));
+    for peer in
+        ["1.2.3.4", "255.0.0.1-255.0.0.9", "10.0.0.0/08", "::1", "1:2:3:4:5:6:7::", "64:ff9b::1.2.3.4", "fe80::/10"]
+    {
+        assert_eq!(peers(peer), (true, true), "{peer}");
+    }
+    for peer in [
+        "256.1.1.1",
+        "01.2.3.4",
+        "1.2.3.0/33",
+        "::/129",
+        "::",
+        "0.0.0.0",
+        "1.2.3.4-9",
+        "a.example.org",
+        "::ffff:1.2.3.4",
+    ] {
+        assert_eq!(peers(peer), (false, false), "{peer}");
+    }
+    let ports = |port: &str| is_valid(format!("version: 1\nservices: {{ a: {{ ports: [{port}], from: any }} }}\n"));
+    for port in ["1/tcp", "00022/udp", "65535/sctp", "1-65535/tcp", "50/proto", "any", "ping"] {
+        assert_eq!(ports(port), (true, true), "{port}");
+    }
+    for port in ["0/tcp", "65536/tcp", "22/icmp", "22-/tcp", "256/proto", "6/proto", "0/proto", "any, 22/tcp", "22"] {
+        assert_eq!(ports(port), (false, false), "{port}");
+    }
+    let times = |time: &str| {
+        is_valid(format!(
+            "version: 1\ngroups: {{ a: {{ temporary: {time} }} }}\nservices: {{ a: {{ ports: 22/tcp, from: a }} }}\n"
+        ))
+    };
+    for time in ["1m", "60s", "90 min", "1h 30m", "1h30m", "720h", "30d", "4w", "43200m", "2days", "1hr"] {
+        assert_eq!(times(time), (true, true), "{time}");
+    }
+    for time in ["59s", "0m", "31d", "721h", "43201m", "5w", "12", "soon", "1m!"] {
+        assert_eq!(times(time), (false, false), "{time}");
+    }
+    let rates = |rate: &str| {
+        is_valid(format!("version: 1\nservices: {{ a: {{ ports: 22/tcp, from: any, limit: {rate} }} }}\n"))
+    };
+    for (rate, good) in
+        [("1/second", true), ("1000000/week", true), ("1000001/day", false), ("0/hour", false), ("6/min", false)]
+    {
+        assert_eq!(rates(rate), (good, good), "{rate}");
+    }
+    let targets = |to: &str| {
+        is_valid(format!("version: 1\nservices: {{ a: {{ ports: 22/tcp, from: any, forward_to: \"{to}\" }} }}\n"))
+    };
+    for to in ["10.0.0.5", "10.0.0.5:8443", "fd00::5", "[fd00::5]:8443", "1.0.0.1:1"] {
+        assert_eq!(targets(to), (true, true), "{to}");
+    }
+    for to in
+        ["127.0.0.1", "10.0.0.5:0", "10.0.0.5:65536", "10.0.0.0/8", "[fd00::5]", "::1", "[::1]:22", "0.0.0.0", "host"]
+    {
+        assert_eq!(targets(to), (false, false), "{to}");
+    }
 }
