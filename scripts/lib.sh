@@ -182,7 +182,7 @@ persistently() {
 # Puts the trees of the machines that the tests boot into target/boot/SUITE: Debian 12 and 13, each with systemd and sshd,
 # with what the package depends on, and with nft to look at what is loaded.
 install_machines() {
-    install_packages systemd-container mmdebstrap debian-archive-keyring dpkg-dev
+    install_packages systemd-container mmdebstrap debian-archive-keyring dpkg-dev lintian man-db
     local suite mirror packages=systemd,systemd-sysv,dbus,openssh-server,iproute2,nftables,netbase,libmnl0,libgcc-s1
     mirror=$(debian_mirror) || exit
     for suite in bookworm trixie; do
