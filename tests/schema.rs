@@ -275,70 +275,56 @@ fn the_schema_accepts_whatever_the_reader_accepts() {
     }
 }
 
-#[test]
-fn each_form_of_a_value_is_accepted_and_its_neighbour_is_not() {
+/// Each of these values at its place in a policy is accepted by schema and reader, or by neither.
+#[track_caller]
+fn are(accepted: bool, values: &[&str], policy: impl Fn(&str) -> String) {
     let validator = jsonschema::validator_for(&schema()).expect("a valid schema");
-    let is_valid = |text: String| {
-        let value: Value = serde_saphyr::from_str(&text).expect("YAML");
-        let resolved =
-            parse(&text, "policy.yaml").policy.is_some_and(|read| resolve(&read, &Facts::default()).is_ok());
-        (validator.is_valid(&value), resolved)
+    let judged = |value: &&str| {
+        let text = policy(value);
+        let read = parse(&text, "policy.yaml").policy;
+        let resolved = read.is_some_and(|read| resolve(&read, &Facts::default()).is_ok());
+        let seen: Value = serde_saphyr::from_str(&text).expect("YAML");
+        (value.to_string(), validator.is_valid(&seen), resolved)
     };
-    let peers =
-        |peer: &str| is_valid(format!("version: 1\nservices: {{ a: {{ ports: 22/tcp, from: \"{peer}\" }} }}\n"));
-    for peer in
-        ["1.2.3.4", "255.0.0.1-255.0.0.9", "10.0.0.0/08", "::1", "1:2:3:4:5:6:7::", "64:ff9b::1.2.3.4", "fe80::/10"]
-    {
-        assert_eq!(peers(peer), (true, true), "{peer}");
-    }
-    for peer in [
-        "256.1.1.1",
-        "01.2.3.4",
-        "1.2.3.0/33",
-        "::/129",
-        "::",
-        "0.0.0.0",
-        "1.2.3.4-9",
-        "a.example.org",
-        "::ffff:1.2.3.4",
-    ] {
-        assert_eq!(peers(peer), (false, false), "{peer}");
-    }
-    let ports = |port: &str| is_valid(format!("version: 1\nservices: {{ a: {{ ports: [{port}], from: any }} }}\n"));
-    for port in ["1/tcp", "00022/udp", "65535/sctp", "1-65535/tcp", "50/proto", "any", "ping"] {
-        assert_eq!(ports(port), (true, true), "{port}");
-    }
-    for port in ["0/tcp", "65536/tcp", "22/icmp", "22-/tcp", "256/proto", "6/proto", "0/proto", "any, 22/tcp", "22"] {
-        assert_eq!(ports(port), (false, false), "{port}");
-    }
-    let times = |time: &str| {
-        is_valid(format!(
-            "version: 1\ngroups: {{ a: {{ temporary: {time} }} }}\nservices: {{ a: {{ ports: 22/tcp, from: a }} }}\n"
-        ))
+    let expected: Vec<_> = values.iter().map(|value| (value.to_string(), accepted, accepted)).collect();
+    assert_eq!(values.iter().map(judged).collect::<Vec<_>>(), expected);
+}
+
+/// A policy with a service that has these keys.
+fn service(keys: &str) -> String {
+    format!("version: 1\nservices: {{ a: {{ {keys} }} }}\n")
+}
+
+#[test]
+fn each_form_of_a_peer_or_a_target_is_accepted_and_its_neighbour_is_not() {
+    let peer = |peer: &str| service(&format!("ports: 22/tcp, from: \"{peer}\""));
+    let good = ["1.2.3.4", "255.0.0.1-255.0.0.9", "10.0.0.0/08", "::1", "1:2:3:4:5:6:7::", "64:ff9b::1.2.3.4"];
+    are(true, &good, peer);
+    are(true, &["fe80::/10", "any", "private", "containers"], peer);
+    are(false, &["256.1.1.1", "01.2.3.4", "1.2.3.0/33", "::/129", "::", "0.0.0.0", "1.2.3.4-9"], peer);
+    are(false, &["a.example.org", "::ffff:1.2.3.4"], peer);
+
+    let target = |target: &str| service(&format!("ports: 22/tcp, from: any, forward_to: \"{target}\""));
+    are(true, &["10.0.0.5", "10.0.0.5:8443", "fd00::5", "[fd00::5]:8443", "1.0.0.1:1"], target);
+    are(false, &["127.0.0.1", "10.0.0.5:0", "10.0.0.5:65536", "10.0.0.0/8", "[fd00::5]", "::1"], target);
+    are(false, &["[::1]:22", "0.0.0.0", "host"], target);
+}
+
+#[test]
+fn each_form_of_a_port_a_rate_or_a_time_is_accepted_and_its_neighbour_is_not() {
+    let ports = |ports: &str| service(&format!("ports: [{ports}], from: any"));
+    are(true, &["1/tcp", "00022/udp", "65535/sctp", "1-65535/tcp", "50/proto", "any", "ping"], ports);
+    are(false, &["0/tcp", "65536/tcp", "22/icmp", "22-/tcp", "256/proto", "6/proto", "0/proto"], ports);
+    are(false, &["any, 22/tcp", "22"], ports);
+
+    let rate = |rate: &str| service(&format!("ports: 22/tcp, from: any, limit: {rate}"));
+    are(true, &["1/second", "007/hour", "1000000/week"], rate);
+    are(false, &["1000001/day", "0/hour", "6/min", "6", "-6/hour"], rate);
+
+    let time = |time: &str| {
+        let groups = format!("groups: {{ one: {{ temporary: {time} }} }}\n");
+        service("ports: 22/tcp, from: one").replace("services", &format!("{groups}services"))
     };
-    for time in ["1m", "60s", "90 min", "1h 30m", "1h30m", "720h", "30d", "4w", "43200m", "2days", "1hr"] {
-        assert_eq!(times(time), (true, true), "{time}");
-    }
-    for time in ["59s", "0m", "31d", "721h", "43201m", "5w", "12", "soon", "1m!"] {
-        assert_eq!(times(time), (false, false), "{time}");
-    }
-    let rates = |rate: &str| {
-        is_valid(format!("version: 1\nservices: {{ a: {{ ports: 22/tcp, from: any, limit: {rate} }} }}\n"))
-    };
-    for (rate, good) in
-        [("1/second", true), ("1000000/week", true), ("1000001/day", false), ("0/hour", false), ("6/min", false)]
-    {
-        assert_eq!(rates(rate), (good, good), "{rate}");
-    }
-    let targets = |to: &str| {
-        is_valid(format!("version: 1\nservices: {{ a: {{ ports: 22/tcp, from: any, forward_to: \"{to}\" }} }}\n"))
-    };
-    for to in ["10.0.0.5", "10.0.0.5:8443", "fd00::5", "[fd00::5]:8443", "1.0.0.1:1"] {
-        assert_eq!(targets(to), (true, true), "{to}");
-    }
-    for to in
-        ["127.0.0.1", "10.0.0.5:0", "10.0.0.5:65536", "10.0.0.0/8", "[fd00::5]", "::1", "[::1]:22", "0.0.0.0", "host"]
-    {
-        assert_eq!(targets(to), (false, false), "{to}");
-    }
+    are(true, &["1m", "60s", "90 min", "1h 30m", "1h30m", "720h", "30d", "4w", "43200m", "2days", "1hr"], time);
+    are(false, &["59s", "0m", "31d", "721h", "43201m", "5w", "12", "soon", "1m!"], time);
 }

@@ -84,13 +84,13 @@ impl Places {
     pub(super) fn of(words: &[OsString]) -> Self {
         let named = |option: &str, default: &str| {
             let joined = format!("{option}=");
-            let values = words.iter().enumerate().filter_map(|(index, word)| {
+            let mut values = words.iter().enumerate().filter_map(|(index, word)| {
                 if word == option {
                     return words.get(index + 1).map(OsString::as_os_str);
                 }
                 word.as_bytes().strip_prefix(joined.as_bytes()).map(OsStr::from_bytes)
             });
-            PathBuf::from(values.last().unwrap_or(OsStr::new(default)))
+            PathBuf::from(values.next_back().unwrap_or(OsStr::new(default)))
         };
         let state = State::new(named("--state-dir", DEFAULT_STATE), named("--run-dir", DEFAULT_RUN));
         Self { policy: named("--policy", DEFAULT_PATH), state }

@@ -78,6 +78,11 @@ fn one_or_more(name: &str, at_least_one: bool) -> (&'static str, Json) {
     any_of(vec![reference(name), Json::Object(list)])
 }
 
+/// One value of the named definition, a list of them, or nothing.
+fn several_or_nothing(name: &str) -> Vec<(&'static str, Json)> {
+    vec![any_of(vec![Json::Object(vec![one_or_more(name, false)]), nothing()])]
+}
+
 /// A mapping with the keys of a section.
 fn section(section: &'static Section) -> Vec<(&'static str, Json)> {
     let kind = if section.may_be_empty { words(&["object", "null"]) } else { text("object") };
@@ -148,11 +153,7 @@ fn value(holds: Holds) -> Vec<(&'static str, Json)> {
         Holds::Ports => ports(),
         Holds::Sources => vec![one_or_more("peer", true)],
         Holds::Peers => vec![("$ref", text("#/$defs/peers"))],
-        Holds::PeersOrNothing => {
-            let (_, Json::List(mut several)) = one_or_more("excluded", false) else { return Vec::new() };
-            several.push(nothing());
-            vec![any_of(several)]
-        }
+        Holds::PeersOrNothing => several_or_nothing("excluded"),
         Holds::Addresses => vec![one_or_more("addresses", true)],
         Holds::Address => vec![("$ref", text("#/$defs/address"))],
         Holds::Targets => vec![one_or_more("target", true)],
@@ -178,11 +179,7 @@ fn value(holds: Holds) -> Vec<(&'static str, Json)> {
             named(vec![("$ref", text("#/$defs/name")), ("not", not)], "members")
         }
         Holds::Named(of) => named(vec![("$ref", text("#/$defs/name"))], definition(of)),
-        Holds::ListOf(of) => {
-            let (_, Json::List(mut several)) = one_or_more(definition(of), false) else { return Vec::new() };
-            several.push(nothing());
-            vec![any_of(several)]
-        }
+        Holds::ListOf(of) => several_or_nothing(definition(of)),
     }
 }
 
