@@ -6,7 +6,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # What building and testing takes on Debian and Ubuntu.
 PACKAGES=(netbase nftables iptables libnftnl-dev libmnl-dev pkg-config gcc libc6-dev make iproute2 iputils-ping conntrack
-    util-linux wireguard-tools openssh-client openssh-server dnsmasq-base python3 nmap git ca-certificates)
+    util-linux wireguard-tools openssh-client openssh-server dnsmasq-base python3 nmap git ca-certificates
+    bash-completion zsh fish)
 
 if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then
     bold=$'\e[1m' green=$'\e[32m' red=$'\e[31m' plain=$'\e[0m'
@@ -181,7 +182,7 @@ persistently() {
 # Puts the trees of the machines that the tests boot into target/boot/SUITE: Debian 12 and 13, each with systemd and sshd,
 # with what the package depends on, and with nft to look at what is loaded.
 install_machines() {
-    install_packages systemd-container mmdebstrap debian-archive-keyring dpkg-dev
+    install_packages systemd-container mmdebstrap debian-archive-keyring dpkg-dev lintian man-db
     local suite mirror packages=systemd,systemd-sysv,dbus,openssh-server,iproute2,nftables,netbase,libmnl0,libgcc-s1
     mirror=$(debian_mirror) || exit
     for suite in bookworm trixie; do

@@ -1,8 +1,8 @@
 //! The command line as typed. The help texts are the manual: `palisade man` prints them as manual pages.
 
 use crate::commands::{
-    Report, add, allow, apply, block, boot, check, completions, confirm, denied, diff, disable, doctor, edit,
-    explain, exposure, group, init, man, refresh, remove, revoke, rollback, schema, show, status, suggest,
+    Report, add, allow, apply, block, boot, check, complete, completions, confirm, denied, diff, disable, doctor,
+    edit, explain, exposure, group, init, man, refresh, remove, revoke, rollback, schema, show, status, suggest,
 };
 use crate::error::Error;
 use crate::state::State;
@@ -114,6 +114,8 @@ pub enum Command {
     Boot(boot::Args),
     Schema(schema::Args),
     Completions(completions::Args),
+    #[command(hide = true)]
+    Complete(complete::Args),
     Man(man::Args),
 }
 
@@ -196,6 +198,7 @@ pub fn run(cli: &Cli) -> Result<Report, Error> {
         Command::Boot(args) => boot::run(policy, &state, args),
         Command::Schema(_) => schema::run(),
         Command::Completions(args) => completions::run(args, Cli::command()),
+        Command::Complete(args) => complete::run(args, Cli::command()),
         Command::Man(args) => man::run(args, Cli::command()),
     }
 }

@@ -3,12 +3,12 @@
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue};
 use palisade::cli::{Cli, Color, error_json, hint, run};
-use palisade::commands::Report;
+use palisade::commands::{Report, versioned};
 use palisade::error::Error;
 use palisade::printable;
 use palisade::process::journal::Stderr;
 use palisade::process::progress;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use tracing_subscriber::field::MakeExt;
@@ -31,11 +31,11 @@ fn main() -> ExitCode {
             (status, String::new())
         }
         Ok(Report { status, text, .. }) if !cli.common.json => (status, text.as_str().to_owned()),
-        Ok(Report { status, json, .. }) => (status, printable::json(&json) + "\n"),
+        Ok(Report { status, json, .. }) => (status, document(json)),
         Err(error) => {
             complain(&error, color);
             let json = error_json(&cli.command, &error);
-            (1, if cli.common.json { printable::json(&json) + "\n" } else { String::new() })
+            (1, if cli.common.json { document(json) } else { String::new() })
         }
     };
     match print(&output) {
@@ -71,7 +71,7 @@ fn misused(error: &clap::Error) -> ExitCode {
         let text = error.render().to_string();
         let words = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
         let json = json!({ "error": hint.as_deref().unwrap_or(words), "usage": true });
-        return if print(&(printable::json(&json) + "\n")).is_ok() { status } else { ExitCode::FAILURE };
+        return if print(&document(json)).is_ok() { status } else { ExitCode::FAILURE };
     }
     if printed.is_ok() { status } else { ExitCode::FAILURE }
 }
@@ -115,6 +115,11 @@ fn complain(error: &Error, color: bool) {
     let text = error.in_full(color);
     // Nothing can be done if standard error can't be written to.
     let _ = Stderr::detect().at(tracing::Level::ERROR).write_all(format!("{text}\n").as_bytes());
+}
+
+/// What `--json` prints.
+fn document(json: Value) -> String {
+    printable::json(&versioned(json)) + "\n"
 }
 
 /// Prints the output of a command; styles are stripped where colour is off.

@@ -88,6 +88,31 @@ fn nothing_is_needed_that_the_oldest_system_does_not_have() {
 }
 
 #[test]
+fn lintian_has_nothing_to_say_of_the_package() {
+    // What is as it should be, and lintian warns of, is in packaging/debian/lintian-overrides, with the reason.
+    let said = output(Command::new("lintian").args(["--allow-root", "--fail-on", "error,warning"]).arg(package()));
+    assert_eq!((said.status, said.stdout.as_str(), said.stderr.as_str()), (Some(0), "", ""));
+}
+
+#[test]
+fn each_manual_page_of_the_package_is_shown_without_a_warning_in_80_columns() {
+    let folder = tempfile::tempdir().expect("a folder for a test");
+    output(Command::new("dpkg-deb").arg("--extract").arg(package()).arg(folder.path())).success();
+    let (mut wrong, mut pages) = (Vec::new(), 0);
+    let found = said_by("find", &[], &folder.path().join("usr/share/man"));
+    for page in found.lines().filter(|path| path.ends_with(".gz")) {
+        let mut man = Command::new("man");
+        man.args(["--warnings", "--local-file"]).arg(page).env("MANWIDTH", "80").env("LC_ALL", "C.UTF-8");
+        let shown = output(&mut man);
+        let wide = shown.stdout.lines().filter(|line| line.chars().count() > 80);
+        wrong.extend(shown.stderr.lines().chain(wide).map(|line| format!("{page}: {line}")));
+        assert!(shown.stdout.contains("NAME"), "{page}: {}", shown.stdout);
+        pages += 1;
+    }
+    assert_eq!((wrong, pages > 20), (Vec::new(), true));
+}
+
+#[test]
 fn the_units_are_hardened() {
     for suite in Suite::ALL {
         let machine = Machine::with_palisade(suite);
@@ -149,7 +174,7 @@ fn installs_upgrades_and_goes(suite: Suite) {
     assert_eq!(early(&machine), [Outcome::Connected; 2]);
     machine.run("dpkg --verify palisade");
     assert_eq!(machine.run("stat --format '%a %U:%G' /etc/palisade/policy.yaml"), "644 root:root\n");
-    for file in ["man/man8/palisade.8.gz", "man/man5/palisade.yaml.5.gz", "doc/palisade/changelog.gz"] {
+    for file in ["man/man8/palisade.8.gz", "man/man5/palisade.yaml.5.gz", "doc/palisade/CHANGELOG.md.gz"] {
         machine.run(&format!("gzip --test /usr/share/{file}"));
     }
     machine.run("bash -c '. /usr/share/bash-completion/completions/palisade; complete -p palisade'");

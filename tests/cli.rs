@@ -143,7 +143,7 @@ fn a_verb_of_another_firewall_is_answered_with_palisades_own_and_a_usage_error_i
     for (arguments, error) in errors {
         let done = run(&folder, arguments);
         let document: Value = serde_json::from_str(&done.stdout).expect("one document");
-        assert_eq!((done.status, document), (Some(1), json!({ "error": error, "usage": true })));
+        assert_eq!((done.status, document), (Some(1), json!({ "error": error, "usage": true, "format_version": 1 })));
     }
 }
 
@@ -162,13 +162,17 @@ fn quiet_is_errors_alone_but_for_what_a_command_is_run_for() {
 #[test]
 fn help_fits_a_terminal_of_80_columns_and_has_global_options_by_themselves() {
     let folder = Folder::new();
+    // Whoever has a wide terminal may show it to somebody who has not.
+    let help = |arguments: &[&str]| palisade(&folder, arguments, &[("COLUMNS", "200")]).stdout;
+    let mut all = ["--help", "-h", "help"].map(|argument| help(&[argument])).to_vec();
     for command in COMMANDS {
-        let help = run(&folder, &[command, "--help"]).stdout;
-        let own = |line: &&str| !line.starts_with("  palisade") && !line.starts_with("Usage: ");
-        let wide: Vec<&str> = help.lines().filter(own).filter(|line| line.chars().count() > 80).collect();
-        assert_eq!(wide, Vec::<&str>::new(), "{command}");
-        assert!(help.contains("\nGlobal options:\n"), "{command}: {help}");
+        let long = help(&[command, "--help"]);
+        assert!(long.contains("\nGlobal options:\n"), "{command}: {long}");
+        assert_eq!(help(&["help", command]), long);
+        all.extend([long, help(&[command, "-h"])]);
     }
+    let wide: Vec<&str> = all.iter().flat_map(|help| help.lines()).filter(|line| line.chars().count() > 80).collect();
+    assert_eq!(wide, Vec::<&str>::new());
 }
 
 #[test]
@@ -201,9 +205,13 @@ fn json_is_one_document_on_standard_output_whatever_happens() {
             "help": "did you mean `any`?",
         },
     ]);
-    let error = json!({ "error": "the policy is not valid", "problems": &problems, "warnings": [], "notes": [] });
+    let document = |key: &str, value: Value| {
+        let mut all = json!({ "problems": &problems, "warnings": [], "notes": [], "format_version": 1 });
+        all[key] = value;
+        all
+    };
     let expected =
-        [("check", json!({ "valid": false, "problems": &problems, "warnings": [], "notes": [] })), ("show", error)];
+        [("check", document("valid", json!(false))), ("show", document("error", json!("the policy is not valid")))];
     for (command, document) in expected {
         let done = run(&folder, &["--policy", "policy.yaml", command, "--json"]);
         assert_eq!(done.stdout.lines().count(), 1);
@@ -271,9 +279,10 @@ fn two_policies_are_compared_in_each_form_one_of_them_from_standard_input() {
     assert!(rules.starts_with("--- policy: -\n+++ policy: after.yaml\n"), "{text}");
 
     let same = diff(&["-", "before.yaml", "--json"]);
-    let document =
-        json!({ "in_sync": true, "changes": [], "access": [], "names": [], "temporary": [] }).to_string() + "\n";
-    assert_eq!(serde_json::from_str::<Value>(&same.stdout).ok(), serde_json::from_str::<Value>(&document).ok());
+    let document = json!({
+        "in_sync": true, "changes": [], "access": [], "names": [], "temporary": [], "format_version": 1
+    });
+    assert_eq!(serde_json::from_str::<Value>(&same.stdout).ok(), Some(document));
     assert_eq!((same.status, same.stderr.as_str()), (Some(0), ""));
     let none = Done { status: Some(1), stdout: String::new(), stderr: String::new() };
     assert_eq!(
@@ -346,8 +355,11 @@ fn the_schema_is_json_and_each_shell_has_completions() {
     let parsed: Value = serde_json::from_str(&schema.stdout).expect("JSON");
     assert_eq!(parsed["$schema"], "https://json-schema.org/draft/2020-12/schema");
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
-        let done = run(&folder, &["completions", shell]);
-        assert_eq!((done.status, done.stderr.as_str()), (Some(0), ""));
+        let script = run(&folder, &["completions", shell]);
+        assert_eq!((script.status, script.stderr.as_str()), (Some(0), ""));
+        // Some scripts have the commands, the others ask for them.
+        let asks = script.stdout.contains(&format!(" complete {shell} "));
+        let done = if asks { run(&folder, &["complete", shell, "palisade", ""]) } else { script };
         for command in COMMANDS {
             assert!(done.stdout.contains(command), "{command} in {shell}");
         }

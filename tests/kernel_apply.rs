@@ -273,7 +273,7 @@ fn applying_again_sends_nothing() {
         assert_eq!(said, "nothing to do: the kernel already holds this policy\n");
         assert_eq!(
             json,
-            "{\"applied\":true,\"attempts\":1,\"connections_ended\":0,\"in_sync\":true,\"kept\":true,\"names\":[],\"notes\":[],\"operations\":0,\"warnings\":[]}\n"
+            "{\"applied\":true,\"attempts\":1,\"connections_ended\":0,\"format_version\":1,\"in_sync\":true,\"kept\":true,\"names\":[],\"notes\":[],\"operations\":0,\"warnings\":[]}\n"
         );
         assert_eq!(planned, "nothing to do: the kernel already holds this policy\n");
         assert_eq!(generation(&lab.host), generation_before);

@@ -52,7 +52,7 @@ fn whoever_may_read_the_policy_may_check_and_show_it() {
     assert_eq!(checked, format!("{path} is valid; the kernel was not asked, which needs root\n{proof}\n"));
     assert_eq!(
         as_nobody(&lab, &[], &["check", "--json"]).success(),
-        "{\"kernel\":\"not asked\",\"notes\":[],\"problems\":[],\"valid\":true,\"warnings\":[]}\n"
+        "{\"format_version\":1,\"kernel\":\"not asked\",\"notes\":[],\"problems\":[],\"valid\":true,\"warnings\":[]}\n"
     );
     for arguments in [&["show"][..], &["schema"], &["completions", "bash"]] {
         let root = output(Command::new(palisade()).arg("--policy").arg(&path).args(arguments)).success();
@@ -77,7 +77,7 @@ fn whoever_may_not_change_the_firewall_is_told_which_capability_is_missing() {
         let done = as_nobody(&lab, &[], arguments);
         assert_eq!((done.status, done.stdout, done.stderr), (Some(1), String::new(), format!("error: {sentence}\n")));
         let done = as_nobody(&lab, &[], &[arguments, &["--json"]].concat());
-        let json = serde_json::json!({ "error": sentence });
+        let json = serde_json::json!({ "error": sentence, "format_version": 1 });
         assert_eq!(
             (done.status, done.stdout, done.stderr),
             (Some(1), format!("{json}\n"), format!("error: {sentence}\n"))

@@ -124,7 +124,7 @@ block: 203.0.113.67
     lab.palisade("policy.yaml", &["disable", "--yes"]).success();
     let gone = lab.palisade("policy.yaml", &["status", "--json"]);
     assert_eq!(gone.status, Some(3));
-    let expected = json!({ "active": false, "in_sync": false, "services": [], "denied": {} });
+    let expected = json!({ "active": false, "in_sync": false, "services": [], "denied": {}, "format_version": 1 });
     assert_eq!(serde_json::from_str::<Value>(&gone.stdout).expect("one JSON document"), expected);
 }
 

@@ -6,6 +6,7 @@ pub(crate) mod apply;
 pub(crate) mod block;
 pub(crate) mod boot;
 pub(crate) mod check;
+pub(crate) mod complete;
 pub(crate) mod completions;
 pub(crate) mod confirm;
 pub(crate) mod denied;
@@ -33,6 +34,7 @@ mod edited;
 mod first_policy;
 mod man_pages;
 mod names;
+mod offered;
 mod planned;
 mod prompt;
 mod pull_request;
@@ -61,6 +63,18 @@ use serde_json::Value;
 use std::io::Write;
 use std::path::Path;
 use tracing::Level;
+
+/// The version of the form of every document of `--json`: `docs/json.md` says what it promises.
+const FORMAT_VERSION: u32 = 1;
+
+/// A document with the version of its form.
+#[must_use]
+pub fn versioned(mut document: Value) -> Value {
+    if let Some(fields) = document.as_object_mut() {
+        fields.insert("format_version".to_owned(), FORMAT_VERSION.into());
+    }
+    document
+}
 
 /// The output of a command. `main` prints the text or the JSON, and exits with the status.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! `palisade show`
 
-use super::{Desired, Report, reader};
+use super::{Desired, Report, reader, versioned};
 use crate::error::Error;
 use crate::process::privileges::Confinement;
 use crate::render;
@@ -31,7 +31,7 @@ pub(crate) fn run(path: &Path, state: &State, args: &Args) -> Result<Report, Err
     let confined = Confinement::begin(reader(state));
     let desired = Desired::load(path, state)?;
     confined.keep_nothing();
-    let json = render::json::table(&desired.id, &desired.table);
+    let json = versioned(render::json::table(&desired.id, &desired.table));
     let text = match args.format {
         Format::Nft => render::table(&desired.id, &desired.table),
         Format::Json => format!("{json:#}\n"),

@@ -16,6 +16,7 @@ mod lines;
 mod list;
 mod model;
 mod name;
+mod patterns;
 mod place;
 mod read;
 mod read_routed;

@@ -2,7 +2,9 @@
 
 use super::findings::FINDING_IDS;
 use super::keys::{EXPECTATION, FORWARD, Holds, IGNORED, Key, NAT, OUTGOING, PEER, POLICY, SERVICE, Section};
+use super::patterns;
 use serde::ser::{Serialize, Serializer};
+use serde_json::Value;
 
 /// A JSON value whose objects keep the order of their members.
 enum Json {
@@ -10,6 +12,8 @@ enum Json {
     Flag(bool),
     Number(u32),
     List(Vec<Self>),
+    /// Whatever an example says.
+    Example(Value),
     Object(Vec<(&'static str, Self)>),
 }
 
@@ -20,6 +24,7 @@ impl Serialize for Json {
             Self::Flag(flag) => serializer.serialize_bool(*flag),
             Self::Number(number) => serializer.serialize_u32(*number),
             Self::List(items) => serializer.collect_seq(items),
+            Self::Example(value) => value.serialize(serializer),
             Self::Object(members) => serializer.collect_map(members.iter().map(|(name, value)| (name, value))),
         }
     }
@@ -51,7 +56,7 @@ fn reference(name: &str) -> Json {
     Json::Object(vec![("$ref", text(format!("#/$defs/{name}")))])
 }
 
-fn pattern(pattern: &str) -> Vec<(&'static str, Json)> {
+fn pattern(pattern: impl Into<String>) -> Vec<(&'static str, Json)> {
     vec![("type", text("string")), ("pattern", text(pattern))]
 }
 
@@ -73,6 +78,11 @@ fn one_or_more(name: &str, at_least_one: bool) -> (&'static str, Json) {
     any_of(vec![reference(name), Json::Object(list)])
 }
 
+/// One value of the named definition, a list of them, or nothing.
+fn several_or_nothing(name: &str) -> Vec<(&'static str, Json)> {
+    vec![any_of(vec![Json::Object(vec![one_or_more(name, false)]), nothing()])]
+}
+
 /// A mapping with the keys of a section.
 fn section(section: &'static Section) -> Vec<(&'static str, Json)> {
     let kind = if section.may_be_empty { words(&["object", "null"]) } else { text("object") };
@@ -92,7 +102,13 @@ fn property(key: &'static Key) -> Vec<(&'static str, Json)> {
         return section(of);
     }
     let mut members = vec![("description", text(key.sentences()))];
-    members.extend(value(key.holds));
+    // No host name stands there: while it can't be looked up, it would except nobody.
+    members.extend(match key.name {
+        "except" => vec![one_or_more("excluded", false)],
+        // A machine may have no containers.
+        "interfaces" => interfaces(false),
+        _ => value(key.holds),
+    });
     match (key.holds, key.default) {
         (Holds::Flag, Some(default)) => members.push(("default", Json::Flag(default == "true"))),
         (Holds::Interfaces, Some(list)) => {
@@ -102,13 +118,20 @@ fn property(key: &'static Key) -> Vec<(&'static str, Json)> {
         (_, Some(default)) => members.push(("default", text(default))),
         (_, None) => {}
     }
+    if let Ok(example) = serde_saphyr::from_str::<Value>(key.example) {
+        members.push(("examples", Json::List(vec![Json::Example(example)])));
+    }
     members
 }
 
 fn value(holds: Holds) -> Vec<(&'static str, Json)> {
     match holds {
         Holds::Version => vec![("const", Json::Number(1))],
-        Holds::Word(several) => vec![("enum", words(several))],
+        Holds::Word(several) => {
+            // YAML 1.1 readers take `off` for false.
+            let off = several.contains(&"off").then_some(Json::Flag(false));
+            vec![("enum", Json::List(several.iter().map(|word| text(*word)).chain(off).collect()))]
+        }
         Holds::Flag => vec![("type", text("boolean"))],
         Holds::Rate => vec![("$ref", text("#/$defs/rate"))],
         Holds::RateOrOff => {
@@ -117,7 +140,7 @@ fn value(holds: Holds) -> Vec<(&'static str, Json)> {
             vec![any_of(vec![off, reference("rate")])]
         }
         Holds::Comment => {
-            let mut members = pattern("^[^\"\\\\\\u0000-\\u001f\\u007f]*$");
+            let mut members = pattern(patterns::COMMENT);
             members.insert(1, ("maxLength", Json::Number(100)));
             members
         }
@@ -127,16 +150,24 @@ fn value(holds: Holds) -> Vec<(&'static str, Json)> {
             members
         }
         Holds::Finding => vec![("enum", words(FINDING_IDS))],
-        Holds::Ports => vec![one_or_more("port", true)],
+        Holds::Ports => ports(),
         Holds::Sources => vec![one_or_more("peer", true)],
         Holds::Peers => vec![("$ref", text("#/$defs/peers"))],
-        Holds::PeersOrNothing => vec![any_of(vec![reference("peers"), nothing()])],
-        Holds::Addresses => vec![one_or_more("address", true)],
+        Holds::PeersOrNothing => several_or_nothing("excluded"),
+        Holds::Addresses => vec![one_or_more("addresses", true)],
         Holds::Address => vec![("$ref", text("#/$defs/address"))],
         Holds::Targets => vec![one_or_more("target", true)],
-        Holds::HostName => vec![("type", text("string")), ("minLength", Json::Number(1))],
-        Holds::Time => pattern("^[0-9]+ ?(m|min|minutes?|h|hr|hours?|d|days?)$"),
-        Holds::User => vec![("type", words(&["string", "integer"]))],
+        Holds::HostName => pattern(patterns::HOST_NAME),
+        Holds::Time => pattern(patterns::time()),
+        Holds::User => {
+            let number = ("maximum", Json::Number(u32::MAX - 1));
+            vec![
+                ("type", words(&["string", "integer"])),
+                ("minLength", Json::Number(1)),
+                ("minimum", Json::Number(0)),
+                number,
+            ]
+        }
         Holds::Interface => vec![("$ref", text("#/$defs/interface"))],
         Holds::Interfaces => vec![("$ref", text("#/$defs/interfaces"))],
         Holds::Path => vec![("type", text("string")), ("minLength", Json::Number(1))],
@@ -145,14 +176,10 @@ fn value(holds: Holds) -> Vec<(&'static str, Json)> {
             let built_in = Json::Object(vec![("enum", words(&["any", "containers", "private"]))]);
             let reserved = Json::Object(vec![("pattern", text("-(v4|v6|if)$"))]);
             let not = Json::Object(vec![any_of(vec![built_in, reserved])]);
-            named(vec![("$ref", text("#/$defs/name")), ("not", not)], "peers")
+            named(vec![("$ref", text("#/$defs/name")), ("not", not)], "members")
         }
         Holds::Named(of) => named(vec![("$ref", text("#/$defs/name"))], definition(of)),
-        Holds::ListOf(of) => {
-            let (_, Json::List(mut several)) = one_or_more(definition(of), false) else { return Vec::new() };
-            several.push(nothing());
-            vec![any_of(several)]
-        }
+        Holds::ListOf(of) => several_or_nothing(definition(of)),
     }
 }
 
@@ -175,54 +202,65 @@ fn definitions() -> Vec<(&'static str, Json)> {
         Json::Object([("description", text(about))].into_iter().chain(members).collect())
     };
     vec![
-        (
-            "name",
-            described(
-                "Up to 32 letters, digits, `-` and `_`; a letter comes first.",
-                pattern("^[A-Za-z][A-Za-z0-9_-]{0,31}$"),
-            ),
-        ),
+        ("name", described("Up to 32 letters, digits, `-` and `_`; a letter comes first.", pattern(patterns::NAME))),
         (definition(&SERVICE), Json::Object(section(&SERVICE))),
         (definition(&OUTGOING), Json::Object(section(&OUTGOING))),
         (definition(&FORWARD), Json::Object(section(&FORWARD))),
         (definition(&NAT), Json::Object(section(&NAT))),
-        ("target", described("The address of a machine, and a port of it.", pattern("^[0-9A-Fa-f.:\\[\\]]+$"))),
-        (
-            "port",
-            Json::Object(pattern(
-                "^([0-9]{1,5}(-[0-9]{1,5})?/(tcp|udp|sctp)|[A-Za-z0-9][A-Za-z0-9+._-]*/proto|[A-Za-z][A-Za-z0-9+._-]*)$",
-            )),
-        ),
+        ("target", described("The address of a machine, and a port of it.", pattern(patterns::target()))),
+        ("port", port()),
         ("peers", described("One peer, or a list of them.", vec![one_or_more("peer", false)])),
-        ("peer", peer()),
-        ("address", described("An address, a network or a range.", pattern("^[0-9A-Fa-f.:/-]+$"))),
+        ("peer", peer(&["any", "private", "containers"], &["temporary"])),
+        ("members", described("One member of a group, or a list of them.", vec![one_or_more("member", false)])),
+        ("member", peer(&["private", "containers"], &[])),
+        ("excluded", peer(&["private", "containers"], &["temporary", "dns"])),
+        ("address", described("An address.", pattern(patterns::address()))),
+        ("addresses", described("An address, a network or a range.", pattern(patterns::addresses()))),
         (
             "interface",
             described(
                 "An interface's name as `ip link` shows it. A trailing `*` is allowed.",
-                pattern("^[^\\s/:\"'`\\\\*]{1,15}\\*?$"),
+                pattern(patterns::INTERFACE),
             ),
         ),
-        ("interfaces", interfaces()),
+        ("interfaces", Json::Object(interfaces(true))),
         ("named-interface", named_interface()),
-        (
-            "rate",
-            described(
-                "A count in a unit of time, such as `6/minute`.",
-                pattern("^[0-9]{1,7}/(second|minute|hour|day|week)$"),
-            ),
-        ),
+        ("rate", described("A count in a unit of time, such as `6/minute`.", pattern(patterns::RATE))),
         (definition(&EXPECTATION), expectation()),
         (definition(&IGNORED), Json::Object(section(&IGNORED))),
     ]
 }
 
+/// One port, or a list of them, in which `any` stands alone.
+fn ports() -> Vec<(&'static str, Json)> {
+    let has_any =
+        Json::Object(vec![("type", text("array")), ("contains", Json::Object(vec![("const", text("any"))]))]);
+    let alone = Json::Object(vec![("maxItems", Json::Number(1))]);
+    vec![one_or_more("port", true), ("if", has_any), ("then", alone)]
+}
+
+/// Words that stand for themselves, which editors offer.
+fn offered(about: &str, several: &[&str]) -> Json {
+    Json::Object(vec![("description", text(about)), ("enum", words(several))])
+}
+
+fn port() -> Json {
+    let written = vec![("description", text("`22/tcp`, `60000-61000/udp`, `esp/proto`, or a service's name."))];
+    let written = written.into_iter().chain(pattern(patterns::port())).collect();
+    let examples = ("examples", words(&["22/tcp", "443/tcp", "60000-61000/udp"]));
+    Json::Object(vec![
+        any_of(vec![offered("Every port and protocol, or echo requests.", &["any", "ping"]), Json::Object(written)]),
+        examples,
+    ])
+}
+
 /// A word, or a mapping of one key; `odd` stands beside `file`.
-fn peer() -> Json {
-    let word = Json::Object(vec![
-        ("description", text("An address, a network, a range, or a group's name.")),
-        ("type", text("string")),
-        ("minLength", Json::Number(1)),
+fn peer(built_in: &[&str], but: &[&str]) -> Json {
+    let known = offered("What every policy may name.", built_in);
+    let group = Json::Object(vec![
+        ("description", text("A group's name, or `host`.")),
+        ("$ref", text("#/$defs/name")),
+        ("not", Json::Object(vec![("const", text("any"))])),
     ]);
     let mapping = |key: &'static Key| {
         let of_one = [("required", words(&[key.name])), ("additionalProperties", Json::Flag(false))];
@@ -231,8 +269,9 @@ fn peer() -> Json {
         let properties = ("properties", Json::Object(properties.collect()));
         Json::Object([("type", text("object"))].into_iter().chain(of_one).chain([properties]).collect())
     };
-    let keys = PEER.keys.iter().filter(|key| key.name != "odd");
-    Json::Object(vec![any_of([word].into_iter().chain(keys.map(mapping)).collect())])
+    let keys = PEER.keys.iter().filter(|key| key.name != "odd" && !but.contains(&key.name));
+    let written = [known, group, reference("addresses")];
+    Json::Object(vec![any_of(written.into_iter().chain(keys.map(mapping)).collect())])
 }
 
 fn expectation() -> Json {
@@ -251,12 +290,12 @@ fn named_interface() -> Json {
     ])
 }
 
-fn interfaces() -> Json {
+fn interfaces(at_least_one: bool) -> Vec<(&'static str, Json)> {
     let one = || vec![reference("interface"), reference("named-interface")];
     let list = Json::Object(vec![
         ("type", text("array")),
-        ("minItems", Json::Number(1)),
+        ("minItems", Json::Number(u32::from(at_least_one))),
         ("items", Json::Object(vec![any_of(one())])),
     ]);
-    Json::Object(vec![any_of(one().into_iter().chain([list]).collect())])
+    vec![any_of(one().into_iter().chain([list]).collect())]
 }
