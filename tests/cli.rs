@@ -274,9 +274,8 @@ fn two_policies_are_compared_in_each_form_one_of_them_from_standard_input() {
     let text = diff(&["-", "after.yaml"]).stdout;
     let rules = rules.split("```").nth(1).and_then(|rules| rules.strip_prefix("diff\n")).expect("a block of code");
     let accesses = "access: 8000/tcp: 203.0.113.0/24 loses\naccess: 9000/tcp: 198.51.100.7 gains\n";
-    let first = "1 added (new), 1 changed (ssh), 1 removed (old); 12 changes to make\n\n";
-    assert_eq!(text, format!("{first}{rules}{accesses}"));
-    assert!(rules.starts_with("--- policy: -\n+++ policy: after.yaml\n"), "{text}");
+    let first = "1 added (new), 1 changed (ssh), 1 removed (old); 12 changes to make\n\n--- policy: -\n";
+    assert!(text.starts_with(first) && text.ends_with(&format!("\n\n{rules}{accesses}")), "{text}");
 
     let same = diff(&["-", "before.yaml", "--json"]);
     let document = json!({
@@ -394,8 +393,8 @@ fn help_tells_the_exit_statuses_of_every_command_whose_status_is_an_answer() {
         ("diff", "Exit status: 0 they are in sync, 2 they differ, 1 error."),
         (
             "apply",
-            "Exit status: 0 the kernel holds the policy; 1 it does not, and the old rules are in force unless the \
-             error says otherwise; with --dry-run, 4 it would be refused.",
+            "Exit status: 0 the kernel holds the policy; 1 it does not, and the old rules are in force unless the error \
+             says otherwise; with --dry-run, 4 it would be refused.",
         ),
         ("status", "Exit status: 0 palisade is active, 3 it is not, 1 error."),
         ("explain", "Exit status: 0 allowed, 2 denied or rejected, 3 can't tell, 1 error"),

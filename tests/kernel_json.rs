@@ -18,9 +18,12 @@ use support::program::palisade;
 use temporary::Server;
 
 /// What the page has and this test can't make, with the reason.
-const NOT_SEEN: [(&str, &str); 2] = [
+const NOT_SEEN: [(&str, &str); 5] = [
     ("apply confirm.undone_by.systemd", "no systemd runs in a namespace: tests/boot_confirm.rs"),
-    ("exposure ports[].engine", "no engine runs in one: tests/engine_exposure.rs"),
+    ("open-ports engine", "no engine runs in one: tests/engine_exposure.rs"),
+    ("plan sessions[].session", "it is not run over SSH: tests/kernel_lockout.rs"),
+    ("plan sessions[].stays", "the same"),
+    ("plan unknown", "who listens can always be read here"),
 ];
 
 const POLICY: &str = "version: 1
@@ -33,7 +36,7 @@ groups:
   foes: [198.51.100.66, { temporary: 1h }]
 block: foes
 services:
-  ssh: { ports: 22/tcp, from: any }
+  ssh: { ports: 22/tcp, from: any, limit: 100/minute, comment: how to get in }
   dashboard: { ports: 9000/tcp, from: [owner, { dns: home.example.org }] }
   photos: { ports: 443/tcp, from: any, forward_to: \"10.77.0.2:8443\" }
   shut: { ports: 8081/tcp, from: any, action: reject }
@@ -160,6 +163,7 @@ fn people(told: &mut Told) {
         ("explain 9000/tcp --from 203.0.113.30", "\"allow\""),
         ("explain 9000/tcp --from 203.0.113.70", "home.example.org"),
         ("explain 443/tcp --from 203.0.113.66", "10.77.0.2"),
+        ("explain 22/tcp --from 203.0.113.30", "\"limit\""),
     ]);
     told.denied();
     told.run_all(&[
@@ -208,6 +212,11 @@ fn listeners(told: &mut Told) {
     told.run_all(&[
         ("exposure", "\"container_port\""),
         ("explain 22/tcp --from 203.0.113.66 --planned", "\"steps\""),
+        ("explain 9000/tcp --from 203.0.113.66", "\"to_let_it_in\""),
+        ("explain 9000/tcp --from 203.0.113.0/24", "\"parts\":[{"),
+        ("explain 22/tcp --from 203.0.113.0/24", "\"unknown\""),
+        ("explain 22", "\"services\":[{"),
+        ("explain --from 203.0.113.66", "\"reaches\":[{"),
         ("doctor", "\"findings\":[{"),
         ("doctor --ignore other-firewall-drops", "\"because\""),
     ]);
