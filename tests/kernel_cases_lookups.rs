@@ -20,6 +20,21 @@ macro_rules! policy {
     };
 }
 
+/// A denial beats what containers need of their engine.
+fn denied_to_containers() -> Case {
+    Case {
+        name: "denied to a network of containers, who would ask their engine",
+        machine: PODS,
+        rules: UNTRACKED,
+        policy: policy!("  no: { ports: [53/udp, 53/tcp], from: [172.17.0.0/16, \"fd17::/64\"], action: deny }\n"),
+        tries: "cni0 > host 53/udp: denied
+            cni0 > host 53/tcp: denied
+            br-pods > host 53/udp: allowed
+            br-pods > host 53/tcp: allowed",
+        ..Case::default()
+    }
+}
+
 #[test]
 fn a_name_server_that_is_not_tracked_is_asked_by_its_own_port() {
     let cases = [
@@ -74,19 +89,7 @@ fn a_name_server_that_is_not_tracked_is_asked_by_its_own_port() {
                     host > far 53/tcp: allowed",
             ..Case::default()
         },
-        Case {
-            name: "denied to a network of containers, who would ask their engine",
-            machine: PODS,
-            rules: UNTRACKED,
-            policy: policy!(
-                "  no: { ports: [53/udp, 53/tcp], from: [172.17.0.0/16, \"fd17::/64\"], action: deny }\n"
-            ),
-            tries: "cni0 > host 53/udp: denied
-                    cni0 > host 53/tcp: denied
-                    br-pods > host 53/udp: allowed
-                    br-pods > host 53/tcp: allowed",
-            ..Case::default()
-        },
+        denied_to_containers(),
     ];
     hold("lookups-untracked", &cases);
 }

@@ -330,6 +330,10 @@ impl<'a> Prober<'a> {
                     continue;
                 }
                 let packet = way.packet(unspecified(self.version), address, target, source_port);
+                // The machine that answers is another one.
+                if self.tables.iter().any(|line| line.forwarded(&packet).is_some_and(|to| to.address == address)) {
+                    continue;
+                }
                 let known = rules.len();
                 let mut by_table = Vec::new();
                 for table in 0..self.tables.len() {

@@ -252,3 +252,26 @@ fn without_a_table_nobody_was_restricted() {
         ]
     );
 }
+
+#[test]
+fn the_machine_that_a_port_is_forwarded_to_is_another_one_than_this() {
+    let containers = "containers: { interfaces: [lxdbr0, dmz]";
+    let before = format!(
+        "{containers} }}
+services: {{ web: {{ ports: 8443/tcp, from: any, forward_to: 10.77.0.2 }} }}
+outgoing: {{ none: {{ ports: any, from: containers, to: any, action: deny }} }}
+"
+    );
+    let after = format!("{containers}, host: allow }}\n");
+
+    let lines = said(Some(&before), Some(&after));
+
+    let of_port: Vec<&String> = lines.iter().filter(|line| line.starts_with("access: 8443/tcp")).collect();
+    assert_eq!(
+        of_port,
+        [
+            "access: 8443/tcp: 0.0.0.0/0 loses (forwarded to 10.77.0.2)",
+            "access: 8443/tcp from containers: ::/0 gains",
+        ]
+    );
+}
