@@ -93,7 +93,9 @@ pub fn run(lab: &Lab, row: &Row) -> Result<Row, String> {
     if changes.is_empty() {
         changes.push("nothing".to_owned());
     }
-    let diff = without_numbers(diff.stdout.strip_prefix(HEADER).unwrap_or(&diff.stdout));
+    // Without the plan, which is about those who listen.
+    let rules = diff.stdout.rsplit("\n\n").next().unwrap_or_default();
+    let diff = without_numbers(rules.strip_prefix(HEADER).unwrap_or(rules));
     let changes = changes.iter().map(|change| without_numbers(change)).collect();
     Ok(Row { kind: row.kind.clone(), tamper: row.tamper.clone(), changes, diff })
 }
