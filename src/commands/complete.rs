@@ -103,7 +103,7 @@ mod tests {
     use clap::CommandFactory;
 
     /// Arguments of which palisade knows no value.
-    const FREE: [&str; 8] = [
+    const FREE: [&str; 9] = [
         // It is new.
         "add name",
         // Whoever is to be blocked.
@@ -115,6 +115,8 @@ mod tests {
         "rollback undo",
         // To ask who was denied takes root.
         "suggest source",
+        // Another machine's.
+        "suggest to",
     ];
 
     #[test]
