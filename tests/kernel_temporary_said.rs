@@ -171,7 +171,9 @@ fn until_when_an_address_is_let_in_stands_beside_it_in_what_would_change() {
         "access: through ping to any but 198.51.100.66 by eth1: 198.51.100.20 (until TIME) gains",
     ];
     assert_eq!(lines(&server.palisade(&["diff"]).stdout), expected);
-    assert_eq!(lines(&server.palisade(&["apply", "--dry-run"]).stdout), expected);
+    assert_eq!(lines(&server.palisade(&["apply", "--dry-run", "--nft"]).stdout), expected);
+    let plan = server.palisade(&["apply", "--dry-run"]).stdout;
+    assert!(plan.contains("  through 22/tcp to any but 198.51.100.66 by eth1: 198.51.100.20 (until "), "{plan}");
     let json: serde_json::Value = serde_json::from_str(&server.palisade(&["--json", "diff"]).stdout).unwrap();
     let of = &json["temporary"][0];
     assert_eq!((&of["address"], &of["group"]), (&"198.51.100.20".into(), &"staff".into()));

@@ -85,7 +85,7 @@ fn status_numbers_and_counts_the_rules_of_every_section_and_what_was_forwarded()
     assert_eq!(
         without_bytes,
         [
-            "1 web 1 443/tcp (1 forwarded)",
+            "1 web 1 443/tcp from anyone (1 forwarded)",
             "2 files 1 8443/tcp",
             "3 shut 0 22/tcp (reject)",
             "4 internet 2 any",

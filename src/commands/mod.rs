@@ -163,12 +163,17 @@ impl Desired {
 
     /// Changes of access as lines, with the names of addresses, and until when they are let in.
     fn access_lines(&self, changes: &[AccessChange]) -> Vec<String> {
+        access::lines(changes).iter().map(|line| self.beside_addresses(line)).collect()
+    }
+
+    /// A line with the names of addresses, and until when they are let in.
+    fn beside_addresses(&self, line: &str) -> String {
         let now = moment();
         let known = |address| {
             let names = self.policy.names.of(address).map(str::to_owned);
             names.chain(self.temporary.ends_of(address, &now)).collect()
         };
-        access::lines(changes).iter().map(|line| printable(&beside_addresses(line, known)).into_owned()).collect()
+        printable(&beside_addresses(line, known)).into_owned()
     }
 
     /// How the live table differs, and who gains and loses access when this one replaces it.

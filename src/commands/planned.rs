@@ -39,7 +39,11 @@ pub(super) fn planned(
         });
         both.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
     });
-    Plan::new(Given { lines: Lines::new(live, &desired.table, changes), operations, access, exposure, sessions })
+    let mut plan =
+        Plan::new(Given { lines: Lines::new(live, &desired.table, changes), operations, access, exposure, sessions });
+    let lines = plan.unheard.iter_mut().chain(&mut plan.elsewhere);
+    lines.for_each(|line| *line = desired.beside_addresses(line));
+    plan
 }
 
 /// The exit status of a dry run that would be refused.
