@@ -99,12 +99,13 @@ impl Comparison {
                     Some(usual) => cells == self.cells_at(usual, index),
                 };
                 let unasked = place.published.is_some() && !matches!(target, Target::Ports { .. });
-                // Policy addresses never mean containers, so "unchanged for containers" is not reported. Nor is the
-                // fact that a published port does not answer DHCP.
-                let beside_own =
-                    |usual| self.space.places.get(usual).is_some_and(|usual: &Place| usual.published.is_none());
-                let published = place.published.is_some() && usual.is_none_or(beside_own);
-                let no_news = nothing && (place.incoming.containers || published);
+                // Policy addresses never mean containers, so "unchanged for containers" is not reported beside what changes
+                // for others. Nor is the fact that a published port does not answer DHCP.
+                let beside = usual.and_then(|usual| self.space.places.get(usual));
+                let beside_own = beside.is_none_or(|usual| usual.published.is_none());
+                let beside_others = beside.is_none_or(|usual| !usual.incoming.containers);
+                let no_news = nothing
+                    && (place.incoming.containers && beside_others || place.published.is_some() && beside_own);
                 if as_usual || unasked || no_news {
                     continue;
                 }

@@ -49,8 +49,8 @@ pub struct Compared<'m> {
     pub tries: Vec<Try>,
     /// What became of them without palisade.
     without: Vec<Outcome>,
-    /// Whether the rules of others translate them to another address.
-    published: Vec<bool>,
+    /// The interface behind which it is that the rules of others translate them to; empty for this machine.
+    published: Vec<Option<String>>,
     before: Vec<Outcome>,
     table: Option<Table>,
     text: String,
@@ -86,7 +86,8 @@ impl<'m> Compared<'m> {
         let (beside, mut wrong) = self.explained(sum);
         wrong.extend(self.exposed(dice, &beside, sum));
         self.without.clone_from(&beside.outcomes);
-        self.published = beside.said.iter().map(|said| said.translated).collect();
+        let published = |said: &Said| said.translated.then(|| said.leaves_by.clone().unwrap_or_default());
+        self.published = beside.said.iter().map(published).collect();
         self.before = beside.outcomes;
         wrong.into_iter().map(|one| format!("without palisade: {one}")).collect()
     }
@@ -280,16 +281,22 @@ impl<'m> Compared<'m> {
             let comes_in = changes.as_array().into_iter().flatten().filter(|line| line["direction"].is_null());
             let of: Vec<&Value> = comes_in.filter(|line| is_about(line, one.target)).collect();
             // What a policy itself forwards is told with this machine's own ports.
-            let published = self.published[index];
-            let named = |published: bool| -> Option<&Value> {
-                let mut of = of.iter().filter(|line| line["published"].as_bool().unwrap_or_default() == published);
-                of.find(|line| line["by"].as_str().is_some_and(|names| names.split(", ").any(|name| name == by)))
-                    .copied()
+            let behind = self.published[index].as_deref();
+            let published = behind.is_some();
+            // Lines about the containers that answer come before those about all of them.
+            let best = |published: bool, is_by: &dyn Fn(&Value) -> bool| -> Option<&Value> {
+                let of = of.iter().filter(|line| line["published"].as_bool().unwrap_or_default() == published);
+                let of: Vec<&Value> = of.filter(|line| is_by(line)).copied().collect();
+                let names = |line: &&Value| line["behind"].as_str().is_some_and(|names| is_named(names, behind));
+                let rest = || of.iter().find(|line| line["behind"].is_null());
+                of.iter().find(|line| names(line)).or_else(rest).copied()
             };
-            let general = |published: bool| -> Option<&Value> {
-                let mut of = of.iter().filter(|line| line["published"].as_bool().unwrap_or_default() == published);
-                of.find(|line| line["by"].is_null()).copied()
+            let named = |published| {
+                best(published, &|line| {
+                    line["by"].as_str().is_some_and(|names| names.split(", ").any(|name| name == by))
+                })
             };
+            let general = |published| best(published, &|line| line["by"].is_null());
             let line = match (published, named(published)) {
                 (_, Some(line)) => Some(line),
                 // Such lines are about others than containers; which interfaces the general ones are about is told by
@@ -327,6 +334,15 @@ impl<'m> Compared<'m> {
         }
         wrong
     }
+}
+
+/// Whether an interface is among names and patterns: `eth1, br-*`.
+fn is_named(names: &str, interface: Option<&str>) -> bool {
+    let Some(interface) = interface else { return false };
+    names.split(", ").any(|name| match name.strip_suffix('*') {
+        Some(begin) => interface.starts_with(begin),
+        None => name == interface,
+    })
 }
 
 fn is_of_cluster(address: IpAddr) -> bool {

@@ -6,7 +6,7 @@ use crate::support::lab::{HOST, HOST_ON_LAN};
 use crate::support::probe::{Outcome, PATIENCE, SILENCE, Target, probe_from};
 use palisade::netlink::routing::Routing;
 use palisade::netlink::{Live, LiveSets, Socket};
-use palisade::simulate::{Connection, Packet, Stage, Transport, Verdict, follow_connection};
+use palisade::simulate::{Connection, Packet, Stage, Transport, Verdict, Way, follow_connection};
 use std::net::{IpAddr, SocketAddr};
 use std::thread;
 
@@ -29,6 +29,8 @@ pub struct Said {
     pub doubt: Option<String>,
     /// Whether it is translated to another address.
     pub translated: bool,
+    /// The interface that it leaves by, if it is for another machine.
+    pub leaves_by: Option<String>,
 }
 
 impl std::fmt::Display for Try {
@@ -176,6 +178,10 @@ impl Said {
                 format!("{doubt}{}", rule.unwrap_or_default())
             }),
             translated: connection.first.translated.is_some(),
+            leaves_by: match connection.first.end() {
+                Some(Way::Out(name)) => Some(name.clone()),
+                _ => None,
+            },
         }
     }
 
