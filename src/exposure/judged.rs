@@ -7,7 +7,7 @@ use super::ask::{Observed, PortProber, ProbePacket};
 use super::reach::{Clause, Label, Reach};
 use super::zones::{Interval, parts};
 use super::{Interface, Machine, Rules};
-use crate::net::{AddressRange, Addresses, IfPattern, Version, address, number};
+use crate::net::{AddressRange, Addresses, IfPattern, Intervals, Version, address, number};
 use crate::ruleset::{Table, TableId};
 use crate::simulate::{Doubt, is_link_local};
 use std::collections::{BTreeMap, BTreeSet};
@@ -316,16 +316,7 @@ impl Judge<'_, '_> {
             // Something else is part of its keys.
             (Version::of(first) == self.version).then(|| (number(first), number(last)))
         });
-        let mut all = bounds.collect::<Option<Vec<Interval>>>()?;
-        all.sort_unstable();
-        all.dedup_by(|next, kept| {
-            let overlaps = next.0 <= kept.1;
-            if overlaps {
-                kept.1 = kept.1.max(next.1);
-            }
-            overlaps
-        });
-        Some(all)
+        Some(bounds.collect::<Option<Intervals<u128>>>()?.as_slice().to_vec())
     }
 }
 

@@ -324,7 +324,8 @@ impl<'m> Compared<'m> {
             } else if is_among("loses") {
                 ("loses", !after)
             } else {
-                ("same", before == after)
+                // What a policy forwards meets the rules of others that it did not meet before.
+                ("same", before == after || before && beside.said[index].denied_by_others)
             };
             sum.tell("access", what);
             if !holds {

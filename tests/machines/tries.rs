@@ -6,6 +6,7 @@ use crate::support::lab::{HOST, HOST_ON_LAN};
 use crate::support::probe::{Outcome, PATIENCE, SILENCE, Target, probe_from};
 use palisade::netlink::routing::Routing;
 use palisade::netlink::{Live, LiveSets, Socket};
+use palisade::ruleset::TableId;
 use palisade::simulate::{Connection, Packet, Stage, Transport, Verdict, Way, follow_connection};
 use std::net::{IpAddr, SocketAddr};
 use std::thread;
@@ -31,6 +32,8 @@ pub struct Said {
     pub translated: bool,
     /// The interface that it leaves by, if it is for another machine.
     pub leaves_by: Option<String>,
+    /// Whether it is the rules of others that deny it.
+    pub denied_by_others: bool,
 }
 
 impl std::fmt::Display for Try {
@@ -178,6 +181,10 @@ impl Said {
                 format!("{doubt}{}", rule.unwrap_or_default())
             }),
             translated: connection.first.translated.is_some(),
+            denied_by_others: {
+                let by = connection.decisive().1.trace.denied_by();
+                by.is_some_and(|step| *step.table != TableId::palisade())
+            },
             leaves_by: match connection.first.end() {
                 Some(Way::Out(name)) => Some(name.clone()),
                 _ => None,
