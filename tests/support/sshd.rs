@@ -108,15 +108,24 @@ impl Sshd {
 impl Sshd {
     /// Ends all sessions, and connections by which nobody has logged in.
     pub fn end_sessions(&self) {
-        let served = fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| {
-            let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
-            let parent = stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse::<u32>().ok()?;
-            (parent == self.sshd.id()).then(|| entry.file_name().to_str()?.parse().ok()).flatten()
-        });
-        for session in served {
-            kill(Pid::from_raw(session), Signal::SIGKILL).ok();
+        // A session's own child reads from the network before anybody is logged in, and would outlive it.
+        let served = children_of(&[self.sshd.id()]);
+        for session in children_of(&served).iter().chain(&served) {
+            kill(Pid::from_raw(*session as i32), Signal::SIGKILL).ok();
         }
     }
+}
+
+/// The processes of SSH servers that these have started.
+fn children_of(parents: &[u32]) -> Vec<u32> {
+    let child = |entry: fs::DirEntry| {
+        let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
+        let (name, rest) = stat.rsplit_once(')')?;
+        let parent = rest.split_ascii_whitespace().nth(1)?.parse::<u32>().ok()?;
+        let is_one = parents.contains(&parent) && name.contains("(sshd");
+        is_one.then(|| entry.file_name().to_str()?.parse().ok()).flatten()
+    };
+    fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(child).collect()
 }
 
 impl Drop for Sshd {
