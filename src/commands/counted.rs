@@ -4,8 +4,8 @@ use crate::compile::{chains_behind, line_of};
 use crate::denied::peers_in_words;
 use crate::net::{Ports, Transport};
 use crate::printable::printable;
-use crate::resolve::{Action, PolicyRule, Rate, Resolved, Service};
-use crate::ruleset::{ElementKey, ElementValue, Expr, Provenance, Rule, Table, Verdict};
+use crate::resolve::{Action, PolicyRule, Resolved, Service};
+use crate::ruleset::{ElementValue, Expr, Provenance, Rule, Table, Verdict};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -126,7 +126,7 @@ fn services(live: &Table, policy: Option<&Resolved>) -> Vec<Line> {
             name: name.to_owned(),
             ports: Some(service.map_or_else(|| ports_in(live, name), ports_of_service)),
             from: policy.zip(service).map(|(policy, service)| peers_in_words(policy, &service.from)),
-            limit: service.and_then(|service| service.limit).map(rate_in_words),
+            limit: service.and_then(|service| service.limit).map(|rate| rate.to_string()),
             comment: service.and_then(|service| service.comment.clone()),
             matched: counted(admitted.chain(denied)),
             line: service.map(|service| service.line),
@@ -202,11 +202,7 @@ fn ports_in(live: &Table, name: &str) -> Vec<String> {
                 continue;
             };
             let here = chain == &format!("service-{name}") || leads_to(live, chain, name);
-            let ports = match &element.key {
-                ElementKey::Single(port) => port_of(port).map(|port| (port, port)),
-                ElementKey::Range(first, last) => port_of(first).zip(port_of(last)),
-                ElementKey::CatchAll => None,
-            };
+            let ports = element.key.bounds().and_then(|(first, last)| port_of(first).zip(port_of(last)));
             found.extend(ports.filter(|_| here).map(|(first, last)| Ports { transport, first, last }));
         }
     }
@@ -224,10 +220,6 @@ fn port_of(key: &[u8]) -> Option<u16> {
     key.first_chunk().map(|bytes| u16::from_be_bytes(*bytes))
 }
 
-fn rate_in_words(rate: Rate) -> String {
-    format!("{}/{}", rate.count, rate.unit.name())
-}
-
 fn ports_of_service(service: &Service) -> Vec<String> {
     ports(service.all, &service.ports, service.ping, &service.protocols)
 }
@@ -242,12 +234,9 @@ fn ports(all: bool, ports: &BTreeSet<Ports>, ping: bool, protocols: &BTreeSet<u8
         .collect()
 }
 
-const fn word(action: Action) -> Option<&'static str> {
-    match action {
-        Action::Allow => None,
-        Action::Deny => Some("deny"),
-        Action::Reject => Some("reject"),
-    }
+/// `deny` or `reject`.
+fn word(action: Action) -> Option<&'static str> {
+    (action != Action::Allow).then(|| action.name())
 }
 
 /// What the counters of rules have counted together.

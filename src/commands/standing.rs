@@ -53,7 +53,7 @@ impl Standing {
     pub(super) fn defaults(&self) -> Value {
         self.policy.as_ref().map_or(Value::Null, |policy| {
             let Defaults { incoming, outgoing, forward, ping, .. } = policy.defaults;
-            json!({ "incoming": word(incoming), "outgoing": word(outgoing), "forward": word(forward), "ping": word(ping) })
+            json!({ "incoming": incoming.name(), "outgoing": outgoing.name(), "forward": forward.name(), "ping": ping.name() })
         })
     }
 }
@@ -62,19 +62,12 @@ impl Standing {
 fn in_words(defaults: &Defaults, containers: &Containers) -> String {
     let Defaults { incoming, outgoing, forward, ping, .. } = defaults;
     let all = [("incoming", incoming), ("outgoing", outgoing), ("forward", forward), ("ping", ping)];
-    let mut words: Vec<String> = all.iter().map(|(name, action)| format!("{name} {}", word(**action))).collect();
+    let mut words: Vec<String> = all.iter().map(|(name, action)| format!("{name} {}", action.name())).collect();
     words.extend(
-        (containers.outgoing != Action::Allow).then(|| format!("containers' outgoing {}", word(containers.outgoing))),
+        (containers.outgoing != Action::Allow)
+            .then(|| format!("containers' outgoing {}", containers.outgoing.name())),
     );
     words.join(", ")
-}
-
-const fn word(action: Action) -> &'static str {
-    match action {
-        Action::Allow => "allow",
-        Action::Deny => "deny",
-        Action::Reject => "reject",
-    }
 }
 
 /// What `palisade boot` loads when this machine starts, in words.

@@ -108,11 +108,10 @@ impl Compiler<'_> {
             for version in Version::ALL {
                 let (set, line) = (limit_set(name, version), Origin::Line(rate.line));
                 let from = if version == Version::V4 { "one address" } else { "one /64" };
-                let comment = self.says(&format!("{name}: more than {} from {from}", words(rate)), line);
+                let comment = self.says(&format!("{name}: more than {} from {from}", rate), line);
                 rules.push(when().source_exceeds(version, &set, rate).counter().go_back().because(comment));
                 let shared = Rate { count: rate.count.saturating_mul(SHARED), ..rate };
-                let comment =
-                    self.says(&format!("{name}: more than {} from all who find {set} full", words(shared)), line);
+                let comment = self.says(&format!("{name}: more than {} from all who find {set} full", shared), line);
                 let uncounted = when().source_is_not_counted(version, &set).exceeds(shared);
                 rules.push(uncounted.counter().go_back().because(comment));
             }
@@ -245,8 +244,4 @@ fn title(name: &str, service: &Service) -> String {
         Some(comment) => format!("{name} ({comment})"),
         None => name.to_owned(),
     }
-}
-
-fn words(rate: Rate) -> String {
-    format!("{}/{}", rate.count, rate.unit.name())
 }

@@ -6,6 +6,7 @@ use crate::net::{Addresses, IfPattern, Ports, Version};
 use crate::policy::{Diagnostic, Span};
 use crate::ruleset::LimitUnit;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -127,6 +128,18 @@ pub enum Action {
     Deny,
     /// Refuse with a TCP reset or an ICMP error.
     Reject,
+}
+
+impl Action {
+    /// Its name in policies.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+            Self::Reject => "reject",
+        }
+    }
 }
 
 /// What is required of a packet's source, besides that it must not be an address of this machine, nor of a container
@@ -363,6 +376,13 @@ pub struct Rate {
     pub unit: LimitUnit,
     /// The line that sets it; `None` for a default.
     pub line: Option<Line>,
+}
+
+impl fmt::Display for Rate {
+    /// `6/minute`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.count, self.unit.name())
+    }
 }
 
 /// Ports that have to be open, or shut, for some sources.

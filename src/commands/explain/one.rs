@@ -5,7 +5,7 @@ use super::{Args, CANT_TELL, DENIED, Question, in_force};
 use crate::commands::Report;
 use crate::commands::added::as_json;
 use crate::commands::denied::who_was_denied;
-use crate::compile::Denial;
+use crate::compile::{Denial, line_of};
 use crate::denied::{Denied, Reason, Refused, Why, in_full, suggestion, why};
 use crate::error::Error;
 use crate::explain::{Explanation, beyond};
@@ -265,7 +265,7 @@ fn limit(explanation: &Explanation<'_>) -> Option<Limited> {
     let admits = |step: &&crate::simulate::Step<'_>| *step.table == own && step.effect == Effect::Accept;
     let steps = explanation.packets.first.trace.steps.iter().filter(admits);
     let name_of =
-        |chain: &'_ str| chain.strip_prefix("service-").or_else(|| chain.strip_prefix("admit-")).map(str::to_owned);
+        |chain: &str| line_of(chain).filter(|(section, _)| *section == "service").map(|(_, name)| name.to_owned());
     let (name, chain) = steps.filter_map(|step| Some((name_of(step.chain)?, step.chain))).next()?;
     table.chains.get(chain)?.rules.iter().find_map(|rule| {
         let limit = rule.exprs.iter().find_map(|expr| match expr {

@@ -86,7 +86,7 @@ fn services(question: &Question<'_>, target: Target) -> Vec<(String, Value)> {
             Action::Allow => "has",
             Action::Deny | Action::Reject => "denies",
         };
-        let limit = service.limit.map(|rate| format!("{}/{}", rate.count, rate.unit.name()));
+        let limit = service.limit.map(|rate| rate.to_string());
         let at_most = limit.as_ref().map(|limit| format!(", at most {limit} of each address")).unwrap_or_default();
         let place = format!("{}:{}", policy.file, service.line);
         (
