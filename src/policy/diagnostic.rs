@@ -170,16 +170,16 @@ impl Sources {
         self.0.get(span.source).map_or("", |source| &source.text)
     }
 
-    /// The span of a line of the policy without its indentation; `None` if the policy has no such line.
-    #[must_use]
-    pub fn line(&self, line: u32) -> Option<Span> {
-        let text: &str = &self.0.first()?.text;
-        let before = usize::try_from(line).ok()?.checked_sub(1)?;
-        let start: usize = lines(text).take(before).map(str::len).sum();
-        let whole = lines(text).nth(before)?;
-        let words = whole.trim();
-        let start = start + (whole.len() - whole.trim_start().len());
-        Some(Span { source: 0, start, end: start + words.len(), line })
+    /// The spans of the policy's lines without their indentation, the first line first.
+    pub fn lines(&self) -> impl Iterator<Item = Span> {
+        let mut end = 0;
+        let policy = self.0.first().map_or("", |source| &source.text);
+        (1..).zip(lines(policy)).map(move |(line, whole)| {
+            let words = whole.trim();
+            let start = end + (whole.len() - whole.trim_start().len());
+            end += whole.len();
+            Span { source: 0, start, end: start + words.len(), line }
+        })
     }
 
     /// The column of a span's first character, in characters counted from 1.

@@ -23,7 +23,7 @@ pub use published::{Published, published};
 use crate::lockout::Beside;
 use crate::machine::Machine;
 use crate::netlink::RoutedLink;
-use crate::policy::{Diagnostic, Problems, Sources};
+use crate::policy::{Diagnostic, Problems, Sources, Span};
 use crate::printable::printable;
 use crate::resolve::{Line, Resolved};
 use crate::ruleset::Table;
@@ -108,8 +108,10 @@ impl Remark {
 /// Remarks as problems and warnings, with the lines of these texts.
 #[must_use]
 pub fn diagnostics<'r>(remarks: impl IntoIterator<Item = &'r Remark>, sources: &Sources) -> Problems {
+    let lines: Vec<Span> = sources.lines().collect();
+    let at = |line: Line| lines.get(usize::try_from(line).ok()?.checked_sub(1)?).copied();
     let diagnostic = |Remark { weight, line, message, help, .. }: &Remark| {
-        let place = line.and_then(|line| sources.line(line));
+        let place = line.and_then(at);
         let told = place.map_or_else(|| Diagnostic::general(message), |span| Diagnostic::at(span, message));
         let told = if help.is_empty() { told } else { told.help(help) };
         if *weight == Weight::Error { told } else { told.warning() }

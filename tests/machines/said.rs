@@ -15,7 +15,7 @@ use palisade::netlink::{Live, LiveSets, Socket};
 use palisade::policy::AddressList;
 use palisade::preflight::{Weight, remarks_here};
 use palisade::ruleset::{Table, TableId};
-use palisade::simulate::Verdict;
+use palisade::simulate::{Stage, Verdict};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -320,7 +320,9 @@ impl<'m> Compared<'m> {
             let (what, holds) = if is_among("unknown") {
                 ("unknown", true)
             } else if is_among("gains") {
-                ("gains", !before && (after || !without || self.open_elsewhere(one)))
+                // The rules of others leave a packet untracked, and not palisade's table; its answer is then new to it.
+                let untracked = beside.said[index].stage == Stage::Answer;
+                ("gains", !before && (after || !without || untracked || self.open_elsewhere(one)))
             } else if is_among("loses") {
                 ("loses", !after)
             } else {
