@@ -72,7 +72,7 @@ pub(crate) fn run(path: &Path, state: &State, args: &Args) -> Result<Report, Err
     let sessions = sessions::present();
     let machine = Machine::read();
     let asker = names::asker(path);
-    let known = (dry_run || is_shown()).then(|| Found::on(&machine));
+    let known = (dry_run || is_shown()).then(|| Found::with(machine.listeners.clone()));
     let confined = Confinement::begin(if dry_run { reader(state) } else { writer(state) });
     let (desired, warnings) = Desired::load_as_expected(path, &names::with_new(path, state.names()?, asker))?;
     // What is expected is proved without whoever is let in for a time.

@@ -1,7 +1,8 @@
 //! Probes one port from one part of the sources: which of them reach it, by the sets that they may be in.
 
 use super::reach::{Label, Reach};
-use super::{Machine, Purpose};
+use super::sources::Compared;
+use super::{Machine, Purpose, Rules};
 use crate::net::{self, octets, protocol};
 use crate::ruleset::{KeyType, Set, Table, TableId};
 use crate::simulate::{
@@ -34,6 +35,8 @@ pub(super) struct Observed {
     pub(super) translated: BTreeSet<Translation>,
     /// The groups of interfaces that hold the incoming one.
     pub(super) by_group: BTreeSet<String>,
+    /// Where the rules that were met tell sources apart: the first address of each class.
+    pub(super) cuts: BTreeSet<u128>,
     /// Whether a packet was sent back by its incoming interface: neighbours on one bridge need no published port.
     pub(super) sent_back: bool,
 }
@@ -52,17 +55,18 @@ type SetKey = (TableId, String);
 pub(super) struct PortProber<'m> {
     machine: &'m Machine<'m>,
     tables: &'m [(&'m TableId, &'m Table)],
+    compared: &'m Compared,
     source_ports: &'m BTreeSet<u16>,
 }
 
 impl<'m> PortProber<'m> {
-    /// `tables` are the rules for one IP version, and `source_ports` the ports that they name.
+    /// `tables` are those of the rules, which are for one IP version.
     pub(super) fn new(
         machine: &'m Machine<'m>,
         tables: &'m [(&'m TableId, &'m Table)],
-        source_ports: &'m BTreeSet<u16>,
+        rules: &'m Rules<'m>,
     ) -> Self {
-        Self { machine, tables, source_ports }
+        Self { machine, tables, compared: &rules.compared, source_ports: &rules.ports }
     }
 
     pub(super) fn reach(&self, probe: &ProbePacket<'_>, observed: &mut Observed) -> Reach {
@@ -108,13 +112,14 @@ impl<'m> PortProber<'m> {
             return Reach::unknown("more sets decide than are asked one by one".into());
         };
         *kinds = left;
-        let sets = Assuming::new(self.machine.sets, probe.source, assumed);
+        let sets = Assuming::new(self.machine.sets, (probe.source, self.compared), assumed);
         let mut reach = match self.access(probe, port, &sets, observed) {
             Access::Yes => Reach::everyone(),
             Access::No => Reach::nobody(),
             Access::Unknown(why) => Reach::unknown(why),
         };
         observed.by_group.append(&mut sets.by_group.borrow_mut());
+        observed.cuts.append(&mut sets.cuts.borrow_mut());
         let asked = sets.asked.into_inner();
         for (index, set) in asked.iter().enumerate().rev() {
             let mut inside = assumed.clone();
@@ -199,18 +204,32 @@ struct Assuming<'s> {
     /// The sets without an assumption, in the order of their lookups; the source counts as not in them.
     asked: RefCell<Vec<SetKey>>,
     by_group: RefCell<BTreeSet<String>>,
+    compared: &'s Compared,
+    cuts: RefCell<BTreeSet<u128>>,
 }
 
 impl<'s> Assuming<'s> {
-    fn new(sets: &'s dyn Sets, source: IpAddr, assumed: &BTreeMap<SetKey, bool>) -> Self {
+    fn new(sets: &'s dyn Sets, (source, compared): (IpAddr, &'s Compared), assumed: &BTreeMap<SetKey, bool>) -> Self {
         let source = octets(source);
         Self {
             sets,
             source,
+            compared,
+            cuts: RefCell::default(),
             assumed: RefCell::new(assumed.clone()),
             asked: RefCell::default(),
             by_group: RefCell::default(),
         }
+    }
+
+    /// Whether these may be the first bytes of the source, the last ones perhaps masked.
+    fn may_be_source(&self, bytes: &[u8]) -> bool {
+        let differ = bytes.iter().zip(&self.source).position(|(byte, of_source)| byte != of_source);
+        let Some((rest, at)) = differ.and_then(|at| Some((bytes.get(at..)?, at))) else {
+            return bytes.len() <= self.source.len();
+        };
+        let masked = |bits: u32| self.source.get(at).map(|byte| byte & u8::MAX.checked_shl(bits).unwrap_or(0));
+        rest.iter().skip(1).all(|byte| *byte == 0) && (1..=8).any(|bits| masked(bits) == rest.first().copied())
     }
 
     fn is_of_source(&self, set: &Set, key: &[u8]) -> bool {
@@ -268,5 +287,11 @@ impl Sets for Assuming<'_> {
 
     fn is_later(&self, table: &TableId, one: &str, other: &str) -> Option<bool> {
         self.sets.is_later(table, one, other)
+    }
+
+    fn hears_of(&self, bytes: Option<&[u8]>, data: &[u8]) {
+        if bytes.is_none_or(|bytes| self.may_be_source(bytes)) {
+            self.cuts.borrow_mut().extend(self.compared.get(data).into_iter().flatten());
+        }
     }
 }

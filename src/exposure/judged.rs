@@ -89,8 +89,8 @@ pub fn judge(machine: &Machine<'_>, whole: &Whole<'_>) -> Vec<JudgedPart> {
         }
         let rules = Rules::new(&machine.tables, version);
         let tables: Vec<(&TableId, &Table)> = rules.tables.iter().map(|(id, table)| (*id, table)).collect();
-        let prober = PortProber::new(machine, &tables, &rules.ports);
-        let judge = Judge { machine, whole, version, cuts: &rules.cuts, prober, listed: BTreeMap::new() };
+        let prober = PortProber::new(machine, &tables, &rules);
+        let judge = Judge { machine, whole, version, cuts: rules.all_cuts(), prober, listed: BTreeMap::new() };
         judge.judge(&mut judged);
     }
     judged
@@ -100,7 +100,7 @@ struct Judge<'j, 'm> {
     machine: &'m Machine<'m>,
     whole: &'j Whole<'j>,
     version: Version,
-    cuts: &'j BTreeSet<u128>,
+    cuts: BTreeSet<u128>,
     prober: PortProber<'j>,
     /// The addresses of the sets that decide; `None` if they can't be told.
     listed: BTreeMap<Label, Option<Vec<Interval>>>,

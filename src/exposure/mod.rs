@@ -1,8 +1,8 @@
 //! Who can reach which port of this machine, by the live rules of all tables.
 //!
 //! Each port is probed with packets: by each interface, to each of this machine's addresses, from each kind of
-//! source. The rules define the kinds: an address in a rule cuts the sources into parts (`sources`), and a set that a
-//! rule looks up splits them into members and others (`ask`). The result is a formula (`reach`) in which a group of
+//! source. The rules define the kinds: an address in a rule that a probe meets cuts the sources into parts (`sources`), and a
+//! set that a rule looks up splits them into members and others (`ask`). The result is a formula (`reach`) in which a group of
 //! the policy keeps its name. What can't be told is reported as unknown.
 //!
 //! Sources come in only where the routing lets them: a source that the reverse path filter drops reaches nothing.
@@ -37,6 +37,7 @@ use crate::ruleset::{Elements, Table, TableId};
 use crate::simulate::{Doubt, Routes, Sets};
 use ask::PortProber;
 use probe::Probe;
+use sources::Compared;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -111,7 +112,8 @@ fn probed(machine: &Machine<'_>, mut rows: Vec<Row>) -> Vec<Row> {
     for version in Version::ALL {
         let rules = Rules::new(&machine.tables, version);
         let tables: Vec<(&TableId, &Table)> = rules.tables.iter().map(|(id, table)| (*id, table)).collect();
-        let mut probe = Probe::new(machine, version, &rules.cuts, PortProber::new(machine, &tables, &rules.ports));
+        let prober = PortProber::new(machine, &tables, &rules);
+        let mut probe = Probe::new(machine, version, &rules.cuts, prober);
         for row in &mut rows {
             let reach = probe.reach(row);
             if let Some(of_family) = row.reach.get_mut(version as usize) {
@@ -126,18 +128,28 @@ fn probed(machine: &Machine<'_>, mut rows: Vec<Row>) -> Vec<Row> {
 struct Rules<'m> {
     tables: Vec<(&'m TableId, Table)>,
     cuts: BTreeSet<u128>,
+    compared: Compared,
     ports: BTreeSet<u16>,
 }
 
 impl<'m> Rules<'m> {
     fn new(tables: &[(&'m TableId, &'m Table)], version: Version) -> Self {
-        let mut rules = Self { tables: Vec::new(), cuts: BTreeSet::new(), ports: BTreeSet::new() };
+        let mut rules =
+            Self { tables: Vec::new(), cuts: BTreeSet::new(), compared: Compared::new(), ports: BTreeSet::new() };
         for (id, table) in tables {
             let understood = sources::understand(id, table, version);
             rules.tables.push((*id, understood.table));
             rules.cuts.extend(understood.cuts);
+            for (data, cuts) in understood.compared {
+                rules.compared.entry(data).or_default().extend(cuts);
+            }
             rules.ports.extend(understood.ports);
         }
         rules
+    }
+
+    /// The first address of each possible class, by whatever a rule tests.
+    fn all_cuts(&self) -> BTreeSet<u128> {
+        self.cuts.iter().chain(self.compared.values().flatten()).copied().collect()
     }
 }

@@ -3,7 +3,7 @@
 use super::ask::{Observed, PortProber, ProbePacket};
 use super::reach::{Clause, Label, Reach};
 use super::rows::{Purpose, Row};
-use super::zones::{Interval, Part, parts};
+use super::zones::{Interval, Part, cut, part, parts};
 use super::{Interface, Machine};
 use crate::net::Version;
 use crate::simulate::is_link_local;
@@ -103,42 +103,12 @@ impl<'m> Probe<'m> {
 
     /// Who reaches it through an interface; `None` if nobody can be behind it, or if they reach the port another way.
     fn behind(&mut self, row: &mut Row, index: usize, places: &[At]) -> Option<Behind> {
-        let machine = self.machine;
-        let interface = machine.interfaces.get(index)?;
         let mut found: Vec<(Interval, Reach)> = Vec::new();
         let mut observed = Observed::default();
         for near in [false, true] {
             let here: Vec<At> = places.iter().copied().filter(|at| matches!(at, At::Near(_)) == near).collect();
-            if here.is_empty() {
-                continue;
-            }
-            for part in self.parts(index, near) {
-                let mut reach = Reach::nobody();
-                if found.len() >= MOST_PARTS {
-                    reach = Reach::unknown("rules name more networks than are asked about one by one".into());
-                    found.push((part.interval, reach));
-                    continue;
-                }
-                let mut destinations = self.destinations(interface, part.source, &here);
-                destinations.retain(|destination| !row.elsewhere.contains(destination));
-                for destination in destinations {
-                    if reach.is_everyone() {
-                        break;
-                    }
-                    let packet = ProbePacket {
-                        protocol: row.protocol,
-                        port: row.port,
-                        source: part.source,
-                        destination,
-                        interface: &interface.name,
-                        purpose: Some(&row.purpose),
-                    };
-                    reach = reach.or(self.prober.reach(&packet, &mut observed));
-                }
-                if near && !interface.containers {
-                    reach = reach.within(&Label::Network(self.version.words(part.interval.0, part.interval.1)));
-                }
-                found.push((part.interval, reach));
+            if !here.is_empty() {
+                self.ask(row, index, (near, &here), &mut observed, &mut found)?;
             }
         }
         row.translated.extend(std::mem::take(&mut observed.translated));
@@ -146,8 +116,71 @@ impl<'m> Probe<'m> {
             return None;
         }
         let near = places.iter().any(|at| matches!(at, At::Near(_)));
-        let reach = folded(self.version, found.clone());
+        found.sort_by_key(|(interval, _)| *interval);
+        let reach = folded(self.version, &found);
         Some(Behind { interface: index, reach, parts: found, near, by_group: observed.by_group })
+    }
+
+    /// Asks about each part of the sources behind an interface, by one source of each. A part in which the rules that this
+    /// source met tell others apart is asked about once more, by a source of the rest.
+    fn ask(
+        &mut self,
+        row: &Row,
+        index: usize,
+        (near, here): (bool, &[At]),
+        observed: &mut Observed,
+        found: &mut Vec<(Interval, Reach)>,
+    ) -> Option<()> {
+        let machine = self.machine;
+        let interface = machine.interfaces.get(index)?;
+        let mut waiting = self.parts(index, near);
+        while let Some(one) = waiting.pop() {
+            if found.len() >= MOST_PARTS {
+                let why = "rules name more networks than are asked about one by one";
+                found.push((one.interval, Reach::unknown(why.into())));
+                continue;
+            }
+            observed.cuts.clear();
+            let mut reach = self.of_source(row, interface, (one.source, here), observed);
+            let (alike, rest) = one.split(&observed.cuts);
+            if near && !interface.containers {
+                reach = reach.within(&Label::Network(self.version.words(alike.0, alike.1)));
+            }
+            found.push((alike, reach));
+            let parts = rest.into_iter().flatten();
+            waiting.extend(
+                parts.filter_map(|rest| part(interface, &machine.interfaces, self.version, rest, machine.routes)),
+            );
+        }
+        Some(())
+    }
+
+    /// Who among the sources that rules treat like this one reaches it, at any of these places.
+    fn of_source(
+        &self,
+        row: &Row,
+        interface: &Interface,
+        (source, here): (IpAddr, &[At]),
+        observed: &mut Observed,
+    ) -> Reach {
+        let mut reach = Reach::nobody();
+        let mut destinations = self.destinations(interface, source, here);
+        destinations.retain(|destination| !row.elsewhere.contains(destination));
+        for destination in destinations {
+            if reach.is_everyone() {
+                break;
+            }
+            let packet = ProbePacket {
+                protocol: row.protocol,
+                port: row.port,
+                source,
+                destination,
+                interface: &interface.name,
+                purpose: Some(&row.purpose),
+            };
+            reach = reach.or(self.prober.reach(&packet, observed));
+        }
+        reach
     }
 
     fn parts(&mut self, index: usize, near: bool) -> Vec<Part> {
@@ -191,7 +224,7 @@ impl<'m> Probe<'m> {
 
     /// Who reaches it except containers: what holds for every interface, and what holds for some.
     fn outside(&self, outside: &[Behind], containers: &[Behind]) -> Reach {
-        let agreed = agreed(outside).map(|parts| folded(self.version, parts));
+        let agreed = agreed(outside).map(|parts| folded(self.version, &parts));
         let plain = agreed.unwrap_or_else(|| {
             together(outside, |behind| {
                 let mut groups = behind.by_group.iter().filter(|group| *group != "containers");
@@ -248,10 +281,17 @@ fn agreed(all: &[Behind]) -> Option<Vec<(Interval, Reach)>> {
     if all.iter().flat_map(|behind| &behind.by_group).any(|group| group != "containers") {
         return None;
     }
+    // Each interface's sources are cut at places of their own.
+    let bounds = |parts: &[(Interval, Reach)]| -> Vec<u128> {
+        parts.iter().flat_map(|((first, last), _)| [Some(*first), last.checked_add(1)]).flatten().collect()
+    };
+    let cuts: BTreeSet<u128> = all.iter().flat_map(|behind| bounds(&behind.parts)).collect();
     let mut parts: BTreeMap<Interval, &Reach> = BTreeMap::new();
-    for (interval, reach) in all.iter().flat_map(|behind| &behind.parts) {
-        if **parts.entry(*interval).or_insert(reach) != *reach {
-            return None;
+    for ((first, last), reach) in all.iter().flat_map(|behind| &behind.parts) {
+        for interval in cut((*first, *last), &cuts) {
+            if **parts.entry(interval).or_insert(reach) != *reach {
+                return None;
+            }
         }
     }
     let near = all.iter().any(|behind| behind.near);
@@ -285,21 +325,20 @@ fn together(all: &[Behind], label: impl Fn(&Behind) -> Label) -> Reach {
 }
 
 /// One formula for the reach of several intervals: that of most addresses, and then the exceptions.
-fn folded(version: Version, mut found: Vec<(Interval, Reach)>) -> Reach {
-    found.sort_by_key(|(interval, _)| *interval);
-    let mut runs: Vec<(Interval, Reach)> = Vec::new();
-    for (interval, reach) in found {
+fn folded(version: Version, sorted: &[(Interval, Reach)]) -> Reach {
+    let mut runs: Vec<(Interval, &Reach)> = Vec::new();
+    for (interval, reach) in sorted {
         match runs.last_mut() {
             // No packet comes from the addresses in between.
             Some((run, before)) if *before == reach => run.1 = run.1.max(interval.1),
-            _ => runs.push((interval, reach)),
+            _ => runs.push((*interval, reach)),
         }
     }
     let span = |reach: &Reach| {
-        let of = runs.iter().filter(|(_, other)| other == reach);
+        let of = runs.iter().filter(|(_, other)| *other == reach);
         of.fold(0_u128, |sum, ((first, last), _)| sum.saturating_add(last - first))
     };
-    let Some(most) = runs.iter().map(|(_, reach)| reach).max_by_key(|reach| span(reach)).cloned() else {
+    let Some(most) = runs.iter().map(|(_, reach)| *reach).max_by_key(|reach| span(reach)) else {
         return Reach::nobody();
     };
     let mut folded = most.clone();

@@ -12,13 +12,18 @@ use crate::ruleset::{
     BaseChain, Cmp, CtKey, Direction, Expr, Extension, Family, Foreign, Hook, MetaKey, PayloadBase, Register, Rule,
     SetRef, Table, TableId,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The first addresses of the classes into which a comparison with these bytes divides the sources.
+pub(super) type Compared = BTreeMap<Vec<u8>, BTreeSet<u128>>;
 
 /// A table as packets of one IP version meet it, and the sources at which its verdict may change.
 pub(super) struct Understood {
     pub(super) table: Table,
-    /// The first address of each possible class.
+    /// The first address of each possible class, by anything but comparisons with one network.
     pub(super) cuts: BTreeSet<u128>,
+    /// The same by such comparisons: for the bytes that the client's address is compared with.
+    pub(super) compared: Compared,
     /// The source ports that rules name.
     pub(super) ports: BTreeSet<u16>,
 }
@@ -26,7 +31,8 @@ pub(super) struct Understood {
 /// Reads a table for packets of one version.
 pub(super) fn understand(id: &TableId, table: &Table, version: Version) -> Understood {
     let (asked, answered) = (reachable(table, false), reachable(table, true));
-    let mut understood = Understood { table: table.clone(), cuts: BTreeSet::new(), ports: BTreeSet::new() };
+    let mut understood =
+        Understood { table: table.clone(), cuts: BTreeSet::new(), compared: Compared::new(), ports: BTreeSet::new() };
     let of_another = match version {
         Version::V4 => Family::Ip6,
         Version::V6 => Family::Ip,
@@ -45,6 +51,7 @@ pub(super) fn understand(id: &TableId, table: &Table, version: Version) -> Under
                 answers: answered.contains(name.as_str()),
                 registers: Registers::new(&table.sets),
                 cuts: &mut understood.cuts,
+                compared: &mut understood.compared,
                 ports: &mut understood.ports,
             }
             .rule(rule)
@@ -91,6 +98,7 @@ struct Reader<'a, 'r> {
     answers: bool,
     registers: Registers<'a>,
     cuts: &'r mut BTreeSet<u128>,
+    compared: &'r mut Compared,
     ports: &'r mut BTreeSet<u16>,
 }
 
@@ -309,18 +317,16 @@ impl<'a> Reader<'a, '_> {
                 Reads::Understood
             }
             Some((0, Field::Client(None))) => {
-                self.cut(data);
-                self.cut_behind(data);
+                self.compares(data, data);
                 Reads::Understood
             }
             Some((0, Field::Client(Some(mask)))) if is_prefix(mask) && matches!(op, Cmp::Eq | Cmp::Neq) => {
-                self.cut(data);
                 let last: Vec<u8> = data
                     .iter()
                     .zip(mask.iter().chain(std::iter::repeat(&0)))
                     .map(|(data, mask)| data | !mask)
                     .collect();
-                self.cut_behind(&last);
+                self.compares(data, &last);
                 Reads::Understood
             }
             Some(_) => Reads::NotUnderstood,
@@ -376,6 +382,13 @@ impl<'a> Reader<'a, '_> {
     fn number(&self, bytes: &[u8], fill: u8) -> u128 {
         let filled = bytes.iter().copied().chain(std::iter::repeat(fill)).take(self.len());
         filled.fold(0, |number, byte| number << 8 | u128::from(byte))
+    }
+
+    /// The client's address is compared with these bytes, which stand for those up to `last`.
+    fn compares(&mut self, data: &[u8], last: &[u8]) {
+        let (first, last) = (self.number(data, 0), self.number(last, u8::MAX));
+        let cuts = [Some(first), last.checked_add(1)].into_iter().flatten();
+        self.compared.entry(data.to_vec()).or_default().extend(cuts);
     }
 
     fn cut(&mut self, first: &[u8]) {

@@ -53,6 +53,28 @@ pub(super) fn networks(interface: &Interface, version: Version) -> impl Iterator
     routed.filter_map(|(address, prefix)| network(*address, *prefix))
 }
 
+impl Part {
+    /// The sources around its example that nothing at these cuts tells apart from it, and the rest before and behind them.
+    pub(super) fn split(&self, cuts: &BTreeSet<u128>) -> (Interval, [Option<Interval>; 2]) {
+        let ((begin, end), at) = (self.interval, number(self.source));
+        let first = cuts.range(..=at).next_back().map_or(begin, |first| begin.max(*first));
+        let next = at.checked_add(1).and_then(|next| cuts.range(next..).next());
+        let last = next.map_or(end, |next| end.min(next - 1));
+        let before = first.checked_sub(1).filter(|before| begin <= *before).map(|before| (begin, before));
+        let behind = last.checked_add(1).filter(|behind| *behind <= end).map(|behind| (behind, end));
+        ((first, last), [before, behind])
+    }
+}
+
+/// An interval cut into pieces, each of which begins at its first number or at a cut.
+pub(super) fn cut((begin, end): Interval, cuts: &BTreeSet<u128>) -> impl Iterator<Item = Interval> {
+    let within = begin.checked_add(1).filter(|after| *after <= end);
+    let within = within.into_iter().flat_map(move |after| cuts.range(after..=end).copied());
+    let firsts: Vec<u128> = std::iter::once(begin).chain(within).collect();
+    let lasts: Vec<u128> = firsts.iter().skip(1).map(|next| next - 1).chain([end]).collect();
+    firsts.into_iter().zip(lasts)
+}
+
 /// The sources that may be behind an interface, cut into parts at `cuts`.
 ///
 /// Behind a container interface are the sources of its networks. Behind any other are all sources except those that
@@ -65,8 +87,6 @@ pub(super) fn parts(
     cuts: &BTreeSet<u128>,
     routes: &dyn Routes,
 ) -> Vec<Part> {
-    let own: BTreeSet<IpAddr> =
-        all.iter().flat_map(|other| other.addresses.iter().map(|(address, _)| *address)).collect();
     let whole: Vec<Interval> = if interface.containers || near {
         networks(interface, version).map(interval).collect()
     } else {
@@ -86,22 +106,27 @@ pub(super) fn parts(
         bounds.extend([0xfe80 << 112, 0xfec0 << 112]);
     }
     let mut parts = Vec::new();
-    for (begin, end) in whole {
-        let within = bounds.range(begin..=end).copied().filter(|cut| *cut > begin);
-        let firsts: Vec<u128> = std::iter::once(begin).chain(within).collect();
-        for (index, first) in firsts.iter().enumerate() {
-            let last = firsts.get(index + 1).map_or(end, |next| next - 1);
-            if others.iter().any(|(from, to)| from <= first && last <= *to) {
-                continue;
-            }
-            let part = (*first, last);
-            let source = candidates(interface, version, part)
-                .into_iter()
-                .find(|source| !own.contains(source) && may_come(interface, all, *source, routes));
-            parts.extend(source.map(|source| Part { interval: part, source }));
+    for (first, last) in whole.into_iter().flat_map(|interval| cut(interval, &bounds)) {
+        if !others.iter().any(|(from, to)| *from <= first && last <= *to) {
+            parts.extend(part(interface, all, version, (first, last), routes));
         }
     }
     parts
+}
+
+/// The sources of an interval, if one of them may be behind the interface.
+pub(super) fn part(
+    interface: &Interface,
+    all: &[Interface],
+    version: Version,
+    interval: Interval,
+    routes: &dyn Routes,
+) -> Option<Part> {
+    let is_own =
+        |source: &IpAddr| all.iter().flat_map(|other| &other.addresses).any(|(address, _)| address == source);
+    let mut sources = candidates(interface, version, interval).into_iter();
+    let source = sources.find(|source| !is_own(source) && may_come(interface, all, *source, routes))?;
+    Some(Part { interval, source })
 }
 
 /// Addresses of an interval that may be a host's: an example, neighbours, those at its ends and in its middle.

@@ -65,6 +65,13 @@ impl Bits {
         })
     }
 
+    /// `len` bytes from `offset` on, if there are so many and every bit of them is known.
+    pub(super) fn bytes_at(&self, offset: usize, len: usize) -> Option<&[u8]> {
+        let range = offset..offset.checked_add(len)?;
+        let known = self.known.get(range.clone())?.iter().all(|known| *known == u8::MAX);
+        self.value.get(range).filter(|_| known)
+    }
+
     /// The bytes, if every bit of them is known.
     pub(super) fn bytes(&self) -> Option<&[u8]> {
         self.known.iter().all(|known| *known == u8::MAX).then_some(&self.value)

@@ -102,7 +102,10 @@ pub fn follow_connection<'a, 'v>(
     let packet = Packet { translated: None, part: Part::First, ..packet.clone() };
     let (first, run) = traverse(PacketRun::new(tables, sets, Some(routes)), routes, packet.clone());
     let (untracked, source) = (run.effects.borrow().untracked, run.effects.borrow().source);
-    let mut opening = Opening { routes, packet, tracked: !untracked, source, undone: false };
+    // `inet_select_addr` in net/ipv4/devinet.c: the loopback has no address for others, so that the first interface that has
+    // one gives its own. Which one is the first is not known here.
+    let lends = source && packet.source.is_ipv4() && first.end() == Some(&Way::Local) && is_masqueraded(&first);
+    let mut opening = Opening { routes, packet, tracked: !untracked, source, lends, undone: Some(false) };
     let mut connection = Connection { first, answer: None, third: None, later: None, ends: None };
     if connection.first.trace.verdict != Verdict::Allow {
         return connection;
@@ -160,8 +163,10 @@ struct Opening<'v> {
     tracked: bool,
     /// Whether its source is translated.
     source: bool,
-    /// Whether its answer reaches the client only if a translation is undone.
-    undone: bool,
+    /// Whether it is masqueraded as an address that is not known.
+    lends: bool,
+    /// Whether its answer reaches the client only if a translation is undone; `None` if that is not known.
+    undone: Option<bool>,
 }
 
 impl<'v> Opening<'v> {
@@ -194,7 +199,7 @@ impl<'v> Opening<'v> {
             Part::Answer(undone) => {
                 let to = first.translated.map_or(destination, |to| to.address);
                 let own = || self.routes.source_towards(to).ok();
-                let masqueraded = is_masqueraded(first).then(own).flatten();
+                let masqueraded = (is_masqueraded(first) && !self.lends).then(own).flatten();
                 let keeps_port = keeps_port(first);
                 Part::Answer(Undone { source: self.source, masqueraded, keeps_port, ..undone })
             }
@@ -206,8 +211,11 @@ impl<'v> Opening<'v> {
     /// Checks whether the client accepts the answer, which has passed all rules.
     fn check_answer(&self, answer: &Packet, back: &mut Traversal<'_>, run: &PacketRun<'_, '_>) {
         let effects = run.effects.borrow();
-        if effects.untracked && self.tracked && self.needs_undoing(answer) {
-            return back.goes_astray(NOT_PUT_BACK.into());
+        let left_alone = effects.untracked && self.tracked;
+        match self.needs_undoing(answer) {
+            Some(true) if left_alone => return back.goes_astray(NOT_PUT_BACK.into()),
+            None if left_alone => back.may_go_astray(LENT.into()),
+            Some(_) | None => {}
         }
         if effects.source || effects.destination.is_some() {
             back.may_go_astray("conntrack takes the answer for a connection of its own, and it is translated".into());
@@ -226,11 +234,16 @@ impl<'v> Opening<'v> {
         }
     }
 
-    /// Whether the answer reaches the client only if its translation is undone. A sender that was masqueraded as the
-    /// address that it already had was not translated.
-    fn needs_undoing(&self, answer: &Packet) -> bool {
-        let Part::Answer(Undone { destination, source, masqueraded, .. }) = answer.part else { return false };
-        destination.is_some() || (source && masqueraded != Some(self.packet.source))
+    /// Whether the answer reaches the client only if its translation is undone; `None` if that is not known. A sender that
+    /// was masqueraded as the address that it already had was not translated.
+    fn needs_undoing(&self, answer: &Packet) -> Option<bool> {
+        let Part::Answer(Undone { destination, source, masqueraded, .. }) = answer.part else { return Some(false) };
+        match (destination.is_some(), source) {
+            (true, _) => Some(true),
+            (false, true) if self.lends => None,
+            (false, true) => Some(masqueraded != Some(self.packet.source)),
+            (false, false) => Some(false),
+        }
     }
 
     /// What the client sends after the answer. If conntrack did not track the answer, the state of this packet depends
@@ -254,8 +267,11 @@ impl<'v> Opening<'v> {
             let next = run.next();
             next.effects.borrow_mut().source = self.source;
             let (mut traversal, run) = traverse(next, self.routes, Packet { state, ..packet.clone() });
-            if run.effects.borrow().untracked && self.undone {
+            let untracked = run.effects.borrow().untracked;
+            if untracked && self.undone == Some(true) {
                 traversal.goes_astray(NOT_TRANSLATED.into());
+            } else if untracked && self.undone.is_none() {
+                traversal.may_go_astray(LENT.into());
             } else if traversal.end() != first.end() {
                 traversal.may_go_astray("what follows the answer goes another way than the first packet".into());
             }
@@ -339,5 +355,7 @@ fn is_masqueraded(first: &Traversal<'_>) -> bool {
     source_rule(first).is_some_and(|rule| rule.exprs.iter().any(masquerades))
 }
 
+const LENT: &str = "a rule masquerades what this machine sends to itself, and leaves the rest untracked: which address that is \
+                    depends on the order of its interfaces";
 const NOT_PUT_BACK: &str = "a rule leaves the answer untracked, so that its translation is not undone";
 const NOT_TRANSLATED: &str = "a rule leaves what follows the answer untracked, so that it is not translated";

@@ -9,7 +9,7 @@ use super::truth::{Doubt, Truth};
 use super::view::Load;
 use crate::net::{IfName, protocol};
 use crate::ruleset::{
-    CtKey, DynsetOp, ElementValue, Expr, Family, Hook, Limit, MetaKey, PayloadBase, Register, Reject, Rule, Set,
+    Cmp, CtKey, DynsetOp, ElementValue, Expr, Family, Hook, Limit, MetaKey, PayloadBase, Register, Reject, Rule, Set,
     SetFlags, SetRef, Verdict,
 };
 use std::borrow::Cow;
@@ -45,6 +45,9 @@ const ONLY_MATCH: [&str; 22] = [
 impl<'a> Machine<'a, '_> {
     /// `certain` says that the packet surely gets to the rule.
     pub(super) fn run(&self, rule: &'a Rule, certain: bool) -> RuleResult<'a> {
+        if self.is_ruled_out(rule) {
+            return RuleResult::NoMatch;
+        }
         let mut registers = Registers::new();
         let mut doubt: Option<Doubt> = None;
         for expr in &rule.exprs {
@@ -57,6 +60,36 @@ impl<'a> Machine<'a, '_> {
             }
         }
         RuleResult::Match { end: End::Continue, doubt }
+    }
+
+    /// Whether a rule wants another address or port in the headers, before it does anything: most rules of an engine do, and
+    /// need not be run.
+    fn is_ruled_out(&self, rule: &Rule) -> bool {
+        for (expr, next) in rule.exprs.iter().zip(rule.exprs.iter().skip(1)) {
+            match (expr, next) {
+                (Expr::Payload { base, offset, len, dreg }, Expr::Cmp { op: Cmp::Eq, sreg, data })
+                    if dreg == sreg && usize::try_from(*len) == Ok(data.len()) =>
+                {
+                    let Some(bytes) = self.view.bytes(*base, *offset, *len) else { continue };
+                    if bytes != data.as_slice() {
+                        self.sets.hears_of(Some(bytes), data);
+                        return true;
+                    }
+                }
+                (
+                    Expr::Meta { .. }
+                    | Expr::Ct { .. }
+                    | Expr::Payload { .. }
+                    | Expr::Cmp { .. }
+                    | Expr::Bitwise { .. }
+                    | Expr::Fib { .. }
+                    | Expr::Lookup { dreg: None, .. },
+                    _,
+                ) => {}
+                _ => return false,
+            }
+        }
+        false
     }
 
     fn step(&self, expr: &'a Expr, registers: &mut Registers, certain: bool) -> Done<'a> {
@@ -74,8 +107,9 @@ impl<'a> Machine<'a, '_> {
                 load(self.view.payload(*base, *offset, *len), *dreg, registers)
             }
             Expr::Cmp { op, sreg, data } => {
-                let answer = registers.load(*sreg, data.len()).compare(*op, data);
-                Done::If(registers.truth(answer))
+                let bits = registers.load(*sreg, data.len());
+                self.sets.hears_of(bits.bytes(), data);
+                Done::If(registers.truth(bits.compare(*op, data)))
             }
             Expr::Bitwise { sreg, dreg, mask, xor } => {
                 let result = registers.load(*sreg, mask.len()).masked(mask, xor);

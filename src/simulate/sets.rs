@@ -32,6 +32,12 @@ pub trait Sets {
         let _ = (table, one, other);
         None
     }
+
+    /// Hears that a rule compares what a packet has with `data`, whatever comes of it. `bytes` is `None` if they are not
+    /// all known.
+    fn hears_of(&self, bytes: Option<&[u8]>, data: &[u8]) {
+        let _ = (bytes, data);
+    }
 }
 
 /// The result of a lookup.

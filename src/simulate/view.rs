@@ -294,6 +294,16 @@ impl<'a> View<'a> {
         Load::Value(value, Doubt::default())
     }
 
+    /// Bytes of the network or the transport header, if they are known.
+    pub(super) fn bytes(&self, base: PayloadBase, offset: u32, len: u32) -> Option<&[u8]> {
+        let begin = match base {
+            PayloadBase::Network => 0,
+            PayloadBase::Transport if !self.is_arp() => self.network_len,
+            _ => return None,
+        };
+        self.headers.bytes_at(begin.checked_add(usize::try_from(offset).ok()?)?, usize::try_from(len).ok()?)
+    }
+
     pub(super) fn payload(&self, base: PayloadBase, offset: u32, len: u32) -> Load {
         let begin = match base {
             PayloadBase::Network => 0,
