@@ -3,7 +3,7 @@
 use super::effects::Effects;
 use super::hidden::Hidden;
 use super::machine::{Changed, Machine, RuleResult};
-use super::packet_run::attached;
+use super::packet_run::{attached, bases};
 use super::view::View;
 use super::{JustLoaded, Packet};
 use crate::ruleset::{BaseChain, Hook, Rule, Table, TableId};
@@ -40,6 +40,6 @@ pub(crate) fn attached_to<'a>(
     hook: Hook,
     packet: &Packet,
 ) -> Vec<(&'a str, &'a BaseChain, i32)> {
-    let attached = attached(&[(id, table)], hook, packet).into_iter();
+    let attached = attached(bases(id, table), hook, packet).into_iter();
     attached.map(|attached| (attached.name, attached.base, attached.priority(hook))).collect()
 }

@@ -100,15 +100,12 @@ impl PacketRun<'_, '_> {
     /// The interfaces that have chains.
     fn with_chains(&self, hook: Hook) -> BTreeSet<String> {
         let number = u32::from(hook == EGRESS);
-        let bases = self.tables.iter().flat_map(|(id, table)| {
-            let bases = table.chains.values().filter_map(|chain| chain.base.as_ref());
-            bases.filter(move |base| match id.family {
-                Family::Netdev => base.hook.number() == number,
-                Family::Inet => base.hook == hook,
-                _ => false,
-            })
+        let bases = self.bases().filter(|(id, base)| match id.family {
+            Family::Netdev => base.hook.number() == number,
+            Family::Inet => base.hook == hook,
+            _ => false,
         });
-        bases.flat_map(|base| base.devices.iter().cloned()).collect()
+        bases.flat_map(|(_, base)| base.devices.iter().cloned()).collect()
     }
 
     /// The ways through interfaces that have chains, each from the lowest interface to the highest.

@@ -14,6 +14,7 @@ use super::truth::Doubt;
 use super::view::View;
 use crate::ruleset::{BaseChain, Chain, Family, Hook, Policy, Table, TableFlags, TableId};
 use std::cell::RefCell;
+use std::rc::Rc;
 
 /// `NF_IP_PRI_NAT_DST` and `NF_IP_PRI_NAT_SRC`: the kernel runs all `nat` chains at these priorities, whatever their
 /// own are.
@@ -24,7 +25,9 @@ const CONNTRACK: i32 = -200;
 
 /// The state of a packet between two hooks: what the rules before have made of it.
 pub(super) struct PacketRun<'a, 'v> {
-    pub(super) tables: Vec<(&'a TableId, &'a Table)>,
+    pub(super) tables: Rc<[(&'a TableId, &'a Table)]>,
+    /// The base chains of these tables.
+    bases: Rc<[Attached<'a>]>,
     pub(super) sets: &'v dyn Sets,
     pub(super) routes: Option<&'v dyn Routes>,
     pub(super) changed: Changed<'a>,
@@ -46,8 +49,21 @@ impl<'a, 'v> PacketRun<'a, 'v> {
         sets: &'v dyn Sets,
         routes: Option<&'v dyn Routes>,
     ) -> Self {
+        let tables: Rc<[(&TableId, &Table)]> =
+            tables.into_iter().filter(|(_, table)| !table.flags.contains(TableFlags::DORMANT)).collect();
+        let bases = tables.iter().flat_map(|&(id, table)| bases(id, table)).collect();
+        Self::between(tables, bases, sets, routes)
+    }
+
+    fn between(
+        tables: Rc<[(&'a TableId, &'a Table)]>,
+        bases: Rc<[Attached<'a>]>,
+        sets: &'v dyn Sets,
+        routes: Option<&'v dyn Routes>,
+    ) -> Self {
         Self {
-            tables: tables.into_iter().filter(|(_, table)| !table.flags.contains(TableFlags::DORMANT)).collect(),
+            tables,
+            bases,
             sets,
             routes,
             changed: RefCell::default(),
@@ -62,7 +78,7 @@ impl<'a, 'v> PacketRun<'a, 'v> {
 
     /// The run of the next packet of this connection, before its first hook.
     pub(super) fn next(&self) -> Self {
-        let run = Self::new(self.tables.iter().copied(), self.sets, self.routes);
+        let run = self.another_of_these();
         *run.changed.borrow_mut() = self.changed.borrow().clone();
         run.effects.borrow_mut().ct_mark = self.mark_left();
         run
@@ -90,9 +106,18 @@ impl<'a, 'v> PacketRun<'a, 'v> {
 
     /// The run of a packet of another connection, before its first hook.
     pub(super) fn another(&self) -> Self {
-        let run = Self::new(self.tables.iter().copied(), self.sets, self.routes);
+        let run = self.another_of_these();
         run.effects.borrow_mut().forget_ct_mark();
         run
+    }
+
+    fn another_of_these(&self) -> Self {
+        Self::between(Rc::clone(&self.tables), Rc::clone(&self.bases), self.sets, self.routes)
+    }
+
+    /// All base chains.
+    pub(super) fn bases(&self) -> impl Iterator<Item = (&'a TableId, &'a BaseChain)> + '_ {
+        self.bases.iter().map(|attached| (attached.id, attached.base))
     }
 
     /// Whether the packet may still go on.
@@ -103,7 +128,7 @@ impl<'a, 'v> PacketRun<'a, 'v> {
     /// Sends the packet through the base chains of a hook, with the translation and the state that rules have given
     /// it so far.
     pub(super) fn pass(&mut self, hook: Hook, packet: &Packet) {
-        let all = attached(&self.tables, hook, packet);
+        let all = attached(self.bases.iter().copied(), hook, packet);
         self.translated = false;
         for class in all.chunk_by(|one, other| one.priority(hook) == other.priority(hook)) {
             self.pass_class(class, hook, packet);
@@ -190,6 +215,7 @@ impl Path {
 }
 
 /// A base chain and its table.
+#[derive(Clone, Copy)]
 pub(super) struct Attached<'a> {
     pub(super) id: &'a TableId,
     table: &'a Table,
@@ -225,8 +251,20 @@ impl Attached<'_> {
     }
 }
 
+/// The base chains of a table.
+pub(super) fn bases<'a>(id: &'a TableId, table: &'a Table) -> impl Iterator<Item = Attached<'a>> {
+    table.chains.iter().filter_map(move |(name, chain)| {
+        let base = chain.base.as_ref()?;
+        Some(Attached { id, table, name, chain, base })
+    })
+}
+
 /// The base chains of a hook that see the packet, in the order in which it passes them.
-pub(super) fn attached<'a>(tables: &[(&'a TableId, &'a Table)], hook: Hook, packet: &Packet) -> Vec<Attached<'a>> {
+pub(super) fn attached<'a>(
+    bases: impl IntoIterator<Item = Attached<'a>>,
+    hook: Hook,
+    packet: &Packet,
+) -> Vec<Attached<'a>> {
     let ipv4 = packet.source.is_ipv4();
     let arp = matches!(packet.transport, Transport::Arp { .. });
     let hook = chains_of(hook);
@@ -248,15 +286,7 @@ pub(super) fn attached<'a>(tables: &[(&'a TableId, &'a Table)], hook: Hook, pack
         }
         Family::Bridge | Family::Other(_) => false,
     };
-    let mut all: Vec<_> = tables
-        .iter()
-        .flat_map(|&(id, table)| {
-            table.chains.iter().filter_map(move |(name, chain)| {
-                let base = chain.base.as_ref().filter(|base| sees(id, base))?;
-                Some(Attached { id, table, name, chain, base })
-            })
-        })
-        .collect();
+    let mut all: Vec<_> = bases.into_iter().filter(|attached| sees(attached.id, attached.base)).collect();
     all.sort_by_key(|attached| (attached.priority(hook), attached.base.priority));
     all
 }

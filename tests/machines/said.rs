@@ -106,7 +106,7 @@ impl<'m> Compared<'m> {
         let tells_apart =
             text.contains(" to: [203") || text.contains(" to: 10.77.0.1") || text.contains(" to: \"fd77::1\"");
         if !(self.tells_apart || tells_apart) {
-            wrong.extend(self.changed(text, &changes, &beside, sum));
+            wrong.extend(self.changed((text, &table), &changes, &beside, sum));
         }
         self.tells_apart = tells_apart;
         self.before = beside.outcomes;
@@ -272,7 +272,7 @@ impl<'m> Compared<'m> {
     }
 
     /// Holds the lines about access against what became of connections before and after.
-    fn changed(&self, text: &str, changes: &Value, beside: &Beside, sum: &mut Sum) -> Vec<String> {
+    fn changed(&self, (text, table): (&str, &Table), changes: &Value, beside: &Beside, sum: &mut Sum) -> Vec<String> {
         let mut wrong = Vec::new();
         let nothing = Value::Null;
         for (index, one) in self.tries.iter().enumerate().filter(|(_, one)| self.is_to_machine(one)) {
@@ -303,6 +303,10 @@ impl<'m> Compared<'m> {
                 // those that name some, unless nothing changes there.
                 _ if self.is_behind_containers(by) || self.was_behind_containers(by) || self.names(text, by) => None,
                 (true, None) if general(true).is_some() => None,
+                // A port of a machine that is no container to the policy, and is neither its own: `apply` warns of it.
+                (true, None) if behind.is_some_and(|name| !name.is_empty() && !takes_for_container(table, name)) => {
+                    None
+                }
                 (true, None) => Some(named(false).or_else(|| general(false)).unwrap_or(&nothing)),
                 (false, None) => Some(general(false).unwrap_or(&nothing)),
             };
