@@ -16,9 +16,12 @@ use crate::netlink::{Link, Live, LiveSets, Members, Socket, members};
 use crate::plan::Exposed;
 use crate::process::privileges::Confinement;
 use crate::resolve::Containers;
-use crate::ruleset::{Ruleset, SetFlags, Table, TableId};
+use crate::ruleset::{Elements, Ruleset, SetFlags, Table, TableId};
 use crate::simulate::Sets;
 use crate::state::State;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
 
 /// How much of a set is read, in netlink messages; each has some hundred elements.
 const MOST_MESSAGES: usize = 8;
@@ -99,19 +102,25 @@ impl Kernel<'_> {
         let Self { socket, routing, live, planned } = *self;
         let sets = LiveSets::new(socket, live, planned);
         let links = routing.links()?;
+        let routing = &Routing::open_between(&links)?;
         let (mut ruleset, ports_listed) = with_ports(&live.ruleset, planned.map(|(id, _)| id));
         if let Some((id, table)) = planned {
             ruleset.tables.insert(id.clone(), table.clone());
         }
         let own = ruleset.tables.get(&TableId::palisade());
         let remembered = Remembered::new(&sets, routing);
+        let read: RefCell<BTreeMap<(TableId, String), Option<Rc<Elements>>>> = RefCell::default();
         let machine = Machine {
             beyond: beyond(&found.legacy),
             tables: ruleset.tables.iter().collect(),
             sets: &remembered,
             elements: Box::new(|id, name| {
-                let members = self.members(id, name, most)?;
-                members.complete.then_some(members.elements)
+                let mut read = read.borrow_mut();
+                let elements = read.entry((id.clone(), name.to_owned())).or_insert_with(|| {
+                    let members = self.members(id, name, most)?;
+                    members.complete.then(|| Rc::new(members.elements))
+                });
+                elements.clone()
             }),
             routes: &remembered,
             interfaces: links.into_iter().filter_map(|link| interface(link, own, &sets)).collect(),

@@ -40,6 +40,7 @@ use probe::Probe;
 use sources::Compared;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::rc::Rc;
 
 /// An interface of this machine that packets come in by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,8 +53,8 @@ pub struct Interface {
     pub addresses: Vec<(IpAddr, u8)>,
 }
 
-/// Reads all elements of the set of that table and name.
-pub type ElementsOf<'m> = dyn Fn(&TableId, &str) -> Option<Elements> + 'm;
+/// Reads all elements of the set of that table and name. It is asked for the same ones again and again.
+pub type ElementsOf<'m> = dyn Fn(&TableId, &str) -> Option<Rc<Elements>> + 'm;
 
 /// All that the report is made from.
 pub struct Machine<'m> {

@@ -12,6 +12,7 @@ use crate::ruleset::{
 use crate::simulate::{AsListed, Asked, Doubt, Routes, Way};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::rc::Rc;
 
 const R: Register = Register::ONE;
 
@@ -88,7 +89,7 @@ pub(super) fn machine<'m>(
         routes: &Fixed,
         elements: Box::new(|id, name| {
             let table = tables.iter().find(|(of, _)| of == id).map(|(_, table)| table);
-            table.and_then(|table| table.sets.get(name)).map(|set| set.elements.clone())
+            table.and_then(|table| table.sets.get(name)).map(|set| Rc::new(set.elements.clone()))
         }),
         interfaces: vec![
             interface("eth0", &[("203.0.113.1", 24), ("2001:db8::1", 64)]),

@@ -15,6 +15,7 @@ use palisade::ruleset::{Elements, Set, Table, TableId};
 use palisade::simulate::{Answer, Sets};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::rc::Rc;
 
 /// How many ports are asked about beside one policy.
 const PORTS: usize = 3;
@@ -109,8 +110,8 @@ fn rows(asked: &[u16]) -> (Vec<Row>, BTreeSet<String>) {
 }
 
 /// All elements of a set.
-fn elements(id: &TableId, name: &str) -> Option<Elements> {
-    members(id, name, 8).ok().filter(|members| members.complete).map(|members| members.elements)
+fn elements(id: &TableId, name: &str) -> Option<Rc<Elements>> {
+    members(id, name, 8).ok().filter(|members| members.complete).map(|members| Rc::new(members.elements))
 }
 
 /// As the live rules say or, where they don't, the default of `containers`.

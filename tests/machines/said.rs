@@ -324,9 +324,11 @@ impl<'m> Compared<'m> {
             let (what, holds) = if is_among("unknown") {
                 ("unknown", true)
             } else if is_among("gains") {
-                // The rules of others leave a packet untracked, and not palisade's table; its answer is then new to it.
-                let untracked = beside.said[index].stage == Stage::Answer;
-                ("gains", !before && (after || !without || untracked || self.open_elsewhere(one)))
+                // It is about palisade's table. Rules of others drop what it forwards, or leave a packet untracked, whose
+                // answer is then new to it.
+                let said = &beside.said[index];
+                let by_others = said.denied_by_others || said.stage == Stage::Answer;
+                ("gains", !before && (after || !without || by_others || self.open_elsewhere(one)))
             } else if is_among("loses") {
                 ("loses", !after)
             } else {

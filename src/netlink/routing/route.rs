@@ -1,6 +1,7 @@
 //! Asks the kernel's routing how this machine reaches an address (rtnetlink).
 
 use super::bridges;
+use super::links::Link;
 use crate::net::{Version, address as to_address};
 use crate::netlink::wire::attr::{Fields, Message};
 use crate::netlink::wire::channel::Channel;
@@ -10,7 +11,7 @@ use crate::netlink::wire::write::Writer;
 use crate::ruleset::AddressType;
 use crate::simulate::Prerouted;
 use nix::errno::Errno;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 /// A socket to the routing of the network namespace where it was opened. Needs no capability.
@@ -19,6 +20,8 @@ pub struct Routing {
     channel: Channel,
     /// Whether br_netfilter takes the frames of all bridges through prerouting, by IP version.
     pub(super) prerouted: Prerouted,
+    /// The names of interfaces that need not be asked for, by their indexes.
+    known: BTreeMap<u32, String>,
 }
 
 /// The route to an address.
@@ -38,7 +41,17 @@ impl Routing {
     ///
     /// The error of the system call.
     pub fn open() -> Result<Self, NetlinkError> {
-        Ok(Self { channel: Channel::open(mnl::Bus::Route)?, prerouted: bridges::prerouted() })
+        Ok(Self { channel: Channel::open(mnl::Bus::Route)?, prerouted: bridges::prerouted(), known: BTreeMap::new() })
+    }
+
+    /// The same, for thousands of questions about these interfaces, whose names are not asked for again.
+    ///
+    /// # Errors
+    ///
+    /// The error of the system call.
+    pub fn open_between(links: &[Link]) -> Result<Self, NetlinkError> {
+        let known = links.iter().map(|link| (link.index, link.name.clone())).collect();
+        Ok(Self { known, ..Self::open()? })
     }
 
     /// The route that a packet from this machine to `address` would take now, if there is one.
@@ -145,6 +158,9 @@ impl Routing {
 
     /// The index of an interface; `None` if the name does not exist.
     pub(in crate::netlink) fn interface_index(&self, name: &str) -> Result<Option<u32>, NetlinkError> {
+        if let Some((index, _)) = self.known.iter().find(|(_, known)| *known == name) {
+            return Ok(Some(*index));
+        }
         let mut index = None;
         let write = |bytes: &mut Vec<u8>, seq| {
             let mut writer = Writer::message(bytes, rt::GETLINK, 0, seq, &[0; rt::LINK_HEAD]);
@@ -166,6 +182,9 @@ impl Routing {
 
     /// The name of an interface; `None` if it is gone.
     pub(in crate::netlink) fn interface_name(&self, index: u32) -> Result<Option<String>, NetlinkError> {
+        if let Some(known) = self.known.get(&index) {
+            return Ok(Some(known.clone()));
+        }
         let mut name = None;
         let write = |bytes: &mut Vec<u8>, seq| write_link(bytes, seq, 0, index);
         let asked = self.channel.request("the name of an interface", false, write, |message| {
