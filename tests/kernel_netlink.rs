@@ -7,8 +7,9 @@ mod netns;
 
 use netns::in_fresh_netns;
 use nix::errno::Errno;
-use palisade::netlink::{Batch, CommitError, Handles, NetlinkError, Reading, Snapshot, Socket, encode};
+use palisade::netlink::{Batch, CommitError, Handles, LiveSets, NetlinkError, Reading, Snapshot, Socket, encode};
 use palisade::ruleset::{Op, Transaction, *};
+use palisade::simulate::Sets;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use std::io::Write;
@@ -419,6 +420,30 @@ fn a_snapshot_is_never_a_mixture_of_two_rulesets() {
             }
             assert!(seen > 0, "no snapshot succeeded");
         });
+    });
+}
+
+#[test]
+fn whether_a_set_has_room_is_known_of_kernels_that_count_its_elements_and_of_those_that_do_not() {
+    in_fresh_netns(|| {
+        let socket = socket();
+        let set = |elements: &str| {
+            nft(&format!(
+                "table inet palisade\ndelete table inet palisade\ntable inet palisade {{ set seen {{ type ipv4_addr; size 4; \
+                 flags dynamic,timeout; timeout 1h; {elements} }}; }}"
+            ));
+            let live = socket.live().unwrap();
+            let sets = LiveSets::new(&socket, &live, None);
+            let seen = &live.ruleset.tables[&TableId::palisade()].sets["seen"];
+            (
+                sets.is_empty(&TableId::palisade(), "seen", seen),
+                sets.has_room(&TableId::palisade(), "seen", seen) == Some(true),
+            )
+        };
+
+        assert_eq!(set(""), (true, true));
+        assert_eq!(set("elements = { 192.0.2.1 }"), (false, true));
+        assert_eq!(set("elements = { 192.0.2.1, 192.0.2.2, 192.0.2.3, 192.0.2.4 }"), (false, false));
     });
 }
 

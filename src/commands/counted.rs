@@ -5,7 +5,7 @@ use crate::denied::peers_in_words;
 use crate::net::{Ports, Transport};
 use crate::printable::printable;
 use crate::resolve::{Action, PolicyRule, Resolved, Service};
-use crate::ruleset::{ElementValue, Expr, Provenance, Rule, Table, Verdict};
+use crate::ruleset::{ElementValue, Expr, Limit, Provenance, Rule, Table, Verdict};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -33,6 +33,9 @@ pub(super) struct Line {
     /// How many new connections a service takes from each source: `6/minute`.
     #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<String>,
+    /// What exceeded that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limited: Option<Count>,
     #[serde(skip_serializing_if = "Option::is_none")]
     comment: Option<String>,
     /// What has matched it; of a service, whom it has admitted, or denied if it denies.
@@ -56,9 +59,10 @@ pub(super) struct Counted {
 }
 
 impl Line {
-    /// `from trusted (3 addresses), at most 6/minute: the trading dashboard`
+    /// `from trusted (3 addresses), at most 6/minute (2 limited): the trading dashboard`
     fn whom(&self) -> Option<String> {
-        let limit = self.limit.as_ref().map(|limit| format!(", at most {limit}")).unwrap_or_default();
+        let limited = self.limited.map(|limited| format!(" ({} limited)", limited.packets)).unwrap_or_default();
+        let limit = self.limit.as_ref().map(|limit| format!(", at most {limit}{limited}")).unwrap_or_default();
         let comment = self.comment.as_ref().map(|comment| format!(": {comment}")).unwrap_or_default();
         let whom = self.from.as_ref().map(|from| format!("from {from}{limit}{comment}"))?;
         Some(printable(&whom).into_owned())
@@ -117,8 +121,9 @@ fn services(live: &Table, policy: Option<&Resolved>) -> Vec<Line> {
     let line = |name: &str| {
         let service = policy.and_then(|policy| policy.services.get(name));
         let chains = [format!("service-{name}"), format!("admit-{name}")];
-        let rules = chains.iter().filter_map(|chain| live.chains.get(chain)).flat_map(|chain| &chain.rules);
-        let admitted = rules.filter(|rule| rule.exprs.last() == Some(&Expr::Verdict(Verdict::Accept)));
+        let rules = || chains.iter().filter_map(|chain| live.chains.get(chain)).flat_map(|chain| &chain.rules);
+        let admitted = rules().filter(|rule| rule.exprs.last() == Some(&Expr::Verdict(Verdict::Accept)));
+        let exceeded: Vec<&Rule> = rules().filter(|rule| turns_away_what_exceeds(rule)).collect();
         let denied = chains_behind(&format!("service-{name}"));
         let denied = denied.iter().filter_map(|chain| live.chains.get(chain)).flat_map(|chain| &chain.rules);
         Line {
@@ -127,6 +132,7 @@ fn services(live: &Table, policy: Option<&Resolved>) -> Vec<Line> {
             ports: Some(service.map_or_else(|| ports_in(live, name), ports_of_service)),
             from: policy.zip(service).map(|(policy, service)| peers_in_words(policy, &service.from)),
             limit: service.and_then(|service| service.limit).map(|rate| rate.to_string()),
+            limited: (!exceeded.is_empty()).then(|| counted(exceeded)),
             comment: service.and_then(|service| service.comment.clone()),
             matched: counted(admitted.chain(denied)),
             line: service.map(|service| service.line),
@@ -135,6 +141,16 @@ fn services(live: &Table, policy: Option<&Resolved>) -> Vec<Line> {
         }
     };
     names.map(line).collect()
+}
+
+/// Whether a rule of a service goes back with what exceeds a rate: of one source, or of all who find the set of sources full.
+fn turns_away_what_exceeds(rule: &Rule) -> bool {
+    let exceeds = |expr: &Expr| matches!(expr, Expr::Limit(Limit { over: true, .. }));
+    let has_rate = rule.exprs.iter().any(|expr| match expr {
+        Expr::Dynset { exprs, .. } => exprs.iter().any(exceeds),
+        expr => exceeds(expr),
+    });
+    has_rate && rule.exprs.last() == Some(&Expr::Verdict(Verdict::Return))
 }
 
 /// The rules of a section: each has a chain for each kind of sender, and perhaps others behind it.
@@ -156,6 +172,7 @@ fn rules(live: &Table, section: &str, policy: Option<&BTreeMap<String, PolicyRul
             ),
             from: None,
             limit: None,
+            limited: None,
             comment: None,
             matched,
             line: rule.map(|rule| rule.line),
@@ -182,6 +199,7 @@ fn nat(live: &Table, policy: Option<&Resolved>) -> Vec<Line> {
         ports: None,
         from: None,
         limit: None,
+        limited: None,
         comment: None,
         matched: counted(rules),
         line: policy.and_then(|policy| policy.nat.get(name)).map(|nat| nat.line),

@@ -4,13 +4,14 @@ use super::decode::{Assembler, table_id};
 use super::elements;
 use super::snapshot::patiently;
 use super::socket::Socket;
-use crate::netlink::wire::attr::Fields;
+use crate::netlink::wire::attr::{Attributes, Fields};
 use crate::netlink::wire::channel::End;
 use crate::netlink::wire::error::NetlinkError;
 use crate::netlink::wire::uapi::{self, NFTA_LIST_ELEM, data, elem, msg};
 use crate::ruleset::{DYNAMIC_SIZE, Key, Ruleset, Set, SetFlags, Table, TableId};
 use crate::simulate::{Answer, At, Hooked, Order, Sets};
 use nix::errno::Errno;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 /// All tables at one generation of the ruleset, without the elements of named sets.
@@ -187,6 +188,8 @@ pub struct LiveSets<'a> {
     socket: &'a Socket,
     live: &'a Live,
     planned: Option<(&'a TableId, &'a Table)>,
+    /// How many elements sets list, once that was asked.
+    listed: RefCell<BTreeMap<(TableId, String), Option<u32>>>,
 }
 
 impl<'a> LiveSets<'a> {
@@ -194,7 +197,7 @@ impl<'a> LiveSets<'a> {
     /// packet path fills.
     #[must_use]
     pub fn new(socket: &'a Socket, live: &'a Live, planned: Option<(&'a TableId, &'a Table)>) -> Self {
-        Self { socket, live, planned }
+        Self { socket, live, planned, listed: RefCell::default() }
     }
 
     /// How many elements a loaded set has; `Some(None)` if the kernel does not report it.
@@ -202,27 +205,31 @@ impl<'a> LiveSets<'a> {
         self.live.sets.get(&(table.clone(), name.to_owned())).copied()
     }
 
-    /// Whether a set that the packet path fills is certainly empty, on a kernel that does not report how many elements it
-    /// has. Others are not asked: they may be very large.
-    fn lists_nothing(&self, table: &TableId, name: &str, set: &Set) -> bool {
+    /// How many elements a set that the packet path fills lists, for a kernel that does not report it; `None` if it can't be
+    /// read. Others are not asked: they may be very large.
+    fn listed(&self, table: &TableId, name: &str, set: &Set) -> Option<u32> {
         if !set.spec.flags.contains(SetFlags::DYNAMIC) {
-            return false;
+            return None;
         }
-        let mut has_some = false;
-        let end = self.socket.dump(
-            "the elements of a set",
-            (msg::GETSETELEM, table.family.number()),
-            |request| {
-                request.text(elem::LIST_TABLE, &table.name);
-                request.text(elem::LIST_SET, name);
-            },
-            |message| {
-                let fields = Fields::<{ elem::LIST_ELEMENTS as usize + 1 }>::read(message.attributes()?)?;
-                has_some |= fields.get(elem::LIST_ELEMENTS).is_some_and(|list| !list.is_empty());
-                Some(())
-            },
-        );
-        matches!(end, Ok(End::Complete)) && !has_some
+        let which = (table.clone(), name.to_owned());
+        *self.listed.borrow_mut().entry(which).or_insert_with(|| {
+            let mut listed = 0;
+            let end = self.socket.dump(
+                "the elements of a set",
+                (msg::GETSETELEM, table.family.number()),
+                |request| {
+                    request.text(elem::LIST_TABLE, &table.name);
+                    request.text(elem::LIST_SET, name);
+                },
+                |message| {
+                    let fields = Fields::<{ elem::LIST_ELEMENTS as usize + 1 }>::read(message.attributes()?)?;
+                    let list = fields.get(elem::LIST_ELEMENTS).into_iter().flat_map(Attributes::new);
+                    listed = list.fold(listed, |listed: u32, _| listed.saturating_add(1));
+                    Some(())
+                },
+            );
+            matches!(end, Ok(End::Complete)).then_some(listed)
+        })
     }
 
     fn is_planned(&self, table: &TableId, set: &Set) -> bool {
@@ -251,13 +258,16 @@ impl Sets for LiveSets<'_> {
             // One that is planned and not loaded yet will hold what it lists.
             None => set.elements.is_empty(),
             Some(Some(count)) => count == 0,
-            Some(None) => self.lists_nothing(table, name, set),
+            Some(None) => self.listed(table, name, set) == Some(0),
         }
     }
 
     fn has_room(&self, table: &TableId, name: &str, set: &Set) -> Option<bool> {
+        let size = set.spec.size.unwrap_or(DYNAMIC_SIZE);
         match self.count(table, name) {
-            Some(count) => count.map(|count| count < set.spec.size.unwrap_or(DYNAMIC_SIZE)),
+            Some(Some(count)) => Some(count < size),
+            // Elements whose time is over are not listed, and take room for some time.
+            Some(None) => self.listed(table, name, set).filter(|listed| *listed < size / 2).map(|_| true),
             // It is planned, and will be empty.
             None => Some(true),
         }
