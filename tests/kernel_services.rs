@@ -70,6 +70,30 @@ services:
 }
 
 #[test]
+fn status_counts_what_a_limit_turned_away() {
+    let (lab, _echo) = lab("version: 1\nservices: { ssh: { ports: 22/tcp, from: any, limit: 2/hour } }\n", &[22]);
+    let counts = || {
+        let status: Value =
+            serde_json::from_str(&lab.palisade("policy.yaml", &["status", "--json"]).stdout).expect("JSON");
+        let service = &status["services"][0];
+        ["/packets", "/limited/packets"].map(|path| service.pointer(path).and_then(Value::as_u64).expect("a count"))
+    };
+    let before = counts();
+
+    // Each version of IP has a limit of its own.
+    for from in [ADMIN[0], ADMIN[1]] {
+        assert_eq!(admitted(&lab, from, 22, 3), 2, "{from}");
+    }
+    let [packets, limited] = counts();
+
+    assert_eq!((before, packets), ([0, 0], 4));
+    // Who is turned away may send his SYN again.
+    assert!(limited >= 2, "{limited}");
+    let text = lab.palisade("policy.yaml", &["status"]).stdout;
+    assert!(text.contains("  22/tcp from anyone, at most 2/hour ("), "{text}");
+}
+
+#[test]
 fn status_numbers_the_services_and_counts_what_was_let_in_and_what_was_denied() {
     let policy = "version: 1
 services:

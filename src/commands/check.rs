@@ -8,7 +8,7 @@ use crate::machine::Machine;
 use crate::names::Names;
 use crate::netlink::Socket;
 use crate::policy::{Problems, list};
-use crate::preflight::{Remark, containers_here, diagnostics};
+use crate::preflight::{Remark, Topic, containers_here, diagnostics};
 use crate::printable::Text;
 use crate::process::journal::Stderr;
 use crate::process::privileges::{Confinement, Needs, may_change_firewall, may_make_namespaces};
@@ -209,10 +209,17 @@ impl<'a> Checked<'a> {
 
     /// What the proof of the expectations rests on; `None` if there are none.
     fn proof(&self) -> Option<String> {
-        let what = match self.desired.policy.expectations.len() {
-            0 => return None,
-            1 => "its expectation is proved".to_owned(),
-            count => format!("its {count} expectations are proved"),
+        let is_unknown = |remark: &&Remark| remark.topic == Topic::Expected;
+        let unknown = self.remarks.iter().filter(is_unknown).count();
+        let what = match (self.desired.policy.expectations.len(), unknown) {
+            (0, _) => return None,
+            (1, 0) => "its expectation is proved".to_owned(),
+            (count, 0) => format!("its {count} expectations are proved"),
+            (1, _) => return Some("whether its expectation holds on this machine can't be told".to_owned()),
+            (count, unknown) => format!(
+                "{} of its {count} expectations are proved; of the other {unknown} it can't be told",
+                count.saturating_sub(unknown)
+            ),
         };
         Some(match &self.on {
             None => format!("{what}, assuming that containers are behind the interfaces that `containers` names"),

@@ -6,7 +6,8 @@ use super::{Machine, Purpose, Rules};
 use crate::net::{self, octets, protocol};
 use crate::ruleset::{KeyType, Set, Table, TableId};
 use crate::simulate::{
-    Answer, At, Doubt, EPHEMERAL, Hooked, Packet, Sets, Translation, Transport, Verdict, Way, follow_connection,
+    Answer, At, Doubt, EPHEMERAL, Hooked, Hooks, Packet, Sets, Translation, Transport, Verdict, Way,
+    follow_connection_by,
 };
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,7 +55,7 @@ type SetKey = (TableId, String);
 /// Probes with all kinds of sources.
 pub(super) struct PortProber<'m> {
     machine: &'m Machine<'m>,
-    tables: &'m [(&'m TableId, &'m Table)],
+    hooks: Hooks<'m>,
     compared: &'m Compared,
     source_ports: &'m BTreeSet<u16>,
 }
@@ -66,7 +67,8 @@ impl<'m> PortProber<'m> {
         tables: &'m [(&'m TableId, &'m Table)],
         rules: &'m Rules<'m>,
     ) -> Self {
-        Self { machine, tables, compared: &rules.compared, source_ports: &rules.ports }
+        let hooks = Hooks::new(tables.iter().copied());
+        Self { machine, hooks, compared: &rules.compared, source_ports: &rules.ports }
     }
 
     pub(super) fn reach(&self, probe: &ProbePacket<'_>, observed: &mut Observed) -> Reach {
@@ -135,7 +137,7 @@ impl<'m> PortProber<'m> {
         let ProbePacket { protocol, port: destination, source, destination: to, interface, .. } = *probe;
         let transport = transport(protocol, port, destination, to);
         let packet = Packet::to_machine(source, to, transport).coming_in_by(interface);
-        let connection = follow_connection(self.tables.iter().copied(), sets, self.machine.routes, &packet);
+        let connection = follow_connection_by(&self.hooks, sets, self.machine.routes, &packet);
         let traversal = &connection.first;
         observed.translated.extend(traversal.translated);
         if connection.outcomes().never_pass() {

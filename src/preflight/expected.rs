@@ -3,7 +3,7 @@
 //! programs drop or translate, nor behind which interface an address is.
 //!
 //! Not every connection is tried that an expectation is about: for each port, the ends of the ranges of addresses. A
-//! remark is made only if a connection is certainly not as expected.
+//! connection that is certainly not as expected is an error, and one of which that is not known a warning.
 
 use super::{Preflight, Remark, Topic, Weight};
 use crate::explain::Explanation;
@@ -11,7 +11,9 @@ use crate::lockout::Beside;
 use crate::net::{AddressRange, Transport as Named};
 use crate::resolve::{Elsewhere, Expectation};
 use crate::ruleset::AddressType;
-use crate::simulate::{Connection, EPHEMERAL, Packet, Path, Transport, Verdict, follow_connection, is_link_local};
+use crate::simulate::{
+    Connection, EPHEMERAL, Interface, Packet, Path, Transport, Verdict, follow_connection, is_link_local,
+};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -28,67 +30,36 @@ struct Tried<'a> {
 }
 
 impl Preflight<'_> {
-    /// One error for each expectation that a connection on this machine refutes.
+    /// One error for each expectation that a connection on this machine refutes, and one warning for each that none
+    /// refutes for certain, and not all confirm.
     pub(super) fn expected(&self) -> Vec<Remark> {
         let Some(beside) = self.beside else { return Vec::new() };
-        self.policy.expectations.iter().filter_map(|expectation| self.refuted(beside, expectation)).collect()
+        self.policy.expectations.iter().filter_map(|expectation| self.unconfirmed(beside, expectation)).collect()
     }
 
-    fn refuted(&self, beside: &Beside<'_>, expectation: &Expectation) -> Option<Remark> {
+    fn unconfirmed(&self, beside: &Beside<'_>, expectation: &Expectation) -> Option<Remark> {
         let targets = targets(expectation);
         let ways: Vec<Vec<Packet>> = match &expectation.elsewhere {
             Some(elsewhere) => self.elsewhere(beside, expectation, elsewhere),
             None => self.to_this_machine(beside, expectation),
         };
-        targets.into_iter().find_map(|target| {
-            ways.iter().find_map(|way| {
+        let mut unknown = None;
+        for target in targets {
+            for way in &ways {
                 let tried = way.iter().map(|packet| {
                     let packet = to_target(packet, target);
                     let tables = beside.tables.iter().copied();
                     let connection = follow_connection(tables, beside.sets, beside.routes, &packet);
                     Tried { connection, packet }
                 });
-                self.remark(beside, expectation, tried.collect())
-            })
-        })
-    }
-
-    /// The remark, if none of the connections is as expected, or one is that must not be.
-    fn remark(&self, beside: &Beside<'_>, expectation: &Expectation, tried: Vec<Tried<'_>>) -> Option<Remark> {
-        let outcomes = |tried: &Tried<'_>| tried.connection.outcomes();
-        let lasts = |tried: &Tried<'_>| tried.connection.fades().is_none();
-        let wrong = if expectation.allow {
-            let none = tried.iter().all(|tried| outcomes(tried).never_pass());
-            tried.into_iter().next().filter(|_| none)?
-        } else {
-            tried.into_iter().find(|tried| tried.connection.verdict() == Verdict::Allow && lasts(tried))?
-        };
-        let Tried { connection, packet } = wrong;
-        let by = match &packet.incoming {
-            crate::simulate::Interface::Named(name) => format!(" by {name}"),
-            _ => String::new(),
-        };
-        let (source, to, target) = (packet.source, packet.destination, words(&packet));
-        let explanation = Explanation {
-            tables: beside.tables.clone(),
-            connection: String::new(),
-            packets: connection,
-            beyond: None,
-        };
-        let message = if expectation.allow {
-            format!(
-                "{target} of {to} is expected to be open from {source}{by}, and on this machine it is not: {}",
-                explanation.reason()
-            )
-        } else {
-            format!("{target} of {to} is expected to be shut for {source}{by}, and on this machine it is open")
-        };
-        let from = if packet.path == Path::FromMachine { "host".to_owned() } else { source.to_string() };
-        let help = format!(
-            "`palisade explain {target} --from {from} --to {to} --planned` follows it step by step; correct the policy or \
-             the expectation, or what stands against it here"
-        );
-        Some(Remark::new(Topic::Expected, Weight::Error, Some(expectation.span.line), message, help))
+                let tried: Vec<Tried<'_>> = tried.collect();
+                if let Some(wrong) = refutes(expectation, &tried) {
+                    return Some(remark(beside, expectation, wrong));
+                }
+                unknown = unknown.or_else(|| doubtful(expectation, &tried));
+            }
+        }
+        unknown
     }
 
     /// For each source, a packet to each address of this machine: it is enough if one of them is open.
@@ -150,6 +121,95 @@ impl Preflight<'_> {
         };
         let is_other = |source: &IpAddr| beside.routes.address_type(*source) == Ok(AddressType::Unicast);
         sources.into_iter().filter(is_other).filter_map(|source| Some((source, by(source)?))).collect()
+    }
+}
+
+/// The connection that shows that an expectation does not hold: the first one if none gets through, or one that must not.
+fn refutes<'t, 'a>(expectation: &Expectation, tried: &'t [Tried<'a>]) -> Option<&'t Tried<'a>> {
+    if expectation.allow {
+        let none = tried.iter().all(|tried| tried.connection.outcomes().never_pass());
+        return tried.first().filter(|_| none);
+    }
+    let lasts = |tried: &&Tried<'_>| tried.connection.fades().is_none();
+    tried.iter().filter(lasts).find(|tried| tried.connection.verdict() == Verdict::Allow)
+}
+
+/// The warning that it can't be told whether an expectation holds: none of the connections surely gets through, or of one
+/// that must not it is not known.
+fn doubtful(expectation: &Expectation, tried: &[Tried<'_>]) -> Option<Remark> {
+    let passes =
+        |tried: &Tried<'_>| tried.connection.verdict() == Verdict::Allow && tried.connection.fades().is_none();
+    if expectation.allow && tried.iter().any(passes) {
+        return None;
+    }
+    let why = |tried: &Tried<'_>| match tried.connection.verdict() {
+        Verdict::Allow => tried.connection.fades().map(ToString::to_string),
+        Verdict::Unknown => tried.connection.doubt().map(ToString::to_string),
+        Verdict::Deny | Verdict::Reject => None,
+    };
+    let (Tried { packet, .. }, why) = tried.iter().find_map(|tried| Some((tried, why(tried)?)))?;
+    let (open, asked) = (if expectation.allow { "open" } else { "shut" }, Asked::of(packet));
+    let message = format!(
+        "{asked} is expected to be {open} {} {}, and whether it is on this machine can't be told: {why}",
+        if expectation.allow { "from" } else { "for" },
+        asked.from,
+    );
+    let help = format!("`{}` follows it step by step", asked.command());
+    Some(Remark::new(Topic::Expected, Weight::Warning, Some(expectation.span.line), message, help))
+}
+
+/// The error that an expectation does not hold.
+fn remark(beside: &Beside<'_>, expectation: &Expectation, Tried { connection, packet }: &Tried<'_>) -> Remark {
+    let asked = Asked::of(packet);
+    let explanation = Explanation {
+        tables: beside.tables.clone(),
+        connection: String::new(),
+        packets: connection.clone(),
+        beyond: None,
+    };
+    let message = if expectation.allow {
+        format!(
+            "{asked} is expected to be open from {}, and on this machine it is not: {}",
+            asked.from,
+            explanation.reason()
+        )
+    } else {
+        format!("{asked} is expected to be shut for {}, and on this machine it is open", asked.from)
+    };
+    let help = format!(
+        "`{}` follows it step by step; correct the policy or the expectation, or what stands against it here",
+        asked.command()
+    );
+    Remark::new(Topic::Expected, Weight::Error, Some(expectation.span.line), message, help)
+}
+
+/// What a packet asks for, in words.
+struct Asked<'p> {
+    packet: &'p Packet,
+    target: String,
+    /// `203.0.113.9 by eth0`
+    from: String,
+}
+
+impl<'p> Asked<'p> {
+    fn of(packet: &'p Packet) -> Self {
+        let by = match &packet.incoming {
+            Interface::Named(name) => format!(" by {name}"),
+            _ => String::new(),
+        };
+        Self { packet, target: words(packet), from: format!("{}{by}", packet.source) }
+    }
+
+    fn command(&self) -> String {
+        let Packet { source, destination, path, .. } = self.packet;
+        let from = if *path == Path::FromMachine { "host".to_owned() } else { source.to_string() };
+        format!("palisade explain {} --from {from} --to {destination} --planned", self.target)
+    }
+}
+
+impl std::fmt::Display for Asked<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} of {}", self.target, self.packet.destination)
     }
 }
 

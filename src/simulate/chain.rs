@@ -3,7 +3,7 @@
 use super::machine::{End, Machine, RuleResult};
 use super::trace::{Effect, Outcomes, Step};
 use super::truth::Doubt;
-use crate::ruleset::{BaseChain, Chain, Hook, Policy, Rule, Verdict};
+use crate::ruleset::{BaseChain, Chain, Expr, Hook, Policy, Rule, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -61,6 +61,12 @@ impl<'a, 'v, 's> Walk<'a, 'v, 's> {
     }
 
     fn run(&mut self, rule: &'a Rule, certain: bool) -> RuleResult<'a> {
+        if self.machine.is_ruled_out(rule) {
+            return RuleResult::NoMatch;
+        }
+        if !rule.exprs.iter().any(|expr| matches!(expr, Expr::Dynset { .. } | Expr::Foreign(_))) {
+            return self.machine.run(rule, certain);
+        }
         let changed = || {
             let sets = self.machine.changed.borrow();
             let known: usize = sets.values().flatten().map(BTreeSet::len).sum();

@@ -20,7 +20,7 @@
 use super::fib::is_link_local;
 use super::later::follow_on;
 use super::packet::{Interface, Packet, Part, Path, State, Transport, Undone};
-use super::packet_run::PacketRun;
+use super::packet_run::{Hooks, PacketRun};
 use super::routes::{Routes, Way};
 use super::sets::Sets;
 use super::simulate_table;
@@ -99,8 +99,18 @@ pub fn follow_connection<'a, 'v>(
     routes: &'v dyn Routes,
     packet: &Packet,
 ) -> Connection<'a> {
+    follow_connection_by(&Hooks::new(tables), sets, routes, packet)
+}
+
+/// The same, for many connections through the same tables.
+pub fn follow_connection_by<'a, 'v>(
+    hooks: &Hooks<'a>,
+    sets: &'v dyn Sets,
+    routes: &'v dyn Routes,
+    packet: &Packet,
+) -> Connection<'a> {
     let packet = Packet { translated: None, part: Part::First, ..packet.clone() };
-    let (first, run) = traverse(PacketRun::new(tables, sets, Some(routes)), routes, packet.clone());
+    let (first, run) = traverse(PacketRun::between(hooks.clone(), sets, Some(routes)), routes, packet.clone());
     let (untracked, source) = (run.effects.borrow().untracked, run.effects.borrow().source);
     // `inet_select_addr` in net/ipv4/devinet.c: the loopback has no address for others, so that the first interface that has
     // one gives its own. Which one is the first is not known here.

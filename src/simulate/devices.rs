@@ -60,7 +60,7 @@ impl PacketRun<'_, '_> {
     fn pass_devices(&mut self, hook: Hook, packet: &Packet, only_beneath: bool) {
         let interface = if hook == INGRESS { &packet.incoming } else { &packet.outgoing };
         let with_chains = self.with_chains(hook);
-        let of_bridge = self.tables.iter().find(|(id, table)| judges_frames(id, table)).map(|(id, _)| *id);
+        let of_bridge = self.tables().iter().find(|(id, table)| judges_frames(id, table)).map(|(id, _)| *id);
         if !self.goes_on() || with_chains.is_empty() && of_bridge.is_none() || interface.is_absent() {
             return;
         }

@@ -46,12 +46,13 @@ mod tests;
 
 pub(crate) use any_source::{ViewOfAnySource, attached_to, run_for_any_source};
 pub(crate) use chain::MAX_DEPTH;
-pub use connection::{Connection, follow_connection, open_through_table};
+pub use connection::{Connection, follow_connection, follow_connection_by, open_through_table};
 pub(crate) use fib::is_link_local;
 pub(crate) use hidden::Hidden;
 pub(crate) use machine::{Changed, End, RuleResult};
 pub use order::{At, Hooked, Order};
 pub use packet::{EPHEMERAL, Interface, Packet, Part, Path, State, Translation, Transport, Undone};
+pub use packet_run::Hooks;
 pub use routes::{Asked, Beneath, LeavingBy, Prerouted, Properties, Routes, Way};
 pub use sets::{Answer, AsListed, JustLoaded, Sets};
 pub use trace::{Effect, Outcomes, Stage, Step, Trace, Verdict};

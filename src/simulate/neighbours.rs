@@ -61,7 +61,7 @@ impl PacketRun<'_, '_> {
         (interface, address): (&str, IpAddr),
         this: IpAddr,
     ) -> Option<Doubt> {
-        if address.is_ipv4() && !self.tables.iter().any(|(id, table)| may_judge_arp(id, table)) {
+        if address.is_ipv4() && !self.tables().iter().any(|(id, table)| may_judge_arp(id, table)) {
             return None;
         }
         let neighbour = routes.next_hop(address).ok()?;

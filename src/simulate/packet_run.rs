@@ -23,11 +23,26 @@ const NAT_SRC: i32 = 100;
 /// `NF_IP_PRI_CONNTRACK`.
 const CONNTRACK: i32 = -200;
 
+/// Tables, and the base chains by which packets get into them, which take some time to find.
+#[derive(Clone)]
+pub struct Hooks<'a> {
+    tables: Rc<[(&'a TableId, &'a Table)]>,
+    bases: Rc<[Attached<'a>]>,
+}
+
+impl<'a> Hooks<'a> {
+    /// Those of some tables.
+    pub fn new(tables: impl IntoIterator<Item = (&'a TableId, &'a Table)>) -> Self {
+        let tables: Rc<[(&TableId, &Table)]> =
+            tables.into_iter().filter(|(_, table)| !table.flags.contains(TableFlags::DORMANT)).collect();
+        let bases = tables.iter().flat_map(|&(id, table)| bases(id, table)).collect();
+        Self { tables, bases }
+    }
+}
+
 /// The state of a packet between two hooks: what the rules before have made of it.
 pub(super) struct PacketRun<'a, 'v> {
-    pub(super) tables: Rc<[(&'a TableId, &'a Table)]>,
-    /// The base chains of these tables.
-    bases: Rc<[Attached<'a>]>,
+    hooks: Hooks<'a>,
     pub(super) sets: &'v dyn Sets,
     pub(super) routes: Option<&'v dyn Routes>,
     pub(super) changed: Changed<'a>,
@@ -49,21 +64,12 @@ impl<'a, 'v> PacketRun<'a, 'v> {
         sets: &'v dyn Sets,
         routes: Option<&'v dyn Routes>,
     ) -> Self {
-        let tables: Rc<[(&TableId, &Table)]> =
-            tables.into_iter().filter(|(_, table)| !table.flags.contains(TableFlags::DORMANT)).collect();
-        let bases = tables.iter().flat_map(|&(id, table)| bases(id, table)).collect();
-        Self::between(tables, bases, sets, routes)
+        Self::between(Hooks::new(tables), sets, routes)
     }
 
-    fn between(
-        tables: Rc<[(&'a TableId, &'a Table)]>,
-        bases: Rc<[Attached<'a>]>,
-        sets: &'v dyn Sets,
-        routes: Option<&'v dyn Routes>,
-    ) -> Self {
+    pub(super) fn between(hooks: Hooks<'a>, sets: &'v dyn Sets, routes: Option<&'v dyn Routes>) -> Self {
         Self {
-            tables,
-            bases,
+            hooks,
             sets,
             routes,
             changed: RefCell::default(),
@@ -112,12 +118,17 @@ impl<'a, 'v> PacketRun<'a, 'v> {
     }
 
     fn another_of_these(&self) -> Self {
-        Self::between(Rc::clone(&self.tables), Rc::clone(&self.bases), self.sets, self.routes)
+        Self::between(self.hooks.clone(), self.sets, self.routes)
+    }
+
+    /// The tables.
+    pub(super) fn tables(&self) -> &[(&'a TableId, &'a Table)] {
+        &self.hooks.tables
     }
 
     /// All base chains.
     pub(super) fn bases(&self) -> impl Iterator<Item = (&'a TableId, &'a BaseChain)> + '_ {
-        self.bases.iter().map(|attached| (attached.id, attached.base))
+        self.hooks.bases.iter().map(|attached| (attached.id, attached.base))
     }
 
     /// Whether the packet may still go on.
@@ -128,7 +139,7 @@ impl<'a, 'v> PacketRun<'a, 'v> {
     /// Sends the packet through the base chains of a hook, with the translation and the state that rules have given
     /// it so far.
     pub(super) fn pass(&mut self, hook: Hook, packet: &Packet) {
-        let all = attached(self.bases.iter().copied(), hook, packet);
+        let all = attached(self.hooks.bases.iter().copied(), hook, packet);
         self.translated = false;
         for class in all.chunk_by(|one, other| one.priority(hook) == other.priority(hook)) {
             self.pass_class(class, hook, packet);

@@ -45,9 +45,6 @@ const ONLY_MATCH: [&str; 22] = [
 impl<'a> Machine<'a, '_> {
     /// `certain` says that the packet surely gets to the rule.
     pub(super) fn run(&self, rule: &'a Rule, certain: bool) -> RuleResult<'a> {
-        if self.is_ruled_out(rule) {
-            return RuleResult::NoMatch;
-        }
         let mut registers = Registers::new();
         let mut doubt: Option<Doubt> = None;
         for expr in &rule.exprs {
@@ -64,7 +61,7 @@ impl<'a> Machine<'a, '_> {
 
     /// Whether a rule wants another address or port in the headers, before it does anything: most rules of an engine do, and
     /// need not be run.
-    fn is_ruled_out(&self, rule: &Rule) -> bool {
+    pub(super) fn is_ruled_out(&self, rule: &Rule) -> bool {
         for (expr, next) in rule.exprs.iter().zip(rule.exprs.iter().skip(1)) {
             match (expr, next) {
                 (Expr::Payload { base, offset, len, dreg }, Expr::Cmp { op: Cmp::Eq, sreg, data })

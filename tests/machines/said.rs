@@ -13,7 +13,7 @@ use palisade::names::Names;
 use palisade::net::Version;
 use palisade::netlink::{Live, LiveSets, Socket};
 use palisade::policy::AddressList;
-use palisade::preflight::{Weight, remarks_here};
+use palisade::preflight::{Remark, Topic, Weight, remarks_here};
 use palisade::ruleset::{Table, TableId};
 use palisade::simulate::{Stage, Verdict};
 use serde_json::Value;
@@ -208,7 +208,8 @@ impl<'m> Compared<'m> {
         let host = &self.built.lab.host;
         let remarks =
             host.run(|| remarks_here(Socket::open().ok().as_ref(), &loaded.policy, &loaded.table, &Machine::read()));
-        for remark in remarks.iter().filter(|remark| remark.weight == Weight::Error) {
+        let counts = |remark: &&Remark| remark.weight == Weight::Error || remark.topic == Topic::Expected;
+        for remark in remarks.iter().filter(counts) {
             match remark.line.filter(|line| lines.contains_key(line)) {
                 Some(line) => drop(unproved.insert(line)),
                 // Then nothing is called proved.
