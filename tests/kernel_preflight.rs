@@ -204,6 +204,52 @@ fn what_is_expected_is_not_proved_where_another_table_or_a_route_stands_against_
 }
 
 #[test]
+fn an_expectation_of_which_it_can_not_be_told_is_a_warning_and_not_called_proved() {
+    let lab = Lab::new();
+    let both =
+        format!("{SSH}expect: [{{ allow: 22/tcp, from: 203.0.113.9 }}, {{ deny: 23/tcp, from: 203.0.113.9 }}]\n");
+    let said = || {
+        let (valid, problems, warnings) = checked(&lab, &both);
+        assert!(valid && problems.is_empty(), "{problems:?}");
+        let proof = with(&lab, &both, &["check"]).stdout.lines().skip(1).map(str::to_owned).collect::<Vec<_>>();
+        (
+            without_notes(warnings).into_iter().filter(|said| said.contains("expected to be")).collect::<Vec<_>>(),
+            proof,
+        )
+    };
+
+    assert_eq!(
+        said(),
+        (
+            Vec::new(),
+            vec![
+                "its 2 expectations are proved on this machine, which has no interface of containers now".to_owned()
+            ]
+        )
+    );
+    // Half of the packets of one port get lost.
+    lab.host.nft_load(
+        "table inet x { chain c { type filter hook input priority 5; tcp dport 22 numgen random mod 2 0 drop; }; }",
+    );
+    let (warnings, proof) = said();
+    let [warning] = &warnings[..] else { panic!("{warnings:?}") };
+    assert!(
+        warning.starts_with(
+            "5: 22/tcp of 203.0.113.1 is expected to be open from 203.0.113.9 by eth0, and whether it is on this machine \
+             can't be told: "
+        ),
+        "{warning}"
+    );
+    assert_eq!(
+        proof,
+        [
+            "1 of its 2 expectations are proved; of the other 1 it can't be told on this machine, which has no interface of \
+          containers now"
+        ]
+    );
+}
+
+#[test]
 fn a_router_with_two_cards_is_told_what_it_cuts_off() {
     let cut_off = |name: &str| {
         format!(
