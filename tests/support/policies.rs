@@ -4,7 +4,7 @@
 #[path = "policies/routed.rs"]
 mod routed;
 
-pub use routed::{DEFAULT_BRIDGES, Setting, TARGETS};
+pub use routed::{DEFAULT_BRIDGES, Setting};
 
 use palisade::facts::{Facts, Kernel, ListFile, ProtocolNames, ServiceNames};
 use palisade::net::{AddressRange, Ports, Transport};
