@@ -65,8 +65,8 @@ impl<'a> Reader<'a> {
         let block = Block::of(policy, &place, asked, step)?;
         if let Some(also) = block.also() {
             let text = format!(
-                "exactly these are too many networks for {}: whoever is not named by address is shut out of {also}; \
-                 --leave-block-to-host exports no block",
+                "everyone but exactly these are too many networks for {}; shut out with them, where a service does not name \
+                 them by address: {also}. With --leave-block-to-host no block is exported",
                 vendor.name()
             );
             remarks.add(Kind::Narrowed, "block", policy.block.line, text);
@@ -138,7 +138,7 @@ impl<'a> Reader<'a> {
         }
         if !service.on.is_empty() && !self.place.is_among(&service.on)? {
             if !service.on.iter().all(|one| self.place.is_of_containers(one)) {
-                let text = format!("it is not reached by {}", self.place.public().unwrap_or_default());
+                let text = format!("it is not for connections by {}", self.place.public().unwrap_or_default());
                 self.remarks.add(Kind::LeftOut, name, whose.line, text);
             }
             return Ok(());

@@ -71,7 +71,8 @@ impl Vendor {
     pub(super) const fn limits(self) -> Limits {
         match self {
             Self::Hetzner => {
-                Limits { most: [50, 500], of: ["rules", "networks of all rules"], networks_of_a_rule: 100 }
+                // One of the 50, with one of 500 networks, is for what goes out.
+                Limits { most: [49, 499], of: ["rules", "networks of all rules"], networks_of_a_rule: 100 }
             }
             Self::DigitalOcean => {
                 // Three of the 50 are for what goes out.
