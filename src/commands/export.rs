@@ -86,9 +86,12 @@ pub(crate) fn run(path: &Path, state: &State, args: &Args) -> Result<Report, Err
     let file = if path == Path::new(STDIN) { None } else { path.file_name() };
     let file = file.map(|file| file.to_string_lossy().into_owned());
     say(&exported.remarks, file.as_deref().unwrap_or(&policy.file));
-    let text = format!("{:#}\n", exported.document);
     let status = if exported.is_whole() { 0 } else { 2 };
-    Ok(Report { status, text: text.into(), json: json(&exported) })
+    Ok(Report { status, text: text(&exported).as_str().into(), json: json(&exported) })
+}
+
+fn text(exported: &Exported) -> String {
+    format!("{:#}\n", exported.document)
 }
 
 /// The interfaces by which the default routes of this machine go, as far as that can be read.
@@ -142,7 +145,7 @@ fn json(exported: &Exported) -> Value {
         json!({ "kind": remark.kind.name(), "about": remark.about, "line": remark.line, "message": remark.text })
     });
     json!({
-        "document": exported.document,
+        "document": text(exported),
         "firewalls": exported.firewalls,
         "remarks": remarks.collect::<Vec<_>>(),
     })
