@@ -4,10 +4,10 @@
 //! `UPDATE_GOLDEN=1` writes what is printed.
 #![allow(missing_docs)]
 
-#[path = "export/schemas.rs"]
-mod schemas;
 #[path = "support/clouds.rs"]
 mod clouds;
+#[path = "export/schemas.rs"]
+mod schemas;
 
 use palisade::export::{Asked, Exported, Refusal, Target, Vendor, export};
 use palisade::facts::{Facts, Kernel, ListFile, ServiceNames};

@@ -68,7 +68,9 @@ impl Server {
     /// A program inside that takes this for its vendor.
     fn client(&self, program: &str) -> Command {
         let mut command = self.namespace.command(program);
-        command.env("HCLOUD_ENDPOINT", format!("http://127.0.0.1:{}/v1", self.port)).env("HCLOUD_TOKEN", "x".repeat(64));
+        command
+            .env("HCLOUD_ENDPOINT", format!("http://127.0.0.1:{}/v1", self.port))
+            .env("HCLOUD_TOKEN", "x".repeat(64));
         command
     }
 
@@ -101,7 +103,8 @@ fn answer(mut stream: &TcpStream, log: &Asked) -> Option<()> {
     let request = request.rsplit_once(' ').map(|(request, _)| request.to_owned())?;
     log.lock().ok()?.push((request.clone(), serde_json::from_slice(&body).unwrap_or_default()));
     let created = "2026-01-01T00:00:00+00:00";
-    let firewall = json!({ "id": 1, "name": "palisade", "labels": {}, "created": created, "rules": [], "applied_to": [] });
+    let firewall =
+        json!({ "id": 1, "name": "palisade", "labels": {}, "created": created, "rules": [], "applied_to": [] });
     let action = json!({ "id": 7, "command": "set_firewall_rules", "status": "success", "progress": 100,
         "started": created, "finished": created, "resources": [{ "id": 1, "type": "firewall" }], "error": null });
     let page = json!({ "pagination": { "page": 1, "per_page": 25, "previous_page": null, "next_page": null,

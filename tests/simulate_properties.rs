@@ -94,7 +94,8 @@ fn table() -> impl Strategy<Value = Table> {
 /// A policy and what it compiles to, with the names that generated policies use.
 fn compiled(written: &Written) -> (Resolved, Table) {
     let parsed = parse(&written.text, "policy.yaml");
-    let resolved = resolve(&parsed.policy.expect("a policy"), &facts(written)).unwrap_or_else(|all| panic!("{all:?}"));
+    let resolved =
+        resolve(&parsed.policy.expect("a policy"), &facts(written)).unwrap_or_else(|all| panic!("{all:?}"));
     let table = compile(&resolved);
     (resolved, table)
 }

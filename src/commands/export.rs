@@ -105,11 +105,8 @@ fn ways_out() -> Vec<String> {
 
 /// Exports with the public interface that the user names, or with that of the default route where it matters.
 fn exported(policy: &Resolved, args: &Args, ways_out: &[String]) -> Result<Exported, Error> {
-    let asked = Asked {
-        name: &args.name,
-        public: args.public.as_deref(),
-        leave_block_to_host: args.leave_block_to_host,
-    };
+    let asked =
+        Asked { name: &args.name, public: args.public.as_deref(), leave_block_to_host: args.leave_block_to_host };
     let target = args.format.target();
     let declined = |refusal: Refusal| Error::Declined(printable(&refusal.to_string()).into_owned());
     match (export(policy, target, &asked), ways_out) {

@@ -47,7 +47,8 @@ fn permissions(rule: &Rule) -> Vec<Value> {
                 Version::V4 => ("IpRanges", "CidrIp"),
                 Version::V6 => ("Ipv6Ranges", "CidrIpv6"),
             };
-            let networks = over(rule, *version).map(|net| json!({ key: net.to_string(), "Description": description }));
+            let networks =
+                over(rule, *version).map(|net| json!({ key: net.to_string(), "Description": description }));
             let networks: Vec<Value> = networks.collect();
             if !networks.is_empty() {
                 fields.insert(list.to_owned(), networks.into());
@@ -98,7 +99,9 @@ pub(super) fn resources(firewalls: &[Firewall], sends: bool) -> Value {
     let mut all = Map::new();
     all.insert("aws_security_group".to_owned(), groups.into());
     let rules = [("aws_vpc_security_group_ingress_rule", ingress), ("aws_vpc_security_group_egress_rule", egress)];
-    all.extend(rules.into_iter().filter(|(_, rules)| !rules.is_empty()).map(|(name, of)| (name.to_owned(), of.into())));
+    all.extend(
+        rules.into_iter().filter(|(_, rules)| !rules.is_empty()).map(|(name, of)| (name.to_owned(), of.into())),
+    );
     all.into()
 }
 

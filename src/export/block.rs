@@ -23,7 +23,12 @@ pub(super) struct Block {
 }
 
 impl Block {
-    pub(super) fn of(policy: &Resolved, place: &Place<'_>, asked: &Asked<'_>, step: [u8; 2]) -> Result<Self, Refusal> {
+    pub(super) fn of(
+        policy: &Resolved,
+        place: &Place<'_>,
+        asked: &Asked<'_>,
+        step: [u8; 2],
+    ) -> Result<Self, Refusal> {
         if asked.leave_block_to_host {
             return Ok(Self { exact: Sources::default(), coarse: Sources::default() });
         }

@@ -1,11 +1,11 @@
 //! Who may not reach what, whatever services allow: services that deny, and the family that a port forward has no target
 //! for. A cloud firewall has no denials: they are taken from what is allowed.
 
+use super::Refusal;
 use super::allowed::{Kind, What};
 use super::incoming::Remarks;
 use super::place::Place;
 use super::sources::Sources;
-use super::Refusal;
 use crate::net::{Transport, Version, protocol};
 use crate::resolve::{Action, Resolved, Service};
 
@@ -60,7 +60,9 @@ impl<'a> Denials<'a> {
             match what {
                 What::Ports(ports) => {
                     let meets = service.ports.iter().any(|denied| {
-                        denied.transport == ports.transport && denied.first <= ports.last && ports.first <= denied.last
+                        denied.transport == ports.transport
+                            && denied.first <= ports.last
+                            && ports.first <= denied.last
                     });
                     if meets || service.protocols.contains(&ports.transport.number()) {
                         who = who.and(&denial.who);

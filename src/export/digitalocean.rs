@@ -15,9 +15,10 @@ pub(super) fn document(firewalls: &[Firewall], sends: bool) -> Value {
     let body = |firewall: &Firewall| {
         let inbound: Vec<Value> = firewall.rules.iter().map(inbound).collect();
         // Without rules for what goes out nothing does.
-        let outbound = PROTOCOLS.iter().filter(|_| sends).map(
-            |protocol| json!({ "protocol": protocol, "ports": "0", "destinations": { "addresses": EVERYONE } }),
-        );
+        let outbound = PROTOCOLS
+            .iter()
+            .filter(|_| sends)
+            .map(|protocol| json!({ "protocol": protocol, "ports": "0", "destinations": { "addresses": EVERYONE } }));
         json!({ "name": firewall.name, "inbound_rules": inbound, "outbound_rules": outbound.collect::<Vec<_>>() })
     };
     match firewalls {
@@ -84,7 +85,11 @@ fn protocol(what: What) -> (String, Option<String>) {
 /// Its networks; a single address without the length of its prefix.
 fn addresses(rule: &Rule) -> Vec<String> {
     let text = |network: &IpNet| {
-        if network.prefix_len() == network.max_prefix_len() { network.addr().to_string() } else { network.to_string() }
+        if network.prefix_len() == network.max_prefix_len() {
+            network.addr().to_string()
+        } else {
+            network.to_string()
+        }
     };
     rule.networks.iter().map(text).collect()
 }

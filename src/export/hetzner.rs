@@ -45,8 +45,11 @@ fn rule(rule: &Rule) -> Value {
     fields.insert("direction".to_owned(), "in".into());
     let protocol = match rule.what {
         What::Ports(ports) => {
-            let port =
-                if ports.first == ports.last { ports.first.to_string() } else { format!("{}-{}", ports.first, ports.last) };
+            let port = if ports.first == ports.last {
+                ports.first.to_string()
+            } else {
+                format!("{}-{}", ports.first, ports.last)
+            };
             fields.insert("port".to_owned(), port.into());
             match ports.transport {
                 Transport::Tcp | Transport::Udp | Transport::Sctp => ports.transport.name().to_owned(),

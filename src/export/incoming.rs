@@ -209,7 +209,8 @@ impl<'a> Reader<'a> {
                 continue;
             }
             if !to.over(version).is_empty() {
-                let text = format!("it is for some of this machine's {version} addresses: a cloud firewall is for all");
+                let text =
+                    format!("it is for some of this machine's {version} addresses: a cloud firewall is for all");
                 self.remarks.add(Kind::LeftOut, whose.service, whose.line, text);
             }
             sources = sources.without(&Sources::everyone().only(version));
@@ -286,7 +287,8 @@ impl<'a> Reader<'a> {
             return;
         }
         let Ports { transport, first, last } = ports;
-        let mut begins: BTreeSet<u16> = self.denials.cuts(transport).filter(|cut| (first..=last).contains(cut)).collect();
+        let mut begins: BTreeSet<u16> =
+            self.denials.cuts(transport).filter(|cut| (first..=last).contains(cut)).collect();
         begins.insert(first);
         let ends = begins.iter().skip(1).map(|next| next - 1).chain([last]);
         let runs: Vec<(u16, u16)> = begins.iter().copied().zip(ends).collect();

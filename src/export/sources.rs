@@ -178,7 +178,9 @@ mod tests {
     #[test]
     fn neighbouring_networks_are_one_and_a_range_is_the_fewest_networks() {
         let range = |first: &str, last: &str| -> Sources {
-            [AddressRange::V4(first.parse().expect("an address"), last.parse().expect("an address"))].into_iter().collect()
+            [AddressRange::V4(first.parse().expect("an address"), last.parse().expect("an address"))]
+                .into_iter()
+                .collect()
         };
         assert_eq!(texts(&of(&["10.0.0.0/9", "10.128.0.0/9", "::1/128"])), ["10.0.0.0/8", "::1/128"]);
         assert_eq!(

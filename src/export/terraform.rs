@@ -39,7 +39,10 @@ mod tests {
 
     #[test]
     fn no_text_begins_a_template_and_a_label_is_an_identifier() {
-        assert_eq!(escaped(json!({ "a": ["${x}", "5%{if}", "$5 50%"] })), json!({ "a": ["$${x}", "5%%{if}", "$5 50%"] }));
+        assert_eq!(
+            escaped(json!({ "a": ["${x}", "5%{if}", "$5 50%"] })),
+            json!({ "a": ["$${x}", "5%%{if}", "$5 50%"] })
+        );
         assert_eq!(["web.1", "1st", "a-2"].map(label), ["web_1", "_1st", "a-2"]);
     }
 }
