@@ -2,7 +2,6 @@
 
 use super::sources::Sources;
 use crate::net::{Ports, Version};
-use crate::resolve::Line;
 use std::fmt;
 
 /// What may be reached.
@@ -46,47 +45,4 @@ pub struct Allowed {
     pub what: What,
     /// Who may; never nobody.
     pub sources: Sources,
-}
-
-/// How much of the policy a remark says is missing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
-    /// It is not exported.
-    LeftOut,
-    /// It is open to fewer than in the policy.
-    Narrowed,
-    /// The access is exported as it is; something else is not the cloud's.
-    Note,
-}
-
-impl Kind {
-    /// Its name in messages and documents.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::LeftOut => "left out",
-            Self::Narrowed => "narrowed",
-            Self::Note => "note",
-        }
-    }
-}
-
-/// What the export does not say, or says otherwise than the policy.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Remark {
-    /// The line of the policy; `None` for a default that it does not set.
-    pub line: Option<Line>,
-    /// What it is about: a service, or a default.
-    pub about: String,
-    /// How much is missing.
-    pub kind: Kind,
-    /// The rest of the sentence.
-    pub text: String,
-}
-
-impl fmt::Display for Remark {
-    /// `left out: wireguard: ...`; without the line, which moves without a change of the policy.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}: {}", self.kind.name(), self.about, self.text)
-    }
 }

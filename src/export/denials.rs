@@ -2,9 +2,9 @@
 //! for. A cloud firewall has no denials: they are taken from what is allowed.
 
 use super::Refusal;
-use super::allowed::{Kind, What};
-use super::incoming::Remarks;
+use super::allowed::What;
 use super::place::Place;
+use super::remark::{Kind, Remarks};
 use super::sources::Sources;
 use crate::net::{Transport, Version, protocol};
 use crate::resolve::{Action, Resolved, Service};

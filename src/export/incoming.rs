@@ -1,9 +1,10 @@
 //! What comes in: from a policy to the list of who may reach what at the public interface.
 
-use super::allowed::{Allowed, Kind, Remark, What};
+use super::allowed::{Allowed, What};
 use super::block::Block;
 use super::denials::Denials;
 use super::place::Place;
+use super::remark::{Kind, Remarks};
 use super::sources::Sources;
 use super::vendor::Vendor;
 use super::{Asked, Refusal};
@@ -18,21 +19,6 @@ const OTHERS: [u8; 3] = [47, 50, 51];
 const PING: &str = "ping";
 const INCOMING: &str = "incoming";
 const ERRORS: &str = "icmp-errors";
-
-/// What the export does not say.
-#[derive(Default)]
-pub(super) struct Remarks(BTreeSet<Remark>);
-
-impl Remarks {
-    pub(super) fn add(&mut self, kind: Kind, about: &str, line: Option<Line>, text: impl Into<String>) {
-        self.0.insert(Remark { line, about: about.to_owned(), kind, text: text.into() });
-    }
-
-    /// In the order of the policy.
-    pub(super) fn all(self) -> Vec<Remark> {
-        self.0.into_iter().collect()
-    }
-}
 
 /// Reads a policy for one vendor.
 pub(super) struct Reader<'a> {

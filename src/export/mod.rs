@@ -19,13 +19,15 @@ mod incoming;
 mod outgoing;
 mod place;
 mod refusal;
+mod remark;
 mod sources;
 mod terraform;
 mod vendor;
 
-pub use allowed::{Allowed, Kind, Remark, What};
+pub use allowed::{Allowed, What};
 pub use fit::TooMany;
 pub use refusal::Refusal;
+pub use remark::{Kind, Remark};
 pub use sources::Sources;
 pub use vendor::Vendor;
 

@@ -1,7 +1,6 @@
 //! What goes out: a cloud firewall knows neither users nor containers, so only the default is exported.
 
-use super::allowed::Kind;
-use super::incoming::Remarks;
+use super::remark::{Kind, Remarks};
 use crate::resolve::{Action, Resolved};
 
 /// Says which rules of `outgoing` the export does not have.

@@ -1,6 +1,6 @@
 //! What all of Terraform's JSON has in common: its comment, names of resources, and strings without templates.
 
-use super::allowed::Remark;
+use super::remark::Remark;
 use serde_json::{Value, json};
 
 /// A document with resources, and at its head what it does not say. The lines of the policy are left out: they move without
