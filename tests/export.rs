@@ -208,6 +208,33 @@ fn the_story_of_the_dashboard_is_two_rules_and_ping() {
     assert_eq!((exported.document, exported.remarks), (expected, Vec::new()));
 }
 
+/// What is exported of a policy's text.
+fn of_text(text: &str, (_, vendor, terraform): (&str, Vendor, bool)) -> Value {
+    let policy = parse(text, "policy.yaml").policy.expect("a policy");
+    let policy = resolve(&policy, &Facts::default()).expect("a valid policy");
+    let asked = Asked { name: "palisade", public: Some("eth0"), leave_block_to_host: false };
+    export(&policy, Target { vendor, terraform }, &asked).expect("it is exported").document
+}
+
+#[test]
+fn the_order_of_lines_changes_nothing_and_a_change_of_one_service_changes_its_rules_alone() {
+    let web = "  web: { ports: [443/tcp, 80/tcp], from: any }\n";
+    let admin = "  admin: { ports: 22/tcp, from: [203.0.113.9, 198.51.100.0/24, { interface: wg0 }] }\n";
+    let of = |parts: &[&str]| format!("version: 1\nservices:\n{}", parts.concat());
+    let turned = "\n  admin: { ports: 22/tcp, from: [{ interface: wg0 }, 198.51.100.0/24, 203.0.113.9] }\n\n";
+    let more = "  admin: { ports: 22/tcp, from: [203.0.113.9, 9.9.9.9, 198.51.100.0/24, { interface: wg0 }] }\n";
+    for format in FORMATS {
+        let before = of_text(&of(&[web, admin]), format);
+        assert_eq!(of_text(&of(&["  # A comment.\n", turned, web]), format), before, "{}", format.0);
+        let [before, after] = [before, of_text(&of(&[web, more]), format)].map(|value| format!("{value:#}"));
+        let lines: Vec<&str> = before.lines().collect();
+        let gained: Vec<&str> = after.lines().filter(|line| line.contains("9.9.9.9")).collect();
+        let other =
+            after.lines().filter(|line| !lines.contains(line) && !line.contains("9_9_9_9")).collect::<Vec<_>>();
+        assert_eq!((gained.len(), other), (1, gained.clone()), "{}", format.0);
+    }
+}
+
 #[test]
 fn a_name_that_a_vendor_would_not_take_is_refused() {
     let three = Case::read(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/export/three-addresses.yaml")));

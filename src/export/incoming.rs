@@ -15,9 +15,9 @@ use std::collections::BTreeSet;
 /// The other protocols that stand for all of them where no rule can mean all: GRE, ESP and AH.
 const OTHERS: [u8; 3] = [47, 50, 51];
 
-/// The names of what no service says.
+/// The names of what no service says. One that a service can have says nothing else than the service.
 const PING: &str = "ping";
-const INCOMING: &str = "incoming";
+const INCOMING: &str = "defaults.incoming";
 const ERRORS: &str = "icmp-errors";
 
 /// Reads a policy for one vendor.
