@@ -315,6 +315,31 @@ unpack_own() {
     mv "$folder.new" "$folder"
 }
 
+# Puts clients of cloud firewalls into target/clients, unless they are there already: Hetzner's hcloud as Debian has it,
+# unpacked, and its Python library. Tests leave out what can't be had, and say so.
+unpack_clients() {
+    local folder=target/clients
+    mkdir -p "$folder"
+    if [ ! -e "$folder/hcloud-cli" ] && apt-cache show hcloud-cli >/dev/null 2>&1; then
+        note "Unpacking hcloud-cli ..."
+        rm -rf "$folder/.apt" "$folder/hcloud-cli.new"
+        mkdir "$folder/.apt"
+        if (cd "$folder/.apt" && apt-get -qq download hcloud-cli >/dev/null 2>&1); then
+            quietly dpkg-deb --extract "$folder/.apt"/*.deb "$folder/hcloud-cli.new"
+            mv "$folder/hcloud-cli.new" "$folder/hcloud-cli"
+        fi
+        rm -rf "$folder/.apt"
+    fi
+    if [ ! -e "$folder/python" ]; then
+        rm -rf "$folder/python.new"
+        # An environment can't be moved; it counts from its link on.
+        if python3 -m venv "$folder/python.new" >/dev/null 2>&1 &&
+            "$folder/python.new/bin/pip" -q install hcloud==2.27.0 >/dev/null 2>&1; then
+            ln -s python.new "$folder/python"
+        fi
+    fi
+}
+
 # Builds target/try/echo.tar, an image with one static program that echoes.
 build_image() {
     mkdir -p target/try/root

@@ -2,7 +2,8 @@
 
 use crate::commands::{
     Report, add, allow, apply, block, boot, check, complete, completions, confirm, denied, diff, disable, doctor,
-    edit, explain, exposure, group, init, man, refresh, remove, revoke, rollback, schema, show, status, suggest,
+    edit, explain, export, exposure, group, init, man, refresh, remove, revoke, rollback, schema, show, status,
+    suggest,
 };
 use crate::error::Error;
 use crate::state::State;
@@ -31,7 +32,7 @@ use std::path::PathBuf;
         /run/palisade/lock          held by the command that is changing the rules\n\n\
         Exit status: 0 is success, 1 an error. `diff` exits with 2 if the kernel differs, `status` with 3 if nothing is \
         loaded, `explain` with 2 if the connection is denied and with 3 if it can't tell, `doctor` with 2 if there \
-        are findings."
+        are findings, `export` with 2 if something was left out."
 )]
 pub struct Cli {
     /// Options of every command.
@@ -109,6 +110,7 @@ pub enum Command {
     Suggest(suggest::Args),
     Explain(explain::Args),
     Exposure(exposure::Args),
+    Export(export::Args),
     Doctor(doctor::Args),
     Disable(disable::Args),
     Boot(boot::Args),
@@ -123,7 +125,15 @@ impl Command {
     /// Whether what it prints is what it is run for: `--quiet` leaves it.
     #[must_use]
     pub const fn prints_a_document(&self) -> bool {
-        matches!(self, Self::Show(_) | Self::Init(_) | Self::Schema(_) | Self::Completions(_) | Self::Suggest(_))
+        matches!(
+            self,
+            Self::Show(_)
+                | Self::Export(_)
+                | Self::Init(_)
+                | Self::Schema(_)
+                | Self::Completions(_)
+                | Self::Suggest(_)
+        )
     }
 }
 
@@ -193,6 +203,7 @@ pub fn run(cli: &Cli) -> Result<Report, Error> {
         Command::Suggest(args) => suggest::run(&state, args),
         Command::Explain(args) => explain::run(policy, &state, args),
         Command::Exposure(_) => exposure::run(&state),
+        Command::Export(args) => export::run(policy, &state, args),
         Command::Doctor(args) => doctor::run(args, policy, &state),
         Command::Disable(args) => disable::run(&state, args),
         Command::Boot(args) => boot::run(policy, &state, args),

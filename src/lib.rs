@@ -27,6 +27,7 @@ pub mod doctor;
 pub mod enforce;
 pub mod error;
 pub mod explain;
+pub mod export;
 pub mod exposure;
 pub mod facts;
 pub mod files;

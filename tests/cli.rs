@@ -32,7 +32,7 @@ error: there is no group `anny`
   |
   = help: did you mean `any`?
 ";
-const COMMANDS: [&str; 26] = [
+const COMMANDS: [&str; 27] = [
     "edit",
     "init",
     "add",
@@ -47,6 +47,7 @@ const COMMANDS: [&str; 26] = [
     "suggest",
     "explain",
     "exposure",
+    "export",
     "doctor",
     "disable",
     "boot",
@@ -284,14 +285,9 @@ fn two_policies_are_compared_in_each_form_one_of_them_from_standard_input() {
     assert_eq!(serde_json::from_str::<Value>(&same.stdout).ok(), Some(document));
     assert_eq!((same.status, same.stderr.as_str()), (Some(0), ""));
     let none = Done { status: Some(1), stdout: String::new(), stderr: String::new() };
-    assert_eq!(
-        diff(&["-", "-"]),
-        Done {
-            stderr: "error: standard input can be one of two policies only\n |\n = help: name a file in the place of one `-`\n"
-                .to_owned(),
-            ..none
-        }
-    );
+    let twice =
+        "error: standard input can be one of two policies only\n |\n = help: name a file in the place of one `-`\n";
+    assert_eq!(diff(&["-", "-"]), Done { stderr: twice.to_owned(), ..none });
     folder.write("after.yaml", "version: 1\nservices:\n  ssh: { ports: 22, from: any }\n");
     let refused = "::error file=after.yaml,line=3,col=17,title=palisade::the port `22` does not say of which protocol%0A\
                    write `22/tcp` or `22/udp`, or both as two items\n";
@@ -399,6 +395,10 @@ fn help_tells_the_exit_statuses_of_every_command_whose_status_is_an_answer() {
         ("status", "Exit status: 0 palisade is active, 3 it is not, 1 error."),
         ("explain", "Exit status: 0 allowed, 2 denied or rejected, 3 can't tell, 1 error"),
         ("exposure", "Exit status: 0 success, 1 error."),
+        (
+            "export",
+            "Exit status: 0 all of the policy's access is exported, 2 something was narrowed or left out, 1 an error.",
+        ),
         ("doctor", "Exit status: 0 healthy, 2 findings, 1 error"),
     ];
     for (command, sentence) in statuses {
@@ -410,7 +410,7 @@ fn help_tells_the_exit_statuses_of_every_command_whose_status_is_an_answer() {
     let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
     let all = "Exit status: 0 is success, 1 an error. `diff` exits with 2 if the kernel differs, `status` with 3 if \
                nothing is loaded, `explain` with 2 if the connection is denied and with 3 if it can't tell, `doctor` \
-               with 2 if there are findings.";
+               with 2 if there are findings, `export` with 2 if something was left out.";
     assert!(words.contains(all), "{help}");
 }
 

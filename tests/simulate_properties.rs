@@ -6,17 +6,16 @@ mod arbitrary;
 mod policies;
 
 use palisade::compile::compile;
-use palisade::facts::{Facts, Kernel, ListFile, ProtocolNames, ServiceNames};
 use palisade::lockout::{Candidate, Change};
 use palisade::machine::Session;
 use palisade::net::{Transport as Name, protocol};
-use palisade::policy::{AddressList, parse};
+use palisade::policy::parse;
 use palisade::resolve::{Action, Peers, Resolved, Service, resolve};
 use palisade::ruleset::{Hook, Rule, Table, TableId};
 use palisade::simulate::{
     Effect, Interface, Outcomes, Packet, State, Translation, Transport, Verdict, simulate_table,
 };
-use policies::{Written, config, policy};
+use policies::{Written, config, facts, policy};
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::TestCaseError;
@@ -94,19 +93,9 @@ fn table() -> impl Strategy<Value = Table> {
 
 /// A policy and what it compiles to, with the names that generated policies use.
 fn compiled(written: &Written) -> (Resolved, Table) {
-    let file = |(index, (name, text)): (usize, (&String, &String))| {
-        let list = Ok(AddressList::of_text(index + 1, text));
-        (name.clone(), ListFile { source: index + 1, path: name.into(), list })
-    };
-    let facts = Facts {
-        services: Ok(ServiceNames::parse("ssh 22/tcp\ndomain 53/tcp\ndomain 53/udp\nhttps 443/tcp\nhttps 443/udp\n")),
-        protocols: Ok(ProtocolNames::parse("esp 50 ESP\nah 51 AH\n")),
-        files: written.files.iter().enumerate().map(file).collect(),
-        kernel: Kernel::NEWEST,
-        ..Facts::default()
-    };
     let parsed = parse(&written.text, "policy.yaml");
-    let resolved = resolve(&parsed.policy.expect("a policy"), &facts).unwrap_or_else(|all| panic!("{all:?}"));
+    let resolved =
+        resolve(&parsed.policy.expect("a policy"), &facts(written)).unwrap_or_else(|all| panic!("{all:?}"));
     let table = compile(&resolved);
     (resolved, table)
 }

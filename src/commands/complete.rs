@@ -103,7 +103,7 @@ mod tests {
     use clap::CommandFactory;
 
     /// Arguments of which palisade knows no value.
-    const FREE: [&str; 9] = [
+    const FREE: [&str; 10] = [
         // It is new.
         "add name",
         // Whoever is to be blocked.
@@ -111,6 +111,8 @@ mod tests {
         "boot reading_memory",
         "boot reading_time",
         "complete words",
+        // The user's own.
+        "export name",
         "refresh within",
         "rollback undo",
         // To ask who was denied takes root.

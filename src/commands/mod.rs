@@ -15,6 +15,7 @@ pub(crate) mod disable;
 pub(crate) mod doctor;
 pub(crate) mod edit;
 pub(crate) mod explain;
+pub(crate) mod export;
 pub(crate) mod exposure;
 pub(crate) mod group;
 pub(crate) mod init;

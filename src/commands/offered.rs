@@ -53,7 +53,7 @@ pub(super) fn offer(command: &str, argument: &str) -> Option<Offer> {
         ("explain", "target") | ("suggest", "port") => Offer::Ports,
         ("explain", "from") => Offer::Senders,
         ("explain", "to") => Offer::OwnAddresses,
-        ("explain", "on" | "out") => Offer::Interfaces,
+        ("explain", "on" | "out") | ("export", "public") => Offer::Interfaces,
         ("explain", "user") => Offer::Users,
         ("add", "ports") => Offer::Listening,
         ("add", "from") => Offer::Peers,

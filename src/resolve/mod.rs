@@ -24,6 +24,7 @@ pub(crate) use lists::broken;
 pub(crate) use ports::{Item as PortsItem, item as ports_item};
 pub(crate) use runs::{port_runs, runs_of};
 
+pub use peers::PRIVATE;
 pub use warnings::{admit_ssh, ssh_is_shut};
 
 pub use resolved::{

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// The networks of `private`: RFC 1918 and the unique-local addresses of RFC 4193.
-const PRIVATE: [AddressRange; 4] = [
+pub const PRIVATE: [AddressRange; 4] = [
     AddressRange::V4(Ipv4Addr::new(10, 0, 0, 0), Ipv4Addr::new(10, 255, 255, 255)),
     AddressRange::V4(Ipv4Addr::new(172, 16, 0, 0), Ipv4Addr::new(172, 31, 255, 255)),
     AddressRange::V4(Ipv4Addr::new(192, 168, 0, 0), Ipv4Addr::new(192, 168, 255, 255)),

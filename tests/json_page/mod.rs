@@ -172,7 +172,7 @@ pub const UNMET: &str =
 
 /// The commands that need no kernel, in a folder with `old.yaml`, `new.yaml`, `edited.yaml`, which is as `new.yaml`,
 /// `invalid.yaml` and `unmet.yaml`.
-pub const WITHOUT_KERNEL: [&str; 20] = [
+pub const WITHOUT_KERNEL: [&str; 21] = [
     "check old.yaml",
     "check new.yaml",
     "check invalid.yaml",
@@ -185,6 +185,7 @@ pub const WITHOUT_KERNEL: [&str; 20] = [
     "diff new.yaml old.yaml",
     "diff old.yaml invalid.yaml",
     "diff old.yaml invalid.yaml --format github",
+    "export hetzner --policy new.yaml --public eth0",
     "init",
     "add 9100/tcp --from 198.51.100.8 --name more --yes --policy edited.yaml",
     "remove more --yes --policy edited.yaml",

@@ -6,6 +6,7 @@ mod routed;
 
 pub use routed::{DEFAULT_BRIDGES, Setting};
 
+use palisade::facts::{Facts, Kernel, ListFile, ProtocolNames, ServiceNames};
 use palisade::net::{AddressRange, Ports, Transport};
 use palisade::policy::AddressList;
 use proptest::prelude::*;
@@ -28,6 +29,21 @@ impl std::fmt::Debug for Written {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         writeln!(f, "\n{}", self.text)?;
         self.files.iter().try_for_each(|(name, text)| writeln!(f, "--- {name}\n{text}"))
+    }
+}
+
+/// The facts of a machine that has the policy's files, and the names that generated policies use.
+pub fn facts(written: &Written) -> Facts {
+    let file = |(index, (name, text)): (usize, (&String, &String))| {
+        let list = Ok(AddressList::of_text(index + 1, text));
+        (name.clone(), ListFile { source: index + 1, path: name.into(), list })
+    };
+    Facts {
+        services: Ok(ServiceNames::parse("ssh 22/tcp\ndomain 53/tcp\ndomain 53/udp\nhttps 443/tcp\nhttps 443/udp\n")),
+        protocols: Ok(ProtocolNames::parse("esp 50 ESP\nah 51 AH\n")),
+        files: written.files.iter().enumerate().map(file).collect(),
+        kernel: Kernel::NEWEST,
+        ..Facts::default()
     }
 }
 
