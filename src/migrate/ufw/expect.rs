@@ -1,0 +1,175 @@
+//! What has to be true of the policy, made from ufw's rules alone: whoever wrote the services had no hand in it.
+
+use super::cut::{Redirect, Slot, slots};
+use super::service::is_of_containers;
+use super::tuples::{Action, Tuple};
+use crate::net::{IfPattern, Version};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How many runs of ports are asked about, and how many sources of each.
+const MOST_PORTS: usize = 200;
+const MOST_SOURCES: usize = 200;
+/// Addresses for documentation, of which one is nobody's that a rule names.
+const OUTSIDERS: [&[u128]; 2] = [
+    &[0xcb00_71fa, 0xc633_64fa, 0xc000_02fa, 0x0808_0808],
+    &[0x2001_0db8_ffff_0000_0000_0000_0000_00fa, 0x2001_0db8_fffe_0000_0000_0000_0000_00fa, 0x2606_4700 << 96],
+];
+
+/// A question about a run of ports: on which interface, and whether everyone gets in.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Question {
+    is_allowed: bool,
+    on: Option<String>,
+    from: Vec<String>,
+}
+
+/// Whose rules they are about.
+pub(super) struct Rules<'a> {
+    /// The rules of each version that decide, in their order.
+    pub(super) deciding: [&'a [&'a Tuple]; 2],
+    /// The places of rules of which the policy is not exactly what they were.
+    pub(super) inexact: &'a BTreeSet<String>,
+    pub(super) redirects: &'a [Redirect],
+    pub(super) default: Action,
+    /// Whether IPv6 was used at all.
+    pub(super) six: bool,
+}
+
+/// The items of `expect`.
+pub(super) fn expectations(rules: &Rules<'_>) -> Vec<String> {
+    let all: Vec<&Tuple> = rules.deciding.iter().flat_map(|all| all.iter().copied()).collect();
+    let named = |slot: &Slot| match slot {
+        Slot::Tcp(..) | Slot::Udp(..) => all.iter().any(|tuple| !tuple.ports.is_empty() && slot.is_of(tuple)),
+        Slot::Other(_) | Slot::Rest => false,
+    };
+    let mut by_question: BTreeMap<Question, Vec<String>> = BTreeMap::new();
+    let runs = slots(&all, rules.redirects).into_iter().filter(named).take(MOST_PORTS);
+    for slot in runs {
+        let (words, _) = super::service::ports(&[slot]);
+        for question in rules.questions(slot) {
+            by_question.entry(question).or_default().extend(words.clone());
+        }
+    }
+    let item = |(question, ports): (Question, Vec<String>)| {
+        let Question { is_allowed, on, from } = question;
+        let key = if is_allowed { "allow" } else { "deny" };
+        let on = on.map(|on| format!(", on: {on}")).unwrap_or_default();
+        format!("{{ {key}: {}, from: {}{on} }}", joined(&ports), joined(&from))
+    };
+    by_question.into_iter().rev().map(item).collect()
+}
+
+fn joined(values: &[String]) -> String {
+    match values {
+        [one] => one.clone(),
+        all => format!("[{}]", all.join(", ")),
+    }
+}
+
+impl Rules<'_> {
+    /// The rules of one version about a run of ports.
+    fn about(&self, version: Version, slot: Slot) -> Vec<&Tuple> {
+        let [four, six] = self.deciding;
+        let all = if version == Version::V4 { four } else { six };
+        all.iter().copied().filter(|tuple| slot.is_of(tuple)).collect()
+    }
+
+    fn questions(&self, slot: Slot) -> Vec<Question> {
+        if self.redirects.iter().any(|one| {
+            let at = if one.is_tcp { Slot::Tcp(one.asked, one.asked) } else { Slot::Udp(one.asked, one.asked) };
+            at == slot
+        }) {
+            return Vec::new();
+        }
+        let of: [Vec<&Tuple>; 2] = Version::ALL.map(|version| self.about(version, slot));
+        let is_clear = |tuple: &&Tuple| {
+            let is_exact = tuple.action == Action::Limit || !self.inexact.contains(&tuple.place());
+            tuple.is_any_destination() && !tuple.is_inexact() && is_exact
+        };
+        if !of.iter().flatten().all(|tuple| is_clear(tuple)) {
+            return Vec::new();
+        }
+        let names: BTreeSet<&IfPattern> = of.iter().flatten().filter_map(|tuple| tuple.incoming.as_ref()).collect();
+        if names.is_empty() {
+            return self.asked(slot, &of, None);
+        }
+        let plain = names.iter().filter(|name| !name.wildcard && !is_of_containers(name));
+        plain.flat_map(|name| self.asked(slot, &of, Some(name))).collect()
+    }
+
+    /// The questions for packets that come in by an interface; `None`: by any.
+    fn asked(&self, slot: Slot, of: &[Vec<&Tuple>; 2], on: Option<&IfPattern>) -> Vec<Question> {
+        let name = on.map(super::service::written);
+        let here: [Vec<&Tuple>; 2] = [0, 1].map(|at: usize| {
+            let all = of.get(at).into_iter().flatten();
+            let meets = |tuple: &&&Tuple| match (&tuple.incoming, on) {
+                (Some(rule), Some(on)) => rule.covers(&on.name),
+                (rule, _) => rule.is_none(),
+            };
+            all.filter(meets).copied().collect()
+        });
+        if on.is_none() && here.iter().all(|all| is_open(all)) {
+            return vec![Question { is_allowed: true, on: None, from: vec!["any".to_owned()] }];
+        }
+        let mut sources: [Vec<String>; 2] = [Vec::new(), Vec::new()];
+        for (version, (all, outsiders)) in Version::ALL.into_iter().zip(here.iter().zip(OUTSIDERS)) {
+            for source in asked_sources(version, all, outsiders) {
+                let first = all.iter().find(|tuple| tuple.from.spans.contains(source));
+                let action = match first {
+                    _ if version == Version::V6 && !self.six => Action::Deny,
+                    Some(first) => first.action,
+                    None => self.default,
+                };
+                let is_allowed = matches!(action, Action::Allow | Action::Limit);
+                if slot_is_open_to_all(slot) && !is_allowed {
+                    continue;
+                }
+                let words = version.words(source, source);
+                let words = if version == Version::V6 { format!("\"{words}\"") } else { words };
+                let [denied, allowed] = &mut sources;
+                if is_allowed { allowed.push(words) } else { denied.push(words) }
+            }
+        }
+        let [denied, allowed] = sources;
+        [(true, allowed), (false, denied)]
+            .into_iter()
+            .filter(|(_, from)| !from.is_empty())
+            .map(|(is_allowed, from)| Question { is_allowed, on: name.clone(), from })
+            .collect()
+    }
+}
+
+/// DHCP's answers are let in whatever a policy says.
+fn slot_is_open_to_all(slot: Slot) -> bool {
+    matches!(slot, Slot::Udp(first, last) if (first..=last).contains(&68) || (first..=last).contains(&546))
+}
+
+/// Whether rules let everyone in, whatever comes behind.
+fn is_open(rules: &[&Tuple]) -> bool {
+    for tuple in rules {
+        match tuple.action {
+            Action::Allow | Action::Limit if tuple.is_any_source() && tuple.incoming.is_none() => return true,
+            Action::Allow | Action::Limit => {}
+            Action::Deny | Action::Reject => return false,
+        }
+    }
+    false
+}
+
+/// One source of each that rules name, and one that none names.
+fn asked_sources(version: Version, rules: &[&Tuple], outsiders: &[u128]) -> BTreeSet<u128> {
+    let partial = || rules.iter().filter(|tuple| !tuple.is_any_source());
+    let named = partial().flat_map(|tuple| tuple.from.spans.iter());
+    let one = |(first, last): (u128, u128)| if first == last { first } else { first + 1 };
+    let mut sources: BTreeSet<u128> =
+        named.map(one).filter(|source| is_of_somebody(version, *source)).take(MOST_SOURCES).collect();
+    sources.extend(outsiders.iter().find(|one| !partial().any(|tuple| tuple.from.spans.contains(**one))));
+    sources
+}
+
+/// Whether a packet can have that source: no loopback, multicast or unspecified address.
+fn is_of_somebody(version: Version, source: u128) -> bool {
+    let Some(address) = version.address(source) else { return false };
+    let mapped = matches!(address, std::net::IpAddr::V6(six) if six.to_ipv4_mapped().is_some());
+    !address.is_loopback() && !address.is_multicast() && !address.is_unspecified() && !mapped
+}
