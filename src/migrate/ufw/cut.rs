@@ -208,10 +208,12 @@ fn without_parts_of_others(pieces: Vec<Piece>) -> Vec<Piece> {
 }
 
 /// Cuts the rules of one version and one chain. `None` of those for which a policy has no line.
-pub(super) fn cut(tuples: &[&Tuple], redirects: &[Redirect], plan: Plan) -> Vec<Option<Left>> {
+///
+/// `slots` are the runs of ports that no rule of either version tells apart.
+pub(super) fn cut(tuples: &[&Tuple], slots: &[Slot], redirects: &[Redirect], plan: Plan) -> Vec<Option<Left>> {
     let mut all: Vec<Option<Left>> =
         tuples.iter().map(|tuple| plan.writes(tuple).then(Left::default)).collect();
-    for slot in slots(tuples, redirects) {
+    for &slot in slots {
         let seen = slot.seen(redirects);
         // By the action of the rules that they cut.
         let mut earlier: BTreeMap<Action, Earlier> = BTreeMap::new();

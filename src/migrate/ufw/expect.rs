@@ -108,7 +108,7 @@ impl Rules<'_> {
             };
             all.filter(meets).copied().collect()
         });
-        if on.is_none() && here.iter().all(|all| is_open(all)) {
+        if on.is_none() && !is_special(slot) && here.iter().all(|all| is_open(all)) {
             return vec![Question { is_allowed: true, on: None, from: vec!["any".to_owned()] }];
         }
         let mut sources: [Vec<String>; 2] = [Vec::new(), Vec::new()];
@@ -121,7 +121,7 @@ impl Rules<'_> {
                     None => self.default,
                 };
                 let is_allowed = matches!(action, Action::Allow | Action::Limit);
-                if slot_is_open_to_all(slot) && !is_allowed {
+                if is_of_dhcp(slot) && !is_allowed {
                     continue;
                 }
                 let words = version.words(source, source);
@@ -139,9 +139,19 @@ impl Rules<'_> {
     }
 }
 
-/// DHCP's answers are let in whatever a policy says.
-fn slot_is_open_to_all(slot: Slot) -> bool {
-    matches!(slot, Slot::Udp(first, last) if (first..=last).contains(&68) || (first..=last).contains(&546))
+/// Whether packets to one of the ports have rules of their own, whatever a policy says: DHCP, and what containers ask for.
+fn is_special(slot: Slot) -> bool {
+    let has = |first: u16, last: u16, ports: &[u16]| ports.iter().any(|port| (first..=last).contains(port));
+    match slot {
+        Slot::Tcp(first, last) => has(first, last, &[53]),
+        Slot::Udp(first, last) => has(first, last, &[53, 67, 68, 546, 547]),
+        Slot::Other(_) | Slot::Rest => false,
+    }
+}
+
+/// Whether a run holds a port at which clients of DHCP listen: answers are let in from everyone.
+fn is_of_dhcp(slot: Slot) -> bool {
+    matches!(slot, Slot::Udp(first, last) if [68, 546].iter().any(|port| (first..=last).contains(port)))
 }
 
 /// Whether rules let everyone in, whatever comes behind.

@@ -1,6 +1,6 @@
 //! The rules for what comes in.
 
-use super::cut::{Left, Plan, Redirect, cut, meet, share_ports};
+use super::cut::{Left, Plan, Redirect, cut, meet, share_ports, slots};
 use super::names::Names;
 use super::report::{Entry, Fate};
 use super::rules::{Rules, as_added};
@@ -23,7 +23,7 @@ pub(super) struct Context<'a> {
     pub(super) bridges: &'a Bridges,
 }
 
-/// The rules of one version in three heaps.
+/// The rules of one version.
 #[derive(Default)]
 pub(super) struct Sorted<'a> {
     /// Those that decide, and their index in the file.
@@ -34,15 +34,16 @@ pub(super) struct Sorted<'a> {
 
 impl<'a> Sorted<'a> {
     /// Takes what decides about incoming packets, in order.
-    fn new(all: &'a Rules, context: &Context<'_>) -> Self {
+    fn new(all: &'a Rules) -> Self {
         let decides = |(at, tuple): &(usize, &Tuple)| {
             let is_lost = all.changed.contains_key(at) && matches!(tuple.action, Action::Allow | Action::Limit);
             tuple.way == Way::In && !is_lost && !is_fail2bans(tuple) && !is_of_loopback(tuple)
         };
-        let rules: Vec<(usize, &Tuple)> = all.tuples.iter().enumerate().filter(decides).collect();
-        let tuples: Vec<&Tuple> = rules.iter().map(|(_, tuple)| *tuple).collect();
-        let left = cut(&tuples, context.redirects, context.plan);
-        Self { rules, left }
+        Self { rules: all.tuples.iter().enumerate().filter(decides).collect(), left: Vec::new() }
+    }
+
+    fn tuples(&self) -> Vec<&'a Tuple> {
+        self.rules.iter().map(|(_, tuple)| *tuple).collect()
     }
 
     fn at(&self, index: usize) -> Option<(usize, &'a Tuple)> {
@@ -79,14 +80,16 @@ pub(super) struct Incoming<'a> {
 
 /// Translates the rules for what comes in.
 pub(super) fn translate<'a>(four: &'a Rules, six: &'a Rules, context: &Context<'_>, names: &mut Names) -> Incoming<'a> {
-    let sorted = [Sorted::new(four, context), Sorted::new(six, context)];
+    let mut sorted = [Sorted::new(four), Sorted::new(six)];
+    let slots = slots(&sorted.iter().flat_map(Sorted::tuples).collect::<Vec<_>>(), context.redirects);
+    for one in &mut sorted {
+        one.left = cut(&one.tuples(), &slots, context.redirects, context.plan);
+    }
     let all = [four, six];
     let mut incoming = Incoming {
         services: Vec::new(),
         entries: Vec::new(),
-        deciding: [0, 1].map(|at: usize| {
-            sorted.get(at).map(|sorted| sorted.rules.iter().map(|(_, tuple)| *tuple).collect()).unwrap_or_default()
-        }),
+        deciding: sorted.each_ref().map(Sorted::tuples),
         inexact: BTreeSet::new(),
         one_version: None,
     };
@@ -181,7 +184,8 @@ impl<'a> State<'_, 'a> {
             return (Fate::Tighter, vec![format!("{what}: taken as if it named all of them")]);
         }
         if denies {
-            return (Fate::NoEffect, vec![format!("{what}; what it denies is denied without it")]);
+            let silent = if first.action == Action::Reject { ", in silence" } else { "" };
+            return (Fate::NoEffect, vec![format!("{what}; what it denies is denied without it{silent}")]);
         }
         let mut why = vec![format!("{what}: left out")];
         if first.action == Action::Limit && !self.cut_by(unit).is_empty() {

@@ -84,7 +84,7 @@ pub fn import(installation: &Installation) -> Result<Imported, String> {
         _ => Rules::default(),
     };
     let mut report = Report::default();
-    let bridges = Bridges::default();
+    let bridges = Bridges { default_denies: settings.incoming != Action::Allow, ..Bridges::default() };
     let (plan, redirects) = (Plan { default: settings.incoming }, Vec::new());
     let mut names = Names::default();
     let context = incoming::Context { plan, redirects: &redirects, bridges: &bridges };

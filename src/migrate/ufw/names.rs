@@ -73,7 +73,9 @@ fn wished(service: &Service, tuple: &Tuple) -> String {
         let names: Vec<Option<&str>> = service.ports.iter().map(known).collect();
         let name = match names.as_slice() {
             [Some("http"), Some("https")] => "web".to_owned(),
-            [Some(first), ..] if names.iter().all(|name| *name == Some(*first)) => (*first).to_owned(),
+            [Some(first), rest @ ..] if rest.iter().all(|name| *name == Some(*first)) || is_one(&service.ports) => {
+                (*first).to_owned()
+            }
             _ => numbered(&service.ports),
         };
         return format!("{action}{name}");
@@ -97,4 +99,11 @@ fn numbered(ports: &[String]) -> String {
         Some((port, _)) => format!("port-{port}"),
         None => "service".to_owned(),
     }
+}
+
+/// Whether all are one port, of several protocols.
+fn is_one(ports: &[String]) -> bool {
+    let mut numbers = ports.iter().map(|port| port.split('/').next());
+    let first = numbers.next();
+    numbers.all(|number| Some(number) == first)
 }

@@ -32,9 +32,11 @@ pub(super) struct Service {
     pub(super) places: Vec<String>,
 }
 
-/// The networks behind bridges of containers, as far as they are known.
+/// What is known of containers, and what happens to those for whom there is no rule.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Bridges {
+    /// Whether what no rule matches is denied.
+    pub(super) default_denies: bool,
     /// The bridges of this machine with their networks; none where another machine's files are read.
     pub(super) known: Vec<(String, Version, Spans)>,
 }
@@ -144,40 +146,53 @@ pub(super) fn services(rules: &[(&Tuple, &Left)], bridges: &Bridges) -> Made {
     made
 }
 
-/// Joins the parts of both versions that have the same ports and interfaces.
+/// The pieces of each version that a run of ports has.
+type Pieces<'a> = [Vec<&'a Piece>; 2];
+
+/// Joins the runs of ports that have the same pieces, and of these the pieces of both versions that go together.
 fn parts<'a>(rules: &[(&Tuple, &'a Left)]) -> Vec<Part<'a>> {
-    let mut by_piece: Vec<(Version, &Piece, Vec<Slot>)> = Vec::new();
+    let mut by_slot: BTreeMap<Slot, Pieces<'a>> = BTreeMap::new();
     for (tuple, left) in rules {
-        for (piece, slots) in left.by_pieces.iter().flat_map(|(pieces, slots)| pieces.iter().map(move |one| (one, slots)))
-        {
-            match by_piece.iter_mut().find(|(version, other, _)| *version == tuple.version && *other == piece) {
-                Some((_, _, all)) => all.extend(slots),
-                None => by_piece.push((tuple.version, piece, slots.clone())),
+        for (pieces, slots) in &left.by_pieces {
+            for slot in slots {
+                let [four, six] = by_slot.entry(*slot).or_default();
+                let all = if tuple.version == Version::V4 { four } else { six };
+                all.extend(pieces);
             }
         }
     }
-    let mut parts: Vec<Part<'_>> = Vec::new();
-    for (version, piece, mut slots) in by_piece {
-        slots.sort_unstable();
-        slots.dedup();
+    let mut by_pieces: Vec<(Pieces<'a>, Vec<Slot>)> = Vec::new();
+    for (slot, pieces) in by_slot {
+        match by_pieces.iter_mut().find(|(other, _)| *other == pieces) {
+            Some((_, slots)) => slots.push(slot),
+            None => by_pieces.push((pieces, vec![slot])),
+        }
+    }
+    by_pieces.into_iter().flat_map(|(pieces, slots)| paired(pieces, &slots)).collect()
+}
+
+fn paired<'a>([four, six]: Pieces<'a>, slots: &[Slot]) -> Vec<Part<'a>> {
+    let of_one = |piece: &'a Piece| Part { slots: slots.to_vec(), four: Some(piece), six: None };
+    let mut parts: Vec<Part<'_>> = four.into_iter().map(of_one).collect();
+    for piece in six {
         let fits = |part: &&mut Part<'_>| {
-            let other = part.four.filter(|_| part.six.is_none());
-            part.slots == slots
-                && other.is_some_and(|other| {
-                    other.on == piece.on
-                        && other.except_interfaces == piece.except_interfaces
-                        && other.from.is_all(Version::V4) == piece.from.is_all(Version::V6)
-                })
+            part.four.filter(|_| part.six.is_none()).is_some_and(|other| {
+                other.on == piece.on
+                    && other.except_interfaces == piece.except_interfaces
+                    && other.from.is_all(Version::V4) == piece.from.is_all(Version::V6)
+            })
         };
-        match version {
-            Version::V4 => parts.push(Part { slots, four: Some(piece), six: None }),
-            Version::V6 => match parts.iter_mut().find(fits) {
-                Some(part) => part.six = Some(piece),
-                None => parts.push(Part { slots, four: None, six: Some(piece) }),
-            },
+        match parts.iter_mut().find(fits) {
+            Some(part) => part.six = Some(piece),
+            None => parts.push(Part { slots: slots.to_vec(), four: None, six: Some(piece) }),
         }
     }
     parts
+}
+
+/// The version of a part, IPv4 if it is of both.
+fn version_of(part: &Part<'_>) -> Version {
+    if part.four.is_some() { Version::V4 } else { Version::V6 }
 }
 
 /// Writes `from`, `except`, `to` and `on` of a service.
@@ -187,12 +202,14 @@ fn who(service: &mut Service, part: &Part<'_>, bridges: &Bridges, opens: bool, m
     let behind_bridge = piece.on.as_ref().is_some_and(is_of_containers);
     let all = part.both().all(|(version, _)| part.is_from_all(version));
     // An interface says enough, and means containers, too.
+    // `to` says the version as well, and leaves no container out.
+    let by_destination = behind_bridge || !piece.to.is_all(version_of(part)) || service.limit && !bridges.default_denies;
     let by_interface = piece.on.as_ref().filter(|_| all && !is_one && service.ports == ["any"]);
     if let Some(name) = by_interface {
         service.from.push(format!("{{ interface: {} }}", written(name)));
     } else {
         service.on = piece.on.iter().map(written).collect();
-        if all && (!is_one || behind_bridge) {
+        if all && (!is_one || by_destination) {
             service.from.push("any".to_owned());
         } else {
             for (version, piece) in part.both() {
