@@ -25,8 +25,9 @@ fn imported(four: &[&str], six: &[&str], defaults: String) -> Imported {
         ("etc/ufw/user.rules", ufw::rules_file(four, false)),
         ("etc/ufw/user6.rules", ufw::rules_file(six, true)),
     ];
-    let files = files.map(|(path, text)| (path.to_owned(), text)).into();
-    import(&Installation { files }).expect("ufw could use it")
+    let before = ufw::BEFORE.map(|(path, text)| (path.to_owned(), text.to_owned()));
+    let files = files.map(|(path, text)| (path.to_owned(), text)).into_iter().chain(before).collect();
+    import(&Installation { files, ..Installation::default() }).expect("ufw could use it")
 }
 
 /// The policy's table, if it is valid and is what it expects to be.

@@ -116,3 +116,9 @@ pub fn defaults(incoming: &str, outgoing: &str, forward: &str, six: bool) -> Str
 
 /// `/etc/ufw/ufw.conf`.
 pub const CONF: &str = "ENABLED=yes\nLOGLEVEL=low\n";
+
+/// The lines of `before.rules` and `before6.rules` that decide about pings.
+pub const BEFORE: [(&str, &str); 2] = [
+    ("etc/ufw/before.rules", "*filter\n-A ufw-before-input -p icmp --icmp-type echo-request -j ACCEPT\nCOMMIT\n"),
+    ("etc/ufw/before6.rules", "*filter\n-A ufw6-before-input -p icmpv6 --icmpv6-type echo-request -j ACCEPT\nCOMMIT\n"),
+];

@@ -6,7 +6,7 @@
 
 use super::spans::Spans;
 use super::tuples::{Action, PORTLESS, Protocol, Tuple};
-use crate::net::IfPattern;
+use crate::net::{IfPattern, Version};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How many parts a rule may fall into for one run of ports. Above that it is cut further than it has to be.
@@ -50,6 +50,8 @@ pub(super) struct Left {
     pub(super) cut_by: BTreeSet<usize>,
     /// Whether it lost more than those decide about.
     pub(super) is_tighter: bool,
+    /// Whether it lost ports of which nobody knows who answers.
+    pub(super) lost_ports: bool,
 }
 
 impl Left {
@@ -207,10 +209,48 @@ fn without_parts_of_others(pieces: Vec<Piece>) -> Vec<Piece> {
     kept
 }
 
+/// What happens to ports before ufw's rules see them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Translated {
+    /// The redirects, of each version.
+    pub(super) redirects: [Vec<Redirect>; 2],
+    /// Ports that are translated in a way that is not understood: whether of TCP, and the port.
+    pub(super) refused: BTreeSet<(bool, u16)>,
+}
+
+impl Translated {
+    /// The redirects of one version.
+    pub(super) fn of(&self, version: Version) -> &[Redirect] {
+        let [four, six] = &self.redirects;
+        if version == Version::V4 { four } else { six }
+    }
+
+    /// Runs of ports and protocols that none of the rules and redirects tells apart.
+    pub(super) fn slots(&self, tuples: &[&Tuple]) -> Vec<Slot> {
+        let refused = self.refused.iter().map(|&(is_tcp, port)| Redirect { is_tcp, asked: port, seen: port });
+        let all: Vec<Redirect> = self.redirects.iter().flatten().copied().chain(refused).collect();
+        slots(tuples, &all)
+    }
+
+    fn refuses(&self, slot: Slot) -> bool {
+        match slot {
+            Slot::Tcp(first, last) => first == last && self.refused.contains(&(true, first)),
+            Slot::Udp(first, last) => first == last && self.refused.contains(&(false, first)),
+            Slot::Other(_) | Slot::Rest => false,
+        }
+    }
+
+    /// Whether a port is translated, over any version.
+    pub(super) fn is_of(&self, slot: Slot) -> bool {
+        self.refuses(slot) || self.redirects.iter().any(|all| slot.seen(all) != slot)
+    }
+}
+
 /// Cuts the rules of one version and one chain. `None` of those for which a policy has no line.
 ///
 /// `slots` are the runs of ports that no rule of either version tells apart.
-pub(super) fn cut(tuples: &[&Tuple], slots: &[Slot], redirects: &[Redirect], plan: Plan) -> Vec<Option<Left>> {
+pub(super) fn cut(tuples: &[&Tuple], slots: &[Slot], translated: &Translated, plan: Plan) -> Vec<Option<Left>> {
+    let redirects = tuples.first().map(|first| translated.of(first.version)).unwrap_or_default();
     let mut all: Vec<Option<Left>> =
         tuples.iter().map(|tuple| plan.writes(tuple).then(Left::default)).collect();
     for &slot in slots {
@@ -221,7 +261,9 @@ pub(super) fn cut(tuples: &[&Tuple], slots: &[Slot], redirects: &[Redirect], pla
             if !seen.is_of(tuple) {
                 continue;
             }
-            if let Some(left) = left {
+            if let Some(left) = left.as_mut().filter(|_| translated.refuses(slot)) {
+                left.lost_ports = true;
+            } else if let Some(left) = left {
                 let pieces = earlier.entry(tuple.action).or_default().leave(tuple, &mut left.is_tighter);
                 if pieces != [whole(tuple)] {
                     let before = tuples.iter().take(at).enumerate();

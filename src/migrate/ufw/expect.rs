@@ -1,6 +1,6 @@
 //! What has to be true of the policy, made from ufw's rules alone: whoever wrote the services had no hand in it.
 
-use super::cut::{Redirect, Slot, slots};
+use super::cut::{Slot, Translated};
 use super::service::is_of_containers;
 use super::tuples::{Action, Tuple};
 use crate::net::{IfPattern, Version};
@@ -29,7 +29,7 @@ pub(super) struct Rules<'a> {
     pub(super) deciding: [&'a [&'a Tuple]; 2],
     /// The places of rules of which the policy is not exactly what they were.
     pub(super) inexact: &'a BTreeSet<String>,
-    pub(super) redirects: &'a [Redirect],
+    pub(super) translated: &'a Translated,
     pub(super) default: Action,
     /// Whether IPv6 was used at all.
     pub(super) six: bool,
@@ -43,7 +43,7 @@ pub(super) fn expectations(rules: &Rules<'_>) -> Vec<String> {
         Slot::Other(_) | Slot::Rest => false,
     };
     let mut by_question: BTreeMap<Question, Vec<String>> = BTreeMap::new();
-    let runs = slots(&all, rules.redirects).into_iter().filter(named).take(MOST_PORTS);
+    let runs = rules.translated.slots(&all).into_iter().filter(named).take(MOST_PORTS);
     for slot in runs {
         let (words, _) = super::service::ports(&[slot]);
         for question in rules.questions(slot) {
@@ -75,10 +75,7 @@ impl Rules<'_> {
     }
 
     fn questions(&self, slot: Slot) -> Vec<Question> {
-        if self.redirects.iter().any(|one| {
-            let at = if one.is_tcp { Slot::Tcp(one.asked, one.asked) } else { Slot::Udp(one.asked, one.asked) };
-            at == slot
-        }) {
+        if self.translated.is_of(slot) {
             return Vec::new();
         }
         let of: [Vec<&Tuple>; 2] = Version::ALL.map(|version| self.about(version, slot));

@@ -1,6 +1,6 @@
 //! The rules for what comes in.
 
-use super::cut::{Left, Plan, Redirect, cut, meet, share_ports, slots};
+use super::cut::{Left, Plan, Translated, cut, meet, share_ports};
 use super::names::Names;
 use super::report::{Entry, Fate};
 use super::rules::{Rules, as_added};
@@ -13,13 +13,15 @@ use std::collections::BTreeSet;
 
 /// How the comment of a ban by fail2ban begins.
 const FAIL2BAN: &str = "by Fail2Ban after ";
+/// Why a port is left out.
+const TRANSLATED: &str = "a rule in before.rules translates one of its ports to somewhere else: that port is left out";
 /// 127.0.0.0/8.
 const LOOPBACK: (u128, u128) = (0x7f00_0000, 0x7fff_ffff);
 
 /// What is known besides the rules.
 pub(super) struct Context<'a> {
     pub(super) plan: Plan,
-    pub(super) redirects: &'a [Redirect],
+    pub(super) translated: &'a Translated,
     pub(super) bridges: &'a Bridges,
 }
 
@@ -81,9 +83,9 @@ pub(super) struct Incoming<'a> {
 /// Translates the rules for what comes in.
 pub(super) fn translate<'a>(four: &'a Rules, six: &'a Rules, context: &Context<'_>, names: &mut Names) -> Incoming<'a> {
     let mut sorted = [Sorted::new(four), Sorted::new(six)];
-    let slots = slots(&sorted.iter().flat_map(Sorted::tuples).collect::<Vec<_>>(), context.redirects);
+    let slots = context.translated.slots(&sorted.iter().flat_map(Sorted::tuples).collect::<Vec<_>>());
     for one in &mut sorted {
-        one.left = cut(&one.tuples(), &slots, context.redirects, context.plan);
+        one.left = cut(&one.tuples(), &slots, context.translated, context.plan);
     }
     let all = [four, six];
     let mut incoming = Incoming {
@@ -258,8 +260,11 @@ impl<'a> State<'_, 'a> {
             })
             .collect();
         let cutters: Vec<String> = cutters.into_iter().collect();
+        let lost_ports = left.iter().any(|(_, left)| left.lost_ports);
         if made.services.is_empty() {
-            let why = if made.is_essential {
+            let why = if lost_ports {
+                return (Fate::NotTranslated, vec![TRANSLATED.to_owned()]);
+            } else if made.is_essential {
                 "containers may ask their engine for names and addresses anyway".to_owned()
             } else if left.iter().all(|(_, left)| left.is_nothing()) {
                 format!("came too late: {} decides about all of it", cutters.join(", "))
@@ -281,6 +286,10 @@ impl<'a> State<'_, 'a> {
         }
         if first.action == Action::Limit {
             fate = Fate::Tighter;
+        }
+        if lost_ports {
+            fate = if opens { Fate::Tighter } else { Fate::Wider };
+            why.push(TRANSLATED.to_owned());
         }
         if left.iter().any(|(_, left)| left.is_tighter) {
             fate = Fate::Tighter;

@@ -9,9 +9,12 @@
 mod cut;
 mod expect;
 mod incoming;
+mod more;
 mod names;
 mod report;
+mod routed;
 mod rules;
+mod sent;
 mod service;
 mod settings;
 mod spans;
@@ -24,15 +27,18 @@ mod tests;
 
 pub use report::{Entry, Fate, Note, Report};
 
-use crate::net::Version;
-use cut::Plan;
+use crate::machine::PublishedPort;
+use crate::net::{Transport, Version, number};
+use cut::{Plan, Translated};
 use names::Names;
 use rules::Rules;
 use service::Bridges;
 use settings::Settings;
+use spans::Spans;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use tuples::Action;
-use write::Document;
+use write::{Document, Rule};
 
 /// The folder of the rules, and where older releases kept them.
 const RULES: [&str; 3] = ["etc/ufw", "lib/ufw", "var/lib/ufw"];
@@ -41,7 +47,7 @@ const DEFAULTS: &str = "etc/default/ufw";
 const CONF: &str = "etc/ufw/ufw.conf";
 
 /// The files that are read, where they are there. Their paths are relative to the root.
-pub const FILES: [&str; 8] = [
+pub const FILES: [&str; 19] = [
     DEFAULTS,
     CONF,
     "etc/ufw/user.rules",
@@ -50,6 +56,17 @@ pub const FILES: [&str; 8] = [
     "lib/ufw/user6.rules",
     "var/lib/ufw/user.rules",
     "var/lib/ufw/user6.rules",
+    "etc/ufw/before.rules",
+    "etc/ufw/before6.rules",
+    "etc/ufw/after.rules",
+    "etc/ufw/after6.rules",
+    "usr/share/ufw/iptables/before.rules",
+    "usr/share/ufw/iptables/before6.rules",
+    "usr/share/ufw/iptables/after.rules",
+    "usr/share/ufw/iptables/after6.rules",
+    "etc/ufw/sysctl.conf",
+    "etc/ufw/before.init",
+    "etc/ufw/after.init",
 ];
 
 /// What was read of an installation.
@@ -57,6 +74,19 @@ pub const FILES: [&str; 8] = [
 pub struct Installation {
     /// The files by their paths, as [`FILES`] names them.
     pub files: BTreeMap<String, String>,
+    /// Those that are executable.
+    pub executable: BTreeSet<String>,
+    /// The machine that they are of, where it is this one.
+    pub live: Option<Live>,
+}
+
+/// What is known of containers where ufw's own machine is asked.
+#[derive(Clone, Debug, Default)]
+pub struct Live {
+    /// What they publish.
+    pub published: Vec<PublishedPort>,
+    /// The bridges that they are behind: the name, and the address and the prefix length of a network.
+    pub bridges: Vec<(String, IpAddr, u8)>,
 }
 
 /// A policy, and what became of each rule.
@@ -83,32 +113,122 @@ pub fn import(installation: &Installation) -> Result<Imported, String> {
         Some(text) if settings.six => rules::read(text, Version::V6),
         _ => Rules::default(),
     };
+    Ok(translated(installation, &settings, [&four, &six]))
+}
+
+fn translated(installation: &Installation, settings: &Settings, [four, six]: [&Rules; 2]) -> Imported {
     let mut report = Report::default();
-    let bridges = Bridges { default_denies: settings.incoming != Action::Allow, ..Bridges::default() };
-    let (plan, redirects) = (Plan { default: settings.incoming }, Vec::new());
+    let bridges = bridges(installation.live.as_ref(), settings);
+    let more = more::read(&installation.files, &mut report);
+    let plan = Plan { default: settings.incoming };
+    let translated = Translated { redirects: more.redirects.clone(), refused: more.refused.clone() };
     let mut names = Names::default();
-    let context = incoming::Context { plan, redirects: &redirects, bridges: &bridges };
-    let made = incoming::translate(&four, &six, &context, &mut names);
+    let context = incoming::Context { plan, translated: &translated, bridges: &bridges };
+    let made = incoming::translate(four, six, &context, &mut names);
     let [deciding_four, deciding_six] = &made.deciding;
     let expect = expect::expectations(&expect::Rules {
         deciding: [deciding_four, deciding_six],
         inexact: &made.inexact,
-        redirects: &redirects,
+        translated: &translated,
         default: settings.incoming,
         six: settings.six,
     });
-    report.rules = made.entries;
-    not_of_ufw(&four, &six, &mut report);
-    standing(&settings, &made.services, made.one_version, &mut report);
+    let published = installation.live.as_ref().map(|live| live.published.as_slice());
+    let (default, has_docker) = (settings.forward, more.has_docker);
+    let context = routed::Context { default, bridges: &bridges, has_docker, published };
+    let mut routed = routed::translate(four, six, &context, &mut names);
+    let mut sent = sent::translate(four, six, settings.outgoing, &mut names);
+    if !settings.six && settings.outgoing == Action::Allow {
+        sent.rules.insert(0, no_six(&mut names));
+    }
+    let entries = made.entries.into_iter().chain(sent.entries).chain(std::mem::take(&mut routed.entries));
+    report.rules.splice(0..0, entries);
+    not_of_ufw(four, six, &mut report);
+    more::of_the_machine(&installation.files, &installation.executable, &mut report);
+    let services: Vec<service::Service> = made.services.into_iter().chain(routed.services).collect();
+    standing(settings, &services, made.one_version, &mut report);
+    of_containers(&services, &more, published.unwrap_or_default(), &mut report);
     let document = Document {
-        head: head(&settings),
-        defaults: defaults_of(&settings),
+        head: head(settings),
+        defaults: defaults_of(settings, more.ping),
         denied: denied(&settings.level),
-        services: made.services,
+        services,
+        offers: routed.offers.into_iter().chain(multicast(&more, settings, &mut report)).collect(),
+        outgoing: sent.rules,
+        forward: routed.rules,
         expect,
-        ..Document::default()
     };
-    Ok(Imported { policy: document.text(), report })
+    Imported { policy: document.text(), report }
+}
+
+/// The networks of containers.
+fn bridges(live: Option<&Live>, settings: &Settings) -> Bridges {
+    let known = live.into_iter().flat_map(|live| &live.bridges).map(|(name, address, length)| {
+        let version = Version::of(*address);
+        let rest = version.last_address().checked_shr((*length).into()).unwrap_or_default();
+        let first = number(*address) & !rest;
+        (name.clone(), version, Spans::of(vec![(first, first | rest)]))
+    });
+    Bridges { default_denies: settings.incoming != Action::Allow, known: known.collect() }
+}
+
+/// The rule that keeps this machine from sending over IPv6, as ufw did where it was told to leave IPv6 alone.
+fn no_six(names: &mut Names) -> Rule {
+    Rule {
+        name: names.free("no-ipv6"),
+        ports: vec!["any".to_owned()],
+        from: vec!["host".to_owned()],
+        to: vec!["\"::/0\"".to_owned()],
+        action: Some("deny"),
+        places: vec![format!("{DEFAULTS}: IPV6=no")],
+        ..Rule::default()
+    }
+}
+
+/// What everyone could ask by multicast, as lines to take over.
+fn multicast(more: &more::More, settings: &Settings, report: &mut Report) -> Vec<String> {
+    if settings.incoming == Action::Allow {
+        return Vec::new();
+    }
+    let [names, devices] = more.multicast;
+    let mdns = "mdns: { ports: 5353/udp, from: any, to: [224.0.0.251, \"ff02::fb\"] }";
+    let upnp = "upnp: { ports: 1900/udp, from: any, to: [239.255.255.250, \"ff02::f\"] }";
+    let lines: Vec<&str> = [(names, mdns), (devices, upnp)].into_iter().filter(|(is, _)| *is).map(|(_, line)| line).collect();
+    if lines.is_empty() {
+        return Vec::new();
+    }
+    report.remark("ufw let everyone ask by multicast (before.rules): to keep it, take over the lines below the services");
+    let head = "ufw let everyone ask by multicast. To keep it, add to `services`:".to_owned();
+    std::iter::once(head).chain(lines.into_iter().map(|line| format!("  {line}"))).collect()
+}
+
+/// What containers publish, past ufw.
+fn of_containers(services: &[service::Service], more: &more::More, published: &[PublishedPort], report: &mut Report) {
+    if more.has_docker {
+        report.note(
+            Some("etc/ufw/after.rules".to_owned()),
+            "ufw-docker let every private address reach every published port; palisade does not: add `private` to `from` \
+             where you rely on it",
+        );
+        return;
+    }
+    let mut said = BTreeSet::new();
+    for one in published.iter().filter(|one| !one.address.to_canonical().is_loopback()) {
+        let Some(transport) = Transport::from_number(one.protocol) else { continue };
+        let port = format!("{}/{}", one.port, transport.name());
+        let is_kept = services.iter().any(|service| service.ports.contains(&port) && service.from == ["any"]);
+        if is_kept || !said.insert((port.clone(), one.container.clone())) {
+            continue;
+        }
+        report.note(
+            None,
+            format!(
+                "{port} (container {}) was open to everyone past ufw, and is closed now to whom no service names; to keep it: \
+                 `palisade add {port} --from any`",
+                one.container
+            ),
+        );
+    }
 }
 
 fn head(settings: &Settings) -> Vec<String> {
@@ -127,12 +247,14 @@ fn word(action: Action) -> String {
     if action == Action::Limit { Action::Deny.name() } else { action.name() }.to_owned()
 }
 
-fn defaults_of(settings: &Settings) -> Vec<(&'static str, String)> {
-    vec![
+fn defaults_of(settings: &Settings, ping: Option<bool>) -> Vec<(&'static str, String)> {
+    let ping = ping.map(|answers| ("ping", if answers { "allow" } else { "deny" }.to_owned()));
+    let defaults = vec![
         ("incoming", word(settings.incoming)),
         ("outgoing", word(settings.outgoing)),
         ("forward", word(settings.forward)),
-    ]
+    ];
+    defaults.into_iter().chain(ping).collect()
 }
 
 /// How often ufw logged what it denied.
@@ -182,12 +304,23 @@ fn standing(settings: &Settings, services: &[service::Service], one_version: Opt
     } else {
         report.note(
             Some(DEFAULTS.to_owned()),
-            "IPV6=no: `\"0.0.0.0/0\"` stands where ufw said any, which leaves containers out; and this machine may send over \
-             IPv6 now, which ufw dropped",
+            "IPV6=no: `\"0.0.0.0/0\"` stands where ufw said any, which leaves containers out",
         );
     }
-    let unused: BTreeSet<&str> = BTreeSet::from(["medium", "high", "full"]);
-    if unused.contains(settings.level.as_str()) {
+    if settings.manages_builtins {
+        report.note(
+            Some(DEFAULTS.to_owned()),
+            "MANAGE_BUILTINS=yes: ufw emptied the chains of all; palisade leaves other programs' rules alone",
+        );
+    }
+    if !settings.modules.is_empty() {
+        let modules = settings.modules.join(" ");
+        report.note(
+            Some(DEFAULTS.to_owned()),
+            format!("ufw loaded the modules {modules}; to keep them: /etc/modules-load.d/was-ufw.conf, one a line"),
+        );
+    }
+    if ["medium", "high", "full"].contains(&settings.level.as_str()) {
         report.note(
             Some(CONF.to_owned()),
             format!("LOGLEVEL={} also logged what is allowed: palisade logs that where a service has `log: true`", settings.level),

@@ -292,7 +292,7 @@ pub(super) fn ports(slots: &[Slot]) -> (Vec<String>, bool) {
 }
 
 /// A comment as a policy can have it.
-fn comment(text: &str) -> String {
+pub(super) fn comment(text: &str) -> String {
     let plain = |c: char| match c {
         '"' => '\'',
         '\\' => '/',
