@@ -2,7 +2,7 @@
 
 use crate::commands::{
     Report, add, allow, apply, block, boot, check, complete, completions, confirm, denied, diff, disable, doctor,
-    edit, explain, exposure, group, init, man, refresh, remove, revoke, rollback, schema, show, status, suggest,
+    edit, explain, exposure, group, import, init, man, refresh, remove, revoke, rollback, schema, show, status, suggest,
 };
 use crate::error::Error;
 use crate::state::State;
@@ -31,7 +31,7 @@ use std::path::PathBuf;
         /run/palisade/lock          held by the command that is changing the rules\n\n\
         Exit status: 0 is success, 1 an error. `diff` exits with 2 if the kernel differs, `status` with 3 if nothing is \
         loaded, `explain` with 2 if the connection is denied and with 3 if it can't tell, `doctor` with 2 if there \
-        are findings."
+        are findings, `import` with 2 if its report has to be read."
 )]
 pub struct Cli {
     /// Options of every command.
@@ -100,6 +100,7 @@ pub enum Command {
     Block(block::Args),
     Revoke(revoke::Args),
     Init(init::Args),
+    Import(import::Args),
     Edit(edit::Args),
     Add(add::Args),
     Remove(remove::Args),
@@ -123,7 +124,7 @@ impl Command {
     /// Whether what it prints is what it is run for: `--quiet` leaves it.
     #[must_use]
     pub const fn prints_a_document(&self) -> bool {
-        matches!(self, Self::Show(_) | Self::Init(_) | Self::Schema(_) | Self::Completions(_) | Self::Suggest(_))
+        matches!(self, Self::Show(_) | Self::Init(_) | Self::Import(_) | Self::Schema(_) | Self::Completions(_) | Self::Suggest(_))
     }
 }
 
@@ -184,6 +185,7 @@ pub fn run(cli: &Cli) -> Result<Report, Error> {
         Command::Block(args) => block::run(&state, args),
         Command::Revoke(args) => revoke::run(&state, args),
         Command::Init(_) => init::run(&state),
+        Command::Import(args) => import::run(&state, args),
         Command::Edit(_) => edit::run(policy, &state),
         Command::Add(args) => add::run(policy, &state, args),
         Command::Remove(args) => remove::run(policy, &state, args),

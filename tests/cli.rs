@@ -32,9 +32,10 @@ error: there is no group `anny`
   |
   = help: did you mean `any`?
 ";
-const COMMANDS: [&str; 26] = [
+const COMMANDS: [&str; 27] = [
     "edit",
     "init",
+    "import",
     "add",
     "remove",
     "group",

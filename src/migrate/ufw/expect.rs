@@ -27,7 +27,7 @@ struct Question {
 pub(super) struct Rules<'a> {
     /// The rules of each version that decide, in their order.
     pub(super) deciding: [&'a [&'a Tuple]; 2],
-    /// The places of rules of which the policy is not exactly what they were.
+    /// The places of rules that are cut further than they have to be.
     pub(super) inexact: &'a BTreeSet<String>,
     pub(super) translated: &'a Translated,
     pub(super) default: Action,
@@ -80,8 +80,7 @@ impl Rules<'_> {
         }
         let of: [Vec<&Tuple>; 2] = Version::ALL.map(|version| self.about(version, slot));
         let is_clear = |tuple: &&Tuple| {
-            let is_exact = tuple.action == Action::Limit || !self.inexact.contains(&tuple.place());
-            tuple.is_any_destination() && !tuple.is_inexact() && is_exact
+            tuple.is_any_destination() && !tuple.is_inexact() && !self.inexact.contains(&tuple.place())
         };
         if !of.iter().flatten().all(|tuple| is_clear(tuple)) {
             return Vec::new();

@@ -74,7 +74,7 @@ pub(super) struct Incoming<'a> {
     pub(super) entries: Vec<Entry>,
     /// The rules that decide, of each version, for expectations.
     pub(super) deciding: [Vec<&'a Tuple>; 2],
-    /// Those of which the policy is not exactly what they were.
+    /// The places of those that are cut further than they have to be.
     pub(super) inexact: BTreeSet<String>,
     /// The version that rules are about whose `from` leaves containers out.
     pub(super) one_version: Option<Version>,
@@ -105,7 +105,7 @@ pub(super) fn translate<'a>(four: &'a Rules, six: &'a Rules, context: &Context<'
         }
         let (fate, why) = state.fate(&unit, first, &made);
         let places: Vec<String> = tuples.iter().map(|tuple| tuple.place()).collect();
-        if matches!(fate, Fate::Tighter | Fate::Wider | Fate::NotTranslated) {
+        if state.left(&unit).iter().any(|(_, left)| left.is_tighter) {
             incoming.inexact.extend(places.iter().cloned());
         }
         incoming.one_version = incoming.one_version.or(made.one_version);
