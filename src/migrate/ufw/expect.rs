@@ -155,8 +155,9 @@ fn is_open(rules: &[&Tuple]) -> bool {
     for tuple in rules {
         match tuple.action {
             Action::Allow | Action::Limit if tuple.is_any_source() && tuple.incoming.is_none() => return true,
-            Action::Allow | Action::Limit => {}
-            Action::Deny | Action::Reject => return false,
+            Action::Allow => {}
+            // Who has a limit has lost the rules behind it, and is named by address, which means no container.
+            Action::Deny | Action::Reject | Action::Limit => return false,
         }
     }
     false
