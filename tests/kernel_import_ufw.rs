@@ -3,7 +3,11 @@
 
 mod support;
 
+use palisade::access::{access_changes, lines, unmet};
+use palisade::desired::{Loaded, compile_bytes};
 use palisade::migrate::ufw::{FILES, Fate, Imported, Installation, import};
+use palisade::names::Names;
+use palisade::ruleset::TableId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
@@ -22,6 +26,9 @@ const PEERS: [&str; 6] =
 /// Four, since ufw lets five connections in before a limit shuts.
 const TARGETS: [Target; 4] = [Target::Tcp(22), Target::Tcp(80), Target::Udp(80), Target::Tcp(443)];
 const PORTS: [u16; 3] = [22, 80, 443];
+
+const PROFILES: &str = "[OpenSSH]\ntitle=a\ndescription=b\nports=22/tcp\n\n\
+    [Web Both]\ntitle=a\ndescription=b\nports=443/tcp|80\n";
 
 /// An installation of ufw with a root folder of its own, for the host of a lab.
 struct Ufw<'a> {
@@ -46,6 +53,7 @@ impl<'a> Ufw<'a> {
             fs::write(ufw.path("etc/ufw").join(name), "").expect("it is writable");
         }
         fs::create_dir_all(ufw.path("run")).expect("it is writable");
+        fs::write(ufw.path("etc/ufw/applications.d/of-the-test"), PROFILES).expect("it is writable");
         ufw
     }
 
@@ -124,8 +132,8 @@ impl Random {
     fn command(&mut self) -> String {
         let verb = self.one(&["allow", "allow", "allow", "deny", "reject", "limit", "prepend deny", "prepend allow"]);
         if self.below(3) == 0 {
-            let what = self.one(&["22/tcp", "80", "80/udp", "443/tcp", "80,443/tcp", "OpenSSH", "22:80/tcp"]);
-            return format!("{verb} {what}").replace("prepend allow OpenSSH", "allow OpenSSH");
+            let what = self.one(&["22/tcp", "80", "80/udp", "443/tcp", "80,443/tcp", "OpenSSH", "'Web Both'", "22:80/tcp"]);
+            return format!("{verb} {what}");
         }
         let mut command = verb.to_owned();
         if self.below(4) == 0 {
@@ -208,6 +216,38 @@ fn try_lists(count: u64) {
         let commands: Vec<String> = (0..=random.below(6)).map(|_| random.command()).collect();
         compared(&commands);
     }
+}
+
+/// What the guides say of a server with a dashboard becomes the policy of the dashboard: who has access by the one has it by
+/// the other.
+#[test]
+fn the_dashboard_of_a_guide_becomes_the_dashboards_policy() {
+    let (lab, _echo) = lab();
+    let ufw = Ufw::new(&lab);
+    let commands = [
+        "default deny incoming",
+        "default allow outgoing",
+        "limit OpenSSH",
+        "allow from 203.0.113.20 to any port 9000,9001 proto tcp comment 'the trading dashboard'",
+        "--force enable",
+    ];
+    commands.map(|command| ufw.run(command));
+
+    let imported = ufw.import();
+
+    let read = |text: &str| {
+        let compiled = compile_bytes(text.as_bytes(), Path::new("policy.yaml"), &Names::default());
+        let loaded = Loaded::from(compiled.expect("it is valid"));
+        assert!(loaded.unmet.is_none(), "{text}");
+        loaded
+    };
+    let (ours, theirs) = (read(include_str!("../policies/jesse.yaml")), read(&imported.policy));
+    let id = TableId::palisade();
+    let changes = access_changes(&id, Some(&ours.table), Some(&theirs.table));
+    assert_eq!(lines(&changes), Vec::<String>::new(), "{}", imported.policy);
+    assert!(unmet(&id, &theirs.table, &ours.policy.expectations).is_empty(), "{}", imported.policy);
+    let comment = ours.policy.services.get("dashboard").and_then(|service| service.comment.clone());
+    assert!(theirs.policy.services.values().any(|service| service.comment == comment && comment.is_some()));
 }
 
 #[test]

@@ -85,11 +85,16 @@ impl Rules<'_> {
         if !of.iter().flatten().all(|tuple| is_clear(tuple)) {
             return Vec::new();
         }
-        let names: BTreeSet<&IfPattern> = of.iter().flatten().filter_map(|tuple| tuple.incoming.as_ref()).collect();
+        if !is_special(slot) && of.iter().all(|all| is_open(all)) {
+            return vec![Question { is_allowed: true, on: None, from: vec!["any".to_owned()] }];
+        }
+        // Without a name, everyone's interface but those of containers is meant.
+        let names = of.iter().flatten().filter_map(|tuple| tuple.incoming.as_ref());
+        let names: BTreeSet<&IfPattern> = names.filter(|name| !is_of_containers(name)).collect();
         if names.is_empty() {
             return self.asked(slot, &of, None);
         }
-        let plain = names.iter().filter(|name| !name.wildcard && !is_of_containers(name));
+        let plain = names.iter().filter(|name| !name.wildcard);
         plain.flat_map(|name| self.asked(slot, &of, Some(name))).collect()
     }
 
@@ -104,9 +109,6 @@ impl Rules<'_> {
             };
             all.filter(meets).copied().collect()
         });
-        if on.is_none() && !is_special(slot) && here.iter().all(|all| is_open(all)) {
-            return vec![Question { is_allowed: true, on: None, from: vec!["any".to_owned()] }];
-        }
         let mut sources: [Vec<String>; 2] = [Vec::new(), Vec::new()];
         for (version, (all, outsiders)) in Version::ALL.into_iter().zip(here.iter().zip(OUTSIDERS)) {
             for source in asked_sources(version, all, outsiders) {

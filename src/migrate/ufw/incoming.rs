@@ -220,13 +220,14 @@ impl<'a> State<'_, 'a> {
         }
         let cut = self.cut_by(unit);
         if !cut.is_empty() && !allows {
-            why.insert(0, format!("taken out of what {} allows", cut.join(", ")));
+            let allow = if cut.len() == 1 { "allows" } else { "allow" };
+            why.insert(0, format!("taken out of what {} {allow}", cut.join(", ")));
             return (Fate::Exact, why);
         }
         if !allows {
             let before = self.earlier(unit, |earlier| matches!(earlier, Action::Allow | Action::Limit));
             if !before.is_empty() {
-                why.insert(0, format!("came too late: {} decides before it, so all that it names get in there", before.join(", ")));
+                why.insert(0, format!("came too late: {} before it, so all that it names get in there", decided(&before)));
                 why.extend(blocked(first));
                 return (Fate::NoEffect, why);
             }
@@ -252,14 +253,15 @@ impl<'a> State<'_, 'a> {
 
     fn fate_of_written(&self, unit: &Unit, first: &Tuple, made: &Made) -> (Fate, Vec<String>) {
         let left = self.left(unit);
-        let cutters: BTreeSet<String> = left
+        let cutters: BTreeSet<(Version, usize, String)> = left
             .iter()
             .flat_map(|(tuple, left)| {
-                let sorted = self.sorted(tuple.version);
-                left.cut_by.iter().filter_map(|at| sorted.rules.get(*at)).map(|(_, tuple)| tuple.place())
+                let rules = &self.sorted(tuple.version).rules;
+                let cutters = left.cut_by.iter().filter_map(|at| rules.get(*at));
+                cutters.map(|(_, tuple)| (tuple.version, tuple.line, tuple.place()))
             })
             .collect();
-        let cutters: Vec<String> = cutters.into_iter().collect();
+        let cutters: Vec<String> = cutters.into_iter().map(|(_, _, place)| place).collect();
         let lost_ports = left.iter().any(|(_, left)| left.lost_ports);
         if made.services.is_empty() {
             let why = if lost_ports {
@@ -267,7 +269,7 @@ impl<'a> State<'_, 'a> {
             } else if made.is_essential {
                 "containers may ask their engine for names and addresses anyway".to_owned()
             } else if left.iter().all(|(_, left)| left.is_nothing()) {
-                format!("came too late: {} decides about all of it", cutters.join(", "))
+                format!("came too late: {} about all of it", decided(&cutters))
             } else {
                 return (Fate::NotTranslated, vec!["a policy has no word for what is left of it".to_owned()]);
             };
@@ -275,7 +277,7 @@ impl<'a> State<'_, 'a> {
         }
         let (mut fate, mut why) = (Fate::Exact, Vec::new());
         if !cutters.is_empty() {
-            why.push(format!("without what {} decides before it", cutters.join(", ")));
+            why.push(format!("without what {} before it", decided(&cutters)));
         }
         let opens = matches!(first.action, Action::Allow | Action::Limit);
         if made.lost_protocols {
@@ -311,6 +313,11 @@ impl<'a> State<'_, 'a> {
         }
         (fate, why)
     }
+}
+
+/// `user.rules:4 decides`, `user.rules:4, user.rules:7 decide`.
+fn decided(places: &[String]) -> String {
+    format!("{} {}", places.join(", "), if places.len() == 1 { "decides" } else { "decide" })
 }
 
 /// The line that blocks whom a rule names, where that is a single public address.

@@ -153,7 +153,8 @@ fn translated(installation: &Installation, settings: &Settings, [four, six]: [&R
         defaults: defaults_of(settings, more.ping),
         denied: denied(&settings.level),
         services,
-        offers: routed.offers.into_iter().chain(multicast(&more, settings, &mut report)).collect(),
+        offers: [routed.offers, multicast(&more, settings, &mut report)],
+        nat: more.nat(&mut names),
         outgoing: sent.rules,
         forward: routed.rules,
         expect,
@@ -287,7 +288,7 @@ fn not_of_ufw(four: &Rules, six: &Rules, report: &mut Report) {
 /// What is said once.
 fn standing(settings: &Settings, services: &[service::Service], one_version: Option<Version>, report: &mut Report) {
     if !settings.enabled {
-        report.remark("ufw was not enabled (ENABLED=no in ufw.conf): these rules were not in force");
+        report.note(Some(CONF.to_owned()), "ENABLED=no: ufw was not enabled, and these rules were not in force");
     }
     if services.iter().any(|service| service.limit) {
         report.note(

@@ -1,8 +1,11 @@
 //! What ufw has besides its rules: files that people edit by hand, init scripts, sysctls.
 
 use super::cut::Redirect;
+use super::names::Names;
 use super::report::{Entry, Fate, Report};
-use crate::net::Version;
+use super::service::written;
+use super::tuples::{Place, interface};
+use crate::net::{IfPattern, Version};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The files with rules of the owner's own.
@@ -31,6 +34,17 @@ pub(super) struct More {
     pub(super) has_docker: bool,
     /// Whether everyone may ask by multicast for names (mDNS) and devices (UPnP).
     pub(super) multicast: [bool; 2],
+    /// Whose source addresses are rewritten.
+    masks: Vec<Mask>,
+}
+
+/// A line of *nat that rewrites source addresses.
+#[derive(Debug)]
+struct Mask {
+    from: String,
+    to: IfPattern,
+    as_address: Option<String>,
+    place: String,
 }
 
 /// Reads the files in which owners add rules of their own.
@@ -110,14 +124,20 @@ impl More {
             if !is_rule || is_stock || plain.starts_with("-F") {
                 continue;
             }
-            let why = self.of_own(&table, &plain, version);
-            let is_ping = why.first().is_some_and(|why| why == PING);
-            report.rules.push(Entry {
-                fate: if is_ping { Fate::Exact } else { Fate::NotTranslated },
-                rule: line.to_owned(),
-                places: vec![format!("{name}:{}", at + 1)],
-                why,
-            });
+            let place = format!("{name}:{}", at + 1);
+            let mask = Some(&plain).filter(|_| table == "nat").and_then(|line| mask(line, version, &place));
+            let (fate, why) = match mask {
+                Some(mask) => {
+                    self.masks.push(mask);
+                    (Fate::Exact, vec!["`nat` does it".to_owned()])
+                }
+                None => {
+                    let why = self.of_own(&table, &plain, version);
+                    let is_ping = why.first().is_some_and(|why| why == PING);
+                    (if is_ping { Fate::Exact } else { Fate::NotTranslated }, why)
+                }
+            };
+            report.rules.push(Entry { fate, rule: line.to_owned(), places: vec![place], why });
         }
     }
 
@@ -162,6 +182,45 @@ impl More {
             }
         }
     }
+}
+
+impl More {
+    /// The lines of `nat`.
+    pub(super) fn nat(&self, names: &mut Names) -> Vec<String> {
+        let line = |mask: &Mask| {
+            let as_address = mask.as_address.as_ref().map(|address| format!(", as: {address}")).unwrap_or_default();
+            let name = names.free(&format!("by-{}", mask.to.name));
+            let to = written(&mask.to);
+            format!("{name}: {{ from: {}, to: {{ interface: {to} }}{as_address} }}  # {}", mask.from, mask.place)
+        };
+        self.masks.iter().map(line).collect()
+    }
+}
+
+/// A line such as `-A POSTROUTING -s 10.8.0.0/24 -o eth0 -j MASQUERADE`, in any order; `None` if it asks for more.
+fn mask(line: &str, version: Version, place: &str) -> Option<Mask> {
+    let words: Vec<&str> = line.split(' ').collect();
+    let (pairs, rest) = words.as_chunks::<2>();
+    let value = |option: &str| pairs.iter().find(|[name, _]| *name == option).map(|[_, value]| *value);
+    let known = ["-A", "-s", "-o", "-j", "--to-source"];
+    let is_known = rest.is_empty() && pairs.iter().all(|[name, _]| known.contains(name));
+    let as_address = match (value("-j")?, value("--to-source")) {
+        ("MASQUERADE", None) => None,
+        ("SNAT", Some(address)) => Some(address.parse::<std::net::IpAddr>().ok()?),
+        _ => return None,
+    };
+    let from = match (value("-s"), version) {
+        (Some(network), _) => {
+            let place = Place::read(network, version).filter(|place| !place.is_odd)?;
+            place.spans.words(version).join(", ")
+        }
+        (None, Version::V4) => "any".to_owned(),
+        // A policy translates IPv6 only where the networks are named.
+        (None, Version::V6) => return None,
+    };
+    let to = interface(value("-o")?)?;
+    let as_address = as_address.map(|address| if address.is_ipv6() { format!("\"{address}\"") } else { address.to_string() });
+    (is_known && value("-A") == Some("POSTROUTING")).then(|| Mask { from, to, as_address, place: place.to_owned() })
 }
 
 /// What is to be known of scripts, modules and sysctls.

@@ -93,10 +93,14 @@ impl One<'_> {
                 && (protocol == Protocol::Any || transport == Some(protocol.name()))
         };
         let found: Vec<&PublishedPort> = self.context.published.into_iter().flatten().filter(is_meant).collect();
-        let who = container.map_or_else(|| format!("at {}", self.first.to.text), |name| format!("of {name}"));
+        let who = match container {
+            Some(name) => format!("of {name}"),
+            None if self.first.is_any_destination() => "of any container".to_owned(),
+            None => format!("at {}", self.first.to.text),
+        };
         if found.is_empty() {
             let asked = format!("container port {port} {who}: which host port?");
-            routed.offers.push(format!("{} {}", self.places.join(", "), asked));
+            routed.offers.push(format!("{asked} ({})", self.places.join(", ")));
             return (Fate::NotTranslated, vec![asked]);
         }
         for one in found.into_iter().filter(|one| !one.address.is_loopback()) {

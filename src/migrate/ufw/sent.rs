@@ -187,9 +187,9 @@ fn fate(
         (true, false) => (Fate::NoEffect, vec!["came too late: earlier rules decide about all of it".to_owned()]),
         (true, true) => not_translated("joins what `outgoing` can't: an address with an interface, or with an own address"),
         (false, true) if opens => {
-            (Fate::Tighter, vec!["a part of it joins what `outgoing` can't: that part stays denied".to_owned()])
+            (Fate::Tighter, vec!["a part of it can't be said in `outgoing` (an address with an interface, or ICMP, SCTP and others): that stays denied".to_owned()])
         }
-        (false, true) => not_translated("a part of it joins what `outgoing` can't: write it yourself"),
+        (false, true) => not_translated("a part of it can't be said in `outgoing` (an address with an interface, or ICMP, SCTP and others): write it yourself"),
         (false, false) => (Fate::Exact, both.filter(|_| false).collect()),
     }
 }

@@ -87,7 +87,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    fn read(text: &str, version: Version) -> Option<Self> {
+    pub(super) fn read(text: &str, version: Version) -> Option<Self> {
         let (address, length) = text.split_once('/').map_or((text, None), |(address, rest)| (address, Some(rest)));
         let address: IpAddr = address.parse().ok().filter(|address| Version::of(*address) == version)?;
         let bits = version.address_bits();

@@ -18,11 +18,13 @@ pub(super) struct Document {
     /// `log: { denied }`.
     pub(super) denied: Option<String>,
     pub(super) services: Vec<Service>,
-    /// Lines behind the services, without `# `.
-    pub(super) offers: Vec<String>,
+    /// Paragraphs behind the services, without `# `.
+    pub(super) offers: [Vec<String>; 2],
     /// Rules of `outgoing` and of `forward`.
     pub(super) outgoing: Vec<Rule>,
     pub(super) forward: Vec<Rule>,
+    /// Lines of `nat`.
+    pub(super) nat: Vec<String>,
     pub(super) expect: Vec<String>,
 }
 
@@ -67,11 +69,9 @@ impl Document {
             text.push_str(if at == 0 { "" } else { "\n" });
             text.push_str(&self.service(service, &groups));
         }
-        if !self.offers.is_empty() {
+        for lines in self.offers.iter().filter(|lines| !lines.is_empty()) {
             text.push('\n');
-        }
-        for line in &self.offers {
-            text.push_str(&comment_line("", line));
+            lines.iter().for_each(|line| text.push_str(&comment_line("", line)));
         }
         for (key, rules) in [("outgoing", &self.outgoing), ("forward", &self.forward)] {
             if !rules.is_empty() {
@@ -81,6 +81,12 @@ impl Document {
                 text.push_str(if at == 0 { "" } else { "\n" });
                 text.push_str(&rule.text());
             }
+        }
+        if !self.nat.is_empty() {
+            text.push_str("\nnat:\n");
+        }
+        for line in &self.nat {
+            text.push_str(&format!("  {line}\n"));
         }
         if !self.expect.is_empty() {
             text.push_str("\n# Made from ufw's rules, and not from the services above. `palisade check` proves it.\nexpect:\n");
