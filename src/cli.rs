@@ -2,7 +2,8 @@
 
 use crate::commands::{
     Report, add, allow, apply, block, boot, check, complete, completions, confirm, denied, diff, disable, doctor,
-    edit, explain, exposure, group, import, init, man, refresh, remove, revoke, rollback, schema, show, status, suggest,
+    edit, explain, exposure, group, import, init, man, refresh, remove, revoke, rollback, schema, show, status,
+    suggest,
 };
 use crate::error::Error;
 use crate::state::State;
@@ -124,7 +125,15 @@ impl Command {
     /// Whether what it prints is what it is run for: `--quiet` leaves it.
     #[must_use]
     pub const fn prints_a_document(&self) -> bool {
-        matches!(self, Self::Show(_) | Self::Init(_) | Self::Import(_) | Self::Schema(_) | Self::Completions(_) | Self::Suggest(_))
+        matches!(
+            self,
+            Self::Show(_)
+                | Self::Init(_)
+                | Self::Import(_)
+                | Self::Schema(_)
+                | Self::Completions(_)
+                | Self::Suggest(_)
+        )
     }
 }
 

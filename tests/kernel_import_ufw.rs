@@ -15,14 +15,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
+use std::time::Duration;
 use support::lab::{HOST, HOST_ON_LAN, Lab};
 use support::namespace::output;
 use support::probe::{Outcome, SILENCE, Target};
 use tempfile::TempDir;
 
 /// Who asks: two outside, and the machine on the local network, of each version.
-const PEERS: [&str; 6] =
-    ["203.0.113.66", "203.0.113.67", "10.77.0.2", "2001:db8::66", "2001:db8::67", "fd77::2"];
+const PEERS: [&str; 6] = ["203.0.113.66", "203.0.113.67", "10.77.0.2", "2001:db8::66", "2001:db8::67", "fd77::2"];
 /// Four, since ufw lets five connections in before a limit shuts.
 const TARGETS: [Target; 4] = [Target::Tcp(22), Target::Tcp(80), Target::Udp(80), Target::Tcp(443)];
 const PORTS: [u16; 3] = [22, 80, 443];
@@ -44,7 +44,9 @@ impl<'a> Ufw<'a> {
         let copied = output(Command::new("cp").arg("-a").arg(package.join(".")).arg(root.path()));
         copied.success();
         let ufw = Self { lab, root };
-        for name in ["before", "after", "user"].iter().flat_map(|name| [format!("{name}.rules"), format!("{name}6.rules")]) {
+        for name in
+            ["before", "after", "user"].iter().flat_map(|name| [format!("{name}.rules"), format!("{name}6.rules")])
+        {
             let stock = ufw.path("usr/share/ufw/iptables").join(&name);
             fs::copy(stock, ufw.path("etc/ufw").join(&name)).expect("the package has it");
         }
@@ -95,19 +97,26 @@ fn words(arguments: &str) -> Vec<String> {
         .collect()
 }
 
-/// What each peer sees of each target, all asked at once.
-fn seen(lab: &Lab) -> BTreeMap<(String, String), Outcome> {
+type Seen = BTreeMap<(&'static str, Target), Outcome>;
+
+/// What each peer sees of each target. Who hears nothing asks again and waits longer: a busy machine is silent, too.
+fn seen(lab: &Lab) -> Seen {
+    let mut seen = asked(lab, PEERS.iter().flat_map(|peer| TARGETS.map(|target| (*peer, target))), SILENCE);
+    let silent: Vec<_> =
+        seen.iter().filter(|(_, outcome)| **outcome == Outcome::TimedOut).map(|(key, _)| *key).collect();
+    seen.extend(asked(lab, silent.into_iter(), SILENCE * 4));
+    seen
+}
+
+/// Asks all at once.
+fn asked(lab: &Lab, each: impl Iterator<Item = (&'static str, Target)>, wait: Duration) -> Seen {
     thread::scope(|scope| {
-        let each = PEERS.iter().flat_map(|peer| TARGETS.map(|target| (*peer, target)));
-        let asked: Vec<_> = each
-            .map(|(peer, target)| {
-                scope.spawn(move || {
-                    let from: IpAddr = peer.parse().expect("an address");
-                    let (inside, to) = lab.peer(from);
-                    ((peer.to_owned(), target.to_string()), inside.probe(target, from, to, SILENCE))
-                })
-            })
-            .collect();
+        let ask = |(peer, target): (&'static str, Target)| {
+            let from: IpAddr = peer.parse().expect("an address");
+            let (inside, to) = lab.peer(from);
+            ((peer, target), inside.probe(target, from, to, wait))
+        };
+        let asked: Vec<_> = each.map(|one| scope.spawn(move || ask(one))).collect();
         asked.into_iter().map(|one| one.join().expect("a probe ends")).collect()
     })
 }
@@ -132,7 +141,8 @@ impl Random {
     fn command(&mut self) -> String {
         let verb = self.one(&["allow", "allow", "allow", "deny", "reject", "limit", "prepend deny", "prepend allow"]);
         if self.below(3) == 0 {
-            let what = self.one(&["22/tcp", "80", "80/udp", "443/tcp", "80,443/tcp", "OpenSSH", "'Web Both'", "22:80/tcp"]);
+            let what =
+                self.one(&["22/tcp", "80", "80/udp", "443/tcp", "80,443/tcp", "OpenSSH", "'Web Both'", "22:80/tcp"]);
             return format!("{verb} {what}");
         }
         let mut command = verb.to_owned();
@@ -159,7 +169,14 @@ impl Random {
             _ => "any",
         };
         command.push_str(&format!(" to {own}"));
-        command.push_str(self.one(&["", " port 22 proto tcp", " port 80", " port 80 proto udp", " port 22,443 proto tcp", " proto tcp"]));
+        command.push_str(self.one(&[
+            "",
+            " port 22 proto tcp",
+            " port 80",
+            " port 80 proto udp",
+            " port 22,443 proto tcp",
+            " proto tcp",
+        ]));
         command
     }
 }

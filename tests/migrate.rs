@@ -1,6 +1,8 @@
 //! ufw's rules become a policy that means the same: line by line, over random lists of rules, and for whole folders.
 #![allow(missing_docs)]
 
+#[path = "migrate/command.rs"]
+mod command;
 #[path = "migrate/folders.rs"]
 mod folders;
 #[path = "migrate/model.rs"]

@@ -79,8 +79,8 @@ fn shown(text: &str) -> String {
 
 /// Has the policy read, compiled and proved: what can't be loaded is not printed.
 fn proved(imported: &Imported) -> Result<(), Error> {
-    let compiled: Compiled =
-        compile_bytes(imported.policy.as_bytes(), Path::new(NAME), &Names::default()).map_err(|problems| wrong(&problems))?;
+    let compiled: Compiled = compile_bytes(imported.policy.as_bytes(), Path::new(NAME), &Names::default())
+        .map_err(|problems| wrong(&problems))?;
     match compiled.unmet() {
         Some(problems) => Err(wrong(&problems)),
         None => Ok(()),
@@ -126,6 +126,7 @@ fn live() -> Live {
     let containers = Containers::default();
     let links = machine.links.unwrap_or_default();
     let bridges = links.iter().filter(|link| containers.covers(&link.name));
-    let networks = bridges.flat_map(|link| link.networks.iter().map(|(address, bits)| (link.name.clone(), *address, *bits)));
+    let networks =
+        bridges.flat_map(|link| link.networks.iter().map(|(address, bits)| (link.name.clone(), *address, *bits)));
     Live { published: published(), bridges: networks.collect() }
 }

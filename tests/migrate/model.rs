@@ -49,7 +49,9 @@ pub fn matches(rule: &Rule, packet: &Packet) -> bool {
     };
     let is_interface = match rule.place.strip_prefix("in_") {
         None => true,
-        Some(name) => name.strip_suffix('+').map_or(name == packet.interface, |begin| packet.interface.starts_with(begin)),
+        Some(name) => {
+            name.strip_suffix('+').map_or(name == packet.interface, |begin| packet.interface.starts_with(begin))
+        }
     };
     rule.six == packet.source.is_ipv6()
         && is_protocol

@@ -80,7 +80,8 @@ fn lists() -> impl Strategy<Value = (Vec<Rule>, Verdict)> {
 fn packets() -> Vec<Packet> {
     let mut packets = Vec::new();
     for six in [0, 1] {
-        for (source, destination) in SENT[six].iter().flat_map(|source| ASKED[six].iter().map(move |to| (source, to))) {
+        for (source, destination) in SENT[six].iter().flat_map(|source| ASKED[six].iter().map(move |to| (source, to)))
+        {
             for interface in INTERFACES {
                 let to = |protocol, port, sender_port| Packet {
                     source: source.parse().expect("an address"),
@@ -102,11 +103,7 @@ fn packets() -> Vec<Packet> {
 }
 
 fn sent(packet: &Packet) -> Sent {
-    let ports = |protocol| Transport::Ports {
-        protocol,
-        source: Some(packet.sender_port),
-        destination: packet.port,
-    };
+    let ports = |protocol| Transport::Ports { protocol, source: Some(packet.sender_port), destination: packet.port };
     let transport = match packet.protocol {
         "tcp" => ports(6),
         "udp" => ports(17),
@@ -137,9 +134,10 @@ fn admitting<'a>(policy: &'a Resolved, packet: &Packet) -> Vec<&'a Service> {
         _ => 47,
     };
     let is_about = |service: &&Service| {
-        let has_port = service.ports.iter().any(|ports| {
-            ports.transport.number() == number && (ports.first..=ports.last).contains(&packet.port)
-        });
+        let has_port = service
+            .ports
+            .iter()
+            .any(|ports| ports.transport.number() == number && (ports.first..=ports.last).contains(&packet.port));
         let admits = service.action == Action::Allow;
         (service.all || has_port || service.protocols.contains(&number))
             && (service.on.is_empty() || service.on.iter().any(|on| on.covers(packet.interface)))
@@ -194,7 +192,8 @@ fn means_the_same(rules: &[Rule], default: Verdict) -> Result<(), TestCaseError>
         let near = |rule: &Rule| matches(&Rule { sender_ports: "any".to_owned(), ..rule.clone() }, &packet);
         let about: Vec<usize> = (0..rules.len()).filter(|at| near(&rules[*at])).collect();
         let is_said = |among: &[bool]| about.iter().any(|at| among[*at]);
-        let context = || format!("{theirs:?} {packet:?}\n{rules:#?}\n{}\n{}", made.policy, made.report.text().as_str());
+        let context =
+            || format!("{theirs:?} {packet:?}\n{rules:#?}\n{}\n{}", made.policy, made.report.text().as_str());
         match (theirs, trace.verdict) {
             (Verdict::Allow | Verdict::Limit, Said::Allow) => {}
             (Verdict::Deny | Verdict::Reject, Said::Deny | Said::Reject) => {}

@@ -54,7 +54,13 @@ pub fn kernel_lines(tuple: &str, six: bool) -> Vec<String> {
     let action = action.split('_').next().unwrap_or_default();
     let place = if fields.len() % 2 == 1 { fields[fields.len() - 1] } else { "in" };
     let (way, names) = place.split_once('_').unwrap_or((place, ""));
-    let chain = if routed { "forward" } else if way == "out" { "output" } else { "input" };
+    let chain = if routed {
+        "forward"
+    } else if way == "out" {
+        "output"
+    } else {
+        "input"
+    };
     let ufw = if six { "ufw6" } else { "ufw" };
     let mut ends = String::new();
     match names.split_once("!out_") {
@@ -120,5 +126,8 @@ pub const CONF: &str = "ENABLED=yes\nLOGLEVEL=low\n";
 /// The lines of `before.rules` and `before6.rules` that decide about pings.
 pub const BEFORE: [(&str, &str); 2] = [
     ("etc/ufw/before.rules", "*filter\n-A ufw-before-input -p icmp --icmp-type echo-request -j ACCEPT\nCOMMIT\n"),
-    ("etc/ufw/before6.rules", "*filter\n-A ufw6-before-input -p icmpv6 --icmpv6-type echo-request -j ACCEPT\nCOMMIT\n"),
+    (
+        "etc/ufw/before6.rules",
+        "*filter\n-A ufw6-before-input -p icmpv6 --icmpv6-type echo-request -j ACCEPT\nCOMMIT\n",
+    ),
 ];

@@ -251,8 +251,7 @@ impl Translated {
 /// `slots` are the runs of ports that no rule of either version tells apart.
 pub(super) fn cut(tuples: &[&Tuple], slots: &[Slot], translated: &Translated, plan: Plan) -> Vec<Option<Left>> {
     let redirects = tuples.first().map(|first| translated.of(first.version)).unwrap_or_default();
-    let mut all: Vec<Option<Left>> =
-        tuples.iter().map(|tuple| plan.writes(tuple).then(Left::default)).collect();
+    let mut all: Vec<Option<Left>> = tuples.iter().map(|tuple| plan.writes(tuple).then(Left::default)).collect();
     for &slot in slots {
         let seen = slot.seen(redirects);
         // By the action of the rules that they cut.
@@ -357,7 +356,9 @@ pub(super) fn slots(tuples: &[&Tuple], redirects: &[Redirect]) -> Vec<Slot> {
         let of_this = redirects.iter().filter(|one| one.is_tcp == is_tcp);
         cuts.extend(of_this.flat_map(|one| [one.asked, one.seen]).flat_map(|at| [u32::from(at), u32::from(at) + 1]));
         for (first, next) in cuts.iter().zip(cuts.iter().skip(1)) {
-            let (Ok(first), Ok(last)) = (u16::try_from(*first), u16::try_from(next.saturating_sub(1))) else { continue };
+            let (Ok(first), Ok(last)) = (u16::try_from(*first), u16::try_from(next.saturating_sub(1))) else {
+                continue;
+            };
             all.push(if is_tcp { Slot::Tcp(first, last) } else { Slot::Udp(first, last) });
         }
     }

@@ -14,7 +14,8 @@ use std::collections::BTreeSet;
 /// How the comment of a ban by fail2ban begins.
 const FAIL2BAN: &str = "by Fail2Ban after ";
 /// Why a port is left out.
-const TRANSLATED: &str = "a rule in before.rules translates one of its ports to somewhere else: that port is left out";
+const TRANSLATED: &str =
+    "a rule in before.rules translates one of its ports to somewhere else: that port is left out";
 /// 127.0.0.0/8.
 const LOOPBACK: (u128, u128) = (0x7f00_0000, 0x7fff_ffff);
 
@@ -81,7 +82,12 @@ pub(super) struct Incoming<'a> {
 }
 
 /// Translates the rules for what comes in.
-pub(super) fn translate<'a>(four: &'a Rules, six: &'a Rules, context: &Context<'_>, names: &mut Names) -> Incoming<'a> {
+pub(super) fn translate<'a>(
+    four: &'a Rules,
+    six: &'a Rules,
+    context: &Context<'_>,
+    names: &mut Names,
+) -> Incoming<'a> {
     let mut sorted = [Sorted::new(four), Sorted::new(six)];
     let slots = context.translated.slots(&sorted.iter().flat_map(Sorted::tuples).collect::<Vec<_>>());
     for one in &mut sorted {
@@ -155,7 +161,8 @@ impl<'a> State<'_, 'a> {
         let changed = unit.all().any(|(version, at)| self.rules(version).changed.contains_key(&at));
         let opens = matches!(first.action, Action::Allow | Action::Limit);
         if is_fail2bans(first) {
-            let why = "fail2ban's, not yours: set `banaction = nftables-multiport` in jail.local, since ufw will be gone";
+            let why =
+                "fail2ban's, not yours: set `banaction = nftables-multiport` in jail.local, since ufw will be gone";
             return (Fate::NotTranslated, vec![why.to_owned()]);
         }
         if is_of_loopback(first) {
@@ -227,7 +234,10 @@ impl<'a> State<'_, 'a> {
         if !allows {
             let before = self.earlier(unit, |earlier| matches!(earlier, Action::Allow | Action::Limit));
             if !before.is_empty() {
-                why.insert(0, format!("came too late: {} before it, so all that it names get in there", decided(&before)));
+                why.insert(
+                    0,
+                    format!("came too late: {} before it, so all that it names get in there", decided(&before)),
+                );
                 why.extend(blocked(first));
                 return (Fate::NoEffect, why);
             }
@@ -295,7 +305,9 @@ impl<'a> State<'_, 'a> {
         }
         if left.iter().any(|(_, left)| left.is_tighter) {
             fate = Fate::Tighter;
-            why.push("cut further than it has to be: what earlier rules leave of it falls into too many parts".to_owned());
+            why.push(
+                "cut further than it has to be: what earlier rules leave of it falls into too many parts".to_owned(),
+            );
         }
         if first.log == Log::All {
             fate = fate.max(Fate::Tighter);

@@ -22,9 +22,6 @@ mod tuples;
 mod units;
 mod write;
 
-#[cfg(test)]
-mod tests;
-
 pub use report::{Entry, Fate, Note, Report};
 
 use crate::machine::PublishedPort;
@@ -194,11 +191,14 @@ fn multicast(more: &more::More, settings: &Settings, report: &mut Report) -> Vec
     let [names, devices] = more.multicast;
     let mdns = "mdns: { ports: 5353/udp, from: any, to: [224.0.0.251, \"ff02::fb\"] }";
     let upnp = "upnp: { ports: 1900/udp, from: any, to: [239.255.255.250, \"ff02::f\"] }";
-    let lines: Vec<&str> = [(names, mdns), (devices, upnp)].into_iter().filter(|(is, _)| *is).map(|(_, line)| line).collect();
+    let lines: Vec<&str> =
+        [(names, mdns), (devices, upnp)].into_iter().filter(|(is, _)| *is).map(|(_, line)| line).collect();
     if lines.is_empty() {
         return Vec::new();
     }
-    report.remark("ufw let everyone ask by multicast (before.rules): to keep it, take over the lines below the services");
+    report.remark(
+        "ufw let everyone ask by multicast (before.rules): to keep it, take over the lines below the services",
+    );
     let head = "ufw let everyone ask by multicast. To keep it, add to `services`:".to_owned();
     std::iter::once(head).chain(lines.into_iter().map(|line| format!("  {line}"))).collect()
 }
@@ -234,7 +234,8 @@ fn of_containers(services: &[service::Service], more: &more::More, published: &[
 
 fn head(settings: &Settings) -> Vec<String> {
     let mut head = vec![
-        "Written by `palisade import ufw`. Read its report, keep this as /etc/palisade/policy.yaml, and then:".to_owned(),
+        "Written by `palisade import ufw`. Read its report, keep this as /etc/palisade/policy.yaml, and then:"
+            .to_owned(),
         "  palisade check".to_owned(),
         "  palisade apply --confirm 60s     and `palisade confirm` in a new connection".to_owned(),
     ];
@@ -324,7 +325,10 @@ fn standing(settings: &Settings, services: &[service::Service], one_version: Opt
     if ["medium", "high", "full"].contains(&settings.level.as_str()) {
         report.note(
             Some(CONF.to_owned()),
-            format!("LOGLEVEL={} also logged what is allowed: palisade logs that where a service has `log: true`", settings.level),
+            format!(
+                "LOGLEVEL={} also logged what is allowed: palisade logs that where a service has `log: true`",
+                settings.level
+            ),
         );
     }
 }

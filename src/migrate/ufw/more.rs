@@ -64,7 +64,9 @@ pub(super) fn read(files: &BTreeMap<String, String>, report: &mut Report) -> Mor
         let known: BTreeSet<String> = pristine.lines().map(plain).collect();
         if name.starts_with("before") {
             pings.push(answers_ping(text));
-            let has = |address: &str| text.lines().map(plain).any(|line| line.contains(address) && line.ends_with("-j ACCEPT"));
+            let has = |address: &str| {
+                text.lines().map(plain).any(|line| line.contains(address) && line.ends_with("-j ACCEPT"))
+            };
             more.multicast[0] |= has("-d 224.0.0.251 --dport 5353");
             more.multicast[1] |= has("-d 239.255.255.250 --dport 1900");
         }
@@ -96,7 +98,8 @@ fn digest(line: &str) -> u64 {
 
 /// Whether the first line about echo requests to this machine accepts them.
 fn answers_ping(text: &str) -> bool {
-    let is_about = |line: &String| line.starts_with("-A ufw") && line.contains("-before-input") && line.contains("echo-request");
+    let is_about =
+        |line: &String| line.starts_with("-A ufw") && line.contains("-before-input") && line.contains("echo-request");
     text.lines().map(plain).find(is_about).is_some_and(|line| line.ends_with("-j ACCEPT"))
 }
 
@@ -144,7 +147,8 @@ impl More {
     /// What is to be said of a line that an owner added.
     fn of_own(&mut self, table: &str, line: &str, version: Version) -> Vec<String> {
         let words: Vec<&str> = line.split(' ').collect();
-        let value = |option: &str| words.iter().position(|word| *word == option).and_then(|at| words.get(at + 1)).copied();
+        let value =
+            |option: &str| words.iter().position(|word| *word == option).and_then(|at| words.get(at + 1)).copied();
         let goes_on = "goes on only while something else loads it".to_owned();
         if line.contains("echo-request") && value("-A").is_some_and(|chain| chain.ends_with("-before-input")) {
             return vec![PING.to_owned()];
@@ -178,7 +182,10 @@ impl More {
             }
             None => {
                 self.refused.insert((is_tcp, asked));
-                vec![goes_on, format!("{asked}/{protocol} is translated to somewhere else by it, and left out of the policy")]
+                vec![
+                    goes_on,
+                    format!("{asked}/{protocol} is translated to somewhere else by it, and left out of the policy"),
+                ]
             }
         }
     }
@@ -219,7 +226,8 @@ fn mask(line: &str, version: Version, place: &str) -> Option<Mask> {
         (None, Version::V6) => return None,
     };
     let to = interface(value("-o")?)?;
-    let as_address = as_address.map(|address| if address.is_ipv6() { format!("\"{address}\"") } else { address.to_string() });
+    let as_address =
+        as_address.map(|address| if address.is_ipv6() { format!("\"{address}\"") } else { address.to_string() });
     (is_known && value("-A") == Some("POSTROUTING")).then(|| Mask { from, to, as_address, place: place.to_owned() })
 }
 

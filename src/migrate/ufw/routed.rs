@@ -166,12 +166,15 @@ impl One<'_> {
             earlier.filter(other).any(|other| meet(tuple, other) && share_ports(tuple, other))
         });
         if is_cut {
-            return not_translated("an earlier routed rule decides about some of it: write what is left into `forward`");
+            return not_translated(
+                "an earlier routed rule decides about some of it: write what is left into `forward`",
+            );
         }
         let mut rule = self.rule();
         let (ports, lost) = ports(&self.slots());
         rule.ports = ports;
-        rule.name = names.free(&format!("{}through", rule.action.map(|action| format!("{action}-")).unwrap_or_default()));
+        rule.name =
+            names.free(&format!("{}through", rule.action.map(|action| format!("{action}-")).unwrap_or_default()));
         routed.rules.push(rule);
         if lost {
             return (Fate::Tighter, vec!["other protocols than TCP and UDP stay as the default says".to_owned()]);
@@ -207,7 +210,9 @@ impl One<'_> {
             ..Rule::default()
         };
         match &first.incoming {
-            Some(name) if first.is_any_source() && both => rule.from.push(format!("{{ interface: {} }}", written(name))),
+            Some(name) if first.is_any_source() && both => {
+                rule.from.push(format!("{{ interface: {} }}", written(name)))
+            }
             name => {
                 rule.on.extend(name.as_ref().map(written));
                 if first.is_any_source() && both {

@@ -91,7 +91,10 @@ fn lines_of(tuple: &Tuple) -> Vec<String> {
         Protocol::Any => &["tcp", "udp"],
         protocol => &[protocol.name()],
     };
-    protocols.iter().flat_map(|protocol| verdicts(tuple, ufw, &format!("{begin}{}", matches(tuple, protocol)))).collect()
+    protocols
+        .iter()
+        .flat_map(|protocol| verdicts(tuple, ufw, &format!("{begin}{}", matches(tuple, protocol))))
+        .collect()
 }
 
 /// What a line asks before its verdict.

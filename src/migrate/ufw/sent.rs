@@ -33,8 +33,11 @@ pub(super) fn translate(four: &Rules, six: &Rules, default: Action, names: &mut 
     let mut sent = Sent::default();
     for unit in group(&four.tuples, &six.tuples) {
         let source = |version| if version == Version::V4 { four } else { six };
-        let tuples: Vec<&Tuple> =
-            unit.all().filter_map(|(version, at)| source(version).tuples.get(at)).filter(|one| one.way == Way::Out).collect();
+        let tuples: Vec<&Tuple> = unit
+            .all()
+            .filter_map(|(version, at)| source(version).tuples.get(at))
+            .filter(|one| one.way == Way::Out)
+            .collect();
         let Some(first) = tuples.first() else { continue };
         let changed = unit.all().any(|(version, at)| source(version).changed.contains_key(&at));
         let own = unit.all().filter_map(|(version, index)| {
@@ -138,7 +141,11 @@ fn rules_of(first: &Tuple, own: &[(Version, &Left)]) -> (Vec<Rule>, bool) {
 
 /// The runs of ports that have the same pieces.
 fn joined(left: &Left) -> Vec<(&Vec<Piece>, Vec<Slot>)> {
-    left.by_pieces.iter().filter(|(pieces, _)| !pieces.is_empty()).map(|(pieces, slots)| (pieces, slots.clone())).collect()
+    left.by_pieces
+        .iter()
+        .filter(|(pieces, _)| !pieces.is_empty())
+        .map(|(pieces, slots)| (pieces, slots.clone()))
+        .collect()
 }
 
 /// Where to, as `outgoing` says it: addresses, or an interface; both together it can't.

@@ -203,7 +203,8 @@ fn who(service: &mut Service, part: &Part<'_>, bridges: &Bridges, opens: bool, m
     let all = part.both().all(|(version, _)| part.is_from_all(version));
     // An interface says enough, and means containers, too.
     // `to` says the version as well, and leaves no container out.
-    let by_destination = behind_bridge || !piece.to.is_all(version_of(part)) || service.limit && !bridges.default_denies;
+    let by_destination =
+        behind_bridge || !piece.to.is_all(version_of(part)) || service.limit && !bridges.default_denies;
     let by_interface = piece.on.as_ref().filter(|_| all && !is_one && service.ports == ["any"]);
     if let Some(name) = by_interface {
         service.from.push(format!("{{ interface: {} }}", written(name)));

@@ -170,8 +170,7 @@ impl Tuple {
         };
         let (routed, action) = action.strip_prefix("route:").map_or((false, *action), |rest| (true, rest));
         let (action, log) = action_of(action).ok_or_else(|| format!("`{}` is no action", printable(action)))?;
-        let protocol =
-            Protocol::read(protocol).ok_or_else(|| format!("`{}` is no protocol", printable(protocol)))?;
+        let protocol = Protocol::read(protocol).ok_or_else(|| format!("`{}` is no protocol", printable(protocol)))?;
         let read_ports = |text: &str| ports_of(text).ok_or_else(|| format!("`{}` is no port", printable(text)));
         let (ports, sender_ports) = (read_ports(ports)?, read_ports(sender_ports)?);
         let is_list = |ports: &[(u16, u16)]| ports.len() > 1 || ports.iter().any(|(first, last)| first != last);

@@ -89,7 +89,9 @@ impl Document {
             text.push_str(&format!("  {line}\n"));
         }
         if !self.expect.is_empty() {
-            text.push_str("\n# Made from ufw's rules, and not from the services above. `palisade check` proves it.\nexpect:\n");
+            text.push_str(
+                "\n# Made from ufw's rules, and not from the services above. `palisade check` proves it.\nexpect:\n",
+            );
         }
         for line in &self.expect {
             text.push_str(&format!("  - {line}\n"));
@@ -163,7 +165,11 @@ fn places(places: &[String]) -> String {
 }
 
 fn comment_line(indent: &str, line: &str) -> String {
-    if line.is_empty() { format!("{indent}#\n") } else { format!("{indent}# {}\n", crate::printable::printable(line)) }
+    if line.is_empty() {
+        format!("{indent}#\n")
+    } else {
+        format!("{indent}# {}\n", crate::printable::printable(line))
+    }
 }
 
 /// `key: value`, or `key: [value, value]` over as many lines as it takes.
