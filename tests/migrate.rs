@@ -7,6 +7,8 @@ mod command;
 mod folders;
 #[path = "migrate/model.rs"]
 mod model;
+#[path = "migrate/mutations.rs"]
+mod mutations;
 #[path = "support/policies.rs"]
 mod policies;
 #[path = "migrate/properties.rs"]

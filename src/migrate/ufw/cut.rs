@@ -169,13 +169,13 @@ impl Piece {
         }
         let from = if disjoint { both } else { self.from.clone() };
         let mut here = self.on.clone();
-        if let Some(cutter) = &cutter.on {
-            if !self.on.as_ref().is_some_and(|on| cutter.covers_all_of(on)) {
-                let mut except_interfaces = self.except_interfaces.clone();
-                except_interfaces.insert(cutter.clone());
-                parts.push(Self { from: from.clone(), except_interfaces, ..self.clone() });
-                here = Some(cutter.clone());
-            }
+        let narrower =
+            cutter.on.as_ref().filter(|cutter| !self.on.as_ref().is_some_and(|on| cutter.covers_all_of(on)));
+        if let Some(cutter) = narrower {
+            let mut except_interfaces = self.except_interfaces.clone();
+            except_interfaces.insert(cutter.clone());
+            parts.push(Self { from: from.clone(), except_interfaces, ..self.clone() });
+            here = Some(cutter.clone());
         }
         if !cutter.to.covers(&self.to) {
             let on = if disjoint { here } else { self.on.clone() };

@@ -3,6 +3,7 @@
 use super::cut::{Slot, Translated};
 use super::service::is_of_containers;
 use super::tuples::{Action, Tuple};
+use super::units::are_one;
 use crate::net::{IfPattern, Version};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -82,10 +83,12 @@ impl Rules<'_> {
         let is_clear = |tuple: &&Tuple| {
             tuple.is_any_destination() && !tuple.is_inexact() && !self.inexact.contains(&tuple.place())
         };
-        if !of.iter().flatten().all(|tuple| is_clear(tuple)) {
+        if !of.iter().flatten().all(is_clear) {
             return Vec::new();
         }
-        if !is_special(slot) && of.iter().all(|all| is_open(all)) {
+        // Two rules that came of two commands are two services, each for one version; and these leave containers out.
+        let [four, six] = of.each_ref().map(|all| open_to_all(all));
+        if !is_special(slot) && four.zip(six).is_some_and(|(four, six)| are_one(four, six)) {
             return vec![Question { is_allowed: true, on: None, from: vec!["any".to_owned()] }];
         }
         // Without a name, everyone's interface but those of containers is meant.
@@ -152,17 +155,17 @@ fn is_of_dhcp(slot: Slot) -> bool {
     matches!(slot, Slot::Udp(first, last) if [68, 546].iter().any(|port| (first..=last).contains(port)))
 }
 
-/// Whether rules let everyone in, whatever comes behind.
-fn is_open(rules: &[&Tuple]) -> bool {
+/// The rule that lets everyone in, whatever comes behind it.
+fn open_to_all<'a>(rules: &[&'a Tuple]) -> Option<&'a Tuple> {
     for tuple in rules {
         match tuple.action {
-            Action::Allow | Action::Limit if tuple.is_any_source() && tuple.incoming.is_none() => return true,
+            Action::Allow | Action::Limit if tuple.is_any_source() && tuple.incoming.is_none() => return Some(tuple),
             Action::Allow => {}
             // Who has a limit has lost the rules behind it, and is named by address, which means no container.
-            Action::Deny | Action::Reject | Action::Limit => return false,
+            Action::Deny | Action::Reject | Action::Limit => return None,
         }
     }
-    false
+    None
 }
 
 /// One source of each that rules name, and one that none names.

@@ -261,17 +261,20 @@ impl<'a> State<'_, 'a> {
         found.into_iter().map(|(_, _, place)| place).collect()
     }
 
+    /// The earlier rules that decide about some of what a command's rules match.
+    fn cutters(&self, left: &[(&Tuple, &Left)]) -> Vec<String> {
+        let of_one = |(tuple, left): &(&Tuple, &Left)| {
+            let rules = &self.sorted(tuple.version).rules;
+            let cutters = left.cut_by.iter().filter_map(|at| rules.get(*at));
+            cutters.map(|(_, tuple)| (tuple.version, tuple.line, tuple.place())).collect::<Vec<_>>()
+        };
+        let cutters: BTreeSet<(Version, usize, String)> = left.iter().flat_map(of_one).collect();
+        cutters.into_iter().map(|(_, _, place)| place).collect()
+    }
+
     fn fate_of_written(&self, unit: &Unit, first: &Tuple, made: &Made) -> (Fate, Vec<String>) {
         let left = self.left(unit);
-        let cutters: BTreeSet<(Version, usize, String)> = left
-            .iter()
-            .flat_map(|(tuple, left)| {
-                let rules = &self.sorted(tuple.version).rules;
-                let cutters = left.cut_by.iter().filter_map(|at| rules.get(*at));
-                cutters.map(|(_, tuple)| (tuple.version, tuple.line, tuple.place()))
-            })
-            .collect();
-        let cutters: Vec<String> = cutters.into_iter().map(|(_, _, place)| place).collect();
+        let cutters = self.cutters(&left);
         let lost_ports = left.iter().any(|(_, left)| left.lost_ports);
         if made.services.is_empty() {
             let why = if lost_ports {

@@ -135,14 +135,15 @@ fn translated(installation: &Installation, settings: &Settings, [four, six]: [&R
     let context = routed::Context { default, bridges: &bridges, has_docker, published };
     let mut routed = routed::translate(four, six, &context, &mut names);
     let mut sent = sent::translate(four, six, settings.outgoing, &mut names);
-    if !settings.six && settings.outgoing == Action::Allow {
-        sent.rules.insert(0, no_six(&mut names));
+    let services = made.services.into_iter().chain(std::mem::take(&mut routed.services));
+    let mut services: Vec<service::Service> = services.collect();
+    if !settings.six {
+        without_six(settings, &mut names, &mut services, &mut sent.rules, &mut routed.rules);
     }
     let entries = made.entries.into_iter().chain(sent.entries).chain(std::mem::take(&mut routed.entries));
     report.rules.splice(0..0, entries);
     not_of_ufw(four, six, &mut report);
     more::of_the_machine(&installation.files, &installation.executable, &mut report);
-    let services: Vec<service::Service> = made.services.into_iter().chain(routed.services).collect();
     standing(settings, &services, made.one_version, &mut report);
     of_containers(&services, &more, published.unwrap_or_default(), &mut report);
     let document = Document {
@@ -170,16 +171,35 @@ fn bridges(live: Option<&Live>, settings: &Settings) -> Bridges {
     Bridges { default_denies: settings.incoming != Action::Allow, known: known.collect() }
 }
 
-/// The rule that keeps this machine from sending over IPv6, as ufw did where it was told to leave IPv6 alone.
-fn no_six(names: &mut Names) -> Rule {
-    Rule {
-        name: names.free("no-ipv6"),
-        ports: vec!["any".to_owned()],
-        from: vec!["host".to_owned()],
-        to: vec!["\"::/0\"".to_owned()],
-        action: Some("deny"),
-        places: vec![format!("{DEFAULTS}: IPV6=no")],
+/// Denies IPv6 in each direction whose default allows, as ufw did where it was told to leave IPv6 alone.
+fn without_six(
+    settings: &Settings,
+    names: &mut Names,
+    services: &mut Vec<service::Service>,
+    outgoing: &mut Vec<Rule>,
+    forward: &mut Vec<Rule>,
+) {
+    let (ports, all) = (vec!["any".to_owned()], vec!["\"::/0\"".to_owned()]);
+    let (action, places) = (Some("deny"), vec![format!("{DEFAULTS}: IPV6=no")]);
+    if settings.incoming == Action::Allow {
+        let (name, from) = (names.free("no-ipv6-in"), all.clone());
+        let (ports, places) = (ports.clone(), places.clone());
+        services.insert(0, service::Service { name, ports, from, action, places, ..service::Service::default() });
+    }
+    let rule = |name: String, from: Vec<String>, to: Vec<String>| Rule {
+        name,
+        ports: ports.clone(),
+        from,
+        to,
+        action,
+        places: places.clone(),
         ..Rule::default()
+    };
+    if settings.outgoing == Action::Allow {
+        outgoing.insert(0, rule(names.free("no-ipv6"), vec!["host".to_owned()], all.clone()));
+    }
+    if settings.forward == Action::Allow {
+        forward.insert(0, rule(names.free("no-ipv6-through"), all, vec!["any".to_owned()]));
     }
 }
 

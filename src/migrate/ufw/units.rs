@@ -31,7 +31,8 @@ struct Common<'a> {
     way: Way,
     action: Action,
     log: Log,
-    ports: Option<(Protocol, &'a [(u16, u16)], &'a [(u16, u16)])>,
+    protocol: Option<Protocol>,
+    ports: Option<[&'a [(u16, u16)]; 2]>,
     from: &'a str,
     to: &'a str,
     profiles: [&'a Option<String>; 2],
@@ -45,13 +46,19 @@ fn common(tuple: &Tuple) -> Common<'_> {
         way: tuple.way,
         action: tuple.action,
         log: tuple.log,
-        ports: (!has_profile).then_some((tuple.protocol, &tuple.ports, &tuple.sender_ports)),
+        protocol: (!has_profile).then_some(tuple.protocol),
+        ports: (!has_profile).then_some([&tuple.ports, &tuple.sender_ports]),
         from: if tuple.is_any_source() { "any" } else { &tuple.from.text },
         to: if tuple.is_any_destination() { "any" } else { &tuple.to.text },
         profiles: [&tuple.profile, &tuple.sender_profile],
         interfaces: [&tuple.incoming, &tuple.outgoing],
         comment: &tuple.comment,
     }
+}
+
+/// Whether two rules, of one version each, came of one command.
+pub(super) fn are_one(four: &Tuple, six: &Tuple) -> bool {
+    common(four) == common(six)
 }
 
 /// Groups the rules of both versions, in the order of the first of each.
