@@ -3,25 +3,11 @@
 
 mod json_page;
 
-use json_page::{INVALID, NEW, OLD, Page, Seen, UNMET, WITHOUT_KERNEL};
+use json_page::{INVALID, NEW, OLD, Page, Seen, UNMET, WITHOUT_KERNEL, write_ufw};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
-
-/// Files of ufw that make a report with a bit of everything.
-const UFW: [(&str, &str); 3] = [
-    (
-        "etc/default/ufw",
-        "IPV6=no\nDEFAULT_INPUT_POLICY=\"DROP\"\nDEFAULT_OUTPUT_POLICY=\"ACCEPT\"\nDEFAULT_FORWARD_POLICY=\"DROP\"\n",
-    ),
-    ("etc/ufw/ufw.conf", "ENABLED=yes\nLOGLEVEL=low\n"),
-    (
-        "etc/ufw/user.rules",
-        "### RULES ###\n### tuple ### limit tcp 22 0.0.0.0/0 any 0.0.0.0/0 in\n-A ufw-user-input -p tcp --dport 22 -j DROP\n\
-         ### tuple ### allow tcp 80 0.0.0.0/0 any 0.0.0.0/0 in\n-A ufw-user-input -p tcp --dport 80 -j ACCEPT\n",
-    ),
-];
 
 #[test]
 fn each_document_that_needs_no_kernel_has_the_fields_of_the_page_and_no_other() {
@@ -33,15 +19,7 @@ fn each_document_that_needs_no_kernel_has_the_fields_of_the_page_and_no_other() 
         fs::write(&path, text).expect("the folder is writable");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("the file is this user's");
     }
-    let root = folder.path().join("ufw");
-    for (path, text) in UFW {
-        let file = root.join(path);
-        fs::create_dir_all(file.parent().expect("it has one")).expect("the folder is writable");
-        fs::write(&file, text).expect("the folder is writable");
-        for path in file.ancestors().take_while(|path| path.starts_with(&root)) {
-            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("it is this user's");
-        }
-    }
+    write_ufw(&folder.path().join("ufw"));
     let (page, mut seen) = (Page::read(), Seen::default());
     for line in WITHOUT_KERNEL.into_iter().chain(["man pages", "import ufw --root ufw"]) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_palisade"));

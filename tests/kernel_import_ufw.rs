@@ -248,7 +248,9 @@ fn the_dashboard_of_a_guide_becomes_the_dashboards_policy() {
         "allow from 203.0.113.20 to any port 9000,9001 proto tcp comment 'the trading dashboard'",
         "--force enable",
     ];
-    commands.map(|command| ufw.run(command));
+    for command in commands {
+        ufw.run(command);
+    }
 
     let imported = ufw.import();
 
