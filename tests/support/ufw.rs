@@ -77,24 +77,7 @@ pub fn kernel_lines(tuple: &str, six: bool) -> Vec<String> {
     };
     let mut lines = Vec::new();
     for protocol in protocols {
-        let mut line = format!("-A {ufw}-user-{chain}{ends}");
-        if !protocol.is_empty() {
-            let _ = write!(line, " -p {protocol}");
-        }
-        let several = ports.contains([',', ':']) || senders.contains([',', ':']);
-        for (option, value) in [("--dports", ports), ("--sports", senders)] {
-            if several && value != "any" {
-                let _ = write!(line, " -m multiport {option} {value}");
-            }
-        }
-        for (option, value, port_option, port) in [("-d", to, "--dport", ports), ("-s", from, "--sport", senders)] {
-            if value != anywhere(six) {
-                let _ = write!(line, " {option} {value}");
-            }
-            if !several && port != "any" {
-                let _ = write!(line, " {port_option} {port}");
-            }
-        }
+        let line = format!("-A {ufw}-user-{chain}{ends}{}", asked(protocol, [ports, to, senders, from], six));
         let new = "-m conntrack --ctstate NEW -m recent";
         match action {
             "allow" => lines.push(format!("{line} -j ACCEPT")),
@@ -131,3 +114,26 @@ pub const BEFORE: [(&str, &str); 2] = [
         "*filter\n-A ufw6-before-input -p icmpv6 --icmpv6-type echo-request -j ACCEPT\nCOMMIT\n",
     ),
 ];
+
+/// What a line asks of the packet: its protocol, ports and addresses.
+fn asked(protocol: &str, [ports, to, senders, from]: [&str; 4], six: bool) -> String {
+    let mut line = String::new();
+    if !protocol.is_empty() {
+        let _ = write!(line, " -p {protocol}");
+    }
+    let several = ports.contains([',', ':']) || senders.contains([',', ':']);
+    for (option, value) in [("--dports", ports), ("--sports", senders)] {
+        if several && value != "any" {
+            let _ = write!(line, " -m multiport {option} {value}");
+        }
+    }
+    for (option, value, port_option, port) in [("-d", to, "--dport", ports), ("-s", from, "--sport", senders)] {
+        if value != anywhere(six) {
+            let _ = write!(line, " {option} {value}");
+        }
+        if !several && port != "any" {
+            let _ = write!(line, " {port_option} {port}");
+        }
+    }
+    line
+}
