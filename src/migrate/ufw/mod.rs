@@ -300,7 +300,9 @@ fn not_of_ufw(four: &Rules, six: &Rules, report: &mut Report) {
                 fate: Fate::NotTranslated,
                 rule: text.clone(),
                 places: vec![format!("{name}:{line}")],
-                why: vec!["edited by hand: ufw would lose it at its next command".to_owned()],
+                why: std::iter::once("edited by hand: ufw would lose it at its next command".to_owned())
+                    .chain(more::denies(text))
+                    .collect(),
             });
         }
     }

@@ -161,7 +161,7 @@ impl More {
         };
         let asked = value("--dport").and_then(|port| port.parse::<u16>().ok());
         let Some((is_tcp, asked)) = is_tcp.zip(asked).filter(|_| translates) else {
-            return vec![goes_on];
+            return std::iter::once(goes_on).chain(denies(line)).collect();
         };
         let protocol = if is_tcp { "tcp" } else { "udp" };
         let seen = value("--to-ports").or_else(|| value("--to-port")).and_then(|port| port.parse::<u16>().ok());
@@ -189,6 +189,12 @@ impl More {
             }
         }
     }
+}
+
+/// What is to be said of a line that denies, and is left out.
+pub(super) fn denies(line: &str) -> Option<String> {
+    let denies = ["-j DROP", "-j REJECT"].iter().any(|verdict| line.contains(verdict));
+    denies.then(|| "the policy is more open by it: it does not deny what this line denies".to_owned())
 }
 
 impl More {
