@@ -340,6 +340,20 @@ unpack_clients() {
     fi
 }
 
+# Puts the ufw that this machine's own apt knows into target/engines/ufw, unless it is there already: unpacked, never installed.
+unpack_ufw() {
+    local folder=target/engines/ufw
+    [ ! -e "$folder/usr/sbin/ufw" ] || return 0
+    apt-cache show ufw >/dev/null 2>&1 || quietly as_root apt-get -qq update
+    note "Unpacking ufw ..."
+    rm -rf "$folder" "$folder.new"
+    mkdir -p "$folder.new/.apt"
+    (cd "$folder.new/.apt" && persistently apt-get -qq download ufw) || exit
+    quietly dpkg-deb --extract "$folder.new"/.apt/ufw_*.deb "$folder.new"
+    rm -r "$folder.new/.apt"
+    mv "$folder.new" "$folder"
+}
+
 # Builds target/try/echo.tar, an image with one static program that echoes.
 build_image() {
     mkdir -p target/try/root

@@ -2,8 +2,8 @@
 
 use crate::commands::{
     Report, add, allow, apply, block, boot, check, complete, completions, confirm, denied, diff, disable, doctor,
-    edit, explain, export, exposure, group, init, man, refresh, remove, revoke, rollback, schema, show, status,
-    suggest,
+    edit, explain, export, exposure, group, import, init, man, refresh, remove, revoke, rollback, schema, show,
+    status, suggest,
 };
 use crate::error::Error;
 use crate::state::State;
@@ -32,7 +32,7 @@ use std::path::PathBuf;
         /run/palisade/lock          held by the command that is changing the rules\n\n\
         Exit status: 0 is success, 1 an error. `diff` exits with 2 if the kernel differs, `status` with 3 if nothing is \
         loaded, `explain` with 2 if the connection is denied and with 3 if it can't tell, `doctor` with 2 if there \
-        are findings, `export` with 2 if something was left out."
+        are findings, `export` with 2 if something was left out, `import` with 2 if its report has to be read."
 )]
 pub struct Cli {
     /// Options of every command.
@@ -101,6 +101,7 @@ pub enum Command {
     Block(block::Args),
     Revoke(revoke::Args),
     Init(init::Args),
+    Import(import::Args),
     Edit(edit::Args),
     Add(add::Args),
     Remove(remove::Args),
@@ -130,6 +131,7 @@ impl Command {
             Self::Show(_)
                 | Self::Export(_)
                 | Self::Init(_)
+                | Self::Import(_)
                 | Self::Schema(_)
                 | Self::Completions(_)
                 | Self::Suggest(_)
@@ -194,6 +196,7 @@ pub fn run(cli: &Cli) -> Result<Report, Error> {
         Command::Block(args) => block::run(&state, args),
         Command::Revoke(args) => revoke::run(&state, args),
         Command::Init(_) => init::run(&state),
+        Command::Import(args) => import::run(&state, args),
         Command::Edit(_) => edit::run(policy, &state),
         Command::Add(args) => add::run(policy, &state, args),
         Command::Remove(args) => remove::run(policy, &state, args),

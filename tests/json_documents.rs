@@ -3,7 +3,7 @@
 
 mod json_page;
 
-use json_page::{INVALID, NEW, OLD, Page, Seen, UNMET, WITHOUT_KERNEL};
+use json_page::{INVALID, NEW, OLD, Page, Seen, UNMET, WITHOUT_KERNEL, write_ufw};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
@@ -19,8 +19,9 @@ fn each_document_that_needs_no_kernel_has_the_fields_of_the_page_and_no_other() 
         fs::write(&path, text).expect("the folder is writable");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("the file is this user's");
     }
+    write_ufw(&folder.path().join("ufw"));
     let (page, mut seen) = (Page::read(), Seen::default());
-    for line in WITHOUT_KERNEL.into_iter().chain(["man pages"]) {
+    for line in WITHOUT_KERNEL.into_iter().chain(["man pages", "import ufw --root ufw"]) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_palisade"));
         command.arg("--json").args(line.split(' ')).current_dir(folder.path()).stdin(Stdio::null());
         command.arg("--state-dir").arg(folder.path().join("state"));
@@ -32,8 +33,19 @@ fn each_document_that_needs_no_kernel_has_the_fields_of_the_page_and_no_other() 
 
     assert_eq!(seen.wrong, Default::default());
     // The others are in `kernel_json`.
-    let mine =
-        ["add", "changes", "completions", "errors", "export", "group", "init", "man", "remove", "usage-errors"];
+    let mine = [
+        "add",
+        "changes",
+        "completions",
+        "errors",
+        "export",
+        "group",
+        "import",
+        "init",
+        "man",
+        "remove",
+        "usage-errors",
+    ];
     let is_mine = |row: &&str| row.split(' ').next().is_some_and(|table| mine.contains(&table));
     let unseen: Vec<&str> = page.unseen(&seen).into_iter().filter(is_mine).collect();
     assert_eq!(unseen, Vec::<&str>::new());

@@ -407,7 +407,8 @@ fn every_command_has_cap_net_admin_at_most_in_the_end_and_can_get_no_more() {
     let stopped = AtItsLastWord::of(&machine, &["allow", "--list"]);
     assert_eq!(stopped.rights(), ["palisade      1 2 2"]);
     stopped.end().expect("no signal ends it");
-    for command in ["show", "init", "add 81/tcp --from any --yes"] {
+    let import = concat!("import ufw --root ", env!("CARGO_MANIFEST_DIR"), "/tests/migrate/web-server.d");
+    for command in ["show", "init", import, "add 81/tcp --from any --yes"] {
         let stopped = AtItsLastWord::of(&machine, &command.split(' ').collect::<Vec<_>>());
         assert_eq!(stopped.rights(), ["palisade      1 2 2"], "{command}");
         stopped.end().expect("no signal ends it");

@@ -4,7 +4,7 @@ mod json_page;
 mod support;
 mod temporary;
 
-use json_page::{INVALID, NEW, OLD, Page, Seen, UNMET, WITHOUT_KERNEL};
+use json_page::{INVALID, NEW, OLD, Page, Seen, UNMET, WITHOUT_KERNEL, write_ufw};
 use std::fs;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
@@ -235,6 +235,9 @@ fn each_document_has_the_fields_of_the_page_and_no_other_and_each_field_of_the_p
     }
     let folder = told.lab().policy("pages");
     told.run(&format!("man {}", folder.display()));
+    let root = told.lab().policy("ufw");
+    write_ufw(&root);
+    told.run(&format!("import ufw --root {}", root.display()));
     told.apply(POLICY);
     told.lab().host.nft_load(
         "insert rule inet palisade service-dashboard meta priority 7 accept

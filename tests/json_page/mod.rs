@@ -3,6 +3,9 @@
 
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 /// The fields of each document, by path.
 pub struct Page(BTreeMap<String, BTreeMap<String, Field>>);
@@ -195,3 +198,29 @@ pub const WITHOUT_KERNEL: [&str; 21] = [
     "show --policy none.yaml",
     "reload",
 ];
+
+/// Files of ufw that make a report with a bit of everything.
+const UFW: [(&str, &str); 3] = [
+    (
+        "etc/default/ufw",
+        "IPV6=no\nDEFAULT_INPUT_POLICY=\"DROP\"\nDEFAULT_OUTPUT_POLICY=\"ACCEPT\"\nDEFAULT_FORWARD_POLICY=\"DROP\"\n",
+    ),
+    ("etc/ufw/ufw.conf", "ENABLED=yes\nLOGLEVEL=low\n"),
+    (
+        "etc/ufw/user.rules",
+        "### RULES ###\n### tuple ### limit tcp 22 0.0.0.0/0 any 0.0.0.0/0 in\n-A ufw-user-input -p tcp --dport 22 -j DROP\n\
+         ### tuple ### allow tcp 80 0.0.0.0/0 any 0.0.0.0/0 in\n-A ufw-user-input -p tcp --dport 80 -j ACCEPT\n",
+    ),
+];
+
+/// Writes them below a root that nobody else may write.
+pub fn write_ufw(root: &Path) {
+    for (path, text) in UFW {
+        let file = root.join(path);
+        fs::create_dir_all(file.parent().expect("it has one")).expect("the folder is writable");
+        fs::write(&file, text).expect("the folder is writable");
+        for path in file.ancestors().take_while(|path| path.starts_with(root)) {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("it is this user's");
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! `palisade import`
+
+use super::exposure::published;
+use super::{Report, reader};
+use crate::desired::{Compiled, compile_bytes};
+use crate::error::Error;
+use crate::files::{MAX_CONFIGURATION, read_trusted};
+use crate::machine::Machine;
+use crate::migrate::ufw::{FILES, Imported, Installation, Live, import};
+use crate::names::Names;
+use crate::policy::Problems;
+use crate::process::journal::Stderr;
+use crate::process::privileges::Confinement;
+use crate::resolve::Containers;
+use crate::state::State;
+use serde_json::json;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use tracing::Level;
+
+/// The name that problems of the translated policy have.
+const NAME: &str = "policy.yaml";
+
+/// Print the rules of another firewall as a policy.
+///
+/// Reads the firewall's files, and never what its commands print. The policy goes to standard output, with the line that each
+/// service comes from; a report goes to standard error: which rules are followed exactly, which let in fewer, which had no
+/// effect, and which are left out. Nothing is changed. The policy holds expectations that are made from the rules
+/// themselves; it is proved to meet them before it is printed.
+///
+/// Exit status: 0 the policy is exactly what the rules were, 2 there is something to read, 1 an error.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The firewall.
+    #[arg(value_enum, value_name = "FIREWALL")]
+    pub(crate) firewall: Firewall,
+    /// Read the files below this folder, as of another machine.
+    ///
+    /// This machine is not asked then: what containers publish, and which bridges they are behind, is not known.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) root: Option<PathBuf>,
+}
+
+/// A firewall whose rules can be translated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Firewall {
+    /// ufw, with ufw-docker or without.
+    Ufw,
+}
+
+pub(crate) fn run(state: &State, args: &Args) -> Result<Report, Error> {
+    let Firewall::Ufw = args.firewall;
+    let root = args.root.clone().unwrap_or_else(|| PathBuf::from("/"));
+    let live = args.root.is_none().then(live);
+    let confined = Confinement::begin(reader(state));
+    let installation = Installation { live, ..installation(&root)? };
+    let imported = import(&installation).map_err(|why| Error::Declined(format!("{}: {why}", root.display())))?;
+    proved(&imported)?;
+    confined.keep_nothing();
+    let status = if imported.report.needs_reading() { 2 } else { 0 };
+    let text = imported.report.text();
+    if tracing::enabled!(Level::WARN) {
+        // Nothing can be done if standard error can't be written to.
+        let _ = Stderr::detect().at(Level::WARN).write_all(shown(text.as_str()).as_bytes());
+    }
+    let mut json = imported.report.json();
+    if let Some(fields) = json.as_object_mut() {
+        fields.insert("policy".to_owned(), json!(imported.policy));
+    }
+    Ok(Report { status, text: imported.policy.as_str().into(), json })
+}
+
+/// The text as standard error takes it.
+fn shown(text: &str) -> String {
+    if Stderr::is_colored() { text.to_owned() } else { anstream::adapter::strip_str(text).to_string() }
+}
+
+/// Has the policy read, compiled and proved: what can't be loaded is not printed.
+fn proved(imported: &Imported) -> Result<(), Error> {
+    let compiled: Compiled = compile_bytes(imported.policy.as_bytes(), Path::new(NAME), &Names::default())
+        .map_err(|problems| wrong(&problems))?;
+    match compiled.unmet() {
+        Some(problems) => Err(wrong(&problems)),
+        None => Ok(()),
+    }
+}
+
+/// A translation that is not what the rules were.
+fn wrong(problems: &Problems) -> Error {
+    Error::Declined(format!(
+        "the translation is wrong, and is not printed: this is a fault of palisade, please report it with the lines below\n{}",
+        problems.render(false).trim_end()
+    ))
+}
+
+/// Reads the files that are there.
+fn installation(root: &Path) -> Result<Installation, Error> {
+    let mut installation = Installation::default();
+    for path in FILES {
+        let full = root.join(path);
+        let Ok(about) = fs::symlink_metadata(&full) else { continue };
+        // A link in the copy of another machine leads to a file of this one.
+        if root != Path::new("/") && about.is_symlink() {
+            return Err(Error::Declined(format!("{} is a link: copy the file itself", full.display())));
+        }
+        if about.permissions().mode() & 0o111 != 0 && about.is_file() {
+            installation.executable.insert(path.to_owned());
+        }
+        let bytes = read_trusted(&full, MAX_CONFIGURATION).map_err(|refusal| {
+            let help = refusal.help.as_ref().map(|help| format!(" ({help})")).unwrap_or_default();
+            Error::Declined(format!("{refusal}{help}"))
+        })?;
+        installation.files.insert(path.to_owned(), String::from_utf8_lossy(&bytes).into_owned());
+    }
+    Ok(installation)
+}
+
+/// What containers are there.
+fn live() -> Live {
+    let machine = Machine::read();
+    for gap in machine.gaps.iter() {
+        tracing::warn!("{} can't be read: {}", gap.what, gap.why);
+    }
+    let containers = Containers::default();
+    let links = machine.links.unwrap_or_default();
+    let bridges = links.iter().filter(|link| containers.covers(&link.name));
+    let networks =
+        bridges.flat_map(|link| link.networks.iter().map(|(address, bits)| (link.name.clone(), *address, *bits)));
+    Live { published: published(), bridges: networks.collect() }
+}

@@ -1,0 +1,368 @@
+//! The order of ufw's rules, written out: each rule loses what an earlier one decides.
+//!
+//! In ufw the first rule that matches wins. In a policy order means nothing: a denial beats an allowance, and allowances
+//! add up. So a rule is cut by the earlier ones, for each IP version and each run of ports by itself: in the sources
+//! (`except`), the interfaces (`except`, too) and the own addresses (`to`).
+
+use super::spans::Spans;
+use super::tuples::{Action, PORTLESS, Protocol, Tuple};
+use crate::net::{IfPattern, Version};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How many parts a rule may fall into for one run of ports. Above that it is cut further than it has to be.
+const MOST_PIECES: usize = 16;
+
+/// A protocol, and of TCP and UDP a run of ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Slot {
+    Tcp(u16, u16),
+    Udp(u16, u16),
+    /// A protocol that ufw has a word for.
+    Other(u8),
+    /// All other protocols.
+    Rest,
+}
+
+/// A port that is redirected before ufw's rules see it: they see the other one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Redirect {
+    pub(super) is_tcp: bool,
+    pub(super) asked: u16,
+    pub(super) seen: u16,
+}
+
+/// A part of what a rule matches, of one version.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Piece {
+    pub(super) from: Spans,
+    pub(super) except: Spans,
+    pub(super) except_interfaces: BTreeSet<IfPattern>,
+    pub(super) on: Option<IfPattern>,
+    pub(super) to: Spans,
+}
+
+/// What is left of a rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Left {
+    /// The pieces, and the runs of ports that have these.
+    pub(super) by_pieces: BTreeMap<Vec<Piece>, Vec<Slot>>,
+    /// The earlier rules that decide about some of it, by index.
+    pub(super) cut_by: BTreeSet<usize>,
+    /// Whether it lost more than those decide about.
+    pub(super) is_tighter: bool,
+    /// Whether it lost ports of which nobody knows who answers.
+    pub(super) lost_ports: bool,
+}
+
+impl Left {
+    /// Whether nothing is left.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.by_pieces.keys().all(Vec::is_empty)
+    }
+}
+
+/// Which rules a policy has to have, and which earlier ones cut them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// What happens to what no rule matches.
+    pub(super) default: Action,
+}
+
+impl Plan {
+    /// Whether a policy has a line for the rule. One that speaks of more than a policy can say is left out where it opens,
+    /// and is taken further where it closes.
+    pub(super) fn writes(self, tuple: &Tuple) -> bool {
+        let has_a_line = match tuple.action {
+            Action::Allow => self.default != Action::Allow,
+            Action::Deny => self.default == Action::Allow,
+            // Under `reject` the default refuses.
+            Action::Reject => self.default != Action::Reject,
+            Action::Limit => true,
+        };
+        has_a_line && (!tuple.is_inexact() || self.default == Action::Allow)
+    }
+
+    /// Whether an earlier rule takes from a later one what both match. A denial that is not written out in full counts as
+    /// if it were of every sender's port, an allowance as if of none.
+    fn cuts(self, earlier: &Tuple, later: Action) -> bool {
+        let denies = matches!(earlier.action, Action::Deny | Action::Reject);
+        if denies && self.writes(earlier) {
+            // The policy's denial beats whatever allows the same.
+            return false;
+        }
+        match (earlier.action, later) {
+            (Action::Allow, Action::Allow) | (Action::Deny | Action::Reject, Action::Deny) => false,
+            // Of two services, the one without a limit comes first.
+            (Action::Allow, Action::Limit) => self.default == Action::Allow && !earlier.is_inexact(),
+            (Action::Allow | Action::Limit, Action::Deny | Action::Reject) => !earlier.is_inexact(),
+            (Action::Deny | Action::Reject, _) | (Action::Limit, Action::Allow | Action::Limit) => true,
+        }
+    }
+}
+
+/// What earlier rules of one run of ports match.
+#[derive(Default)]
+struct Earlier {
+    /// Sources of rules for every interface and address, not yet joined.
+    plain: Vec<(u128, u128)>,
+    joined: Option<Spans>,
+    /// The other rules.
+    placed: Vec<Piece>,
+}
+
+impl Earlier {
+    fn add(&mut self, tuple: &Tuple) {
+        if tuple.incoming.is_none() && tuple.is_any_destination() {
+            self.plain.extend(tuple.from.spans.iter());
+            self.joined = None;
+        } else {
+            self.placed.push(whole(tuple));
+        }
+    }
+
+    /// What is left of a rule behind these.
+    fn leave(&mut self, tuple: &Tuple, is_tighter: &mut bool) -> Vec<Piece> {
+        let plain = self.joined.get_or_insert_with(|| Spans::of(std::mem::take(&mut self.plain)));
+        self.plain = plain.iter().collect();
+        let everywhere = Piece {
+            from: plain.clone(),
+            except: Spans::default(),
+            except_interfaces: BTreeSet::new(),
+            on: None,
+            to: Spans::all(tuple.version),
+        };
+        let mut pieces = vec![whole(tuple)];
+        for cutter in std::iter::once(&everywhere).chain(&self.placed) {
+            let parts: Vec<Piece> =
+                pieces.iter().flat_map(|piece| piece.minus(cutter, tuple.action == Action::Limit)).collect();
+            if parts.len() <= MOST_PIECES {
+                pieces = parts;
+                continue;
+            }
+            *is_tighter = true;
+            if tuple.action == Action::Allow || tuple.action == Action::Limit {
+                // Of each the first part alone.
+                pieces = pieces.iter().filter_map(|piece| piece.minus(cutter, true).into_iter().next()).collect();
+            }
+        }
+        without_parts_of_others(pieces)
+    }
+}
+
+impl Piece {
+    fn on_meets(&self, cutter: Option<&IfPattern>) -> bool {
+        let Some(cutter) = cutter else { return true };
+        !self.except_interfaces.iter().any(|one| one.covers_all_of(cutter))
+            && self.on.as_ref().is_none_or(|on| on.meets(cutter))
+    }
+
+    /// What is left without what the other one matches, too; in parts that have nothing in common, if asked for.
+    fn minus(&self, cutter: &Self, disjoint: bool) -> Vec<Self> {
+        let both = self.from.and(&cutter.from);
+        if both.minus(&self.except).is_empty() || !self.on_meets(cutter.on.as_ref()) || !self.to.meets(&cutter.to) {
+            return vec![self.clone()];
+        }
+        let mut parts = Vec::new();
+        let except = self.except.or(&both);
+        if !self.from.minus(&except).is_empty() {
+            parts.push(Self { except, ..self.clone() });
+        }
+        let from = if disjoint { both } else { self.from.clone() };
+        let mut here = self.on.clone();
+        let narrower =
+            cutter.on.as_ref().filter(|cutter| !self.on.as_ref().is_some_and(|on| cutter.covers_all_of(on)));
+        if let Some(cutter) = narrower {
+            let mut except_interfaces = self.except_interfaces.clone();
+            except_interfaces.insert(cutter.clone());
+            parts.push(Self { from: from.clone(), except_interfaces, ..self.clone() });
+            here = Some(cutter.clone());
+        }
+        if !cutter.to.covers(&self.to) {
+            let on = if disjoint { here } else { self.on.clone() };
+            parts.push(Self { from, on, to: self.to.minus(&cutter.to), ..self.clone() });
+        }
+        parts
+    }
+
+    fn is_within(&self, other: &Self) -> bool {
+        let own = self.from.minus(&self.except);
+        own.minus(&other.from).is_empty()
+            && !own.meets(&other.except)
+            && other.except_interfaces.is_subset(&self.except_interfaces)
+            && other.to.covers(&self.to)
+            && match (&self.on, &other.on) {
+                (_, None) => true,
+                (None, Some(_)) => false,
+                (Some(own), Some(other)) => other.covers_all_of(own),
+            }
+    }
+}
+
+fn without_parts_of_others(pieces: Vec<Piece>) -> Vec<Piece> {
+    let mut kept: Vec<Piece> = Vec::new();
+    for piece in pieces {
+        if !kept.iter().any(|other| piece.is_within(other)) {
+            kept.retain(|other| !other.is_within(&piece));
+            kept.push(piece);
+        }
+    }
+    kept
+}
+
+/// What happens to ports before ufw's rules see them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Translated {
+    /// The redirects, of each version.
+    pub(super) redirects: [Vec<Redirect>; 2],
+    /// Ports that are translated in a way that is not understood: whether of TCP, and the port.
+    pub(super) refused: BTreeSet<(bool, u16)>,
+}
+
+impl Translated {
+    /// The redirects of one version.
+    pub(super) fn of(&self, version: Version) -> &[Redirect] {
+        let [four, six] = &self.redirects;
+        if version == Version::V4 { four } else { six }
+    }
+
+    /// Runs of ports and protocols that none of the rules and redirects tells apart.
+    pub(super) fn slots(&self, tuples: &[&Tuple]) -> Vec<Slot> {
+        let refused = self.refused.iter().map(|&(is_tcp, port)| Redirect { is_tcp, asked: port, seen: port });
+        let all: Vec<Redirect> = self.redirects.iter().flatten().copied().chain(refused).collect();
+        slots(tuples, &all)
+    }
+
+    fn refuses(&self, slot: Slot) -> bool {
+        match slot {
+            Slot::Tcp(first, last) => first == last && self.refused.contains(&(true, first)),
+            Slot::Udp(first, last) => first == last && self.refused.contains(&(false, first)),
+            Slot::Other(_) | Slot::Rest => false,
+        }
+    }
+
+    /// Whether a port is translated, over any version.
+    pub(super) fn is_of(&self, slot: Slot) -> bool {
+        self.refuses(slot) || self.redirects.iter().any(|all| slot.seen(all) != slot)
+    }
+}
+
+/// Cuts the rules of one version and one chain. `None` of those for which a policy has no line.
+///
+/// `slots` are the runs of ports that no rule of either version tells apart.
+pub(super) fn cut(tuples: &[&Tuple], slots: &[Slot], translated: &Translated, plan: Plan) -> Vec<Option<Left>> {
+    let redirects = tuples.first().map(|first| translated.of(first.version)).unwrap_or_default();
+    let mut all: Vec<Option<Left>> = tuples.iter().map(|tuple| plan.writes(tuple).then(Left::default)).collect();
+    for &slot in slots {
+        let seen = slot.seen(redirects);
+        // By the action of the rules that they cut.
+        let mut earlier: BTreeMap<Action, Earlier> = BTreeMap::new();
+        for (at, (tuple, left)) in tuples.iter().zip(&mut all).enumerate() {
+            if !seen.is_of(tuple) {
+                continue;
+            }
+            if let Some(left) = left.as_mut().filter(|_| translated.refuses(slot)) {
+                left.lost_ports = true;
+            } else if let Some(left) = left {
+                let pieces = earlier.entry(tuple.action).or_default().leave(tuple, &mut left.is_tighter);
+                if pieces != [whole(tuple)] {
+                    let before = tuples.iter().take(at).enumerate();
+                    let cutters = before.filter(|(_, other)| {
+                        seen.is_of(other) && plan.cuts(other, tuple.action) && meet(tuple, other)
+                    });
+                    left.cut_by.extend(cutters.map(|(at, _)| at));
+                }
+                left.by_pieces.entry(pieces).or_default().push(slot);
+            }
+            for later in [Action::Allow, Action::Deny, Action::Reject, Action::Limit] {
+                if plan.cuts(tuple, later) {
+                    earlier.entry(later).or_default().add(tuple);
+                }
+            }
+        }
+    }
+    all
+}
+
+/// All that a rule matches.
+fn whole(tuple: &Tuple) -> Piece {
+    Piece {
+        from: tuple.from.spans.clone(),
+        except: Spans::default(),
+        except_interfaces: BTreeSet::new(),
+        on: tuple.incoming.clone(),
+        to: tuple.to.spans.clone(),
+    }
+}
+
+/// Whether two rules of one version match something in common, whatever the ports.
+pub(super) fn meet(one: &Tuple, other: &Tuple) -> bool {
+    let both = |a: &Option<IfPattern>, b: &Option<IfPattern>| match (a, b) {
+        (Some(a), Some(b)) => a.meets(b),
+        _ => true,
+    };
+    one.from.spans.meets(&other.from.spans)
+        && one.to.spans.meets(&other.to.spans)
+        && both(&one.incoming, &other.incoming)
+        && both(&one.outgoing, &other.outgoing)
+}
+
+/// Whether the ports or protocols of two rules have something in common.
+pub(super) fn share_ports(one: &Tuple, other: &Tuple) -> bool {
+    slots(&[one, other], &[]).into_iter().any(|slot| slot.is_of(one) && slot.is_of(other))
+}
+
+impl Slot {
+    /// Whether a rule is about it.
+    pub(super) fn is_of(self, tuple: &Tuple) -> bool {
+        let has = |first: u16, last: u16| {
+            tuple.ports.is_empty() || tuple.ports.iter().any(|(low, high)| *low <= first && last <= *high)
+        };
+        match (self, tuple.protocol) {
+            (Self::Tcp(first, last), Protocol::Any | Protocol::Tcp)
+            | (Self::Udp(first, last), Protocol::Any | Protocol::Udp) => has(first, last),
+            (Self::Other(number), Protocol::Other(other, _)) => number == other,
+            (Self::Other(_) | Self::Rest, Protocol::Any) => tuple.ports.is_empty() && tuple.sender_ports.is_empty(),
+            _ => false,
+        }
+    }
+
+    /// As rules see it, behind the redirects.
+    fn seen(self, redirects: &[Redirect]) -> Self {
+        let to = |is_tcp, port| {
+            redirects.iter().find(|one| one.is_tcp == is_tcp && one.asked == port).map(|one| (one.seen, one.seen))
+        };
+        match self {
+            Self::Tcp(first, last) if first == last => to(true, first).map_or(self, |(a, b)| Self::Tcp(a, b)),
+            Self::Udp(first, last) if first == last => to(false, first).map_or(self, |(a, b)| Self::Udp(a, b)),
+            other => other,
+        }
+    }
+}
+
+/// Runs of ports and protocols that none of the rules tells apart.
+pub(super) fn slots(tuples: &[&Tuple], redirects: &[Redirect]) -> Vec<Slot> {
+    let mut all = Vec::new();
+    for is_tcp in [true, false] {
+        let mut cuts = BTreeSet::from([1_u32, 65_536]);
+        let named = tuples.iter().filter(|tuple| match tuple.protocol {
+            Protocol::Any => true,
+            Protocol::Tcp => is_tcp,
+            Protocol::Udp => !is_tcp,
+            Protocol::Other(..) => false,
+        });
+        for (first, last) in named.flat_map(|tuple| &tuple.ports) {
+            cuts.extend([u32::from(*first), u32::from(*last) + 1]);
+        }
+        let of_this = redirects.iter().filter(|one| one.is_tcp == is_tcp);
+        cuts.extend(of_this.flat_map(|one| [one.asked, one.seen]).flat_map(|at| [u32::from(at), u32::from(at) + 1]));
+        for (first, next) in cuts.iter().zip(cuts.iter().skip(1)) {
+            let (Ok(first), Ok(last)) = (u16::try_from(*first), u16::try_from(next.saturating_sub(1))) else {
+                continue;
+            };
+            all.push(if is_tcp { Slot::Tcp(first, last) } else { Slot::Udp(first, last) });
+        }
+    }
+    all.extend(PORTLESS.map(|(_, number)| Slot::Other(number)));
+    all.push(Slot::Rest);
+    all
+}

@@ -1,0 +1,195 @@
+//! The policy as text.
+
+use super::service::Service;
+use std::collections::BTreeMap;
+
+/// Where a line breaks.
+const WIDE: usize = 110;
+/// With so many exceptions in two services or more, they get a group.
+const MANY: usize = 2;
+
+/// A part of the policy under a key of its own, each line as it is written.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Document {
+    /// Lines at the top, without `# `.
+    pub(super) head: Vec<String>,
+    /// `key: value` below `defaults`.
+    pub(super) defaults: Vec<(&'static str, String)>,
+    /// `log: { denied }`.
+    pub(super) denied: Option<String>,
+    pub(super) services: Vec<Service>,
+    /// Paragraphs behind the services, without `# `.
+    pub(super) offers: [Vec<String>; 2],
+    /// Rules of `outgoing` and of `forward`.
+    pub(super) outgoing: Vec<Rule>,
+    pub(super) forward: Vec<Rule>,
+    /// Lines of `nat`.
+    pub(super) nat: Vec<String>,
+    pub(super) expect: Vec<String>,
+}
+
+/// A rule of `outgoing` or `forward`, each value as it is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Rule {
+    pub(super) name: String,
+    pub(super) ports: Vec<String>,
+    pub(super) from: Vec<String>,
+    pub(super) to: Vec<String>,
+    pub(super) on: Vec<String>,
+    pub(super) action: Option<&'static str>,
+    pub(super) log: bool,
+    pub(super) comment: Option<String>,
+    pub(super) places: Vec<String>,
+}
+
+impl Document {
+    pub(super) fn text(&self) -> String {
+        let mut text = String::new();
+        for line in &self.head {
+            text.push_str(&comment_line("", line));
+        }
+        text.push_str("version: 1\n\ndefaults:\n");
+        for (key, value) in &self.defaults {
+            text.push_str(&format!("  {key}: {value}\n"));
+        }
+        if let Some(denied) = &self.denied {
+            text.push_str(&format!("\nlog:\n  denied: {denied}\n"));
+        }
+        let groups = self.groups();
+        if !groups.is_empty() {
+            text.push_str("\ngroups:\n");
+        }
+        for (members, name) in &groups {
+            text.push_str(&list("  ", name, members));
+        }
+        if !self.services.is_empty() {
+            text.push_str("\nservices:\n");
+        }
+        for (at, service) in self.services.iter().enumerate() {
+            text.push_str(if at == 0 { "" } else { "\n" });
+            text.push_str(&self.service(service, &groups));
+        }
+        for lines in self.offers.iter().filter(|lines| !lines.is_empty()) {
+            text.push('\n');
+            lines.iter().for_each(|line| text.push_str(&comment_line("", line)));
+        }
+        for (key, rules) in [("outgoing", &self.outgoing), ("forward", &self.forward)] {
+            if !rules.is_empty() {
+                text.push_str(&format!("\n{key}:\n"));
+            }
+            for (at, rule) in rules.iter().enumerate() {
+                text.push_str(if at == 0 { "" } else { "\n" });
+                text.push_str(&rule.text());
+            }
+        }
+        if !self.nat.is_empty() {
+            text.push_str("\nnat:\n");
+        }
+        for line in &self.nat {
+            text.push_str(&format!("  {line}\n"));
+        }
+        if !self.expect.is_empty() {
+            text.push_str(
+                "\n# Made from ufw's rules, and not from the services above. `palisade check` proves it.\nexpect:\n",
+            );
+        }
+        for line in &self.expect {
+            text.push_str(&format!("  - {line}\n"));
+        }
+        text
+    }
+
+    /// Names for lists of exceptions that several services have.
+    fn groups(&self) -> BTreeMap<Vec<String>, String> {
+        let mut counts: BTreeMap<Vec<String>, usize> = BTreeMap::new();
+        for service in self.services.iter().filter(|service| service.except.len() >= MANY) {
+            *counts.entry(service.except.clone()).or_default() += 1;
+        }
+        let shared: Vec<Vec<String>> =
+            counts.into_iter().filter(|(_, count)| *count > 1).map(|(members, _)| members).collect();
+        let named = |(at, members): (usize, Vec<String>)| {
+            (members, if at == 0 { "denied".to_owned() } else { format!("denied-{}", at + 1) })
+        };
+        shared.into_iter().enumerate().map(named).collect()
+    }
+
+    fn service(&self, service: &Service, groups: &BTreeMap<Vec<String>, String>) -> String {
+        let mut text = format!("  {}:{}\n", service.name, places(&service.places));
+        text.push_str(&list("    ", "ports", &service.ports));
+        text.push_str(&list("    ", "from", &service.from));
+        match groups.get(&service.except) {
+            Some(name) => text.push_str(&format!("    except: {name}\n")),
+            None if service.except.is_empty() => {}
+            None => text.push_str(&list("    ", "except", &service.except)),
+        }
+        for (key, values) in [("to", &service.to), ("on", &service.on)] {
+            if !values.is_empty() {
+                text.push_str(&list("    ", key, values));
+            }
+        }
+        if let Some(action) = service.action {
+            text.push_str(&format!("    action: {action}\n"));
+        }
+        if service.limit {
+            text.push_str("    limit: 5/minute\n");
+        }
+        text.push_str(&last(service.log, service.comment.as_deref()));
+        text
+    }
+}
+
+impl Rule {
+    fn text(&self) -> String {
+        let mut text = format!("  {}:{}\n", self.name, places(&self.places));
+        for (key, values) in [("ports", &self.ports), ("from", &self.from), ("to", &self.to), ("on", &self.on)] {
+            if !values.is_empty() {
+                text.push_str(&list("    ", key, values));
+            }
+        }
+        if let Some(action) = self.action {
+            text.push_str(&format!("    action: {action}\n"));
+        }
+        text.push_str(&last(self.log, self.comment.as_deref()));
+        text
+    }
+}
+
+fn last(log: bool, comment: Option<&str>) -> String {
+    let log = if log { "    log: true\n" } else { "" };
+    let comment = comment.map(|comment| format!("    comment: \"{comment}\"\n")).unwrap_or_default();
+    format!("{log}{comment}")
+}
+
+fn places(places: &[String]) -> String {
+    if places.is_empty() { String::new() } else { format!("  # {}", places.join(", ")) }
+}
+
+fn comment_line(indent: &str, line: &str) -> String {
+    if line.is_empty() {
+        format!("{indent}#\n")
+    } else {
+        format!("{indent}# {}\n", crate::printable::printable(line))
+    }
+}
+
+/// `key: value`, or `key: [value, value]` over as many lines as it takes.
+pub(super) fn list(indent: &str, key: &str, values: &[String]) -> String {
+    if let [one] = values {
+        return format!("{indent}{key}: {one}\n");
+    }
+    let mut text = format!("{indent}{key}: [");
+    let mut width = text.len();
+    for (at, value) in values.iter().enumerate() {
+        let comma = if at + 1 < values.len() { "," } else { "]" };
+        if at > 0 && width + value.len() > WIDE {
+            text.push_str(&format!("\n{indent}  "));
+            width = indent.len() + 2;
+        } else if at > 0 {
+            text.push(' ');
+        }
+        text.push_str(&format!("{value}{comma}"));
+        width += value.len() + 2;
+    }
+    text.push('\n');
+    text
+}
