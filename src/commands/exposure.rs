@@ -8,7 +8,7 @@ use crate::exposure::{
     Interface, Label, Listing, Listings, Machine, Remembered, Row, exposure, has_ports, json, lists, text,
 };
 use crate::machine::{
-    EngineError, Listener, Machine, PublishedPort, legacy_tables, listeners, published_ports, running_engines,
+    self, EngineError, Listener, PublishedPort, legacy_tables, listeners, published_ports, running_engines,
 };
 use crate::net::{IfName, range_in_words};
 use crate::netlink::routing::Routing;
@@ -57,7 +57,7 @@ impl Found {
     }
 
     /// The same, with the sockets as they were read already: whose they are takes a look at each process.
-    pub(super) fn on(machine: &Machine) -> Result<Self, Error> {
+    pub(super) fn on(machine: &machine::Machine) -> Result<Self, Error> {
         let listeners = machine.listeners.clone().map_or_else(listeners, Ok)?;
         Ok(Self { legacy: legacy_tables(), listeners, published: published() })
     }
