@@ -35,6 +35,7 @@ pub mod machine;
 pub mod names;
 pub mod net;
 pub mod netlink;
+pub mod picture;
 pub mod plan;
 pub mod policy;
 pub mod preflight;

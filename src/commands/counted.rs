@@ -4,7 +4,7 @@ use crate::compile::{chains_behind, line_of};
 use crate::denied::peers_in_words;
 use crate::net::{Ports, Transport};
 use crate::printable::printable;
-use crate::resolve::{Action, PolicyRule, Resolved, Service};
+use crate::resolve::{Action, PolicyRule, Resolved, Service, ports_in_words};
 use crate::ruleset::{ElementValue, Expr, Provenance, Rule, Table, Verdict};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -152,7 +152,8 @@ fn rules(live: &Table, section: &str, policy: Option<&BTreeMap<String, PolicyRul
             number: 0,
             name: name.to_owned(),
             ports: Some(
-                rule.map(|rule| ports(rule.all, &rule.ports, rule.ping, &rule.protocols)).unwrap_or_default(),
+                rule.map(|rule| ports_in_words(rule.all, &rule.ports, rule.ping, &rule.protocols))
+                    .unwrap_or_default(),
             ),
             from: None,
             limit: None,
@@ -221,17 +222,7 @@ fn port_of(key: &[u8]) -> Option<u16> {
 }
 
 fn ports_of_service(service: &Service) -> Vec<String> {
-    ports(service.all, &service.ports, service.ping, &service.protocols)
-}
-
-fn ports(all: bool, ports: &BTreeSet<Ports>, ping: bool, protocols: &BTreeSet<u8>) -> Vec<String> {
-    let any = all.then(|| "any".to_owned());
-    let protocols = protocols.iter().map(|number| format!("{number}/proto"));
-    any.into_iter()
-        .chain(ports.iter().map(ToString::to_string))
-        .chain(ping.then(|| "ping".to_owned()))
-        .chain(protocols)
-        .collect()
+    ports_in_words(service.all, &service.ports, service.ping, &service.protocols)
 }
 
 /// `deny` or `reject`.

@@ -172,7 +172,7 @@ pub const UNMET: &str =
 
 /// The commands that need no kernel, in a folder with `old.yaml`, `new.yaml`, `edited.yaml`, which is as `new.yaml`,
 /// `invalid.yaml` and `unmet.yaml`.
-pub const WITHOUT_KERNEL: [&str; 20] = [
+pub const WITHOUT_KERNEL: [&str; 21] = [
     "check old.yaml",
     "check new.yaml",
     "check invalid.yaml",
@@ -180,6 +180,7 @@ pub const WITHOUT_KERNEL: [&str; 20] = [
     "check old.yaml new.yaml invalid.yaml unmet.yaml",
     "show --policy old.yaml",
     "show --policy new.yaml --format json",
+    "show --policy new.yaml --format dot",
     "show --policy unmet.yaml",
     "diff old.yaml new.yaml",
     "diff new.yaml old.yaml",
