@@ -2,7 +2,8 @@
 
 use crate::commands::{
     Report, add, allow, apply, block, boot, check, complete, completions, confirm, denied, diff, disable, doctor,
-    edit, explain, exposure, group, init, man, refresh, remove, revoke, rollback, schema, show, status, suggest,
+    edit, explain, exposure, group, init, man, refresh, remove, report, revoke, rollback, schema, show, status,
+    suggest,
 };
 use crate::error::Error;
 use crate::state::State;
@@ -110,6 +111,7 @@ pub enum Command {
     Explain(explain::Args),
     Exposure(exposure::Args),
     Doctor(doctor::Args),
+    Report(report::Args),
     Disable(disable::Args),
     Boot(boot::Args),
     Schema(schema::Args),
@@ -122,8 +124,12 @@ pub enum Command {
 impl Command {
     /// Whether what it prints is what it is run for: `--quiet` leaves it.
     #[must_use]
-    pub const fn prints_a_document(&self) -> bool {
-        matches!(self, Self::Show(_) | Self::Init(_) | Self::Schema(_) | Self::Completions(_) | Self::Suggest(_))
+    pub fn prints_a_document(&self) -> bool {
+        match self {
+            Self::Show(_) | Self::Init(_) | Self::Schema(_) | Self::Completions(_) | Self::Suggest(_) => true,
+            Self::Report(args) => args.prints_a_page(),
+            _ => false,
+        }
     }
 }
 
@@ -194,6 +200,7 @@ pub fn run(cli: &Cli) -> Result<Report, Error> {
         Command::Explain(args) => explain::run(policy, &state, args),
         Command::Exposure(_) => exposure::run(&state),
         Command::Doctor(args) => doctor::run(args, policy, &state),
+        Command::Report(args) => report::run(policy, &state, args),
         Command::Disable(args) => disable::run(&state, args),
         Command::Boot(args) => boot::run(policy, &state, args),
         Command::Schema(_) => schema::run(),

@@ -4,14 +4,20 @@
 //! changed, and nothing else.
 
 mod dot;
+mod html;
+mod listeners;
 mod mermaid;
+mod page;
 mod policy;
+mod svg;
 #[cfg(test)]
 mod tests;
 
 pub use dot::dot;
 pub use mermaid::mermaid;
+pub use page::{Block, Page, Section};
 pub use policy::of_policy;
+pub use svg::svg;
 
 /// What is drawn. Texts are as they were written: each format escapes them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,6 +50,8 @@ pub enum Kind {
     Outgoing,
     /// What others open through this machine.
     Forward,
+    /// What listens on this machine.
+    Listener,
     /// Where connections lead.
     To,
     /// What holds where no line says otherwise.
@@ -59,6 +67,7 @@ impl Kind {
             Self::Service => "service",
             Self::Outgoing => "outgoing",
             Self::Forward => "forward",
+            Self::Listener => "listener",
             Self::To => "to",
             Self::Otherwise => "otherwise",
         }
@@ -72,6 +81,7 @@ impl Kind {
             Self::Service => "services of this machine and its containers",
             Self::Outgoing => "outgoing: what this machine and its containers open",
             Self::Forward => "forward: what others open through this machine",
+            Self::Listener => "what listens here",
             Self::To => "to",
             Self::Otherwise => "what no line names",
         }

@@ -189,6 +189,15 @@ impl Path {
     }
 }
 
+/// The priority at which the kernel runs a base chain of that priority.
+pub(super) const fn runs_at(priority: i32, is_nat: bool, hook: Hook) -> i32 {
+    match (is_nat, hook) {
+        (true, Hook::Prerouting | Hook::Output) => NAT_DST,
+        (true, _) => NAT_SRC,
+        (false, _) => priority,
+    }
+}
+
 /// A base chain and its table.
 pub(super) struct Attached<'a> {
     pub(super) id: &'a TableId,
@@ -210,11 +219,7 @@ impl Attached<'_> {
 
     /// The priority at which the kernel runs it.
     pub(super) fn priority(&self, hook: Hook) -> i32 {
-        match (self.nat(), hook) {
-            (true, Hook::Prerouting | Hook::Output) => NAT_DST,
-            (true, _) => NAT_SRC,
-            (false, _) => self.base.priority,
-        }
+        runs_at(self.base.priority, self.nat(), hook)
     }
 
     /// Whether it would see a translated source, and has rules or the policy `drop`.
