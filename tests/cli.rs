@@ -32,7 +32,7 @@ error: there is no group `anny`
   |
   = help: did you mean `any`?
 ";
-const COMMANDS: [&str; 26] = [
+const COMMANDS: [&str; 27] = [
     "edit",
     "init",
     "add",
@@ -48,6 +48,7 @@ const COMMANDS: [&str; 26] = [
     "explain",
     "exposure",
     "doctor",
+    "report",
     "disable",
     "boot",
     "confirm",

@@ -42,7 +42,7 @@ pub struct Frame {
 pub enum Kind {
     /// Who opens connections.
     From,
-    /// Whom nothing admits.
+    /// What nobody of `block` reaches.
     Block,
     /// What this machine and its containers answer.
     Service,
@@ -78,9 +78,9 @@ impl Kind {
         match self {
             Self::From => "from",
             Self::Block => "dropped before anything else",
-            Self::Service => "services of this machine and its containers",
-            Self::Outgoing => "outgoing: what this machine and its containers open",
-            Self::Forward => "forward: what others open through this machine",
+            Self::Service => "services: this machine and containers",
+            Self::Outgoing => "outgoing: this machine and containers",
+            Self::Forward => "forward: through this machine",
             Self::Listener => "what listens here",
             Self::To => "to",
             Self::Otherwise => "what no line names",
