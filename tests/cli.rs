@@ -73,7 +73,6 @@ impl Folder {
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("the folder is this user's");
         Self(folder)
     }
-
     fn write(&self, name: &str, text: &str) {
         let path = self.0.path().join(name);
         fs::write(&path, text).expect("the folder is writable");

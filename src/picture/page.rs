@@ -5,6 +5,8 @@ use super::html::{escaped, with_code};
 use super::svg::svg;
 use std::fmt::Write;
 
+/// The page loads nothing, from wherever.
+const HEAD: &str = include_str!("head.html");
 /// Colours are named once, for light and for dark; paper is light. Below 40 rem each row of a table is a card.
 const STYLE: &str = include_str!("page.css");
 
@@ -64,10 +66,7 @@ impl Page {
     pub fn html(&self) -> String {
         let title = escaped(&self.title);
         let mut text = format!(
-            "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n<meta name=\"viewport\" \
-             content=\"width=device-width, initial-scale=1\"/>\n<meta name=\"color-scheme\" content=\"light dark\"/>\n\
-             <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\"/>\n\
-             <meta name=\"referrer\" content=\"no-referrer\"/>\n<title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n\
+            "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n{HEAD}<title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n\
              <body>\n<header>\n<h1>{title}</h1>\n<p>{}</p>\n<nav>",
             escaped(&self.about)
         );

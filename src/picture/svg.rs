@@ -105,9 +105,10 @@ fn draw_frame<'p>(
 /// Draws a node, and returns its height.
 fn draw_node(node: &Node, x: usize, y: usize, text: &mut String) -> usize {
     let class = if node.denies { "node denies" } else { "node" };
-    let mut lines: Vec<String> = node.lines.iter().take(MOST_LINES).map(|line| fitting(line)).collect();
-    if node.lines.len() > MOST_LINES {
-        lines.push(format!("and {} more lines", node.lines.len() - MOST_LINES));
+    let mut lines: Vec<String> = node.lines.iter().flat_map(|line| fitting(line)).collect();
+    if lines.len() > MOST_LINES {
+        lines.truncate(MOST_LINES);
+        lines.push("…".to_owned());
     }
     let height = 2 * PADDING + lines.len() * LINE;
     let _ = writeln!(
@@ -124,10 +125,15 @@ fn draw_node(node: &Node, x: usize, y: usize, text: &mut String) -> usize {
     height
 }
 
-/// As much of a line as fits.
-fn fitting(line: &str) -> String {
-    if line.chars().count() <= FITTING {
-        return line.to_owned();
+/// A line as several that fit, parted at blanks. Of a word that does not fit, the beginning is left.
+fn fitting(line: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in line.split(' ') {
+        match lines.last_mut().filter(|last| last.chars().count() + 1 + word.chars().count() <= FITTING) {
+            Some(last) => last.extend([" ", word]),
+            None if word.chars().count() <= FITTING => lines.push(word.to_owned()),
+            None => lines.push(word.chars().take(FITTING - 1).chain(['…']).collect()),
+        }
     }
-    line.chars().take(FITTING - 1).chain(['…']).collect()
+    lines
 }
