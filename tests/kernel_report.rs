@@ -232,6 +232,8 @@ fn the_file_is_written_whole_for_its_owner_alone_and_nothing_but_a_file_is_repla
         let text = fs::read_to_string(&page).expect("it was written");
         assert_eq!((mode & 0o7777, text.ends_with("</html>\n")), (0o600, true));
     }
+    let quiet = lab.palisade("policy.yaml", &["-q", "report", "--html", &page.display().to_string()]).success();
+    assert_eq!(quiet, "");
     let drafts = fs::read_dir(lab.policy(""))
         .expect("it is there")
         .filter(|entry| entry.as_ref().expect("an entry").file_name().to_string_lossy().starts_with(".page"));

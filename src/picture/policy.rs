@@ -109,7 +109,7 @@ impl Draft<'_> {
             let rank = if name == "containers" { 5 } else { 1 };
             ids.push(self.add(rank, kind, name, lines, false));
         }
-        let ranges: Vec<String> = peers.addresses.ranges().map(range_in_words).collect();
+        let ranges: Vec<String> = peers.addresses.ranges().take(SINGLE + 1).map(range_in_words).collect();
         if ranges.len() > SINGLE {
             let count = count_in_words(&peers.addresses).unwrap_or_default();
             let name = format!("listed in {about}");
