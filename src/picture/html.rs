@@ -22,7 +22,7 @@ pub(super) fn escaped(text: &str) -> String {
 pub(super) fn with_code(text: &str) -> String {
     let parts: Vec<String> = escaped(text).split('`').map(str::to_owned).collect();
     // One backquote without another is itself.
-    if parts.len() % 2 == 0 {
+    if parts.len().is_multiple_of(2) {
         return escaped(text);
     }
     let tagged = parts
