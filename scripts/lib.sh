@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # What building and testing takes on Debian and Ubuntu.
 PACKAGES=(netbase nftables iptables libnftnl-dev libmnl-dev pkg-config gcc libc6-dev make iproute2 iputils-ping conntrack
     util-linux wireguard-tools openssh-client openssh-server dnsmasq-base python3 nmap git ca-certificates
-    bash-completion zsh fish)
+    bash-completion zsh fish graphviz)
 
 if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then
     bold=$'\e[1m' green=$'\e[32m' red=$'\e[31m' plain=$'\e[0m'

@@ -2,8 +2,8 @@
 
 use crate::commands::{
     Report, add, allow, apply, block, boot, check, complete, completions, confirm, denied, diff, disable, doctor,
-    edit, explain, export, exposure, group, import, init, man, refresh, remove, revoke, rollback, schema, show,
-    status, suggest,
+    edit, explain, export, exposure, group, import, init, man, refresh, remove, report, revoke, rollback, schema,
+    show, status, suggest,
 };
 use crate::error::Error;
 use crate::state::State;
@@ -113,6 +113,7 @@ pub enum Command {
     Exposure(exposure::Args),
     Export(export::Args),
     Doctor(doctor::Args),
+    Report(report::Args),
     Disable(disable::Args),
     Boot(boot::Args),
     Schema(schema::Args),
@@ -125,17 +126,18 @@ pub enum Command {
 impl Command {
     /// Whether what it prints is what it is run for: `--quiet` leaves it.
     #[must_use]
-    pub const fn prints_a_document(&self) -> bool {
-        matches!(
-            self,
+    pub fn prints_a_document(&self) -> bool {
+        match self {
             Self::Show(_)
-                | Self::Export(_)
-                | Self::Init(_)
-                | Self::Import(_)
-                | Self::Schema(_)
-                | Self::Completions(_)
-                | Self::Suggest(_)
-        )
+            | Self::Export(_)
+            | Self::Init(_)
+            | Self::Import(_)
+            | Self::Schema(_)
+            | Self::Completions(_)
+            | Self::Suggest(_) => true,
+            Self::Report(args) => args.prints_a_page(),
+            _ => false,
+        }
     }
 }
 
@@ -208,6 +210,7 @@ pub fn run(cli: &Cli) -> Result<Report, Error> {
         Command::Exposure(_) => exposure::run(&state),
         Command::Export(args) => export::run(policy, &state, args),
         Command::Doctor(args) => doctor::run(args, policy, &state),
+        Command::Report(args) => report::run(policy, &state, args),
         Command::Disable(args) => disable::run(&state, args),
         Command::Boot(args) => boot::run(policy, &state, args),
         Command::Schema(_) => schema::run(),

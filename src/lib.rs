@@ -37,6 +37,7 @@ pub mod migrate;
 pub mod names;
 pub mod net;
 pub mod netlink;
+pub mod picture;
 pub mod plan;
 pub mod policy;
 pub mod preflight;

@@ -33,7 +33,7 @@ error: there is no group `anny`
   = help: did you mean `any`?
 ";
 const COMMANDS: &str = "edit init import add remove group check show diff apply status denied suggest explain \
-    exposure export doctor disable boot confirm rollback refresh allow block revoke schema completions man";
+    exposure export doctor report disable boot confirm rollback refresh allow block revoke schema completions man";
 
 /// A folder of this user's own, in which palisade accepts a policy: nobody else may write there, and in the one above
 /// nobody may rename what is another's.
@@ -46,7 +46,6 @@ impl Folder {
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("the folder is this user's");
         Self(folder)
     }
-
     fn write(&self, name: &str, text: &str) {
         let path = self.0.path().join(name);
         fs::write(&path, text).expect("the folder is writable");

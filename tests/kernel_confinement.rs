@@ -379,6 +379,7 @@ fn every_command_has_cap_net_admin_at_most_in_the_end_and_can_get_no_more() {
         "explain --from 127.0.0.1",
         "exposure",
         "doctor",
+        "report --html -",
         "rollback --list",
         "apply --dry-run",
         "apply",

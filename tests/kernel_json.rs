@@ -219,6 +219,8 @@ fn listeners(told: &mut Told) {
         ("explain --from 203.0.113.66", "\"reaches\":[{"),
         ("doctor", "\"findings\":[{"),
         ("doctor --ignore other-firewall-drops", "\"because\""),
+        ("report --html -", "\"html\":\"<!DOCTYPE html>"),
+        ("report --html page.html", "\"written\":\"page.html\""),
     ]);
     bound.kill().expect("it is this test's");
     bound.wait().expect("it is this test's");

@@ -54,7 +54,8 @@ fn lab() -> Lab {
 fn no_command_prints_what_a_terminal_would_obey() {
     let lab = lab();
     let by_guests = ["explain", "22/tcp", "--from", "10.9.0.7", "--to", "10.9.0.1"];
-    let commands: [&[&str]; 8] = [
+    let commands: [&[&str]; 9] = [
+        &["report", "--html", "-"],
         &["doctor"],
         &["exposure"],
         &["status"],

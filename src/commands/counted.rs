@@ -4,7 +4,7 @@ use crate::compile::{chains_behind, line_of};
 use crate::denied::peers_in_words;
 use crate::net::{Ports, Transport};
 use crate::printable::printable;
-use crate::resolve::{Action, PolicyRule, Resolved, Service};
+use crate::resolve::{Action, PolicyRule, Resolved, Service, ports_in_words};
 use crate::ruleset::{ElementValue, Expr, Limit, Provenance, Rule, Table, Verdict};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -88,6 +88,16 @@ impl Counted {
         [("service", &self.services), ("outgoing", &self.outgoing), ("forward", &self.forward), ("nat", &self.nat)]
     }
 
+    /// The cells of each line: its section, its name, what it says, and what it has counted.
+    pub(super) fn cells(&self) -> Vec<Vec<String>> {
+        let lines = self.sections().into_iter().flat_map(|(of, lines)| lines.iter().map(move |line| (of, line)));
+        let cells = |(of, line): (&str, &Line)| {
+            let Count { packets, bytes } = line.matched;
+            vec![of.to_owned(), line.name.clone(), line.words().join(" "), packets.to_string(), bytes.to_string()]
+        };
+        lines.map(cells).collect()
+    }
+
     /// The widest name.
     pub(super) fn width(&self) -> usize {
         let headings = self.sections().map(|(heading, _)| heading.len()).into_iter();
@@ -101,16 +111,23 @@ impl Counted {
             let ports = if heading == "nat" { "" } else { "  ports" };
             let _ = writeln!(text, "\n{:>4}  {heading:width$}  {:>12}  {:>12}{ports}", "", "connections", "bytes");
             for line in lines {
-                let Line { number, name, ports, matched, action, forwarded, .. } = line;
-                let Count { packets, bytes } = matched;
-                let mut rest: Vec<String> = ports.iter().flatten().cloned().collect();
-                rest.extend(line.whom());
-                rest.extend(action.map(|action| format!("({action})")));
-                rest.extend(forwarded.map(|forwarded| format!("({} forwarded)", forwarded.packets)));
-                let line = format!("{number:>4}  {name:width$}  {packets:>12}  {bytes:>12}  {}", rest.join(" "));
+                let Line { number, name, matched: Count { packets, bytes }, .. } = line;
+                let rest = line.words().join(" ");
+                let line = format!("{number:>4}  {name:width$}  {packets:>12}  {bytes:>12}  {rest}");
                 let _ = writeln!(text, "{}", if heading == "nat" { line.trim_end() } else { &line });
             }
         }
+    }
+}
+
+impl Line {
+    /// Ports, whom it is for and its action.
+    fn words(&self) -> Vec<String> {
+        let mut words: Vec<String> = self.ports.iter().flatten().cloned().collect();
+        words.extend(self.whom());
+        words.extend(self.action.map(|action| format!("({action})")));
+        words.extend(self.forwarded.map(|forwarded| format!("({} forwarded)", forwarded.packets)));
+        words
     }
 }
 
@@ -168,7 +185,8 @@ fn rules(live: &Table, section: &str, policy: Option<&BTreeMap<String, PolicyRul
             number: 0,
             name: name.to_owned(),
             ports: Some(
-                rule.map(|rule| ports(rule.all, &rule.ports, rule.ping, &rule.protocols)).unwrap_or_default(),
+                rule.map(|rule| ports_in_words(rule.all, &rule.ports, rule.ping, &rule.protocols))
+                    .unwrap_or_default(),
             ),
             from: None,
             limit: None,
@@ -239,17 +257,7 @@ fn port_of(key: &[u8]) -> Option<u16> {
 }
 
 fn ports_of_service(service: &Service) -> Vec<String> {
-    ports(service.all, &service.ports, service.ping, &service.protocols)
-}
-
-fn ports(all: bool, ports: &BTreeSet<Ports>, ping: bool, protocols: &BTreeSet<u8>) -> Vec<String> {
-    let any = all.then(|| "any".to_owned());
-    let protocols = protocols.iter().map(|number| format!("{number}/proto"));
-    any.into_iter()
-        .chain(ports.iter().map(ToString::to_string))
-        .chain(ping.then(|| "ping".to_owned()))
-        .chain(protocols)
-        .collect()
+    ports_in_words(service.all, &service.ports, service.ping, &service.protocols)
 }
 
 /// `deny` or `reject`.

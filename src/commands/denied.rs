@@ -164,7 +164,8 @@ pub(super) fn table(who: &[&Denied], policy: Option<&Resolved>) -> String {
     text
 }
 
-fn row(denied: &Denied) -> [String; 4] {
+/// Who, which port, how many packets, and how long ago.
+pub(super) fn row(denied: &Denied) -> [String; 4] {
     let ago = format!("{} ago", period_in_words(Duration::from_secs(denied.ago.as_secs())));
     [denied.source.to_string(), denied.port.to_string(), in_packets(denied.packets), ago]
 }

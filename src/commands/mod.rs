@@ -23,6 +23,7 @@ pub(crate) mod init;
 pub(crate) mod man;
 pub(crate) mod refresh;
 pub(crate) mod remove;
+pub(crate) mod report;
 pub(crate) mod revoke;
 pub(crate) mod rollback;
 pub(crate) mod schema;

@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::netlink::{Reading, Socket};
 use crate::printable::{printable, time_in_words};
 use crate::process::privileges::Confinement;
-use crate::resolve::lockdown;
+use crate::resolve::{Resolved, lockdown};
 use crate::ruleset::{Table, TableId};
 use crate::state::{Booted, Identity, Source, State, moment};
 use crate::temporary::{holds, until};
@@ -26,6 +26,9 @@ use std::path::Path;
 /// How many of those who were denied are told.
 const SHOWN: usize = 5;
 
+/// What is said where palisade's table is not there.
+pub(super) const NOT_ACTIVE: &str = "not active: `palisade apply` loads the policy\n";
+
 /// Show what is loaded, since when, whether it is in sync, and how much it has allowed and denied.
 ///
 /// Exit status: 0 palisade is active, 3 it is not, 1 error.
@@ -36,19 +39,48 @@ pub(crate) fn run(path: &Path, state: &State) -> Result<Report, Error> {
     let confined = Confinement::begin(reader(state));
     let desired = Desired::load(path, state).map(|desired| desired.with_temporary(state));
     confined.keep_net_admin("status")?;
+    let Some(status) = status(path, state, &desired)? else {
+        let json = json!({ "active": false, "in_sync": false, "services": [], "denied": {} });
+        return Ok(Report { status: 3, text: NOT_ACTIVE.into(), json });
+    };
+    let Status { mut text, lines, denied, json, .. } = status;
+    let width = lines.width().max(denied.keys().map(|name| name.len()).max().unwrap_or_default());
+    lines.write(&mut text, width);
+    denied_table(&mut text, width, &denied);
+    let lately = lately_denied(&mut text, state);
+    let names = desired.as_ref().map(|desired| desired.policy.names.clone()).unwrap_or_default();
+    text.push_str(&names::table(&names));
+    Ok(Report::ok(text, json).with("lately_denied", json!(lately)).with("names", names::json(&names)))
+}
+
+/// What is loaded.
+pub(super) struct Status {
+    /// From which policy, since when, and what waits or ends, a fact a line.
+    pub(super) text: String,
+    /// How often each line of the policy has been met.
+    pub(super) lines: Counted,
+    /// What each of palisade's denying chains has counted.
+    pub(super) denied: BTreeMap<&'static str, Count>,
+    /// The policy that it was made from, if that is known.
+    pub(super) policy: Option<Resolved>,
+    /// All of it for programs.
+    json: Value,
+}
+
+/// What is loaded, beside the policy at a path; `None` if palisade is not active.
+pub(super) fn status(path: &Path, state: &State, desired: &Result<Desired, Error>) -> Result<Option<Status>, Error> {
     let id = TableId::palisade();
     let nothing = Table::default();
     let known = (desired.as_ref().map_or(&nothing, |desired| &desired.table), state);
     let Some(live) = Socket::open()?.snapshot_reading(&id, Reading::ByDigest(&known))?.table else {
-        let json = json!({ "active": false, "in_sync": false, "services": [], "denied": {} });
-        return Ok(Report { status: 3, text: "not active: `palisade apply` loads the policy\n".into(), json });
+        return Ok(None);
     };
     let in_sync = desired.as_ref().is_ok_and(|desired| changes(&id, Some(&live), Some(&desired.table)).is_empty());
     let standing = Standing::of(&live, state);
-    let next_boot = next_boot(path, state, &desired);
+    let next_boot = next_boot(path, state, desired);
     let lines = Counted::new(&live, standing.policy.as_ref());
     let denied = denied(&live);
-    let (mut text, file, since) = loaded_from(&live, state, &desired, in_sync);
+    let (mut text, file, since) = loaded_from(&live, state, desired, in_sync);
     text.push_str(&standing.text());
     let booted = state.booted();
     let unlike = |booted: &&Booted| booted.from != Source::Policy || booted.why.is_some();
@@ -65,12 +97,6 @@ pub(crate) fn run(path: &Path, state: &State) -> Result<Report, Error> {
         if path == Path::new(DEFAULT_PATH) { "the next boot loads" } else { "a boot with this --policy loads" };
     let _ = writeln!(text, "{boot} {}", printable(&next_boot));
     let temporary = temporary(&mut text, state, &live);
-    let width = lines.width().max(denied.keys().map(|name| name.len()).max().unwrap_or_default());
-    lines.write(&mut text, width);
-    denied_table(&mut text, width, &denied);
-    let lately = lately_denied(&mut text, state);
-    let names = desired.as_ref().map(|desired| desired.policy.names.clone()).unwrap_or_default();
-    text.push_str(&names::table(&names));
     let json = json!({
         "active": true,
         "in_sync": in_sync,
@@ -88,10 +114,8 @@ pub(crate) fn run(path: &Path, state: &State) -> Result<Report, Error> {
         "forward": lines.forward,
         "nat": lines.nat,
         "denied": denied,
-        "lately_denied": lately,
-        "names": names::json(&names),
     });
-    Ok(Report::ok(text, json))
+    Ok(Some(Status { text, lines, denied, policy: standing.policy, json }))
 }
 
 /// What is loaded, since when, and whether it is the policy; the file and the time for programs.

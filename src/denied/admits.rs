@@ -49,9 +49,9 @@ pub(crate) fn peers_in_words(policy: &Resolved, peers: &Peers) -> String {
     if peers.any {
         return "anyone".to_owned();
     }
-    let group = |name: &String| {
-        let size = policy.groups.get(name).map(|group| size(&group.addresses)).unwrap_or_default();
-        format!("{name}{size}")
+    let group = |name: &String| match policy.groups.get(name).and_then(|group| count_in_words(&group.addresses)) {
+        Some(count) => format!("{name} ({count})"),
+        None => name.clone(),
     };
     let groups = peers.groups.keys().map(group);
     let interfaces = peers.interfaces.iter().map(|one| format!("whoever comes in by {one}"));
@@ -62,24 +62,24 @@ pub(crate) fn peers_in_words(policy: &Resolved, peers: &Peers) -> String {
     }
 }
 
-/// ` (3 addresses)`; nothing of none.
-fn size(addresses: &Addresses) -> String {
+/// `3 addresses`; `None` if there are none.
+pub(crate) fn count_in_words(addresses: &Addresses) -> Option<String> {
     let count = addresses.ranges().count();
     let is_one = |range: AddressRange| match range {
         AddressRange::V4(first, last) => first == last,
         AddressRange::V6(first, last) => first == last,
     };
     match (count, addresses.ranges().all(is_one)) {
-        (0, _) => String::new(),
-        (1, true) => " (1 address)".to_owned(),
-        (1, false) => " (1 network)".to_owned(),
-        (_, true) => format!(" ({count} addresses)"),
-        (_, false) => format!(" ({count} networks and addresses)"),
+        (0, _) => None,
+        (1, true) => Some("1 address".to_owned()),
+        (1, false) => Some("1 network".to_owned()),
+        (_, true) => Some(format!("{count} addresses")),
+        (_, false) => Some(format!("{count} networks and addresses")),
     }
 }
 
 /// An address, a network or a range, as policies write it.
-pub(super) fn words(range: AddressRange) -> String {
+pub(crate) fn words(range: AddressRange) -> String {
     let (version, first, last): (Version, IpAddr, IpAddr) = match range {
         AddressRange::V4(first, last) => (Version::V4, first.into(), last.into()),
         AddressRange::V6(first, last) => (Version::V6, first.into(), last.into()),

@@ -12,7 +12,7 @@ mod tests_of_suggestions;
 mod why;
 
 pub use admits::in_full;
-pub(crate) use admits::peers_in_words;
+pub(crate) use admits::{count_in_words, peers_in_words, words as range_in_words};
 pub use suggestion::suggestion;
 pub use why::{Reason, Why, services_about, why};
 

@@ -70,6 +70,12 @@ impl Surroundings {
         let enabled = Enabled { ufw, firewalld };
         Self { legacy, enabled, flush, flush_is_mended, machine, gaps }
     }
+
+    /// What was read of the machine.
+    #[must_use]
+    pub const fn machine(&self) -> &Machine {
+        &self.machine
+    }
 }
 
 /// Whether ufw is started at boot.

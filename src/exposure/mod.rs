@@ -28,7 +28,7 @@ pub use judged::{Judged, JudgedPart, Sources, Whole, judge};
 pub use reach::{Clause, Label, Reach};
 pub use remembered::Remembered;
 pub use rows::{Admitted, Purpose, Row};
-pub use words::{Listing, Listings, Told, json, lists, reachable_from, row_json, table, target_words, text};
+pub use words::{Listing, Listings, Told, doubts, json, lists, reachable_from, row_json, table, target_words, text};
 pub(crate) use words::{kind, port_json, protocol, width};
 
 use crate::machine::{Listener, PublishedPort};

@@ -82,17 +82,19 @@ pub fn table(rows: &[Row], listings: &Listings) -> String {
     for Told { port, owner, who } in &cells {
         let _ = writeln!(text, "{port:<first$}  {owner:<second$}  {who}");
     }
-    let whys: BTreeSet<&Doubt> = rows
-        .iter()
-        .flat_map(|row| row.reach.iter().flatten())
-        .flat_map(|reach| &reach.unknown)
-        .map(|(_, why)| why)
-        .collect();
+    let whys = doubts(rows);
     if !whys.is_empty() {
         text.push_str("\nunknown:\n");
         whys.into_iter().for_each(|why| text.push_str(&format!("  {}\n", printable(why))));
     }
     text
+}
+
+/// The reasons why something of rows can't be told.
+#[must_use]
+pub fn doubts(rows: &[Row]) -> BTreeSet<&Doubt> {
+    let reaches = rows.iter().flat_map(|row| row.reach.iter().flatten());
+    reaches.flat_map(|reach| &reach.unknown).map(|(_, why)| why).collect()
 }
 
 /// The width of a column with these cells below that heading.

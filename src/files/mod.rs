@@ -7,7 +7,7 @@ mod trusted;
 mod users;
 
 pub use bounded::{MAX_CONFIGURATION, read_bounded, read_text_bounded};
-pub(crate) use replace::Replacement;
+pub(crate) use replace::{NewFile, Replacement};
 pub(crate) use sysctl::sysctl;
 pub(crate) use trusted::Trusted;
 pub use trusted::{MAX_LIST, MAX_POLICY, Refusal, open_trusted_folder, read_trusted};

@@ -1,4 +1,5 @@
-//! Puts another content in the place of a trusted file, which keeps its mode and its owner.
+//! Puts another content in the place of a file: of a trusted one, which keeps its mode and its owner, or of one for its
+//! owner alone.
 
 use super::{Refusal, read_trusted};
 use std::fs::{self, File, OpenOptions};
@@ -66,6 +67,55 @@ impl Replacement {
         self.file.sync_all()?;
         fs::rename(&self.draft, &self.path)?;
         File::open(self.folder())?.sync_all()
+    }
+}
+
+/// A new file that its owner alone can read, beside the one whose place it takes, if there is one. It is removed when this
+/// is dropped.
+///
+/// It is made before the process is confined, since a confined one can't make files elsewhere.
+#[derive(Debug)]
+pub(crate) struct NewFile {
+    path: PathBuf,
+    draft: PathBuf,
+    file: File,
+}
+
+impl NewFile {
+    /// Makes the new file. Fails if the path names anything but a file: a device would be one no more.
+    pub(crate) fn at(path: &Path) -> io::Result<Self> {
+        if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
+            return Err(io::Error::other("it is there, and is no regular file"));
+        }
+        let Some(name) = path.file_name() else { return Err(io::ErrorKind::IsADirectory.into()) };
+        let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+        let path = fs::canonicalize(folder)?.join(name);
+        let draft = path.with_file_name(format!(".{}.palisade-{}", name.to_string_lossy(), std::process::id()));
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+        Ok(Self { path, draft, file })
+    }
+
+    /// The folder of the file.
+    pub(crate) fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("/"))
+    }
+
+    /// Puts it in its place. Readers find the old file or the new one, even after a crash.
+    ///
+    /// # Errors
+    /// It can't be written: then what was there is as before.
+    pub(crate) fn finish(mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)?;
+        self.file.sync_all()?;
+        fs::rename(&self.draft, &self.path)?;
+        File::open(self.folder())?.sync_all()
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        // Renamed, or not needed any more. What can't be removed is a draft that nothing reads.
+        let _ = fs::remove_file(&self.draft);
     }
 }
 

@@ -162,7 +162,8 @@ fn chain_properties(family: Family, base: Option<&BaseChain>, comment: Option<&s
 }
 
 /// The name of a hook. The same number is another hook in another family.
-fn hook_name(family: Family, hook: Hook) -> String {
+#[must_use]
+pub fn hook_name(family: Family, hook: Hook) -> String {
     match (family, hook.number()) {
         (Family::Netdev, 0) | (Family::Inet, 5) => "ingress".to_owned(),
         (Family::Netdev, 1) => "egress".to_owned(),
@@ -173,7 +174,8 @@ fn hook_name(family: Family, hook: Hook) -> String {
 }
 
 /// A priority, by name if nft accepts one at that hook: 1.0.6 refuses `dstnat` except at prerouting.
-fn priority(family: Family, hook: Hook, priority: i32) -> String {
+#[must_use]
+pub fn priority(family: Family, hook: Hook, priority: i32) -> String {
     const NAMES: [(i32, &str, Option<Hook>); 6] = [
         (-300, "raw", None),
         (-150, "mangle", None),

@@ -21,7 +21,7 @@ mod warnings;
 
 pub(crate) use forward_to::forwards_contradict;
 pub(crate) use lists::broken;
-pub(crate) use ports::{Item as PortsItem, item as ports_item};
+pub(crate) use ports::{Item as PortsItem, in_words as ports_in_words, item as ports_item};
 pub(crate) use runs::{port_runs, runs_of};
 
 pub use peers::PRIVATE;
@@ -95,6 +95,7 @@ pub fn resolve(policy: &Policy, facts: &Facts) -> Result<Resolved, Vec<Diagnosti
         log_denied,
         expectations,
         ignored,
+        user_names: user_names(policy, facts),
         names: facts.names.clone(),
         kernel: facts.kernel,
         warnings: problems,
@@ -103,6 +104,12 @@ pub fn resolve(policy: &Policy, facts: &Facts) -> Result<Resolved, Vec<Diagnosti
     warnings.extend(notes::notes(policy, &resolved));
     resolved.warnings.extend(warnings);
     Ok(resolved)
+}
+
+/// The users that the policy names, by number.
+fn user_names(policy: &Policy, facts: &Facts) -> BTreeMap<u32, String> {
+    let named = policy.users().filter_map(|name| Some((*facts.users.get(&name.value)?, name.value.clone())));
+    named.collect()
 }
 
 /// Reads a value if it is present, and reports what is wrong with it.

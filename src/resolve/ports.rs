@@ -189,3 +189,13 @@ fn ip_protocol(text: &str, name: &str, facts: &Facts) -> Result<u8, Fault> {
     }
     Ok(number)
 }
+/// What a service or a rule is about, as policies write it: `22/tcp`, `ping`, `50/proto`, `any`.
+pub(crate) fn in_words(all: bool, ports: &BTreeSet<Ports>, ping: bool, protocols: &BTreeSet<u8>) -> Vec<String> {
+    let any = all.then(|| "any".to_owned());
+    let protocols = protocols.iter().map(|number| format!("{number}/proto"));
+    any.into_iter()
+        .chain(ports.iter().map(ToString::to_string))
+        .chain(ping.then(|| "ping".to_owned()))
+        .chain(protocols)
+        .collect()
+}

@@ -43,6 +43,8 @@ pub struct Resolved {
     pub expectations: Vec<Expectation>,
     /// The findings of doctor that do not count, by their identifier, with the reason. No rules are made of it.
     pub ignored: BTreeMap<&'static str, String>,
+    /// The users that it names, by number. No rules are made of it.
+    pub user_names: BTreeMap<u32, String>,
     /// What is known of its host names. No rules are made of what the groups and lists do not have.
     pub names: Names,
     /// The features of the kernel that the rules are for.

@@ -225,6 +225,15 @@ impl Path {
     }
 }
 
+/// The priority at which the kernel runs a base chain of that priority.
+pub(super) const fn runs_at(priority: i32, is_nat: bool, hook: Hook) -> i32 {
+    match (is_nat, hook) {
+        (true, Hook::Prerouting | Hook::Output) => NAT_DST,
+        (true, _) => NAT_SRC,
+        (false, _) => priority,
+    }
+}
+
 /// A base chain and its table.
 #[derive(Clone, Copy)]
 pub(super) struct Attached<'a> {
@@ -247,11 +256,7 @@ impl Attached<'_> {
 
     /// The priority at which the kernel runs it.
     pub(super) fn priority(&self, hook: Hook) -> i32 {
-        match (self.nat(), hook) {
-            (true, Hook::Prerouting | Hook::Output) => NAT_DST,
-            (true, _) => NAT_SRC,
-            (false, _) => self.base.priority,
-        }
+        runs_at(self.base.priority, self.nat(), hook)
     }
 
     /// Whether it would see a translated source, and has rules or the policy `drop`.

@@ -183,6 +183,7 @@ pub const WITHOUT_KERNEL: [&str; 21] = [
     "check old.yaml new.yaml invalid.yaml unmet.yaml",
     "show --policy old.yaml",
     "show --policy new.yaml --format json",
+    "show --policy new.yaml --format dot",
     "show --policy unmet.yaml",
     "diff old.yaml new.yaml",
     "diff new.yaml old.yaml",

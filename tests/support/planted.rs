@@ -105,6 +105,11 @@ impl<'l> Planted<'l> {
         command
     }
 
+    /// Runs palisade with the planted policy.
+    pub fn palisade(&self, arguments: &[&str]) -> Output {
+        output(&mut self.command(&[], arguments))
+    }
+
     #[track_caller]
     pub fn doctor(&self) -> Said {
         self.doctor_in(&[])
