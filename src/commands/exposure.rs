@@ -47,6 +47,9 @@ pub(crate) fn run(state: &State) -> Result<Report, Error> {
     })?
 }
 
+/// The elements of sets that were read.
+type Read = BTreeMap<(TableId, String), Option<Rc<Elements>>>;
+
 /// What is read before this process is confined.
 pub(super) struct Found {
     legacy: Vec<String>,
@@ -109,7 +112,7 @@ impl Kernel<'_> {
         }
         let own = ruleset.tables.get(&TableId::palisade());
         let remembered = Remembered::new(&sets, routing);
-        let read: RefCell<BTreeMap<(TableId, String), Option<Rc<Elements>>>> = RefCell::default();
+        let read: RefCell<Read> = RefCell::default();
         let machine = Machine {
             beyond: beyond(&found.legacy),
             tables: ruleset.tables.iter().collect(),

@@ -20,6 +20,8 @@ mod sources;
 mod tests;
 #[cfg(test)]
 mod tests_of_judged;
+#[cfg(test)]
+mod tests_of_parts;
 mod words;
 mod zones;
 
@@ -109,9 +111,13 @@ pub fn exposure_of(machine: &Machine<'_>, protocol: u8, port: u16) -> (Vec<Row>,
 }
 
 /// The rows with who reaches each.
-fn probed(machine: &Machine<'_>, mut rows: Vec<Row>) -> Vec<Row> {
+fn probed(machine: &Machine<'_>, rows: Vec<Row>) -> Vec<Row> {
+    probed_by(machine, rows, |version| Rules::new(&machine.tables, version))
+}
+
+fn probed_by<'m>(machine: &Machine<'m>, mut rows: Vec<Row>, rules: impl Fn(Version) -> Rules<'m>) -> Vec<Row> {
     for version in Version::ALL {
-        let rules = Rules::new(&machine.tables, version);
+        let rules = rules(version);
         let tables: Vec<(&TableId, &Table)> = rules.tables.iter().map(|(id, table)| (*id, table)).collect();
         let prober = PortProber::new(machine, &tables, &rules);
         let mut probe = Probe::new(machine, version, &rules.cuts, prober);

@@ -13,7 +13,6 @@ use crate::simulate::{AsListed, Asked, Doubt, Routes, Way};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::rc::Rc;
-
 const R: Register = Register::ONE;
 
 pub(super) fn ip(text: &str) -> IpAddr {

@@ -175,7 +175,7 @@ pub const UNMET: &str =
 
 /// The commands that need no kernel, in a folder with `old.yaml`, `new.yaml`, `edited.yaml`, which is as `new.yaml`,
 /// `invalid.yaml` and `unmet.yaml`.
-pub const WITHOUT_KERNEL: [&str; 21] = [
+pub const WITHOUT_KERNEL: [&str; 22] = [
     "check old.yaml",
     "check new.yaml",
     "check invalid.yaml",

@@ -7,7 +7,7 @@ use super::tries::{Observer, Said, Try, packet};
 use crate::support::namespace::output;
 use crate::support::probe::{Outcome, Target};
 use palisade::access::access_changes;
-use palisade::desired::{compile_policy, load_and_prove};
+use palisade::desired::{Loaded, compile_policy, load_and_prove};
 use palisade::machine::Machine;
 use palisade::names::Names;
 use palisade::net::Version;
@@ -202,23 +202,7 @@ impl<'m> Compared<'m> {
                 return Vec::new();
             }
         };
-        let unmet = loaded.unmet.iter().flat_map(|problems| &problems.diagnostics);
-        let mut unproved: BTreeSet<u32> =
-            unmet.filter_map(|problem| problem.span.as_ref()).map(|span| span.line).collect();
-        let host = &self.built.lab.host;
-        let remarks =
-            host.run(|| remarks_here(Socket::open().ok().as_ref(), &loaded.policy, &loaded.table, &Machine::read()));
-        let counts = |remark: &&Remark| remark.weight == Weight::Error || remark.topic == Topic::Expected;
-        for remark in remarks.iter().filter(counts) {
-            match remark.line.filter(|line| lines.contains_key(line)) {
-                Some(line) => drop(unproved.insert(line)),
-                // Then nothing is called proved.
-                None => {
-                    sum.tell("expect", "does not fit");
-                    return Vec::new();
-                }
-            }
-        }
+        let Some(unproved) = self.unproved(&loaded, sum, |line| lines.contains_key(line)) else { return Vec::new() };
         let mut wrong = Vec::new();
         for (line, (index, word)) in &lines {
             if unproved.contains(line) {
@@ -237,6 +221,23 @@ impl<'m> Compared<'m> {
             }
         }
         wrong
+    }
+
+    /// The lines of expectations that are not called proved on this machine; `None` if none is, for another reason.
+    fn unproved(&self, loaded: &Loaded, sum: &mut Sum, is_of: impl Fn(&u32) -> bool) -> Option<BTreeSet<u32>> {
+        let unmet = loaded.unmet.iter().flat_map(|problems| &problems.diagnostics);
+        let mut unproved: BTreeSet<u32> =
+            unmet.filter_map(|problem| problem.span.as_ref()).map(|span| span.line).collect();
+        let here = || remarks_here(Socket::open().ok().as_ref(), &loaded.policy, &loaded.table, &Machine::read());
+        let counts = |remark: &&Remark| remark.weight == Weight::Error || remark.topic == Topic::Expected;
+        for remark in self.built.lab.host.run(here).iter().filter(counts) {
+            let Some(line) = remark.line.filter(|line| is_of(line)) else {
+                sum.tell("expect", "does not fit");
+                return None;
+            };
+            unproved.insert(line);
+        }
+        Some(unproved)
     }
 
     /// An expectation of one connection, if there is one of such.
