@@ -315,28 +315,33 @@ unpack_own() {
     mv "$folder.new" "$folder"
 }
 
-# Puts clients of cloud firewalls into target/clients, unless they are there already: Hetzner's hcloud as Debian has it,
-# unpacked, and its Python library. Tests leave out what can't be had, and say so.
-unpack_clients() {
-    local folder=target/clients
-    mkdir -p "$folder"
-    if [ ! -e "$folder/hcloud-cli" ] && apt-cache show hcloud-cli >/dev/null 2>&1; then
-        note "Unpacking hcloud-cli ..."
-        rm -rf "$folder/.apt" "$folder/hcloud-cli.new"
-        mkdir "$folder/.apt"
-        if (cd "$folder/.apt" && apt-get -qq download hcloud-cli >/dev/null 2>&1); then
-            quietly dpkg-deb --extract "$folder/.apt"/*.deb "$folder/hcloud-cli.new"
-            mv "$folder/hcloud-cli.new" "$folder/hcloud-cli"
-        fi
-        rm -rf "$folder/.apt"
-    fi
-    if [ ! -e "$folder/python" ]; then
-        rm -rf "$folder/python.new"
-        # An environment can't be moved; it counts from its link on.
-        if python3 -m venv "$folder/python.new" >/dev/null 2>&1 &&
-            "$folder/python.new/bin/pip" -q install hcloud==2.27.0 >/dev/null 2>&1; then
-            ln -s python.new "$folder/python"
-        fi
+# Puts Hetzner's client as Debian has it into target/clients/hcloud-cli, unless it is there already: unpacked, never installed.
+unpack_hcloud() {
+    local folder=target/clients/hcloud-cli
+    [ ! -e "$folder/usr/bin/hcloud" ] || return 0
+    apt-cache show hcloud-cli >/dev/null 2>&1 || quietly as_root apt-get -qq update
+    note "Unpacking hcloud-cli ..."
+    rm -rf "$folder" "$folder.new"
+    mkdir -p "$folder.new/.apt"
+    (cd "$folder.new/.apt" && persistently apt-get -qq download hcloud-cli) || exit
+    quietly dpkg-deb --extract "$folder.new"/.apt/hcloud-cli_*.deb "$folder.new"
+    rm -r "$folder.new/.apt"
+    mv "$folder.new" "$folder"
+}
+
+# Puts Hetzner's Python library into target/clients/python, unless it is there already. It is on PyPI alone, which not every
+# machine reaches: where it can't be had, its one test is left out, and this says so.
+install_hcloud_library() {
+    local folder=target/clients/python
+    [ ! -e "$folder" ] || return 0
+    rm -rf "$folder.new"
+    mkdir -p "$(dirname "$folder")"
+    # An environment can't be moved; it counts from its link on.
+    if python3 -m venv "$folder.new" >/dev/null 2>&1 &&
+        "$folder.new/bin/pip" -q install hcloud==2.27.0 >/dev/null 2>&1; then
+        ln -s python.new "$folder"
+    else
+        note "The Python library hcloud can't be had here: the test of what it sends is left out"
     fi
 }
 
