@@ -105,7 +105,7 @@ impl Kernel<'_> {
         let Self { socket, routing, live, planned } = *self;
         let sets = LiveSets::new(socket, live, planned);
         let links = routing.links()?;
-        let routing = &Routing::open_between(&links)?;
+        let routing = &Routing::open_between(links.iter().map(|link| (link.index, link.name.clone())))?;
         let (mut ruleset, ports_listed) = with_ports(&live.ruleset, planned.map(|(id, _)| id));
         if let Some((id, table)) = planned {
             ruleset.tables.insert(id.clone(), table.clone());

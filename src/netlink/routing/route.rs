@@ -1,7 +1,6 @@
 //! Asks the kernel's routing how this machine reaches an address (rtnetlink).
 
 use super::bridges;
-use super::links::Link;
 use crate::net::{Version, address as to_address};
 use crate::netlink::wire::attr::{Fields, Message};
 use crate::netlink::wire::channel::Channel;
@@ -44,14 +43,13 @@ impl Routing {
         Ok(Self { channel: Channel::open(mnl::Bus::Route)?, prerouted: bridges::prerouted(), known: BTreeMap::new() })
     }
 
-    /// The same, for thousands of questions about these interfaces, whose names are not asked for again.
+    /// The same, for thousands of questions about interfaces with these indexes and names, which are not asked for again.
     ///
     /// # Errors
     ///
     /// The error of the system call.
-    pub fn open_between(links: &[Link]) -> Result<Self, NetlinkError> {
-        let known = links.iter().map(|link| (link.index, link.name.clone())).collect();
-        Ok(Self { known, ..Self::open()? })
+    pub fn open_between(interfaces: impl IntoIterator<Item = (u32, String)>) -> Result<Self, NetlinkError> {
+        Ok(Self { known: interfaces.into_iter().collect(), ..Self::open()? })
     }
 
     /// The route that a packet from this machine to `address` would take now, if there is one.
