@@ -26,7 +26,7 @@ forward:
 
 /// The end of a line, and all that is offered there. Colons part words in bash.
 const OFFERED: [(&str, &[&str]); 22] = [
-    ("ex", &["explain", "exposure"]),
+    ("ex", &["explain", "export", "exposure"]),
     ("expo", &["exposure"]),
     ("explain --pla", &["--planned"]),
     ("explain ", &["22/tcp", "9000/tcp", "9001/tcp", "8100/tcp", "ping"]),

@@ -218,14 +218,17 @@ fn compared(commands: &[String]) {
         let connects = |outcome| outcome == Outcome::Connected;
         // Which refusal it is depends on who refuses, ufw's limit among them; that nobody gets in does not.
         let same = if is_exact { connects(now) == connects(outcome) } else { connects(outcome) || !connects(now) };
-        let by_limit = imported.report.rules.iter().all(|entry| entry.fate != Fate::NotTranslated);
-        let same = same && (!by_limit || connects(now) == connects(outcome));
+        // All sources of a /64 share what a limit lets in, and ufw counts each address by itself.
+        let may_differ = commands.iter().any(|command| command.starts_with("limit"))
+            || imported.report.rules.iter().any(|entry| entry.fate == Fate::NotTranslated);
+        let same = same && (may_differ || connects(now) == connects(outcome));
         assert!(same, "{asked:?}: {outcome:?} by ufw, {now:?} by palisade: {context}");
     }
 }
 
 fn try_lists(count: u64) {
-    let seed = std::env::var("PALISADE_SEED").ok().and_then(|seed| seed.parse().ok());
+    let given = |name: &str| std::env::var(name).ok().and_then(|seed| seed.parse().ok());
+    let seed = given("PALISADE_SEED").or_else(|| given("PROPTEST_RNG_SEED"));
     let seed = seed.unwrap_or_else(|| RandomState::new().hash_one(count) >> 16);
     for list in seed..seed + count {
         eprintln!("PALISADE_SEED={list}");
