@@ -27,7 +27,7 @@ forward:
 /// The end of a line, and all that is offered there. Colons part words in bash.
 const OFFERED: [(&str, &[&str]); 22] = [
     ("ex", &["explain", "export", "exposure"]),
-    ("expo", &["exposure"]),
+    ("expos", &["exposure"]),
     ("explain --pla", &["--planned"]),
     ("explain ", &["22/tcp", "9000/tcp", "9001/tcp", "8100/tcp", "ping"]),
     ("explain 22/tcp --from ", &["host", "203.0.113.20", "2001:db8:7::1"]),

@@ -274,7 +274,7 @@ fn the_dashboard_of_a_guide_becomes_the_dashboards_policy() {
 
 #[test]
 fn what_the_real_ufw_lets_in_the_imported_policy_lets_in() {
-    try_lists(15);
+    try_lists(8);
 }
 
 #[test]

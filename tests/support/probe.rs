@@ -74,7 +74,7 @@ pub fn seen_from(
     to: SocketAddr,
     (server, at): (&Namespace, SocketAddr),
 ) -> Option<IpAddr> {
-    let listener = server.run(|| TcpListener::bind(at).expect("the server has the address"));
+    let listener = server.run(|| listen_when_free(at));
     let opened = opener.run(|| open_from(SocketAddr::new(from, 0), to, PATIENCE));
     let _stream = opened.map_err(outcome).ok()?;
     // The opener has its handshake. If it was with this server, its last packet is on its way here.
@@ -82,6 +82,19 @@ pub fn seen_from(
     let waits =
         poll(&mut [PollFd::new(listener.as_fd(), PollFlags::POLLIN)], wait).expect("a listener can be polled");
     (waits > 0).then(|| listener.accept().expect("a connection waits").1.ip())
+}
+
+/// Listens as soon as nobody else does: whoever asked the same server before may still be about to close.
+fn listen_when_free(at: SocketAddr) -> TcpListener {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match TcpListener::bind(at) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < end => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            bound => return bound.expect("the server has the address"),
+        }
+    }
 }
 
 /// Whether data still goes over a connection and comes back.
