@@ -1,15 +1,12 @@
 //! Sets of source addresses of both families, and the fewest networks that are exactly such a set.
 
-use crate::net::{AddressRange, Addresses, Version};
+use crate::net::{AddressRange, Addresses, Intervals, Version};
 use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
 use std::net::IpAddr;
 
-/// The first and the last address, as numbers.
-type Interval = (u128, u128);
-
-/// Addresses of both families, as sorted intervals that neither overlap nor touch.
+/// Addresses of both families, whose neighbours are merged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sources([Vec<Interval>; 2]);
+pub struct Sources([Intervals<u128>; 2]);
 
 const fn index(version: Version) -> usize {
     match version {
@@ -22,24 +19,28 @@ impl Sources {
     /// Every address.
     #[must_use]
     pub fn everyone() -> Self {
-        Self(Version::ALL.map(|version| vec![(0, version.last_address())]))
+        Self(Version::ALL.map(Intervals::all))
     }
 
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.iter().all(Vec::is_empty)
+        self.0.iter().all(Intervals::is_empty)
     }
 
     /// Whether every address of a family is among these.
     #[must_use]
     pub fn is_everyone_over(&self, version: Version) -> bool {
-        *self.over(version) == [(0, version.last_address())]
+        self.of(version).is_all(version)
     }
 
     /// The intervals of one family.
     #[must_use]
-    pub fn over(&self, version: Version) -> &[Interval] {
+    pub fn over(&self, version: Version) -> &[(u128, u128)] {
+        self.of(version).as_slice()
+    }
+
+    fn of(&self, version: Version) -> &Intervals<u128> {
         &self.0[index(version)]
     }
 
@@ -47,7 +48,7 @@ impl Sources {
     #[must_use]
     pub fn only(mut self, version: Version) -> Self {
         for other in Version::ALL.into_iter().filter(|other| *other != version) {
-            self.0[index(other)].clear();
+            self.0[index(other)] = Intervals::default();
         }
         self
     }
@@ -55,13 +56,13 @@ impl Sources {
     /// These and those.
     #[must_use]
     pub fn and(&self, other: &Self) -> Self {
-        Self(Version::ALL.map(|version| merged([self.over(version), other.over(version)].concat())))
+        Self(Version::ALL.map(|version| self.of(version).or(other.of(version)).joined()))
     }
 
     /// These without those.
     #[must_use]
     pub fn without(&self, other: &Self) -> Self {
-        Self(Version::ALL.map(|version| difference(self.over(version), other.over(version))))
+        Self(Version::ALL.map(|version| self.of(version).minus(other.of(version))))
     }
 
     /// Those that are among both.
@@ -76,7 +77,8 @@ impl Sources {
         Self(Version::ALL.map(|version| {
             let host = version.address_bits().saturating_sub(lengths[index(version)]);
             let rest = 1_u128.checked_shl(host.into()).map_or(u128::MAX, |size| size - 1);
-            merged(self.over(version).iter().map(|&(first, last)| (first & !rest, last | rest)).collect())
+            let around = self.over(version).iter().map(|&(first, last)| (first & !rest, last | rest));
+            around.collect::<Intervals<u128>>().joined()
         }))
     }
 
@@ -117,46 +119,8 @@ impl FromIterator<AddressRange> for Sources {
                 AddressRange::V6(first, last) => all[1].push((first.into(), last.into())),
             }
         }
-        Self(all.map(merged))
+        Self(all.map(|all| Intervals::from(all).joined()))
     }
-}
-
-/// Sorts, and merges those that overlap or touch.
-fn merged(mut all: Vec<Interval>) -> Vec<Interval> {
-    all.sort_unstable();
-    all.dedup_by(|next, kept| {
-        let meets = next.0 <= kept.1.saturating_add(1);
-        if meets {
-            kept.1 = kept.1.max(next.1);
-        }
-        meets
-    });
-    all
-}
-
-/// What is in the first and not in the second; both are sorted.
-fn difference(from: &[Interval], taken: &[Interval]) -> Vec<Interval> {
-    let mut left = Vec::new();
-    let mut taken = taken.iter().peekable();
-    for &(first, last) in from {
-        let mut begin = Some(first);
-        while let Some(start) = begin {
-            while taken.next_if(|gone| gone.1 < start).is_some() {}
-            match taken.peek() {
-                Some(&&(gone, end)) if gone <= last => {
-                    if let Some(before) = gone.checked_sub(1).filter(|before| start <= *before) {
-                        left.push((start, before));
-                    }
-                    begin = end.checked_add(1).filter(|next| *next <= last);
-                }
-                _ => {
-                    left.push((start, last));
-                    begin = None;
-                }
-            }
-        }
-    }
-    left
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Sets of IPv4 and IPv6 addresses as sorted intervals.
 
+use super::Version;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Sorted, disjoint, closed intervals of addresses or ports.
@@ -50,6 +51,90 @@ impl<T: Copy + Ord> Intervals<T> {
     pub fn contains(&self, value: T) -> bool {
         let after = self.0.partition_point(|&(first, _)| first <= value);
         after > 0 && value <= self.0[after - 1].1
+    }
+}
+
+impl Intervals<u128> {
+    /// All addresses of an IP version, as numbers.
+    #[must_use]
+    pub fn all(version: Version) -> Self {
+        Self(vec![(0, version.last_address())])
+    }
+
+    /// Whether they are all addresses of an IP version.
+    #[must_use]
+    pub fn is_all(&self, version: Version) -> bool {
+        self.0 == [(0, version.last_address())]
+    }
+
+    /// What is in either.
+    #[must_use]
+    pub fn or(&self, other: &Self) -> Self {
+        self.0.iter().chain(&other.0).copied().collect()
+    }
+
+    /// What is in both.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        let mut both = Vec::new();
+        let (mut ours, mut theirs) = (self.0.iter().peekable(), other.0.iter().peekable());
+        while let (Some(&&(first, last)), Some(&&(their_first, their_last))) = (ours.peek(), theirs.peek()) {
+            let (from, to) = (first.max(their_first), last.min(their_last));
+            if from <= to {
+                both.push((from, to));
+            }
+            if last < their_last {
+                ours.next();
+            } else {
+                theirs.next();
+            }
+        }
+        Self(both)
+    }
+
+    /// What is in this one alone.
+    #[must_use]
+    pub fn minus(&self, other: &Self) -> Self {
+        let mut left = Vec::new();
+        let mut others = other.0.iter().peekable();
+        for &(first, last) in &self.0 {
+            let mut next = Some(first);
+            while others.peek().is_some_and(|(_, their_last)| *their_last < first) {
+                others.next();
+            }
+            let mut here = others.clone();
+            while let (Some(from), Some(&&(their_first, their_last))) = (next, here.peek()) {
+                if their_first > last {
+                    break;
+                }
+                if from < their_first {
+                    left.push((from, their_first - 1));
+                }
+                next = their_last.checked_add(1).filter(|next| *next <= last);
+                here.next();
+            }
+            left.extend(next.map(|from| (from, last)));
+        }
+        Self(left)
+    }
+
+    /// Whether all of the other are in this one.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        other.minus(self).is_empty()
+    }
+
+    /// The same, with neighbours merged.
+    #[must_use]
+    pub fn joined(mut self) -> Self {
+        self.0.dedup_by(|next, kept| {
+            let adjoins = kept.1.checked_add(1) == Some(next.0);
+            if adjoins {
+                kept.1 = next.1;
+            }
+            adjoins
+        });
+        self
     }
 }
 
@@ -189,5 +274,31 @@ impl AddressRange {
             }
             _ => [Some(self), None],
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_are_cut_and_joined_as_the_sets_of_their_numbers_are() {
+        let set =
+            |bits: u128| -> Intervals<u128> { (0..8).filter(|at| bits >> at & 1 == 1).map(|at| (at, at)).collect() };
+        let bits =
+            |set: &Intervals<u128>| (0..8).filter(|at| set.contains(*at)).fold(0_u128, |all, at| all | 1 << at);
+        for a in 0..256 {
+            for b in 0..256 {
+                for (x, y) in [(set(a), set(b).joined()), (set(a).joined(), set(b))] {
+                    assert_eq!(bits(&x.and(&y)), a & b);
+                    assert_eq!(bits(&x.or(&y)), a | b);
+                    assert_eq!(bits(&x.minus(&y)), a & !b);
+                    assert_eq!((x.meets(&y), x.covers(&y)), (a & b != 0, b & !a == 0));
+                }
+            }
+        }
+        let all = Intervals::all(Version::V6);
+        assert!(all.minus(&all).is_empty());
+        assert_eq!(set(0b0111_0011).joined().as_slice(), [(0, 1), (4, 6)]);
     }
 }

@@ -113,7 +113,7 @@ struct Earlier {
 impl Earlier {
     fn add(&mut self, tuple: &Tuple) {
         if tuple.incoming.is_none() && tuple.is_any_destination() {
-            self.plain.extend(tuple.from.spans.iter());
+            self.plain.extend(tuple.from.spans.as_slice().iter().copied());
             self.joined = None;
         } else {
             self.placed.push(whole(tuple));
@@ -122,8 +122,8 @@ impl Earlier {
 
     /// What is left of a rule behind these.
     fn leave(&mut self, tuple: &Tuple, is_tighter: &mut bool) -> Vec<Piece> {
-        let plain = self.joined.get_or_insert_with(|| Spans::of(std::mem::take(&mut self.plain)));
-        self.plain = plain.iter().collect();
+        let plain = self.joined.get_or_insert_with(|| Spans::from(std::mem::take(&mut self.plain)));
+        self.plain = plain.as_slice().to_vec();
         let everywhere = Piece {
             from: plain.clone(),
             except: Spans::default(),

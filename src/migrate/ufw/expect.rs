@@ -171,7 +171,7 @@ fn open_to_all<'a>(rules: &[&'a Tuple]) -> Option<&'a Tuple> {
 /// One source of each that rules name, and one that none names.
 fn asked_sources(version: Version, rules: &[&Tuple], outsiders: &[u128]) -> BTreeSet<u128> {
     let partial = || rules.iter().filter(|tuple| !tuple.is_any_source());
-    let named = partial().flat_map(|tuple| tuple.from.spans.iter());
+    let named = partial().flat_map(|tuple| tuple.from.spans.as_slice().iter().copied());
     let one = |(first, last): (u128, u128)| if first == last { first } else { first + 1 };
     let mut sources: BTreeSet<u128> =
         named.map(one).filter(|source| is_of_somebody(version, *source)).take(MOST_SOURCES).collect();

@@ -5,7 +5,7 @@ use super::names::Names;
 use super::report::{Entry, Fate};
 use super::rules::{Rules, as_added};
 use super::service::{Bridges, Made, Service, services};
-use super::spans::Spans;
+use super::spans::{InWords, Spans};
 use super::tuples::{Action, Log, Tuple, Way};
 use super::units::{Unit, group};
 use crate::net::Version;
@@ -62,8 +62,8 @@ pub(super) fn is_fail2bans(tuple: &Tuple) -> bool {
 /// Whether a rule is about this machine's talk with itself, which is let through before any rule.
 pub(super) fn is_of_loopback(tuple: &Tuple) -> bool {
     let own = match tuple.version {
-        Version::V4 => Spans::of(vec![LOOPBACK]),
-        Version::V6 => Spans::of(vec![(1, 1)]),
+        Version::V4 => Spans::from(vec![LOOPBACK]),
+        Version::V6 => Spans::from(vec![(1, 1)]),
     };
     let named = tuple.incoming.as_ref().is_some_and(|name| name.name == "lo" && !name.wildcard);
     named || own.covers(&tuple.from.spans) || own.covers(&tuple.to.spans)

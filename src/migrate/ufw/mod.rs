@@ -166,7 +166,7 @@ fn bridges(live: Option<&Live>, settings: &Settings) -> Bridges {
         let version = Version::of(*address);
         let rest = version.last_address().checked_shr((*length).into()).unwrap_or_default();
         let first = number(*address) & !rest;
-        (name.clone(), version, Spans::of(vec![(first, first | rest)]))
+        (name.clone(), version, Spans::from(vec![(first, first | rest)]))
     });
     Bridges { default_denies: settings.incoming != Action::Allow, known: known.collect() }
 }

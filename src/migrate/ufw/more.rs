@@ -4,6 +4,7 @@ use super::cut::Redirect;
 use super::names::Names;
 use super::report::{Entry, Fate, Report};
 use super::service::written;
+use super::spans::InWords;
 use super::tuples::{Place, interface};
 use crate::net::{IfPattern, Version};
 use std::collections::{BTreeMap, BTreeSet};

@@ -5,6 +5,7 @@ use super::names::Names;
 use super::report::{Entry, Fate};
 use super::rules::{Rules, as_added};
 use super::service::{Bridges, Service, comment, is_of_containers, ports, written};
+use super::spans::InWords;
 use super::tuples::{Action, Log, Protocol, Tuple, Way};
 use super::units::{Unit, group};
 use super::write::Rule;

@@ -7,7 +7,7 @@ use super::names::Names;
 use super::report::{Entry, Fate};
 use super::rules::{Rules, as_added};
 use super::service::{ports, written};
-use super::spans::Spans;
+use super::spans::{InWords, Spans};
 use super::tuples::{Action, Log, Tuple, Way};
 use super::units::group;
 use super::write::Rule;

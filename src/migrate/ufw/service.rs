@@ -1,7 +1,7 @@
 //! What is left of the rules of one command, as services of a policy.
 
 use super::cut::{Left, Piece, Slot};
-use super::spans::Spans;
+use super::spans::{InWords, Spans};
 use super::tuples::{Action, Log, PORTLESS, Tuple};
 use crate::net::{IfPattern, Version};
 use crate::policy::in_a_policy;
@@ -44,9 +44,13 @@ pub(super) struct Bridges {
 impl Bridges {
     /// The addresses of one version that may be those of containers.
     pub(super) fn networks(&self, version: Version) -> Spans {
-        let known = self.known.iter().filter(|(_, of, _)| *of == version).flat_map(|(_, _, spans)| spans.iter());
+        let known = self
+            .known
+            .iter()
+            .filter(|(_, of, _)| *of == version)
+            .flat_map(|(_, _, spans)| spans.as_slice().iter().copied());
         let docker = (version == Version::V4).then_some(DOCKERS);
-        Spans::of(known.chain(docker).collect())
+        known.chain(docker).collect()
     }
 
     /// Whom to admit beside addresses: packets of containers are admitted by their interface alone.
@@ -54,7 +58,7 @@ impl Bridges {
         if !from.meets(&self.networks(version)) {
             return None;
         }
-        let docker0 = Spans::of(vec![DOCKER0]);
+        let docker0 = Spans::from(vec![DOCKER0]);
         let known = self.known.iter().find(|(_, of, spans)| *of == version && spans.covers(from));
         let bridge = match known {
             Some((name, ..)) => in_a_policy(name),

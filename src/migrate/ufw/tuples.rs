@@ -102,7 +102,7 @@ impl Place {
         };
         let rest = version.last_address().checked_shr(length.into()).unwrap_or_default();
         let first = number(address) & !rest;
-        Some(Self { text: text.to_owned(), spans: Spans::of(vec![(first, first | rest)]), is_odd })
+        Some(Self { text: text.to_owned(), spans: Spans::from(vec![(first, first | rest)]), is_odd })
     }
 }
 
