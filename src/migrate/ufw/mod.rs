@@ -295,6 +295,14 @@ fn not_of_ufw(four: &Rules, six: &Rules, report: &mut Report) {
                 why: vec![format!("malformed, and skipped by ufw, too: {why}")],
             });
         }
+        for tuple in &rules.of_nobody {
+            report.rules.push(Entry {
+                fate: Fate::NoEffect,
+                rule: rules::as_added(tuple),
+                places: vec![tuple.place()],
+                why: vec!["an IPv4 address in the form of IPv6: no packet has one".to_owned()],
+            });
+        }
         for (line, text) in &rules.by_hand {
             report.rules.push(Entry {
                 fate: Fate::NotTranslated,

@@ -13,6 +13,8 @@ pub(super) struct Rules {
     pub(super) changed: BTreeMap<usize, Vec<String>>,
     /// Rules that ufw skips: line, text, why.
     pub(super) malformed: Vec<(usize, String, String)>,
+    /// Rules that no packet matches.
+    pub(super) of_nobody: Vec<Tuple>,
     /// Lines for the kernel that ufw did not write.
     pub(super) by_hand: Vec<(usize, String)>,
 }
@@ -22,7 +24,7 @@ pub(super) fn read(text: &str, version: Version) -> Rules {
     let mut rules = Rules::default();
     let mut inside = false;
     // What the kernel should still get of the rule that was read last.
-    let mut expected: Vec<String> = Vec::new();
+    let (mut expected, mut of_nobody): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
     for (at, line) in text.lines().enumerate() {
         let (number, line) = (at + 1, line.trim());
         match line {
@@ -32,6 +34,10 @@ pub(super) fn read(text: &str, version: Version) -> Rules {
             _ if line.starts_with(MARK) => {
                 rules.close(&mut expected);
                 match Tuple::read(line.get(MARK.len()..).unwrap_or_default(), number, version) {
+                    Ok(tuple) if tuple.is_of_nobody() => {
+                        of_nobody.extend(lines_of(&tuple));
+                        rules.of_nobody.push(tuple);
+                    }
                     Ok(tuple) => {
                         expected = lines_of(&tuple);
                         rules.tuples.push(tuple);
@@ -48,6 +54,7 @@ pub(super) fn read(text: &str, version: Version) -> Rules {
                     Some(at) => {
                         expected.remove(at);
                     }
+                    None if of_nobody.contains(&plain) => {}
                     None => rules.by_hand.push((number, line.to_owned())),
                 }
             }

@@ -145,6 +145,12 @@ impl Tuple {
         !self.sender_ports.is_empty() || self.from.is_odd || self.to.is_odd
     }
 
+    /// Whether no packet has such an address: one of IPv4 in the form of IPv6, which is never sent (RFC 4291, 2.5.5.2).
+    pub(super) fn is_of_nobody(&self) -> bool {
+        let mapped = Spans::from(vec![(0xffff << 32, 0xffff_ffff_ffff)]);
+        self.version == Version::V6 && (mapped.covers(&self.from.spans) || mapped.covers(&self.to.spans))
+    }
+
     /// Where it stands: `user.rules:12`.
     pub(super) fn place(&self) -> String {
         let file = if self.version == Version::V4 { "user.rules" } else { "user6.rules" };
