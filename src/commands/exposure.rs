@@ -59,7 +59,7 @@ pub(super) struct Found {
 
 impl Found {
     pub(super) fn read() -> Result<Self, Error> {
-        Ok(Self { legacy: legacy_tables(), listeners: listeners()?, published: published() })
+        Self::with(None)
     }
 
     /// The same, with the sockets if they were read already: to tell whose they are takes a look at each process.

@@ -5,7 +5,7 @@
 
 use super::ask::{Observed, PortProber, ProbePacket};
 use super::reach::{Clause, Label, Reach};
-use super::zones::{Interval, parts};
+use super::zones::{Interval, cut, parts};
 use super::{Interface, Machine, Rules};
 use crate::net::{AddressRange, Addresses, IfPattern, Intervals, Version, address, number};
 use crate::ruleset::{Table, TableId};
@@ -244,7 +244,7 @@ impl Judge<'_, '_> {
     fn split(&mut self, part: Interval, reach: &Reach) -> Vec<(Interval, Judged)> {
         let clauses = || reach.who.iter().chain(reach.unknown.iter().map(|(clause, _)| clause));
         let labels: BTreeSet<&Label> = clauses().flat_map(|clause| clause.within.iter().chain(&clause.but)).collect();
-        let mut cuts = BTreeSet::from([part.0]);
+        let mut cuts = BTreeSet::new();
         for label in labels {
             if !self.listed.contains_key(label) {
                 self.listed.insert(label.clone(), self.addresses_of(label));
@@ -253,10 +253,9 @@ impl Judge<'_, '_> {
             let after = all.partition_point(|(_, last)| *last < part.0);
             let among = all.get(after..).unwrap_or_default().iter().take_while(|(first, _)| *first <= part.1);
             let bounds = among.flat_map(|(first, last)| [Some(*first), last.checked_add(1)]).flatten();
-            cuts.extend(bounds.filter(|cut| (part.0..=part.1).contains(cut)));
+            cuts.extend(bounds);
         }
-        let ends = cuts.iter().skip(1).map(|next| next - 1).chain([part.1]);
-        cuts.iter().copied().zip(ends).map(|(first, last)| ((first, last), self.verdict(first, reach))).collect()
+        cut(part, &cuts).map(|piece| (piece, self.verdict(piece.0, reach))).collect()
     }
 
     fn verdict(&self, source: u128, reach: &Reach) -> Judged {

@@ -124,22 +124,26 @@ impl Preflight<'_> {
     }
 }
 
+impl Tried<'_> {
+    /// Whether it gets through for certain, and lasts.
+    fn passes(&self) -> bool {
+        self.connection.verdict() == Verdict::Allow && self.connection.fades().is_none()
+    }
+}
+
 /// The connection that shows that an expectation does not hold: the first one if none gets through, or one that must not.
 fn refutes<'t, 'a>(expectation: &Expectation, tried: &'t [Tried<'a>]) -> Option<&'t Tried<'a>> {
     if expectation.allow {
         let none = tried.iter().all(|tried| tried.connection.outcomes().never_pass());
         return tried.first().filter(|_| none);
     }
-    let lasts = |tried: &&Tried<'_>| tried.connection.fades().is_none();
-    tried.iter().filter(lasts).find(|tried| tried.connection.verdict() == Verdict::Allow)
+    tried.iter().find(|tried| tried.passes())
 }
 
 /// The warning that it can't be told whether an expectation holds: none of the connections surely gets through, or of one
 /// that must not it is not known.
 fn doubtful(expectation: &Expectation, tried: &[Tried<'_>]) -> Option<Remark> {
-    let passes =
-        |tried: &Tried<'_>| tried.connection.verdict() == Verdict::Allow && tried.connection.fades().is_none();
-    if expectation.allow && tried.iter().any(passes) {
+    if expectation.allow && tried.iter().any(Tried::passes) {
         return None;
     }
     let why = |tried: &Tried<'_>| match tried.connection.verdict() {

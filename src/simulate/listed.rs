@@ -1,7 +1,7 @@
 //! All base chains, hook by hook, in the order in which packets pass them.
 
 use super::order::{At, Hooked};
-use super::packet_run::runs_at;
+use super::packet_run::{entry, is_nat, runs_at};
 use super::sets::Sets;
 use crate::net::Version;
 use crate::ruleset::{BaseChain, Chain, Family, Hook, Ruleset, TableId};
@@ -95,7 +95,7 @@ fn in_order<'a>(class: &[Listed<'a>], sets: &dyn Sets) -> Vec<Listed<'a>> {
 
 impl Listed<'_> {
     fn is_nat(&self) -> bool {
-        self.base.kind == "nat"
+        is_nat(self.base)
     }
 
     fn runs_at(&self) -> i32 {
@@ -136,7 +136,7 @@ impl Listed<'_> {
     }
 
     fn entry(&self) -> Hooked {
-        if self.is_nat() { Hooked::Nat } else { Hooked::Chain(self.id.clone(), self.name.to_owned()) }
+        entry(self.id, self.name, self.base)
     }
 }
 

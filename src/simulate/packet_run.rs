@@ -234,6 +234,15 @@ pub(super) const fn runs_at(priority: i32, is_nat: bool, hook: Hook) -> i32 {
     }
 }
 
+pub(super) fn is_nat(base: &BaseChain) -> bool {
+    base.kind == "nat"
+}
+
+/// A base chain's entry in the kernel's list of hooks, which all `nat` chains share.
+pub(super) fn entry(id: &TableId, name: &str, base: &BaseChain) -> Hooked {
+    if is_nat(base) { Hooked::Nat } else { Hooked::Chain(id.clone(), name.to_owned()) }
+}
+
 /// A base chain and its table.
 #[derive(Clone, Copy)]
 pub(super) struct Attached<'a> {
@@ -246,12 +255,12 @@ pub(super) struct Attached<'a> {
 
 impl Attached<'_> {
     pub(super) fn nat(&self) -> bool {
-        self.base.kind == "nat"
+        is_nat(self.base)
     }
 
     /// Its entry in the kernel's list of hooks.
     pub(super) fn entry(&self) -> Hooked {
-        if self.nat() { Hooked::Nat } else { Hooked::Chain(self.id.clone(), self.name.to_owned()) }
+        entry(self.id, self.name, self.base)
     }
 
     /// The priority at which the kernel runs it.
