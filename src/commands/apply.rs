@@ -334,6 +334,9 @@ fn confirmation_time(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(time) if bounds.contains(&time) => Ok(time),
         Ok(_) => Err("5 seconds at least, and a day at most".to_owned()),
+        Err(_) if !text.is_empty() && text.chars().all(|c| c.is_ascii_digit()) => {
+            Err(format!("it has no unit: did you mean `{text}s`?"))
+        }
         Err(error) => Err(format!("{error}; a time is written as `90s` or `5m`")),
     }
 }

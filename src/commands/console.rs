@@ -2,17 +2,16 @@
 //!
 //! Nobody has to answer: the undo is armed all the same, and `palisade confirm` or `rollback` elsewhere end the countdown.
 
-use super::prompt::is_person;
+use super::prompt::{is_person, put};
 use super::{Report, lock};
 use crate::confirm::{self, Timer};
 use crate::error::Error;
 use crate::machine::Caller;
 use crate::netlink::Socket;
 use crate::printable::time_in_words;
-use crate::process::progress::above;
 use crate::state::{Change, State};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -55,9 +54,9 @@ impl Waiting {
     /// # Errors
     /// The answer was no, and the change is undone; or what was answered can't be done.
     pub(super) fn count_down(self, socket: &Socket, state: &State, loaded: &Report) -> Result<End, Error> {
-        above(|| put(loaded.text.as_str()));
+        show(loaded.text.as_str());
         let answer = asked(state, &self.change);
-        above(|| put("\n"));
+        show("\n");
         let _lock = lock(state, "apply")?;
         let still = confirm::pending(state).filter(|change| change.id == self.change.id);
         match (answer, still) {
@@ -95,7 +94,7 @@ fn asked(state: &State, change: &Change) -> Answer {
         // Whole seconds, so that the line changes once in each.
         let words = time_in_words(Duration::from_secs(left.as_secs()));
         if shown.as_ref() != Some(&words) {
-            above(|| put(&question(&words, width, shown.is_some())));
+            show(&question(&words, width, shown.is_some()));
             shown = Some(words);
         }
         match answered(BEAT.min(left)) {
@@ -138,15 +137,14 @@ fn answered(within: Duration) -> Option<Answer> {
             "y" | "yes" => Some(Answer::Yes),
             "n" | "no" => Some(Answer::No),
             _ => {
-                above(|| put("y keeps the change, n undoes it: "));
+                show("y keeps the change, n undoes it: ");
                 None
             }
         },
     }
 }
 
-fn put(text: &str) {
-    let mut terminal = io::stderr().lock();
+fn show(text: &str) {
     // Whoever can't read the question does not answer it, and the change is undone.
-    let _ = terminal.write_all(text.as_bytes()).and_then(|()| terminal.flush());
+    let _ = put(text);
 }

@@ -6,6 +6,7 @@ use crate::confirm;
 use crate::confirm::Timer;
 use crate::enforce::enforce;
 use crate::error::Error;
+use crate::machine::{UnitState, unit_state};
 use crate::netlink::{Reading, Socket};
 use crate::process::privileges::{Confinement, need_net_admin};
 use crate::ruleset::TableId;
@@ -14,7 +15,7 @@ use serde_json::json;
 
 /// Remove palisade's table, and with it every restriction that it enforces.
 ///
-/// Asks first. The rules of other firewalls and of container engines stay as they are.
+/// Asks first, and says whether the next boot loads the policy again. The rules of other firewalls and of container engines stay as they are.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Do not ask.
@@ -25,6 +26,8 @@ pub struct Args {
 pub(crate) fn run(state: &State, args: &Args) -> Result<Report, Error> {
     need_net_admin("disable")?;
     let timer = Timer::of_pending(state);
+    // Asked before this process is confined.
+    let at_boot = unit_state("palisade.service") == UnitState::Enabled;
     Confinement::begin(writer(state)).keep_net_admin("disable")?;
     let socket = Socket::open()?;
     let id = TableId::palisade();
@@ -46,6 +49,7 @@ pub(crate) fn run(state: &State, args: &Args) -> Result<Report, Error> {
         // Undoing it later would bring a table back.
         confirm::cancel(state, &change, timer);
     }
-    let text = format!("{id} is gone: palisade restricts nothing now\n");
-    Ok(Report::ok(text, json!({ "disabled": true, "active": false })))
+    let again = "the next boot loads the policy again; so that it does not: systemctl disable palisade.service\n";
+    let text = format!("{id} is gone: palisade restricts nothing now\n{}", if at_boot { again } else { "" });
+    Ok(Report::ok(text, json!({ "disabled": true, "active": false, "loads_at_boot": at_boot })))
 }
