@@ -2,15 +2,16 @@
 
 mod applied;
 mod lists;
+mod tree;
 
-pub use applied::compile_as_applied;
+pub use applied::{compile_as_applied, policy_as_applied};
 
 use crate::access::unmet;
 use crate::compile::compile;
 use crate::facts::{Facts, gather, names_of};
-use crate::files::{MAX_POLICY, read_trusted};
+use crate::files::{MAX_POLICY, Refusal, read_trusted, read_trusted_below};
 use crate::names::{Names, Span};
-use crate::policy::{Diagnostic, Policy, Problems, Source, Sources, decode, parse, without_byte_order_mark};
+use crate::policy::{Diagnostic, Policy, Problems, Source, Sources};
 use crate::process::progress::doing;
 use crate::resolve::{Resolved, resolve};
 use crate::ruleset::{Table, TableId};
@@ -19,6 +20,7 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
+use tree::{ReadFile, Tree, tree};
 
 /// The policy's path unless the user names another.
 pub const DEFAULT_PATH: &str = "/etc/palisade/policy.yaml";
@@ -113,15 +115,19 @@ pub fn compile_named(path: &Path, names: &Names) -> Result<Compiled, Problems> {
     if bytes.len() as u64 > MAX_POLICY {
         return Err(problem(format!("standard input has more than {} MiB", MAX_POLICY >> 20)));
     }
-    compile_bytes(&bytes, Path::new(STDIN_NAME), names)
+    let refused = |_: &str| {
+        Err(Refusal::new("a policy on standard input has no folder whose files it could include".to_owned())
+            .help("name its file in the place of `-`"))
+    };
+    read_bytes(&bytes, Path::new(STDIN_NAME), &refused, names, None).map(compiled)
 }
 
-/// Compiles the bytes of a policy. `path` is its name, and the base of the files that it names.
+/// Compiles the bytes of a policy. `path` is its name, and the base of the files that it names and includes.
 ///
 /// # Errors
 /// As [`load`].
 pub fn compile_bytes(bytes: &[u8], path: &Path, names: &Names) -> Result<Compiled, Problems> {
-    read_bytes(bytes, path, names, None).map(compiled)
+    read_bytes(bytes, path, &beside(path), names, None).map(compiled)
 }
 
 /// Loads a policy and compiles it. In place of a file of addresses that can't be used, or that is empty, it takes those
@@ -173,43 +179,38 @@ fn read(path: &Path, names: &Names, state: Option<&State>) -> Result<Read, Probl
         let source = Source { name: path.display().to_string(), text: Arc::from("") };
         Problems::new(vec![problem], Sources(vec![source]))
     })?;
-    read_bytes(&bytes, path, names, state)
+    read_bytes(&bytes, path, &beside(path), names, state)
+}
+
+/// Reads the files that the policy at a path includes.
+fn beside(path: &Path) -> impl Fn(&str) -> Result<Vec<u8>, Refusal> + '_ {
+    move |file| {
+        let folder = path.parent().unwrap_or(Path::new(""));
+        read_trusted_below(folder, &folder.join(file), MAX_POLICY)
+    }
 }
 
 /// Reads the bytes of a policy. `path` is its name, and the base of the files that it names.
-fn read_bytes(bytes: &[u8], path: &Path, names: &Names, state: Option<&State>) -> Result<Read, Problems> {
-    let name = path.display().to_string();
-    let source = |text: &str| Source { name: name.clone(), text: Arc::from(text) };
-    let file = path.file_name().map_or_else(|| name.clone(), |name| name.to_string_lossy().into_owned());
-    let text = match decode(bytes, &file) {
-        Ok(text) => text,
-        Err(problem) => {
-            let lossy = String::from_utf8_lossy(bytes);
-            let lossy = without_byte_order_mark(&lossy);
-            return Err(Problems::new(vec![*problem], Sources(vec![source(lossy)])));
-        }
-    };
-    let parsed = parse(text, &file);
-    let Some(policy) = parsed.policy else {
-        return Err(Problems::new(parsed.problems, Sources(vec![source(text)])));
-    };
-    let mut facts = gather(&policy, path.parent().unwrap_or(Path::new("")), names);
-    let instead = state.map(|state| lists::take_what_was_applied(&policy, &mut facts, state)).unwrap_or_default();
-    resolved(applied::of(path, text, &policy, &facts), &policy, parsed.problems, facts, source(text), instead)
+fn read_bytes(
+    bytes: &[u8],
+    path: &Path,
+    read: ReadFile<'_>,
+    names: &Names,
+    state: Option<&State>,
+) -> Result<Read, Problems> {
+    let tree = tree(bytes, path, read)?.whole()?;
+    let mut facts = gather(&tree.policy, path.parent().unwrap_or(Path::new("")), names);
+    let instead =
+        state.map(|state| lists::take_what_was_applied(&tree.policy, &mut facts, state)).unwrap_or_default();
+    resolved(applied::of(path, &tree, &facts), tree, facts, instead)
 }
 
 /// Resolves the parts that parsed even if others did not, so that all problems are reported at once.
-fn resolved(
-    mut applied: Applied,
-    policy: &Policy,
-    mut problems: Vec<Diagnostic>,
-    facts: Facts,
-    source: Source,
-    instead: Vec<String>,
-) -> Result<Read, Problems> {
-    match resolve(policy, &facts) {
+fn resolved(mut applied: Applied, tree: Tree, facts: Facts, instead: Vec<String>) -> Result<Read, Problems> {
+    let Tree { policy, mut problems, sources, .. } = tree;
+    match resolve(&policy, &facts) {
         Ok(policy) if problems.is_empty() => {
-            let sources = facts.sources(source);
+            let sources = facts.sources(sources);
             let temporary = policy.temporary().into_iter();
             applied.temporary = temporary.map(|(group, of)| (group.to_owned(), of.most.as_secs())).collect();
             Ok(Read { policy, sources, lists: lists::of(facts), instead, applied })
@@ -217,9 +218,18 @@ fn resolved(
         resolved => {
             // What is warned of may come of a part that could not be read.
             problems.extend(resolved.err().unwrap_or_default());
-            Err(Problems::new(problems, facts.sources(source)))
+            Err(Problems::new(problems, facts.sources(sources)))
         }
     }
+}
+
+/// A policy as it is written, with all that it includes, and its texts.
+///
+/// # Errors
+/// It, or a file that it includes, can't be read, or is no YAML.
+pub fn as_written(bytes: &[u8], path: &Path) -> Result<(Policy, Sources), Problems> {
+    let tree = tree(bytes, path, &beside(path))?.whole()?;
+    Ok((tree.policy, Sources(tree.sources)))
 }
 
 /// The host names of the policy at a path, and for how long the addresses of each count that answers no longer name. A
@@ -227,8 +237,8 @@ fn resolved(
 #[must_use]
 pub fn host_names(path: &Path) -> BTreeMap<String, Span> {
     let bytes = read_trusted(path, MAX_POLICY).unwrap_or_default();
-    let parsed = std::str::from_utf8(&bytes).map(|text| parse(without_byte_order_mark(text), "")).unwrap_or_default();
-    parsed.policy.as_ref().map(names_of).unwrap_or_default()
+    let tree = tree(&bytes, path, &beside(path));
+    tree.map(|tree| names_of(&tree.policy)).unwrap_or_default()
 }
 
 /// The problem of a missing policy; for the default path it says how to begin.

@@ -277,7 +277,8 @@ fn several_policies_are_checked_and_all_problems_of_all_of_them_are_said() {
     let done = fed(&folder, &["check", "bad.yaml", "-"], INVALID);
     let expected = Done {
         status: Some(1),
-        stdout: "bad.yaml is not valid: 2 problems\n- is not valid: 2 problems\n".to_owned(),
+        stdout: "bad.yaml is not valid: 2 problems\n- is not valid: 2 problems\n0 files are valid, 2 are not\n"
+            .to_owned(),
         stderr: format!("{problems}{}", PROBLEMS.replace("policy.yaml", "<stdin>")),
     };
     assert_eq!(done, expected);

@@ -112,7 +112,7 @@ fn printed(case: &Case, format: (&str, Vendor, bool)) -> String {
         Err(refusal) => format!("error: {refusal}\n"),
         Ok(exported) => {
             let remarks = exported.remarks.iter().map(|remark| match remark.line {
-                Some(line) => format!("{line}: {remark}\n"),
+                Some(line) => format!("{}: {remark}\n", line.number),
                 None => format!("{remark}\n"),
             });
             let whole = if exported.is_whole() { "whole\n" } else { "" };

@@ -4,7 +4,7 @@ use palisade::facts::{Facts, Kernel, ListFile, ProtocolNames, ServiceNames};
 use palisade::net::{AddressRange, Addresses, IfPattern, Ports, Transport};
 use palisade::policy::{AddressList, Problem, Problems, Source, Sources, parse, without_byte_order_mark};
 use palisade::resolve::{
-    Action, Containers, DefaultLines, Defaults, Group, Peers, Rate, Resolved, ReversePath, Service, resolve,
+    Action, Containers, DefaultLines, Defaults, Group, Line, Peers, Rate, Resolved, ReversePath, Service, resolve,
 };
 use palisade::ruleset::LimitUnit;
 use std::collections::{BTreeMap, BTreeSet};
@@ -66,12 +66,12 @@ fn interface(name: &str, wildcard: bool) -> IfPattern {
     IfPattern { name: name.to_owned(), wildcard }
 }
 
-fn groups<const N: usize>(names: [(&str, u32); N]) -> BTreeMap<String, u32> {
-    names.into_iter().map(|(name, line)| (name.to_owned(), line)).collect()
+fn groups<const N: usize>(names: [(&str, u32); N]) -> BTreeMap<String, Line> {
+    names.into_iter().map(|(name, line)| (name.to_owned(), Line::of_policy(line))).collect()
 }
 
 fn service(line: u32) -> Service {
-    Service { line, ..Service::default() }
+    Service { line: Line::of_policy(line), ..Service::default() }
 }
 
 #[test]
@@ -80,6 +80,7 @@ fn a_version_alone_denies_what_comes_in_and_allows_what_goes_out() {
         resolved("version: 1\n"),
         Resolved {
             file: "policy.yaml".to_owned(),
+            included: Vec::new(),
             names: palisade::names::Names::default(),
             kernel: Kernel::NEWEST,
             defaults: Defaults {
@@ -141,8 +142,8 @@ log: { denied: off }
 ";
     let mut ssh = service(11);
     ssh.ports = ports([(Transport::Tcp, 22, 22)]);
-    ssh.from = Peers { line: Some(13), any: true, ..Peers::default() };
-    ssh.limit = Some(Rate { count: 6, unit: LimitUnit::Minute, line: Some(14) });
+    ssh.from = Peers { line: Some(Line::of_policy(13)), any: true, ..Peers::default() };
+    ssh.limit = Some(Rate { count: 6, unit: LimitUnit::Minute, line: Some(Line::of_policy(14)) });
     let mut dashboard = service(15);
     dashboard.ports = ports([
         (Transport::Tcp, 9000, 9000),
@@ -153,7 +154,7 @@ log: { denied: off }
     ]);
     dashboard.protocols = BTreeSet::from([47, 50]);
     dashboard.from = Peers {
-        line: Some(18),
+        line: Some(Line::of_policy(18)),
         any: false,
         groups: groups([("everyone_here", 18), ("private", 19)]),
         addresses: addresses(["192.0.2.9"]),
@@ -162,13 +163,14 @@ log: { denied: off }
         names: BTreeSet::new(),
         host: false,
     };
-    dashboard.except = Peers { line: Some(22), addresses: addresses(["203.0.113.66"]), ..Peers::default() };
+    dashboard.except =
+        Peers { line: Some(Line::of_policy(22)), addresses: addresses(["203.0.113.66"]), ..Peers::default() };
     dashboard.to = addresses(["192.0.2.1", "2001:db8::-2001:db8::ffff:ffff:ffff:ffff"]);
     dashboard.on = BTreeSet::from([interface("eth0", false), interface("wlan0", false)]);
     dashboard.log = true;
     dashboard.comment = Some("the trading dashboard, in a container".to_owned());
     let everyone_here = Group {
-        line: Some(8),
+        line: Some(Line::of_policy(8)),
         addresses: addresses([
             "1.1.1.1",
             "1.1.1.2",
@@ -195,7 +197,7 @@ log: { denied: off }
         temporary: BTreeMap::new(),
     };
     let scanners = Group {
-        line: Some(7),
+        line: Some(Line::of_policy(7)),
         addresses: addresses(["192.0.2.7", "198.51.100.0-198.51.100.255", "2001:db8::1"]),
         interfaces: BTreeSet::new(),
         users: BTreeSet::new(),
@@ -221,6 +223,7 @@ log: { denied: off }
         meant,
         Resolved {
             file: "policy.yaml".to_owned(),
+            included: Vec::new(),
             names: palisade::names::Names::default(),
             kernel: Kernel::NEWEST,
             defaults: Defaults {
@@ -232,10 +235,10 @@ log: { denied: off }
             },
             containers: Containers::default(),
             default_lines: DefaultLines {
-                incoming: Some(2),
-                outgoing: Some(2),
-                forward: Some(2),
-                ping: Some(2),
+                incoming: Some(Line::of_policy(2)),
+                outgoing: Some(Line::of_policy(2)),
+                forward: Some(Line::of_policy(2)),
+                ping: Some(Line::of_policy(2)),
                 reverse_path: None
             },
             groups: BTreeMap::from([
@@ -248,7 +251,7 @@ log: { denied: off }
             forward: BTreeMap::new(),
             nat: BTreeMap::new(),
             block: Peers {
-                line: Some(27),
+                line: Some(Line::of_policy(27)),
                 any: false,
                 groups: groups([("scanners", 27)]),
                 addresses: addresses(["192.0.2.66"]),
@@ -295,7 +298,11 @@ services:
     from: *admins
 ";
     let resolved = resolved(text);
-    let from = Peers { line: Some(5), addresses: addresses(["192.0.2.1", "192.0.2.2"]), ..Peers::default() };
+    let from = Peers {
+        line: Some(Line::of_policy(5)),
+        addresses: addresses(["192.0.2.1", "192.0.2.2"]),
+        ..Peers::default()
+    };
     let found: Vec<_> =
         resolved.services.iter().map(|(name, s)| (name.as_str(), s.ports.clone(), s.from.clone())).collect();
     assert_eq!(

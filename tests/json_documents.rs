@@ -3,7 +3,7 @@
 
 mod json_page;
 
-use json_page::{INVALID, NEW, OLD, Page, Seen, UNMET, WITHOUT_KERNEL, write_ufw};
+use json_page::{INCLUDED, INVALID, NEW, OLD, Page, Seen, UNMET, WITHOUT_KERNEL, write_ufw};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
@@ -14,7 +14,9 @@ fn each_document_that_needs_no_kernel_has_the_fields_of_the_page_and_no_other() 
     let folder = TempDir::new().expect("there is a place for temporary files");
     // Whatever the umask.
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("the folder is this user's");
-    for (name, text) in [("old", OLD), ("new", NEW), ("edited", NEW), ("invalid", INVALID), ("unmet", UNMET)] {
+    let texts =
+        [("old", OLD), ("new", NEW), ("edited", NEW), ("included", INCLUDED), ("invalid", INVALID), ("unmet", UNMET)];
+    for (name, text) in texts {
         let path = folder.path().join(format!("{name}.yaml"));
         fs::write(&path, text).expect("the folder is writable");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("the file is this user's");

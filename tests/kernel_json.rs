@@ -4,7 +4,7 @@ mod json_page;
 mod support;
 mod temporary;
 
-use json_page::{INVALID, NEW, OLD, Page, Seen, UNMET, WITHOUT_KERNEL, write_ufw};
+use json_page::{INCLUDED, INVALID, NEW, OLD, Page, Seen, UNMET, WITHOUT_KERNEL, write_ufw};
 use std::fs;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
@@ -27,6 +27,7 @@ const NOT_SEEN: [(&str, &str); 5] = [
 ];
 
 const POLICY: &str = "version: 1
+include: people.yaml
 defaults: { outgoing: deny }
 containers: { outgoing: deny }
 groups:
@@ -36,8 +37,6 @@ groups:
   foes: [198.51.100.66, { temporary: 1h }]
 block: foes
 services:
-  ssh: { ports: 22/tcp, from: any, limit: 100/minute, comment: how to get in }
-  dashboard: { ports: 9000/tcp, from: [owner, { dns: home.example.org }] }
   photos: { ports: 443/tcp, from: any, forward_to: \"10.77.0.2:8443\" }
   shut: { ports: 8081/tcp, from: any, action: reject }
 outgoing:
@@ -46,6 +45,13 @@ forward:
   internet: { ports: any, from: lan, to: wan }
 nat:
   internet: { from: lan, to: wan }
+";
+
+/// What it includes.
+const PEOPLE: &str = "version: 1
+services:
+  ssh: { ports: 22/tcp, from: any, limit: 100/minute, comment: how to get in }
+  dashboard: { ports: 9000/tcp, from: [owner, { dns: home.example.org }] }
 ";
 
 /// What listens at one interface alone.
@@ -71,6 +77,8 @@ impl Told {
             lab.write_policy(&format!("{name}.yaml"), text);
         }
         lab.write_policy("policy.yaml", POLICY);
+        lab.write_policy("people.yaml", PEOPLE);
+        lab.write_policy("included.yaml", INCLUDED);
         Self { server: Server { lab }, page: Page::read(), seen: Seen::default() }
     }
 

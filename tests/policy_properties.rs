@@ -92,7 +92,7 @@ proptest! {
         let facts = Facts { files: BTreeMap::from([("list".to_owned(), file)]), ..Facts::default() };
         let said = resolve(&policy, &facts).map_or_else(|problems| problems, |resolved| resolved.warnings);
         let policy = Source { name: "policy.yaml".to_owned(), text: Arc::from("") };
-        let said = Problems::new(said, facts.sources(policy));
+        let said = Problems::new(said, facts.sources(vec![policy]));
         let _ = (said.render(true), said.problems(), said.warnings());
     }
 }

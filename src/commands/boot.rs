@@ -305,7 +305,7 @@ impl Boot<'_> {
     /// Has `refresh` look up the names of a policy that was edited and never applied.
     fn note_names(&self, applied: &Applied) {
         self.state.note_refreshed();
-        if applied.text.contains("dns") && !self.state.knows_names() {
+        if applied.texts().any(|text| text.contains("dns")) && !self.state.knows_names() {
             let kept = self.state.keep_names(&Names::default());
             let _ = kept.inspect_err(|error| tracing::warn!("{error}: host names are not looked up"));
         }

@@ -30,7 +30,8 @@ use tracing::Level;
 ///
 /// Warnings name lines that probably do not mean what they say, and do not change the exit status.
 ///
-/// Several files are checked one after the other; all problems of all of them are reported. `-` is standard input.
+/// Several files are checked one after the other; all problems of all of them are reported, and at the end how many are
+/// valid: `palisade check hosts/*/policy.yaml`. `-` is standard input.
 ///
 /// Exit status: 0 the policy is valid, 1 it is not, or it does not fit this machine.
 #[derive(Debug, clap::Args)]
@@ -117,7 +118,19 @@ fn together(files: &[PathBuf], reports: impl Iterator<Item = Report>) -> Report 
         }
         each.push(of);
     }
+    let valid = each.iter().filter(|of| of["valid"] == true).count();
+    text.push(&summary(valid, files.len().saturating_sub(valid)));
     Report { status, text, json: json!({ "valid": status == 0, "files": each }) }
+}
+
+/// How many policies are valid: `12 files are valid, 1 is not`.
+fn summary(valid: usize, invalid: usize) -> String {
+    let (files, are) = if valid == 1 { ("file", "is") } else { ("files", "are") };
+    match invalid {
+        0 => format!("{valid} {files} {are} valid\n"),
+        1 => format!("{valid} {files} {are} valid, 1 is not\n"),
+        invalid => format!("{valid} {files} {are} valid, {invalid} are not\n"),
+    }
 }
 
 /// A policy that is valid by itself, and what was found out besides.

@@ -4,7 +4,7 @@ use crate::compile::{chains_behind, line_of};
 use crate::denied::peers_in_words;
 use crate::net::{Ports, Transport};
 use crate::printable::printable;
-use crate::resolve::{Action, PolicyRule, Resolved, Service, ports_in_words};
+use crate::resolve::{self, Action, PolicyRule, Resolved, Service, ports_in_words};
 use crate::ruleset::{ElementValue, Expr, Limit, Provenance, Rule, Table, Verdict};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,7 +41,10 @@ pub(super) struct Line {
     /// What has matched it; of a service, whom it has admitted, or denied if it denies.
     #[serde(flatten)]
     matched: Count,
-    line: Option<u32>,
+    line: Option<resolve::Line>,
+    /// The file of that line, if it is not the policy itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<String>,
     /// `deny` or `reject`.
     #[serde(skip_serializing_if = "Option::is_none")]
     action: Option<&'static str>,
@@ -131,6 +134,11 @@ impl Line {
     }
 }
 
+/// The file of a line, if it is not the policy itself.
+fn included_file(policy: Option<&Resolved>, line: Option<resolve::Line>) -> Option<String> {
+    policy.zip(line).and_then(|(policy, line)| policy.included_file(line)).map(str::to_owned)
+}
+
 fn services(live: &Table, policy: Option<&Resolved>) -> Vec<Line> {
     // The chains behind one have its name, a dot, and what they are for.
     let names =
@@ -153,6 +161,7 @@ fn services(live: &Table, policy: Option<&Resolved>) -> Vec<Line> {
             comment: service.and_then(|service| service.comment.clone()),
             matched: counted(admitted.chain(denied)),
             line: service.map(|service| service.line),
+            file: included_file(policy, service.map(|service| service.line)),
             action: service.and_then(|service| word(service.action)),
             forwarded: live.chains.get(&format!("nat.{name}")).map(|chain| counted(&chain.rules)),
         }
@@ -194,6 +203,8 @@ fn rules(live: &Table, section: &str, policy: Option<&BTreeMap<String, PolicyRul
             comment: None,
             matched,
             line: rule.map(|rule| rule.line),
+            // An included file has no rules, and no `nat`.
+            file: None,
             action: rule.and_then(|rule| word(rule.action)),
             forwarded: None,
         }
@@ -221,6 +232,7 @@ fn nat(live: &Table, policy: Option<&Resolved>) -> Vec<Line> {
         comment: None,
         matched: counted(rules),
         line: policy.and_then(|policy| policy.nat.get(name)).map(|nat| nat.line),
+        file: None,
         action: None,
         forwarded: None,
     };

@@ -1,6 +1,6 @@
 //! `palisade denied`
 
-use super::{Report, reader};
+use super::{Report, reader, with_file};
 use crate::compile::Denial;
 use crate::denied::{Denied, Why, why};
 use crate::desired::compile_as_applied;
@@ -127,10 +127,9 @@ fn follow(known: &[Denied], policy: Option<&Resolved>) -> Report {
 pub(super) fn said(denied: &Denied, policy: Option<&Resolved>) -> String {
     let Some(policy) = policy else { return "it is not known why".to_owned() };
     let Why { line, words, .. } = why(policy, &denied.refused());
-    let file = printable(&policy.file);
     match line {
-        Some(line) => format!("{words} ({file}:{line})"),
-        None => format!("{words} ({file}, by default)"),
+        Some(line) => format!("{words} ({})", printable(&policy.place(line))),
+        None => format!("{words} ({}, by default)", printable(&policy.file)),
     }
 }
 
@@ -173,7 +172,7 @@ pub(super) fn row(denied: &Denied) -> [String; 4] {
 /// For programs.
 pub(super) fn as_json(denied: &Denied, policy: Option<&Resolved>) -> Value {
     let why = policy.map(|policy| why(policy, &denied.refused()));
-    json!({
+    let json = json!({
         "direction": match denied.towards {
             Denial::Incoming => "incoming",
             Denial::Forward => "forward",
@@ -186,5 +185,6 @@ pub(super) fn as_json(denied: &Denied, policy: Option<&Resolved>) -> Value {
         "service": why.as_ref().and_then(|why| why.name.as_deref()),
         "line": why.as_ref().and_then(|why| why.line),
         "why": why.as_ref().map(|why| why.words.as_str()),
-    })
+    });
+    with_file(json, policy.zip(why.and_then(|why| why.line)))
 }

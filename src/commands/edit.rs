@@ -98,7 +98,9 @@ fn edited(palisade: &Palisade<'_>, old: &[u8]) -> io::Result<Result<Option<Vec<u
             return Ok(Ok(Some(new)));
         }
         let document: Value = serde_json::from_str(&document).unwrap_or_default();
-        line = document.pointer("/problems/0/line").and_then(Value::as_u64);
+        // The first problem may be in a file that it includes.
+        let is_here = document.pointer("/problems/0/file").and_then(Value::as_str) == palisade.policy.to_str();
+        line = document.pointer("/problems/0/line").and_then(Value::as_u64).filter(|_| is_here);
         let kept = format!("the policy is as it was; what you have written is in {}", palisade.policy.display());
         if let Err(error) = agreed("Edit it again? [y/N] ", &kept) {
             return Ok(Err(error));

@@ -3,11 +3,11 @@
 use super::prompt::agreed;
 use super::{Desired, Report, names_as_known, reader};
 use crate::access::{access_changes, lines};
-use crate::desired::compile_bytes;
+use crate::desired::{as_written, compile_bytes};
 use crate::error::Error;
 use crate::files::{MAX_POLICY, Replacement};
 use crate::policy::edit::{Edit, edited};
-use crate::policy::{Problems, Source, Sources, decode};
+use crate::policy::{Diagnostic, Policy, Problems, Source, Sources, decode, quote};
 use crate::printable::{self, printable};
 use crate::process::privileges::{Confinement, Needs};
 use crate::state::State;
@@ -15,6 +15,22 @@ use serde_json::json;
 use similar::TextDiff;
 use std::path::Path;
 use std::sync::Arc;
+
+/// The problem of an edit of what stands in an included file.
+fn stands_elsewhere(edit: &Edit<'_>, policy: &Policy) -> Option<Diagnostic> {
+    let (kind, name, defined) = match *edit {
+        Edit::AddService { name, .. } | Edit::RemoveService { name } => {
+            ("service", name, policy.services.iter().map(|service| &service.name).find(|of| of.value == name))
+        }
+        Edit::AddPeer { group, .. } | Edit::RemovePeer { group, .. } => {
+            ("group", group, policy.groups.iter().map(|group| &group.name).find(|of| of.value == group))
+        }
+    };
+    let at = defined?.span;
+    let file = policy.included.get(at.source.checked_sub(1)?)?;
+    let message = format!("the {kind} {} stands in {}, line {}", quote(name), quote(file), at.line);
+    Some(Diagnostic::at(at, message).help("change it there, in an editor: commands edit the policy itself"))
+}
 
 /// Makes an edit: shows what differs in the file and who gains and loses access by it, asks unless `yes`, and writes.
 pub(super) fn change(path: &Path, state: &State, edit: &Edit<'_>, yes: bool) -> Result<Report, Error> {
@@ -28,6 +44,10 @@ pub(super) fn change(path: &Path, state: &State, edit: &Edit<'_>, yes: bool) -> 
     let before = Desired::from(compile_bytes(replacement.old(), path, &names).map_err(Error::Policy)?);
     let problem = |problem, text: &str| Error::Policy(Problems::new(vec![problem], sources(text)));
     let old = decode(replacement.old(), &name).map_err(|found| problem(*found, ""))?;
+    let (written, texts) = as_written(replacement.old(), path).map_err(Error::Policy)?;
+    if let Some(problem) = stands_elsewhere(edit, &written) {
+        return Err(Error::Policy(Problems::new(vec![problem], texts)));
+    }
     let new = edited(old, edit).map_err(|found| problem(*found, old))?;
     let after = compile_bytes(new.as_bytes(), path, &names).and_then(Desired::as_expected);
     let (after, _) = after.map_err(|problems| Error::Unexpected {

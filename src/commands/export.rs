@@ -1,6 +1,6 @@
 //! `palisade export`
 
-use super::{Report, reader};
+use super::{Report, reader, with_file};
 use crate::desired::{STDIN, compile_named};
 use crate::error::Error;
 use crate::export::{Asked, DEFAULT_NAME, Exported, Refusal, Remark, Target, Vendor, export};
@@ -85,9 +85,9 @@ pub(crate) fn run(path: &Path, state: &State, args: &Args) -> Result<Report, Err
     let exported = exported(&policy, args, &ways_out)?;
     let file = if path == Path::new(STDIN) { None } else { path.file_name() };
     let file = file.map(|file| file.to_string_lossy().into_owned());
-    say(&exported.remarks, file.as_deref().unwrap_or(&policy.file));
+    say(&exported.remarks, &policy, file.as_deref().unwrap_or(&policy.file));
     let status = if exported.is_whole() { 0 } else { 2 };
-    Ok(Report { status, text: text(&exported).as_str().into(), json: json(&exported) })
+    Ok(Report { status, text: text(&exported).as_str().into(), json: json(&exported, &policy) })
 }
 
 fn text(exported: &Exported) -> String {
@@ -122,14 +122,18 @@ fn exported(policy: &Resolved, args: &Args, ways_out: &[String]) -> Result<Expor
 }
 
 /// Says what the list does not say on standard error, unless only errors are wanted there.
-fn say(remarks: &[Remark], file: &str) {
+fn say(remarks: &[Remark], policy: &Resolved, file: &str) {
     if remarks.is_empty() || !tracing::enabled!(Level::WARN) {
         return;
     }
     let lines: String = remarks
         .iter()
         .map(|remark| {
-            let at = remark.line.map(|line| format!(" ({file}:{line})")).unwrap_or_default();
+            let at = remark.line.map(|line| {
+                let file = policy.included_file(line).unwrap_or(file);
+                format!(" ({file}:{})", line.number)
+            });
+            let at = at.unwrap_or_default();
             format!("{}{at}\n", printable(&remark.to_string()))
         })
         .collect();
@@ -137,9 +141,11 @@ fn say(remarks: &[Remark], file: &str) {
     let _ = Stderr::detect().at(Level::WARN).write_all(lines.as_bytes());
 }
 
-fn json(exported: &Exported) -> Value {
+fn json(exported: &Exported, policy: &Resolved) -> Value {
     let remarks = exported.remarks.iter().map(|remark| {
-        json!({ "kind": remark.kind.name(), "about": remark.about, "line": remark.line, "message": remark.text })
+        let json =
+            json!({ "kind": remark.kind.name(), "about": remark.about, "line": remark.line, "message": remark.text });
+        with_file(json, remark.line.map(|line| (policy, line)))
     });
     json!({
         "document": text(exported),

@@ -59,7 +59,7 @@ use crate::printable::{Text, printable};
 use crate::process::journal::Stderr;
 use crate::process::privileges::{Needs, need_net_admin};
 use crate::process::progress::doing;
-use crate::resolve::Resolved;
+use crate::resolve::{Line, Resolved};
 use crate::ruleset::{Table, TableId};
 use crate::state::{Applied, Lists, Lock, State, moment};
 use crate::temporary::Entries;
@@ -206,6 +206,15 @@ fn say(warnings: &Problems) {
     }
     // Nothing can be done if standard error can't be written to.
     let _ = Stderr::detect().at(Level::WARN).write_all(warnings.render(Stderr::is_colored()).as_bytes());
+}
+
+/// What is said of a line, for programs: with its file, if that is not the policy itself.
+fn with_file(mut said: Value, line: Option<(&Resolved, Line)>) -> Value {
+    let file = line.and_then(|(policy, line)| policy.included_file(line));
+    if let (Some(said), Some(file)) = (said.as_object_mut(), file) {
+        said.insert("file".to_owned(), file.into());
+    }
+    said
 }
 
 /// What is known of host names. Who may not read palisade's state still wants an answer about a policy.

@@ -15,10 +15,12 @@ use std::time::Duration;
 const NEW: Duration = Duration::from_secs(5);
 
 /// The process that looks up new names for a policy; `None` if the policy has no names, or no process can be started. It
-/// is started before the policy is read with care, so it goes by what only a policy with names has in its text.
+/// is started before the policy is read with care, so it goes by what a policy with names has in its text: they may also
+/// stand in a file that it includes.
 pub(super) fn asker(policy: &Path) -> Option<Asker> {
     let text = read_bounded(policy, MAX_POLICY).ok()?;
-    text.windows(3).any(|bytes| bytes == b"dns").then(|| started(NEW))?
+    let has = |word: &[u8]| text.windows(word.len()).any(|bytes| bytes == word);
+    (has(b"dns") || has(b"include")).then(|| started(NEW))?
 }
 
 /// A process that spends so long on all names; `None` with a warning if it can't be started.

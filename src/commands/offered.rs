@@ -3,6 +3,7 @@
 
 use super::explain::target;
 use crate::desired::DEFAULT_PATH;
+use crate::desired::as_written;
 use crate::files::{MAX_POLICY, read_bounded, users_by_name};
 use crate::machine::listeners;
 use crate::net::Transport;
@@ -121,7 +122,9 @@ impl Places {
 
     fn policy(&self) -> Option<Policy> {
         let bytes = read_bounded(&self.policy, MAX_POLICY).ok()?;
-        parse_bytes(&bytes, "").policy
+        // What others could have written is offered, and never loaded.
+        let whole = as_written(&bytes, &self.policy).ok().map(|(policy, _)| policy);
+        whole.or_else(|| parse_bytes(&bytes, "").policy)
     }
 
     fn temporary(&self) -> Vec<Value> {

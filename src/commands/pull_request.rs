@@ -1,11 +1,12 @@
 //! The difference of two policies as one reads it in a pull request: as Markdown, and as annotations of GitHub.
 
 use crate::access::{AccessChange, Port};
+use crate::compile::in_a_comment;
 use crate::delta::ChangeOp;
 use crate::policy::Problems;
 use crate::printable::printable;
 use crate::render::changes::ChangeText;
-use crate::resolve::Resolved;
+use crate::resolve::{Line, Resolved};
 use crate::ruleset::Origin;
 use std::collections::BTreeMap;
 
@@ -63,12 +64,13 @@ impl Difference<'_> {
             told.extend(line);
             let level = if change.gains.is_empty() && change.unknown.is_empty() { "notice" } else { "warning" };
             let words = self.policy.names.beside_addresses(&change.to_string());
-            text.push_str(&annotation(level, (self.file, line, None), &words));
+            let file = line.map_or_else(|| self.file.to_owned(), |line| self.policy.path_of(self.file, line));
+            text.push_str(&annotation(level, (&file, line.map(|line| line.number), None), &words));
         }
-        let mut by_line: BTreeMap<u32, Vec<&str>> = BTreeMap::new();
+        let mut by_line: BTreeMap<Line, Vec<&str>> = BTreeMap::new();
         for change in self.changes.iter().filter(|change| change.op != ChangeOp::Remove) {
             let origin = change.origin.as_deref().map(Origin::read);
-            if let Some(line) = origin.and_then(|origin| origin.line()).filter(|line| !told.contains(line)) {
+            if let Some(line) = origin.and_then(|origin| self.line(origin)).filter(|line| !told.contains(line)) {
                 by_line.entry(line).or_default().push(&change.text);
             }
         }
@@ -78,13 +80,21 @@ impl Difference<'_> {
             if more > 0 {
                 words.push_str(&format!("\nand {more} more changes"));
             }
-            text.push_str(&annotation("notice", (self.file, Some(line), None), &words));
+            let file = self.policy.path_of(self.file, line);
+            text.push_str(&annotation("notice", (&file, Some(line.number), None), &words));
         }
         text
     }
 
+    /// The line of the new policy that an origin names.
+    fn line(&self, origin: Origin<'_>) -> Option<Line> {
+        let Origin::Line(file, number) = origin else { return None };
+        let included = self.policy.included.iter().position(|included| in_a_comment(included) == file);
+        Some(Line { source: included.map_or(0, |index| index + 1), number })
+    }
+
     /// The line of a service of the new policy that has a port of the change.
-    fn line_of(&self, change: &AccessChange) -> Option<u32> {
+    fn line_of(&self, change: &AccessChange) -> Option<Line> {
         if change.direction.is_some() {
             return None;
         }

@@ -4,7 +4,7 @@ use super::{Report, lock, names, writer};
 use crate::access::{access_changes, lines};
 use crate::apart::{Limits, confine};
 use crate::confirm;
-use crate::desired::{Compiled, compile_as_applied};
+use crate::desired::{Compiled, compile_as_applied, policy_as_applied};
 use crate::enforce::temporary::{Expired, expire};
 use crate::enforce::{load, with_present};
 use crate::error::Error;
@@ -12,7 +12,7 @@ use crate::facts::names_of;
 use crate::files::{MAX_CONFIGURATION, read_text_bounded};
 use crate::names::{Asker, Names, Span, Trouble, answer};
 use crate::netlink::{Reading, Socket};
-use crate::policy::{parse, quote};
+use crate::policy::quote;
 use crate::printable::{printable, time_in_words};
 use crate::process::privileges::{Confinement, Needs, need_net_admin};
 use crate::ruleset::TableId;
@@ -124,7 +124,7 @@ impl Refresh<'_> {
     /// The names of the policy as it was applied.
     fn wanted(&self) -> BTreeMap<String, Span> {
         let applied = self.state.last_good_policy();
-        let policy = applied.and_then(|applied| parse(&applied.text, "").policy);
+        let policy = applied.and_then(|applied| policy_as_applied(&applied));
         policy.as_ref().map(names_of).unwrap_or_default()
     }
 

@@ -47,7 +47,7 @@ pub(crate) use ending::{chains_behind, is_behind_a_rule, line_of};
 pub(crate) use forward::leads_to_containers;
 pub(crate) use nat::forwarded_ports;
 
-use crate::resolve::{Action, Resolved};
+use crate::resolve::{Action, Line, Resolved};
 use crate::ruleset::{BaseChain, Chain, Hook, MAX_COMMENT, Policy, Provenance, Rule, Set, Table, provenance};
 use statement::{Origin, when};
 use std::collections::BTreeSet;
@@ -93,16 +93,15 @@ pub fn compile(resolved: &Resolved) -> Table {
 /// A policy, and the table that is being built from it.
 struct Compiler<'a> {
     policy: &'a Resolved,
-    /// The policy's file name, shortened, without characters that can't stand in a comment.
-    file: String,
+    /// The names of the policy's file and of those that it includes, as comments can contain them.
+    files: Vec<String>,
     table: Table,
 }
 
 impl<'a> Compiler<'a> {
     fn new(policy: &'a Resolved) -> Self {
-        let file =
-            policy.file.chars().take(40).map(|c| if c.is_ascii_graphic() && !"\"\\()".contains(c) { c } else { '_' });
-        let mut compiler = Self { policy, file: file.collect(), table: Table::default() };
+        let files = [&policy.file].into_iter().chain(&policy.included).map(|file| in_a_comment(file)).collect();
+        let mut compiler = Self { policy, files, table: Table::default() };
         compiler.table.comment =
             Some(compiler.says("edit the policy instead of this table, then palisade apply", Origin::File));
         compiler
@@ -110,11 +109,11 @@ impl<'a> Compiler<'a> {
 
     /// A comment: `palisade: SENTENCE (FILE:LINE)`, cut to the length that stock nft shows.
     fn says(&self, sentence: &str, origin: Origin) -> String {
-        let file = self.file.as_str();
+        let file = |source| self.files.get(source).map_or("", String::as_str);
         let origin = match origin {
-            Origin::File => provenance::Origin::File(file),
-            Origin::Line(Some(line)) => provenance::Origin::Line(file, line),
-            Origin::Line(None) => provenance::Origin::Default(file),
+            Origin::File => provenance::Origin::File(file(0)),
+            Origin::Line(Some(line)) => provenance::Origin::Line(file(line.source), line.number),
+            Origin::Line(None) => provenance::Origin::Default(file(0)),
             Origin::BuiltIn => provenance::Origin::BuiltIn,
         };
         let room = MAX_COMMENT.saturating_sub(Provenance::len_without_sentence(origin));
@@ -220,7 +219,7 @@ impl<'a> Compiler<'a> {
         name: &str,
         what: &str,
         action: Action,
-        line: Option<u32>,
+        line: Option<Line>,
         remembered: Option<Denial>,
     ) {
         if action == Action::Allow {
@@ -255,6 +254,11 @@ fn policy_of(action: Action) -> Policy {
         Action::Allow => Policy::Accept,
         Action::Deny | Action::Reject => Policy::Drop,
     }
+}
+
+/// A file's name, shortened, without characters that can't stand in a comment.
+pub(crate) fn in_a_comment(file: &str) -> String {
+    file.chars().take(40).map(|c| if c.is_ascii_graphic() && !"\"\\()".contains(c) { c } else { '_' }).collect()
 }
 
 /// At most `room` bytes of a sentence, cut between characters and marked as cut.

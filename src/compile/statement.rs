@@ -7,6 +7,7 @@ mod routing;
 
 use crate::net::header::Place;
 use crate::net::{IfName, IfPattern, Transport, Version, header, protocol};
+use crate::resolve::Line;
 use crate::ruleset::{
     Cmp, CtKey, Direction, Element, Expr, IcmpxCode, KeyType, MapValue, MetaKey, PayloadBase, Register, Reject, Rule,
     Set, SetFlags, SetRef, SetSpec, Verdict,
@@ -30,7 +31,7 @@ pub(super) enum Origin {
     /// The policy as a whole.
     File,
     /// A line of the policy; `None` if the policy is silent and a default applies.
-    Line(Option<u32>),
+    Line(Option<Line>),
     /// Needed by every machine, whatever the policy says.
     BuiltIn,
 }

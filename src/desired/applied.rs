@@ -1,20 +1,22 @@
 //! The policy as it was applied: what is kept of it, and how it is read again.
 
+use super::tree::{Tree, tree};
 use super::{Compiled, Read, compiled, lists, resolved};
 use crate::facts::{Facts, ListFile, ProtocolNames, ServiceNames, gather, protocol_names, service_names};
-use crate::policy::{AddressList, Diagnostic, Policy, Problems, Source, Sources, parse};
+use crate::files::Refusal;
+use crate::policy::{AddressList, Diagnostic, Policy, Problems, Sources};
 use crate::state::{Applied, State};
 use std::path::Path;
-use std::sync::Arc;
 
 /// What is kept of a policy, without the digests of its files.
-pub(super) fn of(path: &Path, text: &str, policy: &Policy, facts: &Facts) -> Applied {
+pub(super) fn of(path: &Path, Tree { policy, sources, included, .. }: &Tree, facts: &Facts) -> Applied {
     let services = facts.services.as_ref().map(|known| known.lines_of(service_names(policy)));
     let protocols = facts.protocols.as_ref().map(|known| known.lines_of(protocol_names(policy)));
     let users = policy.users().filter_map(|name| facts.users.get_key_value(&name.value));
     Applied {
         path: std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
-        text: text.to_owned(),
+        text: sources.first().map(|source| source.text.to_string()).unwrap_or_default(),
+        included: included.clone(),
         services: services.unwrap_or_default(),
         protocols: protocols.unwrap_or_default(),
         users: users.map(|(name, number)| (name.clone(), *number)).collect(),
@@ -33,28 +35,37 @@ pub fn compile_as_applied(applied: &Applied, state: &State) -> Result<Compiled, 
     read(applied, state).map(compiled)
 }
 
-fn read(applied: &Applied, state: &State) -> Result<Read, Problems> {
-    let name = applied.path.display().to_string();
-    let file = applied.path.file_name().map_or_else(|| name.clone(), |name| name.to_string_lossy().into_owned());
-    let source = Source { name, text: Arc::from(applied.text.as_str()) };
-    let parsed = parse(&applied.text, &file);
-    let Some(policy) = parsed.policy else {
-        return Err(Problems::new(parsed.problems, Sources(vec![source])));
+/// A policy as it was written when it was applied, with all that it included. `None` if this version of palisade can't
+/// read it.
+#[must_use]
+pub fn policy_as_applied(applied: &Applied) -> Option<Policy> {
+    tree_of(applied).ok().map(|tree| tree.policy)
+}
+
+fn tree_of(applied: &Applied) -> Result<Tree, Problems> {
+    let kept = |file: &str| {
+        let text = applied.included.get(file).map(|text| text.clone().into_bytes());
+        text.ok_or_else(|| Refusal::new(format!("{file} was not kept when the policy was applied")))
     };
+    tree(applied.text.as_bytes(), &applied.path, &kept)?.whole()
+}
+
+fn read(applied: &Applied, state: &State) -> Result<Read, Problems> {
+    let tree = tree_of(applied)?;
     let names = match state.names() {
-        Err(error) if !policy.host_names().is_empty() => {
-            return Err(Problems::new(vec![Diagnostic::general(error.to_string())], Sources(vec![source])));
+        Err(error) if !tree.policy.host_names().is_empty() => {
+            return Err(Problems::new(vec![Diagnostic::general(error.to_string())], Sources(tree.sources)));
         }
         names => names.unwrap_or_default(),
     };
-    let mut facts = gather(&policy, applied.path.parent().unwrap_or(Path::new("")), &names);
+    let mut facts = gather(&tree.policy, applied.path.parent().unwrap_or(Path::new("")), &names);
     facts.services = Ok(ServiceNames::parse(&applied.services));
     facts.protocols = Ok(ProtocolNames::parse(&applied.protocols));
     facts.users.clone_from(&applied.users);
     for file in facts.files.values_mut() {
         take_as_applied(file, applied, state);
     }
-    resolved(applied.clone(), &policy, parsed.problems, facts, source, Vec::new())
+    resolved(applied.clone(), tree, facts, Vec::new())
 }
 
 /// Puts the addresses of then in the place of a file's.

@@ -3,7 +3,7 @@
 use super::Facts;
 use crate::net::{IfPattern, Version};
 use crate::netlink::RoutedLink;
-use crate::resolve::{Action, Peers, Resolved};
+use crate::resolve::{Action, Line, Peers, Resolved};
 use std::net::IpAddr;
 
 /// A target of `forward_to`.
@@ -11,7 +11,7 @@ pub(super) struct Target<'p> {
     /// The name of its service.
     pub service: &'p str,
     /// The service's line.
-    pub line: u32,
+    pub line: Line,
     pub address: IpAddr,
 }
 

@@ -29,7 +29,7 @@ pub struct Facts {
     pub protocols: Result<ProtocolNames, Refusal>,
     /// The numbers of this machine's users by name (passwd(5)); empty if the policy names no user.
     pub users: BTreeMap<String, u32>,
-    /// The files that the policy names, by path as written there.
+    /// The files that the policy names, by path relative to its folder.
     pub files: BTreeMap<String, ListFile>,
     /// What is known of the host names of the policy, each of which is there.
     pub names: Names,
@@ -81,7 +81,7 @@ pub fn gather(policy: &Policy, folder: &Path, names: &Names) -> Facts {
     for path in policy.files() {
         if !facts.files.contains_key(&path.value) {
             let full = folder.join(&path.value);
-            let source = facts.files.len() + 1;
+            let source = facts.files.len() + policy.included.len() + 1;
             let list = lists::read(&full, source);
             facts.files.insert(path.value.clone(), ListFile { source, path: full, list });
         }
@@ -117,9 +117,9 @@ impl Facts {
         names_a_service(port) && self.services.as_ref().is_ok_and(|services| services.get(port).is_none())
     }
 
-    /// The policy's text and the faulty lines of the list files, in the order of the indexes that spans use.
+    /// The texts of the policy's files and the faulty lines of the list files, in the order of the indexes that spans use.
     #[must_use]
-    pub fn sources(&self, policy: Source) -> Sources {
+    pub fn sources(&self, policy: Vec<Source>) -> Sources {
         let mut files: Vec<(usize, Source)> = self
             .files
             .values()
@@ -129,7 +129,7 @@ impl Facts {
             })
             .collect();
         files.sort_by_key(|&(source, _)| source);
-        Sources(std::iter::once(policy).chain(files.into_iter().map(|(_, source)| source)).collect())
+        Sources(policy.into_iter().chain(files.into_iter().map(|(_, source)| source)).collect())
     }
 }
 

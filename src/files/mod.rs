@@ -10,5 +10,5 @@ pub use bounded::{MAX_CONFIGURATION, read_bounded, read_text_bounded};
 pub(crate) use replace::{NewFile, Replacement};
 pub(crate) use sysctl::sysctl;
 pub(crate) use trusted::Trusted;
-pub use trusted::{MAX_LIST, MAX_POLICY, Refusal, open_trusted_folder, read_trusted};
+pub use trusted::{MAX_LIST, MAX_POLICY, Refusal, open_trusted_folder, read_trusted, read_trusted_below};
 pub(crate) use users::{user_id, user_name, users_by_name};

@@ -50,11 +50,13 @@ impl From<Refusal> for Diagnostic {
 }
 
 impl Refusal {
-    fn new(message: String) -> Self {
+    /// A refusal without a remedy.
+    pub(crate) fn new(message: String) -> Self {
         Self { message, help: None, missing: false, writable: false }
     }
 
-    fn help(self, help: impl Into<String>) -> Self {
+    /// Adds the remedy.
+    pub(crate) fn help(self, help: impl Into<String>) -> Self {
         Self { help: Some(help.into()), ..self }
     }
 
@@ -69,12 +71,25 @@ impl Refusal {
 /// The file does not exist, can't be read, is not a regular file or exceeds `max_bytes`; or someone else could write
 /// the file, a folder on its path, or a folder that holds a symbolic link on its path.
 pub fn read_trusted(path: &Path, max_bytes: u64) -> Result<Vec<u8>, Refusal> {
+    Trusted::open(path, max_bytes)?.read()
+}
+
+/// Reads a file as [`read_trusted`] does, if it lies in a folder or below it, whichever links lead to it.
+///
+/// # Errors
+/// As [`read_trusted`], and if it lies elsewhere.
+pub fn read_trusted_below(folder: &Path, path: &Path, max_bytes: u64) -> Result<Vec<u8>, Refusal> {
     let file = Trusted::open(path, max_bytes)?;
-    // Reserve one byte more, so that a single read gets the whole file and sees its end.
-    let mut bytes = Vec::with_capacity(usize::try_from(file.size).unwrap_or_default().saturating_add(1));
-    file.reader().read_to_end(&mut bytes).map_err(|error| file.unreadable(&error))?;
-    file.check_size(bytes.len() as u64)?;
-    Ok(bytes)
+    let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    // Opening the file has checked each folder and link on this path.
+    let base = std::fs::canonicalize(here)
+        .map_err(|error| Refusal::new(format!("{} can't be opened: {error}", here.display())))?;
+    if !file.lies_at.starts_with(&base) {
+        let message =
+            format!("{} is a link to {}, outside of {}", path.display(), file.lies_at.display(), base.display());
+        return Err(Refusal::new(message).help("put the file itself there, or a copy of it"));
+    }
+    file.read()
 }
 
 /// Opens a folder that only root and the effective user can change, as a base for further calls (`O_PATH`).
@@ -84,13 +99,15 @@ pub fn read_trusted(path: &Path, max_bytes: u64) -> Result<Vec<u8>, Refusal> {
 pub fn open_trusted_folder(path: &Path) -> Result<OwnedFd, Refusal> {
     let absolute = std::path::absolute(path)
         .map_err(|error| Refusal::new(format!("{} can't be opened: {error}", path.display())))?;
-    walk(path, &absolute, Wanted::Folder)
+    walk(path, &absolute, Wanted::Folder).map(|(folder, _)| folder)
 }
 
 /// An open file that only root and the effective user can have written.
 pub(crate) struct Trusted<'a> {
     file: File,
     path: &'a Path,
+    /// Its path without links.
+    lies_at: PathBuf,
     /// Its size in bytes.
     size: u64,
     max_bytes: u64,
@@ -101,11 +118,21 @@ impl<'a> Trusted<'a> {
     pub(crate) fn open(path: &'a Path, max_bytes: u64) -> Result<Self, Refusal> {
         let absolute = std::path::absolute(path)
             .map_err(|error| Refusal::new(format!("{} can't be read: {error}", path.display())))?;
-        let file = File::from(walk(path, &absolute, Wanted::File)?);
+        let (file, lies_at) = walk(path, &absolute, Wanted::File)?;
+        let file = File::from(file);
         let size = file.metadata().map_or(0, |about| about.len());
-        let trusted = Self { file, path, size, max_bytes };
+        let trusted = Self { file, path, lies_at, size, max_bytes };
         trusted.check_size(size)?;
         Ok(trusted)
+    }
+
+    /// Reads it whole.
+    fn read(&self) -> Result<Vec<u8>, Refusal> {
+        // Reserve one byte more, so that a single read gets the whole file and sees its end.
+        let mut bytes = Vec::with_capacity(usize::try_from(self.size).unwrap_or_default().saturating_add(1));
+        self.reader().read_to_end(&mut bytes).map_err(|error| self.unreadable(&error))?;
+        self.check_size(bytes.len() as u64)?;
+        Ok(bytes)
     }
 
     /// Reads its bytes, up to one more than the maximum: the file may grow while it is read.
@@ -143,7 +170,8 @@ enum Wanted {
     Folder,
 }
 
-fn walk(shown: &Path, absolute: &Path, wanted: Wanted) -> Result<OwnedFd, Refusal> {
+/// Walks to the end of a path. Returns what is there, open, and its path without links.
+fn walk(shown: &Path, absolute: &Path, wanted: Wanted) -> Result<(OwnedFd, PathBuf), Refusal> {
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let open_root = || {
         nix::fcntl::open("/", flags | OFlag::O_DIRECTORY, Mode::empty())
@@ -195,7 +223,7 @@ fn walk(shown: &Path, absolute: &Path, wanted: Wanted) -> Result<OwnedFd, Refusa
     }
     match wanted {
         Wanted::File => Err(Refusal::new(format!("{} is a folder", shown.display()))),
-        Wanted::Folder => Ok(here.fd),
+        Wanted::Folder => Ok((here.fd, here.path)),
     }
 }
 
@@ -206,20 +234,20 @@ fn arrive(
     end: Step,
     stat: &FileStat,
     wanted: Wanted,
-) -> Result<OwnedFd, Refusal> {
+) -> Result<(OwnedFd, PathBuf), Refusal> {
     let path = end.path.display();
     match (kind(stat), wanted) {
         (SFlag::S_IFDIR, Wanted::Folder) => {
             check_owner(&end, stat)?;
             // Refuse a sticky folder as well: files that others put into it would be trusted.
             check_mode(&end, stat)?;
-            Ok(end.fd)
+            Ok((end.fd, end.path))
         }
         (_, Wanted::Folder) => Err(Refusal::new(format!("{path} is not a folder"))),
         (SFlag::S_IFREG, Wanted::File) => {
             check_owner(&end, stat)?;
             check_mode(&end, stat)?;
-            reopen(shown, folder, name, stat)
+            Ok((reopen(shown, folder, name, stat)?, end.path))
         }
         (SFlag::S_IFDIR, Wanted::File) => Err(Refusal::new(format!("{path} is a folder"))
             .help(format!("name the file in it: `{}`", end.path.join("policy.yaml").display()))),

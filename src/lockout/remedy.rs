@@ -11,7 +11,7 @@ use crate::machine::Session;
 use crate::net::{Addresses, IfName, Ports, Transport};
 use crate::policy::{in_a_policy, parse};
 use crate::printable::printable;
-use crate::resolve::{Action, Group, Line, Peers, Resolved, ReversePath, Service, forwards_contradict, resolve};
+use crate::resolve::{Action, Group, Peers, Resolved, ReversePath, Service, forwards_contradict, resolve};
 use crate::ruleset::Table;
 use crate::simulate::AsListed;
 use std::collections::BTreeSet;
@@ -58,8 +58,8 @@ pub enum Change {
         item: String,
         /// The service.
         service: String,
-        /// The line of its name.
-        line: Line,
+        /// The line of its name, in words.
+        line: String,
     },
     /// A service does not forward that port.
     Answer {
@@ -67,8 +67,8 @@ pub enum Change {
         port: u16,
         /// The service.
         service: String,
-        /// The line of its name.
-        line: Line,
+        /// The line of its name, in words.
+        line: String,
     },
     /// Sources are not required to route back by the interface that they come in by.
     AnyPath,
@@ -80,10 +80,10 @@ impl fmt::Display for Change {
             Self::Service(line) => f.write_str(line),
             Self::Unblock(item) => write!(f, "take {item}, or what it is a part of, out of `block`"),
             Self::Except { item, service, line } => {
-                write!(f, "add {item} to `except` of the service {service} (line {line})")
+                write!(f, "add {item} to `except` of the service {service} ({line})")
             }
             Self::Answer { port, service, line } => {
-                write!(f, "take {port}/tcp out of the service {service}, which forwards it (line {line})")
+                write!(f, "take {port}/tcp out of the service {service}, which forwards it ({line})")
             }
             Self::AnyPath => f.write_str("set `reverse_path: off` in `defaults`"),
         }
@@ -236,9 +236,9 @@ impl<'a> Given<'a> {
         let mut changes = Vec::new();
         changes.extend((policy.defaults.reverse_path == ReversePath::Strict).then_some(Change::AnyPath));
         for (name, service) in policy.services.iter().filter(|(_, service)| names(service, port)) {
-            let (line, forwards) = (service.line, service.forward_to.is_some() && !service.all);
+            let (line, forwards) = (policy.line_in_words(service.line), service.forward_to.is_some() && !service.all);
             let denies = service.action != Action::Allow;
-            changes.extend(forwards.then(|| Change::Answer { port, service: name.clone(), line }));
+            changes.extend(forwards.then(|| Change::Answer { port, service: name.clone(), line: line.clone() }));
             changes.extend(denies.then(|| Change::Except { item: self.item.clone(), service: name.clone(), line }));
         }
         if policy.block != without(policy, self.session) {

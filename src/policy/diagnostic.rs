@@ -104,6 +104,14 @@ impl Diagnostic {
         }
     }
 
+    /// Moves its places to another source.
+    #[must_use]
+    pub fn in_source(mut self, source: usize) -> Self {
+        let spans = self.span.iter_mut().chain(self.note.iter_mut().map(|(span, _)| span));
+        spans.for_each(|span| span.source = source);
+        self
+    }
+
     /// Makes a warning of it.
     #[must_use]
     pub fn warning(self) -> Self {
@@ -170,15 +178,15 @@ impl Sources {
         self.0.get(span.source).map_or("", |source| &source.text)
     }
 
-    /// The spans of the policy's lines without their indentation, the first line first.
-    pub fn lines(&self) -> impl Iterator<Item = Span> {
+    /// The spans of a text's lines without their indentation, the first line first.
+    pub fn lines(&self, source: usize) -> impl Iterator<Item = Span> {
         let mut end = 0;
-        let policy = self.0.first().map_or("", |source| &source.text);
-        (1..).zip(lines(policy)).map(move |(line, whole)| {
+        let text = self.0.get(source).map_or("", |source| &source.text);
+        (1..).zip(lines(text)).map(move |(line, whole)| {
             let words = whole.trim();
             let start = end + (whole.len() - whole.trim_start().len());
             end += whole.len();
-            Span { source: 0, start, end: start + words.len(), line }
+            Span { source, start, end: start + words.len(), line }
         })
     }
 

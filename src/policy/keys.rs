@@ -79,6 +79,8 @@ pub enum Holds {
     Interfaces,
     /// The path of a file.
     Path,
+    /// The path of a file, or a list of them, or nothing.
+    Files,
     /// A user's name or number.
     User,
     /// A host name.
@@ -127,6 +129,9 @@ pub(super) const OPTIONAL: Key =
 /// Base of the rows of required keys.
 pub(super) const REQUIRED: Key = Key { required: true, ..OPTIONAL };
 
+/// The keys of [`POLICY`] that a file may have which a policy includes.
+pub const INCLUDED: [&str; 6] = ["version", "include", "groups", "services", "block", "expect"];
+
 /// The keys at the top of a policy.
 pub static POLICY: Section = Section {
     what: "a policy",
@@ -141,6 +146,16 @@ pub static POLICY: Section = Section {
             about: "The version of this language. Always 1.",
             example: "1",
             ..REQUIRED
+        },
+        Key {
+            name: "include",
+            holds: Holds::Files,
+            about: "Other files of which the groups, services, `block` and expectations are part of the policy. A path \
+                    begins in the folder of the file that names it, and stays within the folder of the policy. An \
+                    included file has `version`, `include`, `groups`, `services`, `block` and `expect`, and no other \
+                    keys. A name stands in one file only. At most 64 files, 8 deep.",
+            example: "[shared/groups.yaml, shared/monitoring.yaml]",
+            ..OPTIONAL
         },
         Key {
             name: "defaults",

@@ -11,6 +11,7 @@ mod entry;
 mod fault;
 mod findings;
 mod host_name;
+mod include;
 pub mod keys;
 mod lines;
 mod list;
@@ -31,6 +32,7 @@ pub use entry::Form;
 pub(crate) use fault::Fault;
 pub use findings::FINDING_IDS;
 pub(crate) use host_name::host_name;
+pub use include::included_path;
 pub(crate) use lines::number_at;
 pub use list::{AddressList, ListReader, Noted};
 pub use model::{
@@ -42,6 +44,9 @@ pub(crate) use name::is_name;
 pub use reference::reference;
 pub(crate) use reference::{SECTIONS, holds_in_words};
 pub use schema::schema;
+
+use place::Place;
+use std::path::Path;
 
 /// The readable part of a policy, and every problem of its syntax and shape.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -62,18 +67,34 @@ pub fn without_byte_order_mark(text: &str) -> &str {
 /// mark](without_byte_order_mark).
 #[must_use]
 pub fn parse(text: &str, file: &str) -> Parsed {
+    parse_at(text, file, Place::default())
+}
+
+/// Reads a file that a policy includes. `path` is its path relative to the folder of the policy, `source` the index that
+/// its spans use. Paths in it begin in the folder of the policy afterwards.
+#[must_use]
+pub fn parse_included(text: &str, path: &str, source: usize) -> Parsed {
+    let folder = Path::new(path).parent().unwrap_or(Path::new("")).to_owned();
+    let Parsed { policy, problems } = parse_at(text, path, Place { source, folder });
+    Parsed { policy, problems: problems.into_iter().map(|problem| problem.in_source(source)).collect() }
+}
+
+fn parse_at(text: &str, file: &str, place: Place) -> Parsed {
     let mut policy = Policy { file: file.to_owned(), ..Policy::default() };
     match yaml::read(text) {
         Ok(Some(root)) if root.value != yaml::Value::Empty => {
-            let problems = read::read(&root, &mut policy);
+            let root = root.in_source(place.source);
+            let problems = read::read(&root, &mut policy, place);
             Parsed { policy: Some(policy), problems }
         }
         Ok(_) => {
+            let help = match place.source {
+                0 => "begin the file with `version: 1`; that alone denies what comes in and allows what goes out",
+                _ => "begin the file with `version: 1`, or take it out of `include`",
+            };
             Parsed {
                 policy: None,
-                problems: vec![Diagnostic::general(format!("{} says nothing", quote(file))).help(
-                    "begin the file with `version: 1`; that alone denies what comes in and allows what goes out",
-                )],
+                problems: vec![Diagnostic::general(format!("{} says nothing", quote(file))).help(help)],
             }
         }
         Err(problem) => Parsed { policy: None, problems: vec![*problem] },

@@ -43,6 +43,10 @@ impl<T> Given<T> {
 pub struct Policy {
     /// The file's name without its folder.
     pub file: String,
+    /// The paths of the files that are part of it, relative to its folder, in the order of the indexes that spans use.
+    pub included: Vec<String>,
+    /// `include`: the paths of other files, relative to the folder of the file that names them.
+    pub include: Vec<Text>,
     /// The verdicts on connections that no line mentions.
     pub defaults: Defaults,
     /// `groups`, in the order of the file.

@@ -1,8 +1,9 @@
-//! Places in the text as the YAML reader reports them, and the reader's bounds.
+//! Places in the text as the YAML reader reports them, the place of the file, and the reader's bounds.
 
 use super::diagnostic::Span;
 use super::lines::{floor, lines};
 use serde_saphyr::Location;
+use std::path::PathBuf;
 
 /// How deep lists and mappings may be nested. A policy needs five levels.
 pub(super) const MAX_DEPTH: usize = 32;
@@ -27,4 +28,20 @@ fn offset_of(location: Location, text: &str) -> usize {
     let before: usize = lines(text).take(line).map(str::len).sum();
     let line = lines(text).nth(line).unwrap_or("");
     before + line.char_indices().nth(column).map_or(line.trim_end().len(), |(at, _)| at)
+}
+
+/// The file that is read.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Place {
+    /// The index that its spans use; 0 is the policy itself.
+    pub(super) source: usize,
+    /// Its folder, relative to that of the policy.
+    pub(super) folder: PathBuf,
+}
+
+impl Place {
+    /// What errors call the file.
+    pub(super) const fn what(&self) -> &'static str {
+        if self.source == 0 { "the policy" } else { "this file" }
+    }
 }

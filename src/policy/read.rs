@@ -6,6 +6,7 @@ use super::keys::{self, Section};
 use super::model::{
     Containers, Defaults, Expectation, Given, Group, Ignored, List, Peer, Policy, Service, Spanned, Text,
 };
+use super::place::Place;
 use super::yaml::{Node, Value, is_truth, key, repeated};
 use std::collections::BTreeMap;
 
@@ -13,8 +14,8 @@ use std::collections::BTreeMap;
 pub(super) type ReadItem<T> = fn(&mut Reader, &Node, &str) -> Option<T>;
 
 /// Decodes a tree. Leaves out what it can't decode, and reports a problem for it.
-pub(super) fn read(root: &Node, policy: &mut Policy) -> Vec<Diagnostic> {
-    let mut reader = Reader { problems: Vec::new() };
+pub(super) fn read(root: &Node, policy: &mut Policy, place: Place) -> Vec<Diagnostic> {
+    let mut reader = Reader { problems: Vec::new(), place };
     reader.policy(root, policy);
     reader.problems
 }
@@ -24,6 +25,7 @@ type OfText = (&'static str, fn(Text) -> Peer);
 
 pub(super) struct Reader {
     pub(super) problems: Vec<Diagnostic>,
+    pub(super) place: Place,
 }
 
 /// The values of a mapping by their keys.
@@ -32,16 +34,20 @@ pub(super) type Fields<'a> = BTreeMap<&'static str, &'a Node>;
 impl Reader {
     fn policy(&mut self, root: &Node, policy: &mut Policy) {
         let Some(mut fields) = self.fields(root, &keys::POLICY) else { return };
+        if self.place.source > 0 {
+            self.only_included(root, &mut fields);
+        }
         match fields.remove("version") {
             Some(node) => self.version(node),
             None => self.problems.push(
                 Diagnostic::at(
                     first_key(root),
-                    "the policy does not say which version of the language it is written in",
+                    format!("{} does not say which version of the language it is written in", self.place.what()),
                 )
                 .help("begin the file with `version: 1`"),
             ),
         }
+        policy.include = self.include(fields.remove("include"));
         if let Some(node) = fields.remove("defaults") {
             self.defaults(node, &mut policy.defaults);
         }
@@ -434,7 +440,8 @@ impl Reader {
             (Some(name), None, 1) => self.text(Some(name), "`interface`").here().cloned().map(Peer::Interface),
             (None, Some(path), 1) => {
                 let odd = self.text(fields.get("odd").copied(), "`odd`");
-                self.text(Some(path), "`file`").here().cloned().map(|path| Peer::File { path, odd })
+                let path = self.text(Some(path), "`file`").here().cloned();
+                path.map(|path| Peer::File { path: self.from_folder_of_policy(path), odd })
             }
             (_, _, 0) if !is_empty => None,
             _ => {

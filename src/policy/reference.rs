@@ -86,6 +86,7 @@ pub(crate) fn holds_in_words(holds: Holds) -> String {
         Holds::Interface => "an interface's name".to_owned(),
         Holds::Interfaces => "one or more interfaces' names".to_owned(),
         Holds::Path => "a path".to_owned(),
+        Holds::Files => "paths".to_owned(),
         Holds::Section(_) => "the keys below".to_owned(),
         Holds::Groups => "names of your choice, each with peers".to_owned(),
         Holds::Named(of) => format!("names of your choice, each with the keys of {}", of.what),

@@ -174,6 +174,13 @@ fn value(holds: Holds) -> Vec<(&'static str, Json)> {
         }
         Holds::Interface => vec![("$ref", text("#/$defs/interface"))],
         Holds::Interfaces => vec![("$ref", text("#/$defs/interfaces"))],
+        Holds::Files => {
+            let path = || {
+                Json::Object([pattern("^[^/]"), vec![("minLength", Json::Number(1))]].into_iter().flatten().collect())
+            };
+            let list = Json::Object(vec![("type", text("array")), ("items", path())]);
+            vec![any_of(vec![path(), list, nothing()])]
+        }
         Holds::Path => vec![("type", text("string")), ("minLength", Json::Number(1))],
         Holds::Section(of) => section(of),
         Holds::Groups => {

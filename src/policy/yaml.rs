@@ -47,6 +47,22 @@ impl Value {
     }
 }
 
+impl Node {
+    /// The tree with places in another source.
+    pub(super) fn in_source(mut self, source: usize) -> Self {
+        self.span.source = source;
+        self.value = match self.value {
+            Value::Empty | Value::Text(_) => self.value,
+            Value::List(items) => Value::List(items.into_iter().map(|item| item.in_source(source)).collect()),
+            Value::Mapping(entries) => {
+                let entry = |(key, value): (Self, Self)| (key.in_source(source), value.in_source(source));
+                Value::Mapping(entries.into_iter().map(entry).collect())
+            }
+        };
+        self
+    }
+}
+
 /// Reads one YAML document; `None` for a file without content.
 ///
 /// # Errors

@@ -159,7 +159,7 @@ fn doubtful(expectation: &Expectation, tried: &[Tried<'_>]) -> Option<Remark> {
         asked.from,
     );
     let help = format!("`{}` follows it step by step", asked.command());
-    Some(Remark::new(Topic::Expected, Weight::Warning, Some(expectation.span.line), message, help))
+    Some(Remark::new(Topic::Expected, Weight::Warning, Some(expectation.span.into()), message, help))
 }
 
 /// The error that an expectation does not hold.
@@ -184,7 +184,7 @@ fn remark(beside: &Beside<'_>, expectation: &Expectation, Tried { connection, pa
         "`{}` follows it step by step; correct the policy or the expectation, or what stands against it here",
         asked.command()
     );
-    Remark::new(Topic::Expected, Weight::Error, Some(expectation.span.line), message, help)
+    Remark::new(Topic::Expected, Weight::Error, Some(expectation.span.into()), message, help)
 }
 
 /// What a packet asks for, in words.

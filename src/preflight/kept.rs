@@ -5,7 +5,7 @@ use super::{Preflight, Remark, Topic, Weight, some};
 use crate::access::unmet;
 use crate::net::{AddressRange, Addresses, IfName, IfPattern, Ports, Transport, address};
 use crate::policy::Span;
-use crate::resolve::{Action, Expectation, Group, Resolved};
+use crate::resolve::{Action, Expectation, Group, Line, Resolved};
 use crate::ruleset::provenance::Origin;
 use crate::ruleset::{Expr, KeyType, Provenance, Rule, Set, SetRef, Table, TableId};
 use std::collections::BTreeSet;
@@ -74,7 +74,8 @@ pub(super) fn as_shown(table: &Table) -> Resolved {
     let last_word = table.chains.get(LAST_WORD).and_then(|chain| chain.rules.last());
     policy.defaults.forward = if last_word.is_some() { Action::Deny } else { Action::Allow };
     let origin = last_word.and_then(|rule| Provenance::read(rule.comment.as_deref()?)).map(|comment| comment.origin);
-    policy.default_lines.forward = if let Some(Origin::Line(_, line)) = origin { Some(line) } else { None };
+    policy.default_lines.forward =
+        if let Some(Origin::Line(_, line)) = origin { Some(Line::of_policy(line)) } else { None };
     policy
 }
 

@@ -108,8 +108,8 @@ impl Remark {
 /// Remarks as problems and warnings, with the lines of these texts.
 #[must_use]
 pub fn diagnostics<'r>(remarks: impl IntoIterator<Item = &'r Remark>, sources: &Sources) -> Problems {
-    let lines: Vec<Span> = sources.lines().collect();
-    let at = |line: Line| lines.get(usize::try_from(line).ok()?.checked_sub(1)?).copied();
+    let lines: Vec<Vec<Span>> = (0..sources.0.len()).map(|source| sources.lines(source).collect()).collect();
+    let at = |line: Line| lines.get(line.source)?.get(usize::try_from(line.number).ok()?.checked_sub(1)?).copied();
     let diagnostic = |Remark { weight, line, message, help, .. }: &Remark| {
         let place = line.and_then(at);
         let told = place.map_or_else(|| Diagnostic::general(message), |span| Diagnostic::at(span, message));

@@ -118,7 +118,7 @@ impl Preflight<'_> {
         let line = line.map(|line| format!("; if containers are behind that interface, write `{line}`"));
         let help =
             format!("`palisade explain {port} --from {source}` follows it step by step{}", line.unwrap_or_default());
-        Some(Remark::new(Topic::Published, Weight::Error, Some(expectation.span.line), message, help))
+        Some(Remark::new(Topic::Published, Weight::Error, Some(expectation.span.into()), message, help))
     }
 }
 

@@ -142,7 +142,7 @@ fn remarks(policy: &str, machine: &Machine) -> Vec<Remark> {
 /// Each remark as its weight, its line and its text.
 fn told(remarks: &[Remark]) -> Vec<String> {
     let one = |Remark { weight, line, message, .. }: &Remark| {
-        format!("{weight:?} {}: {message}", line.map_or_else(|| "-".to_owned(), |line| line.to_string()))
+        format!("{weight:?} {}: {message}", line.map_or_else(|| "-".to_owned(), |line| line.number.to_string()))
     };
     remarks.iter().map(one).collect()
 }
@@ -281,7 +281,9 @@ fn a_name_in_a_rule_or_a_translation_that_no_packet_carries_is_warned_of_with_it
     let of = |text: &str| {
         let found = remarks(&format!("{SSH}defaults: {{ outgoing: deny, forward: deny }}\n{text}\n"), &machine);
         let names = found.into_iter().filter(|remark| remark.topic == Topic::Name);
-        names.map(|remark| format!("{}: {}", remark.line.unwrap_or_default(), remark.message)).collect::<Vec<_>>()
+        names
+            .map(|remark| format!("{}: {}", remark.line.unwrap_or_default().number, remark.message))
+            .collect::<Vec<_>>()
     };
     let other = "it is another name of eth0, and rules see packets under the first";
     for (text, place, way) in [
@@ -379,7 +381,10 @@ fn a_name_that_carries_no_packet_is_told_with_the_name_that_does() {
     machine.links.iter_mut().for_each(|links| links.extend(bond.clone()));
     let said = |policy: &str| {
         let found = remarks(policy, &machine);
-        found.into_iter().map(|remark| (remark.line, remark.message, remark.help)).collect::<Vec<_>>()
+        found
+            .into_iter()
+            .map(|remark| (remark.line.map(|line| line.number), remark.message, remark.help))
+            .collect::<Vec<_>>()
     };
     let later = "`ls /sys/class/net` lists all; an interface that comes later, such as a VPN's, needs no change";
     for (name, why, help) in [

@@ -1,5 +1,6 @@
 //! Port forwards: the target of a service, and services that meet.
 
+use super::line::line_in_words;
 use super::ports::Asked;
 use super::{Action, ForwardTo, Service};
 use crate::net::{Addresses, IfPattern, Version};
@@ -117,7 +118,11 @@ fn no_target(text: &str) -> Fault {
 
 /// Reports pairs of services with common ports, addresses and interfaces if only one of them is forwarded, or if they
 /// are forwarded to different targets. Also reports targets that are this machine's own addresses by the policy.
-pub(super) fn check(typed: &[policy::Service], services: &BTreeMap<String, Service>, problems: &mut Vec<Diagnostic>) {
+pub(super) fn check(
+    policy::Policy { services: typed, included, .. }: &policy::Policy,
+    services: &BTreeMap<String, Service>,
+    problems: &mut Vec<Diagnostic>,
+) {
     if services.values().all(|service| service.forward_to.is_none()) {
         return;
     }
@@ -144,7 +149,8 @@ pub(super) fn check(typed: &[policy::Service], services: &BTreeMap<String, Servi
             if let Some(ports) = meet(service, second) {
                 let (here, there) = (one.name.span, other.name.span);
                 let does = if second.forward_to.is_some() { "forwarded elsewhere" } else { "answered here" };
-                let message = format!("{ports} is forwarded (line {}) and {does} (line {})", here.line, there.line);
+                let [first, other] = [here, there].map(|span| line_in_words(included, span.into()));
+                let message = format!("{ports} is forwarded ({first}) and {does} ({other})");
                 problems.push(
                     Diagnostic::at(here, message)
                         .note(there, format!("{does} by this service"))

@@ -16,7 +16,8 @@ pub(super) fn judge(path: &Text, odd: &Given<Text>, facts: &Facts) -> Vec<Diagno
     let list = match &file.list {
         Ok(list) => list,
         Err(refusal) => {
-            let help = refusal.help.as_deref().unwrap_or("a relative path begins in the folder of the policy");
+            let help =
+                refusal.help.as_deref().unwrap_or("a relative path begins in the folder of the file that names it");
             return vec![at(Fault::new(refusal.message.clone()).help(help))];
         }
     };

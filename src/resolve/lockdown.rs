@@ -3,7 +3,7 @@
 
 use crate::facts::Kernel;
 use crate::net::{Ports, Transport};
-use crate::resolve::{Peers, Rate, Resolved, Service};
+use crate::resolve::{Line, Peers, Rate, Resolved, Service};
 use crate::ruleset::LimitUnit;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,9 +14,9 @@ pub const FILE: &str = "lockdown";
 pub fn lockdown(ports: &BTreeSet<u16>) -> Resolved {
     let ports = ports.iter().map(|&port| Ports { transport: Transport::Tcp, first: port, last: port });
     let ssh = Service {
-        line: 1,
+        line: Line::of_policy(1),
         ports: ports.collect(),
-        from: Peers { line: Some(1), any: true, ..Peers::default() },
+        from: Peers { line: Some(Line::of_policy(1)), any: true, ..Peers::default() },
         ..Service::default()
     };
     Resolved {

@@ -5,6 +5,7 @@
 mod expectations;
 mod forward_to;
 mod ignored;
+mod line;
 mod lists;
 pub mod lockdown;
 mod nat;
@@ -26,12 +27,13 @@ pub(crate) use lists::broken;
 pub(crate) use ports::{Item as PortsItem, in_words as ports_in_words, item as ports_item};
 pub(crate) use runs::{port_runs, runs_of};
 
+pub use line::Line;
 pub use peers::PRIVATE;
 pub use warnings::{admit_ssh, ssh_is_shut};
 
 pub use resolved::{
-    Action, ContainerLines, Containers, DefaultLines, Defaults, Elsewhere, Expectation, ForwardTo, Group, Line, Nat,
-    Peers, PolicyRule, Rate, Resolved, ReversePath, Service, Temporary,
+    Action, ContainerLines, Containers, DefaultLines, Defaults, Elsewhere, Expectation, ForwardTo, Group, Nat, Peers,
+    PolicyRule, Rate, Resolved, ReversePath, Service, Temporary,
 };
 
 use crate::facts::Facts;
@@ -65,7 +67,7 @@ pub fn resolve(policy: &Policy, facts: &Facts) -> Result<Resolved, Vec<Diagnosti
         services.insert(service.name.value.clone(), resolve_service(service, facts, &mut resolver, &mut problems));
     }
     runs::check_services(&policy.services, &services, &mut problems);
-    forward_to::check(&policy.services, &services, &mut problems);
+    forward_to::check(policy, &services, &mut problems);
     let block = resolver.peers(&policy.block, Role::Block, &mut problems);
     let defaults = resolve_defaults(&policy.defaults, &mut problems);
     let sections =
@@ -85,6 +87,7 @@ pub fn resolve(policy: &Policy, facts: &Facts) -> Result<Resolved, Vec<Diagnosti
     }
     let mut resolved = Resolved {
         file: policy.file.clone(),
+        included: policy.included.clone(),
         defaults,
         default_lines: default_lines(&policy.defaults),
         groups,
@@ -148,9 +151,9 @@ fn resolve_containers(typed: &policy::Containers, problems: &mut Vec<Diagnostic>
     };
     let outgoing = read("outgoing", &typed.outgoing, &verdicts, otherwise.outgoing);
     let host = read("host", &typed.host, &verdicts[..2], otherwise.host);
-    let line = |given: &Given<Text>| given.here().map(|text| text.span.line);
+    let line = |given: &Given<Text>| given.here().map(|text| text.span.into());
     let lines = ContainerLines {
-        interfaces: typed.interfaces.here().map(|list| list.span.line),
+        interfaces: typed.interfaces.here().map(|list| list.span.into()),
         outgoing: line(&typed.outgoing),
         host: line(&typed.host),
     };
@@ -162,7 +165,7 @@ fn resolve_containers(typed: &policy::Containers, problems: &mut Vec<Diagnostic>
 }
 
 fn default_lines(typed: &policy::Defaults) -> DefaultLines {
-    let line = |given: &Given<Text>| given.here().map(|text| text.span.line);
+    let line = |given: &Given<Text>| given.here().map(|text| text.span.into());
     DefaultLines {
         incoming: line(&typed.incoming),
         outgoing: line(&typed.outgoing),
@@ -201,7 +204,7 @@ fn resolve_service<'a>(
     not_empty(&service.to, "to", problems);
     not_empty(&service.on, "on", problems);
     Service {
-        line: name.span.line,
+        line: name.span.into(),
         ports: asked.ports,
         protocols: asked.protocols,
         ping: asked.ping,

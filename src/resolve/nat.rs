@@ -55,7 +55,7 @@ fn line<'a>(typed: &'a policy::Nat, resolver: &mut Resolver<'a>, problems: &mut 
     let help = "`to` is the interface that it leaves by: `to: { interface: eth0 }`";
     needed(&typed.to, name, "to", help, problems);
     Nat {
-        line: name.span.line,
+        line: name.span.into(),
         from: resolver.peers(&typed.from, Role::At(Place::NatFrom), problems),
         to: resolver.peers(&typed.to, Role::At(Place::NatTo), problems),
         source: value(&typed.source, problems, source),

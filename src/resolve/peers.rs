@@ -124,12 +124,12 @@ impl<'a> Resolver<'a> {
         }
         let mut groups = BTreeMap::new();
         for name in &members.groups {
-            groups.entry(name.value.clone()).or_insert(name.span.line);
+            groups.entry(name.value.clone()).or_insert(name.span.into());
         }
         let files = members.files.iter().map(|file| &file.list.addresses).collect();
         let addresses = self.union(given.here().map(|list| list.span), members.ranges, files, 0, problems);
         Peers {
-            line: given.here().and_then(|list| list.items.first()).map(|peer| peer.text().span.line),
+            line: given.here().and_then(|list| list.items.first()).map(|peer| peer.text().span.into()),
             any: members.any,
             groups,
             addresses,
@@ -241,7 +241,7 @@ impl<'a> Resolver<'a> {
         let mut groups = BTreeMap::new();
         for name in std::mem::take(&mut self.used) {
             let span = self.groups.get(name.as_str()).map(|(span, _)| *span);
-            let group = self.flatten([name.as_str()], span.map(|span| span.line), span, problems);
+            let group = self.flatten([name.as_str()], span.map(Line::from), span, problems);
             groups.insert(name, group);
         }
         groups
@@ -463,7 +463,7 @@ fn for_a_time(text: &Text, role: Role, members: &mut Members<'_>) -> Result<(), 
     if members.temporary.is_some() {
         return Err(Fault::new("the group says `temporary` twice").help("remove one of the two"));
     }
-    members.temporary = Some(Temporary { line: text.span.line, most });
+    members.temporary = Some(Temporary { line: text.span.into(), most });
     Ok(())
 }
 

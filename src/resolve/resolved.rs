@@ -1,5 +1,6 @@
 //! A policy with every name resolved to a value: the input of [`compile`](crate::compile).
 
+use super::Line;
 use crate::facts::Kernel;
 use crate::names::Names;
 use crate::net::{Addresses, IfPattern, Ports, Version};
@@ -11,14 +12,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A line of the policy, counted from 1: the origin of a rule in the kernel.
-pub type Line = u32;
-
 /// A valid policy with all names replaced by values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resolved {
     /// The policy's file name without its folder, as comments in the kernel name it.
     pub file: String,
+    /// The paths of the files that it includes, relative to its folder.
+    pub included: Vec<String>,
     /// The verdicts on connections that no line mentions.
     pub defaults: Defaults,
     /// The lines that set the defaults.

@@ -160,7 +160,7 @@ fn rule<'a>(
         [&typed.from, &typed.to].into_iter().for_each(|list| resolver.no_names(list, problems));
     }
     PolicyRule {
-        line: name.span.line,
+        line: name.span.into(),
         ports: asked.ports,
         protocols: asked.protocols,
         ping: asked.ping,

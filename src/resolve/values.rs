@@ -130,7 +130,7 @@ pub(super) fn rate(text: &Text) -> Result<Rate, Fault> {
     match count.parse::<u32>() {
         Ok(0) => Err(Fault::new(format!("the rate {} would let nothing through", quote(typed)))
             .help("write 1 or more; to allow nobody, remove the service")),
-        Ok(count) if count <= MAX_RATE => Ok(Rate { count, unit: known, line: Some(text.span.line) }),
+        Ok(count) if count <= MAX_RATE => Ok(Rate { count, unit: known, line: Some(text.span.into()) }),
         _ => Err(Fault::new(format!("the rate {} is too high to limit anything", quote(typed)))
             .help(format!("the highest count is {MAX_RATE}"))),
     }

@@ -19,6 +19,9 @@ pub struct Applied {
     pub path: PathBuf,
     /// Its text.
     pub text: String,
+    /// The texts of the files that it includes, by path relative to its folder.
+    #[serde(default)]
+    pub included: BTreeMap<String, String>,
     /// The lines of services(5) that it needs.
     #[serde(default)]
     pub services: String,
@@ -45,6 +48,11 @@ impl Applied {
 }
 
 impl Applied {
+    /// Its text, and those of the files that it includes.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        [&self.text].into_iter().chain(self.included.values()).map(String::as_str)
+    }
+
     /// For how long at most its groups take addresses.
     #[must_use]
     pub fn limits(&self) -> Limits {

@@ -151,12 +151,12 @@ services:
   old: { ports: 8000-8002/tcp, from: 203.0.113.0/24 }
 ";
 pub const NEW: &str = "version: 1
+include: included.yaml
 defaults: { outgoing: deny }
 containers: { outgoing: deny }
 groups: { wan: { interface: eth0 }, lan: { interface: eth1 }, owner: [203.0.113.20, { temporary: 12h }] }
 services:
   ssh: { ports: 22/tcp, from: any }
-  new: { ports: 9000/tcp, from: 198.51.100.7, on: eth1 }
   photos: { ports: 443/tcp, from: any, forward_to: 10.77.0.2 }
 outgoing:
   mail: { ports: 25/tcp, from: host, to: 198.51.100.0/24 }
@@ -167,13 +167,15 @@ forward:
 expect:
   - { deny: 9000/tcp, from: 203.0.113.5 }
 ";
+/// What [`NEW`] includes.
+pub const INCLUDED: &str = "version: 1\nservices:\n  new: { ports: 9000/tcp, from: 198.51.100.7, on: eth1 }\n";
 /// It does not say of which protocol a port is.
 pub const INVALID: &str = "version: 1\nservices:\n  ssh: { ports: 22, from: any }\n";
 /// It is not what it expects to be.
 pub const UNMET: &str =
     "version: 1\nservices:\n  ssh: { ports: 22/tcp, from: any }\nexpect:\n  - { deny: 22/tcp, from: any }\n";
 
-/// The commands that need no kernel, in a folder with `old.yaml`, `new.yaml`, `edited.yaml`, which is as `new.yaml`,
+/// The commands that need no kernel, in a folder with `old.yaml`, `new.yaml`, `edited.yaml`, which is as `new.yaml`, `included.yaml`,
 /// `invalid.yaml` and `unmet.yaml`.
 pub const WITHOUT_KERNEL: [&str; 22] = [
     "check old.yaml",

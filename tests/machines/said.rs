@@ -231,7 +231,7 @@ impl<'m> Compared<'m> {
         let here = || remarks_here(Socket::open().ok().as_ref(), &loaded.policy, &loaded.table, &Machine::read());
         let counts = |remark: &&Remark| remark.weight == Weight::Error || remark.topic == Topic::Expected;
         for remark in self.built.lab.host.run(here).iter().filter(counts) {
-            let Some(line) = remark.line.filter(|line| is_of(line)) else {
+            let Some(line) = remark.line.map(|line| line.number).filter(|line| is_of(line)) else {
                 sum.tell("expect", "does not fit");
                 return None;
             };

@@ -5,6 +5,7 @@ use super::{Args, CANT_TELL, DENIED, Question, in_force};
 use crate::commands::Report;
 use crate::commands::added::as_json;
 use crate::commands::denied::who_was_denied;
+use crate::commands::with_file;
 use crate::compile::{Denial, line_of};
 use crate::denied::{Denied, Reason, Refused, Why, in_full, suggestion, why};
 use crate::error::Error;
@@ -173,7 +174,7 @@ fn with_why(
     }
     let full = in_full(policy, &refused, &why);
     let place = match why.line {
-        Some(line) => format!("{}:{line}", policy.file),
+        Some(line) => policy.place(line),
         None => format!("{}, by default", policy.file),
     };
     let lines = suggestion(policy, &refused);
@@ -181,7 +182,8 @@ fn with_why(
     let shown: String = lines.lines().map(|line| format!("  {line}\n")).collect();
     report.text.push(&format!("\nto let it in:\n{}", crate::printable::lines(&shown)));
     let Why { name, line, .. } = why;
-    Ok(report.with("why", json!({ "service": name, "line": line, "text": full, "to_let_it_in": lines })))
+    let json = json!({ "service": name, "line": line, "text": full, "to_let_it_in": lines });
+    Ok(report.with("why", with_file(json, line.map(|line| (policy, line)))))
 }
 
 /// How long ago an address was turned away by a limit, if that is less than it takes until one more is let in. Of IPv6, the

@@ -199,18 +199,17 @@ impl Line<'_> {
     fn write(&self, question: &Question<'_>, reached: &mut Vec<Value>) -> (String, String) {
         let Self { target, port, owners, answer, from } = self;
         let owners: Vec<&str> = owners.iter().map(String::as_str).collect();
-        let services: Vec<(&str, u32)> = question
+        let services: Vec<(&str, String)> = question
             .policy
             .zip(target.wanted())
-            .map(|(policy, wanted)| services_about(policy, wanted))
-            .unwrap_or_default()
-            .into_iter()
-            .map(|(name, service)| (name, service.line))
-            .collect();
-        let file = question.policy.map(|policy| policy.file.as_str()).unwrap_or_default();
+            .map(|(policy, wanted)| {
+                let about = services_about(policy, wanted).into_iter();
+                about.map(|(name, service)| (name, policy.place(service.line))).collect()
+            })
+            .unwrap_or_default();
         let mut notes: Vec<String> = vec![owners.join(", ")];
         notes.extend(port.at.map(|at| format!("at {at}")));
-        notes.extend(services.iter().map(|(name, line)| format!("service {name} ({file}:{line})")));
+        notes.extend(services.iter().map(|(name, place)| format!("service {name} ({place})")));
         notes.extend(answer.limit.as_ref().map(|limit| limit.words(*from)));
         notes.extend((answer.report.status == CANT_TELL).then(|| format!("can't tell: {}", answer.reason)));
         reached.push(json!({

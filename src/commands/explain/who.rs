@@ -4,6 +4,7 @@ use super::asked::{Asked, Target};
 use super::{CANT_TELL, DENIED, MOST_MESSAGES, Question};
 use crate::commands::Report;
 use crate::commands::exposure::{Found, Kernel};
+use crate::commands::with_file;
 use crate::denied::services_about;
 use crate::error::Error;
 use crate::exposure::{Row, exposure_of, row_json, table};
@@ -88,10 +89,10 @@ fn services(question: &Question<'_>, target: Target) -> Vec<(String, Value)> {
         };
         let limit = service.limit.map(|rate| rate.to_string());
         let at_most = limit.as_ref().map(|limit| format!(", at most {limit} of each address")).unwrap_or_default();
-        let place = format!("{}:{}", policy.file, service.line);
+        let place = policy.place(service.line);
         (
             format!("the service {name} {does} {}{at_most} ({place})", target.words()),
-            json!({ "name": name, "line": service.line, "limit": limit }),
+            with_file(json!({ "name": name, "line": service.line, "limit": limit }), Some((policy, service.line))),
         )
     };
     services_about(policy, wanted).into_iter().map(one).collect()

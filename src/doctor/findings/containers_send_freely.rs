@@ -4,7 +4,7 @@ use crate::access::{AccessChange, Direction};
 use crate::doctor::remedy::try_policy;
 use crate::doctor::words::some;
 use crate::doctor::{Facts, Finding, Kind, Severity};
-use crate::resolve::{Action, Resolved};
+use crate::resolve::{Action, Line, Resolved};
 
 pub(super) const FINDING: Kind = Kind {
     id: "containers-send-freely",
@@ -27,7 +27,7 @@ pub(super) fn check(facts: &Facts<'_>) -> Option<Finding> {
     }
     let mut changed = policy.clone();
     changed.containers.outgoing = Action::Deny;
-    changed.containers.lines.outgoing = Some(0);
+    changed.containers.lines.outgoing = Some(Line::default());
     let deny = match try_policy(facts, FINDING.id, &changed, closes_containers) {
         Ok(()) => {
             "in the policy, write `containers: { outgoing: deny }`, and in `outgoing` what they need".to_owned()

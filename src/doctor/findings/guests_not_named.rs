@@ -8,7 +8,7 @@ use crate::machine::Sysctls;
 use crate::net::{IfPattern, Ports, Transport};
 use crate::netlink::RoutedLink;
 use crate::preflight::{containers_line, is_named, with_containers};
-use crate::resolve::{Action, Group, Resolved, Service};
+use crate::resolve::{Action, Group, Line, Resolved, Service};
 use std::collections::BTreeSet;
 
 pub(super) const FINDING: Kind = Kind {
@@ -156,7 +156,7 @@ fn for_cluster(facts: &Facts<'_>, policy: &Resolved) -> Option<(Service, String)
         return None;
     }
     let mut service = Service::default();
-    service.from.groups.insert("containers".to_owned(), 0);
+    service.from.groups.insert("containers".to_owned(), Line::default());
     let mut words = Vec::new();
     for (protocol, port) in ports {
         let transport = Transport::from_number(protocol)?;

@@ -1,6 +1,7 @@
 //! The policy is valid, but does not fit this machine.
 
 use super::guests_not_named;
+use crate::doctor::words::place;
 use crate::doctor::{Facts, Finding, Kind, Severity};
 use crate::lockout::Beside;
 use crate::preflight::{Preflight, Weight};
@@ -28,7 +29,7 @@ pub(super) fn check(facts: &Facts<'_>) -> Vec<Finding> {
     let told = remarks.into_iter().filter(|remark| remark.weight < Weight::Note);
     told.map(|remark| {
         let severity = if remark.weight == Weight::Error { Severity::Error } else { Severity::Warning };
-        let at = remark.line.map(|line| format!(" ({}:{line})", facts.host.path)).unwrap_or_default();
+        let at = remark.line.map(|line| format!(" ({})", place(facts, policy, line))).unwrap_or_default();
         Finding { severity, ..FINDING.found(format!("{}{at}", remark.message), remark.help) }
     })
     .collect()

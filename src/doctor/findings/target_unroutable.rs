@@ -1,6 +1,7 @@
 //! No route leads to a port forward's target.
 
 use crate::doctor::routed::targets;
+use crate::doctor::words::place;
 use crate::doctor::{Facts, Finding, Kind, Severity};
 use crate::simulate::{Asked, Way};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -35,7 +36,7 @@ pub(super) fn check(facts: &Facts<'_>) -> Vec<Finding> {
             ),
             _ => return None,
         };
-        let at = format!("{}:{}", facts.host.path, target.line);
+        let at = place(facts, policy, target.line);
         Some(FINDING.found(format!("{address}, to which {service} is forwarded, {why} ({at})"), help))
     };
     targets(policy).filter_map(finding).collect()
