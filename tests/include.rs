@@ -10,7 +10,7 @@ mod policies;
 use palisade::desired::{Compiled, Loaded, compile_as_applied, compile_policy, load_and_prove};
 use palisade::names::Names;
 use palisade::policy::Problems;
-use palisade::ruleset::{Provenance, Table};
+use palisade::ruleset::{Origin, Provenance, Table};
 use palisade::state::State;
 use policies::{Written, config, policy};
 use proptest::prelude::*;
@@ -211,6 +211,18 @@ fn each_comment_names_the_file_in_which_its_line_stands() {
         fs::write(path, &said).expect("the golden can be written");
     }
     assert_eq!(said, expected.unwrap_or_default());
+}
+
+#[test]
+fn of_a_long_path_comments_have_the_end() {
+    let name = format!("{}/{}/groups.yaml", "a".repeat(20), "b".repeat(20));
+    let policy = format!("version: 1\ninclude: {name}\nservices: {{ ssh: {{ ports: 22/tcp, from: office }} }}\n");
+    let folder = tree(&[("policy.yaml", &policy), (&name, "version: 1\ngroups: { office: 192.0.2.1 }\n")]);
+    let table = compiled(folder.path()).table;
+    let comments = table.sets.values().filter_map(|set| set.spec.comment.as_deref()).filter_map(Provenance::read);
+    let of_group = comments.filter(|comment| comment.sentence == "group office").map(|comment| comment.origin);
+    let expected = format!("{}/{}/groups.yaml", "a".repeat(7), "b".repeat(20));
+    assert_eq!(of_group.collect::<Vec<_>>(), [Origin::Line(&expected, 2)]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `palisade check`
 
 use super::{Desired, Report, names_as_known, reader, say};
+use crate::compile::line_of_origin;
 use crate::desired::{DEFAULT_PATH, compile_named};
 use crate::enforce::{EnforceError, try_out};
 use crate::error::Error;
@@ -176,11 +177,12 @@ impl<'a> Checked<'a> {
     /// The report on a policy that the kernel refuses.
     fn refused(&self, warnings: &Problems, message: &str, origin: Option<String>) -> Report {
         let file = self.path.display();
-        let line = origin.as_deref().and_then(|origin| Origin::read(origin).line());
+        let policy = &self.desired.policy;
+        let line = origin.as_deref().and_then(|origin| line_of_origin(policy, Origin::read(origin)));
         let at = origin.map(|origin| format!(" ({origin})")).unwrap_or_default();
         let problem = json!({
             "message": message,
-            "file": file.to_string(),
+            "file": line.map_or_else(|| file.to_string(), |line| policy.path_of(&file.to_string(), line)),
             "line": line,
             "column": null,
             "help": null,

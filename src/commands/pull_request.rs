@@ -1,7 +1,7 @@
 //! The difference of two policies as one reads it in a pull request: as Markdown, and as annotations of GitHub.
 
 use crate::access::{AccessChange, Port};
-use crate::compile::in_a_comment;
+use crate::compile::line_of_origin;
 use crate::delta::ChangeOp;
 use crate::policy::Problems;
 use crate::printable::printable;
@@ -70,7 +70,9 @@ impl Difference<'_> {
         let mut by_line: BTreeMap<Line, Vec<&str>> = BTreeMap::new();
         for change in self.changes.iter().filter(|change| change.op != ChangeOp::Remove) {
             let origin = change.origin.as_deref().map(Origin::read);
-            if let Some(line) = origin.and_then(|origin| self.line(origin)).filter(|line| !told.contains(line)) {
+            if let Some(line) =
+                origin.and_then(|origin| line_of_origin(self.policy, origin)).filter(|line| !told.contains(line))
+            {
                 by_line.entry(line).or_default().push(&change.text);
             }
         }
@@ -84,13 +86,6 @@ impl Difference<'_> {
             text.push_str(&annotation("notice", (&file, Some(line.number), None), &words));
         }
         text
-    }
-
-    /// The line of the new policy that an origin names.
-    fn line(&self, origin: Origin<'_>) -> Option<Line> {
-        let Origin::Line(file, number) = origin else { return None };
-        let included = self.policy.included.iter().position(|included| in_a_comment(included) == file);
-        Some(Line { source: included.map_or(0, |index| index + 1), number })
     }
 
     /// The line of a service of the new policy that has a port of the change.

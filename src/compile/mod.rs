@@ -256,9 +256,22 @@ fn policy_of(action: Action) -> Policy {
     }
 }
 
-/// A file's name, shortened, without characters that can't stand in a comment.
-pub(crate) fn in_a_comment(file: &str) -> String {
-    file.chars().take(40).map(|c| if c.is_ascii_graphic() && !"\"\\()".contains(c) { c } else { '_' }).collect()
+/// The characters of a file's name that a comment has.
+const LONGEST_FILE: usize = 40;
+
+/// A file's name, shortened, without characters that can't stand in a comment. Of a path, its end stays.
+fn in_a_comment(file: &str) -> String {
+    let left_out = file.chars().count().saturating_sub(LONGEST_FILE);
+    let left_out = if file.contains('/') { left_out } else { 0 };
+    let readable = |c: char| if c.is_ascii_graphic() && !"\"\\()".contains(c) { c } else { '_' };
+    file.chars().skip(left_out).take(LONGEST_FILE).map(readable).collect()
+}
+
+/// The line of a policy that the origin of one of its rules names.
+pub(crate) fn line_of_origin(policy: &Resolved, origin: provenance::Origin<'_>) -> Option<Line> {
+    let provenance::Origin::Line(file, number) = origin else { return None };
+    let included = policy.included.iter().position(|included| in_a_comment(included) == file);
+    Some(Line { source: included.map_or(0, |index| index + 1), number })
 }
 
 /// At most `room` bytes of a sentence, cut between characters and marked as cut.

@@ -5,6 +5,7 @@ use super::keys::{INCLUDED, POLICY};
 use super::model::{Given, List, Peer, Policy, Text};
 use super::read::{Fields, Reader};
 use super::yaml::{Node, Value};
+use crate::printable::is_invisible;
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
@@ -81,6 +82,9 @@ pub fn included_path(written: &Text, folder: &Path) -> Result<String, Box<Diagno
              file, such as `shared/groups.yaml`",
         ))
     };
+    if written.value.contains(is_invisible) {
+        return Err(refused("has a character that can't be seen"));
+    }
     if path.is_absolute() {
         return Err(refused("is an absolute path"));
     }
