@@ -61,7 +61,7 @@ impl Reader {
     }
 
     /// A path that is written in this file, relative to the folder of the policy.
-    pub(super) fn from_folder_of_policy(&self, path: Text) -> Text {
+    pub(super) fn in_folder_of_policy(&self, path: Text) -> Text {
         match path.value.as_str() {
             "" => path,
             written => Text { value: self.place.folder.join(written).display().to_string(), span: path.span },

@@ -441,7 +441,7 @@ impl Reader {
             (None, Some(path), 1) => {
                 let odd = self.text(fields.get("odd").copied(), "`odd`");
                 let path = self.text(Some(path), "`file`").here().cloned();
-                path.map(|path| Peer::File { path: self.from_folder_of_policy(path), odd })
+                path.map(|path| Peer::File { path: self.in_folder_of_policy(path), odd })
             }
             (_, _, 0) if !is_empty => None,
             _ => {

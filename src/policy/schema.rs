@@ -174,13 +174,7 @@ fn value(holds: Holds) -> Vec<(&'static str, Json)> {
         }
         Holds::Interface => vec![("$ref", text("#/$defs/interface"))],
         Holds::Interfaces => vec![("$ref", text("#/$defs/interfaces"))],
-        Holds::Files => {
-            let path = || {
-                Json::Object([pattern("^[^/]"), vec![("minLength", Json::Number(1))]].into_iter().flatten().collect())
-            };
-            let list = Json::Object(vec![("type", text("array")), ("items", path())]);
-            vec![any_of(vec![path(), list, nothing()])]
-        }
+        Holds::Files => files(),
         Holds::Path => vec![("type", text("string")), ("minLength", Json::Number(1))],
         Holds::Section(of) => section(of),
         Holds::Groups => {
@@ -240,6 +234,17 @@ fn definitions() -> Vec<(&'static str, Json)> {
         (definition(&EXPECTATION), expectation()),
         (definition(&IGNORED), Json::Object(section(&IGNORED))),
     ]
+}
+
+/// The path of a file, a list of them, or nothing.
+fn files() -> Vec<(&'static str, Json)> {
+    let path = || {
+        let mut path = pattern("^[^/]");
+        path.push(("minLength", Json::Number(1)));
+        Json::Object(path)
+    };
+    let list = Json::Object(vec![("type", text("array")), ("items", path())]);
+    vec![any_of(vec![path(), list, nothing()])]
 }
 
 /// One port, or a list of them, in which `any` stands alone.
