@@ -302,7 +302,15 @@ fn divided(written: &Written, indexes: &[Index]) -> Vec<(String, String)> {
         files.push(((*name).to_owned(), text));
     }
     for (name, text) in &written.files {
-        files.extend(["", "sub/", "sub/deep/"].map(|folder| (format!("{folder}{name}"), text.clone())));
+        for folder in ["", "sub/", "sub/deep/"] {
+            let is_there = |(of, text): &(String, String)| {
+                of.rsplit_once('/').map_or("", |(of, _)| of) == folder.trim_end_matches('/')
+                    && text.contains(&format!("{{ file: {name} }}"))
+            };
+            // Whoever takes it from another folder than that of the file that names it gets somebody else.
+            let text = if files.iter().any(is_there) { text.as_str() } else { "198.18.0.1\n" };
+            files.push((format!("{folder}{name}"), text.to_owned()));
+        }
     }
     files
 }
