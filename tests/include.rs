@@ -214,6 +214,17 @@ fn each_comment_names_the_file_in_which_its_line_stands() {
 }
 
 #[test]
+fn a_group_that_nobody_names_is_warned_of_in_the_policy_alone() {
+    let groups = "groups: { unused: 192.0.2.1 }\n";
+    let policy =
+        format!("version: 1\ninclude: a.yaml\n{groups}services: {{ ssh: {{ ports: 22/tcp, from: any }} }}\n");
+    let shared = format!("version: 1\n{}", groups.replace("unused", "shared"));
+    let found = compiled(tree(&[("policy.yaml", &policy), ("a.yaml", &shared)]).path()).warnings.warnings();
+    let messages: Vec<&str> = found.iter().map(|warning| warning.message.as_str()).collect();
+    assert_eq!(messages, ["nothing uses the group `unused`"]);
+}
+
+#[test]
 fn of_a_long_path_comments_have_the_end() {
     let name = format!("{}/{}/groups.yaml", "a".repeat(20), "b".repeat(20));
     let policy = format!("version: 1\ninclude: {name}\nservices: {{ ssh: {{ ports: 22/tcp, from: office }} }}\n");

@@ -73,7 +73,9 @@ fn unused_groups(typed: &Policy) -> Vec<Diagnostic> {
         let more = items.into_iter().flat_map(|list| &list.items).filter_map(word).filter(is_group);
         waiting.extend(more.filter(|name| used.insert(name)));
     }
-    let unused = typed.groups.iter().filter(|group| !used.contains(group.name.value.as_str()));
+    // What an included file defines, others may use.
+    let own = typed.groups.iter().filter(|group| group.name.span.source == 0);
+    let unused = own.filter(|group| !used.contains(group.name.value.as_str()));
     let warning = |group: &policy::Group| {
         Diagnostic::at(group.name.span, format!("nothing uses the group {}", quote(&group.name.value)))
             .help("remove it, or name it in the `from` of a service, in a rule or in `block`")
