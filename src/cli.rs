@@ -2,8 +2,8 @@
 
 use crate::commands::{
     Report, add, allow, apply, block, boot, check, complete, completions, confirm, denied, diff, disable, doctor,
-    edit, explain, export, exposure, group, import, init, man, metrics, refresh, remove, report, revoke, rollback, schema,
-    show, status, suggest,
+    edit, explain, export, exposure, group, import, init, man, metrics, refresh, remove, report, revoke, rollback,
+    schema, show, status, suggest,
 };
 use crate::error::Error;
 use crate::state::State;

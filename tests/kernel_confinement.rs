@@ -380,6 +380,8 @@ fn every_command_has_cap_net_admin_at_most_in_the_end_and_can_get_no_more() {
         "exposure",
         "doctor",
         "report --html -",
+        "doctor --journal",
+        "metrics",
         "rollback --list",
         "apply --dry-run",
         "apply",

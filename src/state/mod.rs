@@ -42,9 +42,9 @@ mod pending;
 mod revocation;
 mod stored;
 mod temporary;
-mod textfiles;
 #[cfg(test)]
 mod tests;
+mod textfiles;
 
 pub use applied::Applied;
 pub use booted::{Booted, Source};
