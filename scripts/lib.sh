@@ -315,18 +315,32 @@ unpack_own() {
     mv "$folder.new" "$folder"
 }
 
-# Puts Hetzner's client as Debian has it into target/clients/hcloud-cli, unless it is there already: unpacked, never installed.
-unpack_hcloud() {
-    local folder=target/clients/hcloud-cli
-    [ ! -e "$folder/usr/bin/hcloud" ] || return 0
-    apt-cache show hcloud-cli >/dev/null 2>&1 || quietly as_root apt-get -qq update
-    note "Unpacking hcloud-cli ..."
+# unpack_here FOLDER FILE PACKAGE...: packages that this machine's own apt knows into a folder, unless the file is there already:
+# unpacked, never installed.
+unpack_here() {
+    local folder=$1 file=$2 package
+    shift 2
+    [ ! -e "$folder/$file" ] || return 0
+    apt-cache show "$@" >/dev/null 2>&1 || quietly as_root apt-get -qq update
+    note "Unpacking $* ..."
     rm -rf "$folder" "$folder.new"
     mkdir -p "$folder.new/.apt"
-    (cd "$folder.new/.apt" && persistently apt-get -qq download hcloud-cli) || exit
-    quietly dpkg-deb --extract "$folder.new"/.apt/hcloud-cli_*.deb "$folder.new"
+    (cd "$folder.new/.apt" && persistently apt-get -qq download "$@") || exit
+    for package in "$folder.new/.apt"/*.deb; do
+        quietly dpkg-deb --extract "$package" "$folder.new"
+    done
     rm -r "$folder.new/.apt"
     mv "$folder.new" "$folder"
+}
+
+# Puts Hetzner's client as Debian has it into target/clients/hcloud-cli.
+unpack_hcloud() {
+    unpack_here target/clients/hcloud-cli usr/bin/hcloud hcloud-cli
+}
+
+# Puts promtool and node_exporter as Debian has them into target/clients/prometheus. No service of theirs is started.
+unpack_prometheus() {
+    unpack_here target/clients/prometheus usr/bin/prometheus-node-exporter prometheus prometheus-node-exporter
 }
 
 # Puts Hetzner's Python library into target/clients/python, unless it is there already. It is on PyPI alone, which not every
@@ -345,18 +359,9 @@ install_hcloud_library() {
     fi
 }
 
-# Puts the ufw that this machine's own apt knows into target/engines/ufw, unless it is there already: unpacked, never installed.
+# Puts the ufw that this machine's own apt knows into target/engines/ufw.
 unpack_ufw() {
-    local folder=target/engines/ufw
-    [ ! -e "$folder/usr/sbin/ufw" ] || return 0
-    apt-cache show ufw >/dev/null 2>&1 || quietly as_root apt-get -qq update
-    note "Unpacking ufw ..."
-    rm -rf "$folder" "$folder.new"
-    mkdir -p "$folder.new/.apt"
-    (cd "$folder.new/.apt" && persistently apt-get -qq download ufw) || exit
-    quietly dpkg-deb --extract "$folder.new"/.apt/ufw_*.deb "$folder.new"
-    rm -r "$folder.new/.apt"
-    mv "$folder.new" "$folder"
+    unpack_here target/engines/ufw usr/sbin/ufw ufw
 }
 
 # Builds target/try/echo.tar, an image with one static program that echoes.

@@ -45,10 +45,7 @@ fn the_text_has_each_family_in_one_piece_with_its_help_and_its_type() {
         fs::write(&path, &text).expect("the golden can be written");
     }
     assert_eq!(text, fs::read_to_string(path).unwrap_or_default());
-    assert_eq!(
-        some().left_out(),
-        ["palisade_in_sync is left out: the policy has problems, see `palisade check`"]
-    );
+    assert_eq!(some().left_out(), ["palisade_in_sync is left out: the policy has problems, see `palisade check`"]);
     assert_eq!((some().len(), some().is_empty(), Samples::default().text().as_str()), (7, false, ""));
 }
 
@@ -176,7 +173,13 @@ fn the_manual_lists_each_metric() {
     let row = |metric: &Metric| {
         let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
         let left_out = metric.left_out.unwrap_or("never");
-        format!("| `{}` | {} | {} | {} | {left_out} |\n", metric.name, metric.kind.name(), labels.join(", "), metric.help)
+        format!(
+            "| `{}` | {} | {} | {} | {left_out} |\n",
+            metric.name,
+            metric.kind.name(),
+            labels.join(", "),
+            metric.help
+        )
     };
     let table: String = METRICS.iter().map(row).collect();
     let head = "| metric | type | labels | what it says | left out |\n|---|---|---|---|---|\n";
