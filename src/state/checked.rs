@@ -48,3 +48,26 @@ impl State {
         read_json(self.run.join(CHECKED))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_found_is_read_as_it_was_kept_and_what_palisade_did_not_write_is_never_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let state = State::new(folder.path().join("state"), folder.path().join("run"));
+        assert_eq!(state.checked().expect("there is none"), None);
+        let checked = Checked { at: 1_780_000_000, errors: 1, warnings: 2, notes: 3, ignored: 4 };
+
+        state.note_checked(&checked).expect("it can be written");
+
+        assert_eq!(state.checked().expect("it can be read"), Some(checked));
+        assert_eq!(checked.counts(), [("error", 1), ("warning", 2), ("note", 3), ("ignored", 4)]);
+        for text in ["", "{}", r#"{"at":1,"errors":0,"warnings":0,"notes":0,"ignored":0,"more":1}"#] {
+            std::fs::write(folder.path().join("run").join(CHECKED), text).expect("it can be written");
+            let error = state.checked().expect_err(text).to_string();
+            assert!(error.ends_with("checked.json can't be used: it is not what palisade writes"), "{error}");
+        }
+    }
+}

@@ -41,3 +41,26 @@ impl State {
 fn line(path: &Path) -> Option<String> {
     path.to_str().filter(|path| !path.contains('\n')).map(|path| format!("{path}\n"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_noted_once_and_one_whose_path_is_no_line_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let state = State::new(folder.path().join("state"), folder.path().join("run"));
+        assert_eq!(state.textfiles(), Vec::<PathBuf>::new());
+        let paths = ["/var/lib/a b/palisade.prom", "/srv/palisade.prom"].map(PathBuf::from);
+
+        for path in paths.iter().chain(&paths) {
+            state.note_textfile(path).expect("it can be written");
+        }
+
+        assert_eq!(state.textfiles(), paths);
+        let odd = Path::new("/srv/a\nb/palisade.prom");
+        let error = state.note_textfile(odd).expect_err("two lines").to_string();
+        assert!(error.ends_with("/textfiles: /srv/a\nb/palisade.prom is not one line of text"), "{error}");
+        assert_eq!(state.textfiles(), paths);
+    }
+}
