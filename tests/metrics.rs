@@ -128,14 +128,15 @@ proptest! {
             meant.insert(("palisade_rule_packets_total", labels), *count);
         }
 
-        let read = read(&samples.text()).expect("Prometheus reads it");
+        let mut read = read(&samples.text()).expect("Prometheus reads it");
 
-        let owned = |((name, labels), count): ((&str, Vec<(&str, String)>), u64)| {
-            let labels = labels.into_iter().map(|(label, value)| (label.to_owned(), value)).collect();
-            (name.to_owned(), labels, count)
-        };
-        let mut meant: Vec<Read> = meant.into_iter().map(owned).collect();
-        let mut read = read;
+        let mut meant: Vec<Read> = meant
+            .into_iter()
+            .map(|((name, labels), count)| {
+                let labels = labels.into_iter().map(|(label, value)| (label.to_owned(), value)).collect();
+                (name.to_owned(), labels, count)
+            })
+            .collect();
         meant.sort();
         read.sort();
         prop_assert_eq!(read, meant);
