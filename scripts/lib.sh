@@ -359,6 +359,41 @@ install_hcloud_library() {
     fi
 }
 
+# Puts Ansible and its linter into target/clients/ansible, unless they are there already. They are on PyPI alone, which not every
+# machine reaches: where they can't be had, their tests are left out, and this says so.
+install_ansible() {
+    local folder=target/clients/ansible
+    [ ! -e "$folder" ] || return 0
+    rm -rf "$folder.new"
+    mkdir -p "$(dirname "$folder")"
+    # An environment can't be moved; it counts from its link on.
+    if python3 -m venv "$folder.new" >/dev/null 2>&1 &&
+        "$folder.new/bin/pip" -q install 'ansible-core>=2.16' ansible-lint >/dev/null 2>&1; then
+        ln -s ansible.new "$folder"
+    else
+        note "Ansible can't be had here: the tests of its collection are left out"
+    fi
+}
+
+# Lints the collection of ansible/ in a copy of its own: the linter wants the path that collections have.
+lint_collection() {
+    local bin scratch status=0
+    bin=$PWD/target/clients/ansible/bin
+    [ -e "$bin" ] || return 0
+    scratch=$(mktemp -d)
+    mkdir -p "$scratch/ansible_collections/palisade"
+    cp -r ansible "$scratch/ansible_collections/palisade/palisade"
+    (
+        export PATH=$bin:$PATH ANSIBLE_COLLECTIONS_PATH=$scratch ANSIBLE_HOME=$scratch/home
+        # Whatever fails, the next is not run.
+        cd "$scratch/ansible_collections/palisade/palisade" && git init -q . && git add -A && ansible-lint --offline &&
+            ansible-doc palisade.palisade.palisade palisade.palisade.palisade_info >/dev/null &&
+            ansible-doc -t role palisade.palisade.palisade >/dev/null
+    ) || status=$?
+    rm -rf "$scratch"
+    return $status
+}
+
 # Puts the ufw that this machine's own apt knows into target/engines/ufw.
 unpack_ufw() {
     unpack_here target/engines/ufw usr/sbin/ufw ufw
