@@ -375,20 +375,27 @@ install_ansible() {
     fi
 }
 
-# Lints the collection of ansible/ in a copy of its own: the linter wants the path that collections have.
+# What ansible-test looks at.
+SANITY=(ansible-doc import pep8 runtime-metadata shebang validate-modules yamllint)
+
+# Lints the collection of ansible/ in a copy of its own: the linters want the path that collections have. ansible-test keeps its
+# environments below target/clients.
 lint_collection() {
-    local bin scratch status=0
-    bin=$PWD/target/clients/ansible/bin
+    local bin scratch home status=0 tests=() test
+    bin=$PWD/target/clients/ansible/bin home=$PWD/target/clients/ansible-home
+    for test in "${SANITY[@]}"; do tests+=(--test "$test"); done
     [ -e "$bin" ] || return 0
     scratch=$(mktemp -d)
-    mkdir -p "$scratch/ansible_collections/palisade"
+    mkdir -p "$scratch/ansible_collections/palisade" "$home/.ansible/test/cache"
+    for test in 24_2 25_2; do cp scripts/get-pip.py "$home/.ansible/test/cache/get_pip_$test.py"; done
     cp -r ansible "$scratch/ansible_collections/palisade/palisade"
     (
         export PATH=$bin:$PATH ANSIBLE_COLLECTIONS_PATH=$scratch ANSIBLE_HOME=$scratch/home
         # Whatever fails, the next is not run.
         cd "$scratch/ansible_collections/palisade/palisade" && git init -q . && git add -A && ansible-lint --offline &&
             ansible-doc palisade.palisade.palisade palisade.palisade.palisade_info >/dev/null &&
-            ansible-doc -t role palisade.palisade.palisade >/dev/null
+            ansible-doc -t role palisade.palisade.palisade >/dev/null &&
+            HOME=$home ansible-test sanity "${tests[@]}" --python "$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
     ) || status=$?
     rm -rf "$scratch"
     return $status
