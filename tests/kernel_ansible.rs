@@ -152,6 +152,13 @@ const STEPS: &str = "
     - name: The old connection proves nothing
       palisade.palisade.palisade: { content: \"{{ open }}\\n\", confirm: 60 }
       register: waits
+    - name: Nothing else is loaded while one waits, and the file stays
+      palisade.palisade.palisade: { content: \"{{ open }}\\n# another\\n\" }
+      ignore_errors: true
+      register: another
+    - name: The file
+      ansible.builtin.slurp: { src: '{{ palisade_policy }}' }
+      register: file
     - name: It is refused
       palisade.palisade.palisade: { state: confirmed }
       ignore_errors: true
@@ -179,6 +186,8 @@ const STEPS: &str = "
           - info.exposure.ports | selectattr('port', 'equalto', 22) | list | length > 0
           - not confirmed.changed
           - waits.changed and waits.pending.seconds > 40 and waits.pending.seconds <= 60
+          - another.failed and another.msg is search('waits for confirmation')
+          - (file.content | b64decode) == open ~ '\\n'
           - refused.failed and refused.msg is search('new SSH connection')
           - kept.changed
           - gone.changed and not again.changed
