@@ -29,7 +29,7 @@ const MOST_EXPOSURE: [(&str, u32); 4] = [
     ("palisade.service", 17),
     ("palisade-refresh.service", 25),
     ("palisade-metrics.service", 18),
-    ("palisade-check.service", 35),
+    ("palisade-check.service", 27),
 ];
 
 const EDITED: &str =
