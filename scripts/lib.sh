@@ -9,6 +9,9 @@ PACKAGES=(netbase nftables iptables libnftnl-dev libmnl-dev pkg-config gcc libc6
     util-linux wireguard-tools openssh-client openssh-server dnsmasq-base python3 nmap git ca-certificates
     bash-completion zsh fish graphviz)
 
+# What building the package takes.
+BUILD_PACKAGES=(libnftnl-dev libmnl-dev pkg-config gcc libc6-dev make git ca-certificates python3 dpkg-dev xz-utils)
+
 if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then
     bold=$'\e[1m' green=$'\e[32m' red=$'\e[31m' plain=$'\e[0m'
 else
@@ -86,8 +89,8 @@ has_cargo() {
         [ "$(printf '%s\n' "$needed" "${found%%-*}" | sort -V | head -n 1)" = "$needed" ]
 }
 
-# Sees to a Rust toolchain as new as Cargo.toml says, formatter and linter included.
-install_rust() {
+# Sees to a Rust toolchain as new as Cargo.toml says.
+install_cargo() {
     local needed
     needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
     case ":$PATH:" in *":$HOME/.cargo/bin:"*) ;; *) PATH=$HOME/.cargo/bin:$PATH ;; esac
@@ -102,6 +105,11 @@ install_rust() {
         has_cargo "$needed" || export RUSTUP_TOOLCHAIN=stable
         has_cargo "$needed" || die "Rust $needed or newer is needed; see https://rustup.rs"
     fi
+}
+
+# The same, with formatter and linter.
+install_rust() {
+    install_cargo
     cargo fmt --version >/dev/null 2>&1 || install_component rustfmt rustfmt
     cargo clippy --version >/dev/null 2>&1 || install_component clippy rust-clippy
 }
@@ -182,7 +190,7 @@ persistently() {
 # Puts the trees of the machines that the tests boot into target/boot/SUITE: Debian 12 and 13, each with systemd and sshd,
 # with what the package depends on, and with nft to look at what is loaded.
 install_machines() {
-    install_packages systemd-container mmdebstrap debian-archive-keyring dpkg-dev lintian man-db
+    install_packages systemd-container mmdebstrap debian-archive-keyring dpkg-dev lintian man-db gnupg apt-utils
     local suite mirror packages=systemd,systemd-sysv,dbus,openssh-server,iproute2,nftables,netbase,libmnl0,libgcc-s1
     mirror=$(debian_mirror) || exit
     for suite in bookworm trixie; do

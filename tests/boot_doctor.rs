@@ -17,7 +17,14 @@ fn tells_a_healthy_machine_from_others(suite: Suite) {
     assert_eq!(machine.boot(&[]), "running", "{}", machine.journal());
     doctor(&machine).is_healthy();
 
+    let gone = "table inet palisade is gone: palisade restricts nothing now\n";
+    let again = "the next boot loads the policy again; so that it does not: systemctl disable palisade.service\n";
+    assert_eq!(machine.run("palisade disable --yes"), format!("{gone}{again}"));
+    machine.run("palisade apply");
+
     machine.run("systemctl disable palisade");
+    assert_eq!(machine.run("palisade disable --yes"), gone);
+    machine.run("palisade apply");
     doctor(&machine).is_one("boot-unit-disabled", &["palisade.service is not enabled"]);
     machine.run("systemctl mask palisade");
     doctor(&machine).is_one("boot-unit-disabled", &["palisade.service is masked"]);

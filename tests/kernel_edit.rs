@@ -4,12 +4,10 @@
 mod support;
 
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Stdio;
 use support::lab::Lab;
-use support::namespace::output;
 use support::program::palisade;
+use support::terminal::OnTerminal;
 
 const POLICY: &str = "version: 1\nservices:\n  ssh: { ports: 22/tcp, from: any }   # stays\n";
 
@@ -22,7 +20,7 @@ echo '  web: { ports: 9000, from: any }' >>\"$1\"
 ";
 
 #[test]
-fn a_broken_edit_is_opened_again_at_its_line_and_a_good_one_is_written_and_waits_for_confirmation() {
+fn a_broken_edit_is_opened_again_at_its_line_and_a_good_one_is_written_applied_and_kept_by_an_answer() {
     let lab = Lab::new();
     lab.write_policy("policy.yaml", POLICY);
     let policy = lab.policy("policy.yaml");
@@ -32,24 +30,18 @@ fn a_broken_edit_is_opened_again_at_its_line_and_a_good_one_is_written_and_waits
     fs::write(&editor, EDITOR.replace("DIR", &folder.display().to_string())).expect("it is writable");
     fs::set_permissions(&editor, fs::Permissions::from_mode(0o755)).expect("it was made here");
 
-    let line = format!(
-        "{} --state-dir {1}/state --run-dir {1}/run --policy {2} edit",
-        palisade(),
-        folder.display(),
-        policy.display()
-    );
-    let mut command = lab.host.command("script");
-    command.args(["-qec", &line, "/dev/null"]).env("EDITOR", &editor).env_remove("VISUAL").env("TERM", "dumb");
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("script is there");
-    // Held until the end: at the end of its input `script` would end the terminal.
-    let mut input = child.stdin.take().expect("it was piped");
-    input.write_all(b"y\ny\n").expect("it reads");
-    let done = child.wait_with_output().expect("it was started");
-    drop(input);
-    let said = String::from_utf8_lossy(&done.stdout);
+    let mut command = lab.host.command(palisade());
+    command.arg("--state-dir").arg(folder.join("state")).arg("--run-dir").arg(folder.join("run"));
+    command.arg("--policy").arg(&policy).arg("edit").env("NO_COLOR", "1").env("EDITOR", &editor).env_remove("VISUAL");
+    let mut terminal = OnTerminal::begin(command);
+    for question in ["Edit it again? [y/N] ", "and apply it for 60s? [y/N] ", "[y/n] "] {
+        terminal.read_until(question);
+        terminal.type_in("y\n");
+    }
+    let done = terminal.end();
+    let said = format!("{}{}", done.stderr, done.stdout);
 
-    assert!(done.status.success(), "{said}");
+    assert_eq!(done.status, Some(0), "{said}");
     let web = "  web: { ports: 9000/tcp, from: any }\n";
     assert_eq!(fs::read_to_string(&policy).expect("it is there"), format!("{POLICY}{web}"));
     let calls = fs::read_to_string(folder.join("calls")).expect("it was called");
@@ -59,7 +51,5 @@ fn a_broken_edit_is_opened_again_at_its_line_and_a_good_one_is_written_and_waits
     assert!(said.contains("  9000/tcp: any gains"), "{said}");
     assert!(lab.host.nft_list().contains("chain service-web"), "{said}");
     assert!(!folder.join(".policy.yaml.edited").exists());
-    let mut confirm = lab.host.command(palisade());
-    confirm.arg("--state-dir").arg(folder.join("state")).arg("--run-dir").arg(folder.join("run"));
-    output(confirm.arg("confirm")).success();
+    assert_eq!(done.stdout, format!("confirmed: {} stays\n", policy.display()));
 }

@@ -299,23 +299,44 @@ fn service(keys: &str) -> String {
 #[test]
 fn each_form_of_a_peer_or_a_target_is_accepted_and_its_neighbour_is_not() {
     let peer = |peer: &str| service(&format!("ports: 22/tcp, from: \"{peer}\""));
-    let good = ["1.2.3.4", "255.0.0.1-255.0.0.9", "10.0.0.0/08", "::1", "1:2:3:4:5:6:7::", "64:ff9b::1.2.3.4"];
+    let good = ["1.2.3.4", "255.0.0.1-255.0.0.9", "10.0.0.0/8", "::1", "1:2:3:4:5:6:7::", "64:ff9b::1.2.3.4"];
     are(true, &good, peer);
     are(true, &["fe80::/10", "any", "private", "containers"], peer);
-    are(false, &["256.1.1.1", "01.2.3.4", "1.2.3.0/33", "::/129", "::", "0.0.0.0", "1.2.3.4-9"], peer);
+    are(
+        false,
+        &["256.1.1.1", "01.2.3.4", "10.0.0.0/08", "fe80::/010", "1.2.3.0/33", "::/129", "::", "0.0.0.0", "1.2.3.4-9"],
+        peer,
+    );
     are(false, &["a.example.org", "::ffff:1.2.3.4"], peer);
 
     let target = |target: &str| service(&format!("ports: 22/tcp, from: any, forward_to: \"{target}\""));
     are(true, &["10.0.0.5", "10.0.0.5:8443", "fd00::5", "[fd00::5]:8443", "1.0.0.1:1"], target);
-    are(false, &["127.0.0.1", "10.0.0.5:0", "10.0.0.5:65536", "10.0.0.0/8", "[fd00::5]", "::1"], target);
+    are(
+        false,
+        &[
+            "127.0.0.1",
+            "10.0.0.5:0",
+            "10.0.0.5:080",
+            "[fd00::5]:022",
+            "10.0.0.5:65536",
+            "10.0.0.0/8",
+            "[fd00::5]",
+            "::1",
+        ],
+        target,
+    );
     are(false, &["[::1]:22", "0.0.0.0", "host"], target);
 }
 
 #[test]
 fn each_form_of_a_port_a_rate_or_a_time_is_accepted_and_its_neighbour_is_not() {
     let ports = |ports: &str| service(&format!("ports: [{ports}], from: any"));
-    are(true, &["1/tcp", "00022/udp", "65535/sctp", "1-65535/tcp", "50/proto", "any", "ping"], ports);
-    are(false, &["0/tcp", "65536/tcp", "22/icmp", "22-/tcp", "256/proto", "6/proto", "0/proto"], ports);
+    are(true, &["1/tcp", "22/udp", "65535/sctp", "1-65535/tcp", "50/proto", "any", "ping"], ports);
+    are(
+        false,
+        &["0/tcp", "0022/tcp", "1-022/udp", "65536/tcp", "22/icmp", "22-/tcp", "256/proto", "6/proto", "0/proto"],
+        ports,
+    );
     are(false, &["any, 22/tcp", "22"], ports);
 
     let rate = |rate: &str| service(&format!("ports: 22/tcp, from: any, limit: {rate}"));

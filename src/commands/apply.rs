@@ -1,5 +1,6 @@
 //! `palisade apply`
 
+use super::console::{End, Waiting};
 use super::exposure::Found;
 use super::planned::{Shown, is_shown, own_sessions};
 use super::prompt::{agreed, is_person};
@@ -54,7 +55,8 @@ pub struct Args {
     /// Undo the change after TIME (`90s`, `5m`) unless `palisade confirm` is run from a new connection.
     ///
     /// For a change that could cut you off. When the time is over, the previous rules are in force again, whatever
-    /// happens to the session, to palisade or to the machine. TIME is between 5 seconds and a day.
+    /// happens to the session, to palisade or to the machine. TIME is between 5 seconds and a day. At the console, with
+    /// no SSH between, palisade asks in the same terminal whether the change stays.
     #[arg(long, value_name = "TIME", value_parser = confirmation_time, conflicts_with = "dry_run")]
     pub(crate) confirm: Option<Duration>,
     /// First look up each element of large sets, as `diff --deep` does.
@@ -109,11 +111,16 @@ pub(crate) fn run(path: &Path, state: &State, args: &Args) -> Result<Report, Err
         }
         confirm::settle(&socket, state)?;
         confirm::none_waits(state)?;
-        let loaded = match terms.filter(|_| differs(&socket, state, &desired, deep).unwrap_or(true)) {
-            None => load_and_keep(&socket, state, &desired, deep),
-            Some(terms) => load_for_a_while(&socket, state, &desired, (terms, deep)),
-        };
-        loaded.map(|report| shown.iter().fold(report, |report, shown| shown.before(report, to_agree_on.is_some())))
+        let after_plan =
+            |report| shown.iter().fold(report, |report, shown| shown.before(report, to_agree_on.is_some()));
+        match terms.filter(|_| differs(&socket, state, &desired, deep).unwrap_or(true)) {
+            None => load_and_keep(&socket, state, &desired, deep).map(after_plan),
+            Some(terms) => load_for_a_while(&socket, state, &desired, (terms, deep)).and_then(|(report, waiting)| {
+                // Whoever keeps or undoes it elsewhere needs the lock.
+                drop(locked.take());
+                waited(&socket, state, (&desired, deep), after_plan(report), waiting)
+            }),
+        }
     };
     drop(locked);
     let report = report?.with("warnings", json!(warnings.warnings())).with("notes", json!(warnings.notes()));
@@ -240,7 +247,7 @@ fn load_for_a_while(
     state: &State,
     desired: &Desired,
     (terms, deep): (Terms, bool),
-) -> Result<Report, Error> {
+) -> Result<(Report, Waiting), Error> {
     let (change, timer) = confirm::begin(socket, state, (&desired.table, &desired.kept()), terms)?;
     let loaded = load::load_under(socket, state, (&desired.table, &desired.applied.limits()), deep);
     let loaded = match loaded.map_err(Error::from).and_then(|loaded| Ok((loaded, state.note_loaded(&change)?))) {
@@ -269,7 +276,34 @@ fn load_for_a_while(
         "kept": false,
         "confirm": { "id": change.id, "seconds": left.as_secs(), "undone_by": change.keeper },
     });
-    Ok(Report::ok(text, json))
+    Ok((Report::ok(text, json), Waiting { change, timer }))
+}
+
+/// Asks at the console whether a change that was loaded for a while stays. Elsewhere, and without an answer, it waits.
+fn waited(
+    socket: &Socket,
+    state: &State,
+    (desired, deep): (&Desired, bool),
+    report: Report,
+    waiting: Waiting,
+) -> Result<Report, Error> {
+    if !waiting.is_at_console() {
+        return Ok(report);
+    }
+    let elsewhere = "undone, or another ruleset was loaded: `palisade status` tells what is in force";
+    let too_late = "undone, since nobody kept it in time: the ruleset from before the change is in force";
+    let what = match waiting.count_down(socket, state, &report)? {
+        End::Unanswered => return Ok(report),
+        End::Kept => None,
+        End::Elsewhere => Some(elsewhere),
+        End::TooLate => Some(too_late),
+    };
+    if let Some(what) = what
+        && differs(socket, state, desired, deep)?
+    {
+        return Err(Error::Declined(what.to_owned()));
+    }
+    Ok(report.kept(format!("confirmed: {} stays\n", desired.applied.path.display())))
 }
 
 /// Keeps the kernel's table for the next boot. A failure does not undo the rules that are in force.
@@ -300,6 +334,9 @@ fn confirmation_time(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(time) if bounds.contains(&time) => Ok(time),
         Ok(_) => Err("5 seconds at least, and a day at most".to_owned()),
+        Err(_) if !text.is_empty() && text.chars().all(|c| c.is_ascii_digit()) => {
+            Err(format!("it has no unit: did you mean `{text}s`?"))
+        }
         Err(error) => Err(format!("{error}; a time is written as `90s` or `5m`")),
     }
 }

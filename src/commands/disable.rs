@@ -6,6 +6,7 @@ use crate::confirm;
 use crate::confirm::Timer;
 use crate::enforce::enforce;
 use crate::error::Error;
+use crate::machine::{UnitState, unit_state};
 use crate::netlink::{Reading, Socket};
 use crate::printable::printable;
 use crate::process::privileges::{Confinement, Needs, need_net_admin};
@@ -18,8 +19,9 @@ use std::path::PathBuf;
 
 /// Remove palisade's table, and with it every restriction that it enforces.
 ///
-/// Asks first. The rules of other firewalls and of container engines stay as they are. A file that `palisade metrics` has
-/// written for node_exporter is removed, too; palisade-metrics.timer, where it is enabled, writes it anew.
+/// Asks first, and says whether the next boot loads the policy again. The rules of other firewalls and of container engines
+/// stay as they are. A file that `palisade metrics` has written for node_exporter is removed, too; palisade-metrics.timer,
+/// where it is enabled, writes it anew.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Do not ask.
@@ -30,6 +32,8 @@ pub struct Args {
 pub(crate) fn run(state: &State, args: &Args) -> Result<Report, Error> {
     need_net_admin("disable")?;
     let timer = Timer::of_pending(state);
+    // Asked before this process is confined.
+    let at_boot = unit_state("palisade.service") == UnitState::Enabled;
     let textfiles = state.textfiles();
     let needs = writer(state);
     let writes = needs.writes.iter().copied().chain(textfiles.iter().filter_map(|file| file.parent())).collect();
@@ -56,8 +60,9 @@ pub(crate) fn run(state: &State, args: &Args) -> Result<Report, Error> {
         confirm::cancel(state, &change, timer);
     }
     remove(&textfiles);
-    let text = format!("{id} is gone: palisade restricts nothing now\n");
-    Ok(Report::ok(text, json!({ "disabled": true, "active": false })))
+    let again = "the next boot loads the policy again; so that it does not: systemctl disable palisade.service\n";
+    let text = format!("{id} is gone: palisade restricts nothing now\n{}", if at_boot { again } else { "" });
+    Ok(Report::ok(text, json!({ "disabled": true, "active": false, "loads_at_boot": at_boot })))
 }
 
 /// Removes what `metrics` has written: node_exporter would tell its numbers for ever.

@@ -21,7 +21,8 @@ use std::sync::Arc;
 ///
 /// Opens a copy in $VISUAL or $EDITOR, and checks it when the editor ends; a policy with problems is opened again, at the
 /// first of them. Then shows the plan, as `palisade diff` does, asks, writes the file, and applies it as `palisade apply
-/// --confirm 60s` does: it is undone after a minute unless you run `palisade confirm` from a new connection.
+/// --confirm 60s` does: it is undone after a minute unless you run `palisade confirm` from a new connection or, at the
+/// console, say so.
 ///
 /// Exit status: 0 success or nothing to do, 1 the policy is as it was, or could not be applied.
 #[derive(Debug, clap::Args)]
@@ -133,7 +134,8 @@ impl Palisade<'_> {
         let mut command = Command::new(program);
         command.args(folder("--policy", self.policy)).args(folder("--state-dir", self.state.folder()));
         command.args(folder("--run-dir", self.state.run_folder())).args(arguments);
-        let done = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
+        // At the console `apply --confirm` asks.
+        let done = command.stdin(Stdio::inherit()).stderr(Stdio::inherit()).output()?;
         let status = done.status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
         Ok((status, String::from_utf8_lossy(&done.stdout).into_owned()))
     }

@@ -33,6 +33,7 @@ pub(crate) mod status;
 pub(crate) mod suggest;
 
 mod added;
+mod console;
 mod counted;
 mod edited;
 mod first_policy;
@@ -95,6 +96,14 @@ pub struct Report {
 impl Report {
     fn ok(text: impl Into<Text>, json: Value) -> Self {
         Self { status: 0, text: text.into(), json }
+    }
+
+    /// The report of a change that waited for confirmation, and waits no more.
+    fn kept(mut self, text: impl Into<Text>) -> Self {
+        if let Some(fields) = self.json.as_object_mut() {
+            fields.remove("confirm");
+        }
+        Self { text: text.into(), ..self }.with("kept", true.into())
     }
 
     /// Adds a field to what programs get.

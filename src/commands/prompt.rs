@@ -19,15 +19,19 @@ pub(super) fn agreed(question: &str, refused: &str) -> Result<(), Error> {
         return Err(Error::Declined(format!("{refused}: pass --yes when stdin is not a terminal")));
     }
     let asked = |source| Error::Io { what: "can't ask".to_owned(), source };
-    above(|| {
-        let mut terminal = std::io::stderr();
-        terminal.write_all(question.as_bytes()).and_then(|()| terminal.flush())
-    })
-    .map_err(asked)?;
+    put(question).map_err(asked)?;
     let mut answer = String::new();
     stdin.read_line(&mut answer).map_err(asked)?;
     match answer.trim() {
         "y" | "Y" | "yes" => Ok(()),
         _ => Err(Error::Declined(refused.to_owned())),
     }
+}
+
+/// Writes to the terminal at once.
+pub(super) fn put(text: &str) -> std::io::Result<()> {
+    above(|| {
+        let mut terminal = std::io::stderr();
+        terminal.write_all(text.as_bytes()).and_then(|()| terminal.flush())
+    })
 }

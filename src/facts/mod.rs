@@ -70,7 +70,9 @@ pub fn gather(policy: &Policy, folder: &Path, names: &Names) -> Facts {
     if policy.ports().any(|port| names_a_service(&port.value)) {
         facts.services = read_text(Path::new(SERVICES), MAX_POLICY).map(|text| ServiceNames::parse(&text));
     }
-    if policy.ports().any(|port| names_a_protocol(&port.value)) {
+    // A protocol in the place of a service is told from an unknown word.
+    let may_be_protocol = |port: &str| names_a_protocol(port) || facts.names_no_service(port);
+    if policy.ports().any(|port| may_be_protocol(&port.value)) {
         facts.protocols = read_text(Path::new(PROTOCOLS), MAX_POLICY).map(|text| ProtocolNames::parse(&text));
     }
     if policy.users().next().is_some() {
@@ -110,6 +112,11 @@ pub fn names_of(policy: &Policy) -> BTreeMap<String, Span> {
 }
 
 impl Facts {
+    /// Whether an item of `ports` is a word in the place of a service's name, and no service has it.
+    fn names_no_service(&self, port: &str) -> bool {
+        names_a_service(port) && self.services.as_ref().is_ok_and(|services| services.get(port).is_none())
+    }
+
     /// The policy's text and the faulty lines of the list files, in the order of the indexes that spans use.
     #[must_use]
     pub fn sources(&self, policy: Source) -> Sources {

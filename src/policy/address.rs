@@ -164,6 +164,10 @@ fn network(text: &str, address: &str, prefix: &str) -> Result<AddressRange, Faul
         return Err(Fault::new(format!("{} has no valid prefix length", quote(text)))
             .help(format!("an {family} network ends with `/0` to `/{longest}`, and a single address needs none")));
     };
+    if prefix != length.to_string() {
+        return Err(Fault::new(format!("{} has zeros in front of its prefix length", quote(text)))
+            .help(format!("write `{address}/{length}`")));
+    }
     let host_bits = |network: String| {
         Fault::new(format!("{} is not a network: bits are set after its first {length}", quote(text)))
             .help(format!("write `{network}` for the network, or `{address}` for the single address"))

@@ -1,7 +1,7 @@
 //! Problems and warnings of a policy: what is wrong, where, and what to write instead.
 
 use super::lines::{before, floor, is_break, lines, outside_break};
-use crate::printable::{is_invisible, printable};
+use crate::printable::{is_invisible, printable, visible};
 use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde::Serialize;
 use std::borrow::Cow;
@@ -412,8 +412,8 @@ fn beginning(text: &str) -> &str {
 #[must_use]
 pub fn quote(typed: &str) -> String {
     match typed.char_indices().nth(60) {
-        Some((end, _)) => format!("`{}…`", printable(typed.get(..end).unwrap_or(""))),
-        None => format!("`{}`", printable(typed)),
+        Some((end, _)) => format!("`{}…`", visible(typed.get(..end).unwrap_or(""))),
+        None => format!("`{}`", visible(typed)),
     }
 }
 

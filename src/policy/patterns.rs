@@ -1,8 +1,8 @@
 //! Regular expressions of the schema, in the dialect that editors have (ECMA-262). Each takes all that the reader takes, and
 //! refuses what the file alone shows to be wrong.
 
-/// 1 to 65535; the reader takes zeros before it.
-const PORT: &str = "0*(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])";
+/// 1 to 65535, without zeros before it.
+const PORT: &str = "(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])";
 /// 0 to 255, without zeros before it.
 const OCTET: &str = "(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])";
 /// Groups of hexadecimal digits, however many.
@@ -52,8 +52,8 @@ pub(super) fn address() -> String {
 /// An address, a network or a range.
 pub(super) fn addresses() -> String {
     let (v4, v6) = (v4(), v6());
-    let v4 = format!("{v4}(?:/0*(?:3[0-2]|[12]?[0-9])|-{v4})?");
-    let v6 = format!("{v6}(?:/0*(?:12[0-8]|1[01][0-9]|[1-9]?[0-9])|-{v6})?");
+    let v4 = format!("{v4}(?:/(?:3[0-2]|[12]?[0-9])|-{v4})?");
+    let v6 = format!("{v6}(?:/(?:12[0-8]|1[01][0-9]|[1-9]?[0-9])|-{v6})?");
     format!("^{NO_PEER}(?:{v4}|{v6})$")
 }
 

@@ -1,12 +1,12 @@
 //! Decodes the tree of nodes into a [`Policy`] and reports every problem of its shape.
 
 use super::diagnostic::{Diagnostic, list, nearest, quote};
-use super::elsewhere::elsewhere;
+use super::elsewhere::{default_instead, elsewhere, instead};
 use super::keys::{self, Section};
 use super::model::{
     Containers, Defaults, Expectation, Given, Group, Ignored, List, Peer, Policy, Service, Spanned, Text,
 };
-use super::yaml::{Node, Value, key, repeated};
+use super::yaml::{Node, Value, is_truth, key, repeated};
 use std::collections::BTreeMap;
 
 /// Decodes one item of a list.
@@ -50,7 +50,8 @@ impl Reader {
             let peers = self.list(Some(value), &what, Self::peer);
             policy.groups.push(Group { name, peers });
         }
-        for (name, value) in self.named(fields.remove("services"), "service", "services") {
+        let services = self.named(fields.remove("services"), "service", "services");
+        for (name, value) in self.below_their_names(services, &keys::SERVICE) {
             policy.services.push(self.service(name, value));
         }
         self.routed(&mut fields, policy);
@@ -113,13 +114,6 @@ impl Reader {
     }
 
     fn log(&mut self, node: &Node, policy: &mut Policy) {
-        let Value::Mapping(_) = &node.value else {
-            self.problems.push(
-                Diagnostic::at(node.span, format!("`log` has to be a mapping, and this is {}", node.value.kind()))
-                    .help("write `log: { denied: off }`, or a rate in the place of `off`"),
-            );
-            return;
-        };
         let Some(fields) = self.fields(node, &keys::LOG) else { return };
         policy.log_denied = self.text(fields.get("denied").copied(), "`denied`");
     }
@@ -186,9 +180,11 @@ impl Reader {
             None | Some((_, Value::Empty)) => return Vec::new(),
             Some((_, Value::Mapping(entries))) => entries,
             Some((node, other)) => {
+                let meant = if let Value::Text(text) = other { default_instead(all, text) } else { None };
+                let lines = || format!("write each {one} on its own line below, as `name:` and what belongs to it");
                 self.problems.push(
                     Diagnostic::at(node.span, format!("`{all}` has to be a mapping, and this is {}", other.kind()))
-                        .help(format!("write each {one} on its own line below, as `name:` and what belongs to it")),
+                        .help(meant.unwrap_or_else(lines)),
                 );
                 return Vec::new();
             }
@@ -209,6 +205,39 @@ impl Reader {
             }
         }
         named
+    }
+
+    /// Reports keys that stand beside the name that they belong below, once for each name, and leaves them out.
+    pub(super) fn below_their_names<'a>(
+        &mut self,
+        named: Vec<(Text, &'a Node)>,
+        section: &'static Section,
+    ) -> Vec<(Text, &'a Node)> {
+        let is_a_key = |(name, node): &(Text, &Node)| {
+            section.key(&name.value).is_some() && !matches!(node.value, Value::Mapping(_))
+        };
+        let mut entries = named.into_iter().peekable();
+        let mut kept = Vec::new();
+        while let Some((name, node)) = entries.next() {
+            let mut beside = Vec::new();
+            while node.value == Value::Empty
+                && let Some((key, _)) = entries.next_if(is_a_key)
+            {
+                beside.push(key);
+            }
+            let Some(first) = beside.first() else {
+                kept.push((name, node));
+                continue;
+            };
+            let keys = list(beside.iter().map(|key| key.value.as_str()));
+            let verb = if beside.len() == 1 { "stands" } else { "stand" };
+            let message = format!("{keys} {verb} beside {}, and not below it", quote(&name.value));
+            self.problems.push(
+                Diagnostic::at(first.span, message)
+                    .help(format!("indent {keys} by two blanks more than {}", quote(&name.value))),
+            );
+        }
+        kept
     }
 
     /// The values of a mapping with known keys. Reports a mistyped key and then takes it for the key that is meant,
@@ -234,7 +263,11 @@ impl Reader {
                 {
                     problem.help("a blank is missing after the colon: `key: value`")
                 }
-                _ => problem.help(format!("its keys are {}, each as `key: value`", list(known.clone()))),
+                other => {
+                    let meant = if let Value::Text(text) = other { instead(section, text) } else { None };
+                    let keys = || format!("its keys are {}, each as `key: value`", list(known.clone()));
+                    problem.help(meant.unwrap_or_else(keys))
+                }
             });
             return None;
         };
@@ -258,16 +291,12 @@ impl Reader {
                 fields.insert(known, value);
                 continue;
             }
-            let problem = Diagnostic::at(key_node.span, format!("{what} has no key {}", quote(name)));
-            if let Some(help) = elsewhere(section, name) {
-                self.problems.push(problem.help(help));
+            if is_for_anchors(section, name) {
                 continue;
             }
-            let meant = nearest(name, known.clone());
-            self.problems.push(match meant {
-                Some(meant) => problem.help(format!("did you mean `{meant}`?")),
-                None => problem.help(format!("its keys are {}", list(known.clone()))),
-            });
+            let problem = Diagnostic::at(key_node.span, format!("{what} has no key {}", quote(name)));
+            let (help, meant) = unknown_key(section, name, value);
+            self.problems.push(problem.help(help));
             guessed.extend(meant.map(|meant| (meant, value)));
         }
         for (meant, value) in guessed {
@@ -331,8 +360,9 @@ impl Reader {
             return true;
         }
         let message = format!("{} can't be an interface's name: in YAML it means true or false", quote(word));
-        let help =
-            format!("write the name that `ip link` shows; if that is the name, put it in quotes: `\"{word}\"`");
+        let help = format!(
+            "write a name that `ls /sys/class/net` lists; if that is the name, put it in quotes: `\"{word}\"`"
+        );
         self.problems.push(Diagnostic::at(node.span, message).help(help));
         false
     }
@@ -423,9 +453,28 @@ impl Reader {
     }
 }
 
-/// Whether readers of YAML 1.1 take a word for true or false.
-fn is_truth(word: &str) -> bool {
-    ["true", "false", "yes", "no", "on", "off", "y", "n"].iter().any(|truth| word.eq_ignore_ascii_case(truth))
+/// The remedy for a key that a section does not have, and the key of the section that is meant.
+fn unknown_key(section: &'static Section, name: &str, value: &Node) -> (String, Option<&'static str>) {
+    if let Some(elsewhere) = elsewhere(section, name) {
+        return (elsewhere.help, elsewhere.means);
+    }
+    if value.value == Value::Empty && is_a_value(name) {
+        return ("several values stand in brackets: `[first, second]`".to_owned(), None);
+    }
+    match nearest(name, section.names()) {
+        Some(meant) => (format!("did you mean `{meant}`?"), Some(meant)),
+        None => (format!("its keys are {}", list(section.names())), None),
+    }
+}
+
+/// Whether what YAML took for a key, without anything behind it, is the second of several values: a port, an address.
+fn is_a_value(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_digit()) || name.contains(['/', ':'])
+}
+
+/// Whether a key is no key of the language, and allowed: it holds an anchor that lines below refer to.
+fn is_for_anchors(section: &Section, name: &str) -> bool {
+    section.what == keys::POLICY.what && name.starts_with("x-")
 }
 
 /// The place of a mapping's first key: problems of missing keys point there.

@@ -9,13 +9,16 @@ use super::yaml::{Node, Value};
 impl Reader {
     /// The three sections of what passes through this machine and what it sends.
     pub(super) fn routed(&mut self, fields: &mut Fields<'_>, policy: &mut Policy) {
-        for (name, value) in self.named(fields.remove("outgoing"), "rule", "outgoing") {
+        let outgoing = self.named(fields.remove("outgoing"), "rule", "outgoing");
+        for (name, value) in self.below_their_names(outgoing, &keys::OUTGOING) {
             policy.outgoing.push(self.rule(name, value, &keys::OUTGOING));
         }
-        for (name, value) in self.named(fields.remove("forward"), "rule", "forward") {
+        let forward = self.named(fields.remove("forward"), "rule", "forward");
+        for (name, value) in self.below_their_names(forward, &keys::FORWARD) {
             policy.forward.push(self.rule(name, value, &keys::FORWARD));
         }
-        for (name, value) in self.named(fields.remove("nat"), "line", "nat") {
+        let nat = self.named(fields.remove("nat"), "line", "nat");
+        for (name, value) in self.below_their_names(nat, &keys::NAT) {
             policy.nat.push(self.nat(name, value));
         }
     }

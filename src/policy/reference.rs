@@ -14,6 +14,7 @@ and a test compares the two. `palisade schema` prints the same as a JSON Schema 
 
 A list may be written as its only item: `from: any` is `from: [any]`. Addresses are IPv4 or IPv6: `192.0.2.7`,
 `192.0.2.0/24`, `192.0.2.10-192.0.2.20`, and the same of IPv6, in quotes where YAML would misread the colons.
+A key at the top that begins with `x-` means nothing by itself: it may hold what YAML anchors refer to.
 ";
 
 /// The sections and their headings, in page order.

@@ -93,6 +93,10 @@ fn section(section: &'static Section) -> Vec<(&'static str, Json)> {
         members.push(("required", words(&required)));
     }
     members.push(("additionalProperties", Json::Flag(false)));
+    if section.what == POLICY.what {
+        // For anchors: whatever stands there.
+        members.push(("patternProperties", Json::Object(vec![("^x-", Json::Object(Vec::new()))])));
+    }
     members.push(("properties", Json::Object(properties.collect())));
     members
 }

@@ -238,3 +238,8 @@ pub(super) fn repeated(key: &Node, name: &str, first: &Node) -> Diagnostic {
         .note(first.span, "first here")
         .help("keep one of the two, with what both should say")
 }
+
+/// Whether readers of YAML 1.1 take a word for true or false.
+pub(super) fn is_truth(word: &str) -> bool {
+    ["true", "false", "yes", "no", "on", "off", "y", "n"].iter().any(|truth| word.eq_ignore_ascii_case(truth))
+}

@@ -100,7 +100,7 @@ impl Preflight<'_> {
         }
         let known = self.links().iter().filter(|link| link.name != "lo").map(|link| link.name.as_str());
         let meant = nearest(name, known).map(|meant| format!("did you mean {}? ", quote(meant)));
-        let help = "`ip link` lists all; an interface that comes later, such as a VPN's, needs no change";
+        let help = "`ls /sys/class/net` lists all; an interface that comes later, such as a VPN's, needs no change";
         told("this machine has no such interface now".to_owned(), meant.unwrap_or_default() + help)
     }
 }

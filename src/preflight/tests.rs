@@ -381,7 +381,7 @@ fn a_name_that_carries_no_packet_is_told_with_the_name_that_does() {
         let found = remarks(policy, &machine);
         found.into_iter().map(|remark| (remark.line, remark.message, remark.help)).collect::<Vec<_>>()
     };
-    let later = "`ip link` lists all; an interface that comes later, such as a VPN's, needs no change";
+    let later = "`ls /sys/class/net` lists all; an interface that comes later, such as a VPN's, needs no change";
     for (name, why, help) in [
         ("enp3s0", "it is another name of eth0, and rules see packets under the first", "write `eth0`".to_owned()),
         (

@@ -25,6 +25,12 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     escaped(text, is_invisible)
 }
 
+/// As by [`printable`], and each blank that only looks like one, such as the no-break space, is written out, too.
+#[must_use]
+pub fn visible(text: &str) -> Cow<'_, str> {
+    escaped(text, |c| is_invisible(c) || (c.is_whitespace() && c != ' '))
+}
+
 /// Bytes that should be text: invalid UTF-8 is written as `\xff`, the rest as by [`printable`].
 #[must_use]
 pub fn printable_bytes(bytes: &[u8]) -> String {

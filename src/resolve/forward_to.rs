@@ -73,6 +73,11 @@ fn one(text: &str) -> Result<(IpAddr, Option<u16>), Fault> {
     if port == Some(0) {
         return Err(fault("there is no port 0").help("ports are 1 to 65535"));
     }
+    if let Some(port) = port
+        && text.rsplit(':').next() != Some(port.to_string().as_str())
+    {
+        return Err(fault("its port has zeros in front").help(format!("write `{}`", SocketAddr::new(address, port))));
+    }
     if address.is_loopback() {
         return Err(fault("it is this machine's own loopback")
             .help("a service that this machine answers has no `forward_to`"));

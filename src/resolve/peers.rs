@@ -1,12 +1,13 @@
 //! Peers: groups, files, and the lists that name them.
 
+use super::peers_elsewhere::{all_groups, meant_by, other_kind, written_elsewhere};
 use super::places::{self, Kinds, Place, Role, Setting};
 use super::{Group, Line, Peers, Temporary, lists, values};
 use crate::facts::Facts;
 use crate::net::{AddressRange, Addresses, IfPattern};
 use crate::policy::{
     AddressList, Diagnostic, Fault, Given, List, Peer, Policy, Severity, Span, Text, address_range, host_name,
-    is_host_name, is_name, list, nearest, quote,
+    is_host_name, is_name, nearest, quote,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -375,45 +376,23 @@ impl<'a> Resolver<'a> {
             _ if is_name(word) => return Err(self.unknown_group(word, role)),
             "*" => return Err(Fault::new("`*` is not a peer").help("did you mean `any`?")),
             _ if is_host_name(word) => return Err(places::a_host_name(word, role)),
-            _ => members.ranges.push(address_range(word)?),
+            _ => match written_elsewhere(word, |name| self.groups.contains_key(name)) {
+                Some(fault) => return Err(fault),
+                None => members.ranges.push(address_range(word)?),
+            },
         }
         Ok(())
     }
 
     fn unknown_group(&mut self, word: &str, role: Role) -> Fault {
-        let fault = Fault::new(format!("there is no group {}", quote(word)));
-        if matches!(word, "all" | "everyone" | "anyone" | "anywhere" | "everything" | "world" | "internet") {
-            return fault.help("did you mean `any`?");
-        }
-        if word == "localhost" {
-            return fault.help("this machine always reaches itself: leave it out");
-        }
         self.unknown += 1;
         let known = self.groups.keys().copied().chain(["any"]).chain(BUILT_IN);
         let known = known.take(if self.unknown > MAX_GUESSES { 0 } else { usize::MAX });
-        if let Some(meant) = nearest(word, known) {
-            return fault.help(format!("did you mean {}?", quote(meant)));
-        }
-        match role {
-            Role::At(Place::OutgoingFrom | Place::OutgoingExcept) if self.facts.users.contains_key(word) => {
-                return fault.help(format!("a user is written `{{ user: {word} }}`"));
-            }
-            Role::At(Place::NatTo) => {
-                return fault.help(format!("an interface is written `{{ interface: {word} }}`"));
-            }
-            _ => {}
-        }
-        let known: Vec<&str> = self.groups.keys().copied().take(12).collect();
-        match (known.len(), self.groups.len()) {
-            (0, _) => {
-                fault.help(format!("define it: `groups: {{ {word}: [192.0.2.1] }}`; a host name is written with its domain, `{{ dns: NAME }}`"))
-            }
-            (shown, all) if shown < all => {
-                fault.help(format!("the groups are {} and {} more", list(known), all - shown))
-            }
-            (1, _) => fault.help(format!("the only group is {}", list(known))),
-            _ => fault.help(format!("the groups are {}", list(known))),
-        }
+        let help = meant_by(word)
+            .or_else(|| nearest(word, known).map(|meant| format!("did you mean {}?", quote(meant))))
+            .or_else(|| other_kind(word, role, self.groups.is_empty()))
+            .unwrap_or_else(|| all_groups(self.groups.keys().copied()));
+        Fault::new(format!("there is no group {}", quote(word))).help(help)
     }
 
     /// The content of an address file; `None` if it can't be used. Reports each of its problems only once.

@@ -1,5 +1,6 @@
 //! Ports and protocols as people write them.
 
+use super::ports_elsewhere::written_elsewhere;
 use crate::facts::Facts;
 use crate::net::{Ports, Transport};
 use crate::policy::{Diagnostic, Fault, Text, list, nearest, quote};
@@ -55,6 +56,9 @@ pub(crate) fn item(text: &str, facts: &Facts) -> Result<Item, Fault> {
         "ping" => return Ok(Item::Ping),
         _ => {}
     }
+    if let Some(fault) = written_elsewhere(text) {
+        return Err(fault);
+    }
     let Some((ports, protocol)) = text.split_once('/') else {
         return if text.starts_with(|c: char| c.is_ascii_digit()) { Err(bare(text)) } else { service(text, facts) };
     };
@@ -71,6 +75,12 @@ pub(crate) fn item(text: &str, facts: &Facts) -> Result<Item, Fault> {
         Some((first, last)) => (number(text, first)?, number(text, last)?),
         None => (number(text, ports)?, number(text, ports)?),
     };
+    let plain = if ports.contains('-') { format!("{first}-{last}") } else { first.to_string() };
+    if ports != plain {
+        return Err(
+            Fault::new(format!("{} has zeros in front", quote(text))).help(format!("write `{plain}/{protocol}`"))
+        );
+    }
     if first > last {
         return Err(Fault::new(format!("the range {} ends before it begins", quote(text)))
             .help(format!("write the lower port first: `{last}-{first}/{protocol}`")));

@@ -158,7 +158,7 @@ pub(super) fn interface(text: &str) -> Result<IfPattern, Fault> {
             fault("it would be every one of them, this machine's own included")
                 .help("write how the names begin, such as `eth*`")
         } else {
-            fault("it has no name").help("write a name that `ip link` lists")
+            fault("it has no name").help("write a name that `ls /sys/class/net` lists")
         });
     }
     if name.contains('*') {
@@ -168,16 +168,17 @@ pub(super) fn interface(text: &str) -> Result<IfPattern, Fault> {
         return Err(meant);
     }
     if name.len() > 15 {
-        return Err(fault("no name has more than 15 bytes").help(
-            "write the name that `ip link` shows behind the number; longer ones behind `altname` are in no packet",
-        ));
+        return Err(fault("no name has more than 15 bytes")
+            .help("write a name that `ls /sys/class/net` lists: longer ones, behind `altname`, are in no packet"));
     }
     let refused = |c: char| c.is_whitespace() || is_invisible(c) || matches!(c, '/' | ':' | '"' | '\'' | '\\' | '`');
     if let Some(c) = name.chars().find(|&c| refused(c)) {
-        return Err(fault(&format!("no name has a {}", quote(&c.to_string()))).help("`ip link` lists the names"));
+        return Err(
+            fault(&format!("no name has a {}", quote(&c.to_string()))).help("`ls /sys/class/net` lists the names")
+        );
     }
     if name == "." || name == ".." {
-        return Err(fault("the kernel allows no such name").help("`ip link` lists the names"));
+        return Err(fault("the kernel allows no such name").help("`ls /sys/class/net` lists the names"));
     }
     // A name of 15 bytes has the full length, so a `*` after it matches that name only. nft would refuse the `*`.
     Ok(IfPattern { name: name.to_owned(), wildcard: wildcard && name.len() < 15 })

@@ -32,6 +32,7 @@ pub mod rows;
 pub mod sshd;
 pub mod stream;
 pub mod tap;
+pub mod terminal;
 pub mod tunnel;
 pub mod verdict_table;
 pub mod verdicts;

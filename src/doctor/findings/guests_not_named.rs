@@ -113,7 +113,8 @@ fn for_guests(facts: &Facts<'_>, policy: &Resolved, guests: &[&RoutedLink]) -> S
     let known = policy.containers.interfaces.iter().cloned();
     let mut changed = with_containers(policy, known.chain(guests.iter().map(pattern)).collect());
     let Some(line) = containers_line(&changed.containers.interfaces) else {
-        return "no policy can name it: give it another name (`ip link` lists all), then run this again".to_owned();
+        return "no policy can name it: give it another name (`ls /sys/class/net` lists all), then run this again"
+            .to_owned();
     };
     let alone = only(facts.host, guests);
     let facts = facts.around(&alone, facts.table());
