@@ -8,7 +8,8 @@ mod support;
 use fleet::{Fleet, POLICY, ansible};
 use std::path::Path;
 use std::time::{Duration, Instant};
-use support::namespace::Output;
+use support::namespace::{Output, output};
+use support::program::palisade;
 
 /// Lets the controller in by SSH.
 const OPEN: &str = "version: 1
@@ -115,6 +116,126 @@ fn a_host_that_is_locked_out_stops_the_roll_and_comes_back_by_itself() {
     }
     let ping = fleet.ansible(&ansible.join("ansible"), &["palisade", "-m", "ansible.builtin.ping"]);
     assert_eq!((ping.status, ping.stdout.matches("SUCCESS").count()), (Some(0), 4), "{}", ping.stdout);
+}
+
+/// An older palisade, as far as it is asked.
+const OLDER: &str = "#!/bin/sh
+case \"$*\" in
+    *--version) echo palisade 0.0.9;;
+    *--json\\ status) echo '{\"active\": true, \"synced\": true}';;
+    *) echo '{}';;
+esac
+";
+
+/// The hosts and their states, as the page about them tells.
+fn states(fleet: &Fleet) -> Vec<String> {
+    let mut command = std::process::Command::new(palisade());
+    command.args(["report", "--html", "-", "--fleet"]).arg(fleet.path("answers"));
+    let html = output(&mut command).success();
+    let rows =
+        html.split("<tr><td data-of=\"host\">").skip(1).map(|row| row.split("</tr>").next().unwrap_or_default());
+    let cells = rows.map(|row| {
+        let mut cells = row.split("<td data-of=").map(|cell| cell.split("</td>").next().unwrap_or_default());
+        let name = cells.next().unwrap_or_default();
+        let state = cells.next().unwrap_or_default().split('>').nth(1).unwrap_or_default();
+        format!("{name}: {}", state.split(':').next().unwrap_or_default())
+    });
+    cells.collect()
+}
+
+fn gather(fleet: &Fleet, ansible: &Path) {
+    std::fs::create_dir_all(fleet.path("answers")).expect("the folder is writable");
+    let answers = format!("palisade_answers={}", fleet.path("answers").display());
+    let done = fleet.play(ansible, "palisade.palisade.gather", &["-e", &answers]);
+    assert!(matches!(done.status, Some(0 | 4)), "{}{}", done.stdout, done.stderr);
+}
+
+#[test]
+fn one_page_tells_of_each_host_what_it_is() {
+    let Some(ansible) = ansible() else { return eprintln!("left out: there is no Ansible below target/clients") };
+    let mut fleet = Fleet::new(5);
+    roll(&fleet, &ansible, OPEN, &[]);
+    // Host 2 is changed by hand, 3 is down, 4 has an older palisade, and 5 none of its rules.
+    fleet.hosts[1].inside.nft_load("add element inet palisade control-v4 { 9.9.9.9 }");
+    fleet.hosts[2].stop();
+    fleet.write("older", OLDER);
+    output(std::process::Command::new("chmod").arg("755").arg(fleet.path("older"))).success();
+    std::fs::create_dir(fleet.path("host_vars")).expect("the folder is writable");
+    let older = fleet.keys().join("older");
+    std::fs::copy(fleet.path("older"), &older).expect("it can be copied");
+    fleet.write("host_vars/host4.yml", &format!("palisade_executable: {}\n", older.display()));
+    fleet.hosts[4].inside.nft_load("delete table inet palisade");
+
+    gather(&fleet, &ansible);
+
+    let expected = [
+        "host3: not known",
+        "host4: not known",
+        "host5: not loaded",
+        "host2: not as the policy says",
+        "host1: as the policy says",
+    ];
+    assert_eq!(states(&fleet), expected);
+}
+
+/// Takes some minutes.
+#[test]
+#[ignore = "fifty hosts: scripts/test --long runs it"]
+fn fifty_hosts_are_rolled_the_second_run_changes_nothing_and_a_host_that_is_locked_out_stops_it() {
+    let Some(ansible) = ansible() else { return eprintln!("left out: there is no Ansible below target/clients") };
+    let fleet = Fleet::new(50);
+    let timed = |what: &str, work: &dyn Fn() -> Output| {
+        let begun = Instant::now();
+        let done = work();
+        eprintln!("{what}: {:.0} s", begun.elapsed().as_secs_f32());
+        done
+    };
+    let serial = [
+        "-e",
+        "{\"palisade_serial\": [1, 9, \"100%\"]}",
+        "-e",
+        "palisade_reconnect=20",
+        "-e",
+        "palisade_confirm=120",
+    ];
+
+    let dry = timed("checked", &|| roll(&fleet, &ansible, OPEN, &[&serial[..], &["--check", "--diff"]].concat()));
+    assert!(dry.stdout.contains("is not loaded: `palisade apply` loads it"), "{}", dry.stdout);
+    assert!((1..=50).all(|number| !holds(&fleet, number, "palisade")), "a check changes nothing");
+    let first = timed("rolled", &|| roll(&fleet, &ansible, OPEN, &serial));
+    assert_eq!(recap(50, &first), each(&["changed 2 failed 0"; 50]), "{}{}", first.stdout, first.stderr);
+    let second = timed("rolled again", &|| roll(&fleet, &ansible, OPEN, &serial));
+    assert_eq!(recap(50, &second), each(&["changed 0 failed 0"; 50]), "{}{}", second.stdout, second.stderr);
+
+    let begun = Instant::now();
+    gather(&fleet, &ansible);
+    eprintln!("gathered: {:.0} s", begun.elapsed().as_secs_f32());
+    assert_eq!(states(&fleet), {
+        let mut names: Vec<String> = (1..=50).map(|number| format!("host{number}: as the policy says")).collect();
+        names.sort();
+        names
+    });
+
+    // The second batch is locked out: the third is never touched.
+    let shut = "version: 1\ngroups: { control: 10.9.0.253 }\nservices: { ssh: { ports: 22/tcp, from: control } }\n";
+    let content = "palisade_policy_content={{ lookup('ansible.builtin.file', inventory_dir ~ '/policy.yaml') | replace('10.9.0.253', \
+                   '10.9.0.254' if inventory_hostname == 'host1' else '10.9.0.253') }}";
+    let more =
+        ["-e", content, "-e", "palisade_force=true", "-e", "palisade_reconnect=4", "-e", "palisade_confirm=60"];
+    let forced = timed("locked out", &|| roll(&fleet, &ansible, shut, &[&serial[..], &more].concat()));
+    let stopped = (1..=50).map(|number| match number {
+        1 => "changed 0 failed 0",
+        2..=10 => "changed 0 failed 1",
+        _ => "untouched",
+    });
+    assert_eq!(recap(50, &forced), each(&stopped.collect::<Vec<_>>()), "{}{}", forced.stdout, forced.stderr);
+    let begun = Instant::now();
+    while (2..=10).any(|number| holds(&fleet, number, "10.9.0.253")) {
+        assert!(begun.elapsed() < Duration::from_secs(120), "they are not undone");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let ping = fleet.ansible(&ansible.join("ansible"), &["palisade", "-m", "ansible.builtin.ping"]);
+    assert_eq!((ping.status, ping.stdout.matches("SUCCESS").count()), (Some(0), 50), "{}", ping.stdout);
 }
 
 const STEPS: &str = "

@@ -132,6 +132,11 @@ impl Fleet {
         self.folder.path().join(name)
     }
 
+    /// A folder that hosts see, too.
+    pub fn keys(&self) -> &Path {
+        self.keys.path()
+    }
+
     pub fn write(&self, name: &str, text: &str) {
         fs::write(self.path(name), text).expect("the folder is writable");
     }
@@ -151,9 +156,16 @@ impl Fleet {
     }
 }
 
-impl Drop for Host {
-    fn drop(&mut self) {
+impl Host {
+    /// Nobody answers there any more.
+    pub fn stop(&mut self) {
         self.sshd.kill().ok();
         self.sshd.wait().ok();
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.stop();
     }
 }

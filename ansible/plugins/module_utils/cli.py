@@ -23,6 +23,14 @@ class Palisade:
             out, err = (text.replace(self.scratch, self.folder) for text in (out, err))
         return status, out, err
 
+    def version(self):
+        """The version of the program."""
+        status, out, err = self.module.run_command([self.program, "--version"])
+        words = out.split()
+        if status != 0 or not words:
+            self.module.fail_json(msg="palisade does not say its version: %s" % (err or out).strip(), rc=status)
+        return words[-1]
+
     def text(self, policy, arguments):
         """Runs a command for people. Returns its status and its standard output."""
         status, out, dummy = self.run(policy, arguments)

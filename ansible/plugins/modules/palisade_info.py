@@ -53,6 +53,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+version:
+  description: The version of palisade on the host.
+  returned: always
+  type: str
+  sample: 0.1.0
 status:
   description: What C(palisade status --json) prints.
   returned: when asked for
@@ -95,7 +100,7 @@ def main():
     )
     palisade = Palisade(module)
     found = dict((what, palisade.ask(module.params["policy"], [what], ANSWERS[what])[1]) for what in module.params["gather"])
-    module.exit_json(changed=False, **found)
+    module.exit_json(changed=False, version=palisade.version(), **found)
 
 
 if __name__ == "__main__":
