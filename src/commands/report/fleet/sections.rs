@@ -54,7 +54,7 @@ fn of_hosts(hosts: &[Host]) -> Vec<Block> {
         *by_state.entry(state).or_default() += 1;
         rows.push((state, row(host, state, &why)));
     }
-    rows.sort_by(|(one, _), (other, _)| one.cmp(other));
+    rows.sort_by_key(|(state, _)| *state);
     let counts: Vec<String> = by_state.iter().map(|(state, count)| format!("{count} {}", state.name())).collect();
     let what = if hosts.len() == 1 { "host" } else { "hosts" };
     let summary = format!("{} {what}: {}.", hosts.len(), counts.join(", "));
@@ -192,7 +192,7 @@ fn of_findings(hosts: &[Host]) -> Vec<Block> {
         these.sort_unstable();
         these.dedup();
         let mut texts: Vec<((&str, &str), Vec<&str>)> = texts.into_iter().collect();
-        texts.sort_by(|(_, one), (_, other)| other.len().cmp(&one.len()));
+        texts.sort_by_key(|(_, on)| std::cmp::Reverse(on.len()));
         let more = texts.len().saturating_sub(MOST_TEXTS);
         for ((message, help), on) in texts.into_iter().take(MOST_TEXTS) {
             blocks.push(Block::Finding {
