@@ -367,20 +367,23 @@ install_hcloud_library() {
     fi
 }
 
-# Puts Ansible and its linter into target/clients/ansible, unless they are there already. They are on PyPI alone, which not every
-# machine reaches: where they can't be had, their tests are left out, and this says so.
+# Puts Ansible and its linter into target/clients/ansible, and the Ansible of Debian 12 into target/clients/ansible-2.14, unless
+# they are there already. They are on PyPI alone, which not every machine reaches: where they can't be had, their tests are left
+# out, and this says so.
 install_ansible() {
-    local folder=target/clients/ansible
+    install_python ansible 'ansible-core>=2.16,<2.22' 'ansible-lint<27' && install_python ansible-2.14 'ansible-core==2.14.*' ||
+        note "Ansible can't be had here: the tests of its collection are left out"
+}
+
+# install_python NAME REQUIREMENT...: an environment of Python below target/clients, unless it is there already.
+install_python() {
+    local folder=target/clients/$1
     [ ! -e "$folder" ] || return 0
     rm -rf "$folder.new"
     mkdir -p "$(dirname "$folder")"
     # An environment can't be moved; it counts from its link on.
-    if python3 -m venv "$folder.new" >/dev/null 2>&1 &&
-        "$folder.new/bin/pip" -q install 'ansible-core>=2.16' ansible-lint >/dev/null 2>&1; then
-        ln -s ansible.new "$folder"
-    else
-        note "Ansible can't be had here: the tests of its collection are left out"
-    fi
+    python3 -m venv "$folder.new" >/dev/null 2>&1 && "$folder.new/bin/pip" -q install "${@:2}" >/dev/null 2>&1 &&
+        ln -s "$1.new" "$folder"
 }
 
 # What ansible-test looks at.

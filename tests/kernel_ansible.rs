@@ -5,7 +5,7 @@
 mod fleet;
 mod support;
 
-use fleet::{Fleet, POLICY, ansible};
+use fleet::{Fleet, POLICY, ansible, ansible_of_debian_12};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use support::namespace::{Output, output};
@@ -317,11 +317,31 @@ const STEPS: &str = "
 #[test]
 fn the_modules_say_what_they_have_done_and_leave_what_is_refused_as_it_was() {
     let Some(ansible) = ansible() else { return eprintln!("left out: there is no Ansible below target/clients") };
+    modules_say_what_they_have_done(&ansible);
+}
+
+#[test]
+fn with_the_ansible_of_debian_12_modules_role_and_play_do_the_same() {
+    let Some(ansible) = ansible_of_debian_12() else {
+        return eprintln!("left out: there is no Ansible 2.14 below target/clients");
+    };
+    modules_say_what_they_have_done(&ansible);
+    let fleet = Fleet::new(3);
+    for changed in ["changed 2 failed 0", "changed 0 failed 0"] {
+        let done = roll(&fleet, &ansible, OPEN, &[]);
+        assert_eq!(recap(3, &done), each(&[changed; 3]), "{}{}", done.stdout, done.stderr);
+    }
+    gather(&fleet, &ansible);
+    assert_eq!(states(&fleet), (1..=3).map(|number| format!("host{number}: as the policy says")).collect::<Vec<_>>());
+}
+
+#[track_caller]
+fn modules_say_what_they_have_done(ansible: &Path) {
     let fleet = Fleet::new(1);
     fleet.write("policy.yaml", OPEN);
     fleet.write("steps.yml", STEPS);
 
-    let done = fleet.play(&ansible, "steps.yml", &[]);
+    let done = fleet.play(ansible, "steps.yml", &[]);
 
     assert_eq!(done.status, Some(0), "{}{}", done.stdout, done.stderr);
     let there = format!("cat {POLICY} {}", POLICY.replace("policy.yaml", "drop.txt"));

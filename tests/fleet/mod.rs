@@ -40,7 +40,16 @@ pub struct Fleet {
 
 /// Where scripts/test has put Ansible; `None` where it can't be had.
 pub fn ansible() -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients/ansible/bin");
+    program("ansible")
+}
+
+/// That of Debian 12.
+pub fn ansible_of_debian_12() -> Option<PathBuf> {
+    program("ansible-2.14")
+}
+
+fn program(name: &str) -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients").join(name).join("bin");
     path.exists().then_some(path)
 }
 
