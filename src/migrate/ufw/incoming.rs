@@ -1,13 +1,13 @@
 //! The rules for what comes in.
 
-use super::cut::{Left, Plan, Translated, cut, meet, share_ports};
-use super::names::Names;
-use super::report::{Entry, Fate};
 use super::rules::{Rules, as_added};
-use super::service::{Bridges, Made, Service, services};
-use super::spans::{InWords, Spans};
-use super::tuples::{Action, Log, Tuple, Way};
 use super::units::{Unit, group};
+use crate::migrate::cut::{Left, Plan, Slot, Translated, cut, meet, share_ports};
+use crate::migrate::names::Names;
+use crate::migrate::report::{Entry, Fate};
+use crate::migrate::service::{Bridges, Made, Service, Whole, services};
+use crate::migrate::spans::{InWords, Spans};
+use crate::migrate::tuple::{Action, Log, Tuple, Way};
 use crate::net::Version;
 use std::collections::BTreeSet;
 
@@ -101,7 +101,7 @@ pub(super) fn translate<'a>(
         inexact: BTreeSet::new(),
         one_version: None,
     };
-    let state = State { sorted: &sorted, all, context };
+    let state = State { sorted: &sorted, all, context, slots: &slots };
     for unit in group(&four.tuples, &six.tuples) {
         let tuples: Vec<&Tuple> = unit.all().filter_map(|(version, at)| state.tuple(version, at)).collect();
         let Some(first) = tuples.first().filter(|tuple| tuple.way == Way::In) else { continue };
@@ -125,6 +125,7 @@ struct State<'s, 'a> {
     sorted: &'s [Sorted<'a>; 2],
     all: [&'a Rules; 2],
     context: &'s Context<'s>,
+    slots: &'s [Slot],
 }
 
 impl<'a> State<'_, 'a> {
@@ -153,7 +154,7 @@ impl<'a> State<'_, 'a> {
     }
 
     fn made(&self, unit: &Unit) -> Made {
-        services(&self.left(unit), self.context.bridges)
+        services(&self.left(unit), &Whole { slots: self.slots, plan: self.context.plan }, self.context.bridges)
     }
 
     /// What became of the rules of a command, and why.
@@ -322,7 +323,7 @@ impl<'a> State<'_, 'a> {
                 "an address never admits a container, so `{admitted}` is in `from`: every container behind such a bridge gets in"
             ));
         }
-        if !opens && first.protocol == super::tuples::Protocol::Any && first.ports.is_empty() {
+        if !opens && first.protocol == crate::migrate::tuple::Protocol::Any && first.ports.is_empty() {
             fate = Fate::Tighter;
             why.push("ufw answered their pings all the same".to_owned());
         }

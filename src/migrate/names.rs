@@ -1,7 +1,7 @@
 //! Names for services: of the profile, of well-known ports, or of the ports' numbers.
 
 use super::service::Service;
-use super::tuples::Tuple;
+use super::tuple::Tuple;
 use std::collections::BTreeSet;
 
 /// How long a name may be before a number is added.

@@ -11,10 +11,14 @@ const MANY: usize = 2;
 /// A part of the policy under a key of its own, each line as it is written.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Document {
+    /// Whose rules they were.
+    pub(super) firewall: &'static str,
     /// Lines at the top, without `# `.
     pub(super) head: Vec<String>,
     /// `key: value` below `defaults`.
     pub(super) defaults: Vec<(&'static str, String)>,
+    /// `containers: { host }`.
+    pub(super) host: Option<&'static str>,
     /// `log: { denied }`.
     pub(super) denied: Option<String>,
     pub(super) services: Vec<Service>,
@@ -51,6 +55,9 @@ impl Document {
         text.push_str("version: 1\n\ndefaults:\n");
         for (key, value) in &self.defaults {
             text.push_str(&format!("  {key}: {value}\n"));
+        }
+        if let Some(host) = self.host {
+            text.push_str(&format!("\ncontainers:\n  host: {host}\n"));
         }
         if let Some(denied) = &self.denied {
             text.push_str(&format!("\nlog:\n  denied: {denied}\n"));
@@ -89,9 +96,10 @@ impl Document {
             text.push_str(&format!("  {line}\n"));
         }
         if !self.expect.is_empty() {
-            text.push_str(
-                "\n# Made from ufw's rules, and not from the services above. `palisade check` proves it.\nexpect:\n",
-            );
+            text.push_str(&format!(
+                "\n# Made from {}'s rules, and not from the services above. `palisade check` proves it.\nexpect:\n",
+                self.firewall
+            ));
         }
         for line in &self.expect {
             text.push_str(&format!("  - {line}\n"));

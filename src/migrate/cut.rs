@@ -5,7 +5,7 @@
 //! (`except`), the interfaces (`except`, too) and the own addresses (`to`).
 
 use super::spans::Spans;
-use super::tuples::{Action, PORTLESS, Protocol, Tuple};
+use super::tuple::{Action, PORTLESS, Protocol, Tuple};
 use crate::net::{IfPattern, Version};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,10 @@ const MOST_PIECES: usize = 16;
 pub(super) enum Slot {
     Tcp(u16, u16),
     Udp(u16, u16),
-    /// A protocol that ufw has a word for.
+    Sctp(u16, u16),
+    /// Echo requests.
+    Ping,
+    /// A protocol that has a word, or that a rule names.
     Other(u8),
     /// All other protocols.
     Rest,
@@ -66,34 +69,42 @@ impl Left {
 pub(super) struct Plan {
     /// What happens to what no rule matches.
     pub(super) default: Action,
+    /// What happens to echo requests that no rule matches, where rules speak of them.
+    pub(super) ping: Option<Action>,
 }
 
 impl Plan {
+    /// What happens to what no rule matches.
+    fn default_of(self, slot: Slot) -> Action {
+        self.ping.filter(|_| slot == Slot::Ping).unwrap_or(self.default)
+    }
+
     /// Whether a policy has a line for the rule. One that speaks of more than a policy can say is left out where it opens,
     /// and is taken further where it closes.
-    pub(super) fn writes(self, tuple: &Tuple) -> bool {
+    pub(super) fn writes(self, tuple: &Tuple, slot: Slot) -> bool {
+        let default = self.default_of(slot);
         let has_a_line = match tuple.action {
-            Action::Allow => self.default != Action::Allow,
-            Action::Deny => self.default == Action::Allow,
+            Action::Allow => default != Action::Allow,
+            Action::Deny => default == Action::Allow,
             // Under `reject` the default refuses.
-            Action::Reject => self.default != Action::Reject,
+            Action::Reject => default != Action::Reject,
             Action::Limit => true,
         };
-        has_a_line && (!tuple.is_inexact() || self.default == Action::Allow)
+        has_a_line && (!tuple.is_inexact() || default == Action::Allow)
     }
 
     /// Whether an earlier rule takes from a later one what both match. A denial that is not written out in full counts as
     /// if it were of every sender's port, an allowance as if of none.
-    fn cuts(self, earlier: &Tuple, later: Action) -> bool {
+    fn cuts(self, earlier: &Tuple, later: Action, slot: Slot) -> bool {
         let denies = matches!(earlier.action, Action::Deny | Action::Reject);
-        if denies && self.writes(earlier) {
+        if denies && self.writes(earlier, slot) {
             // The policy's denial beats whatever allows the same.
             return false;
         }
         match (earlier.action, later) {
             (Action::Allow, Action::Allow) | (Action::Deny | Action::Reject, Action::Deny) => false,
             // Of two services, the one without a limit comes first.
-            (Action::Allow, Action::Limit) => self.default == Action::Allow && !earlier.is_inexact(),
+            (Action::Allow, Action::Limit) => self.default_of(slot) == Action::Allow && !earlier.is_inexact(),
             (Action::Allow | Action::Limit, Action::Deny | Action::Reject) => !earlier.is_inexact(),
             (Action::Deny | Action::Reject, _) | (Action::Limit, Action::Allow | Action::Limit) => true,
         }
@@ -236,7 +247,7 @@ impl Translated {
         match slot {
             Slot::Tcp(first, last) => first == last && self.refused.contains(&(true, first)),
             Slot::Udp(first, last) => first == last && self.refused.contains(&(false, first)),
-            Slot::Other(_) | Slot::Rest => false,
+            Slot::Sctp(..) | Slot::Ping | Slot::Other(_) | Slot::Rest => false,
         }
     }
 
@@ -251,7 +262,9 @@ impl Translated {
 /// `slots` are the runs of ports that no rule of either version tells apart.
 pub(super) fn cut(tuples: &[&Tuple], slots: &[Slot], translated: &Translated, plan: Plan) -> Vec<Option<Left>> {
     let redirects = tuples.first().map(|first| translated.of(first.version)).unwrap_or_default();
-    let mut all: Vec<Option<Left>> = tuples.iter().map(|tuple| plan.writes(tuple).then(Left::default)).collect();
+    let has_a_line =
+        |tuple: &Tuple| slots.iter().any(|slot| slot.seen(redirects).is_of(tuple) && plan.writes(tuple, *slot));
+    let mut all: Vec<Option<Left>> = tuples.iter().map(|tuple| has_a_line(tuple).then(Left::default)).collect();
     for &slot in slots {
         let seen = slot.seen(redirects);
         // By the action of the rules that they cut.
@@ -260,21 +273,22 @@ pub(super) fn cut(tuples: &[&Tuple], slots: &[Slot], translated: &Translated, pl
             if !seen.is_of(tuple) {
                 continue;
             }
+            let mut left = left.as_mut().filter(|_| plan.writes(tuple, slot));
             if let Some(left) = left.as_mut().filter(|_| translated.refuses(slot)) {
                 left.lost_ports = true;
-            } else if let Some(left) = left {
+            } else if let Some(left) = left.as_mut() {
                 let pieces = earlier.entry(tuple.action).or_default().leave(tuple, &mut left.is_tighter);
                 if pieces != [whole(tuple)] {
                     let before = tuples.iter().take(at).enumerate();
                     let cutters = before.filter(|(_, other)| {
-                        seen.is_of(other) && plan.cuts(other, tuple.action) && meet(tuple, other)
+                        seen.is_of(other) && plan.cuts(other, tuple.action, slot) && meet(tuple, other)
                     });
                     left.cut_by.extend(cutters.map(|(at, _)| at));
                 }
                 left.by_pieces.entry(pieces).or_default().push(slot);
             }
             for later in [Action::Allow, Action::Deny, Action::Reject, Action::Limit] {
-                if plan.cuts(tuple, later) {
+                if plan.cuts(tuple, later, slot) {
                     earlier.entry(later).or_default().add(tuple);
                 }
             }
@@ -319,9 +333,14 @@ impl Slot {
         };
         match (self, tuple.protocol) {
             (Self::Tcp(first, last), Protocol::Any | Protocol::Tcp)
-            | (Self::Udp(first, last), Protocol::Any | Protocol::Udp) => has(first, last),
+            | (Self::Udp(first, last), Protocol::Any | Protocol::Udp)
+            | (Self::Sctp(first, last), Protocol::Any | Protocol::Sctp) => has(first, last),
+            (Self::Ping, Protocol::Ping) => true,
+            (Self::Sctp(..), Protocol::Other(132, _)) => true,
             (Self::Other(number), Protocol::Other(other, _)) => number == other,
-            (Self::Other(_) | Self::Rest, Protocol::Any) => tuple.ports.is_empty() && tuple.sender_ports.is_empty(),
+            (Self::Ping | Self::Other(_) | Self::Rest, Protocol::Any) => {
+                tuple.ports.is_empty() && tuple.sender_ports.is_empty()
+            }
             _ => false,
         }
     }
@@ -341,28 +360,43 @@ impl Slot {
 
 /// Runs of ports and protocols that none of the rules tells apart.
 pub(super) fn slots(tuples: &[&Tuple], redirects: &[Redirect]) -> Vec<Slot> {
-    let mut all = Vec::new();
-    for is_tcp in [true, false] {
-        let mut cuts = BTreeSet::from([1_u32, 65_536]);
-        let named = tuples.iter().filter(|tuple| match tuple.protocol {
-            Protocol::Any => true,
-            Protocol::Tcp => is_tcp,
-            Protocol::Udp => !is_tcp,
-            Protocol::Other(..) => false,
-        });
-        for (first, last) in named.flat_map(|tuple| &tuple.ports) {
-            cuts.extend([u32::from(*first), u32::from(*last) + 1]);
-        }
-        let of_this = redirects.iter().filter(|one| one.is_tcp == is_tcp);
-        cuts.extend(of_this.flat_map(|one| [one.asked, one.seen]).flat_map(|at| [u32::from(at), u32::from(at) + 1]));
-        for (first, next) in cuts.iter().zip(cuts.iter().skip(1)) {
-            let (Ok(first), Ok(last)) = (u16::try_from(*first), u16::try_from(next.saturating_sub(1))) else {
-                continue;
-            };
-            all.push(if is_tcp { Slot::Tcp(first, last) } else { Slot::Udp(first, last) });
-        }
+    let of_redirects = |is_tcp: bool| -> Vec<u16> {
+        let of_this = redirects.iter().filter(move |one| one.is_tcp == is_tcp);
+        of_this.flat_map(|one| [one.asked, one.seen]).collect()
+    };
+    let is_of_sctp = |tuple: &&Tuple| matches!(tuple.protocol, Protocol::Sctp | Protocol::Other(132, _));
+    let has_sctp = tuples.iter().any(is_of_sctp);
+    let mut all = runs(tuples, Protocol::Tcp, &of_redirects(true), Slot::Tcp);
+    all.extend(runs(tuples, Protocol::Udp, &of_redirects(false), Slot::Udp));
+    if has_sctp {
+        all.extend(runs(tuples, Protocol::Sctp, &[], Slot::Sctp));
     }
-    all.extend(PORTLESS.map(|(_, number)| Slot::Other(number)));
+    let named = tuples.iter().filter_map(|tuple| match tuple.protocol {
+        Protocol::Other(number, _) => Some(number),
+        Protocol::Any | Protocol::Tcp | Protocol::Udp | Protocol::Sctp | Protocol::Ping => None,
+    });
+    let mut protocols: BTreeSet<u8> = named.filter(|number| *number != 132).collect();
+    protocols.extend(PORTLESS.map(|(_, number)| number));
+    if tuples.iter().any(|tuple| tuple.protocol == Protocol::Ping) {
+        all.push(Slot::Ping);
+    }
+    all.extend(protocols.into_iter().map(Slot::Other));
     all.push(Slot::Rest);
     all
+}
+
+/// The runs of one protocol's ports.
+fn runs(tuples: &[&Tuple], protocol: Protocol, also: &[u16], slot: fn(u16, u16) -> Slot) -> Vec<Slot> {
+    let mut cuts = BTreeSet::from([1_u32, 65_536]);
+    let named = tuples.iter().filter(|tuple| tuple.protocol == Protocol::Any || tuple.protocol == protocol);
+    for (first, last) in named.flat_map(|tuple| &tuple.ports) {
+        cuts.extend([u32::from(*first), u32::from(*last) + 1]);
+    }
+    cuts.extend(also.iter().flat_map(|at| [u32::from(*at), u32::from(*at) + 1]));
+    let pairs = cuts.iter().zip(cuts.iter().skip(1));
+    let ends = |(first, next): (&u32, &u32)| {
+        let (first, last) = (u16::try_from(*first).ok()?, u16::try_from(next.saturating_sub(1)).ok()?);
+        Some(slot(first, last))
+    };
+    pairs.filter_map(ends).collect()
 }

@@ -1,9 +1,10 @@
 //! What is left of the rules of one command, as services of a policy.
 
-use super::cut::{Left, Piece, Slot};
+use super::Live;
+use super::cut::{Left, Piece, Plan, Slot};
 use super::spans::{InWords, Spans};
-use super::tuples::{Action, Log, PORTLESS, Tuple};
-use crate::net::{IfPattern, Version};
+use super::tuple::{Action, Log, PORTLESS, Tuple};
+use crate::net::{IfPattern, Version, number};
 use crate::policy::in_a_policy;
 use crate::resolve::Containers;
 use std::collections::BTreeMap;
@@ -42,6 +43,17 @@ pub(super) struct Bridges {
 }
 
 impl Bridges {
+    /// The networks of containers, as far as the machine is asked.
+    pub(super) fn of(live: Option<&Live>, default_denies: bool) -> Self {
+        let known = live.into_iter().flat_map(|live| &live.bridges).map(|(name, address, length)| {
+            let version = Version::of(*address);
+            let rest = version.last_address().checked_shr((*length).into()).unwrap_or_default();
+            let first = number(*address) & !rest;
+            (name.clone(), version, Spans::from(vec![(first, first | rest)]))
+        });
+        Self { default_denies, known: known.collect() }
+    }
+
     /// The addresses of one version that may be those of containers.
     pub(super) fn networks(&self, version: Version) -> Spans {
         let known = self
@@ -113,8 +125,23 @@ impl<'a> Part<'a> {
     }
 }
 
+/// All runs of ports and protocols that rules tell apart, and what the default is of echo requests.
+pub(super) struct Whole<'a> {
+    pub(super) slots: &'a [Slot],
+    pub(super) plan: Plan,
+}
+
+impl Whole<'_> {
+    /// What `any` has to hold: echo requests that the default lets in, or denies, anyway have no rule.
+    fn of(&self, opens: bool) -> Vec<Slot> {
+        let is_by_default =
+            |slot: Slot| slot == Slot::Ping && self.plan.ping.is_some_and(|ping| (ping == Action::Allow) == opens);
+        self.slots.iter().copied().filter(|slot| !is_by_default(*slot)).collect()
+    }
+}
+
 /// Makes the services of one command's rules. Their names are given later.
-pub(super) fn services(rules: &[(&Tuple, &Left)], bridges: &Bridges) -> Made {
+pub(super) fn services(rules: &[(&Tuple, &Left)], whole: &Whole<'_>, bridges: &Bridges) -> Made {
     let mut made = Made::default();
     let Some((first, _)) = rules.first() else { return made };
     let opens = matches!(first.action, Action::Allow | Action::Limit);
@@ -125,7 +152,7 @@ pub(super) fn services(rules: &[(&Tuple, &Left)], bridges: &Bridges) -> Made {
             made.is_essential = true;
             continue;
         }
-        let (ports, lost) = ports(&part.slots);
+        let (ports, lost) = ports(&part.slots, &whole.of(opens));
         made.lost_protocols |= lost;
         if ports.is_empty() {
             continue;
@@ -249,16 +276,21 @@ pub(super) fn written(name: &IfPattern) -> String {
     in_a_policy(&name.name).unwrap_or_else(|| format!("\"{}\"", name.name))
 }
 
-/// Ports as a policy writes them, and whether there are protocols that it has no word for.
-pub(super) fn ports(slots: &[Slot]) -> (Vec<String>, bool) {
+/// Ports as a policy writes them, and whether there are protocols that it has no word for. `whole` is what `any` holds.
+pub(super) fn ports(slots: &[Slot], whole: &[Slot]) -> (Vec<String>, bool) {
+    if !whole.is_empty() && whole.iter().all(|slot| slots.contains(slot)) {
+        return (vec!["any".to_owned()], false);
+    }
     let mut runs: BTreeMap<&str, Vec<(u16, u16)>> = BTreeMap::new();
-    let mut protocols = Vec::new();
+    let mut others = Vec::new();
     let mut rest = false;
     for slot in slots {
         match slot {
             Slot::Tcp(first, last) => runs.entry("tcp").or_default().push((*first, *last)),
             Slot::Udp(first, last) => runs.entry("udp").or_default().push((*first, *last)),
-            Slot::Other(number) => protocols.push(*number),
+            Slot::Sctp(first, last) => runs.entry("sctp").or_default().push((*first, *last)),
+            Slot::Ping => others.push("ping".to_owned()),
+            Slot::Other(number) => others.push(protocol(*number)),
             Slot::Rest => rest = true,
         }
     }
@@ -272,28 +304,24 @@ pub(super) fn ports(slots: &[Slot]) -> (Vec<String>, bool) {
             touches
         });
     }
-    let whole = [(1, u16::MAX)];
-    let is_all = rest
-        && protocols.len() == PORTLESS.len()
-        && ["tcp", "udp"].iter().all(|name| runs.get(name).is_some_and(|all| *all == whole));
-    if is_all {
-        return (vec!["any".to_owned()], false);
-    }
     let mut written: Vec<String> = Vec::new();
-    for (name, all) in runs {
-        written.extend(all.into_iter().map(|(first, last)| {
+    for name in ["tcp", "udp", "sctp"] {
+        written.extend(runs.remove(name).unwrap_or_default().into_iter().map(|(first, last)| {
             if first == last { format!("{first}/{name}") } else { format!("{first}-{last}/{name}") }
         }));
     }
-    for number in protocols {
-        let name = PORTLESS.into_iter().find(|(_, other)| *other == number).map(|(name, _)| name);
-        // `ipv6` is a name of the protocol that carries IPv6 in IPv4; the number says so to everyone.
-        written.push(match name {
-            Some(name) if name != "ipv6" => format!("{name}/proto"),
-            _ => format!("{number}/proto"),
-        });
-    }
+    written.extend(others);
     (written, rest)
+}
+
+/// A protocol as a policy writes it.
+fn protocol(number: u8) -> String {
+    let name = PORTLESS.into_iter().find(|(_, other)| *other == number).map(|(name, _)| name);
+    match name {
+        // `ipv6` is a name of the protocol that carries IPv6 in IPv4; the number says so to everyone.
+        Some(name) if name != "ipv6" => format!("{name}/proto"),
+        _ => format!("{number}/proto"),
+    }
 }
 
 /// A comment as a policy can have it.
