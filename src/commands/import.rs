@@ -1,13 +1,13 @@
 //! `palisade import`
 
+mod read;
+
 use super::exposure::published;
 use super::{Report, reader};
 use crate::desired::{Compiled, compile_bytes};
 use crate::error::Error;
-use crate::files::{MAX_CONFIGURATION, read_trusted};
 use crate::machine::Machine;
-use crate::migrate::ufw::{FILES, Installation, import};
-use crate::migrate::{Imported, Live};
+use crate::migrate::{Imported, Live, firewalld, ufw};
 use crate::names::Names;
 use crate::policy::Problems;
 use crate::process::journal::Stderr;
@@ -15,9 +15,7 @@ use crate::process::privileges::Confinement;
 use crate::resolve::Containers;
 use crate::state::State;
 use serde_json::json;
-use std::fs;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use tracing::Level;
 
@@ -49,15 +47,19 @@ pub struct Args {
 pub(crate) enum Firewall {
     /// ufw, with ufw-docker or without.
     Ufw,
+    /// firewalld: its zones, services and ipsets.
+    Firewalld,
 }
 
 pub(crate) fn run(state: &State, args: &Args) -> Result<Report, Error> {
-    let Firewall::Ufw = args.firewall;
     let root = args.root.clone().unwrap_or_else(|| PathBuf::from("/"));
     let live = args.root.is_none().then(live);
     let confined = Confinement::begin(reader(state));
-    let installation = Installation { live, ..installation(&root)? };
-    let imported = import(&installation).map_err(|why| Error::Declined(format!("{}: {why}", root.display())))?;
+    let imported = match args.firewall {
+        Firewall::Ufw => ufw::import(&ufw::Installation { live, ..read::of_ufw(&root)? }),
+        Firewall::Firewalld => firewalld::import(&firewalld::Installation { live, ..read::of_firewalld(&root)? }),
+    };
+    let imported = imported.map_err(|why| Error::Declined(format!("{}: {why}", root.display())))?;
     proved(&imported)?;
     confined.keep_nothing();
     let status = if imported.report.needs_reading() { 2 } else { 0 };
@@ -94,28 +96,6 @@ fn wrong(problems: &Problems) -> Error {
         "the translation is wrong, and is not printed: this is a fault of palisade, please report it with the lines below\n{}",
         problems.render(false).trim_end()
     ))
-}
-
-/// Reads the files that are there.
-fn installation(root: &Path) -> Result<Installation, Error> {
-    let mut installation = Installation::default();
-    for path in FILES {
-        let full = root.join(path);
-        let Ok(about) = fs::symlink_metadata(&full) else { continue };
-        // A link in the copy of another machine leads to a file of this one.
-        if root != Path::new("/") && about.is_symlink() {
-            return Err(Error::Declined(format!("{} is a link: copy the file itself", full.display())));
-        }
-        if about.permissions().mode() & 0o111 != 0 && about.is_file() {
-            installation.executable.insert(path.to_owned());
-        }
-        let bytes = read_trusted(&full, MAX_CONFIGURATION).map_err(|refusal| {
-            let help = refusal.help.as_ref().map(|help| format!(" ({help})")).unwrap_or_default();
-            Error::Declined(format!("{refusal}{help}"))
-        })?;
-        installation.files.insert(path.to_owned(), String::from_utf8_lossy(&bytes).into_owned());
-    }
-    Ok(installation)
 }
 
 /// What containers are there.

@@ -142,7 +142,7 @@ impl Earlier {
             on: None,
             to: Spans::all(tuple.version),
         };
-        let mut pieces = vec![whole(tuple)];
+        let mut pieces = vec![uncut(tuple)];
         for cutter in std::iter::once(&everywhere).chain(&self.placed) {
             let parts: Vec<Piece> =
                 pieces.iter().flat_map(|piece| piece.minus(cutter, tuple.action == Action::Limit)).collect();
@@ -278,7 +278,7 @@ pub(super) fn cut(tuples: &[&Tuple], slots: &[Slot], translated: &Translated, pl
                 left.lost_ports = true;
             } else if let Some(left) = left.as_mut() {
                 let pieces = earlier.entry(tuple.action).or_default().leave(tuple, &mut left.is_tighter);
-                if pieces != [whole(tuple)] {
+                if pieces != [uncut(tuple)] {
                     let before = tuples.iter().take(at).enumerate();
                     let cutters = before.filter(|(_, other)| {
                         seen.is_of(other) && plan.cuts(other, tuple.action, slot) && meet(tuple, other)
@@ -286,6 +286,14 @@ pub(super) fn cut(tuples: &[&Tuple], slots: &[Slot], translated: &Translated, pl
                     left.cut_by.extend(cutters.map(|(at, _)| at));
                 }
                 left.by_pieces.entry(pieces).or_default().push(slot);
+            }
+            // What a list says last of some senders decides nothing where it has let them in.
+            let is_last = tuple.protocol == Protocol::Any && tuple.ports.is_empty() && tuple.sender_ports.is_empty();
+            let lets_in = |other: &&&Tuple| {
+                other.action == Action::Allow && !other.is_inexact() && seen.is_of(other) && holds(other, tuple)
+            };
+            if is_last && tuples.iter().take(at).any(|other| lets_in(&other)) {
+                continue;
             }
             for later in [Action::Allow, Action::Deny, Action::Reject, Action::Limit] {
                 if plan.cuts(tuple, later, slot) {
@@ -297,6 +305,16 @@ pub(super) fn cut(tuples: &[&Tuple], slots: &[Slot], translated: &Translated, pl
     all
 }
 
+/// Whether a rule is about all senders and addresses that another is about.
+fn holds(one: &Tuple, other: &Tuple) -> bool {
+    let interface = match (&one.incoming, &other.incoming) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(one), Some(other)) => one.covers_all_of(other),
+    };
+    interface && one.from.spans.covers(&other.from.spans) && one.to.spans.covers(&other.to.spans)
+}
+
 /// All that a rule matches.
 fn whole(tuple: &Tuple) -> Piece {
     Piece {
@@ -306,6 +324,16 @@ fn whole(tuple: &Tuple) -> Piece {
         on: tuple.incoming.clone(),
         to: tuple.to.spans.clone(),
     }
+}
+
+/// All that a rule matches, to be cut. Where it names all senders but some, these are exceptions.
+fn uncut(tuple: &Tuple) -> Piece {
+    let (spans, all) = (&tuple.from.spans, Spans::all(tuple.version));
+    let piece = whole(tuple);
+    if spans.contains(0) && spans.contains(tuple.version.last_address()) {
+        return Piece { except: all.minus(spans), from: all, ..piece };
+    }
+    piece
 }
 
 /// Whether two rules of one version match something in common, whatever the ports.
@@ -336,7 +364,6 @@ impl Slot {
             | (Self::Udp(first, last), Protocol::Any | Protocol::Udp)
             | (Self::Sctp(first, last), Protocol::Any | Protocol::Sctp) => has(first, last),
             (Self::Ping, Protocol::Ping) => true,
-            (Self::Sctp(..), Protocol::Other(132, _)) => true,
             (Self::Other(number), Protocol::Other(other, _)) => number == other,
             (Self::Ping | Self::Other(_) | Self::Rest, Protocol::Any) => {
                 tuple.ports.is_empty() && tuple.sender_ports.is_empty()
@@ -364,8 +391,7 @@ pub(super) fn slots(tuples: &[&Tuple], redirects: &[Redirect]) -> Vec<Slot> {
         let of_this = redirects.iter().filter(move |one| one.is_tcp == is_tcp);
         of_this.flat_map(|one| [one.asked, one.seen]).collect()
     };
-    let is_of_sctp = |tuple: &&Tuple| matches!(tuple.protocol, Protocol::Sctp | Protocol::Other(132, _));
-    let has_sctp = tuples.iter().any(is_of_sctp);
+    let has_sctp = tuples.iter().any(|tuple| tuple.protocol == Protocol::Sctp);
     let mut all = runs(tuples, Protocol::Tcp, &of_redirects(true), Slot::Tcp);
     all.extend(runs(tuples, Protocol::Udp, &of_redirects(false), Slot::Udp));
     if has_sctp {
@@ -375,7 +401,7 @@ pub(super) fn slots(tuples: &[&Tuple], redirects: &[Redirect]) -> Vec<Slot> {
         Protocol::Other(number, _) => Some(number),
         Protocol::Any | Protocol::Tcp | Protocol::Udp | Protocol::Sctp | Protocol::Ping => None,
     });
-    let mut protocols: BTreeSet<u8> = named.filter(|number| *number != 132).collect();
+    let mut protocols: BTreeSet<u8> = named.collect();
     protocols.extend(PORTLESS.map(|(_, number)| number));
     if tuples.iter().any(|tuple| tuple.protocol == Protocol::Ping) {
         all.push(Slot::Ping);

@@ -10,6 +10,7 @@
 //! ```
 
 mod cut;
+pub mod firewalld;
 mod names;
 mod published;
 mod questions;

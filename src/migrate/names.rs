@@ -68,6 +68,9 @@ fn wished(service: &Service, tuple: &Tuple) -> String {
     }
     let is_about_ports = !tuple.ports.is_empty();
     let action = service.action.map(|action| format!("{action}-")).unwrap_or_default();
+    if service.ports == ["ping"] {
+        return format!("{action}ping");
+    }
     if is_about_ports {
         let known = |port: &String| KNOWN.iter().find(|(of, _)| of == port).map(|(_, name)| *name);
         let names: Vec<Option<&str>> = service.ports.iter().map(known).collect();

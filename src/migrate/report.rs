@@ -49,6 +49,11 @@ impl Fate {
     }
 }
 
+/// `user.rules:4 decides`, `user.rules:4, user.rules:7 decide`.
+pub(super) fn decided(places: &[String]) -> String {
+    format!("{} {}", places.join(", "), if places.len() == 1 { "decides" } else { "decide" })
+}
+
 /// A rule, and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {

@@ -2,6 +2,7 @@
 
 use super::Live;
 use super::cut::{Left, Piece, Plan, Slot};
+use super::report::Report;
 use super::spans::{InWords, Spans};
 use super::tuple::{Action, Log, PORTLESS, Tuple};
 use crate::net::{IfPattern, Version, number};
@@ -266,6 +267,24 @@ fn who(service: &mut Service, part: &Part<'_>, bridges: &Bridges, opens: bool, m
     if !is_everywhere || says_version {
         service.to = part.both().flat_map(|(version, piece)| piece.to.words(version)).collect();
     }
+}
+
+/// Why containers get in.
+pub(super) fn admits(admitted: &str) -> String {
+    format!(
+        "an address never admits a container, so `{admitted}` is in `from`: every container behind such a bridge gets in"
+    )
+}
+
+/// Says that containers are not in all addresses of one version.
+pub(super) fn of_one_version(version: Version, report: &mut Report) {
+    let all = if version == Version::V4 { "0.0.0.0/0" } else { "::/0" };
+    report.note(
+        None,
+        format!(
+            "containers are in `any` and not in `{all}`: add `containers` where they ask such a port over {version}"
+        ),
+    );
 }
 
 /// An interface's name as YAML.

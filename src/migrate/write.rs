@@ -22,6 +22,8 @@ pub(super) struct Document {
     /// `log: { denied }`.
     pub(super) denied: Option<String>,
     pub(super) services: Vec<Service>,
+    /// Names for lists of peers, the longest first. Those that services have get a group.
+    pub(super) named: Vec<(String, Vec<String>)>,
     /// Paragraphs behind the services, without `# `.
     pub(super) offers: [Vec<String>; 2],
     /// Rules of `outgoing` and of `forward`.
@@ -62,9 +64,13 @@ impl Document {
         if let Some(denied) = &self.denied {
             text.push_str(&format!("\nlog:\n  denied: {denied}\n"));
         }
-        let groups = self.groups();
-        if !groups.is_empty() {
+        let (services, named) = self.with_names();
+        let groups = groups(&services);
+        if !groups.is_empty() || !named.is_empty() {
             text.push_str("\ngroups:\n");
+        }
+        for (name, members) in named {
+            text.push_str(&list("  ", name, members));
         }
         for (members, name) in &groups {
             text.push_str(&list("  ", name, members));
@@ -72,7 +78,7 @@ impl Document {
         if !self.services.is_empty() {
             text.push_str("\nservices:\n");
         }
-        for (at, service) in self.services.iter().enumerate() {
+        for (at, service) in services.iter().enumerate() {
             text.push_str(if at == 0 { "" } else { "\n" });
             text.push_str(&self.service(service, &groups));
         }
@@ -107,18 +113,23 @@ impl Document {
         text
     }
 
-    /// Names for lists of exceptions that several services have.
-    fn groups(&self) -> BTreeMap<Vec<String>, String> {
-        let mut counts: BTreeMap<Vec<String>, usize> = BTreeMap::new();
-        for service in self.services.iter().filter(|service| service.except.len() >= MANY) {
-            *counts.entry(service.except.clone()).or_default() += 1;
+    /// The services with the names of groups in place of their members, and the groups that are named so.
+    fn with_names(&self) -> (Vec<Service>, Vec<&(String, Vec<String>)>) {
+        let mut services = self.services.clone();
+        let mut used = Vec::new();
+        for group in &self.named {
+            let (name, members) = group;
+            let mut is_used = false;
+            let lists = services.iter_mut().flat_map(|service| [&mut service.from, &mut service.except]);
+            for list in lists.filter(|list| members.iter().all(|member| list.contains(member))) {
+                let first = list.iter().position(|one| members.contains(one)).unwrap_or_default();
+                list.retain(|one| !members.contains(one));
+                list.insert(first, name.clone());
+                is_used = true;
+            }
+            used.extend(is_used.then_some(group));
         }
-        let shared: Vec<Vec<String>> =
-            counts.into_iter().filter(|(_, count)| *count > 1).map(|(members, _)| members).collect();
-        let named = |(at, members): (usize, Vec<String>)| {
-            (members, if at == 0 { "denied".to_owned() } else { format!("denied-{}", at + 1) })
-        };
-        shared.into_iter().enumerate().map(named).collect()
+        (services, used)
     }
 
     fn service(&self, service: &Service, groups: &BTreeMap<Vec<String>, String>) -> String {
@@ -144,6 +155,20 @@ impl Document {
         text.push_str(&last(service.log, service.comment.as_deref()));
         text
     }
+}
+
+/// Names for lists of exceptions that several services have.
+fn groups(services: &[Service]) -> BTreeMap<Vec<String>, String> {
+    let mut counts: BTreeMap<Vec<String>, usize> = BTreeMap::new();
+    for service in services.iter().filter(|service| service.except.len() >= MANY) {
+        *counts.entry(service.except.clone()).or_default() += 1;
+    }
+    let shared: Vec<Vec<String>> =
+        counts.into_iter().filter(|(_, count)| *count > 1).map(|(members, _)| members).collect();
+    let named = |(at, members): (usize, Vec<String>)| {
+        (members, if at == 0 { "denied".to_owned() } else { format!("denied-{}", at + 1) })
+    };
+    shared.into_iter().enumerate().map(named).collect()
 }
 
 impl Rule {

@@ -4,7 +4,7 @@ use super::rules::{Rules, as_added};
 use super::units::{Unit, group};
 use crate::migrate::cut::{Left, Plan, Slot, Translated, cut, meet, share_ports};
 use crate::migrate::names::Names;
-use crate::migrate::report::{Entry, Fate};
+use crate::migrate::report::{Entry, Fate, decided};
 use crate::migrate::service::{Bridges, Made, Service, Whole, services};
 use crate::migrate::spans::{InWords, Spans};
 use crate::migrate::tuple::{Action, Log, Tuple, Way};
@@ -319,9 +319,7 @@ impl<'a> State<'_, 'a> {
         }
         if let Some(admitted) = &made.admitted {
             fate = Fate::Wider;
-            why.push(format!(
-                "an address never admits a container, so `{admitted}` is in `from`: every container behind such a bridge gets in"
-            ));
+            why.push(crate::migrate::service::admits(admitted));
         }
         if !opens && first.protocol == crate::migrate::tuple::Protocol::Any && first.ports.is_empty() {
             fate = Fate::Tighter;
@@ -329,11 +327,6 @@ impl<'a> State<'_, 'a> {
         }
         (fate, why)
     }
-}
-
-/// `user.rules:4 decides`, `user.rules:4, user.rules:7 decide`.
-fn decided(places: &[String]) -> String {
-    format!("{} {}", places.join(", "), if places.len() == 1 { "decides" } else { "decide" })
 }
 
 /// The line that blocks whom a rule names, where that is a single public address.

@@ -123,6 +123,7 @@ fn translated(installation: &Installation, settings: &Settings, [four, six]: [&R
     let document = Document {
         firewall: "ufw",
         host: None,
+        named: Vec::new(),
         head: head(settings),
         defaults: defaults_of(settings, more.ping),
         denied: denied(&settings.level),
@@ -279,8 +280,7 @@ fn standing(settings: &Settings, services: &[Service], one_version: Option<Versi
     }
     if settings.six {
         if let Some(version) = one_version {
-            let all = if version == Version::V4 { "0.0.0.0/0" } else { "::/0" };
-            report.note(None, format!("containers are in `any` and not in `{all}`: add `containers` where they ask such a port over {version}"));
+            crate::migrate::service::of_one_version(version, report);
         }
     } else {
         report.note(
