@@ -154,7 +154,7 @@ fn reading(zone: &Zone, item: &Item, definitions: &Definitions) -> Reading {
             Reading::nothing(Fate::NotTranslated, why)
         }
         What::Rich(rich) => of_rich(rich, definitions),
-        What::Ignored(why) => Reading::nothing(Fate::NoEffect, format!("firewalld passes over it, too: {why}")),
+        What::Ignored(why) => Reading::nothing(Fate::NotTranslated, format!("firewalld passes over it, too: {why}")),
         What::Unknown => Reading::nothing(Fate::NotTranslated, "it is not known here"),
     }
 }
@@ -264,9 +264,6 @@ fn of_rich(rich: &Rich, definitions: &Definitions) -> Reading {
     }
     let act = match (rich.act, &rich.subject) {
         (None, Subject::IcmpBlock(_)) => Act::Reject,
-        (Some(Act::Accept), Subject::IcmpBlock(_)) => {
-            return Reading::nothing(Fate::NoEffect, "firewalld passes over it, too: a block that accepts");
-        }
         (Some(act), _) => act,
         (None, _) => {
             let what = if rich.log { "a log" } else { rich.also.first().copied().unwrap_or("it") };

@@ -69,7 +69,8 @@ pub(super) fn parts(zones: &[Read<'_>], default: usize, definitions: &Definition
 
 /// Whether an engine bound the bridge of its containers to a zone that accepts everything.
 pub(super) fn is_of_engine(read: &Read<'_>, name: &IfPattern) -> bool {
-    read.rest() == Act::Accept && is_of_containers(name)
+    let accepts_all = [read.rest(), read.pings()].into_iter().chain(read.in_order().map(|(_, act, _)| act));
+    is_of_containers(name) && accepts_all.into_iter().all(|act| act == Act::Accept)
 }
 
 /// What of a zone a rule of the list is: an element, or what its target says of pings and of the rest.

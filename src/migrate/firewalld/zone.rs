@@ -2,7 +2,7 @@
 
 use super::ports::port;
 use super::xml::{Fault, Lines, elements, is_yes, read, words};
-use crate::migrate::tuple::{Protocol, interface};
+use crate::migrate::tuple::{Place, Protocol, interface};
 use crate::net::{IfPattern, Version};
 use crate::printable::printable;
 use roxmltree::Node;
@@ -275,10 +275,9 @@ pub(super) fn rich(rule: Node<'_, '_>, lines: &Lines) -> Result<Result<Rich, &'s
         Some("ipv6") => Some(Version::V6),
         Some(_) => return Ok(Err("it has no valid family")),
     };
-    let priority = whole_number(rule, "priority", lines)?;
     let mut rich = Rich {
         family,
-        priority,
+        priority: whole_number(rule, "priority", lines)?,
         from: None,
         to: None,
         subject: Subject::All,
@@ -290,65 +289,92 @@ pub(super) fn rich(rule: Node<'_, '_>, lines: &Lines) -> Result<Result<Rich, &'s
     let mut decides = false;
     for node in elements(rule) {
         let name = node.tag_name().name();
-        let subject = match name {
+        match name {
             "source" | "destination" => {
                 let Some(source) = source(node, lines)? else { return Ok(Err("it names no address")) };
-                let side = Some(Side { source, is_inverted: is_yes(node, "invert") });
                 let place = if name == "source" { &mut rich.from } else { &mut rich.to };
-                if place.is_some() {
+                if place.replace(Side { source, is_inverted: is_yes(node, "invert") }).is_some() {
                     return Ok(Err("it names two sources, or two destinations"));
                 }
-                *place = side;
-                continue;
             }
             "accept" | "reject" | "drop" | "mark" => {
-                if decides {
+                if std::mem::replace(&mut decides, true) {
                     return Ok(Err("it has two actions"));
                 }
-                decides = true;
                 rich.is_limited = elements(node).any(|node| node.has_tag_name("limit"));
-                match name {
-                    "accept" => rich.act = Some(Act::Accept),
-                    "reject" => rich.act = Some(Act::Reject),
-                    "drop" => rich.act = Some(Act::Drop),
-                    _ => rich.also.push("mark"),
+                rich.decide(name);
+            }
+            "log" => rich.log = true,
+            "nflog" => rich.also.push("nflog"),
+            "audit" => rich.also.push("audit"),
+            _ => {
+                let Some(subject) = subject(node, lines)? else {
+                    return Ok(Err("it has an element that is not known here"));
+                };
+                if std::mem::replace(&mut rich.subject, subject) != Subject::All {
+                    return Ok(Err("it has two elements"));
                 }
-                continue;
             }
-            "log" => {
-                rich.log = true;
-                continue;
-            }
-            "nflog" => {
-                rich.also.push("nflog");
-                continue;
-            }
-            "audit" => {
-                rich.also.push("audit");
-                continue;
-            }
-            "icmp-block" => Subject::IcmpBlock(lines.required(node, "name")?.to_owned()),
-            "icmp-type" => Subject::IcmpType(lines.required(node, "name")?.to_owned()),
-            "masquerade" => Subject::Other("masquerade"),
-            "forward-port" => Subject::Other("forward-port"),
-            "tcp-mss-clamp" => Subject::Other("tcp-mss-clamp"),
-            _ => match asked(node, lines)? {
-                Some(asked) => Subject::Asked(asked),
-                None => return Ok(Err("it has an element that is not known here")),
-            },
-        };
-        if rich.subject != Subject::All {
-            return Ok(Err("it has two elements"));
         }
-        rich.subject = subject;
     }
-    let needs_no_action = matches!(rich.subject, Subject::IcmpBlock(_) | Subject::Other(_));
-    let says_something = rich.from.is_some() || rich.to.is_some() || rich.subject != Subject::All;
-    if !decides && !needs_no_action && !rich.log && rich.also.is_empty() {
-        return Ok(Err("it has no action"));
+    Ok(rich.checked(decides))
+}
+
+fn subject(node: Node<'_, '_>, lines: &Lines) -> Result<Option<Subject>, Fault> {
+    Ok(match node.tag_name().name() {
+        "icmp-block" => Some(Subject::IcmpBlock(lines.required(node, "name")?.to_owned())),
+        "icmp-type" => Some(Subject::IcmpType(lines.required(node, "name")?.to_owned())),
+        "masquerade" => Some(Subject::Other("masquerade")),
+        "forward-port" => Some(Subject::Other("forward-port")),
+        "tcp-mss-clamp" => Some(Subject::Other("tcp-mss-clamp")),
+        _ => asked(node, lines)?.map(Subject::Asked),
+    })
+}
+
+impl Rich {
+    fn decide(&mut self, action: &str) {
+        match action {
+            "accept" => self.act = Some(Act::Accept),
+            "reject" => self.act = Some(Act::Reject),
+            "drop" => self.act = Some(Act::Drop),
+            _ => self.also.push("mark"),
+        }
     }
-    if !says_something && rich.priority == 0 {
-        return Ok(Err("it names neither an address nor anything that is asked for"));
+
+    /// The rule, if firewalld takes it.
+    fn checked(self, decides: bool) -> Result<Self, &'static str> {
+        let sides = [&self.from, &self.to].into_iter().flatten();
+        let addresses: Vec<&str> = sides
+            .filter_map(|side| match &side.source {
+                Source::Address(text) => Some(text.as_str()),
+                Source::Set(_) | Source::Mac(_) => None,
+            })
+            .collect();
+        let says_something = self.from.is_some() || self.to.is_some() || self.subject != Subject::All;
+        let needs_no_action = matches!(self.subject, Subject::IcmpBlock(_) | Subject::Other(_));
+        let Some(family) = self.family else {
+            return if addresses.is_empty() && self.to.is_none() {
+                self.complete(says_something, decides || needs_no_action)
+            } else {
+                Err("it names addresses, and no family")
+            };
+        };
+        if addresses.iter().any(|text| Place::read(text, family).is_none()) {
+            return Err("it names an address of another family than its own");
+        }
+        self.complete(says_something, decides || needs_no_action)
     }
-    Ok(Ok(rich))
+
+    fn complete(self, says_something: bool, decides: bool) -> Result<Self, &'static str> {
+        if !decides && !self.log && self.also.is_empty() {
+            return Err("it has no action");
+        }
+        if !says_something && self.priority == 0 {
+            return Err("it names neither an address nor anything that is asked for");
+        }
+        if matches!(self.subject, Subject::IcmpBlock(_)) && (self.act.is_some() || self.also.contains(&"mark")) {
+            return Err("a block of ICMP has no action");
+        }
+        Ok(self)
+    }
 }

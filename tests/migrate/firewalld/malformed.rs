@@ -82,9 +82,7 @@ fn all_malformed_files_are_named_at_once_and_a_missing_default_zone_alone() {
         installation.files.insert(format!("etc/firewalld/zones/{name}.xml"), "no zone".to_owned());
     }
     let why = import(&installation).expect_err("it can't be used");
-    let of = |name: &str| {
-        format!("etc/firewalld/zones/{name}.xml:1: it is no XML: unknown token at 1:1")
-    };
+    let of = |name: &str| format!("etc/firewalld/zones/{name}.xml:1: it is no XML: unknown token at 1:1");
     assert_eq!(why, format!("{BEGIN}{}\n  {}", of("a"), of("b")));
 
     installation.files.retain(|path, _| !path.contains("zones/"));

@@ -55,6 +55,8 @@ fn rich() -> impl Strategy<Value = Element> {
                 .chain(Some(family).filter(|family| !family.is_empty()))
                 .collect();
             let says = from.is_some() || to.is_some() || about != About::All;
+            // firewalld passes over rules with addresses and without a family.
+            let family = versions.first().copied().filter(|_| from.is_some() || to.is_some()).unwrap_or(family);
             (versions.len() < 2 && says).then_some(Element::Rich { family, priority, from, to, about, verdict })
         },
     )
