@@ -7,7 +7,7 @@ use super::{Report, reader};
 use crate::desired::{Compiled, compile_bytes};
 use crate::error::Error;
 use crate::machine::Machine;
-use crate::migrate::{Imported, Live, firewalld, ufw};
+use crate::migrate::{Imported, Live, docker_user, firewalld, ufw};
 use crate::names::Names;
 use crate::policy::Problems;
 use crate::process::journal::Stderr;
@@ -22,6 +22,10 @@ use tracing::Level;
 /// The name that problems of the translated policy have.
 const NAME: &str = "policy.yaml";
 
+/// What is said where there is no text.
+const NO_TEXT: &str =
+    "give what `iptables-save` prints (`(iptables-save; ip6tables-save) | palisade import docker-user -`)";
+
 /// Print the rules of another firewall as a policy.
 ///
 /// Reads the firewall's files, and never what its commands print. The policy goes to standard output, with the line that each
@@ -35,10 +39,16 @@ pub struct Args {
     /// The firewall.
     #[arg(value_enum, value_name = "FIREWALL")]
     pub(crate) firewall: Firewall,
+    /// For docker-user: what `iptables-save` printed, or `-` for standard input.
+    ///
+    /// It may hold what `ip6tables-save` and `ipset save` printed, too, one behind the other. The table nat in it says which
+    /// ports of the machine are the containers'.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
     /// Read the files below this folder, as of another machine.
     ///
     /// This machine is not asked then: what containers publish, and which bridges they are behind, is not known.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with = "file")]
     pub(crate) root: Option<PathBuf>,
 }
 
@@ -49,17 +59,29 @@ pub(crate) enum Firewall {
     Ufw,
     /// firewalld: its zones, services and ipsets.
     Firewalld,
+    /// Rules in the chain DOCKER-USER, which containers' published ports pass.
+    DockerUser,
 }
 
 pub(crate) fn run(state: &State, args: &Args) -> Result<Report, Error> {
     let root = args.root.clone().unwrap_or_else(|| PathBuf::from("/"));
     let live = args.root.is_none().then(live);
     let confined = Confinement::begin(reader(state));
-    let imported = match args.firewall {
-        Firewall::Ufw => ufw::import(&ufw::Installation { live, ..read::of_ufw(&root)? }),
-        Firewall::Firewalld => firewalld::import(&firewalld::Installation { live, ..read::of_firewalld(&root)? }),
+    let (place, imported) = match (args.firewall, &args.file) {
+        (Firewall::Ufw, None) => (&root, ufw::import(&ufw::Installation { live, ..read::of_ufw(&root)? })),
+        (Firewall::Firewalld, None) => {
+            (&root, firewalld::import(&firewalld::Installation { live, ..read::of_firewalld(&root)? }))
+        }
+        (Firewall::DockerUser, Some(file)) => (file, docker_user::import(&read::text(file)?, live.as_ref())),
+        (Firewall::DockerUser, None) => return Err(Error::Declined(NO_TEXT.to_owned())),
+        (Firewall::Ufw | Firewall::Firewalld, Some(file)) => {
+            let file = file.display();
+            return Err(Error::Declined(format!(
+                "{file}: only docker-user is read from one file (`--root DIR` reads files below a folder)"
+            )));
+        }
     };
-    let imported = imported.map_err(|why| Error::Declined(format!("{}: {why}", root.display())))?;
+    let imported = imported.map_err(|why| Error::Declined(format!("{}: {why}", place.display())))?;
     proved(&imported)?;
     confined.keep_nothing();
     let status = if imported.report.needs_reading() { 2 } else { 0 };

@@ -156,11 +156,19 @@ impl Earlier {
                 pieces = pieces.iter().filter_map(|piece| piece.minus(cutter, true).into_iter().next()).collect();
             }
         }
-        without_parts_of_others(pieces)
+        without_parts_of_others(pieces.into_iter().map(|piece| piece.in_few_words(tuple.version)).collect())
     }
 }
 
 impl Piece {
+    /// The same, with those named who are left of all, where all but some are excepted.
+    fn in_few_words(self, version: Version) -> Self {
+        if self.from.is_all(version) && self.except.contains(0) && self.except.contains(version.last_address()) {
+            return Self { from: self.from.minus(&self.except), except: Spans::default(), ..self };
+        }
+        self
+    }
+
     fn on_meets(&self, cutter: Option<&IfPattern>) -> bool {
         let Some(cutter) = cutter else { return true };
         !self.except_interfaces.iter().any(|one| one.covers_all_of(cutter))

@@ -10,6 +10,7 @@
 //! ```
 
 mod cut;
+pub mod docker_user;
 pub mod firewalld;
 mod names;
 mod published;

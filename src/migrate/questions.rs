@@ -1,6 +1,7 @@
 //! Questions that a policy has to answer as the rules of the other firewall do: the items of `expect`.
 
 use super::cut::Slot;
+use super::spans::Spans;
 use crate::net::Version;
 use std::collections::BTreeMap;
 
@@ -37,6 +38,23 @@ fn joined(values: &[String]) -> String {
         [one] => one.clone(),
         all => format!("[{}]", all.join(", ")),
     }
+}
+
+/// One address of a range: not the network's own, and none of those that nobody has.
+pub(super) fn one_of((first, last): (u128, u128)) -> u128 {
+    match first {
+        0 => last,
+        first if first == last => first,
+        first => first + 1,
+    }
+}
+
+/// One address of each range; where all but some are named, one of these, too.
+pub(super) fn of_each(spans: &Spans, version: Version) -> Vec<u128> {
+    let all = Spans::all(version);
+    let is_inverted = spans.contains(0) && spans.contains(version.last_address());
+    let others = if is_inverted { all.minus(spans) } else { Spans::default() };
+    spans.as_slice().iter().chain(others.as_slice()).map(|span| one_of(*span)).collect()
 }
 
 /// An address as a policy writes it.

@@ -54,7 +54,10 @@ impl Document {
         for line in &self.head {
             text.push_str(&comment_line("", line));
         }
-        text.push_str("version: 1\n\ndefaults:\n");
+        text.push_str("version: 1\n");
+        if !self.defaults.is_empty() {
+            text.push_str("\ndefaults:\n");
+        }
         for (key, value) in &self.defaults {
             text.push_str(&format!("  {key}: {value}\n"));
         }

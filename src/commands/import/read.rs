@@ -1,10 +1,10 @@
 //! Reads the files of other firewalls: root's own alone, whole or not at all, and within bounds.
 
 use crate::error::Error;
-use crate::files::{MAX_CONFIGURATION, read_trusted};
+use crate::files::{MAX_CONFIGURATION, read_text_bounded, read_trusted};
 use crate::migrate::{firewalld, ufw};
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -12,6 +12,23 @@ use std::path::Path;
 const MOST_FILES: usize = 2_000;
 /// How many bytes all files of a firewall may have together.
 const MOST_BYTES: usize = 32 << 20;
+
+/// A text that somebody saved; `-` is standard input.
+pub(super) fn text(path: &Path) -> Result<String, Error> {
+    let unreadable = |error: std::io::Error| Error::Declined(format!("{} can't be read: {error}", path.display()));
+    let text = if path == Path::new("-") {
+        let mut text = String::new();
+        let limit = MAX_CONFIGURATION.saturating_mul(8);
+        std::io::stdin().lock().take(limit.saturating_add(1)).read_to_string(&mut text).map_err(unreadable)?;
+        if u64::try_from(text.len()).unwrap_or(u64::MAX) > limit {
+            return Err(Error::Declined(format!("standard input has more than {limit} bytes")));
+        }
+        text
+    } else {
+        read_text_bounded(path, MAX_CONFIGURATION.saturating_mul(8)).map_err(unreadable)?
+    };
+    Ok(text)
+}
 
 /// The files of ufw that are there.
 pub(super) fn of_ufw(root: &Path) -> Result<ufw::Installation, Error> {

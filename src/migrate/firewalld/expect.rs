@@ -6,7 +6,7 @@ use super::dispatch::is_of_engine;
 use super::zone::{Act, Bound};
 use crate::migrate::cut::Slot;
 use crate::migrate::questions::{
-    MOST_PORTS, MOST_SOURCES, OUTSIDERS, Question, is_of_dhcp, is_of_somebody, is_special, items, quoted,
+    MOST_PORTS, MOST_SOURCES, OUTSIDERS, Question, is_of_dhcp, is_of_somebody, is_special, items, of_each, quoted,
 };
 use crate::migrate::service::{is_of_containers, ports, written};
 use crate::migrate::tuple::Protocol;
@@ -162,8 +162,7 @@ impl Zones<'_> {
             Bound::Interface(_) => None,
         });
         let partial: Vec<_> = of_rules.chain(bound).collect();
-        let one = |&(first, last): &(u128, u128)| if first == last { first } else { first + 1 };
-        let named = partial.iter().flat_map(|spans| spans.as_slice()).map(one);
+        let named = partial.iter().flat_map(|spans| of_each(spans, version));
         let mut sources: BTreeSet<u128> =
             named.filter(|source| is_of_somebody(version, *source)).take(MOST_SOURCES).collect();
         sources.extend(outsiders.iter().find(|one| !partial.iter().any(|spans| spans.contains(**one))));

@@ -3,7 +3,7 @@
 use super::units::are_one;
 use crate::migrate::cut::{Slot, Translated};
 use crate::migrate::questions::{
-    MOST_PORTS, MOST_SOURCES, OUTSIDERS, Question, is_of_dhcp, is_of_somebody, is_special, items, quoted,
+    MOST_PORTS, MOST_SOURCES, OUTSIDERS, Question, is_of_dhcp, is_of_somebody, is_special, items, one_of, quoted,
 };
 use crate::migrate::service::is_of_containers;
 use crate::migrate::tuple::{Action, Tuple};
@@ -129,9 +129,8 @@ fn open_to_all<'a>(rules: &[&'a Tuple]) -> Option<&'a Tuple> {
 fn asked_sources(version: Version, rules: &[&Tuple], outsiders: &[u128]) -> BTreeSet<u128> {
     let partial = || rules.iter().filter(|tuple| !tuple.is_any_source());
     let named = partial().flat_map(|tuple| tuple.from.spans.as_slice().iter().copied());
-    let one = |(first, last): (u128, u128)| if first == last { first } else { first + 1 };
     let mut sources: BTreeSet<u128> =
-        named.map(one).filter(|source| is_of_somebody(version, *source)).take(MOST_SOURCES).collect();
+        named.map(one_of).filter(|source| is_of_somebody(version, *source)).take(MOST_SOURCES).collect();
     sources.extend(outsiders.iter().find(|one| !partial().any(|tuple| tuple.from.spans.contains(**one))));
     sources
 }
