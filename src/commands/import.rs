@@ -6,9 +6,10 @@ use super::exposure::published;
 use super::{Report, reader};
 use crate::desired::{Compiled, compile_bytes};
 use crate::error::Error;
-use crate::machine::Machine;
+use crate::machine::{Machine, legacy_tables};
 use crate::migrate::{Imported, Live, docker_user, firewalld, ufw};
 use crate::names::Names;
+use crate::netlink::Socket;
 use crate::policy::Problems;
 use crate::process::journal::Stderr;
 use crate::process::privileges::Confinement;
@@ -22,9 +23,12 @@ use tracing::Level;
 /// The name that problems of the translated policy have.
 const NAME: &str = "policy.yaml";
 
-/// What is said where there is no text.
-const NO_TEXT: &str =
-    "give what `iptables-save` prints (`(iptables-save; ip6tables-save) | palisade import docker-user -`)";
+/// What is said where the kernel has no such chain.
+const NO_CHAIN: &str = "no table of iptables-nft has a chain DOCKER-USER: Docker makes it where it runs with iptables, and not with \
+                        its own tables of nftables";
+/// What is said where rules of iptables-legacy are loaded, which the kernel does not list over netlink.
+const LEGACY: &str = "iptables-legacy has rules here, which can't be read from the kernel: \
+                      `(iptables-legacy-save; ip6tables-legacy-save) | palisade import docker-user -`";
 
 /// Print the rules of another firewall as a policy.
 ///
@@ -41,7 +45,7 @@ pub struct Args {
     pub(crate) firewall: Firewall,
     /// For docker-user: what `iptables-save` printed, or `-` for standard input.
     ///
-    /// It may hold what `ip6tables-save` and `ipset save` printed, too, one behind the other. The table nat in it says which
+    /// Without it, the kernel's own chain is read, if iptables-nft made it: that of iptables-legacy can't be. The text may hold what `ip6tables-save` and `ipset save` printed, too, one behind the other. The table nat in it says which
     /// ports of the machine are the containers'.
     #[arg(value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
@@ -67,13 +71,19 @@ pub(crate) fn run(state: &State, args: &Args) -> Result<Report, Error> {
     let root = args.root.clone().unwrap_or_else(|| PathBuf::from("/"));
     let live = args.root.is_none().then(live);
     let confined = Confinement::begin(reader(state));
+    if args.firewall == Firewall::DockerUser && args.file.is_none() {
+        let listing = chain(confined)?;
+        let imported = docker_user::import_live(&listing, live.as_ref()).map_err(Error::Declined)?;
+        proved(&imported)?;
+        return Ok(report(&imported));
+    }
     let (place, imported) = match (args.firewall, &args.file) {
         (Firewall::Ufw, None) => (&root, ufw::import(&ufw::Installation { live, ..read::of_ufw(&root)? })),
         (Firewall::Firewalld, None) => {
             (&root, firewalld::import(&firewalld::Installation { live, ..read::of_firewalld(&root)? }))
         }
         (Firewall::DockerUser, Some(file)) => (file, docker_user::import(&read::text(file)?, live.as_ref())),
-        (Firewall::DockerUser, None) => return Err(Error::Declined(NO_TEXT.to_owned())),
+        (Firewall::DockerUser, None) => return Err(Error::Declined(NO_CHAIN.to_owned())),
         (Firewall::Ufw | Firewall::Firewalld, Some(file)) => {
             let file = file.display();
             return Err(Error::Declined(format!(
@@ -84,6 +94,20 @@ pub(crate) fn run(state: &State, args: &Args) -> Result<Report, Error> {
     let imported = imported.map_err(|why| Error::Declined(format!("{}: {why}", place.display())))?;
     proved(&imported)?;
     confined.keep_nothing();
+    Ok(report(&imported))
+}
+
+/// The live chain, and what it calls.
+fn chain(confined: Confinement<'_>) -> Result<docker_user::Listing, Error> {
+    let legacy = legacy_tables();
+    confined.keep_net_admin("import")?;
+    let live = Socket::open()?.live()?;
+    let why = if legacy.is_empty() { NO_CHAIN } else { LEGACY };
+    docker_user::listing(&live.ruleset).ok_or_else(|| Error::Declined(why.to_owned()))
+}
+
+/// Prints the report; the policy is the command's answer.
+fn report(imported: &Imported) -> Report {
     let status = if imported.report.needs_reading() { 2 } else { 0 };
     let text = imported.report.text();
     if tracing::enabled!(Level::WARN) {
@@ -94,7 +118,7 @@ pub(crate) fn run(state: &State, args: &Args) -> Result<Report, Error> {
     if let Some(fields) = json.as_object_mut() {
         fields.insert("policy".to_owned(), json!(imported.policy));
     }
-    Ok(Report { status, text: imported.policy.as_str().into(), json })
+    Report { status, text: imported.policy.as_str().into(), json }
 }
 
 /// The text as standard error takes it.

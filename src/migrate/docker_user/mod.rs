@@ -5,10 +5,13 @@
 //! decides, and what none decides about the engine lets in.
 
 mod expect;
+mod live;
 mod published;
 mod rule;
 mod text;
 mod walk;
+
+pub use live::{Listing, listing};
 
 use super::cut::{Left, Plan, Translated, cut};
 use super::names::Names;
@@ -32,7 +35,19 @@ const CHAIN: &str = "DOCKER-USER";
 /// # Errors
 /// It can't be read, or there is no such chain: in words.
 pub fn import(text: &str, live: Option<&Live>) -> Result<Imported, String> {
-    let saved = text::read(text).map_err(|(line, why)| format!("line {line}: {why}"))?;
+    translate(text::read(text).map_err(|(line, why)| format!("line {line}: {why}"))?, live)
+}
+
+/// Translates live rules.
+///
+/// # Errors
+/// As [`import`].
+pub fn import_live(listing: &Listing, live: Option<&Live>) -> Result<Imported, String> {
+    let saved = text::read(&listing.text).map_err(|(line, why)| format!("line {line}: {why}"))?;
+    translate(Saved { places: listing.places.clone(), ..saved }, live)
+}
+
+fn translate(saved: Saved, live: Option<&Live>) -> Result<Imported, String> {
     if Version::ALL.into_iter().all(|version| saved.of(version).chain("filter", CHAIN).is_none()) {
         return Err(format!("it holds no chain {CHAIN}: `iptables-save` prints it, on a machine where Docker runs"));
     }
@@ -134,7 +149,14 @@ fn notes(saved: &Saved, walks: &[Walk], one_version: Option<Version>, report: &m
     for version in Version::ALL {
         if !saved.of(version).is_there {
             let program = if version == Version::V4 { "iptables-save" } else { "ip6tables-save" };
-            report.note(None, format!("nothing is known of {version}, and the policy lets nobody in over it: add what `{program}` prints"));
+            let text = if saved.places.is_empty() {
+                format!(
+                    "nothing is known of {version}, and the policy lets nobody in over it: add what `{program}` prints"
+                )
+            } else {
+                format!("the kernel has no chain {CHAIN} of {version}, and the policy lets nobody in over it")
+            };
+            report.note(None, text);
         }
     }
     if let Some(version) = one_version {
@@ -142,9 +164,9 @@ fn notes(saved: &Saved, walks: &[Walk], one_version: Option<Version>, report: &m
     }
     let opened: BTreeSet<usize> = walks.iter().flat_map(Walk::about_what_containers_open).collect();
     if !opened.is_empty() {
-        let lines: Vec<String> = opened.iter().map(usize::to_string).collect();
+        let lines: Vec<String> = opened.iter().map(|line| saved.place(*line)).collect();
         report.note(
-            Some(format!("{} {}", if lines.len() == 1 { "line" } else { "lines" }, lines.join(", "))),
+            Some(lines.join(", ")),
             "denies what containers open to elsewhere, too, and the policy does not: `containers: { outgoing: deny }`, and \
              what they may open in `outgoing`",
         );
@@ -154,7 +176,7 @@ fn notes(saved: &Saved, walks: &[Walk], one_version: Option<Version>, report: &m
             report.rules.push(Entry {
                 fate: Fate::NotTranslated,
                 rule: text.clone(),
-                places: vec![format!("line {line}")],
+                places: vec![saved.place(*line)],
                 why: vec!["it stands in the engine's own chain, and is lost when the daemon starts".to_owned()],
             });
         }
@@ -198,7 +220,11 @@ impl Work<'_> {
     fn named(&self, owner: Owner) -> Option<(String, String)> {
         let Owner::Line(line) = owner else { return None };
         let text = self.walks.iter().find_map(|walk| walk.lines.get(&line)).map(|said| said.text.clone());
-        Some((text?, format!("line {line}")))
+        Some((text?, self.place(owner)))
+    }
+
+    fn place(&self, owner: Owner) -> String {
+        self.walks.first().map(|walk| walk.place(owner)).unwrap_or_default()
     }
 
     /// The places of rules that lose something to one.
@@ -209,7 +235,7 @@ impl Work<'_> {
             for (of, left) in walk.owners.iter().zip(left) {
                 let loses = |left: &Left| left.cut_by.iter().any(|at| own.contains(&(version, *at)));
                 if left.as_ref().is_some_and(loses) && *of != owner {
-                    places.insert(*of, of.place());
+                    places.insert(*of, self.place(*of));
                 }
             }
         }
@@ -223,7 +249,7 @@ impl Work<'_> {
             let left = self.left.get(version).and_then(|all| all.get(at)).and_then(Option::as_ref);
             for cutter in left.into_iter().flat_map(|left| &left.cut_by) {
                 if let Some(of) = self.walks.get(version).and_then(|walk| walk.owners.get(*cutter)) {
-                    places.insert(*of, of.place());
+                    places.insert(*of, self.place(*of));
                 }
             }
         }

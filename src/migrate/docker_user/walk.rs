@@ -25,15 +25,6 @@ pub(super) enum Owner {
     End,
 }
 
-impl Owner {
-    pub(super) fn place(self) -> String {
-        match self {
-            Self::Line(line) => format!("line {line}"),
-            Self::End => format!("the end of {CHAIN}"),
-        }
-    }
-}
-
 /// A line, and what became of it where that is known without cutting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Said {
@@ -45,6 +36,7 @@ pub(super) struct Said {
 pub(super) struct Walk {
     pub(super) version: Version,
     pub(super) ports: Vec<Published>,
+    places: BTreeMap<usize, String>,
     /// The rules that decide, in order, each with all that stands on the way to it.
     pub(super) rules: Vec<Rule>,
     /// What they say of each port.
@@ -111,6 +103,7 @@ impl Walk {
         Self {
             version,
             ports,
+            places: BTreeMap::new(),
             rules: Vec::new(),
             tuples: Vec::new(),
             owners: Vec::new(),
@@ -121,7 +114,7 @@ impl Walk {
     }
 
     pub(super) fn new(saved: &Saved, version: Version, ports: Vec<Published>) -> Self {
-        let mut walk = Self::empty(version, ports);
+        let mut walk = Self { places: saved.places.clone(), ..Self::empty(version, ports) };
         if saved.of(version).chain("filter", CHAIN).is_some() {
             walk.follow(saved, CHAIN, &Rule::all(version), 0);
             walk.refuse();
@@ -129,6 +122,14 @@ impl Walk {
         }
         walk.engines(saved);
         walk
+    }
+
+    /// Where a decision stands.
+    pub(super) fn place(&self, owner: Owner) -> String {
+        match owner {
+            Owner::Line(line) => self.places.get(&line).cloned().unwrap_or_else(|| format!("line {line}")),
+            Owner::End => format!("the end of {CHAIN}"),
+        }
     }
 
     /// Goes through a chain, and those that it calls.
@@ -245,7 +246,7 @@ impl Walk {
         let owner = if rule.line == 0 { Owner::End } else { Owner::Line(rule.line) };
         Tuple {
             line: rule.line,
-            place: owner.place(),
+            place: self.place(owner),
             version,
             way: Way::In,
             action: match rule.verdict {
