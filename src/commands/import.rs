@@ -32,10 +32,10 @@ const LEGACY: &str = "iptables-legacy has rules here, which can't be read from t
 
 /// Print the rules of another firewall as a policy.
 ///
-/// Reads the firewall's files, and never what its commands print. The policy goes to standard output, with the line that each
-/// service comes from; a report goes to standard error: which rules are followed exactly, which let in fewer, which had no
-/// effect, and which are left out. Nothing is changed. The policy holds expectations that are made from the rules
-/// themselves; it is proved to meet them before it is printed.
+/// Reads the firewall's files, or the kernel's rules, and never what its commands print, unless it is given as FILE. The policy goes
+/// to standard output, with the line that each service comes from; a report goes to standard error: which rules are followed
+/// exactly, which let in fewer, which had no effect, and which are left out. Nothing is changed. The policy holds expectations that
+/// are made from the rules themselves; it is proved to meet them before it is printed.
 ///
 /// Exit status: 0 the policy is exactly what the rules were, 2 there is something to read, 1 an error.
 #[derive(Debug, clap::Args)]

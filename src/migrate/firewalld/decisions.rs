@@ -4,8 +4,8 @@
 //! rich rules with a priority above zero; last, the target.
 
 use super::definitions::{Definitions, Set};
-use super::ports::protocol;
-use super::zone::{Act, Asked, Item, Rich, Side, Source, Subject, Target, What, Zone};
+use super::ports::{Asked, protocol};
+use super::zone::{Act, Item, Rich, Side, Source, Subject, Target, What, Zone};
 use crate::migrate::report::Fate;
 use crate::migrate::spans::Spans;
 use crate::migrate::tuple::{Place, Protocol};

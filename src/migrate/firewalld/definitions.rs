@@ -1,8 +1,7 @@
 //! Services and sets of addresses, which zones name.
 
-use super::ports::port;
+use super::ports::{Asked, port};
 use super::xml::{Fault, elements, read};
-use super::zone::Asked;
 use crate::migrate::spans::Spans;
 use crate::migrate::tuple::Place;
 use crate::net::{Version, number};

@@ -5,7 +5,8 @@
 
 use super::decisions::{Match, Read, spans_of};
 use super::definitions::Definitions;
-use super::zone::{Act, Asked, Bound, Item, Source, What};
+use super::ports::Asked;
+use super::zone::{Act, Bound, Item, Source, What};
 use crate::migrate::service::is_of_containers;
 use crate::migrate::spans::Spans;
 use crate::migrate::tuple::{Action, Log, Place, Protocol, Tuple, Way};

@@ -1,11 +1,21 @@
 //! Ports and protocols as firewalld writes them.
 
 use super::xml::{Fault, Lines};
-use super::zone::Asked;
 use crate::migrate::tuple::{PORTLESS, Protocol};
 use crate::net::Version;
 use crate::printable::printable;
 use roxmltree::Node;
+
+/// What a packet asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    Service(String),
+    Port(Protocol, (u16, u16)),
+    SenderPort(Protocol, (u16, u16)),
+    Protocol(String),
+    /// A protocol for whose ports a policy has no word.
+    Wordless(&'static str),
+}
 
 /// Ports of a protocol; `None`: of one for which a policy has no ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! Zones as their files have them.
 
-use super::ports::port;
+use super::ports::{Asked, port};
 use super::xml::{Fault, Lines, elements, is_yes, read, words};
-use crate::migrate::tuple::{Place, Protocol, interface};
+use crate::migrate::tuple::{Place, interface};
 use crate::net::{IfPattern, Version};
 use crate::printable::printable;
 use roxmltree::Node;
@@ -38,17 +38,6 @@ pub(super) struct Binding {
     pub(super) bound: Bound,
     pub(super) line: usize,
     pub(super) text: String,
-}
-
-/// What a packet asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Asked {
-    Service(String),
-    Port(Protocol, (u16, u16)),
-    SenderPort(Protocol, (u16, u16)),
-    Protocol(String),
-    /// A protocol for whose ports a policy has no word.
-    Wordless(&'static str),
 }
 
 /// An element that decides.
