@@ -1,11 +1,18 @@
 //! `palisade import docker-user`: each idiom as it was found becomes the policy beside it.
 #![allow(missing_docs)]
 
+#[path = "support/policies.rs"]
+mod policies;
+
 use palisade::desired::{Loaded, compile_bytes};
 use palisade::machine::{EngineKind, PublishedPort};
 use palisade::migrate::docker_user::import;
 use palisade::migrate::{Fate, Live};
 use palisade::names::Names;
+use policies::config_of;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+use proptest::test_runner::TestRunner;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -91,6 +98,66 @@ fn engines_name_the_ports_that_a_text_without_translations_does_not() {
     };
     assert_eq!(fates(Some(&live)), [Fate::Exact, Fate::NoEffect]);
     assert_eq!(fates(None), [Fate::NotTranslated, Fate::NotTranslated]);
+}
+
+/// Words at the edges of what rules may have.
+const WORDS: [&str; 24] = [
+    "!",
+    "-s",
+    "-d",
+    "-i",
+    "-o",
+    "-p",
+    "-m",
+    "-j",
+    "-g",
+    "--dport",
+    "--dports",
+    "--ctorigdstport",
+    "--ctstate",
+    "RETURN",
+    "DOCKER-USER",
+    "0.0.0.0/0",
+    "::/0",
+    "1:",
+    ":65535",
+    "0",
+    "\"",
+    "lo",
+    "docker+",
+    "*nat",
+];
+
+fn try_changes(count: u32) {
+    let word = prop_oneof![6 => select(WORDS.to_vec()).prop_map(str::to_owned), 1 => "\\PC{0,12}"];
+    let changes = prop::collection::vec((any::<Index>(), word), 1..6);
+    let all = names();
+    let outcome = TestRunner::new(config_of(count)).run(&(any::<Index>(), changes), |(name, changes)| {
+        let text = text(&all[name.index(all.len())]);
+        let mut words: Vec<&str> = text.split(' ').collect();
+        for (at, word) in &changes {
+            let at = at.index(words.len());
+            words[at] = word;
+        }
+        let text = words.join(" ");
+        if let Ok(made) = import(&text, None) {
+            let why = wrong(&made.policy);
+            prop_assert!(why.is_empty(), "{why}\n{}\n{text}", made.policy);
+        }
+        Ok(())
+    });
+    outcome.unwrap_or_else(|error| panic!("{error}"));
+}
+
+#[test]
+fn whatever_stands_in_the_text_the_policy_is_valid_and_what_it_expects() {
+    try_changes(500);
+}
+
+#[test]
+#[ignore = "takes many minutes"]
+fn whatever_stands_in_the_text_often() {
+    try_changes(20_000);
 }
 
 struct Done {

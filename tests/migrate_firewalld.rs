@@ -1,6 +1,8 @@
 //! firewalld's zones become a policy that means the same: whole folders, and random zones.
 #![allow(missing_docs)]
 
+#[path = "migrate/firewalld/command.rs"]
+mod command;
 #[path = "migrate/firewalld/folders.rs"]
 mod folders;
 #[path = "migrate/firewalld/malformed.rs"]

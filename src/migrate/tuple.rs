@@ -162,6 +162,8 @@ impl Tuple {
 pub(super) fn interface(text: &str) -> Option<IfPattern> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "_.+,=%@-".contains(c);
     let is_name = !text.is_empty() && text.len() <= IfName::MAX_LEN && text.chars().all(allowed);
+    // A policy takes it for one.
+    let is_address = text.parse::<IpAddr>().is_ok();
     let (name, wildcard) = text.strip_suffix('+').map_or((text, false), |name| (name, true));
-    (is_name && !name.is_empty()).then(|| IfPattern { name: name.to_owned(), wildcard })
+    (is_name && !is_address && !name.is_empty()).then(|| IfPattern { name: name.to_owned(), wildcard })
 }

@@ -67,24 +67,7 @@ impl Document {
         if let Some(denied) = &self.denied {
             text.push_str(&format!("\nlog:\n  denied: {denied}\n"));
         }
-        let (services, named) = self.with_names();
-        let groups = groups(&services);
-        if !groups.is_empty() || !named.is_empty() {
-            text.push_str("\ngroups:\n");
-        }
-        for (name, members) in named {
-            text.push_str(&list("  ", name, members));
-        }
-        for (members, name) in &groups {
-            text.push_str(&list("  ", name, members));
-        }
-        if !self.services.is_empty() {
-            text.push_str("\nservices:\n");
-        }
-        for (at, service) in services.iter().enumerate() {
-            text.push_str(if at == 0 { "" } else { "\n" });
-            text.push_str(&self.service(service, &groups));
-        }
+        self.write_services(&mut text);
         for lines in self.offers.iter().filter(|lines| !lines.is_empty()) {
             text.push('\n');
             lines.iter().for_each(|line| text.push_str(&comment_line("", line)));
@@ -114,6 +97,27 @@ impl Document {
             text.push_str(&format!("  - {line}\n"));
         }
         text
+    }
+
+    fn write_services(&self, text: &mut String) {
+        let (services, named) = self.with_names();
+        let groups = groups(&services);
+        if !groups.is_empty() || !named.is_empty() {
+            text.push_str("\ngroups:\n");
+        }
+        for (name, members) in named {
+            text.push_str(&list("  ", name, members));
+        }
+        for (members, name) in &groups {
+            text.push_str(&list("  ", name, members));
+        }
+        if !self.services.is_empty() {
+            text.push_str("\nservices:\n");
+        }
+        for (at, service) in services.iter().enumerate() {
+            text.push_str(if at == 0 { "" } else { "\n" });
+            text.push_str(&self.service(service, &groups));
+        }
     }
 
     /// The services with the names of groups in place of their members, and the groups that are named so.

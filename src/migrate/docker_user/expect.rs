@@ -18,7 +18,7 @@ pub(super) fn expectations(walks: &[Walk]) -> Vec<String> {
             names.iter().copied().filter(|name| !name.wildcard && !is_of_containers(name)).collect();
         for at in (0..walk.ports.len()).filter(|at| !walk.refused.contains(at)).take(MOST_PORTS) {
             let Some(port) = walk.ports.get(at).filter(|port| port.to.is_all(walk.version)) else { continue };
-            let is_outside = names.iter().all(|name| is_of_containers(name));
+            let is_outside = names.iter().all(|name| is_of_containers(name) && !name.wildcard);
             let mut asked: Vec<Option<&IfPattern>> = plain.iter().map(|name| Some(*name)).collect();
             asked.extend(is_outside.then_some(None));
             for on in asked {

@@ -59,6 +59,9 @@ fn translate(saved: Saved, live: Option<&Live>) -> Result<Imported, String> {
 /// The published ports of one version: those that rules translate, else those of the running engines, and those that rules
 /// of the chain name as the sender's.
 fn ports(saved: &Saved, version: Version, live: Option<&Live>) -> Vec<Published> {
+    if saved.of(version).chain("filter", CHAIN).is_none() {
+        return Vec::new();
+    }
     let mut ports = published::translated(saved.of(version), version);
     if ports.is_empty() {
         ports = live.into_iter().flat_map(|live| &live.published).filter_map(|one| of_engine(one, version)).collect();

@@ -59,7 +59,7 @@ fn one(line: &Line, version: Version) -> Option<Published> {
         .is_some_and(|(first, _)| version.address(*first).is_some_and(|address| address.is_loopback()));
     // The engine's own bridge comes first in its rules, and nothing else is asked.
     let names_interface = value(&["-i", "--in-interface"]).is_none_or(|name| interface(name).is_some());
-    (!is_loopback && names_interface && Version::of(address) == version).then_some(Published {
+    (asked > 0 && !is_loopback && names_interface && Version::of(address) == version).then_some(Published {
         version,
         protocol,
         asked,

@@ -102,18 +102,7 @@ impl Rule {
                 self.outgoing = interface(value());
                 self.outgoing.is_some()
             }
-            "-p" | "--protocol" if !inverted => match value() {
-                "tcp" | "6" => self.of(Protocol::Tcp),
-                "udp" | "17" => self.of(Protocol::Udp),
-                "sctp" | "132" => self.of(Protocol::Sctp),
-                "all" | "0" => true,
-                // They have no ports that anything publishes.
-                "icmp" | "1" => self.of(Protocol::Other(1, "icmp")),
-                "icmpv6" | "ipv6-icmp" | "58" => self.of(Protocol::Other(58, "ipv6-icmp")),
-                "esp" | "50" => self.of(Protocol::Other(50, "esp")),
-                "gre" | "47" => self.of(Protocol::Other(47, "gre")),
-                _ => false,
-            },
+            "-p" | "--protocol" if !inverted => self.take_protocol(value()),
             "-m" | "--match" => {
                 let module = value();
                 let known =
@@ -128,19 +117,7 @@ impl Rule {
                 ports(value()).is_some_and(|ports| narrow(&mut self.ports, ports))
             }
             "--ctorigdstport" if !inverted => ports(value()).is_some_and(|ports| narrow(&mut self.asked, ports)),
-            "--ctdir" if !inverted => match value() {
-                "ORIGINAL" => true,
-                "REPLY" => {
-                    self.is_of_new = false;
-                    true
-                }
-                _ => false,
-            },
-            "--ctstate" | "--state" if !inverted => {
-                let states = value();
-                self.is_of_new &= states.split(',').any(|state| state == "NEW");
-                states.split(',').all(|state| ["NEW", "RELATED", "ESTABLISHED", "INVALID"].contains(&state))
-            }
+            "--ctdir" | "--ctstate" | "--state" if !inverted => self.take_state(word, value()),
             "--match-set" => {
                 let (name, direction) = (value(), value());
                 let set = saved.sets.get(name).filter(|(of, _)| *of == version && direction == "src");
@@ -150,15 +127,8 @@ impl Rule {
                 set.is_some()
             }
             "-j" | "--jump" | "-g" | "--goto" => {
-                self.verdict = match value() {
-                    "ACCEPT" => Verdict::Allow,
-                    "RETURN" => Verdict::Return,
-                    "DROP" => Verdict::Deny,
-                    "REJECT" => Verdict::Reject,
-                    "LOG" | "NFLOG" => Verdict::Nothing,
-                    chain => Verdict::Jump(chain.to_owned()),
-                };
-                word.starts_with("-j") || word.starts_with("--j") || !matches!(self.verdict, Verdict::Jump(_))
+                self.verdict = verdict(value());
+                ["-j", "--jump"].contains(&word) || !matches!(self.verdict, Verdict::Jump(_))
             }
             "--icmp-type" | "--icmpv6-type" | "--reject-with" | "--log-prefix" | "--log-level" | "--nflog-prefix"
             | "--nflog-group" => !value().is_empty(),
@@ -167,9 +137,30 @@ impl Rule {
         }
     }
 
-    fn of(&mut self, protocol: Protocol) -> bool {
+    fn take_protocol(&mut self, name: &str) -> bool {
+        let protocol = match name {
+            "tcp" | "6" => Protocol::Tcp,
+            "udp" | "17" => Protocol::Udp,
+            "sctp" | "132" => Protocol::Sctp,
+            "all" | "0" => return true,
+            // They have no ports that anything publishes.
+            "icmp" | "1" => Protocol::Other(1, "icmp"),
+            "icmpv6" | "ipv6-icmp" | "58" => Protocol::Other(58, "ipv6-icmp"),
+            "esp" | "50" => Protocol::Other(50, "esp"),
+            "gre" | "47" => Protocol::Other(47, "gre"),
+            _ => return false,
+        };
         self.protocol = Some(protocol);
         true
+    }
+
+    fn take_state(&mut self, option: &str, value: &str) -> bool {
+        if option == "--ctdir" {
+            self.is_of_new &= value == "ORIGINAL";
+            return ["ORIGINAL", "REPLY"].contains(&value);
+        }
+        self.is_of_new &= value.split(',').any(|state| state == "NEW");
+        value.split(',').all(|state| ["NEW", "RELATED", "ESTABLISHED", "INVALID"].contains(&state))
     }
 
     /// What matches both; `None` if nothing does.
@@ -219,6 +210,17 @@ fn both(one: &Option<IfPattern>, other: &Option<IfPattern>) -> Option<Option<IfP
         (Some(one), Some(other)) if !one.meets(other) => None,
         (Some(one), Some(other)) => Some(Some(if one.covers_all_of(other) { other } else { one }.clone())),
         (one, other) => Some(one.clone().or_else(|| other.clone())),
+    }
+}
+
+fn verdict(target: &str) -> Verdict {
+    match target {
+        "ACCEPT" => Verdict::Allow,
+        "RETURN" => Verdict::Return,
+        "DROP" => Verdict::Deny,
+        "REJECT" => Verdict::Reject,
+        "LOG" | "NFLOG" => Verdict::Nothing,
+        chain => Verdict::Jump(chain.to_owned()),
     }
 }
 

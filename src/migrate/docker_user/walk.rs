@@ -93,7 +93,7 @@ pub(super) fn named(saved: &Saved, version: Version) -> BTreeSet<(Protocol, u16)
     let single = |rule: &Rule| {
         let protocol = rule.protocol?;
         let ports = rule.asked.iter().filter(|(first, last)| last - first < 64);
-        Some(ports.flat_map(|(first, last)| *first..=*last).map(|port| (protocol, port)).collect::<Vec<_>>())
+        Some(ports.flat_map(|(first, last)| (*first).max(1)..=*last).map(|port| (protocol, port)).collect::<Vec<_>>())
     };
     walk.rules.iter().filter_map(single).flatten().collect()
 }
@@ -274,7 +274,7 @@ impl Walk {
             let rule = Rule::read(line, self.version, saved);
             let denies = matches!(rule.verdict, Verdict::Deny | Verdict::Reject);
             let is_engines = rule.outgoing.is_some() && rule.from.is_all(self.version);
-            if rule.unknown.is_some() && denies || denies && !is_engines {
+            if denies && (rule.unknown.is_some() || !is_engines) {
                 self.in_engines_chains.push((line.number, printable(&line.text).to_string()));
             }
         }

@@ -3,7 +3,7 @@
 //! Rich rules with a priority below zero come first, by their priority; then all that deny, then all that allow; then the
 //! rich rules with a priority above zero; last, the target.
 
-use super::definitions::{Definitions, Set};
+use super::definitions::{Definitions, Service, Set};
 use super::ports::{Asked, protocol};
 use super::zone::{Act, Item, Rich, Side, Source, Subject, Target, What, Zone};
 use crate::migrate::report::Fate;
@@ -180,68 +180,59 @@ fn without_senders(read: &mut Reading) {
     }
 }
 
+/// Says that some of what is asked for can't be followed.
+fn lose(read: &mut Reading, why: String) {
+    if !read.why.contains(&why) {
+        read.why.push(why);
+    }
+    read.is_unclear = true;
+    read.fate = if read.act == Some(Act::Accept) { Fate::Tighter } else { Fate::NotTranslated };
+}
+
 /// Adds what is asked for to what a rule is about.
 fn about(asked: &Asked, all: &Match, definitions: &Definitions, read: &mut Reading) {
-    let opens = read.act == Some(Act::Accept);
-    let lose = |read: &mut Reading, why: String| {
-        if !read.why.contains(&why) {
-            read.why.push(why);
-        }
-        read.is_unclear = true;
-        read.fate = if opens { Fate::Tighter } else { Fate::NotTranslated };
-    };
     match asked {
         Asked::Port(protocol, ports) => {
             read.matches.push(Match { protocol: *protocol, ports: vec![*ports], ..all.clone() });
         }
         Asked::SenderPort(protocol, ports) => {
             read.matches.push(Match { protocol: *protocol, sender_ports: vec![*ports], ..all.clone() });
-            if !opens {
+            if read.act != Some(Act::Accept) {
                 lose(read, "who sends chooses the sender's port: it denies every sender's port".to_owned());
                 read.fate = Fate::Tighter;
             }
         }
         Asked::Protocol(name) => match protocol(name, all.version) {
-            Ok(protocol) => {
-                read.matches.extend(protocol.map(|protocol| Match { protocol, ..all.clone() }));
-            }
+            Ok(protocol) => read.matches.extend(protocol.map(|protocol| Match { protocol, ..all.clone() })),
             Err(why) => lose(read, why),
         },
         Asked::Wordless(name) => lose(read, format!("a policy has no word for the ports of {name}")),
-        Asked::Service(name) => {
-            let parts = match definitions.parts(name) {
-                Ok(parts) => parts,
-                Err(missing) => {
-                    let missing = printable(&missing).to_string();
-                    return lose(
-                        read,
-                        format!("no file defines the service {missing}: copy /usr/lib/firewalld, too"),
-                    );
-                }
-            };
-            for part in parts {
-                let [four, six] = &part.destinations;
-                let to = if all.version == Version::V4 { four } else { six };
-                if to.is_none() && (four.is_some() || six.is_some()) {
-                    continue;
-                }
-                let to = to.as_ref().map_or_else(|| all.to.clone(), |place| place.spans.clone());
-                let narrower = Match { to, ..all.clone() };
-                for asked in &part.asked {
-                    about(asked, &narrower, definitions, read);
-                }
-                if !part.helpers.is_empty() && opens {
-                    let helpers = part.helpers.join(", ");
-                    lose(
-                        read,
-                        format!(
-                            "connections that its own announce ({}) are denied: name their ports",
-                            printable(&helpers)
-                        ),
-                    );
-                }
+        Asked::Service(name) => match definitions.parts(name) {
+            Ok(parts) => parts.into_iter().for_each(|part| about_part(part, all, definitions, read)),
+            Err(missing) => {
+                let missing = printable(&missing).to_string();
+                lose(read, format!("no file defines the service {missing}: copy /usr/lib/firewalld, too"));
             }
-        }
+        },
+    }
+}
+
+/// Adds what a service is answered at, or one that it contains.
+fn about_part(part: &Service, all: &Match, definitions: &Definitions, read: &mut Reading) {
+    let [four, six] = &part.destinations;
+    let to = if all.version == Version::V4 { four } else { six };
+    if to.is_none() && (four.is_some() || six.is_some()) {
+        return;
+    }
+    let to = to.as_ref().map_or_else(|| all.to.clone(), |place| place.spans.clone());
+    let narrower = Match { to, ..all.clone() };
+    for asked in &part.asked {
+        about(asked, &narrower, definitions, read);
+    }
+    if !part.helpers.is_empty() && read.act == Some(Act::Accept) {
+        let helpers = part.helpers.join(", ");
+        let helpers = printable(&helpers);
+        lose(read, format!("connections that its own announce ({helpers}) are denied: name their ports"));
     }
 }
 

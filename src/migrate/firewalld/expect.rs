@@ -27,12 +27,12 @@ pub(super) fn expectations(zones: &Zones<'_>, slots: &[Slot]) -> Vec<String> {
     let named = slots.iter().copied().filter(|slot| zones.name_ports(*slot) && !is_of_dhcp(*slot));
     for slot in named.take(MOST_PORTS) {
         let (words, _) = ports(&[slot], &[]);
-        let questions = match zones.is_open_to_all(slot) {
-            true => vec![Question { is_allowed: true, on: None, from: vec!["any".to_owned()] }],
-            false => match &names {
-                None => zones.asked(slot, None),
-                Some(names) => names.iter().flat_map(|name| zones.asked(slot, Some(name))).collect(),
-            },
+        let questions = match &names {
+            _ if zones.is_open_to_all(slot) => {
+                vec![Question { is_allowed: true, on: None, from: vec!["any".to_owned()] }]
+            }
+            None => zones.asked(slot, None),
+            Some(names) => names.iter().flat_map(|name| zones.asked(slot, Some(name))).collect(),
         };
         for question in questions {
             by_question.entry(question).or_default().extend(words.clone());

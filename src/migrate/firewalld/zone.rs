@@ -161,10 +161,7 @@ impl Zone {
                 Some(Bound::Interface(name))
             }
             "source" if node.has_attribute("invert") => None,
-            "source" => match source(node, lines)? {
-                None => None,
-                Some(source) => Some(Bound::Source(source)),
-            },
+            "source" => source(node, lines)?.map(Bound::Source),
             _ => {
                 self.items.push(Item { what: what(node, lines)?, line, text });
                 return Ok(());

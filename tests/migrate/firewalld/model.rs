@@ -1,5 +1,5 @@
 //! What firewalld does, in the fewest words: one zone has a packet, and asks its elements in five steps. Nothing of palisade.
-#![allow(unreachable_pub)]
+#![allow(dead_code, unreachable_pub)]
 
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -84,9 +84,9 @@ impl About {
     fn matches(&self, packet: &Packet) -> bool {
         match self {
             Self::All => true,
-            Self::Service(name) => SERVICES
-                .iter()
-                .any(|(of, ports)| of == name && ports.iter().any(|one| *one == (packet.protocol, packet.port))),
+            Self::Service(name) => {
+                SERVICES.iter().any(|(of, ports)| of == name && ports.contains(&(packet.protocol, packet.port)))
+            }
             Self::Port(protocol, (first, last)) => {
                 *protocol == packet.protocol && (*first..=*last).contains(&packet.port)
             }
