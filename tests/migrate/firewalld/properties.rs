@@ -39,7 +39,7 @@ fn about() -> impl Strategy<Value = About> {
 /// The step's priority may be the same for two rules: then the first in the file decides.
 fn rich() -> impl Strategy<Value = Element> {
     let family = prop_oneof![4 => Just(""), 1 => Just("ipv4"), 1 => Just("ipv6")];
-    let priority = prop_oneof![4 => Just(0), 1 => Just(-5), 1 => Just(-1), 1 => Just(5)];
+    let priority = prop_oneof![3 => Just(0), 2 => Just(-5), 2 => Just(-1), 1 => Just(5), 1 => Just(9)];
     let from = prop::option::weighted(0.8, (select(SOURCES.to_vec()), prop::bool::weighted(0.15)));
     let to = prop::option::weighted(0.2, select(OWN.to_vec()));
     let about = prop_oneof![3 => Just(About::All), 6 => about(), 1 => Just(About::Pings)];
@@ -67,7 +67,7 @@ fn element() -> impl Strategy<Value = Element> {
         6 => about().prop_map(Element::Plain),
         1 => Just(Element::Block),
         1 => Just(Element::Inversion),
-        5 => rich(),
+        9 => rich(),
     ]
 }
 
