@@ -203,6 +203,9 @@ fn the_text_is_a_file_or_standard_input_and_what_is_wrong_with_it_is_said() {
         let done = run(&["-"], input);
         assert_eq!((done.status, done.stdout.as_str(), done.stderr.as_str()), (Some(1), "", said));
     }
+    let done = run(&["--root", "/tmp"], "");
+    let said = "error: of another machine docker-user reads what `iptables-save` printed there: `palisade import docker-user FILE`\n";
+    assert_eq!((done.status, done.stdout.as_str(), done.stderr.as_str()), (Some(1), "", said));
     let done = run(&["/nonexistent"], "");
     assert_eq!((done.status, done.stdout.as_str()), (Some(1), ""));
     assert_eq!(done.stderr, "error: /nonexistent can't be read: No such file or directory (os error 2)\n");

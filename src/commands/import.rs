@@ -23,6 +23,9 @@ use tracing::Level;
 /// The name that problems of the translated policy have.
 const NAME: &str = "policy.yaml";
 
+/// What is said where another machine is meant, and no text of it is there.
+const NO_TEXT: &str =
+    "of another machine docker-user reads what `iptables-save` printed there: `palisade import docker-user FILE`";
 /// What is said where the kernel has no such chain.
 const NO_CHAIN: &str = "no table of iptables-nft has a chain DOCKER-USER: Docker makes it where it runs with iptables, and not with \
                         its own tables of nftables";
@@ -71,7 +74,7 @@ pub(crate) fn run(state: &State, args: &Args) -> Result<Report, Error> {
     let root = args.root.clone().unwrap_or_else(|| PathBuf::from("/"));
     let live = args.root.is_none().then(live);
     let confined = Confinement::begin(reader(state));
-    if args.firewall == Firewall::DockerUser && args.file.is_none() {
+    if args.firewall == Firewall::DockerUser && args.file.is_none() && args.root.is_none() {
         let listing = chain(confined)?;
         let imported = docker_user::import_live(&listing, live.as_ref()).map_err(Error::Declined)?;
         proved(&imported)?;
@@ -83,7 +86,7 @@ pub(crate) fn run(state: &State, args: &Args) -> Result<Report, Error> {
             (&root, firewalld::import(&firewalld::Installation { live, ..read::of_firewalld(&root)? }))
         }
         (Firewall::DockerUser, Some(file)) => (file, docker_user::import(&read::text(file)?, live.as_ref())),
-        (Firewall::DockerUser, None) => return Err(Error::Declined(NO_CHAIN.to_owned())),
+        (Firewall::DockerUser, None) => return Err(Error::Declined(NO_TEXT.to_owned())),
         (Firewall::Ufw | Firewall::Firewalld, Some(file)) => {
             let file = file.display();
             return Err(Error::Declined(format!(

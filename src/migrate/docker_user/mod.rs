@@ -127,7 +127,7 @@ fn translated(saved: &Saved, walks: &[Walk], live: Option<&Live>) -> Imported {
         }
         made_all.append(&mut made.services);
     }
-    notes(saved, walks, one_version, &mut report);
+    notes(saved, walks, (one_version, live), &mut report);
     let document = Document {
         firewall: CHAIN,
         head: head(),
@@ -148,7 +148,7 @@ fn head() -> Vec<String> {
 }
 
 /// What is said once.
-fn notes(saved: &Saved, walks: &[Walk], one_version: Option<Version>, report: &mut Report) {
+fn notes(saved: &Saved, walks: &[Walk], (one_version, live): (Option<Version>, Option<&Live>), report: &mut Report) {
     for version in Version::ALL {
         if !saved.of(version).is_there {
             let program = if version == Version::V4 { "iptables-save" } else { "ip6tables-save" };
@@ -164,6 +164,12 @@ fn notes(saved: &Saved, walks: &[Walk], one_version: Option<Version>, report: &m
     }
     if let Some(version) = one_version {
         super::service::of_one_version(version, report);
+    }
+    let has_none =
+        Version::ALL.into_iter().all(|version| published::translated(saved.of(version), version).is_empty());
+    if saved.places.is_empty() && has_none && live.is_some_and(|live| !live.published.is_empty()) {
+        let text = "the text has no table nat: the ports are those that containers publish on this machine now";
+        report.note(None, text);
     }
     let opened: BTreeSet<usize> = walks.iter().flat_map(Walk::about_what_containers_open).collect();
     if !opened.is_empty() {

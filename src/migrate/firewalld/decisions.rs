@@ -133,7 +133,9 @@ fn reading(zone: &Zone, item: &Item, definitions: &Definitions) -> Reading {
         What::Inversion => Reading::nothing(Fate::Exact, "of ICMP, a policy knows pings"),
         What::Forward => {
             let text = "what passes through this machine is denied; name it in `forward` where it routes";
-            Reading::nothing(Fate::NoEffect, text)
+            // From one interface to another of the zone, or of a source to another.
+            let is_of_several = zone.bindings.len() > 1;
+            Reading::nothing(if is_of_several { Fate::Tighter } else { Fate::NoEffect }, text)
         }
         What::Masquerade => Reading::nothing(
             Fate::NotTranslated,

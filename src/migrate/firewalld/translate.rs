@@ -251,6 +251,10 @@ impl Work<'_> {
         if reading.is_some_and(|reading| reading.act.is_none()) || fate == Fate::NotTranslated {
             return (fate, why);
         }
+        let accepts = |read: &Read<'_>| read.rest() == Act::Accept;
+        if owner.says == Says::Rest && self.zones.get(owner.zone).is_some_and(accepts) {
+            why.push("what it sent through this machine is denied; name it in `forward` where it routes".to_owned());
+        }
         let Some((_, _, first)) = self.tuples(owner).next() else {
             why.push("nobody of its zone has such an address".to_owned());
             return (fate.max(Fate::NoEffect), why);
@@ -408,6 +412,13 @@ fn of_the_machine(
             "NetworkManager binds interfaces to zones, and no file of firewalld says so: compare `firewall-cmd \
              --get-active-zones` where firewalld runs, and bind each that is missing: `firewall-cmd --permanent --zone=ZONE \
              --add-interface=NAME`, then import again",
+        );
+    }
+    if let Some(read) = zones.get(default).filter(|read| read.rest() == Act::Accept) {
+        report.note(
+            Some(read.zone.place(read.zone.line)),
+            "the default zone also let everyone send through this machine, and the policy does not: name it in `forward` where it \
+             routes",
         );
     }
     for folder in &installation.folders {
