@@ -5,10 +5,10 @@
 mod model;
 mod support;
 
-use model::{About, Element, Packet, SERVICES, Verdict, Zone, service_file, verdict};
+use model::{About, Element, Packet, SERVICES, Verdict, Zone, service_file, verdict, zone_of};
 use palisade::migrate::firewalld::{FILES, Installation, import};
 use palisade::migrate::{Fate, Imported};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
@@ -227,8 +227,8 @@ fn lab() -> (Lab, support::echo::Echo) {
     (lab, echo)
 }
 
-/// What the model says of a probe.
-fn expected(lab: &Lab, zones: &[Zone], default: usize, peer: &str, target: Target) -> Verdict {
+/// The packet of a probe.
+fn packet(lab: &Lab, peer: &str, target: Target) -> Packet {
     let source: IpAddr = peer.parse().expect("an address");
     let (protocol, port) = match target {
         Target::Tcp(port) => ("tcp", port),
@@ -236,7 +236,7 @@ fn expected(lab: &Lab, zones: &[Zone], default: usize, peer: &str, target: Targe
         Target::Ping => ("ping", 0),
     };
     let interface = if ["10.77.0.2", "fd77::2"].contains(&peer) { "eth1" } else { "eth0" };
-    verdict(zones, default, &Packet { source, destination: lab.peer(source).1, protocol, port, interface })
+    Packet { source, destination: lab.peer(source).1, protocol, port, interface }
 }
 
 /// Has firewalld load zones, and compares what packets see with what they see after the import.
@@ -255,12 +255,16 @@ fn compared(zones: &[Zone], default: usize) {
 
     let context =
         || format!("default {default}\n{zones:#?}\n{}\n{}", imported.policy, imported.report.text().as_str());
-    let is_exact = imported.report.rules.iter().all(|entry| matches!(entry.fate, Fate::Exact | Fate::NoEffect));
+    let left_out = [Fate::Tighter, Fate::NotTranslated];
+    let entries = imported.report.rules.iter().filter(|entry| left_out.contains(&entry.fate));
+    let tighter: BTreeSet<String> = entries.flat_map(|entry| entry.places.clone()).collect();
     for (asked, outcome) in theirs {
         let (before, now) = (outcome == Outcome::Connected, ours[&asked] == Outcome::Connected);
-        let model = expected(&lab, zones, default, asked.0, asked.1) == Verdict::Accept;
+        let packet = packet(&lab, asked.0, asked.1);
+        let model = verdict(zones, default, &packet) == Verdict::Accept;
         assert_eq!(before, model, "the tests' model of firewalld is wrong: {asked:?}: {outcome:?}\n{}", context());
-        let same = before == now || before && !is_exact;
+        let is_said = zones[zone_of(zones, default, &packet)].is_said(&tighter, &packet);
+        let same = before == now || before && is_said;
         assert!(same, "{asked:?}: {outcome:?} by firewalld, {:?} by palisade: {}", ours[&asked], context());
     }
 }
@@ -274,6 +278,48 @@ fn try_zones(count: u64) {
         let (zones, default) = Random(list).zones();
         compared(&zones, default);
     }
+}
+
+/// A denial beats an allowance at priority 0, the lower number of two priorities comes first, a sender has one zone, and what
+/// is inverted is everyone else of the version.
+#[test]
+fn what_firewalld_decides_by_order_the_policy_decides_without() {
+    let rich = |priority: i32, from: (&'static str, bool), about: About, verdict: Verdict| Element::Rich {
+        family: if from.0.contains(':') { "ipv6" } else { "ipv4" },
+        priority,
+        from: Some(from),
+        to: None,
+        about,
+        verdict,
+    };
+    let zone = |name, target, sources: &[&'static str], interfaces: &[&'static str], elements| Zone {
+        name,
+        target,
+        sources: sources.to_vec(),
+        interfaces: interfaces.to_vec(),
+        elements,
+    };
+    let public = vec![
+        Element::Plain(About::Service("ssh")),
+        rich(0, ("203.0.113.66", false), About::Service("ssh"), Verdict::Drop),
+        rich(0, ("203.0.113.66", false), About::All, Verdict::Accept),
+        rich(-1, ("203.0.113.67", false), About::All, Verdict::Reject),
+        rich(-2, ("203.0.113.67", false), About::Service("web"), Verdict::Accept),
+        rich(3, ("2001:db8::66", false), About::Port("tcp", (80, 81)), Verdict::Accept),
+        rich(2, ("2001:db8::/64", false), About::Port("tcp", (81, 81)), Verdict::Drop),
+        Element::Block,
+    ];
+    let work = vec![
+        Element::Plain(About::Service("names")),
+        rich(0, ("10.77.0.2", true), About::All, Verdict::Accept),
+        rich(0, ("fd77::3", true), About::Service("ssh"), Verdict::Accept),
+    ];
+    let zones = [
+        zone("drop", "DROP", &["2001:db8::67"], &[], vec![Element::Plain(About::Port("tcp", (80, 80)))]),
+        zone("public", "", &[], &["eth0"], public),
+        zone("work", "", &["10.77.0.0/24"], &["eth1"], work),
+    ];
+    compared(&zones, 1);
 }
 
 #[test]

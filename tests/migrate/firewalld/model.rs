@@ -1,6 +1,7 @@
 //! What firewalld does, in the fewest words: one zone has a packet, and asks its elements in five steps. Nothing of palisade.
 #![allow(dead_code, unreachable_pub)]
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::net::IpAddr;
 
@@ -188,6 +189,14 @@ impl Zone {
     /// The line of its first element.
     pub fn first_line(&self) -> usize {
         2 + self.interfaces.len() + self.sources.len()
+    }
+
+    /// Whether places in a report are of the zone, or of an element of it about a packet.
+    pub fn is_said(&self, said: &BTreeSet<String>, packet: &Packet) -> bool {
+        let place = |line: usize| format!("zones/{}.xml:{line}", self.name);
+        let about = self.elements.iter().enumerate().filter(|(_, element)| element.matches(packet));
+        let mut lines = about.map(|(at, _)| self.first_line() + at).chain([1]);
+        lines.any(|line| said.contains(&place(line)))
     }
 
     fn verdict(&self, packet: &Packet) -> Verdict {

@@ -147,14 +147,6 @@ pub(crate) fn imported(zones: &[Zone], default: usize) -> Imported {
     import(&installation).expect("firewalld could use it")
 }
 
-/// Whether the report says of a packet's zone, or of an element about the packet, that it is not followed exactly.
-fn is_said(said: &BTreeSet<String>, zone: &Zone, packet: &Packet) -> bool {
-    let place = |line: usize| format!("zones/{}.xml:{line}", zone.name);
-    let about = zone.elements.iter().enumerate().filter(|(_, element)| element.matches(packet));
-    let mut lines = about.map(|(at, _)| zone.first_line() + at).chain([1]);
-    lines.any(|line| said.contains(&place(line)))
-}
-
 fn means_the_same(zones: &[Zone], default: usize) -> Result<(), TestCaseError> {
     let made = imported(zones, default);
     let context = || format!("default {default}\n{zones:#?}\n{}\n{}", made.policy, made.report.text().as_str());
@@ -174,11 +166,11 @@ fn means_the_same(zones: &[Zone], default: usize) -> Result<(), TestCaseError> {
             (Verdict::Accept, Said::Allow) | (Verdict::Drop | Verdict::Reject, Said::Deny | Said::Reject) => {}
             (Verdict::Accept, Said::Deny | Said::Reject) => {
                 // An address never admits a container.
-                let is_said = packet.interface == "docker0" || is_said(&tighter, zone, &packet);
+                let is_said = packet.interface == "docker0" || zone.is_said(&tighter, &packet);
                 prop_assert!(is_said, "tighter, unsaid: {}", seen());
             }
             (_, Said::Allow) => {
-                let is_container = packet.interface == "docker0" && is_said(&wider, zone, &packet);
+                let is_container = packet.interface == "docker0" && zone.is_said(&wider, &packet);
                 prop_assert!(is_container, "more open: {}", seen());
             }
             _ => prop_assert!(false, "can't tell: {}", seen()),
