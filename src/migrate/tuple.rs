@@ -2,6 +2,7 @@
 
 use super::spans::Spans;
 use crate::net::{IfName, IfPattern, Version, number};
+use crate::policy::address_range;
 use std::net::{IpAddr, Ipv4Addr};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -162,8 +163,8 @@ impl Tuple {
 pub(super) fn interface(text: &str) -> Option<IfPattern> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "_.+,=%@-".contains(c);
     let is_name = !text.is_empty() && text.len() <= IfName::MAX_LEN && text.chars().all(allowed);
-    // A policy takes it for one.
-    let is_address = text.parse::<IpAddr>().is_ok();
+    // No interface has such a name, or a policy takes it for something else.
+    let is_other = [".", ".."].contains(&text) || text.contains(['@', ',']) || address_range(text).is_ok();
     let (name, wildcard) = text.strip_suffix('+').map_or((text, false), |name| (name, true));
-    (is_name && !is_address && !name.is_empty()).then(|| IfPattern { name: name.to_owned(), wildcard })
+    (is_name && !is_other && !name.is_empty()).then(|| IfPattern { name: name.to_owned(), wildcard })
 }
