@@ -417,6 +417,25 @@ unpack_ufw() {
     unpack_here target/engines/ufw usr/sbin/ufw ufw
 }
 
+# Puts the firewalld that this machine's own apt knows into target/engines/firewalld, with the libraries that it loads, unless
+# it is there already: unpacked, never installed, so that no daemon starts here.
+unpack_firewalld() {
+    local folder=target/engines/firewalld package
+    [ ! -e "$folder/usr/sbin/firewalld" ] || return 0
+    apt-cache show firewalld >/dev/null 2>&1 || quietly as_root apt-get -qq update
+    note "Unpacking firewalld ..."
+    rm -rf "$folder" "$folder.new"
+    mkdir -p "$folder.new/.apt"
+    (cd "$folder.new/.apt" && persistently apt-get -qq download firewalld python3-firewall python3-nftables libnftables1 \
+        python3-gi python3-dbus gir1.2-glib-2.0 libgirepository-1.0-1 libdbus-1-3 libdbus-glib-1-2 python3-cap-ng libcap-ng0) ||
+        exit
+    for package in "$folder.new"/.apt/*.deb; do
+        quietly dpkg-deb --extract "$package" "$folder.new"
+    done
+    rm -r "$folder.new/.apt"
+    mv "$folder.new" "$folder"
+}
+
 # Builds target/try/echo.tar, an image with one static program that echoes.
 build_image() {
     mkdir -p target/try/root

@@ -415,7 +415,9 @@ fn every_command_has_cap_net_admin_at_most_in_the_end_and_can_get_no_more() {
     let stopped = AtItsLastWord::of(&machine, &textfile.split(' ').collect::<Vec<_>>());
     assert_eq!(stopped.rights(), ["palisade  1000 1000   1 2 2"]);
     stopped.end().expect("no signal ends it");
-    for command in ["show", "init", import, "add 81/tcp --from any --yes"] {
+    let zones = concat!("import firewalld --root ", env!("CARGO_MANIFEST_DIR"), "/tests/migrate/firewalld/docker.d");
+    let chain = concat!("import docker-user ", env!("CARGO_MANIFEST_DIR"), "/tests/migrate/docker-user/sets.rules");
+    for command in ["show", "init", import, zones, chain, "add 81/tcp --from any --yes"] {
         let stopped = AtItsLastWord::of(&machine, &command.split(' ').collect::<Vec<_>>());
         assert_eq!(stopped.rights(), ["palisade      1 2 2"], "{command}");
         stopped.end().expect("no signal ends it");
