@@ -61,11 +61,20 @@ fn each_idiom_becomes_the_policy_and_the_report_beside_it() {
         }
     }
 
-    assert_eq!(names().len(), 16);
+    assert_eq!(names().len(), 17);
     assert!(different.is_empty(), "{}", different.join("\n"));
 }
 
 /// Where the text has no table nat, the engines of the machine say which port of it is a container's.
+#[test]
+fn more_rules_than_are_walked_are_an_error_and_none_of_them_is_passed_over() {
+    let head = "*filter\n:DOCKER-USER - [0:0]\n";
+    let rules: String =
+        (0..10_001).map(|n| format!("-A DOCKER-USER -s 10.{}.{}.1 -j DROP\n", n / 256, n % 256)).collect();
+    let error = import(&format!("{head}{rules}COMMIT\n"), None).expect_err("it is too long");
+    assert_eq!(error, "DOCKER-USER and the chains that it calls have more than 10000 rules");
+}
+
 #[test]
 fn engines_name_the_ports_that_a_text_without_translations_does_not() {
     let text = "*filter\n:DOCKER-USER - [0:0]\n\
