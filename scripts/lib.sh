@@ -9,6 +9,9 @@ PACKAGES=(netbase nftables iptables libnftnl-dev libmnl-dev pkg-config gcc libc6
     util-linux wireguard-tools openssh-client openssh-server dnsmasq-base python3 nmap git ca-certificates
     bash-completion zsh fish graphviz)
 
+# What building the package takes.
+BUILD_PACKAGES=(libnftnl-dev libmnl-dev pkg-config gcc libc6-dev make git ca-certificates python3 dpkg-dev xz-utils)
+
 if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then
     bold=$'\e[1m' green=$'\e[32m' red=$'\e[31m' plain=$'\e[0m'
 else
@@ -86,8 +89,8 @@ has_cargo() {
         [ "$(printf '%s\n' "$needed" "${found%%-*}" | sort -V | head -n 1)" = "$needed" ]
 }
 
-# Sees to a Rust toolchain as new as Cargo.toml says, formatter and linter included.
-install_rust() {
+# Sees to a Rust toolchain as new as Cargo.toml says.
+install_cargo() {
     local needed
     needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
     case ":$PATH:" in *":$HOME/.cargo/bin:"*) ;; *) PATH=$HOME/.cargo/bin:$PATH ;; esac
@@ -102,6 +105,11 @@ install_rust() {
         has_cargo "$needed" || export RUSTUP_TOOLCHAIN=stable
         has_cargo "$needed" || die "Rust $needed or newer is needed; see https://rustup.rs"
     fi
+}
+
+# The same, with formatter and linter.
+install_rust() {
+    install_cargo
     cargo fmt --version >/dev/null 2>&1 || install_component rustfmt rustfmt
     cargo clippy --version >/dev/null 2>&1 || install_component clippy rust-clippy
 }
@@ -182,7 +190,7 @@ persistently() {
 # Puts the trees of the machines that the tests boot into target/boot/SUITE: Debian 12 and 13, each with systemd and sshd,
 # with what the package depends on, and with nft to look at what is loaded.
 install_machines() {
-    install_packages systemd-container mmdebstrap debian-archive-keyring dpkg-dev lintian man-db
+    install_packages systemd-container mmdebstrap debian-archive-keyring dpkg-dev lintian man-db gnupg apt-utils
     local suite mirror packages=systemd,systemd-sysv,dbus,openssh-server,iproute2,nftables,netbase,libmnl0,libgcc-s1
     mirror=$(debian_mirror) || exit
     for suite in bookworm trixie; do
@@ -315,18 +323,32 @@ unpack_own() {
     mv "$folder.new" "$folder"
 }
 
-# Puts Hetzner's client as Debian has it into target/clients/hcloud-cli, unless it is there already: unpacked, never installed.
-unpack_hcloud() {
-    local folder=target/clients/hcloud-cli
-    [ ! -e "$folder/usr/bin/hcloud" ] || return 0
-    apt-cache show hcloud-cli >/dev/null 2>&1 || quietly as_root apt-get -qq update
-    note "Unpacking hcloud-cli ..."
+# unpack_here FOLDER FILE PACKAGE...: packages that this machine's own apt knows into a folder, unless the file is there already:
+# unpacked, never installed.
+unpack_here() {
+    local folder=$1 file=$2 package
+    shift 2
+    [ ! -e "$folder/$file" ] || return 0
+    apt-cache show "$@" >/dev/null 2>&1 || quietly as_root apt-get -qq update
+    note "Unpacking $* ..."
     rm -rf "$folder" "$folder.new"
     mkdir -p "$folder.new/.apt"
-    (cd "$folder.new/.apt" && persistently apt-get -qq download hcloud-cli) || exit
-    quietly dpkg-deb --extract "$folder.new"/.apt/hcloud-cli_*.deb "$folder.new"
+    (cd "$folder.new/.apt" && persistently apt-get -qq download "$@") || exit
+    for package in "$folder.new/.apt"/*.deb; do
+        quietly dpkg-deb --extract "$package" "$folder.new"
+    done
     rm -r "$folder.new/.apt"
     mv "$folder.new" "$folder"
+}
+
+# Puts Hetzner's client as Debian has it into target/clients/hcloud-cli.
+unpack_hcloud() {
+    unpack_here target/clients/hcloud-cli usr/bin/hcloud hcloud-cli
+}
+
+# Puts promtool and node_exporter as Debian has them into target/clients/prometheus. No service of theirs is started.
+unpack_prometheus() {
+    unpack_here target/clients/prometheus usr/bin/prometheus-node-exporter prometheus prometheus-node-exporter
 }
 
 # Puts Hetzner's Python library into target/clients/python, unless it is there already. It is on PyPI alone, which not every
@@ -345,16 +367,71 @@ install_hcloud_library() {
     fi
 }
 
-# Puts the ufw that this machine's own apt knows into target/engines/ufw, unless it is there already: unpacked, never installed.
+# Puts Ansible and its linter into target/clients/ansible, and the Ansible of Debian 12 into target/clients/ansible-2.14, unless
+# they are there already. They are on PyPI alone, which not every machine reaches: where they can't be had, their tests are left
+# out, and this says so.
+install_ansible() {
+    install_python ansible 'ansible-core>=2.16,<2.22' 'ansible-lint<27' && install_python ansible-2.14 'ansible-core==2.14.*' ||
+        note "Ansible can't be had here: the tests of its collection are left out"
+}
+
+# install_python NAME REQUIREMENT...: an environment of Python below target/clients, unless it is there already.
+install_python() {
+    local folder=target/clients/$1
+    [ ! -e "$folder" ] || return 0
+    rm -rf "$folder.new"
+    mkdir -p "$(dirname "$folder")"
+    # An environment can't be moved; it counts from its link on.
+    python3 -m venv "$folder.new" >/dev/null 2>&1 && "$folder.new/bin/pip" -q install "${@:2}" >/dev/null 2>&1 &&
+        ln -s "$1.new" "$folder"
+}
+
+# What ansible-test looks at.
+SANITY=(ansible-doc import pep8 runtime-metadata shebang validate-modules yamllint)
+
+# Lints the collection of ansible/ in a copy of its own: the linters want the path that collections have. ansible-test keeps its
+# environments below target/clients.
+lint_collection() {
+    local bin scratch home status=0 tests=() test
+    bin=$PWD/target/clients/ansible/bin home=$PWD/target/clients/ansible-home
+    for test in "${SANITY[@]}"; do tests+=(--test "$test"); done
+    [ -e "$bin" ] || return 0
+    scratch=$(mktemp -d)
+    mkdir -p "$scratch/ansible_collections/palisade" "$home/.ansible/test/cache"
+    for test in 24_2 25_2; do cp scripts/get-pip.py "$home/.ansible/test/cache/get_pip_$test.py"; done
+    cp -r ansible "$scratch/ansible_collections/palisade/palisade"
+    (
+        export PATH=$bin:$PATH ANSIBLE_COLLECTIONS_PATH=$scratch ANSIBLE_HOME=$scratch/home
+        # Whatever fails, the next is not run.
+        cd "$scratch/ansible_collections/palisade/palisade" && git init -q . && git add -A && ansible-lint --offline &&
+            ansible-doc palisade.palisade.palisade palisade.palisade.palisade_info >/dev/null &&
+            ansible-doc -t role palisade.palisade.palisade >/dev/null &&
+            HOME=$home ansible-test sanity "${tests[@]}" --python "$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])')"
+    ) || status=$?
+    rm -rf "$scratch"
+    return $status
+}
+
+# Puts the ufw that this machine's own apt knows into target/engines/ufw.
 unpack_ufw() {
-    local folder=target/engines/ufw
-    [ ! -e "$folder/usr/sbin/ufw" ] || return 0
-    apt-cache show ufw >/dev/null 2>&1 || quietly as_root apt-get -qq update
-    note "Unpacking ufw ..."
+    unpack_here target/engines/ufw usr/sbin/ufw ufw
+}
+
+# Puts the firewalld that this machine's own apt knows into target/engines/firewalld, with the libraries that it loads, unless
+# it is there already: unpacked, never installed, so that no daemon starts here.
+unpack_firewalld() {
+    local folder=target/engines/firewalld package
+    [ ! -e "$folder/usr/sbin/firewalld" ] || return 0
+    apt-cache show firewalld >/dev/null 2>&1 || quietly as_root apt-get -qq update
+    note "Unpacking firewalld ..."
     rm -rf "$folder" "$folder.new"
     mkdir -p "$folder.new/.apt"
-    (cd "$folder.new/.apt" && persistently apt-get -qq download ufw) || exit
-    quietly dpkg-deb --extract "$folder.new"/.apt/ufw_*.deb "$folder.new"
+    (cd "$folder.new/.apt" && persistently apt-get -qq download firewalld python3-firewall python3-nftables libnftables1 \
+        python3-gi python3-dbus gir1.2-glib-2.0 libgirepository-1.0-1 libdbus-1-3 libdbus-glib-1-2 python3-cap-ng libcap-ng0) ||
+        exit
+    for package in "$folder.new"/.apt/*.deb; do
+        quietly dpkg-deb --extract "$package" "$folder.new"
+    done
     rm -r "$folder.new/.apt"
     mv "$folder.new" "$folder"
 }

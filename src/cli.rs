@@ -2,8 +2,8 @@
 
 use crate::commands::{
     Report, add, allow, apply, block, boot, check, complete, completions, confirm, denied, diff, disable, doctor,
-    edit, explain, export, exposure, group, import, init, man, refresh, remove, report, revoke, rollback, schema,
-    show, status, suggest,
+    edit, explain, export, exposure, group, import, init, man, metrics, refresh, remove, report, revoke, rollback,
+    schema, show, status, suggest,
 };
 use crate::error::Error;
 use crate::state::State;
@@ -114,6 +114,7 @@ pub enum Command {
     Export(export::Args),
     Doctor(doctor::Args),
     Report(report::Args),
+    Metrics(metrics::Args),
     Disable(disable::Args),
     Boot(boot::Args),
     Schema(schema::Args),
@@ -136,6 +137,7 @@ impl Command {
             | Self::Completions(_)
             | Self::Suggest(_) => true,
             Self::Report(args) => args.prints_a_page(),
+            Self::Metrics(args) => args.textfile.is_none(),
             _ => false,
         }
     }
@@ -211,6 +213,7 @@ pub fn run(cli: &Cli) -> Result<Report, Error> {
         Command::Export(args) => export::run(policy, &state, args),
         Command::Doctor(args) => doctor::run(args, policy, &state),
         Command::Report(args) => report::run(policy, &state, args),
+        Command::Metrics(args) => metrics::run(policy, &state, args),
         Command::Disable(args) => disable::run(&state, args),
         Command::Boot(args) => boot::run(policy, &state, args),
         Command::Schema(_) => schema::run(),

@@ -33,6 +33,7 @@ pub mod facts;
 pub mod files;
 pub mod lockout;
 pub mod machine;
+pub mod metrics;
 pub mod migrate;
 pub mod names;
 pub mod net;

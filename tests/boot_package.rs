@@ -25,7 +25,12 @@ const NEWEST_SYMBOLS: [(&str, &[u32]); 4] =
 /// What tells a palisade of the tests to fail.
 const FAULT: &str = "PALISADE_FAULT";
 /// `systemd-analyze security` may say this much of a unit, in tenths.
-const MOST_EXPOSURE: [(&str, u32); 2] = [("palisade.service", 17), ("palisade-refresh.service", 25)];
+const MOST_EXPOSURE: [(&str, u32); 4] = [
+    ("palisade.service", 17),
+    ("palisade-refresh.service", 25),
+    ("palisade-metrics.service", 18),
+    ("palisade-check.service", 27),
+];
 
 const EDITED: &str =
     "version: 1\nservices:\n  early: { ports: 4444/tcp, from: any }\n  ssh: { ports: 22/tcp, from: any }\n";
@@ -161,7 +166,7 @@ fn installs_upgrades_and_goes(suite: Suite) {
     };
     let rules = |machine: &Machine| without_live(&machine.run("nft --stateless list ruleset"));
     let enabled = |machine: &Machine| {
-        ["palisade", "palisade-refresh.timer"]
+        ["palisade", "palisade-refresh.timer", "palisade-metrics.timer", "palisade-check.timer"]
             .map(|unit| machine.shell(&format!("systemctl is-enabled {unit}")).stdout)
     };
 
@@ -169,11 +174,14 @@ fn installs_upgrades_and_goes(suite: Suite) {
     let said = machine.run("dpkg --install /root/first.deb 2>&1");
     assert!(said.contains("palisade: nothing is loaded or enabled yet"), "{said}");
     assert_eq!(rules(&machine), "");
-    assert_eq!(enabled(&machine), ["disabled\n"; 2]);
+    assert_eq!(enabled(&machine), ["disabled\n"; 4]);
     assert_eq!(machine.shell("systemctl is-active palisade").stdout, "inactive\n");
     assert_eq!(early(&machine), [Outcome::Connected; 2]);
     machine.run("dpkg --verify palisade");
     assert_eq!(machine.run("stat --format '%a %U:%G' /etc/palisade/policy.yaml"), "644 root:root\n");
+    for file in ["palisade.rules.yml", "palisade.rules.test.yml", "palisade-dashboard.json"] {
+        machine.run(&format!("test -s /usr/share/doc/palisade/prometheus/{file}"));
+    }
     for file in ["man/man8/palisade.8.gz", "man/man5/palisade.yaml.5.gz", "doc/palisade/CHANGELOG.md.gz"] {
         machine.run(&format!("gzip --test /usr/share/{file}"));
     }
@@ -187,6 +195,10 @@ fn installs_upgrades_and_goes(suite: Suite) {
     // The packaged policy is one that lets SSH in, and the unit loads it.
     assert_eq!(machine.run("palisade check"), "/etc/palisade/policy.yaml is valid, and the kernel accepts it\n");
     machine.run("systemctl enable --now palisade");
+    // What watches is another decision.
+    assert_eq!(enabled(&machine), ["enabled\n", "enabled\n", "disabled\n", "disabled\n"]);
+    machine.run("mkdir -p /var/lib/prometheus/node-exporter");
+    machine.run("systemctl enable --now palisade-metrics.timer palisade-check.timer");
     machine.assert_ssh_answers();
     assert_eq!(early(&machine), [Outcome::TimedOut; 2]);
     machine.run("palisade diff");
@@ -199,7 +211,7 @@ fn installs_upgrades_and_goes(suite: Suite) {
     machine.run("dpkg --force-confdef --install /root/next.deb");
     assert_eq!(machine.read("/etc/palisade/policy.yaml"), EDITED);
     assert_eq!(rules(&machine), loaded);
-    assert_eq!(enabled(&machine), ["enabled\n"; 2]);
+    assert_eq!(enabled(&machine), ["enabled\n"; 4]);
     assert_eq!(machine.shell("systemctl is-active palisade-refresh.timer").stdout, "active\n");
     let version = machine.run("dpkg-query --show --showformat '${Version}' palisade");
     assert_eq!(version, concat!(env!("CARGO_PKG_VERSION"), "+next"));

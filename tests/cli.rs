@@ -33,7 +33,7 @@ error: there is no group `anny`
   = help: did you mean `any`?
 ";
 const COMMANDS: &str = "edit init import add remove group check show diff apply status denied suggest explain \
-    exposure export doctor report disable boot confirm rollback refresh allow block revoke schema completions man";
+    exposure export doctor report metrics disable boot confirm rollback refresh allow block revoke schema completions man";
 
 /// A folder of this user's own, in which palisade accepts a policy: nobody else may write there, and in the one above
 /// nobody may rename what is another's.

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use support::engine::Engine;
 use support::engine::setting::Setting;
 use support::lab::{Lab, OUT};
+use support::machine::wait_until;
 use support::probe::{Outcome, PATIENCE, SILENCE, Target};
 
 const NAMED: &str = "203.0.113.9";
@@ -35,9 +36,9 @@ fn a_refused_source_is_listed_by_the_ports_of_the_host(setting: Setting) {
     engine.run_container("other", "-p 9002:22", "22");
     lab.write_policy("policy.yaml", POLICY);
     let said = |arguments: &[&str]| lab.palisade("policy.yaml", arguments);
-    // Without palisade both are open to everyone.
+    // Once their programs listen: without palisade both are open to everyone.
     for port in [9000, 9002] {
-        assert_eq!(probe(&lab, OUT[0], port, PATIENCE), Outcome::Connected, "{port}");
+        wait_until(|| probe(&lab, OUT[0], port, PATIENCE) == Outcome::Connected);
     }
     lab.palisade("policy.yaml", &["apply"]).success();
 

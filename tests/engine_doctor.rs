@@ -55,6 +55,23 @@ impl Beside {
     }
 }
 
+/// What `palisade-check.service` leaves to root is enough: nothing is said to be not examined.
+#[test]
+fn beside_docker_28_5_with_the_capabilities_of_the_unit_alone() {
+    let unit = include_str!("../packaging/palisade-check.service");
+    let names = unit.lines().find_map(|line| line.strip_prefix("CapabilityBoundingSet=")).expect("the unit has it");
+    let names = names.to_lowercase().replace("cap_", "+").replace(' ', ",");
+    let beside = Beside::new(Setting::docker("sid", true));
+    let rights = format!("--bounding-set=-all,{names}");
+
+    let said = Said::by(|arguments| {
+        let mut command = beside.engine.command("setpriv");
+        output(command.args([rights.as_str(), "--no-new-privs", palisade()]).args(arguments))
+    });
+
+    said.is_healthy();
+}
+
 #[test]
 fn beside_docker_28_5() {
     let beside = Beside::new(Setting::docker("sid", true));

@@ -380,6 +380,8 @@ fn every_command_has_cap_net_admin_at_most_in_the_end_and_can_get_no_more() {
         "exposure",
         "doctor",
         "report --html -",
+        "doctor --journal",
+        "metrics",
         "rollback --list",
         "apply --dry-run",
         "apply",
@@ -409,7 +411,13 @@ fn every_command_has_cap_net_admin_at_most_in_the_end_and_can_get_no_more() {
     assert_eq!(stopped.rights(), ["palisade      1 2 2"]);
     stopped.end().expect("no signal ends it");
     let import = concat!("import ufw --root ", env!("CARGO_MANIFEST_DIR"), "/tests/migrate/web-server.d");
-    for command in ["show", "init", import, "add 81/tcp --from any --yes"] {
+    let textfile = format!("metrics --textfile {}", machine.path("lib").display());
+    let stopped = AtItsLastWord::of(&machine, &textfile.split(' ').collect::<Vec<_>>());
+    assert_eq!(stopped.rights(), ["palisade  1000 1000   1 2 2"]);
+    stopped.end().expect("no signal ends it");
+    let zones = concat!("import firewalld --root ", env!("CARGO_MANIFEST_DIR"), "/tests/migrate/firewalld/docker.d");
+    let chain = concat!("import docker-user ", env!("CARGO_MANIFEST_DIR"), "/tests/migrate/docker-user/sets.rules");
+    for command in ["show", "init", import, zones, chain, "add 81/tcp --from any --yes"] {
         let stopped = AtItsLastWord::of(&machine, &command.split(' ').collect::<Vec<_>>());
         assert_eq!(stopped.rights(), ["palisade      1 2 2"], "{command}");
         stopped.end().expect("no signal ends it");

@@ -5,7 +5,8 @@ mod support;
 
 use palisade::access::{access_changes, lines, unmet};
 use palisade::desired::{Loaded, compile_bytes};
-use palisade::migrate::ufw::{FILES, Fate, Imported, Installation, import};
+use palisade::migrate::ufw::{FILES, Installation, import};
+use palisade::migrate::{Fate, Imported};
 use palisade::names::Names;
 use palisade::ruleset::TableId;
 use std::collections::{BTreeMap, BTreeSet};

@@ -229,6 +229,8 @@ fn listeners(told: &mut Told) {
         ("doctor --ignore other-firewall-drops", "\"because\""),
         ("report --html -", "\"html\":\"<!DOCTYPE html>"),
         ("report --html page.html", "\"written\":\"page.html\""),
+        ("metrics", "\"palisade_active\""),
+        ("metrics --textfile .", "/palisade.prom\""),
     ]);
     bound.kill().expect("it is this test's");
     bound.wait().expect("it is this test's");

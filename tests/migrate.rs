@@ -19,7 +19,8 @@ mod tuples;
 mod ufw;
 
 use palisade::desired::{Loaded, compile_bytes};
-use palisade::migrate::ufw::{Imported, Installation, import};
+use palisade::migrate::Imported;
+use palisade::migrate::ufw::{Installation, import};
 use palisade::names::Names;
 use std::path::Path;
 

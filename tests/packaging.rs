@@ -94,3 +94,28 @@ fn the_units_give_a_boot_more_time_than_it_takes_at_most() {
         assert!(given >= takes + Duration::from_secs(10), "{given:?} for {takes:?}");
     }
 }
+
+/// What the units run, in any of their lines.
+#[test]
+fn each_command_of_a_unit_is_one_that_palisade_understands_and_each_timer_has_its_unit() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging");
+    let entries = std::fs::read_dir(folder).expect("it is there").map(|entry| entry.expect("it can be read").path());
+    let mut units: Vec<_> = entries.filter(|path| path.is_file()).collect();
+    units.sort();
+    let mut run = Vec::new();
+    for path in units {
+        let text = std::fs::read_to_string(&path).expect("a unit is text");
+        for line in text.lines() {
+            let line = line.strip_prefix("Exec").and_then(|line| line.split_once('=')).map(|(_, line)| line);
+            let Some((_, arguments)) = line.and_then(|line| line.split_once("/usr/sbin/palisade ")) else { continue };
+            let parsed = Cli::try_parse_from(std::iter::once("palisade").chain(arguments.split(' ')));
+            assert!(parsed.is_ok(), "{}: {arguments}", path.display());
+            run.push(arguments.to_owned());
+        }
+        if path.extension().is_some_and(|extension| extension == "timer") {
+            assert!(path.with_extension("service").exists(), "{}", path.display());
+        }
+    }
+    let metrics = "--quiet metrics --textfile /var/lib/prometheus/node-exporter";
+    assert_eq!(run, ["doctor --journal", metrics, "refresh", "boot", "boot", "apply"]);
+}

@@ -156,6 +156,7 @@ fn the_schema_refuses_what_the_decoder_refuses() {
     refused("version: 1\nblock: [{ iface: eth0 }]");
     refused("version: 1\ndoctor: { ignore: [{ id: macvlan-network }] }");
     refused("version: 1\ndoctor: { ignore: [{ id: macvlan-networks, because: guarded }] }");
+    refused("version: 1\ndoctor: { ignore: [{ id: out-of-sync, because: guarded }] }");
 }
 
 /// A policy as an editor sees it; `None` if it is no YAML.

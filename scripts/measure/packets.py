@@ -21,6 +21,7 @@ ROUNDS = 5
 # How many blocked sources send by turns: so few that what the processor knows of them stays in its cache; and more than that.
 FEW, MANY = 64, 4_096
 TRACKED, PLAIN = "connection tracking alone", "no firewall"
+FORGETFUL = "the same rules, without remembering who"
 
 # What makes the kernel track connections, and nothing else.
 TRACKING = """table inet tracking {
@@ -106,6 +107,13 @@ class Place:
             mount -t tmpfs -o mode=700 tmpfs /var/lib/palisade
             mount -t tmpfs -o mode=700 tmpfs /run/palisade
             exec "$@" """, "sh", palisade, "--policy", policy, "apply")
+
+    def without_memory(self, palisade, policy):
+        """The same rules, but for those that remember who was denied."""
+        rules = run([palisade, "--policy", policy, "show"]).splitlines()
+        kept = [line for line in rules if "jump denied-" not in line]
+        assert len(kept) < len(rules), "no rule remembers who was denied"
+        self.inside("nft", "-f", "-", input="\n".join(kept) + "\n")
 
     def engine(self):
         self.inside("iptables-restore", input=ENGINE)
@@ -223,10 +231,12 @@ def policies(folder):
           ["version: 1", "groups:", "  sources: { file: sources.txt }", "forward:", *rules])
     write(f"{folder}/blocking.yaml",
           ["version: 1", "groups:", "  blocked: { file: blocked.txt }", "block: blocked"])
+    write(f"{folder}/ssh.yaml", ["version: 1", "services: { ssh: { ports: 22/tcp, from: any } }"])
     random.Random(3).shuffle(blocked)
     senders = [line.split("/")[0] for line in blocked]
     write(f"{folder}/few.txt", senders[:FEW])
     write(f"{folder}/many.txt", senders[:MANY])
+    write(f"{folder}/all.txt", senders)
 
 
 def write(path, lines):
@@ -245,6 +255,7 @@ def rows(palisade, packets, runs):
             *connections_beside_an_engine(palisade, packets, folder, runs),
             *routed(palisade, packets, folder, runs),
             *floods(palisade, packets, folder, runs),
+            *denied(palisade, packets, folder, runs),
         ]
 
 
@@ -337,3 +348,19 @@ def floods(palisade, packets, folder, runs):
     for what, rates in places.rates(loads).items():
         yield compared(what, rates, PLAIN, at_least=1)
         yield compared("", rates, TRACKED, at_least=1)
+
+
+def denied(palisade, packets, folder, runs):
+    """What it costs to remember who was denied."""
+    policy = f"{folder}/ssh.yaml"
+    places = Places(packets, runs, **{
+        "palisade": lambda place: place.palisade(palisade, policy),
+        FORGETFUL: lambda place: place.without_memory(palisade, policy),
+    })
+    flood = ("flood", "--port", str(FIRST_PORT), "--sources", f"{folder}/all.txt")
+    loads = {
+        f"denied packets from {SOURCES:,} sources, {kind}": ((), as_it_is, *flood, *more)
+        for kind, more in (("UDP", ()), ("SYN", ("--tcp",)))
+    }
+    for what, rates in places.rates(loads).items():
+        yield compared(what, rates, FORGETFUL, at_least=0.97)

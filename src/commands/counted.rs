@@ -23,7 +23,7 @@ pub(super) struct Count {
 pub(super) struct Line {
     /// Counted through all sections.
     number: usize,
-    name: String,
+    pub(super) name: String,
     /// As the policy writes them; empty if they are not known, or the line has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     ports: Option<Vec<String>>,
@@ -35,12 +35,12 @@ pub(super) struct Line {
     limit: Option<String>,
     /// What exceeded that.
     #[serde(skip_serializing_if = "Option::is_none")]
-    limited: Option<Count>,
+    pub(super) limited: Option<Count>,
     #[serde(skip_serializing_if = "Option::is_none")]
     comment: Option<String>,
     /// What has matched it; of a service, whom it has admitted, or denied if it denies.
     #[serde(flatten)]
-    matched: Count,
+    pub(super) matched: Count,
     line: Option<resolve::Line>,
     /// The file of that line, if it is not the policy itself.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -50,7 +50,10 @@ pub(super) struct Line {
     action: Option<&'static str>,
     /// Connections that were sent to the machine behind this one that answers.
     #[serde(skip_serializing_if = "Option::is_none")]
-    forwarded: Option<Count>,
+    pub(super) forwarded: Option<Count>,
+    /// Whether what a service has counted was denied, by its rules.
+    #[serde(skip)]
+    pub(super) denies: bool,
 }
 
 /// The lines of a policy that have counters, section by section.
@@ -159,11 +162,12 @@ fn services(live: &Table, policy: Option<&Resolved>) -> Vec<Line> {
             limit: service.and_then(|service| service.limit).map(|rate| rate.to_string()),
             limited: (!exceeded.is_empty()).then(|| counted(exceeded)),
             comment: service.and_then(|service| service.comment.clone()),
-            matched: counted(admitted.chain(denied)),
+            matched: counted(admitted.chain(denied.clone())),
             line: service.map(|service| service.line),
             file: included_file(policy, service.map(|service| service.line)),
             action: service.and_then(|service| word(service.action)),
             forwarded: live.chains.get(&format!("nat.{name}")).map(|chain| counted(&chain.rules)),
+            denies: denied.clone().any(denies),
         }
     };
     names.map(line).collect()
@@ -177,6 +181,12 @@ fn turns_away_what_exceeds(rule: &Rule) -> bool {
         expr => exceeds(expr),
     });
     has_rate && rule.exprs.last() == Some(&Expr::Verdict(Verdict::Return))
+}
+
+/// Whether a rule that counts ends in a denial: in `drop`, or in the chain that rejects.
+fn denies(rule: &Rule) -> bool {
+    let counts = rule.exprs.iter().any(|expr| matches!(expr, Expr::Counter { .. }));
+    counts && matches!(rule.exprs.last(), Some(Expr::Verdict(Verdict::Drop | Verdict::Goto(_))))
 }
 
 /// The rules of a section: each has a chain for each kind of sender, and perhaps others behind it.
@@ -207,6 +217,7 @@ fn rules(live: &Table, section: &str, policy: Option<&BTreeMap<String, PolicyRul
             file: None,
             action: rule.and_then(|rule| word(rule.action)),
             forwarded: None,
+            denies: false,
         }
     };
     by_name.into_iter().map(line).collect()
@@ -235,6 +246,7 @@ fn nat(live: &Table, policy: Option<&Resolved>) -> Vec<Line> {
         file: None,
         action: None,
         forwarded: None,
+        denies: false,
     };
     by_name.into_iter().map(line).collect()
 }

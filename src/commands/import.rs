@@ -1,34 +1,44 @@
 //! `palisade import`
 
+mod read;
+
 use super::exposure::published;
 use super::{Report, reader};
 use crate::desired::{Compiled, compile_bytes};
 use crate::error::Error;
-use crate::files::{MAX_CONFIGURATION, read_trusted};
-use crate::machine::Machine;
-use crate::migrate::ufw::{FILES, Imported, Installation, Live, import};
+use crate::machine::{Machine, legacy_tables};
+use crate::migrate::{Imported, Live, docker_user, firewalld, ufw};
 use crate::names::Names;
+use crate::netlink::Socket;
 use crate::policy::Problems;
 use crate::process::journal::Stderr;
 use crate::process::privileges::Confinement;
 use crate::resolve::Containers;
 use crate::state::State;
 use serde_json::json;
-use std::fs;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use tracing::Level;
 
 /// The name that problems of the translated policy have.
 const NAME: &str = "policy.yaml";
 
+/// What is said where another machine is meant, and no text of it is there.
+const NO_TEXT: &str =
+    "of another machine docker-user reads what `iptables-save` printed there: `palisade import docker-user FILE`";
+/// What is said where the kernel has no such chain.
+const NO_CHAIN: &str = "no table of iptables-nft has a chain DOCKER-USER: Docker makes it where it runs with iptables, and not with \
+                        its own tables of nftables";
+/// What is said where rules of iptables-legacy are loaded, which the kernel does not list over netlink.
+const LEGACY: &str = "iptables-legacy has rules here, which can't be read from the kernel: \
+                      `(iptables-legacy-save; ip6tables-legacy-save) | palisade import docker-user -`";
+
 /// Print the rules of another firewall as a policy.
 ///
-/// Reads the firewall's files, and never what its commands print. The policy goes to standard output, with the line that each
-/// service comes from; a report goes to standard error: which rules are followed exactly, which let in fewer, which had no
-/// effect, and which are left out. Nothing is changed. The policy holds expectations that are made from the rules
-/// themselves; it is proved to meet them before it is printed.
+/// Reads the firewall's files, or the kernel's rules, and never what its commands print, unless it is given as FILE. The policy goes
+/// to standard output, with the line that each service comes from; a report goes to standard error: which rules are followed
+/// exactly, which let in fewer, which had no effect, and which are left out. Nothing is changed. The policy holds expectations that
+/// are made from the rules themselves; it is proved to meet them before it is printed.
 ///
 /// Exit status: 0 the policy is exactly what the rules were, 2 there is something to read, 1 an error.
 #[derive(Debug, clap::Args)]
@@ -36,10 +46,16 @@ pub struct Args {
     /// The firewall.
     #[arg(value_enum, value_name = "FIREWALL")]
     pub(crate) firewall: Firewall,
+    /// For docker-user: what `iptables-save` printed, or `-` for standard input.
+    ///
+    /// Without it, the kernel's own chain is read, if iptables-nft made it: that of iptables-legacy can't be. The text may hold what `ip6tables-save` and `ipset save` printed, too, one behind the other. The table nat in it says which
+    /// ports of the machine are the containers'.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
     /// Read the files below this folder, as of another machine.
     ///
     /// This machine is not asked then: what containers publish, and which bridges they are behind, is not known.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with = "file")]
     pub(crate) root: Option<PathBuf>,
 }
 
@@ -48,17 +64,53 @@ pub struct Args {
 pub(crate) enum Firewall {
     /// ufw, with ufw-docker or without.
     Ufw,
+    /// firewalld: its zones, services and ipsets.
+    Firewalld,
+    /// Rules in the chain DOCKER-USER, which containers' published ports pass.
+    DockerUser,
 }
 
 pub(crate) fn run(state: &State, args: &Args) -> Result<Report, Error> {
-    let Firewall::Ufw = args.firewall;
     let root = args.root.clone().unwrap_or_else(|| PathBuf::from("/"));
     let live = args.root.is_none().then(live);
     let confined = Confinement::begin(reader(state));
-    let installation = Installation { live, ..installation(&root)? };
-    let imported = import(&installation).map_err(|why| Error::Declined(format!("{}: {why}", root.display())))?;
+    if args.firewall == Firewall::DockerUser && args.file.is_none() && args.root.is_none() {
+        let listing = chain(confined)?;
+        let imported = docker_user::import_live(&listing, live.as_ref()).map_err(Error::Declined)?;
+        proved(&imported)?;
+        return Ok(report(&imported));
+    }
+    let (place, imported) = match (args.firewall, &args.file) {
+        (Firewall::Ufw, None) => (&root, ufw::import(&ufw::Installation { live, ..read::of_ufw(&root)? })),
+        (Firewall::Firewalld, None) => {
+            (&root, firewalld::import(&firewalld::Installation { live, ..read::of_firewalld(&root)? }))
+        }
+        (Firewall::DockerUser, Some(file)) => (file, docker_user::import(&read::text(file)?, live.as_ref())),
+        (Firewall::DockerUser, None) => return Err(Error::Declined(NO_TEXT.to_owned())),
+        (Firewall::Ufw | Firewall::Firewalld, Some(file)) => {
+            let file = file.display();
+            return Err(Error::Declined(format!(
+                "{file}: only docker-user is read from one file (`--root DIR` reads files below a folder)"
+            )));
+        }
+    };
+    let imported = imported.map_err(|why| Error::Declined(format!("{}: {why}", place.display())))?;
     proved(&imported)?;
     confined.keep_nothing();
+    Ok(report(&imported))
+}
+
+/// The live chain, and what it calls.
+fn chain(confined: Confinement<'_>) -> Result<docker_user::Listing, Error> {
+    let legacy = legacy_tables();
+    confined.keep_net_admin("import")?;
+    let live = Socket::open()?.live()?;
+    let why = if legacy.is_empty() { NO_CHAIN } else { LEGACY };
+    docker_user::listing(&live.ruleset).ok_or_else(|| Error::Declined(why.to_owned()))
+}
+
+/// Prints the report; the policy is the command's answer.
+fn report(imported: &Imported) -> Report {
     let status = if imported.report.needs_reading() { 2 } else { 0 };
     let text = imported.report.text();
     if tracing::enabled!(Level::WARN) {
@@ -69,7 +121,7 @@ pub(crate) fn run(state: &State, args: &Args) -> Result<Report, Error> {
     if let Some(fields) = json.as_object_mut() {
         fields.insert("policy".to_owned(), json!(imported.policy));
     }
-    Ok(Report { status, text: imported.policy.as_str().into(), json })
+    Report { status, text: imported.policy.as_str().into(), json }
 }
 
 /// The text as standard error takes it.
@@ -93,28 +145,6 @@ fn wrong(problems: &Problems) -> Error {
         "the translation is wrong, and is not printed: this is a fault of palisade, please report it with the lines below\n{}",
         problems.render(false).trim_end()
     ))
-}
-
-/// Reads the files that are there.
-fn installation(root: &Path) -> Result<Installation, Error> {
-    let mut installation = Installation::default();
-    for path in FILES {
-        let full = root.join(path);
-        let Ok(about) = fs::symlink_metadata(&full) else { continue };
-        // A link in the copy of another machine leads to a file of this one.
-        if root != Path::new("/") && about.is_symlink() {
-            return Err(Error::Declined(format!("{} is a link: copy the file itself", full.display())));
-        }
-        if about.permissions().mode() & 0o111 != 0 && about.is_file() {
-            installation.executable.insert(path.to_owned());
-        }
-        let bytes = read_trusted(&full, MAX_CONFIGURATION).map_err(|refusal| {
-            let help = refusal.help.as_ref().map(|help| format!(" ({help})")).unwrap_or_default();
-            Error::Declined(format!("{refusal}{help}"))
-        })?;
-        installation.files.insert(path.to_owned(), String::from_utf8_lossy(&bytes).into_owned());
-    }
-    Ok(installation)
 }
 
 /// What containers are there.

@@ -1,5 +1,6 @@
 //! `palisade report`
 
+mod fleet;
 mod sections;
 
 use super::denied::{applied, who_was_denied};
@@ -18,6 +19,7 @@ use crate::process::privileges::{Confinement, Needs, need_net_admin};
 use crate::state::State;
 use sections::Answers;
 use serde_json::json;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -30,12 +32,21 @@ const HOST_NAME: &str = "/proc/sys/kernel/hostname";
 /// way of a packet through the base chains of all tables. What is not known says so. The file is written whole or not at all,
 /// and its owner alone can read it: it tells where this machine is open.
 ///
+/// With --fleet the page is about many hosts, from what each of them has answered; that takes no root.
+///
 /// Exit status: 0 success, 1 error.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The file to write; `-` is standard output.
     #[arg(long, value_name = "FILE")]
     html: PathBuf,
+    /// Write the page about the hosts whose answers are in this folder: NAME.json, as `palisade_info` of the Ansible collection
+    /// returns them.
+    ///
+    /// It tells which hosts are not as their policies say and in what, which ports are open to whom on how many of them, and what
+    /// works against the policies; what is the same on many is said once. A host that has not answered is said to be unknown.
+    #[arg(long, value_name = "DIR")]
+    fleet: Option<PathBuf>,
 }
 
 impl Args {
@@ -46,9 +57,12 @@ impl Args {
 }
 
 pub(crate) fn run(path: &Path, state: &State, args: &Args) -> Result<Report, Error> {
+    if let Some(folder) = &args.fleet {
+        return of_fleet(folder, args);
+    }
     need_net_admin("report")?;
-    let cannot = |source| Error::Io { what: format!("can't write {}", args.html.display()), source };
-    let file = (!args.prints_a_page()).then(|| NewFile::at(&args.html)).transpose().map_err(cannot)?;
+    let file = (!args.prints_a_page()).then(|| NewFile::at(&args.html)).transpose();
+    let file = file.map_err(|source| cannot(args, source))?;
     let surroundings = Surroundings::read();
     let found = Found::with(surroundings.machine().listeners.clone());
     let host = read_text_bounded(Path::new(HOST_NAME), MAX_CONFIGURATION).unwrap_or_default();
@@ -82,9 +96,26 @@ pub(crate) fn run(path: &Path, state: &State, args: &Args) -> Result<Report, Err
         about: format!("Made by palisade {} at {now}.", env!("CARGO_PKG_VERSION")),
         sections: answers.sections(path),
     };
+    written(&page, file, args)
+}
+
+/// The page about the hosts of a folder.
+fn of_fleet(folder: &Path, args: &Args) -> Result<Report, Error> {
+    let file = (!args.prints_a_page()).then(|| NewFile::at(&args.html)).transpose();
+    let file = file.map_err(|source| cannot(args, source))?;
+    let (page, hosts) = fleet::page(folder)?;
+    Ok(written(&page, file, args)?.with("hosts", json!(hosts)))
+}
+
+fn cannot(args: &Args, source: io::Error) -> Error {
+    Error::Io { what: format!("can't write {}", args.html.display()), source }
+}
+
+/// Writes a page to the file, if there is one.
+fn written(page: &Page, file: Option<NewFile>, args: &Args) -> Result<Report, Error> {
     let html = page.html();
     let Some(file) = file else { return Ok(Report::ok(html.as_str(), json!({ "html": html }))) };
-    file.finish(html.as_bytes()).map_err(cannot)?;
+    file.finish(html.as_bytes()).map_err(|source| cannot(args, source))?;
     let text =
         format!("{} is written, {} kB\n", printable(&args.html.display().to_string()), html.len().div_ceil(1000));
     Ok(Report::ok(text, json!({ "written": args.html.display().to_string(), "bytes": html.len() })))

@@ -185,7 +185,7 @@ fn policy_of(live: &Table, state: &State) -> Option<String> {
 }
 
 /// The counters of each of palisade's denying chains.
-fn denied(live: &Table) -> BTreeMap<&'static str, Count> {
+pub(super) fn denied(live: &Table) -> BTreeMap<&'static str, Count> {
     let chains = [
         ("incoming", "default-incoming"),
         ("containers", "default-containers"),

@@ -66,14 +66,25 @@ impl Compiler<'_> {
             Denial::Incoming => "who was denied which port",
             Denial::Forward => "who was denied which port behind this machine",
         };
-        let mut rules = Vec::new();
+        let mut rules: Vec<Rule> = Vec::new();
+        // Told apart once, and not by each rule: a flood passes as few of them as can be.
+        let of_v6 = format!("{}-{}", denied.chain(), Version::V6.suffix());
+        let goes = when().version(Version::V6).goto(&of_v6);
+        rules.push(goes.because(self.says("remembered for palisade denied", Origin::BuiltIn)));
         for version in Version::ALL {
             let set = denied.set(version);
             let comment = self.says(what, Origin::BuiltIn);
-            rules.extend(Transport::ALL.map(|transport| {
-                let asks = when().version(version).l4proto(transport.number()).limited_to(AT_MOST, BURST);
+            let remember = Transport::ALL.map(|transport| {
+                let asks = when().l4proto(transport.number()).version(version).limited_to(AT_MOST, BURST);
                 asks.remember_asked(version, &set).because(comment.clone())
-            }));
+            });
+            match version {
+                Version::V4 => rules.extend(remember),
+                Version::V6 => {
+                    let comment = self.says(&format!("remembers {what}, for palisade denied"), Origin::BuiltIn);
+                    self.chain(&of_v6, comment, remember.into());
+                }
+            }
             let spec = SetSpec {
                 size: Some(SIZE),
                 timeout_ms: Some(REMEMBERED_MS),

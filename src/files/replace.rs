@@ -95,6 +95,18 @@ impl NewFile {
         Ok(Self { path, draft, file })
     }
 
+    /// The same, of a file that everybody can read, whatever the umask.
+    pub(crate) fn for_everyone(path: &Path) -> io::Result<Self> {
+        let made = Self::at(path)?;
+        made.file.set_permissions(fs::Permissions::from_mode(0o644))?;
+        Ok(made)
+    }
+
+    /// The path of the file, without links in it.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The folder of the file.
     pub(crate) fn folder(&self) -> &Path {
         self.path.parent().unwrap_or(Path::new("/"))

@@ -50,7 +50,7 @@ pub enum Block {
         /// How bad it is.
         severity: &'static str,
         /// Its kind.
-        id: &'static str,
+        id: String,
         /// What it is.
         message: String,
         /// What to do.

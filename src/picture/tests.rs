@@ -59,7 +59,7 @@ fn no_text_of_others_is_markup_in_a_page() {
         Block::Heading(words()),
         Block::Lines(format!("{hostile}\n{hostile}")),
         Block::Table(vec!["who"], vec![vec![words()]]),
-        Block::Finding { severity: "error", id: "x", message: words(), help: words() },
+        Block::Finding { severity: "error", id: "x".to_owned(), message: words(), help: words() },
         Block::Map(picture([hostile; 2], hostile)),
     ];
     let html =

@@ -1,5 +1,12 @@
 //! The identifiers of doctor's findings, which a policy may name. A test of `doctor` compares them with its findings.
 
+/// The loaded table differs from the policy.
+pub const OUT_OF_SYNC: &str = "out-of-sync";
+
+/// Those that no policy may ignore: what is not in force, or not all of it, is not healthy, whatever it says itself.
+pub const NEVER_IGNORED: [&str; 6] =
+    ["kernel-refuses", "not-loaded", OUT_OF_SYNC, "policy-invalid", "policy-missing", "policy-undone"];
+
 /// All of them, sorted.
 pub const FINDING_IDS: &[&str] = &[
     "boot-unit-disabled",

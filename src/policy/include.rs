@@ -107,17 +107,20 @@ impl Policy {
     /// Adds what an included file says. Returns the problems of names that stand in two files; the first counts.
     pub fn join(&mut self, part: Self) -> Vec<Diagnostic> {
         let mut problems = Vec::new();
+        let names = |all: &mut dyn Iterator<Item = &Text>| -> BTreeMap<String, Text> {
+            all.map(|name| (name.value.clone(), name.clone())).collect()
+        };
+        let known = names(&mut self.groups.iter().map(|group| &group.name));
         for group in part.groups {
-            let known = self.groups.iter().find(|known| known.name.value == group.name.value);
-            match known {
-                Some(known) => problems.push(in_two_files("group", &group.name, &known.name)),
+            match known.get(&group.name.value) {
+                Some(known) => problems.push(in_two_files("group", &group.name, known)),
                 None => self.groups.push(group),
             }
         }
+        let known = names(&mut self.services.iter().map(|service| &service.name));
         for service in part.services {
-            let known = self.services.iter().find(|known| known.name.value == service.name.value);
-            match known {
-                Some(known) => problems.push(in_two_files("service", &service.name, &known.name)),
+            match known.get(&service.name.value) {
+                Some(known) => problems.push(in_two_files("service", &service.name, known)),
                 None => self.services.push(service),
             }
         }

@@ -457,7 +457,8 @@ pub static IGNORED: Section = Section {
         Key {
             name: "id",
             holds: Holds::Finding,
-            about: "Its identifier, as `palisade doctor` prints it in brackets.",
+            about: "Its identifier, as `palisade doctor` prints it in brackets. Those that say that the policy is not in force \
+                    can't be ignored.",
             example: "macvlan-network",
             ..REQUIRED
         },

@@ -30,7 +30,7 @@ pub(crate) use address::{is_host_name, range as address_range};
 pub use diagnostic::{Diagnostic, Problem, Problems, Severity, Source, Sources, Span, list, nearest, quote, render};
 pub use entry::Form;
 pub(crate) use fault::Fault;
-pub use findings::FINDING_IDS;
+pub use findings::{FINDING_IDS, NEVER_IGNORED, OUT_OF_SYNC};
 pub(crate) use host_name::host_name;
 pub use include::included_path;
 pub(crate) use lines::number_at;

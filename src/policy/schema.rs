@@ -1,6 +1,6 @@
 //! The JSON Schema of the language, generated from the table of keys.
 
-use super::findings::FINDING_IDS;
+use super::findings::{FINDING_IDS, NEVER_IGNORED};
 use super::keys::{EXPECTATION, FORWARD, Holds, IGNORED, Key, NAT, OUTGOING, PEER, POLICY, SERVICE, Section};
 use super::patterns;
 use serde::ser::{Serialize, Serializer};
@@ -153,7 +153,10 @@ fn value(holds: Holds) -> Vec<(&'static str, Json)> {
             members.insert(1, ("maxLength", Json::Number(300)));
             members
         }
-        Holds::Finding => vec![("enum", words(FINDING_IDS))],
+        Holds::Finding => {
+            let may: Vec<&str> = FINDING_IDS.iter().filter(|id| !NEVER_IGNORED.contains(id)).copied().collect();
+            vec![("enum", words(&may))]
+        }
         Holds::Ports => ports(),
         Holds::Sources => vec![one_or_more("peer", true)],
         Holds::Peers => vec![("$ref", text("#/$defs/peers"))],

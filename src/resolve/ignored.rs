@@ -1,6 +1,6 @@
 //! The findings of doctor that do not count.
 
-use crate::policy::{Diagnostic, FINDING_IDS, Fault, Given, Ignored, Text, nearest, quote};
+use crate::policy::{Diagnostic, FINDING_IDS, Fault, Given, Ignored, NEVER_IGNORED, Text, nearest, quote};
 use std::collections::BTreeMap;
 
 /// The length of a reason in bytes.
@@ -31,11 +31,18 @@ pub(super) fn resolve(typed: &[Ignored], problems: &mut Vec<Diagnostic>) -> BTre
 }
 
 fn is_known(id: &str) -> Result<(), Fault> {
+    if NEVER_IGNORED.contains(&id) {
+        return Err(Fault::new(format!(
+            "a policy can't ignore {}: where it is found, the policy is not in force",
+            quote(id)
+        ))
+        .help(format!("remove it; `palisade doctor --ignore {id}` leaves it out once")));
+    }
     if FINDING_IDS.contains(&id) {
         return Ok(());
     }
     let fault = Fault::new(format!("doctor has no finding {}", quote(id)));
-    Err(match nearest(id, FINDING_IDS.iter().copied()) {
+    Err(match nearest(id, FINDING_IDS.iter().filter(|id| !NEVER_IGNORED.contains(id)).copied()) {
         Some(meant) => fault.help(format!("did you mean {}?", quote(meant))),
         None => fault.help("`palisade doctor` prints the identifier of each finding in brackets"),
     })

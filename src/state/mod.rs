@@ -9,6 +9,7 @@
 //!   names.json                       the addresses of host names, and when each was last looked up
 //!   last-good                        the number of the ruleset to fall back on, if not the newest
 //!   temporary.json                   who is in a group for a time, and how long
+//!   textfiles                        the files that `metrics` has written for node_exporter
 //!   undone                           undone rulesets, which boot does not load even if the policy says so
 //!   pending/change.json              a change that waits for confirmation, with
 //!   pending/previous.ruleset         the ruleset before it, and
@@ -17,6 +18,7 @@
 //! /run/palisade/
 //!   lock                             one writer at a time
 //!   booted-from                      what was loaded at boot, and why
+//!   checked.json                     what the last check of `doctor --journal` has found
 //!   in-force                         marks that a palisade table should be loaded
 //!   revoking                         marks that rules are being loaded and connections not yet checked
 //!   unrefreshed                      marks that the rules may have other addresses of host names than names.json
@@ -27,6 +29,7 @@
 
 mod applied;
 mod booted;
+mod checked;
 pub mod clock;
 mod files;
 mod in_force;
@@ -41,9 +44,11 @@ mod stored;
 mod temporary;
 #[cfg(test)]
 mod tests;
+mod textfiles;
 
 pub use applied::Applied;
 pub use booted::{Booted, Source};
+pub use checked::Checked;
 pub use kept::Entry;
 pub use lists::Lists;
 pub use lock::{Lock, LockError, PATIENCE};

@@ -2,7 +2,8 @@
 
 use super::loaded;
 use palisade::machine::{EngineKind, PublishedPort};
-use palisade::migrate::ufw::{FILES, Installation, Live, import};
+use palisade::migrate::Live;
+use palisade::migrate::ufw::{FILES, Installation, import};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

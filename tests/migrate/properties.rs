@@ -4,7 +4,7 @@ use super::model::{Packet, Verdict, matches, verdict};
 use super::policies::config_of;
 use super::ufw::{Rule, anywhere, defaults, kernel_lines};
 use super::{imported, loaded};
-use palisade::migrate::ufw::Fate;
+use palisade::migrate::Fate;
 use palisade::net::IfPattern;
 use palisade::resolve::{Action, Peers, Resolved, Service};
 use palisade::ruleset::TableId;

@@ -96,7 +96,7 @@ impl Answers {
         };
         let block = |Finding { id, severity, message, help }: &Finding| Block::Finding {
             severity: severity.name(),
-            id,
+            id: (*id).to_owned(),
             message: message.clone(),
             help: help.clone(),
         };

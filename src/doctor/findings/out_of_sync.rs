@@ -1,9 +1,10 @@
 //! The loaded table differs from the policy.
 
 use crate::doctor::{Facts, Finding, Kind, Loaded, Severity};
+use crate::policy::OUT_OF_SYNC;
 
 pub(super) const FINDING: Kind = Kind {
-    id: "out-of-sync",
+    id: OUT_OF_SYNC,
     severity: Severity::Error,
     what: "the kernel differs from the policy",
     why: "somebody has changed one of them since it was applied, and the kernel does not do what the policy says",

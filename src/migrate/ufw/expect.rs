@@ -1,28 +1,14 @@
 //! What has to be true of the policy, made from ufw's rules alone: whoever wrote the services had no hand in it.
 
-use super::cut::{Slot, Translated};
-use super::service::is_of_containers;
-use super::tuples::{Action, Tuple};
 use super::units::are_one;
+use crate::migrate::cut::{Slot, Translated};
+use crate::migrate::questions::{
+    MOST_PORTS, MOST_SOURCES, OUTSIDERS, Question, is_of_dhcp, is_of_somebody, is_special, items, one_of, quoted,
+};
+use crate::migrate::service::is_of_containers;
+use crate::migrate::tuple::{Action, Tuple};
 use crate::net::{IfPattern, Version};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// How many runs of ports are asked about, and how many sources of each.
-const MOST_PORTS: usize = 200;
-const MOST_SOURCES: usize = 200;
-/// Addresses for documentation, of which one is nobody's that a rule names.
-const OUTSIDERS: [&[u128]; 2] = [
-    &[0xcb00_71fa, 0xc633_64fa, 0xc000_02fa, 0x0808_0808],
-    &[0x2001_0db8_ffff_0000_0000_0000_0000_00fa, 0x2001_0db8_fffe_0000_0000_0000_0000_00fa, 0x2606_4700 << 96],
-];
-
-/// A question about a run of ports: on which interface, and whether everyone gets in.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Question {
-    is_allowed: bool,
-    on: Option<String>,
-    from: Vec<String>,
-}
 
 /// Whose rules they are about.
 pub(super) struct Rules<'a> {
@@ -41,30 +27,17 @@ pub(super) fn expectations(rules: &Rules<'_>) -> Vec<String> {
     let all: Vec<&Tuple> = rules.deciding.iter().flat_map(|all| all.iter().copied()).collect();
     let named = |slot: &Slot| match slot {
         Slot::Tcp(..) | Slot::Udp(..) => all.iter().any(|tuple| !tuple.ports.is_empty() && slot.is_of(tuple)),
-        Slot::Other(_) | Slot::Rest => false,
+        Slot::Sctp(..) | Slot::Ping | Slot::Other(_) | Slot::Rest => false,
     };
     let mut by_question: BTreeMap<Question, Vec<String>> = BTreeMap::new();
     let runs = rules.translated.slots(&all).into_iter().filter(named).take(MOST_PORTS);
     for slot in runs {
-        let (words, _) = super::service::ports(&[slot]);
+        let (words, _) = crate::migrate::service::ports(&[slot], &[]);
         for question in rules.questions(slot) {
             by_question.entry(question).or_default().extend(words.clone());
         }
     }
-    let item = |(question, ports): (Question, Vec<String>)| {
-        let Question { is_allowed, on, from } = question;
-        let key = if is_allowed { "allow" } else { "deny" };
-        let on = on.map(|on| format!(", on: {on}")).unwrap_or_default();
-        format!("{{ {key}: {}, from: {}{on} }}", joined(&ports), joined(&from))
-    };
-    by_question.into_iter().rev().map(item).collect()
-}
-
-fn joined(values: &[String]) -> String {
-    match values {
-        [one] => one.clone(),
-        all => format!("[{}]", all.join(", ")),
-    }
+    items(by_question)
 }
 
 impl Rules<'_> {
@@ -103,7 +76,7 @@ impl Rules<'_> {
 
     /// The questions for packets that come in by an interface; `None`: by any.
     fn asked(&self, slot: Slot, of: &[Vec<&Tuple>; 2], on: Option<&IfPattern>) -> Vec<Question> {
-        let name = on.map(super::service::written);
+        let name = on.map(crate::migrate::service::written);
         let here: [Vec<&Tuple>; 2] = [0, 1].map(|at: usize| {
             let all = of.get(at).into_iter().flatten();
             let meets = |tuple: &&&Tuple| match (&tuple.incoming, on) {
@@ -125,8 +98,7 @@ impl Rules<'_> {
                 if is_of_dhcp(slot) && !is_allowed {
                     continue;
                 }
-                let words = version.words(source, source);
-                let words = if version == Version::V6 { format!("\"{words}\"") } else { words };
+                let words = quoted(version, source);
                 let [denied, allowed] = &mut sources;
                 if is_allowed { allowed.push(words) } else { denied.push(words) }
             }
@@ -138,21 +110,6 @@ impl Rules<'_> {
             .map(|(is_allowed, from)| Question { is_allowed, on: name.clone(), from })
             .collect()
     }
-}
-
-/// Whether packets to one of the ports have rules of their own, whatever a policy says: DHCP, and what containers ask for.
-fn is_special(slot: Slot) -> bool {
-    let has = |first: u16, last: u16, ports: &[u16]| ports.iter().any(|port| (first..=last).contains(port));
-    match slot {
-        Slot::Tcp(first, last) => has(first, last, &[53]),
-        Slot::Udp(first, last) => has(first, last, &[53, 67, 68, 546, 547]),
-        Slot::Other(_) | Slot::Rest => false,
-    }
-}
-
-/// Whether a run holds a port at which clients of DHCP listen: answers are let in from everyone.
-fn is_of_dhcp(slot: Slot) -> bool {
-    matches!(slot, Slot::Udp(first, last) if [68, 546].iter().any(|port| (first..=last).contains(port)))
 }
 
 /// The rule that lets everyone in, whatever comes behind it.
@@ -172,16 +129,8 @@ fn open_to_all<'a>(rules: &[&'a Tuple]) -> Option<&'a Tuple> {
 fn asked_sources(version: Version, rules: &[&Tuple], outsiders: &[u128]) -> BTreeSet<u128> {
     let partial = || rules.iter().filter(|tuple| !tuple.is_any_source());
     let named = partial().flat_map(|tuple| tuple.from.spans.as_slice().iter().copied());
-    let one = |(first, last): (u128, u128)| if first == last { first } else { first + 1 };
     let mut sources: BTreeSet<u128> =
-        named.map(one).filter(|source| is_of_somebody(version, *source)).take(MOST_SOURCES).collect();
+        named.map(one_of).filter(|source| is_of_somebody(version, *source)).take(MOST_SOURCES).collect();
     sources.extend(outsiders.iter().find(|one| !partial().any(|tuple| tuple.from.spans.contains(**one))));
     sources
-}
-
-/// Whether a packet can have that source: no loopback, multicast or unspecified address.
-fn is_of_somebody(version: Version, source: u128) -> bool {
-    let Some(address) = version.address(source) else { return false };
-    let mapped = matches!(address, std::net::IpAddr::V6(six) if six.to_ipv4_mapped().is_some());
-    !address.is_loopback() && !address.is_multicast() && !address.is_unspecified() && !mapped
 }

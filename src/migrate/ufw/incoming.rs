@@ -1,13 +1,13 @@
 //! The rules for what comes in.
 
-use super::cut::{Left, Plan, Translated, cut, meet, share_ports};
-use super::names::Names;
-use super::report::{Entry, Fate};
 use super::rules::{Rules, as_added};
-use super::service::{Bridges, Made, Service, services};
-use super::spans::{InWords, Spans};
-use super::tuples::{Action, Log, Tuple, Way};
 use super::units::{Unit, group};
+use crate::migrate::cut::{Left, Plan, Slot, Translated, cut, meet, share_ports};
+use crate::migrate::names::Names;
+use crate::migrate::report::{Entry, Fate, decided};
+use crate::migrate::service::{Bridges, Made, Service, Whole, services};
+use crate::migrate::spans::{InWords, Spans};
+use crate::migrate::tuple::{Action, Log, Tuple, Way};
 use crate::net::Version;
 use std::collections::BTreeSet;
 
@@ -101,7 +101,7 @@ pub(super) fn translate<'a>(
         inexact: BTreeSet::new(),
         one_version: None,
     };
-    let state = State { sorted: &sorted, all, context };
+    let state = State { sorted: &sorted, all, context, slots: &slots };
     for unit in group(&four.tuples, &six.tuples) {
         let tuples: Vec<&Tuple> = unit.all().filter_map(|(version, at)| state.tuple(version, at)).collect();
         let Some(first) = tuples.first().filter(|tuple| tuple.way == Way::In) else { continue };
@@ -125,6 +125,7 @@ struct State<'s, 'a> {
     sorted: &'s [Sorted<'a>; 2],
     all: [&'a Rules; 2],
     context: &'s Context<'s>,
+    slots: &'s [Slot],
 }
 
 impl<'a> State<'_, 'a> {
@@ -153,7 +154,7 @@ impl<'a> State<'_, 'a> {
     }
 
     fn made(&self, unit: &Unit) -> Made {
-        services(&self.left(unit), self.context.bridges)
+        services(&self.left(unit), &Whole { slots: self.slots, plan: self.context.plan }, self.context.bridges)
     }
 
     /// What became of the rules of a command, and why.
@@ -318,21 +319,14 @@ impl<'a> State<'_, 'a> {
         }
         if let Some(admitted) = &made.admitted {
             fate = Fate::Wider;
-            why.push(format!(
-                "an address never admits a container, so `{admitted}` is in `from`: every container behind such a bridge gets in"
-            ));
+            why.push(crate::migrate::service::admits(admitted));
         }
-        if !opens && first.protocol == super::tuples::Protocol::Any && first.ports.is_empty() {
+        if !opens && first.protocol == crate::migrate::tuple::Protocol::Any && first.ports.is_empty() {
             fate = Fate::Tighter;
             why.push("ufw answered their pings all the same".to_owned());
         }
         (fate, why)
     }
-}
-
-/// `user.rules:4 decides`, `user.rules:4, user.rules:7 decide`.
-fn decided(places: &[String]) -> String {
-    format!("{} {}", places.join(", "), if places.len() == 1 { "decides" } else { "decide" })
 }
 
 /// The line that blocks whom a rule names, where that is a single public address.

@@ -6,36 +6,28 @@
 //!            ─ expect ─► what has to be true of it
 //! ```
 
-mod cut;
 mod expect;
 mod incoming;
 mod more;
-mod names;
-mod report;
 mod routed;
 mod rules;
 mod sent;
-mod service;
 mod settings;
-mod spans;
 mod tuples;
 mod units;
-mod write;
-
-pub use report::{Entry, Fate, Note, Report};
 
 use crate::machine::PublishedPort;
-use crate::net::{Transport, Version, number};
-use cut::{Plan, Translated};
-use names::Names;
+use crate::migrate::cut::{Plan, Translated};
+use crate::migrate::names::Names;
+use crate::migrate::report::{Entry, Fate, Report};
+use crate::migrate::service::{Bridges, Service};
+use crate::migrate::tuple::Action;
+use crate::migrate::write::{Document, Rule};
+use crate::migrate::{Imported, Live};
+use crate::net::Version;
 use rules::Rules;
-use service::Bridges;
 use settings::Settings;
-use spans::Spans;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
-use tuples::Action;
-use write::{Document, Rule};
 
 /// The folder of the rules, and where older releases kept them.
 const RULES: [&str; 3] = ["etc/ufw", "lib/ufw", "var/lib/ufw"];
@@ -77,24 +69,6 @@ pub struct Installation {
     pub live: Option<Live>,
 }
 
-/// What is known of containers where ufw's own machine is asked.
-#[derive(Clone, Debug, Default)]
-pub struct Live {
-    /// What they publish.
-    pub published: Vec<PublishedPort>,
-    /// The bridges that they are behind: the name, and the address and the prefix length of a network.
-    pub bridges: Vec<(String, IpAddr, u8)>,
-}
-
-/// A policy, and what became of each rule.
-#[derive(Clone, Debug)]
-pub struct Imported {
-    /// The policy's text.
-    pub policy: String,
-    /// The report.
-    pub report: Report,
-}
-
 /// Translates an installation.
 ///
 /// # Errors
@@ -115,9 +89,9 @@ pub fn import(installation: &Installation) -> Result<Imported, String> {
 
 fn translated(installation: &Installation, settings: &Settings, [four, six]: [&Rules; 2]) -> Imported {
     let mut report = Report::default();
-    let bridges = bridges(installation.live.as_ref(), settings);
+    let bridges = Bridges::of(installation.live.as_ref(), settings.incoming != Action::Allow);
     let more = more::read(&installation.files, &mut report);
-    let plan = Plan { default: settings.incoming };
+    let plan = Plan { default: settings.incoming, ping: None };
     let translated = Translated { redirects: more.redirects.clone(), refused: more.refused.clone() };
     let mut names = Names::default();
     let context = incoming::Context { plan, translated: &translated, bridges: &bridges };
@@ -136,7 +110,7 @@ fn translated(installation: &Installation, settings: &Settings, [four, six]: [&R
     let mut routed = routed::translate(four, six, &context, &mut names);
     let mut sent = sent::translate(four, six, settings.outgoing, &mut names);
     let services = made.services.into_iter().chain(std::mem::take(&mut routed.services));
-    let mut services: Vec<service::Service> = services.collect();
+    let mut services: Vec<Service> = services.collect();
     if !settings.six {
         without_six(settings, &mut names, &mut services, &mut sent.rules, &mut routed.rules);
     }
@@ -147,6 +121,9 @@ fn translated(installation: &Installation, settings: &Settings, [four, six]: [&R
     standing(settings, &services, made.one_version, &mut report);
     of_containers(&services, &more, published.unwrap_or_default(), &mut report);
     let document = Document {
+        firewall: "ufw",
+        host: None,
+        named: Vec::new(),
         head: head(settings),
         defaults: defaults_of(settings, more.ping),
         denied: denied(&settings.level),
@@ -160,22 +137,11 @@ fn translated(installation: &Installation, settings: &Settings, [four, six]: [&R
     Imported { policy: document.text(), report }
 }
 
-/// The networks of containers.
-fn bridges(live: Option<&Live>, settings: &Settings) -> Bridges {
-    let known = live.into_iter().flat_map(|live| &live.bridges).map(|(name, address, length)| {
-        let version = Version::of(*address);
-        let rest = version.last_address().checked_shr((*length).into()).unwrap_or_default();
-        let first = number(*address) & !rest;
-        (name.clone(), version, Spans::from(vec![(first, first | rest)]))
-    });
-    Bridges { default_denies: settings.incoming != Action::Allow, known: known.collect() }
-}
-
 /// Denies IPv6 in each direction whose default allows, as ufw did where it was told to leave IPv6 alone.
 fn without_six(
     settings: &Settings,
     names: &mut Names,
-    services: &mut Vec<service::Service>,
+    services: &mut Vec<Service>,
     outgoing: &mut Vec<Rule>,
     forward: &mut Vec<Rule>,
 ) {
@@ -184,7 +150,7 @@ fn without_six(
     if settings.incoming == Action::Allow {
         let (name, from) = (names.free("no-ipv6-in"), all.clone());
         let (ports, places) = (ports.clone(), places.clone());
-        services.insert(0, service::Service { name, ports, from, action, places, ..service::Service::default() });
+        services.insert(0, Service { name, ports, from, action, places, ..Service::default() });
     }
     let rule = |name: String, from: Vec<String>, to: Vec<String>| Rule {
         name,
@@ -224,7 +190,7 @@ fn multicast(more: &more::More, settings: &Settings, report: &mut Report) -> Vec
 }
 
 /// What containers publish, past ufw.
-fn of_containers(services: &[service::Service], more: &more::More, published: &[PublishedPort], report: &mut Report) {
+fn of_containers(services: &[Service], more: &more::More, published: &[PublishedPort], report: &mut Report) {
     if more.has_docker {
         report.note(
             Some("etc/ufw/after.rules".to_owned()),
@@ -233,23 +199,7 @@ fn of_containers(services: &[service::Service], more: &more::More, published: &[
         );
         return;
     }
-    let mut said = BTreeSet::new();
-    for one in published.iter().filter(|one| !one.address.to_canonical().is_loopback()) {
-        let Some(transport) = Transport::from_number(one.protocol) else { continue };
-        let port = format!("{}/{}", one.port, transport.name());
-        let is_kept = services.iter().any(|service| service.ports.contains(&port) && service.from == ["any"]);
-        if is_kept || !said.insert((port.clone(), one.container.clone())) {
-            continue;
-        }
-        report.note(
-            None,
-            format!(
-                "{port} (container {}) was open to everyone past ufw, and is closed now to whom no service names; to keep it: \
-                 `palisade add {port} --from any`",
-                one.container
-            ),
-        );
-    }
+    crate::migrate::published::closed_now("ufw", services, published, report);
 }
 
 fn head(settings: &Settings) -> Vec<String> {
@@ -317,7 +267,7 @@ fn not_of_ufw(four: &Rules, six: &Rules, report: &mut Report) {
 }
 
 /// What is said once.
-fn standing(settings: &Settings, services: &[service::Service], one_version: Option<Version>, report: &mut Report) {
+fn standing(settings: &Settings, services: &[Service], one_version: Option<Version>, report: &mut Report) {
     if !settings.enabled {
         report.note(Some(CONF.to_owned()), "ENABLED=no: ufw was not enabled, and these rules were not in force");
     }
@@ -330,8 +280,7 @@ fn standing(settings: &Settings, services: &[service::Service], one_version: Opt
     }
     if settings.six {
         if let Some(version) = one_version {
-            let all = if version == Version::V4 { "0.0.0.0/0" } else { "::/0" };
-            report.note(None, format!("containers are in `any` and not in `{all}`: add `containers` where they ask such a port over {version}"));
+            crate::migrate::service::of_one_version(version, report);
         }
     } else {
         report.note(

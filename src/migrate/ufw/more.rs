@@ -1,11 +1,11 @@
 //! What ufw has besides its rules: files that people edit by hand, init scripts, sysctls.
 
-use super::cut::Redirect;
-use super::names::Names;
-use super::report::{Entry, Fate, Report};
-use super::service::written;
-use super::spans::InWords;
-use super::tuples::{Place, interface};
+use crate::migrate::cut::Redirect;
+use crate::migrate::names::Names;
+use crate::migrate::report::{Entry, Fate, Report};
+use crate::migrate::service::written;
+use crate::migrate::spans::InWords;
+use crate::migrate::tuple::{Place, interface};
 use crate::net::{IfPattern, Version};
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,15 +1,15 @@
 //! The rules for what passes through: those of ufw-docker, and those between networks.
 
-use super::cut::{meet, share_ports};
-use super::names::Names;
-use super::report::{Entry, Fate};
 use super::rules::{Rules, as_added};
-use super::service::{Bridges, Service, comment, is_of_containers, ports, written};
-use super::spans::InWords;
-use super::tuples::{Action, Log, Protocol, Tuple, Way};
 use super::units::{Unit, group};
-use super::write::Rule;
 use crate::machine::PublishedPort;
+use crate::migrate::cut::{meet, share_ports};
+use crate::migrate::names::Names;
+use crate::migrate::report::{Entry, Fate};
+use crate::migrate::service::{Bridges, Service, comment, is_of_containers, ports, written};
+use crate::migrate::spans::InWords;
+use crate::migrate::tuple::{Action, Log, Protocol, Tuple, Way};
+use crate::migrate::write::Rule;
 use crate::net::{Transport, Version};
 use std::net::IpAddr;
 
@@ -172,7 +172,7 @@ impl One<'_> {
             );
         }
         let mut rule = self.rule();
-        let (ports, lost) = ports(&self.slots());
+        let (ports, lost) = ports(&self.slots(), &crate::migrate::cut::slots(self.tuples, &[]));
         rule.ports = ports;
         rule.name =
             names.free(&format!("{}through", rule.action.map(|action| format!("{action}-")).unwrap_or_default()));
@@ -184,11 +184,11 @@ impl One<'_> {
     }
 
     /// The runs of ports that it is about.
-    fn slots(&self) -> Vec<super::cut::Slot> {
-        let mut slots: Vec<super::cut::Slot> = self
+    fn slots(&self) -> Vec<crate::migrate::cut::Slot> {
+        let mut slots: Vec<crate::migrate::cut::Slot> = self
             .tuples
             .iter()
-            .flat_map(|tuple| super::cut::slots(&[tuple], &[]).into_iter().filter(|slot| slot.is_of(tuple)))
+            .flat_map(|tuple| crate::migrate::cut::slots(&[tuple], &[]).into_iter().filter(|slot| slot.is_of(tuple)))
             .collect();
         slots.sort_unstable();
         slots.dedup();

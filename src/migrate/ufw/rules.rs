@@ -1,6 +1,7 @@
 //! `user.rules` and `user6.rules`: the rules' comments, and the lines that the kernel gets of each.
 
-use super::tuples::{Action, Log, MARK, Protocol, Tuple, Way};
+use super::tuples::MARK;
+use crate::migrate::tuple::{Action, Log, Protocol, Tuple, Way};
 use crate::net::Version;
 use std::collections::BTreeMap;
 
@@ -33,7 +34,7 @@ pub(super) fn read(text: &str, version: Version) -> Rules {
             _ if !inside => {}
             _ if line.starts_with(MARK) => {
                 rules.close(&mut expected);
-                match Tuple::read(line.get(MARK.len()..).unwrap_or_default(), number, version) {
+                match super::tuples::read(line.get(MARK.len()..).unwrap_or_default(), number, version) {
                     Ok(tuple) if tuple.is_of_nobody() => {
                         of_nobody.extend(lines_of(&tuple));
                         rules.of_nobody.push(tuple);

@@ -2,15 +2,15 @@
 //!
 //! They are cut like those for what comes in, with the sides exchanged: who is asked stands for the source.
 
-use super::cut::{Left, Piece, Plan, Slot, Translated, cut};
-use super::names::Names;
-use super::report::{Entry, Fate};
 use super::rules::{Rules, as_added};
-use super::service::{ports, written};
-use super::spans::{InWords, Spans};
-use super::tuples::{Action, Log, Tuple, Way};
 use super::units::group;
-use super::write::Rule;
+use crate::migrate::cut::{Left, Piece, Plan, Slot, Translated, cut};
+use crate::migrate::names::Names;
+use crate::migrate::report::{Entry, Fate};
+use crate::migrate::service::{ports, written};
+use crate::migrate::spans::{InWords, Spans};
+use crate::migrate::tuple::{Action, Log, Tuple, Way};
+use crate::migrate::write::Rule;
 use crate::net::Version;
 
 /// The rules of `outgoing`, and what became of each of ufw's.
@@ -24,7 +24,7 @@ pub(super) struct Sent {
 pub(super) fn translate(four: &Rules, six: &Rules, default: Action, names: &mut Names) -> Sent {
     let turned = [turned(four), turned(six)];
     let all: Vec<&Tuple> = turned.iter().flatten().map(|(_, tuple)| tuple).collect();
-    let (translated, plan) = (Translated::default(), Plan { default });
+    let (translated, plan) = (Translated::default(), Plan { default, ping: None });
     let slots = translated.slots(&all);
     let left = turned.each_ref().map(|of_one| {
         let tuples: Vec<&Tuple> = of_one.iter().map(|(_, tuple)| tuple).collect();
@@ -48,7 +48,7 @@ pub(super) fn translate(four: &Rules, six: &Rules, default: Action, names: &mut 
             Some((version, left.get(at)?.as_ref()?))
         });
         let own: Vec<(Version, &Left)> = own.collect();
-        let (mut rules, lost) = rules_of(first, &own);
+        let (mut rules, lost) = rules_of(first, &own, &slots);
         let places: Vec<String> = tuples.iter().map(|tuple| tuple.place()).collect();
         let (fate, why) = fate(first, changed, &own, &rules, lost, default);
         if fate == Fate::NotTranslated {
@@ -95,13 +95,13 @@ fn name(rule: &Rule, tuple: &Tuple) -> String {
 }
 
 /// The rules that are left of a command, and whether some of it can't be said.
-fn rules_of(first: &Tuple, own: &[(Version, &Left)]) -> (Vec<Rule>, bool) {
+fn rules_of(first: &Tuple, own: &[(Version, &Left)], whole: &[Slot]) -> (Vec<Rule>, bool) {
     let mut rules: Vec<Rule> = Vec::new();
     let mut lost = false;
     let mut all: Vec<(Vec<String>, Vec<String>)> = Vec::new();
     for (version, left) in own {
         for (pieces, slots) in joined(left) {
-            let (ports, lost_protocols) = ports(&slots);
+            let (ports, lost_protocols) = ports(&slots, whole);
             lost |= lost_protocols || left.is_tighter;
             for piece in pieces {
                 match destinations(piece, *version).filter(|_| !ports.is_empty()) {
@@ -125,7 +125,11 @@ fn rules_of(first: &Tuple, own: &[(Version, &Left)]) -> (Vec<Rule>, bool) {
                 to,
                 action,
                 log: first.log != Log::No,
-                comment: first.comment.as_deref().map(super::service::comment).filter(|comment| !comment.is_empty()),
+                comment: first
+                    .comment
+                    .as_deref()
+                    .map(crate::migrate::service::comment)
+                    .filter(|comment| !comment.is_empty()),
                 ..Rule::default()
             }),
         }

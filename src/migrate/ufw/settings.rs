@@ -1,6 +1,6 @@
 //! `/etc/default/ufw` and `ufw.conf`.
 
-use super::tuples::Action;
+use crate::migrate::tuple::Action;
 
 /// What the two files say.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! What was typed once: the rules of both IP versions, and of all parts of a profile, that came of one command.
 
-use super::tuples::{Action, Log, Protocol, Tuple, Way};
+use crate::migrate::tuple::{Action, Log, Protocol, Tuple, Way};
 use crate::net::{IfPattern, Version};
 
 /// Rules that came of one command.
