@@ -104,6 +104,17 @@ impl Place {
         let first = number(address) & !rest;
         Some(Self { text: text.to_owned(), spans: Spans::from(vec![(first, first | rest)]), is_odd })
     }
+
+    /// Reads a member of a set: an address, a network, or a range of addresses.
+    pub(super) fn of_a_set(text: &str, version: Version) -> Option<(u128, u128)> {
+        if let Some((first, last)) = text.split_once('-') {
+            let address = |text: &str| text.parse::<IpAddr>().ok().filter(|address| Version::of(*address) == version);
+            let (first, last) = (number(address(first)?), number(address(last)?));
+            return (first <= last).then_some((first, last));
+        }
+        let place = Self::read(text, version).filter(|place| !place.is_odd)?;
+        place.spans.as_slice().first().copied()
+    }
 }
 
 /// One rule of one IP version.

@@ -2,9 +2,8 @@
 
 use crate::migrate::spans::Spans;
 use crate::migrate::tuple::Place;
-use crate::net::{Version, number};
+use crate::net::Version;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 /// How many lines are read.
 const MOST_LINES: usize = 200_000;
@@ -94,8 +93,8 @@ pub(super) fn read(text: &str) -> Result<Saved, (usize, String)> {
             }
             ["add", name, member, ..] => {
                 if let Some((of, all)) = members.get_mut(*name) {
-                    let span =
-                        entry(member, *of).ok_or_else(|| (number, format!("`{member}` is no {of} address")))?;
+                    let span = Place::of_a_set(member, *of)
+                        .ok_or_else(|| (number, format!("`{member}` is no {of} address")))?;
                     all.push(span);
                 }
             }
@@ -160,15 +159,4 @@ fn words(line: &str) -> Option<Vec<String>> {
         all.push(word);
     }
     inside.is_none().then_some(all)
-}
-
-/// An address, a network, or a range of addresses.
-fn entry(text: &str, version: Version) -> Option<(u128, u128)> {
-    if let Some((first, last)) = text.split_once('-') {
-        let address = |text: &str| text.parse::<IpAddr>().ok().filter(|address| Version::of(*address) == version);
-        let (first, last) = (number(address(first)?), number(address(last)?));
-        return (first <= last).then_some((first, last));
-    }
-    let place = Place::read(text, version).filter(|place| !place.is_odd)?;
-    place.spans.as_slice().first().copied()
 }

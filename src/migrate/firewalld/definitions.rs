@@ -4,13 +4,14 @@ use super::ports::{Asked, port};
 use super::xml::{Fault, elements, read};
 use crate::migrate::spans::Spans;
 use crate::migrate::tuple::Place;
-use crate::net::{Version, number};
+use crate::net::Version;
 use crate::printable::printable;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 
 /// How many addresses the sets of an installation may have together.
 const MOST_ENTRIES: usize = 100_000;
+/// The options of sets that do not change what a member means.
+const KNOWN_OPTIONS: [&str; 4] = ["family", "hashsize", "maxelem", "timeout"];
 
 /// A service: what it is answered at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -92,11 +93,16 @@ impl Definitions {
             if option("timeout").is_some_and(|timeout| timeout != "0") {
                 return Ok((Set::Other("its members come and go while firewalld runs".to_owned()), 0));
             }
+            let mut options =
+                elements(root).filter(|node| node.has_tag_name("option")).filter_map(|node| node.attribute("name"));
+            if let Some(other) = options.find(|name| !KNOWN_OPTIONS.contains(name)) {
+                return Ok((Set::Other(format!("its option {} is not known here", printable(other))), 0));
+            }
             let version = if option("family") == Some("inet6") { Version::V6 } else { Version::V4 };
             let mut spans = Vec::new();
             for node in elements(root).filter(|node| node.has_tag_name("entry")) {
                 let text = node.text().unwrap_or_default().trim();
-                let Some(span) = entry(text, version) else {
+                let Some(span) = Place::of_a_set(text, version) else {
                     return Err(lines.fault(node, format!("`{}` is no {version} address", printable(text))));
                 };
                 if spans.len() >= room {
@@ -127,15 +133,4 @@ impl Definitions {
         }
         Ok(parts)
     }
-}
-
-/// An address, a network, or a range of addresses.
-fn entry(text: &str, version: Version) -> Option<(u128, u128)> {
-    if let Some((first, last)) = text.split_once('-') {
-        let address = |text: &str| text.parse::<IpAddr>().ok().filter(|address| Version::of(*address) == version);
-        let (first, last) = (number(address(first)?), number(address(last)?));
-        return (first <= last).then_some((first, last));
-    }
-    let place = Place::read(text, version).filter(|place| !place.is_odd)?;
-    place.spans.as_slice().first().copied()
 }
