@@ -249,6 +249,16 @@ const STEPS: &str = "
     - name: What is not given is taken as it is there
       palisade.palisade.palisade: { content: \"{{ open }}\\nblock: { file: drop.txt }\\n# a comment\\n\" }
       register: comment
+    - name: Files that are included are taken as they are there, too
+      palisade.palisade.palisade:
+        content: \"{{ open }}\\ninclude: [shared/a.yaml]\\n\"
+        files: { shared/a.yaml: \"version: 1\\ninclude: b.yaml\\n\", shared/b.yaml: \"version: 1\\ngroups: { more: 192.0.2.8 }\\n\" }
+      register: included
+    - name: With another line in the policy
+      palisade.palisade.palisade: { content: \"{{ open }}\\ninclude: [shared/a.yaml]\\nblock: more\\n\" }
+      register: blocked
+    - name: As before
+      palisade.palisade.palisade: { content: \"{{ open }}\\nblock: { file: drop.txt }\\n# a comment\\n\" }
     - name: A mistake is refused with its line
       palisade.palisade.palisade: { content: \"{{ open }}\\nblock: nobody\\n\" }
       ignore_errors: true
@@ -295,6 +305,7 @@ const STEPS: &str = "
         that:
           - loaded.changed and loaded.operations > 0 and not loaded.in_sync and loaded.pending is none
           - comment.changed and comment.operations == 0 and comment.in_sync
+          - included.changed and blocked.changed and blocked.operations > 0
           - mistake.failed and mistake.msg is search('^/run/policy/policy.yaml.4. there is no group `nobody`')
           - mistake.problems[0].line == 4
           - elsewhere.failed and elsewhere.msg is search('../shadow is not beside the policy')

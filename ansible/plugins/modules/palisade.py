@@ -183,13 +183,22 @@ class Policy:
         return os.path.join(scratch, os.path.basename(policy))
 
     def named(self, text):
-        """The files beside the policy whose names are in its text, or in that of a file that is given."""
-        texts = [text] + list(self.wanted.values())
-        for folder, dummy, names in os.walk(self.folder):
-            for path in (os.path.join(folder, name) for name in names):
-                name = to_bytes(os.path.relpath(path, self.folder))
-                if any(name in one for one in texts) and os.path.isfile(path) and os.path.getsize(path) < MOST_BYTES:
-                    yield path
+        """The files beside the policy whose names are in its text, in that of a file that is given, or in that of one of them."""
+        beside = [os.path.join(folder, name) for folder, dummy, names in os.walk(self.folder) for name in names]
+        texts, found = [text] + list(self.wanted.values()), set()
+        while texts:
+            new = set(
+                path
+                for path in beside
+                if path not in found
+                and any(to_bytes(os.path.basename(path)) in one for one in texts)
+                and os.path.isfile(path)
+                and os.path.getsize(path) < MOST_BYTES
+            )
+            found |= new
+            # Files that are included may name others.
+            texts = [read(path) for path in sorted(new) if path.endswith((".yaml", ".yml"))]
+        return found
 
     def put(self):
         """Writes what is to be changed, each file whole or not at all."""
