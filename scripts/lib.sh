@@ -191,7 +191,7 @@ persistently() {
 # with what the package depends on, and with nft to look at what is loaded.
 install_machines() {
     install_packages systemd-container mmdebstrap debian-archive-keyring dpkg-dev lintian man-db gnupg apt-utils
-    local suite mirror packages=systemd,systemd-sysv,dbus,openssh-server,iproute2,nftables,netbase,libmnl0,libgcc-s1
+    local suite mirror packages=systemd,systemd-sysv,dbus,openssh-server,iproute2,nftables,netbase,libmnl0,libgcc-s1,python3-apt
     mirror=$(debian_mirror) || exit
     for suite in bookworm trixie; do
         [ "$(cat "target/boot/$suite.packages" 2>/dev/null)" != "$packages" ] || continue
