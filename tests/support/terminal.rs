@@ -59,9 +59,16 @@ fn once(said: &str) -> String {
     let mut pieces = said.split('\u{1b}');
     let mut text = pieces.next().unwrap_or_default().to_owned();
     for piece in pieces {
+        if let Some(rest) = piece.strip_prefix("[2K") {
+            // The line is erased: it told what was being done.
+            text.truncate(text.rfind('\n').map_or(0, |end| end + 1));
+            text.push_str(rest);
+        }
         // `7` saves the cursor, and `8` goes back to it: between them stands the question anew.
         text.push_str(piece.strip_prefix('8').unwrap_or_default());
     }
+    // Whoever undoes the change may hold the lock at that instant.
+    let text = text.replace(" WARN waiting for another palisade\r\n", "");
     let mut lines = text.lines().map(|line| match line.split_once("It is undone in ") {
         Some((before, rest)) => format!("{before}It is undone in TIME{}", rest.trim_start_matches(|c| c != '[')),
         None => line.to_owned(),
