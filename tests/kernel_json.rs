@@ -247,6 +247,8 @@ fn each_document_has_the_fields_of_the_page_and_no_other_and_each_field_of_the_p
     }
     let folder = told.lab().policy("pages");
     told.run(&format!("man {}", folder.display()));
+    let answers = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/fleet");
+    told.run(&format!("report --fleet {answers} --html {}/fleet.html", folder.display()));
     let root = told.lab().policy("ufw");
     write_ufw(&root);
     told.run(&format!("import ufw --root {}", root.display()));
