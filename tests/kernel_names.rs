@@ -106,7 +106,7 @@ fn a_remedy_names_nothing_that_a_shell_would_run() {
     assert!(message.starts_with(&named), "{message}");
     assert_eq!(
         help,
-        "no policy can name it: give it another name (`ip link` lists all), then run this again; if they are to be stopped, \
+        "no policy can name it: give it another name (`ls /sys/class/net` lists all), then run this again; if they are to be stopped, \
          say so in the policy: `doctor: { ignore: [{ id: guests-not-named, because: they reach this machine alone }] }`"
     );
 }

@@ -87,7 +87,7 @@ fn the_plan_of_the_travelling_owners_policy_names_each_port_on_one_screen() {
 
     assert_eq!(said.status, Some(0), "{}", said.stderr);
     let expected = "\
-3 added (dashboard, group owner, ssh); 157 changes to make
+3 added (dashboard, group owner, ssh); 161 changes to make
 
 closes
   80/tcp    server                   everyone → nobody
