@@ -8,7 +8,7 @@ use super::tuple::{Action, Log, PORTLESS, Tuple};
 use crate::net::{IfPattern, Version, number};
 use crate::policy::in_a_policy;
 use crate::resolve::Containers;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Networks that Docker gives to its bridges where nobody chose others: 172.16.0.0/12, the first of them to docker0.
 const DOCKERS: (u128, u128) = (0xac10_0000, 0xac1f_ffff);
@@ -17,6 +17,9 @@ const DOCKER0: (u128, u128) = (0xac11_0000, 0xac11_ffff);
 const ESSENTIAL: [Slot; 4] = [Slot::Tcp(53, 53), Slot::Udp(53, 53), Slot::Udp(67, 67), Slot::Udp(547, 547)];
 /// How many bytes a comment of a policy can have.
 const MAX_COMMENT: usize = 100;
+
+/// How many places a comment names.
+const MOST_PLACES: usize = 8;
 
 /// A service, each value as it is written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,6 +35,44 @@ pub(super) struct Service {
     pub(super) log: bool,
     pub(super) comment: Option<String>,
     pub(super) places: Vec<String>,
+}
+
+impl Service {
+    /// All of it but its senders, if others can join these: what is excepted, and how often each may come, is of all senders
+    /// of a service.
+    fn without_senders(&self) -> Option<String> {
+        let Self { ports, from, except, to, on, action, limit, log, comment, .. } = self;
+        let can_be_joined = except.is_empty() && !limit && !from.iter().any(|from| from == "any");
+        can_be_joined.then(|| format!("{:?}", (ports, to, on, action, log, comment)))
+    }
+}
+
+/// Services that differ by their senders alone as one, which has the name of the first.
+pub(super) fn joined(services: Vec<Service>) -> Vec<Service> {
+    let mut joined: Vec<Service> = Vec::new();
+    let mut known: BTreeMap<String, usize> = BTreeMap::new();
+    for service in services {
+        let key = service.without_senders();
+        let first = key.as_ref().and_then(|key| known.get(key).copied()).and_then(|at| joined.get_mut(at));
+        let Some(first) = first else {
+            known.extend(key.map(|key| (key, joined.len())));
+            joined.push(service);
+            continue;
+        };
+        first.from.extend(service.from);
+        first.places.extend(service.places);
+    }
+    for service in &mut joined {
+        for all in [&mut service.from, &mut service.places] {
+            let mut seen = BTreeSet::new();
+            all.retain(|one| seen.insert(one.clone()));
+        }
+        if let Some(more) = service.places.len().checked_sub(MOST_PLACES).filter(|more| *more > 0) {
+            service.places.truncate(MOST_PLACES);
+            service.places.push(format!("and {more} more"));
+        }
+    }
+    joined
 }
 
 /// What is known of containers, and what happens to those for whom there is no rule.

@@ -16,7 +16,7 @@ pub use live::{Listing, listing};
 use super::cut::{Left, Plan, Translated, cut};
 use super::names::Names;
 use super::report::{Entry, Fate, Report, decided};
-use super::service::{Bridges, Made, Service, Whole, services};
+use super::service::{Bridges, Made, Service, Whole, joined, services};
 use super::tuple::{Action, Tuple};
 use super::write::Document;
 use super::{Imported, Live};
@@ -134,7 +134,7 @@ fn translated(saved: &Saved, walks: &[Walk], live: Option<&Live>) -> Imported {
     let document = Document {
         firewall: CHAIN,
         head: head(),
-        services: made_all,
+        services: joined(made_all),
         expect: expect::expectations(walks),
         ..Document::default()
     };

@@ -11,7 +11,7 @@ use crate::migrate::cut::{Left, Plan, Slot, Translated, cut};
 use crate::migrate::names::Names;
 use crate::migrate::published::closed_now;
 use crate::migrate::report::{Entry, Fate, Report, decided};
-use crate::migrate::service::{Bridges, Made, Service, Whole, services};
+use crate::migrate::service::{Bridges, Made, Service, Whole, joined, services};
 use crate::migrate::spans::InWords;
 use crate::migrate::tuple::{Action, Place, Protocol, Tuple};
 use crate::migrate::write::Document;
@@ -20,9 +20,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Zones that engines make and bind their bridges to while they run.
 const OF_ENGINES: [&str; 4] = ["docker", "libvirt", "libvirt-routed", "netavark_zone"];
-
-/// How many places the comment of a joined line names.
-const MOST_PLACES: usize = 8;
 
 pub(super) fn translated(installation: &Installation, sources: &Sources, default: usize) -> Imported {
     let definitions = &sources.definitions;
@@ -41,7 +38,7 @@ pub(super) fn translated(installation: &Installation, sources: &Sources, default
     let work = Work { zones: &zones, default, lists: &lists, left: &left, slots: &slots, plan, bridges: &bridges };
     let mut report = Report::default();
     let mut names = Names::default();
-    let services = one_for_pings(work.services(&parts, &mut names, &mut report));
+    let services = joined(work.services(&parts, &mut names, &mut report));
     let bound = of_engines(&zones, &mut report);
     bindings(&zones, definitions, &mut report);
     report.rules.extend(sources.others.rules.iter().cloned());
@@ -71,40 +68,6 @@ fn head() -> Vec<String> {
         "  palisade check".to_owned(),
         "  palisade apply --confirm 60s     and `palisade confirm` in a new connection".to_owned(),
     ]
-}
-
-/// Joins what only denies pings of senders: a line for each of them says nothing more.
-fn one_for_pings(services: Vec<Service>) -> Vec<Service> {
-    let mut all: Vec<Service> = Vec::new();
-    for service in services {
-        let is_plain = service.ports == ["ping"]
-            && service.action.is_some()
-            && service.except.is_empty()
-            && service.to.is_empty()
-            && service.on.is_empty()
-            && !service.log
-            && service.from != ["any"];
-        let fits = |other: &&mut Service| {
-            is_plain
-                && (&other.ports, other.action, other.log) == (&service.ports, service.action, false)
-                && other.except.is_empty()
-                && other.to.is_empty()
-                && other.on.is_empty()
-                && other.from != ["any"]
-        };
-        match all.iter_mut().find(fits) {
-            Some(other) => {
-                other
-                    .from
-                    .extend(service.from.iter().filter(|one| !other.from.contains(one)).cloned().collect::<Vec<_>>());
-                if other.places.len() < MOST_PLACES {
-                    other.places.extend(service.places);
-                }
-            }
-            None => all.push(service),
-        }
-    }
-    all
 }
 
 /// What happens to what the default zone does not name.

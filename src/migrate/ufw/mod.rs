@@ -20,7 +20,7 @@ use crate::machine::PublishedPort;
 use crate::migrate::cut::{Plan, Translated};
 use crate::migrate::names::Names;
 use crate::migrate::report::{Entry, Fate, Report};
-use crate::migrate::service::{Bridges, Service};
+use crate::migrate::service::{Bridges, Service, joined};
 use crate::migrate::tuple::Action;
 use crate::migrate::write::{Document, Rule};
 use crate::migrate::{Imported, Live};
@@ -110,7 +110,7 @@ fn translated(installation: &Installation, settings: &Settings, [four, six]: [&R
     let mut routed = routed::translate(four, six, &context, &mut names);
     let mut sent = sent::translate(four, six, settings.outgoing, &mut names);
     let services = made.services.into_iter().chain(std::mem::take(&mut routed.services));
-    let mut services: Vec<Service> = services.collect();
+    let mut services: Vec<Service> = joined(services.collect());
     if !settings.six {
         without_six(settings, &mut names, &mut services, &mut sent.rules, &mut routed.rules);
     }
