@@ -434,3 +434,25 @@ fn runs(tuples: &[&Tuple], protocol: Protocol, also: &[u16], slot: fn(u16, u16) 
     };
     pairs.filter_map(ends).collect()
 }
+
+/// A rule of a list of one version: the version's index, and the rule's.
+pub(super) type At = (usize, usize);
+
+/// The rules that lose something to one of these. `left` is what is left of the rules of each version.
+pub(super) fn losers(left: &[Vec<Option<Left>>], to: &BTreeSet<At>) -> BTreeSet<At> {
+    let of_version = |(version, left): (usize, &Vec<Option<Left>>)| {
+        let loses = |left: &Left| left.cut_by.iter().any(|at| to.contains(&(version, *at)));
+        let lost = left.iter().enumerate().filter(|(_, left)| left.as_ref().is_some_and(loses));
+        lost.map(|(at, _)| (version, at)).collect::<Vec<_>>()
+    };
+    left.iter().enumerate().flat_map(of_version).collect()
+}
+
+/// The rules to which one of these loses something.
+pub(super) fn cutters(left: &[Vec<Option<Left>>], of: &BTreeSet<At>) -> BTreeSet<At> {
+    let of_one = |(version, at): &At| {
+        let left = left.get(*version).and_then(|all| all.get(*at)).and_then(Option::as_ref);
+        left.into_iter().flat_map(|left| &left.cut_by).map(|cutter| (*version, *cutter)).collect::<Vec<_>>()
+    };
+    of.iter().flat_map(of_one).collect()
+}

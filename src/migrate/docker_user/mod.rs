@@ -13,7 +13,7 @@ mod walk;
 
 pub use live::{Listing, listing};
 
-use super::cut::{Left, Plan, Translated, cut};
+use super::cut::{At, Left, Plan, Translated, cut, cutters, losers};
 use super::names::Names;
 use super::report::{Entry, Fate, Report, decided};
 use super::service::{Bridges, Made, Service, Whole, joined, services};
@@ -239,33 +239,26 @@ impl Work<'_> {
         self.walks.first().map(|walk| walk.place(owner)).unwrap_or_default()
     }
 
+    /// The places of these rules.
+    fn places(&self, rules: BTreeSet<At>) -> BTreeMap<Owner, String> {
+        let owners = rules.into_iter().filter_map(|(version, at)| self.walks.get(version)?.owners.get(at).copied());
+        owners.map(|owner| (owner, self.place(owner))).collect()
+    }
+
+    fn own(&self, owner: Owner) -> BTreeSet<At> {
+        self.tuples(owner).map(|(version, at, _)| (version, at)).collect()
+    }
+
     /// The places of rules that lose something to one.
     fn cut_by(&self, owner: Owner) -> Vec<String> {
-        let own: BTreeSet<(usize, usize)> = self.tuples(owner).map(|(version, at, _)| (version, at)).collect();
-        let mut places = BTreeMap::new();
-        for (version, (walk, left)) in self.walks.iter().zip(self.left).enumerate() {
-            for (of, left) in walk.owners.iter().zip(left) {
-                let loses = |left: &Left| left.cut_by.iter().any(|at| own.contains(&(version, *at)));
-                if left.as_ref().is_some_and(loses) && *of != owner {
-                    places.insert(*of, self.place(*of));
-                }
-            }
-        }
+        let mut places = self.places(losers(self.left, &self.own(owner)));
+        places.remove(&owner);
         places.into_values().collect()
     }
 
     /// The places of rules that decide before one.
     fn cutters(&self, owner: Owner) -> Vec<String> {
-        let mut places = BTreeMap::new();
-        for (version, at, _) in self.tuples(owner) {
-            let left = self.left.get(version).and_then(|all| all.get(at)).and_then(Option::as_ref);
-            for cutter in left.into_iter().flat_map(|left| &left.cut_by) {
-                if let Some(of) = self.walks.get(version).and_then(|walk| walk.owners.get(*cutter)) {
-                    places.insert(*of, self.place(*of));
-                }
-            }
-        }
-        places.into_values().collect()
+        self.places(cutters(self.left, &self.own(owner))).into_values().collect()
     }
 
     /// What became of a rule, and why.

@@ -7,7 +7,7 @@ use super::expect::{Zones, expectations};
 use super::zone::{Act, Bound, Item, Source, What};
 use super::{Installation, Sources};
 use crate::migrate::Imported;
-use crate::migrate::cut::{Left, Plan, Slot, Translated, cut};
+use crate::migrate::cut::{At, Left, Plan, Slot, Translated, cut, cutters, losers};
 use crate::migrate::names::Names;
 use crate::migrate::published::closed_now;
 use crate::migrate::report::{Entry, Fate, Report, decided};
@@ -207,37 +207,29 @@ impl Work<'_> {
         }
     }
 
+    /// The places of these rules, but for those of an owner.
+    fn places(&self, rules: BTreeSet<At>, but: Option<Owner>) -> Vec<String> {
+        let place = |(version, at): At| {
+            let list = self.lists.get(version)?;
+            let (tuple, of) = list.tuples.get(at).zip(list.owners.get(at))?;
+            (but != Some(*of)).then(|| (of.zone, tuple.line, tuple.place()))
+        };
+        let places: BTreeSet<_> = rules.into_iter().filter_map(place).collect();
+        places.into_iter().map(|(.., place)| place).collect()
+    }
+
+    fn own(&self, owner: Owner) -> BTreeSet<At> {
+        self.tuples(owner).map(|(version, at, _)| (version, at)).collect()
+    }
+
     /// The places of elements that lose something to one.
     fn cut_by(&self, owner: Owner) -> Vec<String> {
-        let own: BTreeSet<(usize, usize)> = self.tuples(owner).map(|(version, at, _)| (version, at)).collect();
-        let mut places = BTreeSet::new();
-        for (version, (list, left)) in self.lists.iter().zip(self.left).enumerate() {
-            for ((tuple, of), left) in list.tuples.iter().zip(&list.owners).zip(left) {
-                let loses =
-                    left.as_ref().is_some_and(|left| left.cut_by.iter().any(|at| own.contains(&(version, *at))));
-                if loses && *of != owner {
-                    places.insert((of.zone, tuple.line, tuple.place()));
-                }
-            }
-        }
-        places.into_iter().map(|(.., place)| place).collect()
+        self.places(losers(self.left, &self.own(owner)), Some(owner))
     }
 
     /// The places of elements that decide before one.
     fn cutters(&self, owner: Owner) -> Vec<String> {
-        let mut places = BTreeSet::new();
-        for (version, at, _) in self.tuples(owner) {
-            let left = self.left.get(version).and_then(|all| all.get(at)).and_then(Option::as_ref);
-            for cutter in left.into_iter().flat_map(|left| &left.cut_by) {
-                let list = self.lists.get(version);
-                if let Some((tuple, of)) =
-                    list.and_then(|list| list.tuples.get(*cutter).zip(list.owners.get(*cutter)))
-                {
-                    places.insert((of.zone, tuple.line, tuple.place()));
-                }
-            }
-        }
-        places.into_iter().map(|(.., place)| place).collect()
+        self.places(cutters(self.left, &self.own(owner)), None)
     }
 
     /// What became of an element or of a zone's end, and why.
