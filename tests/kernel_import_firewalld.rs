@@ -8,20 +8,17 @@ mod support;
 use model::{About, Element, Packet, SERVICES, Verdict, Zone, service_file, verdict, zone_of};
 use palisade::migrate::firewalld::{FILES, Installation, import};
 use palisade::migrate::{Fate, Imported};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::Duration;
 use support::lab::{HOST, HOST_ON_LAN, Lab};
 use support::namespace::output;
-use support::probe::{Outcome, SILENCE, Target};
+use support::probe::{Outcome, Target};
+use support::seen::{PEERS, seen};
 use tempfile::TempDir;
 
-/// Who asks: two outside, and the machine on the local network, of each version.
-const PEERS: [&str; 6] = ["203.0.113.66", "203.0.113.67", "10.77.0.2", "2001:db8::66", "2001:db8::67", "fd77::2"];
 const TARGETS: [Target; 5] = [Target::Tcp(22), Target::Tcp(80), Target::Tcp(81), Target::Udp(81), Target::Ping];
 const PORTS: [u16; 3] = [22, 80, 81];
 const NAMES: [&str; 4] = ["aaa", "dmz", "public", "work"];
@@ -109,30 +106,6 @@ impl<'a> Firewalld<'a> {
         }
         import(&installation).expect("firewalld uses it")
     }
-}
-
-type Seen = BTreeMap<(&'static str, Target), Outcome>;
-
-/// What each peer sees of each target. Who hears nothing asks again and waits longer: a busy machine is silent, too.
-fn seen(lab: &Lab) -> Seen {
-    let mut seen = asked(lab, PEERS.iter().flat_map(|peer| TARGETS.map(|target| (*peer, target))), SILENCE);
-    let silent: Vec<_> =
-        seen.iter().filter(|(_, outcome)| **outcome == Outcome::TimedOut).map(|(key, _)| *key).collect();
-    seen.extend(asked(lab, silent.into_iter(), SILENCE * 4));
-    seen
-}
-
-/// Asks all at once.
-fn asked(lab: &Lab, each: impl Iterator<Item = (&'static str, Target)>, wait: Duration) -> Seen {
-    thread::scope(|scope| {
-        let ask = |(peer, target): (&'static str, Target)| {
-            let from: IpAddr = peer.parse().expect("an address");
-            let (inside, to) = lab.peer(from);
-            ((peer, target), inside.probe(target, from, to, wait))
-        };
-        let asked: Vec<_> = each.map(|one| scope.spawn(move || ask(one))).collect();
-        asked.into_iter().map(|one| one.join().expect("a probe ends")).collect()
-    })
 }
 
 /// Small numbers, one after the other, of a seed (splitmix64).
@@ -244,14 +217,14 @@ fn compared(zones: &[Zone], default: usize) {
     let (lab, _echo) = lab();
     let firewalld = Firewalld::new(&lab, zones, default);
     firewalld.load();
-    let theirs = seen(&lab);
+    let theirs = seen(&lab, &TARGETS);
     let imported = firewalld.import();
     firewalld.unload();
     lab.forget_datagrams();
     lab.write_policy("policy.yaml", &imported.policy);
     lab.palisade("policy.yaml", &["apply", "--force", "--yes"]).success();
 
-    let ours = seen(&lab);
+    let ours = seen(&lab, &TARGETS);
 
     let context =
         || format!("default {default}\n{zones:#?}\n{}\n{}", imported.policy, imported.report.text().as_str());

@@ -12,18 +12,15 @@ use palisade::ruleset::TableId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::thread;
-use std::time::Duration;
 use support::lab::{HOST, HOST_ON_LAN, Lab};
 use support::namespace::output;
-use support::probe::{Outcome, SILENCE, Target};
+use support::probe::{Outcome, Target};
+use support::seen::{PEERS, seen};
 use tempfile::TempDir;
 
-/// Who asks: two outside, and the machine on the local network, of each version.
-const PEERS: [&str; 6] = ["203.0.113.66", "203.0.113.67", "10.77.0.2", "2001:db8::66", "2001:db8::67", "fd77::2"];
 /// Four, since ufw lets five connections in before a limit shuts.
 const TARGETS: [Target; 4] = [Target::Tcp(22), Target::Tcp(80), Target::Udp(80), Target::Tcp(443)];
 const PORTS: [u16; 3] = [22, 80, 443];
@@ -96,30 +93,6 @@ fn words(arguments: &str) -> Vec<String> {
             if at % 2 == 1 { vec![part.to_owned()] } else { part.split_whitespace().map(str::to_owned).collect() }
         })
         .collect()
-}
-
-type Seen = BTreeMap<(&'static str, Target), Outcome>;
-
-/// What each peer sees of each target. Who hears nothing asks again and waits longer: a busy machine is silent, too.
-fn seen(lab: &Lab) -> Seen {
-    let mut seen = asked(lab, PEERS.iter().flat_map(|peer| TARGETS.map(|target| (*peer, target))), SILENCE);
-    let silent: Vec<_> =
-        seen.iter().filter(|(_, outcome)| **outcome == Outcome::TimedOut).map(|(key, _)| *key).collect();
-    seen.extend(asked(lab, silent.into_iter(), SILENCE * 4));
-    seen
-}
-
-/// Asks all at once.
-fn asked(lab: &Lab, each: impl Iterator<Item = (&'static str, Target)>, wait: Duration) -> Seen {
-    thread::scope(|scope| {
-        let ask = |(peer, target): (&'static str, Target)| {
-            let from: IpAddr = peer.parse().expect("an address");
-            let (inside, to) = lab.peer(from);
-            ((peer, target), inside.probe(target, from, to, wait))
-        };
-        let asked: Vec<_> = each.map(|one| scope.spawn(move || ask(one))).collect();
-        asked.into_iter().map(|one| one.join().expect("a probe ends")).collect()
-    })
 }
 
 /// Small numbers, one after the other, of a seed (splitmix64).
@@ -200,7 +173,7 @@ fn compared(commands: &[String]) {
         ufw.run(command);
     }
     ufw.run("--force enable");
-    let theirs = seen(&lab);
+    let theirs = seen(&lab, &TARGETS);
     let added = ufw.added();
     let imported = ufw.import();
     ufw.run("disable");
@@ -208,7 +181,7 @@ fn compared(commands: &[String]) {
     lab.write_policy("policy.yaml", &imported.policy);
     lab.palisade("policy.yaml", &["apply", "--force", "--yes"]).success();
 
-    let ours = seen(&lab);
+    let ours = seen(&lab, &TARGETS);
 
     let context = format!("{commands:#?}\n{}\n{}", imported.policy, imported.report.text().as_str());
     let said: BTreeSet<String> = imported.report.rules.iter().map(|entry| entry.rule.clone()).collect();

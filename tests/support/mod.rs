@@ -29,6 +29,7 @@ pub mod replay_places;
 pub mod resolver;
 pub mod roads;
 pub mod rows;
+pub mod seen;
 pub mod sshd;
 pub mod stream;
 pub mod tap;
