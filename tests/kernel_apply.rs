@@ -19,14 +19,17 @@ fn generation(inside: &Namespace) -> u32 {
     inside.run(|| Socket::open().expect("a socket").generation()).expect("a generation")
 }
 
-/// Palisade's table as stock nft lists it, with handles and counts, without the time that elements have left. The
-/// elements of a set are one line.
+/// Palisade's table as stock nft lists it, with handles and counts, without the time that elements have left, and without
+/// the set's own timeout, which kernels before 6.12 repeat at each element. The elements of a set are one line.
 fn listing(lab: &Lab) -> String {
     let listed = output(lab.host.command("nft").args(["-a", "list", "table", "inet", "palisade"])).success();
     let mut text = String::new();
     for line in listed.lines() {
         let line = match line.split_once(" expires ") {
-            Some((begin, rest)) => format!("{begin} expires{}", rest.find([' ', ',']).map_or("", |at| &rest[at..])),
+            Some((begin, rest)) => {
+                let begin = begin.strip_suffix(" timeout 1m").unwrap_or(begin);
+                format!("{begin} expires{}", rest.find([' ', ',']).map_or("", |at| &rest[at..]))
+            }
             None => line.to_owned(),
         };
         let open = line.trim_start().starts_with("elements = {") || text.ends_with(' ');
