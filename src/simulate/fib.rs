@@ -112,7 +112,8 @@ impl<'a> Machine<'a, '_> {
         }
         // The kernel looks for a link-local address only on the link (`nft_fib6_flowi_init`), and a sender whose
         // packet came in by the link is on it.
-        if let (Some(name), Hook::Input, SADDR) = (here, self.view.hook(), flags & (SADDR | DADDR | OIF))
+        if let (Some(name), Hook::Prerouting | Hook::Input, SADDR) =
+            (here, self.view.hook(), flags & (SADDR | DADDR | OIF))
             && is_link_local(address)
         {
             return Ok(Leads::By(name.clone()));

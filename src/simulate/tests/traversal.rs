@@ -4,13 +4,13 @@ use super::*;
 use crate::net::protocol;
 use crate::ruleset::{AddressType, Extension, FibResult, Foreign, Nat, ct_state, fib_flags};
 
-/// eth0 to the world, docker0 to 172.17.0.0/16, and 203.0.113.1 this machine's own.
+/// eth0 to the world, docker0 to 172.17.0.0/16, and 203.0.113.1 and 2001:db8::1 this machine's own.
 pub(super) struct Table;
 
 impl Routes for Table {
     fn way(&self, asked: &Asked<'_>) -> Result<Way, Doubt> {
         match asked.destination {
-            own if own == ip("203.0.113.1") => Ok(Way::Local),
+            own if [ip("203.0.113.1"), ip("2001:db8::1")].contains(&own) => Ok(Way::Local),
             IpAddr::V4(guest) if guest.octets()[..2] == [172, 17] => Ok(Way::Out("docker0".to_owned())),
             nowhere if nowhere == ip("192.0.2.1") => Ok(Way::Lost("this machine does not forward".into())),
             unknown if unknown == ip("192.0.2.2") => Err("the routing can't be asked".into()),
@@ -288,6 +288,24 @@ fn what_kernels_answer_differently_is_not_known() {
     let states = [State::New, State::Established, State::Invalid];
     assert_eq!(states.map(|state| of("172.17.0.2", "eth0", state)), [Verdict::Deny, Verdict::Unknown, Verdict::Deny]);
     assert_eq!(states.map(|state| of("198.51.100.7", "eth0", state)), [Verdict::Allow; 3]);
+}
+
+#[test]
+fn a_link_local_sender_is_on_the_link_that_its_packet_came_in_by() {
+    let comes_from = |name: &str| {
+        let fib = Expr::Fib { result: FibResult::OifName, flags: fib_flags::SADDR, dreg: R };
+        rule(&[fib, is(&name16(name)), says(Says::Drop)])
+    };
+    let of = |hook, name| {
+        let (id, table) = tables(&[("a", base(hook, 0, Policy::Accept, &[comes_from(name)]))]);
+        let id = TableId { family: Family::Ip6, ..id };
+        let packet = Packet { source: ip("fe80::7"), destination: ip("2001:db8::1"), ..ssh().coming_in_by("eth0") };
+        follow([(&id, &table)], &AsListed, &Table, &packet).trace.verdict
+    };
+
+    let hooks = [Hook::Prerouting, Hook::Input];
+    assert_eq!(hooks.map(|hook| of(hook, "eth0")), [Verdict::Deny; 2]);
+    assert_eq!(hooks.map(|hook| of(hook, "docker0")), [Verdict::Allow; 2]);
 }
 
 #[test]
