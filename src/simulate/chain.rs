@@ -1,5 +1,6 @@
 //! Chains: jumps, returns, and the outcomes of a packet.
 
+use super::index::Indexes;
 use super::machine::{End, Machine, RuleResult};
 use super::trace::{Effect, Outcomes, Step};
 use super::truth::Doubt;
@@ -16,20 +17,26 @@ const MAX_STEPS: usize = 10_000;
 pub(super) struct Walk<'a, 'v, 's> {
     machine: Machine<'a, 'v>,
     hook: Hook,
+    indexes: &'v Indexes,
     steps: &'s mut Vec<Step<'a>>,
-    /// Memo per chain: the packet's outcomes and steps there, the same on every visit. `None` while the packet is
+    /// Memo per chain, by the place of its name in the table: the packet's outcomes and steps there, the same on every visit. `None` while the packet is
     /// inside; entering the chain again is a cycle.
-    passed: BTreeMap<&'a str, Option<(Outcomes, Range<usize>)>>,
+    passed: BTreeMap<*const u8, Option<(Outcomes, Range<usize>)>>,
 }
 
 impl<'a, 'v, 's> Walk<'a, 'v, 's> {
-    pub(super) fn new(machine: Machine<'a, 'v>, hook: Hook, steps: &'s mut Vec<Step<'a>>) -> Self {
-        Self { machine, hook, steps, passed: BTreeMap::new() }
+    pub(super) fn new(
+        machine: Machine<'a, 'v>,
+        hook: Hook,
+        indexes: &'v Indexes,
+        steps: &'s mut Vec<Step<'a>>,
+    ) -> Self {
+        Self { machine, hook, indexes, steps, passed: BTreeMap::new() }
     }
 
     /// The outcomes of the packet in a base chain.
     pub(super) fn base(mut self, name: &'a str, chain: &'a Chain, base: &BaseChain, certain: bool) -> Outcomes {
-        self.passed.insert(name, None);
+        self.passed.insert(name.as_ptr(), None);
         let outcomes = self.rules(name, chain, 0, certain);
         if !outcomes.contain(Outcomes::RETURNS) {
             return outcomes;
@@ -45,7 +52,9 @@ impl<'a, 'v, 's> Walk<'a, 'v, 's> {
 
     fn rules(&mut self, name: &'a str, chain: &'a Chain, depth: usize, mut certain: bool) -> Outcomes {
         let mut outcomes = Outcomes::default();
-        for numbered in chain.rules.iter().enumerate() {
+        for number in self.indexes.may_match(chain, &self.machine) {
+            let Some(rule) = chain.rules.get(number) else { break };
+            let numbered = (number, rule);
             let result = self.run(numbered.1, certain);
             let RuleResult::Match { end, doubt } = result else { continue };
             let doubtful = doubt.is_some();
@@ -159,7 +168,7 @@ impl<'a, 'v, 's> Walk<'a, 'v, 's> {
 
     /// The outcomes of the packet in a chain that it is sent to.
     fn enter(&mut self, name: &'a str, depth: usize, certain: bool) -> Outcomes {
-        match self.passed.get(name) {
+        match self.passed.get(&name.as_ptr()) {
             Some(Some((outcomes, steps))) => {
                 let (outcomes, steps) = (*outcomes, steps.clone());
                 if self.steps.len() + steps.len() <= MAX_STEPS {
@@ -180,10 +189,10 @@ impl<'a, 'v, 's> Walk<'a, 'v, 's> {
                 "chains call each other deeper than the kernel lets them".into(),
             );
         };
-        self.passed.insert(name, None);
+        self.passed.insert(name.as_ptr(), None);
         let begin = self.steps.len();
         let outcomes = self.rules(name, chain, depth, certain);
-        self.passed.insert(name, Some((outcomes, begin..self.steps.len())));
+        self.passed.insert(name.as_ptr(), Some((outcomes, begin..self.steps.len())));
         outcomes
     }
 
