@@ -6,7 +6,6 @@ use super::effects::Effects;
 use super::hidden::Hidden;
 use super::index::Indexes;
 use super::machine::{Changed, Machine, met_in};
-use super::neighbours::may_judge_arp;
 use super::order::{At, EGRESS, Hooked, INGRESS, INGRESS_OF_BRIDGE};
 use super::packet::{Interface, Packet, Path, State, Transport};
 use super::routes::Routes;
@@ -303,6 +302,12 @@ impl Attached<'_> {
         let late = matches!(hook, Hook::Postrouting | Hook::Input) && self.base.priority >= NAT_SRC;
         (late || hook == EGRESS) && !self.nat() && says
     }
+}
+
+fn may_judge_arp(id: &TableId, table: &Table) -> bool {
+    let of_devices =
+        || table.chains.values().filter_map(|chain| chain.base.as_ref()).any(|base| !base.devices.is_empty());
+    id.family == Family::Arp || of_devices()
 }
 
 /// The base chains of a table.
