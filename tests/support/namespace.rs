@@ -147,8 +147,18 @@ pub fn output(command: &mut Command) -> Output {
     let done = command.output().unwrap_or_else(|error| panic!("{command:?} could not be started: {error}"));
     Output {
         status: done.status.code(),
-        stdout: String::from_utf8_lossy(&done.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&done.stderr).into_owned(),
+        stdout: of_default_policy(command, String::from_utf8_lossy(&done.stdout).into_owned()),
+        stderr: of_default_policy(command, String::from_utf8_lossy(&done.stderr).into_owned()),
+    }
+}
+
+/// What palisade has printed, without the option of this policy in its commands: as it is printed of the policy that needs no
+/// option, by which tests expect it.
+fn of_default_policy(command: &Command, text: String) -> String {
+    let mut arguments = command.get_args().map(|argument| argument.to_string_lossy());
+    match arguments.find(|argument| argument == "--policy").and_then(|_| arguments.next()) {
+        Some(policy) => text.replace(&format!("palisade --policy {policy} "), "palisade "),
+        None => text,
     }
 }
 
