@@ -78,9 +78,9 @@ fn textfile(folder: &Path) -> Result<NewFile, Error> {
     // A backquote would end the quotation.
     let word = shell_word(&name).filter(|word| !word.contains('`'));
     let elsewhere = match word {
-        Some(word) => format!(
-            "`mkdir -p -m 0755 {word}`, and start node_exporter with `--collector.textfile.directory={word}`"
-        ),
+        Some(word) => {
+            format!("`mkdir -p -m 0755 {word}`, and start node_exporter with `--collector.textfile.directory={word}`")
+        }
         None => "make it, and start node_exporter with it as `--collector.textfile.directory`".to_owned(),
     };
     Err(Error::Declined(format!(

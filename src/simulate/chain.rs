@@ -5,7 +5,8 @@ use super::machine::{End, Machine, RuleResult};
 use super::trace::{Effect, Outcomes, Step};
 use super::truth::Doubt;
 use crate::ruleset::{BaseChain, Chain, Expr, Hook, Policy, Rule, Verdict};
-use std::collections::{BTreeMap, BTreeSet};
+use smallvec::SmallVec;
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// `NFT_JUMP_STACK_SIZE`: the kernel refuses a table whose chains call each other deeper, counting jumps and gotos.
@@ -13,15 +14,18 @@ pub(crate) const MAX_DEPTH: usize = 16;
 /// How many steps are recorded. If each chain calls the next one twice, and so on, there are more than anybody reads.
 const MAX_STEPS: usize = 10_000;
 
+/// Room for the chains that most packets are sent to.
+const MOST_CHAINS: usize = 8;
+
 /// A packet in one base chain.
 pub(super) struct Walk<'a, 'v, 's> {
     machine: Machine<'a, 'v>,
     hook: Hook,
     indexes: &'v Indexes,
     steps: &'s mut Vec<Step<'a>>,
-    /// Memo per chain, by the place of its name in the table: the packet's outcomes and steps there, the same on every visit. `None` while the packet is
-    /// inside; entering the chain again is a cycle.
-    passed: BTreeMap<*const u8, Option<(Outcomes, Range<usize>)>>,
+    /// Memo per chain, by the place of its name in the table: the packet's outcomes and steps there, the same on every
+    /// visit. `None` while the packet is inside; entering the chain again is a cycle.
+    passed: SmallVec<[(*const u8, Option<(Outcomes, Range<usize>)>); MOST_CHAINS]>,
 }
 
 impl<'a, 'v, 's> Walk<'a, 'v, 's> {
@@ -31,12 +35,12 @@ impl<'a, 'v, 's> Walk<'a, 'v, 's> {
         indexes: &'v Indexes,
         steps: &'s mut Vec<Step<'a>>,
     ) -> Self {
-        Self { machine, hook, indexes, steps, passed: BTreeMap::new() }
+        Self { machine, hook, indexes, steps, passed: SmallVec::new() }
     }
 
     /// The outcomes of the packet in a base chain.
     pub(super) fn base(mut self, name: &'a str, chain: &'a Chain, base: &BaseChain, certain: bool) -> Outcomes {
-        self.passed.insert(name.as_ptr(), None);
+        self.passed.push((name.as_ptr(), None));
         let outcomes = self.rules(name, chain, 0, certain);
         if !outcomes.contain(Outcomes::RETURNS) {
             return outcomes;
@@ -90,7 +94,7 @@ impl<'a, 'v, 's> Walk<'a, 'v, 's> {
         let result = self.machine.run(rule, certain);
         if changed() != before {
             // A chain that tests the set or the mark may now have other outcomes: the memo is no longer valid.
-            self.passed.retain(|_, passed| passed.is_none());
+            self.passed.retain(|(_, passed)| passed.is_none());
         }
         result
     }
@@ -168,7 +172,7 @@ impl<'a, 'v, 's> Walk<'a, 'v, 's> {
 
     /// The outcomes of the packet in a chain that it is sent to.
     fn enter(&mut self, name: &'a str, depth: usize, certain: bool) -> Outcomes {
-        match self.passed.get(&name.as_ptr()) {
+        match self.passed.iter().find(|(known, _)| *known == name.as_ptr()).map(|(_, passed)| passed) {
             Some(Some((outcomes, steps))) => {
                 let (outcomes, steps) = (*outcomes, steps.clone());
                 if self.steps.len() + steps.len() <= MAX_STEPS {
@@ -189,10 +193,14 @@ impl<'a, 'v, 's> Walk<'a, 'v, 's> {
                 "chains call each other deeper than the kernel lets them".into(),
             );
         };
-        self.passed.insert(name.as_ptr(), None);
+        self.passed.push((name.as_ptr(), None));
         let begin = self.steps.len();
         let outcomes = self.rules(name, chain, depth, certain);
-        self.passed.insert(name.as_ptr(), Some((outcomes, begin..self.steps.len())));
+        let passed = Some((outcomes, begin..self.steps.len()));
+        match self.passed.iter_mut().find(|(known, _)| *known == name.as_ptr()) {
+            Some((_, inside)) => *inside = passed,
+            None => self.passed.push((name.as_ptr(), passed)),
+        }
         outcomes
     }
 

@@ -21,16 +21,19 @@ impl Headers {
 
     /// Writes known bytes from an offset on, as far as there is room.
     pub(super) fn put(&mut self, offset: usize, bytes: &[u8]) {
-        for (index, byte) in bytes.iter().enumerate() {
-            self.put_byte(offset.saturating_add(index), *byte, u8::MAX);
+        let end = offset.saturating_add(bytes.len()).min(self.len);
+        if let (Some(value), Some(known)) = (self.value.get_mut(offset..end), self.known.get_mut(offset..end)) {
+            value.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+            known.fill(u8::MAX);
         }
     }
 
     /// Writes one byte, of which the bits of `known` are known.
     pub(super) fn put_byte(&mut self, offset: usize, value: u8, known: u8) {
-        let len = self.len;
-        for (to, from) in [(&mut self.value, value & known), (&mut self.known, known)] {
-            to.iter_mut().take(len).skip(offset).take(1).for_each(|to| *to = from);
+        if offset < self.len
+            && let (Some(to), Some(mask)) = (self.value.get_mut(offset), self.known.get_mut(offset))
+        {
+            (*to, *mask) = (value & known, known);
         }
     }
 
