@@ -17,6 +17,9 @@ const MAX_STEPS: usize = 10_000;
 /// Room for the chains that most packets are sent to.
 const MOST_CHAINS: usize = 8;
 
+/// A packet's outcomes in a chain, and which of its steps were there.
+type Passed = (Outcomes, Range<usize>);
+
 /// A packet in one base chain.
 pub(super) struct Walk<'a, 'v, 's> {
     machine: Machine<'a, 'v>,
@@ -25,7 +28,7 @@ pub(super) struct Walk<'a, 'v, 's> {
     steps: &'s mut Vec<Step<'a>>,
     /// Memo per chain, by the place of its name in the table: the packet's outcomes and steps there, the same on every
     /// visit. `None` while the packet is inside; entering the chain again is a cycle.
-    passed: SmallVec<[(*const u8, Option<(Outcomes, Range<usize>)>); MOST_CHAINS]>,
+    passed: SmallVec<[(*const u8, Option<Passed>); MOST_CHAINS]>,
 }
 
 impl<'a, 'v, 's> Walk<'a, 'v, 's> {

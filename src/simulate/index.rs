@@ -30,12 +30,15 @@ enum Field {
     Outgoing,
 }
 
+/// The numbers of rules by the value that they ask for, in its order.
+type ByValue = Vec<(Value, Vec<usize>)>;
+
 /// The rules of one chain.
 struct Index {
     /// Those that ask for nothing of that kind.
     others: Vec<usize>,
     /// Those that ask for a value of a field, by the value.
-    fields: Vec<(Field, Vec<(Value, Vec<usize>)>)>,
+    fields: Vec<(Field, ByValue)>,
 }
 
 /// The rules of chains that were met, by the addresses of the chains, which stay where they are as long as their tables are

@@ -29,6 +29,8 @@ const CONNTRACK: i32 = -200;
 /// Room for the steps of most packets.
 const SOME_STEPS: usize = 32;
 
+type Met<'a> = BTreeMap<(u32, bool), Rc<[Attached<'a>]>>;
+
 /// Tables, and the base chains by which packets get into them, which take some time to find.
 #[derive(Clone)]
 pub struct Hooks<'a> {
@@ -38,7 +40,7 @@ pub struct Hooks<'a> {
     pub(super) judge_arp: bool,
     /// The base chains that packets meet at hooks that belong to no interface, by the hook's number and whether the packets
     /// are of IPv4.
-    met: Rc<RefCell<BTreeMap<(u32, bool), Rc<[Attached<'a>]>>>>,
+    met: Rc<RefCell<Met<'a>>>,
     indexes: Rc<Indexes>,
 }
 
