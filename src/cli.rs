@@ -5,11 +5,14 @@ use crate::commands::{
     edit, explain, export, exposure, group, import, init, man, metrics, refresh, remove, report, revoke, rollback,
     schema, show, status, suggest,
 };
+use crate::desired::DEFAULT_PATH;
 use crate::error::Error;
+use crate::printable::shell_word;
+use crate::process::called::Called;
 use crate::state::State;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The firewall of a Linux server that runs containers.
 ///
@@ -73,6 +76,24 @@ pub struct Common {
     /// Print errors only.
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
+}
+
+/// The commands that read the policy of `--policy`, or change it.
+const OF_A_POLICY: [&str; 15] = [
+    "add", "apply", "boot", "check", "diff", "doctor", "edit", "explain", "export", "group", "metrics", "remove",
+    "report", "show", "status",
+];
+
+impl Common {
+    /// The options that commands which palisade prints repeat; `None` if those are about the same policy without them, or
+    /// if the policy's name can't be copied.
+    #[must_use]
+    pub fn called(&self) -> Option<Called> {
+        let path = Some(&self.policy).filter(|path| **path != Path::new(DEFAULT_PATH))?;
+        // A backquote would end the quotation.
+        let word = shell_word(path.to_str()?).filter(|word| !word.contains('`'))?;
+        Some(Called { options: format!("--policy {word}"), commands: &OF_A_POLICY })
+    }
 }
 
 /// When to colour.
@@ -140,6 +161,14 @@ impl Command {
             Self::Metrics(args) => args.textfile.is_none(),
             _ => false,
         }
+    }
+}
+
+impl Command {
+    /// Whether what it prints is kept as a file.
+    #[must_use]
+    pub fn prints_a_file(&self) -> bool {
+        self.prints_a_document() && !matches!(self, Self::Suggest(_))
     }
 }
 

@@ -6,6 +6,7 @@ use palisade::cli::{Cli, Color, error_json, hint, run};
 use palisade::commands::{Report, versioned};
 use palisade::error::Error;
 use palisade::printable;
+use palisade::process::called;
 use palisade::process::journal::Stderr;
 use palisade::process::progress;
 use serde_json::{Value, json};
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
         Err(error) => return misused(&error),
     };
     let color = choose_color(cli.common.color);
+    cli.common.called().into_iter().for_each(called::by);
     log_to_stderr(&cli, color);
 
     let progress = shows_progress(&cli).then(progress::show);
@@ -30,11 +32,16 @@ fn main() -> ExitCode {
         Ok(Report { status, .. }) if cli.common.quiet && !cli.common.json && !cli.command.prints_a_document() => {
             (status, String::new())
         }
-        Ok(Report { status, text, .. }) if !cli.common.json => (status, text.as_str().to_owned()),
-        Ok(Report { status, json, .. }) => (status, document(json)),
+        // What is kept as a file is the same wherever it was made.
+        Ok(Report { status, text, .. }) if !cli.common.json && cli.command.prints_a_file() => {
+            (status, text.as_str().to_owned())
+        }
+        Ok(Report { status, text, .. }) if !cli.common.json => (status, called::repeat(text.as_str()).into_owned()),
+        Ok(Report { status, json, .. }) if cli.command.prints_a_file() => (status, document(json)),
+        Ok(Report { status, json, .. }) => (status, document(called::repeat_in(json))),
         Err(error) => {
             complain(&error, color);
-            let json = error_json(&cli.command, &error);
+            let json = called::repeat_in(error_json(&cli.command, &error));
             (1, if cli.common.json { document(json) } else { String::new() })
         }
     };

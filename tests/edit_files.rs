@@ -55,7 +55,7 @@ fn each_edit_shows_its_lines_and_who_gains_and_loses_by_them_and_keeps_comments_
  expect:
    - { deny: 9000/tcp, from: 203.0.113.66 }
 access: 9000/tcp: 1.1.1.1 gains
-link.yaml is written; `palisade apply` loads it
+link.yaml is written; `palisade --policy link.yaml apply` loads it
 ";
     assert_eq!(add, (Some(0), said.to_owned(), String::new(), with_service.clone()));
 
@@ -71,7 +71,7 @@ link.yaml is written; `palisade apply` loads it
  services:
    ssh: { ports: 22/tcp, from: any }
 access: 9000/tcp: 203.0.113.9 gains
-link.yaml is written; `palisade apply` loads it
+link.yaml is written; `palisade --policy link.yaml apply` loads it
 ";
     assert_eq!(group, (Some(0), said.to_owned(), String::new(), with_peer));
 
@@ -120,4 +120,28 @@ fn what_would_not_be_valid_or_is_not_agreed_to_changes_nothing() {
         "error: there is no service `sssh`\n= help: did you mean `ssh`?\n",
     ];
     assert_eq!(said, expected.map(str::to_owned));
+}
+
+#[test]
+fn a_command_that_is_advised_is_about_the_policy_that_was_asked_about() {
+    let folder = folder();
+    let aliases = "version: 1\ngroups:\n  a: &x [1.1.1.1, 1.1.1.2]\n  b: *x\n";
+    fs::write(folder.path().join("policy.yaml"), aliases).expect("it is writable");
+    let removal = ["group", "remove", "b", "1.1.1.1", "--yes"];
+
+    let (status, stdout, stderr, after) = run(&folder, &removal);
+    let (_, json, ..) = run(&folder, &[&removal[..], &["--json"]].concat());
+
+    let said = "\
+error: this is written in a form in which a command can't change it
+ --> link.yaml:2:1
+  |
+2 | groups:
+  | ^^^^^^
+  |
+  = help: change it in an editor: `palisade --policy link.yaml edit`
+";
+    assert_eq!((status, stdout.as_str(), stderr.as_str(), after.as_str()), (Some(1), "", said, aliases));
+    let document: serde_json::Value = serde_json::from_str(&json).expect("one document");
+    assert_eq!(document["problems"][0]["help"], "change it in an editor: `palisade --policy link.yaml edit`");
 }

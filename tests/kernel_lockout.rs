@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 use support::lab::{CLIENT, HOST, HOST_ON_LAN, LAN};
 use support::machine::wait_until;
-use support::namespace::{Namespace, output};
+use support::namespace::{Namespace, of_default_policy, output};
 use support::probe::{PATIENCE, SILENCE, talks};
 use support::program::palisade;
 use support::recording::Recording;
@@ -287,7 +287,8 @@ fn track(served: &Sshd) {
 
 /// What palisade says in a session.
 fn says(session: &mut Session, served: &Sshd, arguments: &[&str]) -> String {
-    session.says(&format!("{}\n", served.palisade(arguments))).replace('|', "\n").trim_end().to_owned()
+    let said = session.says(&format!("{}\n", served.palisade(arguments)));
+    of_default_policy(&said.replace('|', "\n")).trim_end().to_owned()
 }
 
 /// What is said where another program's rules, not the policy, would not let the client in again.

@@ -10,7 +10,9 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::process::Stdio;
 use support::lab::Lab;
+use support::namespace::Output;
 use support::program::palisade;
+use support::terminal::OnTerminal;
 
 /// Where a container is that publishes two ports.
 const PUBLISHED: &str = "table ip nat {
@@ -172,4 +174,39 @@ fn on_a_terminal_apply_asks_before_somebody_loses_a_port_and_not_otherwise() {
     lab.write_policy("policy.yaml", "version: 1\nservices: { ssh: { ports: 22/tcp, from: any } }\n");
     let (applied, said) = on_a_terminal(&lab, "", "--yes");
     assert!(applied && !said.contains("[y/N]") && stable(&said).contains(closes), "{said}");
+}
+
+/// What `apply` says and does on a terminal where somebody agrees to the plan, after others have done `meanwhile`.
+fn agreed_to(lab: &Lab, meanwhile: &str) -> Output {
+    let mut command = lab.in_its_own_state(palisade());
+    command.arg("--policy").arg(lab.policy("policy.yaml")).args(["--color", "never", "apply", "--force"]);
+    let mut terminal = OnTerminal::begin(command);
+    terminal.read_until("Apply this? [y/N] ");
+    lab.host.nft_load(meanwhile);
+    terminal.type_in("y\n");
+    let done = terminal.end();
+    let after = done.stderr.rsplit("Apply this? [y/N] ").next().map(str::to_owned);
+    Output { stderr: after.unwrap_or_default(), ..done }
+}
+
+#[test]
+fn a_plan_that_somebody_agreed_to_is_not_applied_if_others_have_changed_the_rules_since_it_was_shown() {
+    let (lab, _echo) = lab();
+    lab.write_policy("policy.yaml", "version: 1\nservices: { all: { ports: any, from: any } }\n");
+    lab.palisade("policy.yaml", &["apply"]).success();
+    let before = lab.host.nft_list();
+    lab.write_policy("policy.yaml", "version: 1\nservices: { ssh: { ports: 22/tcp, from: any } }\n");
+
+    let refused = agreed_to(&lab, "add chain inet palisade stranger");
+    let listed = lab.host.nft_list();
+    let applied = agreed_to(&lab, "add table ip elsewhere");
+
+    let why = "not applied: somebody has changed the rules since you were asked; apply again to see the new plan";
+    assert_eq!((refused.status, refused.stdout.as_str()), (Some(1), ""));
+    assert_eq!(refused.stderr, format!("y\nerror: {why}"));
+    assert_eq!(listed.lines().filter(|line| !before.contains(line)).collect::<Vec<_>>(), ["\tchain stranger {"]);
+    // Tables of others are no part of the plan.
+    assert_eq!((applied.status, applied.stderr.as_str()), (Some(0), "y"));
+    assert!(applied.stdout.starts_with("applied: ") && applied.stdout.ends_with(" operations, verified\n"));
+    assert_eq!(lab.palisade("policy.yaml", &["diff"]).success(), "");
 }

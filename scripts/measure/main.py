@@ -7,6 +7,7 @@ import sys
 import commands
 import curve
 import egress
+import exposure
 import packets
 import page
 from commands import MILLION, Machine
@@ -14,7 +15,7 @@ from run import run
 from table import HEAD, markdown
 from ufw import Ufw
 
-SECTIONS = ("small", "large", "mixture", "services", "explain", "packets", "curve", "egress", "steps")
+SECTIONS = ("small", "large", "mixture", "services", "explain", "exposure", "packets", "curve", "egress", "steps")
 
 
 def arguments():
@@ -65,6 +66,8 @@ def main():
                 rows += commands.services(machine, few)
             case "explain":
                 rows += commands.explained(machine, many, three)
+            case "exposure":
+                rows += exposure.rows(machine, few, given.container, given.outside)
             case "packets":
                 rows += packets.rows(machine.palisade, os.environ["PALISADE_PACKETS"], many)
             case "egress":

@@ -49,7 +49,7 @@ impl Found {
 # reason, and commented out. Take the `# ` away from what others are to reach, name who is to reach it, and keep this file
 # as /etc/palisade/policy.yaml. Then:
 #   palisade check
-#   palisade apply --confirm 60s     and `palisade confirm` in a new connection
+#   palisade apply --confirm 60s     # and `palisade confirm` in a new connection
 version: 1
 
 groups:

@@ -5,7 +5,7 @@ use super::{Desired, Report, reader, writer};
 use crate::error::Error;
 use crate::files::NewFile;
 use crate::metrics::Metric;
-use crate::printable::printable;
+use crate::printable::{printable, shell_word};
 use crate::process::privileges::{Confinement, Needs, need_net_admin};
 use crate::state::State;
 use serde_json::{Value, json};
@@ -75,11 +75,18 @@ fn textfile(folder: &Path) -> Result<NewFile, Error> {
         return NewFile::for_everyone(&path).map_err(|source| cannot(&path.display().to_string(), source));
     }
     let name = folder.display().to_string();
-    let name = printable(&name);
+    // A backquote would end the quotation.
+    let word = shell_word(&name).filter(|word| !word.contains('`'));
+    let elsewhere = match word {
+        Some(word) => {
+            format!("`mkdir -p -m 0755 {word}`, and start node_exporter with `--collector.textfile.directory={word}`")
+        }
+        None => "make it, and start node_exporter with it as `--collector.textfile.directory`".to_owned(),
+    };
     Err(Error::Declined(format!(
-        "there is no folder {name}: on Debian and Ubuntu `apt-get install prometheus-node-exporter` brings \
-         /var/lib/prometheus/node-exporter; elsewhere `mkdir -p -m 0755 {name}`, and start node_exporter with \
-         `--collector.textfile.directory={name}`"
+        "there is no folder {}: on Debian and Ubuntu `apt-get install prometheus-node-exporter` brings \
+         /var/lib/prometheus/node-exporter; elsewhere {elsewhere}",
+        printable(&name)
     )))
 }
 

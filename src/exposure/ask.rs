@@ -2,14 +2,15 @@
 
 use super::reach::{Label, Reach};
 use super::sources::Compared;
+use super::zones::{EVERYONE, Interval};
 use super::{Machine, Purpose, Rules};
-use crate::net::{self, octets, protocol};
+use crate::net::{self, number, octets, protocol};
 use crate::ruleset::{KeyType, Set, Table, TableId};
 use crate::simulate::{
-    Answer, At, Doubt, EPHEMERAL, Hooked, Hooks, Packet, Sets, Translation, Transport, Verdict, Way,
-    follow_connection_by,
+    Answer, At, Doubt, EPHEMERAL, Hooked, Hooks, Packet, Sets, Translation, Transport, Traversal, Verdict, Way,
+    follow_connection_while,
 };
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -30,16 +31,21 @@ pub(super) struct ProbePacket<'q> {
 }
 
 /// What probing finds out on the way.
-#[derive(Default)]
 pub(super) struct Observed {
     /// Where the destination was translated to.
     pub(super) translated: BTreeSet<Translation>,
     /// The groups of interfaces that hold the incoming one.
     pub(super) by_group: BTreeSet<String>,
-    /// Where the rules that were met tell sources apart: the first address of each class.
-    pub(super) cuts: BTreeSet<u128>,
+    /// The sources around the one of the packet that the rules that were met do not tell apart from it.
+    pub(super) alike: Interval,
     /// Whether a packet was sent back by its incoming interface: neighbours on one bridge need no published port.
     pub(super) sent_back: bool,
+}
+
+impl Default for Observed {
+    fn default() -> Self {
+        Self { translated: BTreeSet::new(), by_group: BTreeSet::new(), alike: EVERYONE, sent_back: false }
+    }
 }
 
 /// Whether one packet gets through.
@@ -121,7 +127,8 @@ impl<'m> PortProber<'m> {
             Access::Unknown(why) => Reach::unknown(why),
         };
         observed.by_group.append(&mut sets.by_group.borrow_mut());
-        observed.cuts.append(&mut sets.cuts.borrow_mut());
+        let (alike, before) = (sets.alike.get(), observed.alike);
+        observed.alike = (before.0.max(alike.0), before.1.min(alike.1));
         let asked = sets.asked.into_inner();
         for (index, set) in asked.iter().enumerate().rev() {
             let mut inside = assumed.clone();
@@ -137,24 +144,16 @@ impl<'m> PortProber<'m> {
         let ProbePacket { protocol, port: destination, source, destination: to, interface, .. } = *probe;
         let transport = transport(protocol, port, destination, to);
         let packet = Packet::to_machine(source, to, transport).coming_in_by(interface);
-        let connection = follow_connection_by(&self.hooks, sets, self.machine.routes, &packet);
+        let is_received = |first: &Traversal<'_>| self.is_received(probe, first);
+        let connection = follow_connection_while(&self.hooks, sets, self.machine.routes, &packet, is_received);
         let traversal = &connection.first;
         observed.translated.extend(traversal.translated);
-        if connection.outcomes().never_pass() {
+        if connection.outcomes().never_pass() || !self.is_received(probe, traversal) {
             return Access::No;
         }
-        if let Some(purpose) = probe.purpose {
-            match traversal.end() {
-                Some(Way::Out(out)) if *out == interface => {
-                    observed.sent_back = true;
-                    return Access::No;
-                }
-                // It goes to another machine.
-                Some(Way::Out(_)) if *purpose == Purpose::Process => return Access::No,
-                _ if *purpose == Purpose::Forwarded && traversal.translated.is_none() => return Access::No,
-                Some(Way::Local) if !self.listens(probe, *purpose, traversal.translated) => return Access::No,
-                _ => {}
-            }
+        if probe.purpose.is_some() && traversal.end().is_some_and(|way| is_out_by(way, interface)) {
+            observed.sent_back = true;
+            return Access::No;
         }
         match (connection.verdict(), connection.fades()) {
             (Verdict::Allow, None) => Access::Yes,
@@ -163,6 +162,19 @@ impl<'m> PortProber<'m> {
             (Verdict::Unknown, _) => {
                 Access::Unknown(connection.doubt().cloned().unwrap_or_else(|| "the rules can't be followed".into()))
             }
+        }
+    }
+
+    /// Whether anybody who is asked about receives the first packet, if it arrives. Neighbours on one bridge count.
+    fn is_received(&self, probe: &ProbePacket<'_>, first: &Traversal<'_>) -> bool {
+        let Some(purpose) = probe.purpose else { return true };
+        match first.end() {
+            Some(way) if is_out_by(way, probe.interface) => true,
+            // It goes to another machine.
+            Some(Way::Out(_)) if *purpose == Purpose::Process => false,
+            _ if *purpose == Purpose::Forwarded && first.translated.is_none() => false,
+            Some(Way::Local) => self.listens(probe, *purpose, first.translated),
+            _ => true,
         }
     }
 
@@ -178,6 +190,10 @@ impl<'m> PortProber<'m> {
         let all = self.machine.listeners.iter();
         all.map(|listener| &listener.socket).any(|socket| socket.receives(asked, address, Some(probe.interface)))
     }
+}
+
+fn is_out_by(way: &Way, interface: &str) -> bool {
+    matches!(way, Way::Out(out) if out == interface)
 }
 
 /// The header of a first packet. ICMP stands for an echo request of either version.
@@ -201,23 +217,29 @@ fn label((table, name): &SetKey) -> Label {
 /// The sets, except that membership of the source is assumed; where nothing is assumed, the set is noted.
 struct Assuming<'s> {
     sets: &'s dyn Sets,
+    address: IpAddr,
     source: Vec<u8>,
     assumed: RefCell<BTreeMap<SetKey, bool>>,
     /// The sets without an assumption, in the order of their lookups; the source counts as not in them.
     asked: RefCell<Vec<SetKey>>,
     by_group: RefCell<BTreeSet<String>>,
     compared: &'s Compared,
-    cuts: RefCell<BTreeSet<u128>>,
+    /// The sources that no rule so far tells apart from this one.
+    alike: Cell<Interval>,
 }
 
 impl<'s> Assuming<'s> {
-    fn new(sets: &'s dyn Sets, (source, compared): (IpAddr, &'s Compared), assumed: &BTreeMap<SetKey, bool>) -> Self {
-        let source = octets(source);
+    fn new(
+        sets: &'s dyn Sets,
+        (address, compared): (IpAddr, &'s Compared),
+        assumed: &BTreeMap<SetKey, bool>,
+    ) -> Self {
         Self {
             sets,
-            source,
+            address,
+            source: octets(address),
             compared,
-            cuts: RefCell::default(),
+            alike: Cell::new(EVERYONE),
             assumed: RefCell::new(assumed.clone()),
             asked: RefCell::default(),
             by_group: RefCell::default(),
@@ -293,7 +315,11 @@ impl Sets for Assuming<'_> {
 
     fn hears_of(&self, bytes: Option<&[u8]>, data: &[u8]) {
         if bytes.is_none_or(|bytes| self.may_be_source(bytes)) {
-            self.cuts.borrow_mut().extend(self.compared.get(data).into_iter().flatten());
+            let at = number(self.address);
+            for cut in self.compared.get(data).into_iter().flatten() {
+                let (first, last) = self.alike.get();
+                self.alike.set(if *cut <= at { (first.max(*cut), last) } else { (first, last.min(cut - 1)) });
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::ask::{Observed, PortProber, ProbePacket};
 use super::reach::{Clause, Label, Reach};
 use super::rows::{Purpose, Row};
-use super::zones::{Interval, Part, cut, part, parts};
+use super::zones::{EVERYONE, Interval, Part, cut, part, parts};
 use super::{Interface, Machine};
 use crate::net::Version;
 use crate::simulate::is_link_local;
@@ -140,9 +140,9 @@ impl<'m> Probe<'m> {
                 found.push((one.interval, Reach::unknown(why.into())));
                 continue;
             }
-            observed.cuts.clear();
+            observed.alike = EVERYONE;
             let mut reach = self.of_source(row, interface, (one.source, here), observed);
-            let (alike, rest) = one.split(&observed.cuts);
+            let (alike, rest) = one.split(observed.alike);
             if near && !interface.containers {
                 reach = reach.within(&Label::Network(self.version.words(alike.0, alike.1)));
             }

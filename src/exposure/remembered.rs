@@ -4,11 +4,32 @@ use crate::ruleset::{AddressType, Set, TableId};
 use crate::simulate::{Answer, Asked, At, Beneath, Doubt, Hooked, Properties, Routes, Sets, Way};
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::hash::Hash;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::net::IpAddr;
 
+type QuickMap<K, V> = HashMap<K, V, BuildHasherDefault<Quick>>;
+
+/// A hash of the few questions that rules and routes ask: nobody can choose them so that many have the same.
+#[derive(Default)]
+struct Quick(u64);
+
+impl Hasher for Quick {
+    fn finish(&self) -> u64 {
+        // The map takes the upper bits as well as the lower ones.
+        self.0 ^ self.0 >> 32
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for part in bytes.chunks(8) {
+            let mut whole = [0; 8];
+            whole.iter_mut().zip(part).for_each(|(to, from)| *to = *from);
+            self.0 = (self.0.rotate_left(5) ^ u64::from_le_bytes(whole)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        }
+    }
+}
+
 /// What is in sets, by table, name and key.
-type Found = HashMap<TableId, HashMap<String, HashMap<Vec<u8>, Answer>>>;
+type Found = QuickMap<TableId, QuickMap<String, QuickMap<Vec<u8>, Answer>>>;
 /// The fields of [`Asked`].
 type OwnedAsked = (IpAddr, IpAddr, Option<String>, u32);
 
@@ -17,7 +38,7 @@ pub struct Remembered<'k> {
     sets: &'k dyn Sets,
     routes: &'k dyn Routes,
     found: RefCell<Found>,
-    empty: Memory<(TableId, String), bool>,
+    empty: RefCell<QuickMap<TableId, QuickMap<String, bool>>>,
     ways: Memory<OwnedAsked, Result<Way, Doubt>>,
     types: Memory<IpAddr, Result<AddressType, Doubt>>,
     leads: Memory<IpAddr, Result<Option<String>, Doubt>>,
@@ -29,7 +50,7 @@ pub struct Remembered<'k> {
 }
 
 /// Answers by what was asked.
-struct Memory<K, V>(RefCell<HashMap<K, V>>);
+struct Memory<K, V>(RefCell<QuickMap<K, V>>);
 
 impl<K, V> Default for Memory<K, V> {
     fn default() -> Self {
@@ -57,7 +78,7 @@ impl<'k> Remembered<'k> {
             sets,
             routes,
             found: RefCell::default(),
-            empty: Memory::default(),
+            empty: RefCell::default(),
             ways: Memory::default(),
             types: Memory::default(),
             leads: Memory::default(),
@@ -84,7 +105,12 @@ impl Sets for Remembered<'_> {
     }
 
     fn is_empty(&self, table: &TableId, name: &str, set: &Set) -> bool {
-        self.empty.recall((table.clone(), name.to_owned()), || self.sets.is_empty(table, name, set))
+        if let Some(known) = self.empty.borrow().get(table).and_then(|of_table| of_table.get(name)) {
+            return *known;
+        }
+        let is_empty = self.sets.is_empty(table, name, set);
+        self.empty.borrow_mut().entry(table.clone()).or_default().insert(name.to_owned(), is_empty);
+        is_empty
     }
 
     fn has_room(&self, table: &TableId, name: &str, set: &Set) -> Option<bool> {

@@ -21,10 +21,11 @@ const NETWORKS: [([u8; 4], u32); 8] = [
     ([198, 51, 100, 0], 24),
 ];
 
-/// `ip saddr 10.77.0.0/20 accept`, or `daddr`, which is the client's in an answer, for one port or for all.
+/// `ip saddr 10.77.0.0/20 accept`, or `daddr`, which is the client's in an answer, for one port or for all. Of whole bytes it
+/// may load no more than those.
 fn rule() -> impl Strategy<Value = Vec<Expr>> {
-    (0..NETWORKS.len(), any::<[bool; 3]>(), prop::option::of(22_u16..24)).prop_map(
-        |(network, [is_source, is_not, accepts], port)| {
+    (0..NETWORKS.len(), any::<[bool; 4]>(), prop::option::of(22_u16..24)).prop_map(
+        |(network, [is_source, is_not, accepts, is_masked], port)| {
             let (address, length) = NETWORKS[network];
             let mask = u32::MAX << (32 - length);
             let mut exprs = Vec::new();
@@ -34,9 +35,15 @@ fn rule() -> impl Strategy<Value = Vec<Expr>> {
             }
             let Expr::Payload { base, len, dreg, .. } = source(4) else { unreachable!() };
             let (sreg, mask) = (dreg, mask.to_be_bytes().to_vec());
-            exprs.push(Expr::Payload { base, offset: if is_source { 12 } else { 16 }, len, dreg });
-            exprs.push(Expr::Bitwise { sreg, dreg, mask, xor: vec![0; 4] });
-            exprs.push(Expr::Cmp { op: if is_not { Cmp::Neq } else { Cmp::Eq }, sreg, data: address.to_vec() });
+            let (op, offset) = (if is_not { Cmp::Neq } else { Cmp::Eq }, if is_source { 12 } else { 16 });
+            if is_masked || length % 8 != 0 {
+                exprs.push(Expr::Payload { base, offset, len, dreg });
+                exprs.push(Expr::Bitwise { sreg, dreg, mask, xor: vec![0; 4] });
+                exprs.push(Expr::Cmp { op, sreg, data: address.to_vec() });
+            } else {
+                exprs.push(Expr::Payload { base, offset, len: length / 8, dreg });
+                exprs.push(Expr::Cmp { op, sreg, data: address[..length as usize / 8].to_vec() });
+            }
             exprs.push(Expr::Verdict(if accepts { Verdict::Accept } else { Verdict::Drop }));
             exprs
         },
@@ -45,7 +52,9 @@ fn rule() -> impl Strategy<Value = Vec<Expr>> {
 
 fn tables() -> impl Strategy<Value = Vec<(TableId, Table)>> {
     let hooks = [(Hook::Prerouting, -150), (Hook::Input, 0), (Hook::Output, 0), (Hook::Postrouting, 50)];
-    let table = (0..hooks.len(), prop::collection::vec(rule(), 1..5)).prop_map(move |(hook, rules)| {
+    // Long chains are not walked through.
+    let rules = prop_oneof![prop::collection::vec(rule(), 1..5), prop::collection::vec(rule(), 16..30)];
+    let table = (0..hooks.len(), rules).prop_map(move |(hook, rules)| {
         let (hook, priority) = hooks[hook];
         other(hook, "filter", priority, rules, Vec::new())
     });

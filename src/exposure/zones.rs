@@ -19,6 +19,9 @@ const EXAMPLES: [IpAddr; 4] = [
 /// From the first to the last, both included.
 pub(super) type Interval = (u128, u128);
 
+/// All addresses.
+pub(super) const EVERYONE: Interval = (0, u128::MAX);
+
 /// Sources that no address in a rule tells apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Part {
@@ -54,12 +57,10 @@ pub(super) fn networks(interface: &Interface, version: Version) -> impl Iterator
 }
 
 impl Part {
-    /// The sources around its example that nothing at these cuts tells apart from it, and the rest before and behind them.
-    pub(super) fn split(&self, cuts: &BTreeSet<u128>) -> (Interval, [Option<Interval>; 2]) {
-        let ((begin, end), at) = (self.interval, number(self.source));
-        let first = cuts.range(..=at).next_back().map_or(begin, |first| begin.max(*first));
-        let next = at.checked_add(1).and_then(|next| cuts.range(next..).next());
-        let last = next.map_or(end, |next| end.min(next - 1));
+    /// Those of `alike`, of which its example is one, and the rest before and behind them.
+    pub(super) fn split(&self, alike: Interval) -> (Interval, [Option<Interval>; 2]) {
+        let (begin, end) = self.interval;
+        let (first, last) = (begin.max(alike.0), end.min(alike.1));
         let before = first.checked_sub(1).filter(|before| begin <= *before).map(|before| (begin, before));
         let behind = last.checked_add(1).filter(|behind| *behind <= end).map(|behind| (behind, end));
         ((first, last), [before, behind])

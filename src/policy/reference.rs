@@ -11,6 +11,8 @@ const HEAD: &str = "# The policy language
 
 Every key of `policy.yaml`, version 1. This page is made from the table that the reader itself uses (`src/policy/keys.rs`),
 and a test compares the two. `palisade schema` prints the same as a JSON Schema for editors.
+A schema is the same for every policy, so that editors do not offer a policy's own groups and services; `palisade check` tells
+which of them is misspelt, and the completions of the shell offer them.
 
 A list may be written as its only item: `from: any` is `from: [any]`. Addresses are IPv4 or IPv6: `192.0.2.7`,
 `192.0.2.0/24`, `192.0.2.10-192.0.2.20`, and the same of IPv6, in quotes where YAML would misread the colons.

@@ -54,11 +54,14 @@ pub struct Lines {
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        crate::process::progress::above(|| {
+        let text = String::from_utf8_lossy(bytes);
+        let repeated = super::called::repeat(&text);
+        let lines = repeated.as_bytes();
+        super::progress::above(|| {
             let mut stderr = io::stderr().lock();
             match self.priority {
-                None => stderr.write_all(bytes),
-                Some(priority) => stderr.write_all(&with_priority(priority, bytes)),
+                None => stderr.write_all(lines),
+                Some(priority) => stderr.write_all(&with_priority(priority, lines)),
             }
         })?;
         Ok(bytes.len())

@@ -21,9 +21,9 @@ impl Bits {
         Self { value: SmallVec::from_elem(0, len), known: SmallVec::from_elem(0, len) }
     }
 
-    /// One byte, of which the bits of `known` are known.
-    pub(super) fn byte(value: u8, known: u8) -> Self {
-        Self { value: SmallVec::from_slice(&[value & known]), known: SmallVec::from_slice(&[known]) }
+    /// Bytes and the mask of their known bits, which is as long.
+    pub(super) fn of(value: &[u8], known: &[u8]) -> Self {
+        Self { value: SmallVec::from_slice(value), known: SmallVec::from_slice(known) }
     }
 
     /// A number in host byte order, of which the bits of `known` are known.
@@ -44,14 +44,6 @@ impl Bits {
         self.known.extend_from_slice(&other.known);
     }
 
-    /// Writes bytes from `offset` on, as far as there is room.
-    pub(super) fn put(&mut self, offset: u32, other: &Self) {
-        let offset = usize::try_from(offset).unwrap_or(usize::MAX);
-        for (to, from) in [(&mut self.value, &other.value), (&mut self.known, &other.known)] {
-            to.iter_mut().skip(offset).zip(from).for_each(|(to, from)| *to = *from);
-        }
-    }
-
     pub(super) fn len(&self) -> usize {
         self.value.len()
     }
@@ -59,17 +51,7 @@ impl Bits {
     /// `len` bytes from `offset` on; `None` if there are fewer.
     pub(super) fn slice(&self, offset: usize, len: usize) -> Option<Self> {
         let range = offset..offset.checked_add(len)?;
-        Some(Self {
-            value: SmallVec::from_slice(self.value.get(range.clone())?),
-            known: SmallVec::from_slice(self.known.get(range)?),
-        })
-    }
-
-    /// `len` bytes from `offset` on, if there are so many and every bit of them is known.
-    pub(super) fn bytes_at(&self, offset: usize, len: usize) -> Option<&[u8]> {
-        let range = offset..offset.checked_add(len)?;
-        let known = self.known.get(range.clone())?.iter().all(|known| *known == u8::MAX);
-        self.value.get(range).filter(|_| known)
+        Some(Self::of(self.value.get(range.clone())?, self.known.get(range)?))
     }
 
     /// The bytes, if every bit of them is known.
@@ -90,29 +72,38 @@ impl Bits {
 
     /// Compares with bytes of the same length; `None` if it depends on unknown bits.
     pub(super) fn compare(&self, op: Cmp, data: &[u8]) -> Option<bool> {
-        let bytes = || self.value.iter().zip(&self.known).zip(data);
-        if matches!(op, Cmp::Eq | Cmp::Neq) {
-            let differs = bytes().any(|((value, known), data)| value & known != data & known);
-            return if differs { Some(op == Cmp::Neq) } else { self.bytes().map(|_| op == Cmp::Eq) };
-        }
-        let mut order = Ordering::Equal;
-        for ((value, known), data) in bytes() {
-            if *known != u8::MAX {
-                return None;
-            }
-            order = order.then(value.cmp(data));
-            if order.is_ne() {
-                break;
-            }
-        }
-        Some(match op {
-            Cmp::Eq | Cmp::Neq => return None,
-            Cmp::Lt => order.is_lt(),
-            Cmp::Lte => order.is_le(),
-            Cmp::Gt => order.is_gt(),
-            Cmp::Gte => order.is_ge(),
-        })
+        compare(&self.value, &self.known, op, data)
     }
+}
+
+/// Compares bytes, of which those bits are known, with bytes of the same length; `None` if it depends on the others.
+fn compare(value: &[u8], known: &[u8], op: Cmp, data: &[u8]) -> Option<bool> {
+    let bytes = || value.iter().zip(known).zip(data);
+    if matches!(op, Cmp::Eq | Cmp::Neq) {
+        let differs = bytes().any(|((value, known), data)| value & known != data & known);
+        return if differs {
+            Some(op == Cmp::Neq)
+        } else {
+            known.iter().all(|known| *known == u8::MAX).then_some(op == Cmp::Eq)
+        };
+    }
+    let mut order = Ordering::Equal;
+    for ((value, known), data) in bytes() {
+        if *known != u8::MAX {
+            return None;
+        }
+        order = order.then(value.cmp(data));
+        if order.is_ne() {
+            break;
+        }
+    }
+    Some(match op {
+        Cmp::Eq | Cmp::Neq => return None,
+        Cmp::Lt => order.is_lt(),
+        Cmp::Lte => order.is_le(),
+        Cmp::Gt => order.is_gt(),
+        Cmp::Gte => order.is_ge(),
+    })
 }
 
 /// Bytes in all data registers of the virtual machine (`NFT_REG32_00` to `NFT_REG32_15`).
@@ -142,13 +133,13 @@ impl Registers {
         let Register::Data(slot) = register else { return };
         let begin = usize::from(slot) * SLOT;
         let padded = bits.len().next_multiple_of(SLOT);
-        for index in 0..padded {
-            let (Some(value), Some(known)) = (self.value.get_mut(begin + index), self.known.get_mut(begin + index))
-            else {
-                return;
-            };
-            *value = bits.value.get(index).copied().unwrap_or(0);
-            *known = bits.known.get(index).copied().unwrap_or(u8::MAX);
+        let padding = std::iter::repeat_n(&0, padded - bits.len());
+        for (to, from) in self.value.iter_mut().skip(begin).zip(bits.value.iter().chain(padding)) {
+            *to = *from;
+        }
+        let padding = std::iter::repeat_n(&u8::MAX, padded - bits.len());
+        for (to, from) in self.known.iter_mut().skip(begin).zip(bits.known.iter().chain(padding)) {
+            *to = *from;
         }
     }
 
@@ -168,19 +159,27 @@ impl Registers {
 
     /// `len` bytes from the beginning of a register; unknown if there are fewer.
     pub(super) fn load(&self, register: Register, len: usize) -> Bits {
-        let stored = match register {
-            Register::Data(slot) => {
-                let begin = usize::from(slot) * SLOT;
-                let range = begin..begin.saturating_add(len);
-                self.value.get(range.clone()).zip(self.known.get(range))
-            }
-            Register::Verdict => None,
-        };
-        match stored {
-            Some((value, known)) => Bits { value: SmallVec::from_slice(value), known: SmallVec::from_slice(known) },
+        match self.stored(register, len) {
+            Some((value, known)) => Bits::of(value, known),
             // No longer than all registers, whatever length an operand claims.
             None => Bits::unknown(len.min(LEN)),
         }
+    }
+
+    fn stored(&self, register: Register, len: usize) -> Option<(&[u8], &[u8])> {
+        let Register::Data(slot) = register else { return None };
+        let begin = usize::from(slot) * SLOT;
+        let range = begin..begin.saturating_add(len);
+        self.value.get(range.clone()).zip(self.known.get(range))
+    }
+
+    /// Compares the bytes from the beginning of a register with others. Also returns them, if all of them are known.
+    pub(super) fn compare(&self, register: Register, op: Cmp, data: &[u8]) -> (Option<bool>, Option<&[u8]>) {
+        let Some((value, known)) = self.stored(register, data.len()) else {
+            return (Bits::unknown(data.len().min(LEN)).compare(op, data), None);
+        };
+        let all = known.iter().all(|known| *known == u8::MAX);
+        (compare(value, known, op, data), all.then_some(value))
     }
 
     /// The truth of a test on these registers; without an answer, doubtful for the reason of the last load.

@@ -1,10 +1,12 @@
 //! Chains: jumps, returns, and the outcomes of a packet.
 
+use super::index::Indexes;
 use super::machine::{End, Machine, RuleResult};
 use super::trace::{Effect, Outcomes, Step};
 use super::truth::Doubt;
 use crate::ruleset::{BaseChain, Chain, Expr, Hook, Policy, Rule, Verdict};
-use std::collections::{BTreeMap, BTreeSet};
+use smallvec::SmallVec;
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// `NFT_JUMP_STACK_SIZE`: the kernel refuses a table whose chains call each other deeper, counting jumps and gotos.
@@ -12,24 +14,36 @@ pub(crate) const MAX_DEPTH: usize = 16;
 /// How many steps are recorded. If each chain calls the next one twice, and so on, there are more than anybody reads.
 const MAX_STEPS: usize = 10_000;
 
+/// Room for the chains that most packets are sent to.
+const MOST_CHAINS: usize = 8;
+
+/// A packet's outcomes in a chain, and which of its steps were there.
+type Passed = (Outcomes, Range<usize>);
+
 /// A packet in one base chain.
 pub(super) struct Walk<'a, 'v, 's> {
     machine: Machine<'a, 'v>,
     hook: Hook,
+    indexes: &'v Indexes,
     steps: &'s mut Vec<Step<'a>>,
-    /// Memo per chain: the packet's outcomes and steps there, the same on every visit. `None` while the packet is
-    /// inside; entering the chain again is a cycle.
-    passed: BTreeMap<&'a str, Option<(Outcomes, Range<usize>)>>,
+    /// Memo per chain, by the place of its name in the table: the packet's outcomes and steps there, the same on every
+    /// visit. `None` while the packet is inside; entering the chain again is a cycle.
+    passed: SmallVec<[(*const u8, Option<Passed>); MOST_CHAINS]>,
 }
 
 impl<'a, 'v, 's> Walk<'a, 'v, 's> {
-    pub(super) fn new(machine: Machine<'a, 'v>, hook: Hook, steps: &'s mut Vec<Step<'a>>) -> Self {
-        Self { machine, hook, steps, passed: BTreeMap::new() }
+    pub(super) fn new(
+        machine: Machine<'a, 'v>,
+        hook: Hook,
+        indexes: &'v Indexes,
+        steps: &'s mut Vec<Step<'a>>,
+    ) -> Self {
+        Self { machine, hook, indexes, steps, passed: SmallVec::new() }
     }
 
     /// The outcomes of the packet in a base chain.
     pub(super) fn base(mut self, name: &'a str, chain: &'a Chain, base: &BaseChain, certain: bool) -> Outcomes {
-        self.passed.insert(name, None);
+        self.passed.push((name.as_ptr(), None));
         let outcomes = self.rules(name, chain, 0, certain);
         if !outcomes.contain(Outcomes::RETURNS) {
             return outcomes;
@@ -45,7 +59,9 @@ impl<'a, 'v, 's> Walk<'a, 'v, 's> {
 
     fn rules(&mut self, name: &'a str, chain: &'a Chain, depth: usize, mut certain: bool) -> Outcomes {
         let mut outcomes = Outcomes::default();
-        for numbered in chain.rules.iter().enumerate() {
+        for number in self.indexes.may_match(chain, &self.machine) {
+            let Some(rule) = chain.rules.get(number) else { break };
+            let numbered = (number, rule);
             let result = self.run(numbered.1, certain);
             let RuleResult::Match { end, doubt } = result else { continue };
             let doubtful = doubt.is_some();
@@ -81,7 +97,7 @@ impl<'a, 'v, 's> Walk<'a, 'v, 's> {
         let result = self.machine.run(rule, certain);
         if changed() != before {
             // A chain that tests the set or the mark may now have other outcomes: the memo is no longer valid.
-            self.passed.retain(|_, passed| passed.is_none());
+            self.passed.retain(|(_, passed)| passed.is_none());
         }
         result
     }
@@ -159,7 +175,7 @@ impl<'a, 'v, 's> Walk<'a, 'v, 's> {
 
     /// The outcomes of the packet in a chain that it is sent to.
     fn enter(&mut self, name: &'a str, depth: usize, certain: bool) -> Outcomes {
-        match self.passed.get(name) {
+        match self.passed.iter().find(|(known, _)| *known == name.as_ptr()).map(|(_, passed)| passed) {
             Some(Some((outcomes, steps))) => {
                 let (outcomes, steps) = (*outcomes, steps.clone());
                 if self.steps.len() + steps.len() <= MAX_STEPS {
@@ -180,10 +196,14 @@ impl<'a, 'v, 's> Walk<'a, 'v, 's> {
                 "chains call each other deeper than the kernel lets them".into(),
             );
         };
-        self.passed.insert(name, None);
+        self.passed.push((name.as_ptr(), None));
         let begin = self.steps.len();
         let outcomes = self.rules(name, chain, depth, certain);
-        self.passed.insert(name, Some((outcomes, begin..self.steps.len())));
+        let passed = Some((outcomes, begin..self.steps.len()));
+        match self.passed.iter_mut().find(|(known, _)| *known == name.as_ptr()) {
+            Some((_, inside)) => *inside = passed,
+            None => self.passed.push((name.as_ptr(), passed)),
+        }
         outcomes
     }
 

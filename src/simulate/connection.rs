@@ -99,15 +99,17 @@ pub fn follow_connection<'a, 'v>(
     routes: &'v dyn Routes,
     packet: &Packet,
 ) -> Connection<'a> {
-    follow_connection_by(&Hooks::new(tables), sets, routes, packet)
+    follow_connection_while(&Hooks::new(tables), sets, routes, packet, |_| true)
 }
 
-/// The same, for many connections through the same tables.
-pub fn follow_connection_by<'a, 'v>(
+/// The same, for many connections through the same tables, each of them only as far as `is_received` says that somebody
+/// receives its first packet.
+pub fn follow_connection_while<'a, 'v>(
     hooks: &Hooks<'a>,
     sets: &'v dyn Sets,
     routes: &'v dyn Routes,
     packet: &Packet,
+    is_received: impl FnOnce(&Traversal<'a>) -> bool,
 ) -> Connection<'a> {
     let packet = Packet { translated: None, part: Part::First, ..packet.clone() };
     let (first, run) = traverse(PacketRun::between(hooks.clone(), sets, Some(routes)), routes, packet.clone());
@@ -117,7 +119,7 @@ pub fn follow_connection_by<'a, 'v>(
     let lends = source && packet.source.is_ipv4() && first.end() == Some(&Way::Local) && is_masqueraded(&first);
     let mut opening = Opening { routes, packet, tracked: !untracked, source, lends, undone: Some(false) };
     let mut connection = Connection { first, answer: None, third: None, later: None, ends: None };
-    if connection.first.trace.verdict != Verdict::Allow {
+    if connection.first.trace.verdict != Verdict::Allow || !is_received(&connection.first) {
         return connection;
     }
     let Some(answer) = opening.answer(&connection.first) else { return connection };

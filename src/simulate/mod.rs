@@ -24,7 +24,9 @@ mod effects;
 mod extensions;
 mod fib;
 mod foreign;
+mod headers;
 mod hidden;
+mod index;
 mod later;
 mod listed;
 mod machine;
@@ -47,7 +49,7 @@ mod tests;
 
 pub(crate) use any_source::{ViewOfAnySource, attached_to, run_for_any_source};
 pub(crate) use chain::MAX_DEPTH;
-pub use connection::{Connection, follow_connection, follow_connection_by, open_through_table};
+pub use connection::{Connection, follow_connection, follow_connection_while, open_through_table};
 pub(crate) use fib::is_link_local;
 pub(crate) use hidden::Hidden;
 pub use listed::{Listed, Point, base_chains};

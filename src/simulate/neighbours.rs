@@ -8,7 +8,7 @@ use super::routes::{Routes, Way};
 use super::trace::{Effect, Outcomes};
 use super::truth::Doubt;
 use crate::render;
-use crate::ruleset::{Family, Hook, Table, TableId};
+use crate::ruleset::Hook;
 use std::net::{IpAddr, Ipv6Addr};
 
 /// `NF_ARP_OUT`, of tables of the family `arp`.
@@ -61,7 +61,7 @@ impl PacketRun<'_, '_> {
         (interface, address): (&str, IpAddr),
         this: IpAddr,
     ) -> Option<Doubt> {
-        if address.is_ipv4() && !self.tables().iter().any(|(id, table)| may_judge_arp(id, table)) {
+        if address.is_ipv4() && !self.hooks.judge_arp {
             return None;
         }
         let neighbour = routes.next_hop(address).ok()?;
@@ -135,10 +135,4 @@ fn asked(for_whom: IpAddr) -> IpAddr {
 
 const fn icmp(kind: u8) -> Transport {
     Transport::Icmp { kind, code: 0 }
-}
-
-fn may_judge_arp(id: &TableId, table: &Table) -> bool {
-    let of_devices =
-        || table.chains.values().filter_map(|chain| chain.base.as_ref()).any(|base| !base.devices.is_empty());
-    id.family == Family::Arp || of_devices()
 }

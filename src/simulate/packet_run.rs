@@ -4,6 +4,7 @@ use super::bits::Bits;
 use super::chain::Walk;
 use super::effects::Effects;
 use super::hidden::Hidden;
+use super::index::Indexes;
 use super::machine::{Changed, Machine, met_in};
 use super::order::{At, EGRESS, Hooked, INGRESS, INGRESS_OF_BRIDGE};
 use super::packet::{Interface, Packet, Path, State, Transport};
@@ -13,7 +14,9 @@ use super::trace::{Outcomes, Step};
 use super::truth::Doubt;
 use super::view::View;
 use crate::ruleset::{BaseChain, Chain, Family, Hook, Policy, Table, TableFlags, TableId};
+use std::borrow::Cow;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 /// `NF_IP_PRI_NAT_DST` and `NF_IP_PRI_NAT_SRC`: the kernel runs all `nat` chains at these priorities, whatever their
@@ -23,11 +26,22 @@ const NAT_SRC: i32 = 100;
 /// `NF_IP_PRI_CONNTRACK`.
 const CONNTRACK: i32 = -200;
 
+/// Room for the steps of most packets.
+const SOME_STEPS: usize = 32;
+
+type Met<'a> = BTreeMap<(u32, bool), Rc<[Attached<'a>]>>;
+
 /// Tables, and the base chains by which packets get into them, which take some time to find.
 #[derive(Clone)]
 pub struct Hooks<'a> {
     tables: Rc<[(&'a TableId, &'a Table)]>,
     bases: Rc<[Attached<'a>]>,
+    /// Whether a table may judge ARP.
+    pub(super) judge_arp: bool,
+    /// The base chains that packets meet at hooks that belong to no interface, by the hook's number and whether the packets
+    /// are of IPv4.
+    met: Rc<RefCell<Met<'a>>>,
+    indexes: Rc<Indexes>,
 }
 
 impl<'a> Hooks<'a> {
@@ -36,13 +50,24 @@ impl<'a> Hooks<'a> {
         let tables: Rc<[(&TableId, &Table)]> =
             tables.into_iter().filter(|(_, table)| !table.flags.contains(TableFlags::DORMANT)).collect();
         let bases = tables.iter().flat_map(|&(id, table)| bases(id, table)).collect();
-        Self { tables, bases }
+        let judge_arp = tables.iter().any(|(id, table)| may_judge_arp(id, table));
+        Self { tables, bases, judge_arp, met: Rc::default(), indexes: Rc::default() }
+    }
+
+    /// The base chains of a hook that see the packet, in the order in which it passes them.
+    fn met_by(&self, packet: &Packet, hook: Hook) -> Rc<[Attached<'a>]> {
+        let find = || attached(self.bases.iter().copied(), hook, packet).into();
+        if matches!(hook, Hook::Other(_)) || matches!(packet.transport, Transport::Arp { .. }) {
+            return find();
+        }
+        let mut met = self.met.borrow_mut();
+        Rc::clone(met.entry((hook.number(), packet.source.is_ipv4())).or_insert_with(find))
     }
 }
 
 /// The state of a packet between two hooks: what the rules before have made of it.
 pub(super) struct PacketRun<'a, 'v> {
-    hooks: Hooks<'a>,
+    pub(super) hooks: Hooks<'a>,
     pub(super) sets: &'v dyn Sets,
     pub(super) routes: Option<&'v dyn Routes>,
     pub(super) changed: Changed<'a>,
@@ -74,7 +99,7 @@ impl<'a, 'v> PacketRun<'a, 'v> {
             routes,
             changed: RefCell::default(),
             effects: RefCell::new(if routes.is_some() { Effects::none() } else { Effects::unknown() }),
-            steps: Vec::new(),
+            steps: Vec::with_capacity(SOME_STEPS),
             outcomes: Outcomes::ALLOW,
             beneath: false,
             translated: false,
@@ -139,7 +164,7 @@ impl<'a, 'v> PacketRun<'a, 'v> {
     /// Sends the packet through the base chains of a hook, with the translation and the state that rules have given
     /// it so far.
     pub(super) fn pass(&mut self, hook: Hook, packet: &Packet) {
-        let all = attached(self.hooks.bases.iter().copied(), hook, packet);
+        let all = self.hooks.met_by(packet, hook);
         self.translated = false;
         for class in all.chunk_by(|one, other| one.priority(hook) == other.priority(hook)) {
             self.pass_class(class, hook, packet);
@@ -177,7 +202,7 @@ impl<'a, 'v> PacketRun<'a, 'v> {
             routes: self.routes,
         };
         let before = (self.effects.borrow().destination, self.effects.borrow().source);
-        let walk = Walk::new(machine, chains_of(hook), &mut self.steps);
+        let walk = Walk::new(machine, chains_of(hook), &self.hooks.indexes, &mut self.steps);
         let outcomes = walk.base(attached.name, attached.chain, attached.base, self.outcomes == Outcomes::ALLOW);
         self.outcomes = self.outcomes.without(Outcomes::ALLOW).or(outcomes);
         self.translated |= before != (self.effects.borrow().destination, self.effects.borrow().source);
@@ -206,12 +231,17 @@ impl<'a, 'v> PacketRun<'a, 'v> {
     }
 
     /// The packet as rules have changed it so far.
-    pub(super) fn as_translated(&self, packet: &Packet) -> Packet {
+    pub(super) fn as_translated<'p>(&self, packet: &'p Packet) -> Cow<'p, Packet> {
         let effects = self.effects.borrow();
         if effects.untracked {
-            return Packet { state: State::Untracked, translated: None, ..packet.clone() };
+            return Cow::Owned(Packet { state: State::Untracked, translated: None, ..packet.clone() });
         }
-        Packet { translated: effects.destination.or(packet.translated), ..packet.clone() }
+        match effects.destination {
+            Some(_) if effects.destination != packet.translated => {
+                Cow::Owned(Packet { translated: effects.destination, ..packet.clone() })
+            }
+            _ => Cow::Borrowed(packet),
+        }
     }
 }
 
@@ -274,6 +304,12 @@ impl Attached<'_> {
         let late = matches!(hook, Hook::Postrouting | Hook::Input) && self.base.priority >= NAT_SRC;
         (late || hook == EGRESS) && !self.nat() && says
     }
+}
+
+fn may_judge_arp(id: &TableId, table: &Table) -> bool {
+    let of_devices =
+        || table.chains.values().filter_map(|chain| chain.base.as_ref()).any(|base| !base.devices.is_empty());
+    id.family == Family::Arp || of_devices()
 }
 
 /// The base chains of a table.

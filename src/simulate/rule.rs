@@ -73,16 +73,7 @@ impl<'a> Machine<'a, '_> {
                         return true;
                     }
                 }
-                (
-                    Expr::Meta { .. }
-                    | Expr::Ct { .. }
-                    | Expr::Payload { .. }
-                    | Expr::Cmp { .. }
-                    | Expr::Bitwise { .. }
-                    | Expr::Fib { .. }
-                    | Expr::Lookup { dreg: None, .. },
-                    _,
-                ) => {}
+                _ if only_tests(expr) => {}
                 _ => return false,
             }
         }
@@ -104,9 +95,9 @@ impl<'a> Machine<'a, '_> {
                 load(self.view.payload(*base, *offset, *len), *dreg, registers)
             }
             Expr::Cmp { op, sreg, data } => {
-                let bits = registers.load(*sreg, data.len());
-                self.sets.hears_of(bits.bytes(), data);
-                Done::If(registers.truth(bits.compare(*op, data)))
+                let (answer, bytes) = registers.compare(*sreg, *op, data);
+                self.sets.hears_of(bytes, data);
+                Done::If(registers.truth(answer))
             }
             Expr::Bitwise { sreg, dreg, mask, xor } => {
                 let result = registers.load(*sreg, mask.len()).masked(mask, xor);
@@ -378,6 +369,20 @@ impl<'a> Machine<'a, '_> {
         }
         result
     }
+}
+
+/// Whether an expression does nothing but load or test: a rule that does not match anyway need not be run for it.
+pub(super) const fn only_tests(expr: &Expr) -> bool {
+    matches!(
+        expr,
+        Expr::Meta { .. }
+            | Expr::Ct { .. }
+            | Expr::Payload { .. }
+            | Expr::Cmp { .. }
+            | Expr::Bitwise { .. }
+            | Expr::Fib { .. }
+            | Expr::Lookup { dreg: None, .. }
+    )
 }
 
 /// The result of a lookup that is unknown: its verdict or, without one, whether it matches and what it stores.

@@ -1,12 +1,13 @@
 //! A packet as the chains of one hook see it: its headers, interfaces and connection.
 
 use super::bits::Bits;
-use super::hidden::{Hidden, address, bits_of, destination, destination_port, hides_destination, hides_source};
+use super::headers::Headers;
+use super::hidden::{Hidden, destination, destination_port, hides_destination, hides_source};
 use super::order::{EGRESS, INGRESS, INGRESS_OF_BRIDGE};
 use super::packet::{Interface, Packet, Part, Path, State, Translation, Transport, Undone};
 use super::truth::Doubt;
 use super::tuple::Tuple;
-use crate::net::header::{Place, icmp, ipv4, ipv6, ports, sctp, tcp, udp};
+use crate::net::header::{icmp, ipv4, ipv6, ports, sctp, tcp, udp};
 use crate::net::{IfName, Version, protocol};
 use crate::ruleset::{CtKey, Direction, Family, Hook, MetaKey, PayloadBase, ct_state};
 use std::net::IpAddr;
@@ -58,7 +59,7 @@ pub(super) struct View<'a> {
     hop_limit: Option<u8>,
     network_len: usize,
     /// Network and transport header, as far as the shortest header of their kind goes.
-    headers: Bits,
+    headers: Headers,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -119,7 +120,7 @@ impl<'a> View<'a> {
             hidden,
             hop_limit,
             network_len: 0,
-            headers: Bits::default(),
+            headers: Headers::unknown(0),
         };
         (view.network_len, view.headers) = view.all_headers();
         view
@@ -399,58 +400,65 @@ impl<'a> View<'a> {
 
     /// The headers of a packet that is no fragment: the network header, without options, then the transport header.
     /// Also returns the length of the network header.
-    fn all_headers(&self) -> (usize, Bits) {
+    fn all_headers(&self) -> (usize, Headers) {
         if let Transport::Arp { operation } = self.packet.transport {
             return arp_header(self.packet, operation);
         }
         let version = self.version();
-        let network_len = usize::try_from(version.destination().end()).unwrap_or(usize::MAX);
-        let mut headers = Bits::unknown(network_len);
+        let network_len = at(version.destination().end());
+        let mut headers = Headers::unknown(network_len + self.transport_len());
         match version {
             Version::V4 => {
-                headers.put(ipv4::VERSION_AND_LENGTH.offset, &Bits::known(&[0x45]));
+                headers.put(at(ipv4::VERSION_AND_LENGTH.offset), &[0x45]);
                 // All bits but "don't fragment" are clear.
-                headers.put(ipv4::FRAGMENT.offset, &Bits::byte(0, 0xbf));
-                headers.put(ipv4::FRAGMENT.offset + 1, &Bits::known(&[0]));
+                headers.put_byte(at(ipv4::FRAGMENT.offset), 0, 0xbf);
+                headers.put(at(ipv4::FRAGMENT.offset + 1), &[0]);
             }
-            Version::V6 => headers.put(ipv6::VERSION.offset, &Bits::byte(0x60, 0xf0)),
+            Version::V6 => headers.put_byte(at(ipv6::VERSION.offset), 0x60, 0xf0),
         }
-        self.hop_limit.iter().for_each(|limit| headers.put(version.hop_limit().offset, &Bits::known(&[*limit])));
-        headers.put(version.protocol().offset, &Bits::known(&[self.protocol()]));
+        self.hop_limit.iter().for_each(|limit| headers.put(at(version.hop_limit().offset), &[*limit]));
+        headers.put(at(version.protocol().offset), &[self.protocol()]);
         let family = self.packet.source;
-        headers.put(version.source().offset, &bits_of(self.source(), family));
-        headers.put(version.destination().offset, &bits_of(self.destination(), family));
-        headers.push(&self.transport_header());
+        headers.put_address(at(version.source().offset), self.source(), family);
+        headers.put_address(at(version.destination().offset), self.destination(), family);
+        self.put_transport_header(&mut headers, network_len);
         (network_len, headers)
     }
 
-    fn transport_header(&self) -> Bits {
-        let unknown = |whole: Place| Bits::unknown(usize::try_from(whole.len).unwrap_or(usize::MAX));
+    fn transport_len(&self) -> usize {
+        at(match self.packet.transport {
+            Transport::Ports { protocol: protocol::TCP, .. } => tcp::HEADER.len,
+            Transport::Ports { protocol: protocol::UDP, .. } => udp::HEADER.len,
+            Transport::Ports { protocol: protocol::SCTP, .. } => sctp::HEADER.len,
+            Transport::Ports { .. } => ports::BOTH.len,
+            Transport::Icmp { .. } => icmp::HEADER.len,
+            Transport::Other(_) | Transport::Arp { .. } => 0,
+        })
+    }
+
+    fn put_transport_header(&self, headers: &mut Headers, begin: usize) {
         match self.packet.transport {
             Transport::Ports { protocol, .. } => {
-                let mut header = unknown(match protocol {
-                    protocol::TCP => tcp::HEADER,
-                    protocol::UDP => udp::HEADER,
-                    protocol::SCTP => sctp::HEADER,
-                    _ => ports::BOTH,
-                });
-                header.put(ports::SOURCE.offset, &Bits::port(self.source_port()));
-                header.put(ports::DESTINATION.offset, &Bits::port(self.destination_port()));
+                let all = [(ports::SOURCE, self.source_port()), (ports::DESTINATION, self.destination_port())];
+                for (place, port) in all {
+                    port.iter().for_each(|port| headers.put(begin + at(place.offset), &port.to_be_bytes()));
+                }
                 if protocol == protocol::TCP {
                     let (flags, known) = self.tcp_flags();
-                    header.put(tcp::FLAGS.offset, &Bits::byte(flags, known));
+                    headers.put_byte(begin + at(tcp::FLAGS.offset), flags, known);
                 }
-                header
             }
             Transport::Icmp { kind, code } => {
-                let mut header = unknown(icmp::HEADER);
-                header.put(icmp::TYPE.offset, &Bits::known(&[kind]));
-                header.put(icmp::CODE.offset, &Bits::known(&[code]));
-                header
+                headers.put(begin + at(icmp::TYPE.offset), &[kind]);
+                headers.put(begin + at(icmp::CODE.offset), &[code]);
             }
-            Transport::Other(_) | Transport::Arp { .. } => Bits::default(),
+            Transport::Other(_) | Transport::Arp { .. } => {}
         }
     }
+}
+
+fn at(offset: u32) -> usize {
+    usize::try_from(offset).unwrap_or(usize::MAX)
 }
 
 fn interface(interface: &Interface, why: &'static str) -> Load {
@@ -463,12 +471,12 @@ fn interface(interface: &Interface, why: &'static str) -> Load {
 }
 
 /// ARP for IPv4 over Ethernet (RFC 826), and its length: nothing follows it.
-fn arp_header(packet: &Packet, operation: u16) -> (usize, Bits) {
-    let mut header = Bits::known(&[0, 1, 8, 0, 6, 4]);
-    header.push(&Bits::known(&operation.to_be_bytes()));
-    for protocol_address in [packet.source, packet.destination] {
-        header.push(&Bits::unknown(6));
-        header.push(&address(protocol_address, packet.source));
-    }
-    (header.len(), header)
+fn arp_header(packet: &Packet, operation: u16) -> (usize, Headers) {
+    const LEN: usize = 28;
+    let mut header = Headers::unknown(LEN);
+    header.put(0, &[0, 1, 8, 0, 6, 4]);
+    header.put(6, &operation.to_be_bytes());
+    header.put_address(14, Some(packet.source), packet.source);
+    header.put_address(24, Some(packet.destination), packet.source);
+    (LEN, header)
 }

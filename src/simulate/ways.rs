@@ -27,6 +27,10 @@ impl<'a> PacketRun<'a, '_> {
     /// Sends the packet through the chains of one priority in the order in which they run; in every possible order if
     /// it is not known.
     pub(super) fn pass_class(&mut self, class: &[Attached<'a>], hook: Hook, packet: &Packet) {
+        if let [attached] = class {
+            self.pass_one(attached, hook, packet);
+            return;
+        }
         let at = At::of(hook, packet);
         let before = |one: usize, other: usize| {
             let (one, other) = class.get(one).zip(class.get(other))?;

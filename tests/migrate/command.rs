@@ -54,7 +54,7 @@ fn run(root: &Path, arguments: &[&str]) -> Done {
 const POLICY: &str = "\
 # Written by `palisade import ufw`. Read its report, keep this as /etc/palisade/policy.yaml, and then:
 #   palisade check
-#   palisade apply --confirm 60s     and `palisade confirm` in a new connection
+#   palisade apply --confirm 60s     # and `palisade confirm` in a new connection
 version: 1
 
 defaults:

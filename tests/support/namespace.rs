@@ -147,9 +147,17 @@ pub fn output(command: &mut Command) -> Output {
     let done = command.output().unwrap_or_else(|error| panic!("{command:?} could not be started: {error}"));
     Output {
         status: done.status.code(),
-        stdout: String::from_utf8_lossy(&done.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&done.stderr).into_owned(),
+        stdout: of_default_policy(&String::from_utf8_lossy(&done.stdout)),
+        stderr: of_default_policy(&String::from_utf8_lossy(&done.stderr)),
     }
+}
+
+/// What palisade has printed, without the option of the test's policy in its commands: as it is printed of the policy that
+/// needs no option.
+pub fn of_default_policy(text: &str) -> String {
+    let mut parts = text.split("palisade --policy ");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + "palisade " + part.split_once(' ').map_or("", |(_, rest)| rest))
 }
 
 /// Fails the test when a namespace is one that real traffic may pass through.

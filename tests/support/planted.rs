@@ -110,6 +110,13 @@ impl<'l> Planted<'l> {
         output(&mut self.command(&[], arguments))
     }
 
+    /// Runs a remedy as it is printed, then palisade with the planted policy.
+    pub fn after(&self, remedy: &str, arguments: &[&str]) -> Output {
+        let script = format!("{{ {remedy}; }} >&2; exec \"$@\"");
+        // Without a systemd that runs, systemctl works on the files.
+        output(&mut self.command(&["env", "SYSTEMD_OFFLINE=1", "/bin/sh", "-c", &script, "sh"], arguments))
+    }
+
     #[track_caller]
     pub fn doctor(&self) -> Said {
         self.doctor_in(&[])

@@ -1,6 +1,6 @@
 //! A command on a terminal of its own, and somebody who types.
 
-use super::namespace::Output;
+use super::namespace::{Output, of_default_policy};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::pty::openpty;
 use std::fs::File;
@@ -50,7 +50,7 @@ impl OnTerminal {
         while let Ok(read @ 1..) = self.terminal.read(&mut buffer) {
             self.said.push_str(&String::from_utf8_lossy(&buffer[..read]));
         }
-        Output { status, stdout, stderr: once(&self.said) }
+        Output { status, stdout: of_default_policy(&stdout), stderr: of_default_policy(&once(&self.said)) }
     }
 }
 

@@ -146,7 +146,7 @@ fn head() -> Vec<String> {
         "Written by `palisade import docker-user`. It is of the ports that containers publish and of no others: what this machine".to_owned(),
         "itself is asked for, ssh above all, stands in the policy that `palisade init` prints. Put these services into it, and then:".to_owned(),
         "  palisade check".to_owned(),
-        "  palisade apply --confirm 60s     and `palisade confirm` in a new connection".to_owned(),
+        "  palisade apply --confirm 60s     # and `palisade confirm` in a new connection".to_owned(),
     ]
 }
 

@@ -66,7 +66,7 @@ fn head() -> Vec<String> {
         "Written by `palisade import firewalld`. Read its report, keep this as /etc/palisade/policy.yaml, and then:"
             .to_owned(),
         "  palisade check".to_owned(),
-        "  palisade apply --confirm 60s     and `palisade confirm` in a new connection".to_owned(),
+        "  palisade apply --confirm 60s     # and `palisade confirm` in a new connection".to_owned(),
     ]
 }
 

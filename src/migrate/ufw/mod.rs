@@ -207,7 +207,7 @@ fn head(settings: &Settings) -> Vec<String> {
         "Written by `palisade import ufw`. Read its report, keep this as /etc/palisade/policy.yaml, and then:"
             .to_owned(),
         "  palisade check".to_owned(),
-        "  palisade apply --confirm 60s     and `palisade confirm` in a new connection".to_owned(),
+        "  palisade apply --confirm 60s     # and `palisade confirm` in a new connection".to_owned(),
     ];
     if !settings.enabled {
         head.push("ufw was not enabled: these rules were not in force.".to_owned());

@@ -2,6 +2,7 @@
 
 mod chains;
 mod expressions;
+mod index;
 mod later;
 mod traversal;
 mod ways;

@@ -332,3 +332,15 @@ fn who_forwards_counts_the_hops_before_the_rules_are_asked() {
 
     assert_eq!(traversal.trace.denied_by().map(|step| step.hook), Some(Hook::Forward));
 }
+
+#[test]
+fn a_connection_whose_first_packet_nobody_receives_is_followed_no_further() {
+    let (id, table) = tables(&[("a", base(Hook::Input, 0, Policy::Accept, &[]))]);
+    let hooks = Hooks::new([(&id, &table)]);
+
+    let whole = follow_connection_while(&hooks, &AsListed, &Table, &ssh(), |_| true);
+    let begun = follow_connection_while(&hooks, &AsListed, &Table, &ssh(), |_| false);
+
+    assert!(whole.answer.is_some() && whole.third.is_some());
+    assert_eq!(begun, Connection { answer: None, third: None, later: None, ends: None, first: whole.first });
+}
