@@ -1,0 +1,190 @@
+//! The access that live tables give, as a policy.
+//!
+//! ```text
+//! tables ─ taken ─► those that are nobody's program's ─ exposure::grants ─► who gets in at each door
+//!        ─ rows, pieces, sentences ─► services ─ write ─► the policy
+//!        ─ expect ─► what has to be true of it
+//! the policy ─ compile ─ exposure::grants ─ compare ─► who gains and who loses
+//! ```
+
+mod compare;
+mod expect;
+mod pieces;
+mod report;
+mod rows;
+mod sentences;
+mod taken;
+
+use super::names::Names;
+use super::report::Report;
+use super::service::Service;
+use super::spans::InWords;
+use super::write::Document;
+use super::{Imported, published};
+use crate::exposure::{Machine, Space, Spans, grants};
+use crate::net::Version;
+use crate::ruleset::{Table, TableId};
+use sentences::{Plan, Sentence};
+use std::collections::BTreeMap;
+use taken::Taken;
+
+/// Whose rules are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// Those of nft: all tables.
+    Nft,
+    /// Those of iptables-nft: all tables, of which one has to be of iptables.
+    Iptables,
+}
+
+/// What is read.
+pub struct Input<'m> {
+    /// The machine with its tables, whose sets have their elements, except those that packets fill.
+    pub machine: &'m Machine<'m>,
+    /// Whose rules are meant.
+    pub program: Program,
+    /// Compiles a policy; the error is in words.
+    pub compile: &'m dyn Fn(&str) -> Result<Table, String>,
+}
+
+/// Translates live tables.
+///
+/// # Errors
+/// There are none to translate, or the policy that was made of them is wrong: in words.
+pub fn import(input: &Input<'_>) -> Result<Imported, String> {
+    let machine = input.machine;
+    let taken = Taken::of(machine, input.program)?;
+    let theirs = taken.machine(machine);
+    let space = Space::new(&theirs);
+    let before = grants(&theirs, &space);
+    let rows = rows::rows(&space, &before);
+    let plan = Plan::of(&space, &rows);
+    let sentences = sentences::sentences(&space, &rows, &plan);
+    let mut report = Report::default();
+    let services = services(&sentences, &mut report);
+    report::rules(&taken, &space, &rows, &plan, &mut report);
+    let closed = plan.closed_now(&space, &rows);
+    published::closed_now("the rules", &services, &published_there(machine, &closed), &mut report);
+    let document = document(input.program, &plan, services, &taken, expect::expectations(&space, &rows, &plan));
+    let policy = document.text();
+    let ours = (input.compile)(&policy)?;
+    let after = taken.beside(machine, &ours, |loaded| grants(loaded, &space));
+    compare::compare(&theirs, (&space, &plan), &before, &after, &mut report);
+    Ok(Imported { policy, report })
+}
+
+/// What the engines publish behind doors that are closed now.
+fn published_there(machine: &Machine<'_>, closed: &[crate::exposure::Door]) -> Vec<crate::machine::PublishedPort> {
+    let is_there = |one: &&crate::machine::PublishedPort| {
+        closed.iter().any(|door| door.protocol == one.protocol && (door.first..=door.last).contains(&one.port))
+    };
+    machine.published.iter().filter(is_there).cloned().collect()
+}
+
+/// The services of all sentences.
+fn services(sentences: &[Sentence], report: &mut Report) -> Vec<Service> {
+    let mut names = Names::default();
+    let mut all = Vec::new();
+    let mut one_version = None;
+    for sentence in sentences {
+        for piece in &sentence.pieces {
+            let mut service = Service {
+                ports: sentence.ports.clone(),
+                action: sentence.action,
+                places: sentence.places.clone(),
+                ..Service::default()
+            };
+            piece.put(&mut service);
+            let otherwise = match (service.on.first(), service.from.first().map(String::as_str)) {
+                (Some(on), _) => format!("all-{}", on.trim_matches('"')),
+                (None, Some("any") | None) => "everything".to_owned(),
+                (None, Some(from)) => format!("from-{}", from.trim_matches(['"', '{', '}', ' '])),
+            };
+            service.name = names.of_ports(&service, &otherwise);
+            if service.action.is_none() {
+                one_version = one_version.or(piece.one_version());
+            }
+            all.push(service);
+        }
+    }
+    if let Some(version) = one_version {
+        super::service::of_one_version(version, report);
+    }
+    super::service::joined(all)
+}
+
+fn document(
+    program: Program,
+    plan: &Plan,
+    services: Vec<Service>,
+    taken: &Taken,
+    expect: Vec<String>,
+) -> Document {
+    let mut defaults = vec![("incoming", plan.incoming.to_owned())];
+    defaults.push(("ping", plan.ping.to_owned()));
+    Document {
+        firewall: "the live rules",
+        head: head(program),
+        defaults,
+        host: plan.host.then_some("allow"),
+        named: named(&services, taken),
+        services,
+        expect,
+        ..Document::default()
+    }
+}
+
+fn head(program: Program) -> Vec<String> {
+    let command = match program {
+        Program::Nft => "nft",
+        Program::Iptables => "iptables",
+    };
+    vec![
+        format!("Written by `palisade import {command}`: the access that the live tables give. Read it, and then:"),
+        "  palisade check".to_owned(),
+        "  palisade apply --dry-run".to_owned(),
+        "  palisade apply --confirm 60s     and `palisade confirm` in a new connection".to_owned(),
+    ]
+}
+
+/// Names for lists of senders: those of sets, then for lists that stand in several services.
+fn named(services: &[Service], taken: &Taken) -> Vec<(String, Vec<String>)> {
+    let mut names = Names::default();
+    let mut named: Vec<(String, Vec<String>)> = Vec::new();
+    for (name, set) in taken.tables.iter().flat_map(|(_, table)| &table.sets) {
+        let members: Vec<String> =
+            Version::ALL.into_iter().flat_map(|version| addresses(set, version).words(version)).collect();
+        let is_used = services.iter().any(|service| {
+            [&service.from, &service.except].iter().any(|list| members.iter().all(|member| list.contains(member)))
+        });
+        if !members.is_empty() && is_used && !named.iter().any(|(_, other)| *other == members) {
+            named.push((names.free(name), members));
+        }
+    }
+    let mut counts: BTreeMap<&Vec<String>, usize> = BTreeMap::new();
+    for service in services.iter().filter(|service| service.from.len() > 1) {
+        *counts.entry(&service.from).or_default() += 1;
+    }
+    for (members, count) in counts {
+        let is_named = named.iter().any(|(_, of)| of.iter().any(|one| members.contains(one)));
+        if count > 1 && !is_named && !members.iter().any(|one| one == "any") {
+            named.push((names.free("sources"), members.clone()));
+        }
+    }
+    named.sort_by_key(|(_, members)| std::cmp::Reverse(members.len()));
+    named
+}
+
+/// The addresses of a plain set of one version.
+fn addresses(set: &crate::ruleset::Set, version: Version) -> Spans {
+    let is_plain = set.spec.value.is_none() && set.spec.key.number == crate::ruleset::KeyType::address(version).number;
+    let bounds = set.elements.bounds().filter(|_| is_plain);
+    let numbers = bounds.filter_map(|(first, last)| Some((crate::net::address(first)?, crate::net::address(last)?)));
+    numbers.map(|(first, last)| (crate::net::number(first), crate::net::number(last))).collect::<Spans>().joined()
+}
+
+/// Where a rule stands: `inet filter input 5`, or `inet filter input` for the policy of a chain.
+fn place(id: &TableId, chain: &str, rule: Option<usize>) -> String {
+    let number = rule.map(|at| format!(" {}", at + 1)).unwrap_or_default();
+    crate::printable::printable(&format!("{} {} {chain}{number}", id.family, id.name)).into_owned()
+}

@@ -1,0 +1,157 @@
+//! What became of each rule.
+
+use super::compare::who;
+use super::place;
+use super::pieces::is_split;
+use super::rows::{DoorRows, slot};
+use super::sentences::Plan;
+use super::taken::Taken;
+use crate::explain::owner_of;
+use crate::exposure::{Decided, How, Space, Spans};
+use crate::migrate::cut::Slot;
+use crate::migrate::report::{Entry, Fate, Report};
+use crate::migrate::service::ports;
+use crate::ruleset::graph::{Graph, NamedMaps};
+use crate::ruleset::{Expr, Foreign, Hook, Rule, Table, TableId, Verdict, graph};
+use crate::simulate::Doubt;
+use crate::{printable, render};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What is said of rules that decide about no new connection to this machine.
+const NO_EFFECT: &str = "it decides about no new connection: replies, the loopback, neighbour discovery and errors are always let in";
+
+/// A rule by its table, its chain and its index.
+type Of = (TableId, String, usize);
+
+/// Adds an entry for each rule that decides, and the notes.
+pub(super) fn rules(taken: &Taken, space: &Space, rows: &[DoorRows], plan: &Plan, report: &mut Report) {
+    let of = |one: &Decided| Some((one.table.clone(), one.chain.clone(), one.rule?));
+    let mut lets_in: BTreeMap<Of, Vec<Slot>> = BTreeMap::new();
+    let mut denies: BTreeSet<Of> = BTreeSet::new();
+    let mut unknown: BTreeMap<Of, BTreeMap<Doubt, Vec<Slot>>> = BTreeMap::new();
+    for row in rows {
+        row.by.iter().filter_map(of).for_each(|rule| lets_in.entry(rule).or_default().push(slot(row.door)));
+        denies.extend(row.denied_by.iter().filter_map(of));
+        for (why, (_, rules)) in &row.unknown {
+            let known = rules.iter().filter(|one| one.how == How::Unknown).filter_map(of);
+            known.for_each(|rule| {
+                unknown.entry(rule).or_default().entry(why.clone()).or_default().push(slot(row.door));
+            });
+        }
+    }
+    let all: Vec<Slot> = rows.iter().map(|row| slot(row.door)).collect();
+    let words = |slots: &[Slot]| ports(slots, &all).0.join(", ");
+    for (id, table) in &taken.tables {
+        for (name, at, rule, hooks) in deciding(table) {
+            if owner_of(id, name, None).is_some() {
+                continue;
+            }
+            let key = (id.clone(), name.to_owned(), at);
+            let (fate, why) = match (unknown.get(&key), lets_in.get(&key)) {
+                (Some(reasons), _) => {
+                    let why = reasons.iter().map(|(why, slots)| format!("{why}: left out, and closed now: {}", words(slots)));
+                    (Fate::NotTranslated, why.collect())
+                }
+                (None, Some(slots)) => (Fate::Exact, vec![format!("lets in to {}", words(slots))]),
+                (None, None) if denies.contains(&key) => (Fate::Exact, Vec::new()),
+                (None, None) => elsewhere(rule, &hooks, plan),
+            };
+            let text = printable::printable(&render::rule(id.family, rule)).into_owned();
+            report.rules.push(Entry { fate, rule: text, places: vec![place(id, name, Some(at))], why });
+        }
+    }
+    notes(taken, space, rows, report);
+    left_out(rows, &all, report);
+}
+
+/// What is said of a rule that no packet to this machine met.
+fn elsewhere(rule: &Rule, hooks: &BTreeSet<Hook>, _: &Plan) -> (Fate, Vec<String>) {
+    let translates = |expr: &Expr| matches!(expr, Expr::Foreign(Foreign::Nat(_) | Foreign::Masquerade { .. } | Foreign::Redirect { .. }));
+    if rule.exprs.iter().any(translates) {
+        let why = "translations are no access: keep the table that this rule stands in, or write a line of `nat`, or `forward_to` in a service";
+        return (Fate::NotTranslated, vec![why.to_owned()]);
+    }
+    if hooks.contains(&Hook::Input) || hooks.contains(&Hook::Prerouting) {
+        return (Fate::NoEffect, vec![NO_EFFECT.to_owned()]);
+    }
+    let denies = rule.exprs.iter().any(|expr| {
+        matches!(expr, Expr::Reject(_) | Expr::Foreign(Foreign::Reject { .. }))
+            || graph::verdicts(expr).any(|verdict| *verdict == Verdict::Drop)
+    });
+    match (hooks.contains(&Hook::Output), denies) {
+        (true, true) => (Fate::NotTranslated, vec!["it denies what this machine sends: `outgoing` can say it".to_owned()]),
+        (true, false) => (Fate::NoEffect, vec!["what this machine sends is let out".to_owned()]),
+        (false, true) => (Fate::NoEffect, vec!["what passes through this machine is denied unless `forward` allows it".to_owned()]),
+        (false, false) => (Fate::NotTranslated, vec!["it lets through what `forward` has to say".to_owned()]),
+    }
+}
+
+/// The rules of a table that decide something, each with the hooks that lead to it.
+fn deciding(table: &Table) -> Vec<(&str, usize, &Rule, BTreeSet<Hook>)> {
+    let graph = Graph::new(table, NamedMaps::Listed);
+    let mut hooks: BTreeMap<&str, BTreeSet<Hook>> = BTreeMap::new();
+    for (name, chain) in &table.chains {
+        let Some(base) = &chain.base else { continue };
+        for reached in graph.reachable([name.as_str()]) {
+            hooks.entry(reached).or_default().insert(base.hook);
+        }
+    }
+    let mut all = Vec::new();
+    for (name, chain) in &table.chains {
+        let Some(hooks) = hooks.get(name.as_str()) else { continue };
+        let rules = chain.rules.iter().enumerate().filter(|(_, rule)| rule.exprs.iter().any(decides));
+        all.extend(rules.map(|(at, rule)| (name.as_str(), at, rule, hooks.clone())));
+    }
+    all
+}
+
+fn decides(expr: &Expr) -> bool {
+    match expr {
+        Expr::Reject(_)
+        | Expr::Foreign(
+            Foreign::Reject { .. } | Foreign::Nat(_) | Foreign::Masquerade { .. } | Foreign::Redirect { .. } | Foreign::Target(_),
+        )
+        | Expr::Unknown { .. } => true,
+        expr => graph::verdicts(expr).any(|one| matches!(one, Verdict::Accept | Verdict::Drop | Verdict::Other(_))),
+    }
+}
+
+/// Who is left out since it can't be told whether they get in.
+fn left_out(rows: &[DoorRows], all: &[Slot], report: &mut Report) {
+    let mut by_reason: BTreeMap<(&Doubt, &[Spans; 2]), Vec<Slot>> = BTreeMap::new();
+    for row in rows {
+        for (why, (both, _)) in &row.unknown {
+            by_reason.entry((why, both)).or_default().push(slot(row.door));
+        }
+    }
+    for ((why, both), slots) in by_reason {
+        let (words, others) = ports(&slots, all);
+        let remedy = match words.as_slice() {
+            [one] if !others && one != "any" && one != "ping" => format!("; to let them in: `palisade add {one} --from ADDR`"),
+            _ => String::new(),
+        };
+        let words = if words.is_empty() { "other protocols".to_owned() } else { words.join(", ") };
+        report.note(None, format!("{words} from {}: {why}: left out{remedy}", who(both)));
+    }
+}
+
+/// What else is to be known.
+fn notes(taken: &Taken, space: &Space, rows: &[DoorRows], report: &mut Report) {
+    for (name, command) in [("ufw", "ufw"), ("firewalld", "firewalld")] {
+        if taken.owners.contains(name) {
+            report.note(None, format!("some of these rules are {name}'s: `palisade import {command}` reads its own files, which say more"));
+        }
+    }
+    for (owner, place) in &taken.bans {
+        report.note(None, format!("{place} has what {owner} bans, which is left out: it has to ban in a table of its own"));
+    }
+    for title in &taken.beside {
+        report.note(None, format!("table {title} is not followed: what it denies stays denied while it is loaded"));
+    }
+    let split = space.ways.iter().enumerate().filter(|(at, way)| {
+        rows.iter().any(|row| row.common.0.get(*at).is_some_and(|both| is_split(way, both)))
+    });
+    for (_, way) in split {
+        report.note(None, format!("some of the containers behind {} get in by their addresses, which a policy can't say", way.example));
+    }
+}

@@ -1,0 +1,170 @@
+//! Doors with the same senders, as sentences of a policy.
+
+use super::pieces::{Piece, gets_in, pieces};
+use super::place;
+use super::rows::{DoorRows, Row, slot};
+use crate::exposure::{Decided, Door, Space, Spans};
+use crate::migrate::cut::Slot;
+use crate::migrate::service::ports;
+use crate::net::Version;
+use std::collections::BTreeSet;
+
+/// Ports, and who may or may not reach them.
+#[derive(Clone, Debug)]
+pub(super) struct Sentence {
+    pub(super) ports: Vec<String>,
+    pub(super) action: Option<&'static str>,
+    pub(super) pieces: Vec<Piece>,
+    pub(super) places: Vec<String>,
+}
+
+/// What a policy says of all doors at once.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    /// `incoming`: `deny`, `reject` or `allow`.
+    pub(super) incoming: &'static str,
+    /// `ping`: `allow` or `deny`.
+    pub(super) ping: &'static str,
+    /// Whether containers reach every port.
+    pub(super) host: bool,
+    /// Whom all doors let in, if one does not say otherwise.
+    rest: Row,
+    /// The rules by which they do.
+    rest_by: BTreeSet<Decided>,
+}
+
+impl Plan {
+    pub(super) fn of(space: &Space, rows: &[DoorRows]) -> Self {
+        let is_container = |way: usize| space.ways.get(way).is_some_and(|way| way.containers);
+        let lets_containers_in = |row: &Row| {
+            let ways = space.ways.iter().zip(&row.0).filter(|(way, _)| way.containers);
+            ways.into_iter().all(|(way, both)| gets_in(way, both))
+        };
+        let nothing = Row::nothing(space.ways.len());
+        let of_rest = rows.last();
+        let rest = of_rest.map_or_else(|| nothing.clone(), |of| of.common.clone());
+        let is_open = of_rest.is_some() && rest.is_everything(|way| !is_container(way)) && lets_containers_in(&rest);
+        let pings = |of: &&DoorRows| slot(of.door) == Slot::Ping;
+        let ping = rows.iter().find(pings).is_some_and(|of| {
+            of.common.is_everything(|way| !is_container(way)) && lets_containers_in(&of.common)
+        });
+        let closed = |of: &&DoorRows| of.common.is_nothing() && of.special.is_empty() && of.unknown.is_empty();
+        let rejects = rows.iter().filter(closed).filter(|of| of.rejects).count();
+        let incoming = match () {
+            () if is_open => "allow",
+            () if rejects * 2 > rows.iter().filter(closed).count() => "reject",
+            () => "deny",
+        };
+        let has_containers = space.ways.iter().any(|way| way.containers);
+        let host = has_containers && !is_open && rows.iter().all(|of| lets_containers_in(&of.common));
+        let rest_by = of_rest.map(|of| of.by.clone()).unwrap_or_default();
+        Self { incoming, ping: if ping { "allow" } else { "deny" }, host, rest, rest_by }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.incoming == "allow"
+    }
+
+    /// The doors behind which are containers, and that are open to everyone past all rules.
+    pub(super) fn closed_now(&self, space: &Space, rows: &[DoorRows]) -> Vec<Door> {
+        rows.iter().filter(|of| !self.is_open() && bypasses(space, of)).map(|of| of.door).collect()
+    }
+}
+
+/// Whether a door leads to a container, and everyone gets in by every interface.
+pub(super) fn bypasses(space: &Space, of: &DoorRows) -> bool {
+    let leads = !of.translated.is_empty()
+        && of.translated.iter().all(|to| {
+            let at = crate::net::number(to.address);
+            let version = Version::of(to.address);
+            space.ways.iter().filter(|way| way.containers).any(|way| way.networks(version).contains(at))
+        });
+    let is_container = |way: usize| space.ways.get(way).is_some_and(|way| way.containers);
+    let by_one = |version: Version| {
+        let outside = of.common.0.iter().enumerate().filter(|(way, _)| !is_container(*way));
+        outside.into_iter().all(|(_, both)| both[version as usize].is_all(version))
+    };
+    leads && Version::ALL.into_iter().any(by_one)
+}
+
+/// The sentences for all doors.
+pub(super) fn sentences(space: &Space, rows: &[DoorRows], plan: &Plan) -> Vec<Sentence> {
+    let all: Vec<Slot> = rows.iter().map(|of| slot(of.door)).collect();
+    let mut groups: Vec<Group> = Vec::new();
+    let rest = if plan.is_open() { Row::everything(space.ways.len()) } else { with_host(&plan.rest, space, plan) };
+    if !plan.is_open() && !plan.rest.is_nothing() {
+        let pieces = pieces(&without_host(&plan.rest, space, plan), space, &[]);
+        groups.push(Group { pieces, action: None, by: plan.rest_by.clone(), slots: all.clone() });
+    }
+    let is_said = |of: &&DoorRows| match slot(of.door) {
+        Slot::Rest => true,
+        Slot::Ping if plan.ping == "allow" && !plan.is_open() => true,
+        _ => !plan.is_open() && bypasses(space, of),
+    };
+    for of in rows.iter().filter(|of| !is_said(of)) {
+        let slots = vec![slot(of.door)];
+        let by: BTreeSet<Decided> = of.by.difference(&plan.rest_by).cloned().collect();
+        let common = with_host(&of.common, space, plan);
+        let more = common.minus(&rest).relaxed(|way| common.0.get(way));
+        add(&mut groups, Group { pieces: pieces(&more, space, &[]), action: None, by: by.clone(), slots: slots.clone() });
+        let fewer = rest.minus(&common);
+        let is_ping = slots == [Slot::Ping] && plan.ping == "deny" && plan.is_open();
+        if !fewer.is_nothing() && !(is_ping && common.is_nothing()) {
+            let action = Some(if of.rejects { "reject" } else { "deny" });
+            let denied = Row::everything(space.ways.len()).minus(&common);
+            let fewer = fewer.relaxed(|way| denied.0.get(way));
+            let by = of.denied_by.clone();
+            add(&mut groups, Group { pieces: pieces(&fewer, space, &[]), action, by, slots: slots.clone() });
+        }
+        for (to, row) in &of.special {
+            let more = without_host(&row.minus(&rest), space, plan);
+            let (by, slots) = (by.clone(), slots.clone());
+            add(&mut groups, Group { pieces: pieces(&more, space, to), action: None, by, slots });
+        }
+    }
+    let sentence = |group: Group| {
+        let (ports, _) = ports(&group.slots, &all);
+        let rules = group.by.iter().filter(|one| one.rule.is_some());
+        let places = rules.map(|one| place(&one.table, &one.chain, one.rule)).collect();
+        Sentence { ports, action: group.action, pieces: group.pieces, places }
+    };
+    groups.into_iter().map(sentence).filter(|sentence| !sentence.ports.is_empty()).collect()
+}
+
+/// Doors with the same senders, by the same rules.
+struct Group {
+    pieces: Vec<Piece>,
+    action: Option<&'static str>,
+    by: BTreeSet<Decided>,
+    slots: Vec<Slot>,
+}
+
+fn add(groups: &mut Vec<Group>, group: Group) {
+    if group.pieces.is_empty() {
+        return;
+    }
+    let is_it = |other: &&mut Group| {
+        other.pieces == group.pieces && other.action == group.action && other.by == group.by
+    };
+    match groups.iter_mut().find(is_it) {
+        Some(other) => other.slots.extend(group.slots),
+        None => groups.push(group),
+    }
+}
+
+/// A row in which all containers get in, where a setting lets them.
+fn with_host(row: &Row, space: &Space, plan: &Plan) -> Row {
+    let mut row = row.clone();
+    let ways = space.ways.iter().zip(&mut row.0).filter(|(way, _)| way.containers && plan.host);
+    ways.for_each(|(_, both)| *both = Version::ALL.map(Spans::all));
+    row
+}
+
+/// A row that says nothing of containers, where a setting lets them in.
+fn without_host(row: &Row, space: &Space, plan: &Plan) -> Row {
+    let mut row = row.clone();
+    let base = row.0.first().cloned().unwrap_or_default();
+    let ways = space.ways.iter().zip(&mut row.0).filter(|(way, _)| way.containers && plan.host);
+    ways.for_each(|(_, both)| *both = if super::rows::is_all(&base) { base.clone() } else { Default::default() });
+    row
+}
