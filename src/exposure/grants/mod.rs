@@ -185,7 +185,7 @@ impl Asking<'_, '_> {
                 None => self.prober.reach(&packet, &mut observed),
             };
             let (alike, rest) = one.split(&observed.cuts);
-            self.take(&reach, alike, &mut sources, &mut unknown);
+            self.take((&reach, one.source), alike, &mut sources, &mut unknown);
             waiting.extend(rest.into_iter().flatten().filter_map(|rest| part(self.version, rest, self.own)));
         }
         grant.sources = filled(self.version, sources.into_iter().collect::<Spans>().joined());
@@ -201,7 +201,7 @@ impl Asking<'_, '_> {
     /// Takes what a formula says of an interval.
     fn take(
         &mut self,
-        reach: &Reach,
+        (reach, source): (&Reach, IpAddr),
         interval: Interval,
         sources: &mut Vec<Interval>,
         unknown: &mut BTreeMap<Doubt, Vec<Interval>>,
@@ -215,7 +215,9 @@ impl Asking<'_, '_> {
         }
         for (clause, why) in &reach.unknown {
             let (spans, _) = self.of_clause(clause, interval);
-            unknown.entry(why.clone()).or_default().extend(spans.as_slice());
+            // One reason for all of whom it is true.
+            let why = why.replace(&source.to_string(), "them").into();
+            unknown.entry(why).or_default().extend(spans.as_slice());
         }
     }
 

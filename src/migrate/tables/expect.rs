@@ -54,7 +54,8 @@ fn asked(on: Option<String>, both: &[Spans; 2]) -> Vec<Question> {
     for (version, outsiders) in Version::ALL.into_iter().zip(OUTSIDERS) {
         let spans = &both[version as usize];
         let outsider = outsiders.iter().copied().find(|one| !spans.contains(*one));
-        let each = of_each(spans, version).into_iter().chain(outsider.or(outsiders.first().copied()));
+        let each = if spans.is_all(version) { Vec::new() } else { of_each(spans, version) };
+        let each = each.into_iter().chain(outsider.or(outsiders.first().copied()));
         for source in each.filter(|source| is_of_somebody(version, *source)).take(MOST_SOURCES) {
             if spans.contains(source) { &mut allowed } else { &mut denied }.push(quoted(version, source));
         }

@@ -91,7 +91,7 @@ fn services(sentences: &[Sentence], report: &mut Report) -> Vec<Service> {
             let mut service = Service {
                 ports: sentence.ports.clone(),
                 action: sentence.action,
-                places: sentence.places.clone(),
+                places: sentence.places(piece),
                 ..Service::default()
             };
             piece.put(&mut service);
@@ -123,7 +123,7 @@ fn document(
     let mut defaults = vec![("incoming", plan.incoming.to_owned())];
     defaults.push(("ping", plan.ping.to_owned()));
     Document {
-        firewall: "the live rules",
+        firewall: command(program),
         head: head(program),
         defaults,
         host: plan.host.then_some("allow"),
@@ -134,13 +134,16 @@ fn document(
     }
 }
 
-fn head(program: Program) -> Vec<String> {
-    let command = match program {
+const fn command(program: Program) -> &'static str {
+    match program {
         Program::Nft => "nft",
         Program::Iptables => "iptables",
-    };
+    }
+}
+
+fn head(program: Program) -> Vec<String> {
     vec![
-        format!("Written by `palisade import {command}`: the access that the live tables give. Read it, and then:"),
+        format!("Written by `palisade import {}`: the access that the live tables give. Read it, and then:", command(program)),
         "  palisade check".to_owned(),
         "  palisade apply --dry-run".to_owned(),
         "  palisade apply --confirm 60s     and `palisade confirm` in a new connection".to_owned(),

@@ -5,6 +5,7 @@ use crate::exposure::{Space, Spans, Way};
 use crate::migrate::service::{Service, written};
 use crate::migrate::spans::InWords;
 use crate::net::Version;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 /// Senders that one service can name.
@@ -19,18 +20,20 @@ pub(super) struct Piece {
     containers: Vec<String>,
     /// The addresses of this machine that it holds for.
     to: Vec<IpAddr>,
+    /// The ways that it is about, by index.
+    pub(super) ways: BTreeSet<usize>,
 }
 
 /// The pieces that a row falls into.
 pub(super) fn pieces(row: &Row, space: &Space, to: &[IpAddr]) -> Vec<Piece> {
     let Some((base, _)) = row.0.split_first() else { return Vec::new() };
     let of = |containers: bool| {
-        let ways = space.ways.iter().zip(&row.0).skip(1);
-        ways.filter(move |(way, _)| way.containers == containers)
+        let ways = space.ways.iter().zip(&row.0).enumerate().skip(1);
+        ways.filter(move |(_, (way, _))| way.containers == containers)
     };
-    let mut first = Piece { from: base.clone(), to: to.to_vec(), ..Piece::default() };
+    let mut first = Piece { from: base.clone(), to: to.to_vec(), ways: BTreeSet::from([0]), ..Piece::default() };
     let mut pieces: Vec<Piece> = Vec::new();
-    for (way, both) in of(false) {
+    for (at, (way, both)) in of(false) {
         let lacks = !(both[0].covers(&base[0]) && both[1].covers(&base[1]));
         let more = [both[0].minus(&base[0]).joined(), both[1].minus(&base[1]).joined()];
         let from = match () {
@@ -45,15 +48,24 @@ pub(super) fn pieces(row: &Row, space: &Space, to: &[IpAddr]) -> Vec<Piece> {
             continue;
         }
         match pieces.iter_mut().find(|piece| piece.from == from) {
-            Some(piece) => piece.on.extend(names(way)),
-            None => pieces.push(Piece { from, on: names(way), to: to.to_vec(), ..Piece::default() }),
+            Some(piece) => {
+                piece.on.extend(names(way));
+                piece.ways.insert(at);
+            }
+            None => {
+                let ways = BTreeSet::from([at]);
+                pieces.push(Piece { from, on: names(way), to: to.to_vec(), ways, ..Piece::default() });
+            }
         }
     }
     let is_any = first.is_any();
-    for (way, both) in of(true) {
+    for (at, (way, both)) in of(true) {
         match (is_any, gets_in(way, both)) {
             (true, false) => first.except.extend(names(way)),
-            (false, true) => first.containers.extend(names(way)),
+            (false, true) => {
+                first.containers.extend(names(way));
+                first.ways.insert(at);
+            }
             (true, true) | (false, false) => {}
         }
     }

@@ -30,8 +30,9 @@ pub(super) fn rules(taken: &Taken, space: &Space, rows: &[DoorRows], plan: &Plan
     let mut denies: BTreeSet<Of> = BTreeSet::new();
     let mut unknown: BTreeMap<Of, BTreeMap<Doubt, Vec<Slot>>> = BTreeMap::new();
     for row in rows {
-        row.by.iter().filter_map(of).for_each(|rule| lets_in.entry(rule).or_default().push(slot(row.door)));
-        denies.extend(row.denied_by.iter().filter_map(of));
+        let by: BTreeSet<Of> = row.by.iter().flatten().filter_map(of).collect();
+        by.into_iter().for_each(|rule| lets_in.entry(rule).or_default().push(slot(row.door)));
+        denies.extend(row.denied_by.iter().flatten().filter_map(of));
         for (why, (_, rules)) in &row.unknown {
             let known = rules.iter().filter(|one| one.how == How::Unknown).filter_map(of);
             known.for_each(|rule| {

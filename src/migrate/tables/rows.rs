@@ -19,12 +19,12 @@ pub(super) struct DoorRows {
     pub(super) common: Row,
     /// Who else does at some addresses.
     pub(super) special: Vec<(Vec<IpAddr>, Row)>,
-    /// The rules that let somebody in.
-    pub(super) by: BTreeSet<Decided>,
+    /// The rules that let somebody in, for each way.
+    pub(super) by: Vec<BTreeSet<Decided>>,
     /// Whether somebody is told that they are refused.
     pub(super) rejects: bool,
-    /// The rules that deny somebody.
-    pub(super) denied_by: BTreeSet<Decided>,
+    /// The rules that deny somebody, for each way.
+    pub(super) denied_by: Vec<BTreeSet<Decided>>,
     /// Where its destination is translated to.
     pub(super) translated: BTreeSet<Translation>,
     /// Why it can't be told of some: of whom over which version, and the rules in question.
@@ -93,9 +93,9 @@ fn of_door(space: &Space, grants: &Grants, at: usize, door: Door) -> DoorRows {
         door,
         common: Row::nothing(ways),
         special: Vec::new(),
-        by: BTreeSet::new(),
+        by: vec![BTreeSet::new(); ways],
         rejects: false,
-        denied_by: BTreeSet::new(),
+        denied_by: vec![BTreeSet::new(); ways],
         translated: BTreeSet::new(),
         unknown: BTreeMap::new(),
     };
@@ -109,9 +109,11 @@ fn of_door(space: &Space, grants: &Grants, at: usize, door: Door) -> DoorRows {
                     both[version as usize] = grant.sources.clone();
                 }
                 rows.translated.extend(&grant.translated);
-                rows.by.extend(grant.decided.iter().filter(|one| one.how == How::LetsIn).cloned());
+                for (of_way, how) in [(&mut rows.by, How::LetsIn), (&mut rows.denied_by, How::Denies)] {
+                    let decided = grant.decided.iter().filter(|one| one.how == how).cloned();
+                    of_way.get_mut(way).into_iter().for_each(|all| all.extend(decided.clone()));
+                }
                 rows.rejects |= grant.rejects;
-                rows.denied_by.extend(grant.decided.iter().filter(|one| one.how == How::Denies).cloned());
                 for (spans, why) in &grant.unknown {
                     let (both, rules) = rows.unknown.entry(why.clone()).or_default();
                     both[version as usize] = both[version as usize].or(spans).joined();

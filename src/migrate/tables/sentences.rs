@@ -15,7 +15,17 @@ pub(super) struct Sentence {
     pub(super) ports: Vec<String>,
     pub(super) action: Option<&'static str>,
     pub(super) pieces: Vec<Piece>,
-    pub(super) places: Vec<String>,
+    /// The rules that it comes from, for each way.
+    by: Vec<BTreeSet<Decided>>,
+}
+
+impl Sentence {
+    /// Where the rules of a piece stand.
+    pub(super) fn places(&self, piece: &Piece) -> Vec<String> {
+        let by = piece.ways.iter().filter_map(|way| self.by.get(*way)).flatten().collect::<BTreeSet<_>>();
+        let rules = by.into_iter().filter(|one| one.rule.is_some());
+        rules.map(|one| place(&one.table, &one.chain, one.rule)).collect()
+    }
 }
 
 /// What a policy says of all doors at once.
@@ -30,7 +40,7 @@ pub(super) struct Plan {
     /// Whom all doors let in, if one does not say otherwise.
     rest: Row,
     /// The rules by which they do.
-    rest_by: BTreeSet<Decided>,
+    rest_by: Vec<BTreeSet<Decided>>,
 }
 
 impl Plan {
@@ -103,7 +113,8 @@ pub(super) fn sentences(space: &Space, rows: &[DoorRows], plan: &Plan) -> Vec<Se
     };
     for of in rows.iter().filter(|of| !is_said(of)) {
         let slots = vec![slot(of.door)];
-        let by: BTreeSet<Decided> = of.by.difference(&plan.rest_by).cloned().collect();
+        let pairs = of.by.iter().zip(&plan.rest_by);
+        let by: Vec<BTreeSet<Decided>> = pairs.map(|(by, rest)| by.difference(rest).cloned().collect()).collect();
         let common = with_host(&of.common, space, plan);
         let more = common.minus(&rest).relaxed(|way| common.0.get(way));
         add(&mut groups, Group { pieces: pieces(&more, space, &[]), action: None, by: by.clone(), slots: slots.clone() });
@@ -112,9 +123,8 @@ pub(super) fn sentences(space: &Space, rows: &[DoorRows], plan: &Plan) -> Vec<Se
         if !fewer.is_nothing() && !(is_ping && common.is_nothing()) {
             let action = Some(if of.rejects { "reject" } else { "deny" });
             let denied = Row::everything(space.ways.len()).minus(&common);
-            let fewer = fewer.relaxed(|way| denied.0.get(way));
             let by = of.denied_by.clone();
-            add(&mut groups, Group { pieces: pieces(&fewer, space, &[]), action, by, slots: slots.clone() });
+            add(&mut groups, Group { pieces: pieces(&denied, space, &[]), action, by, slots: slots.clone() });
         }
         for (to, row) in &of.special {
             let more = without_host(&row.minus(&rest), space, plan);
@@ -124,9 +134,7 @@ pub(super) fn sentences(space: &Space, rows: &[DoorRows], plan: &Plan) -> Vec<Se
     }
     let sentence = |group: Group| {
         let (ports, _) = ports(&group.slots, &all);
-        let rules = group.by.iter().filter(|one| one.rule.is_some());
-        let places = rules.map(|one| place(&one.table, &one.chain, one.rule)).collect();
-        Sentence { ports, action: group.action, pieces: group.pieces, places }
+        Sentence { ports, action: group.action, pieces: group.pieces, by: group.by }
     };
     groups.into_iter().map(sentence).filter(|sentence| !sentence.ports.is_empty()).collect()
 }
@@ -135,7 +143,7 @@ pub(super) fn sentences(space: &Space, rows: &[DoorRows], plan: &Plan) -> Vec<Se
 struct Group {
     pieces: Vec<Piece>,
     action: Option<&'static str>,
-    by: BTreeSet<Decided>,
+    by: Vec<BTreeSet<Decided>>,
     slots: Vec<Slot>,
 }
 
