@@ -1,15 +1,25 @@
 //! Live tables become a policy that gives the same access: recorded rulesets, and random ones.
 #![allow(missing_docs)]
 
+#[path = "support/policies.rs"]
+mod policies;
+#[path = "migrate/tables/random.rs"]
+mod random;
 #[path = "migrate/tables/recorded.rs"]
 mod recorded;
 
+use palisade::access::{AccessChange, access_changes};
 use palisade::desired::{Loaded, compile_bytes};
 use palisade::migrate::Imported;
 use palisade::migrate::tables::{Input, Program, import};
 use palisade::names::Names;
-use palisade::ruleset::Table;
+use palisade::ruleset::{Table, TableId};
+use policies::config_of;
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+use random::{Ruleset, ruleset};
 use recorded::{Recorded, names, with_machine};
+use std::cell::Cell;
 use std::fs;
 use std::path::Path;
 
@@ -54,4 +64,68 @@ fn each_recorded_ruleset_becomes_the_policy_and_the_report_beside_it() {
     }
 
     assert!(different.is_empty(), "{}", different.join("\n"));
+}
+
+/// What people lose or gain by a policy in the place of a ruleset, as the proof of access tells, without containers, which no
+/// machine here has, and without what palisade lets in whatever a policy says.
+fn changes(theirs: &Ruleset, ours: &Table) -> Vec<AccessChange> {
+    let (_, table) = theirs.table();
+    let is_essential = |change: &AccessChange| {
+        let text = change.to_string();
+        ["67-68/udp", "67/udp", "68/udp", "546/udp", "2/proto"].iter().any(|port| text.starts_with(port))
+    };
+    let by_containers = |change: &AccessChange| {
+        let names = change.by.clone().unwrap_or_default();
+        change.published || ["containers", "docker0", "br-*", "virbr*"].iter().any(|one| names.contains(one))
+    };
+    let all = access_changes(&TableId::palisade(), Some(&table), Some(ours)).into_iter();
+    all.filter(|change| change.direction.is_none() && !is_essential(change) && !by_containers(change)).collect()
+}
+
+fn checked(ruleset: &Ruleset) -> Result<bool, TestCaseError> {
+    let recorded = Recorded { tables: vec![ruleset.table()], is_iptables: false, has_containers: false };
+    let made = imported(&recorded).map_err(TestCaseError::fail)?;
+    let ours = compiled(&made.policy).map_err(TestCaseError::fail)?;
+    let context = || format!("{}{}", made.policy, made.report.text().as_str());
+    let changes = changes(&ruleset.without_limits(), &ours);
+    let unknown_or_gained = changes.iter().filter(|change| !change.gains.is_empty() || !change.unknown.is_empty());
+    let gains: Vec<String> = unknown_or_gained.map(ToString::to_string).collect();
+    prop_assert_eq!(gains, Vec::<String>::new(), "{}", context());
+    if !made.report.needs_reading() {
+        let all: Vec<String> = changes.iter().map(ToString::to_string).collect();
+        prop_assert_eq!(all, Vec::<String>::new(), "{}", context());
+    }
+    Ok(made.report.needs_reading())
+}
+
+fn try_rulesets(count: u32, limits: bool) -> u32 {
+    let needed_reading = Cell::new(0);
+    let outcome = TestRunner::new(config_of(count)).run(&ruleset(limits), |ruleset| {
+        let needs = checked(&ruleset)?;
+        needed_reading.set(needed_reading.get() + u32::from(needs));
+        Ok(())
+    });
+    if let Err(error) = outcome {
+        panic!("{error}");
+    }
+    needed_reading.get()
+}
+
+#[test]
+fn a_random_ruleset_and_its_policy_give_the_same_access_or_the_report_says_what_is_closed() {
+    let needed = try_rulesets(200, false);
+
+    assert!(needed < 60, "{needed} of 200 policies are not what the rules were");
+}
+
+#[test]
+fn where_a_rate_decides_the_policy_is_of_what_keeps_to_it_and_the_report_says_so() {
+    try_rulesets(60, true);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn five_thousand_rulesets_and_their_policies_give_the_same_access() {
+    try_rulesets(4_000, false);
+    try_rulesets(1_000, true);
 }

@@ -113,7 +113,7 @@ pub fn grants(machine: &Machine<'_>, space: &Space) -> Grants {
         for (own, of_own) in space.own(version).iter().enumerate() {
             for (way, of_way) in space.ways.iter().enumerate() {
                 for (door, of_door) in space.doors.iter().enumerate() {
-                    all.insert(At { door, way, version, own }, asking.ask(*of_door, of_way, of_own.example));
+                    all.insert(At { door, way, version, own }, asking.ask(*of_door, of_way, of_own));
                 }
             }
         }
@@ -155,7 +155,7 @@ struct Asking<'a, 'm> {
 }
 
 impl Asking<'_, '_> {
-    fn ask(&mut self, door: Door, way: &Way, to: IpAddr) -> Grant {
+    fn ask(&mut self, door: Door, way: &Way, own: &Own) -> Grant {
         let mut grant = Grant::default();
         let mut observed = Observed { watched: true, ..Observed::default() };
         let (mut sources, mut unknown): (Vec<Interval>, BTreeMap<Doubt, Vec<Interval>>) = Default::default();
@@ -170,7 +170,8 @@ impl Asking<'_, '_> {
             }
             observed.cuts.clear();
             let local = way.addresses.iter().map(|(own, _)| *own).find(|own| is_link_local(*own));
-            let to = if is_link_local(one.source) { local.unwrap_or(LINK_LOCAL) } else { to };
+            let is_near = own.unnamed && is_link_local(one.source);
+            let to = if is_near { local.unwrap_or(LINK_LOCAL) } else { own.example };
             self.ground.comes(one.source, &way.example);
             let packet = ProbePacket {
                 protocol: door.protocol,

@@ -17,10 +17,12 @@ pub(super) fn expectations(space: &Space, rows: &[DoorRows], plan: &Plan) -> Vec
     let mut by_question: BTreeMap<Question, Vec<Slot>> = BTreeMap::new();
     let asked = rows.iter().filter(|of| {
         let slot = slot(of.door);
-        slot != Slot::Rest && !is_special(slot) && !is_of_dhcp(of.door) && of.special.is_empty() && of.unknown.is_empty()
+        slot != Slot::Rest && !is_special(slot) && !is_of_dhcp(of.door) && of.is_alike() && of.unknown.is_empty()
     });
     for of in asked.filter(|of| plan.is_open() || !bypasses(space, of)).take(MOST_PORTS) {
-        for question in questions(space, of, plan) {
+        // An expectation is about every address of this machine.
+        let asked = questions(space, of, plan).into_iter();
+        for question in asked.filter(|question| !question.is_allowed || plan.shut.is_empty()) {
             by_question.entry(question).or_default().push(slot(of.door));
         }
     }

@@ -57,11 +57,12 @@ pub fn import(input: &Input<'_>) -> Result<Imported, String> {
     let theirs = taken.machine(machine);
     let space = Space::new(&theirs);
     let before = grants(&theirs, &space);
-    let rows = rows::rows(&space, &before);
-    let plan = Plan::of(&space, &rows);
+    let (rows, shut) = rows::rows(&space, &before);
+    let plan = Plan::of(&space, &rows, shut);
     let sentences = sentences::sentences(&space, &rows, &plan);
     let mut report = Report::default();
-    let services = services(&sentences, &mut report);
+    let has_containers = space.ways.iter().any(|way| way.containers);
+    let services = services(&sentences, has_containers, &mut report);
     report::rules(&taken, &space, &rows, &plan, &mut report);
     let closed = plan.closed_now(&space, &rows);
     published::closed_now("the rules", &services, &published_there(machine, &closed), &mut report);
@@ -82,7 +83,7 @@ fn published_there(machine: &Machine<'_>, closed: &[crate::exposure::Door]) -> V
 }
 
 /// The services of all sentences.
-fn services(sentences: &[Sentence], report: &mut Report) -> Vec<Service> {
+fn services(sentences: &[Sentence], has_containers: bool, report: &mut Report) -> Vec<Service> {
     let mut names = Names::default();
     let mut all = Vec::new();
     let mut one_version = None;
@@ -97,7 +98,7 @@ fn services(sentences: &[Sentence], report: &mut Report) -> Vec<Service> {
             piece.put(&mut service);
             let otherwise = match (service.on.first(), service.from.first().map(String::as_str)) {
                 (Some(on), _) => format!("all-{}", on.trim_matches('"')),
-                (None, Some("any") | None) => "everything".to_owned(),
+                (None, Some("any" | "\"0.0.0.0/0\"" | "\"::/0\"") | None) => "everything".to_owned(),
                 (None, Some(from)) => format!("from-{}", from.trim_matches(['"', '{', '}', ' '])),
             };
             service.name = names.of_ports(&service, &otherwise);
@@ -107,7 +108,7 @@ fn services(sentences: &[Sentence], report: &mut Report) -> Vec<Service> {
             all.push(service);
         }
     }
-    if let Some(version) = one_version {
+    if let Some(version) = one_version.filter(|_| has_containers) {
         super::service::of_one_version(version, report);
     }
     super::service::joined(all)

@@ -33,8 +33,11 @@ pub(super) fn pieces(row: &Row, space: &Space, to: &[IpAddr]) -> Vec<Piece> {
     };
     let mut first = Piece { from: base.clone(), to: to.to_vec(), ways: BTreeSet::from([0]), ..Piece::default() };
     let mut pieces: Vec<Piece> = Vec::new();
+    let lacks = |both: &[Spans; 2]| !(both[0].covers(&base[0]) && both[1].covers(&base[1]));
+    // An exception for all interfaces whose names begin alike is one for each of them.
+    let excepted = |one: &Way| of(false).any(|(_, (way, both))| lacks(both) && covers(way, one));
     for (at, (way, both)) in of(false) {
-        let lacks = !(both[0].covers(&base[0]) && both[1].covers(&base[1]));
+        let lacks = lacks(both) || excepted(way);
         let more = [both[0].minus(&base[0]).joined(), both[1].minus(&base[1]).joined()];
         let from = match () {
             () if lacks => {
@@ -58,6 +61,12 @@ pub(super) fn pieces(row: &Row, space: &Space, to: &[IpAddr]) -> Vec<Piece> {
             }
         }
     }
+    for piece in &mut pieces {
+        let mut on = piece.ways.iter().filter_map(|at| space.ways.get(*at));
+        let others = space.ways.iter().enumerate().skip(1).filter(|(at, _)| !piece.ways.contains(at));
+        let others: Vec<&Way> = others.map(|(_, way)| way).filter(|one| on.any(|way| covers(way, one))).collect();
+        piece.except.extend(others.into_iter().flat_map(names));
+    }
     let is_any = first.is_any();
     for (at, (way, both)) in of(true) {
         match (is_any, gets_in(way, both)) {
@@ -73,6 +82,11 @@ pub(super) fn pieces(row: &Row, space: &Space, to: &[IpAddr]) -> Vec<Piece> {
         pieces.insert(0, first);
     }
     pieces
+}
+
+/// Whether the names of a way are those of another, too.
+fn covers(way: &Way, other: &Way) -> bool {
+    way != other && way.names.iter().any(|name| name.wildcard && other.names.iter().any(|one| name.covers_all_of(one)))
 }
 
 /// Whether all containers behind an interface get in.

@@ -12,6 +12,7 @@ use crate::migrate::cut::Slot;
 use crate::migrate::report::{Entry, Fate, Report};
 use crate::migrate::service::ports;
 use crate::ruleset::graph::{Graph, NamedMaps};
+use crate::ruleset::xt::Match;
 use crate::ruleset::{Expr, Foreign, Hook, Rule, Table, TableId, Verdict, graph};
 use crate::simulate::Doubt;
 use crate::{printable, render};
@@ -19,6 +20,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// What is said of rules that decide about no new connection to this machine.
 const NO_EFFECT: &str = "it decides about no new connection: replies, the loopback, neighbour discovery and errors are always let in";
+
+/// What is said of rates.
+const RATE: &str = "a rate decides, and the policy has none: whatever keeps to it is as it was; `limit: 6/minute` in a service counts for each sender";
 
 /// A rule by its table, its chain and its index.
 type Of = (TableId, String, usize);
@@ -48,10 +52,18 @@ pub(super) fn rules(taken: &Taken, space: &Space, rows: &[DoorRows], plan: &Plan
                 continue;
             }
             let key = (id.clone(), name.to_owned(), at);
+            let is_of_incoming = hooks.contains(&Hook::Input) || hooks.contains(&Hook::Prerouting);
             let (fate, why) = match (unknown.get(&key), lets_in.get(&key)) {
                 (Some(reasons), _) => {
                     let why = reasons.iter().map(|(why, slots)| format!("{why}: left out, and closed now: {}", words(slots)));
                     (Fate::NotTranslated, why.collect())
+                }
+                (None, None) if denies.contains(&key) && rule.exprs.iter().any(is_rate) => {
+                    (Fate::Exact, vec!["the policy denies what exceeds the rate, too".to_owned()])
+                }
+                (None, slots) if is_of_incoming && rule.exprs.iter().any(is_rate) => {
+                    let to = slots.map(|slots| format!(": {}", words(slots))).unwrap_or_default();
+                    (Fate::Wider, vec![format!("{RATE}{to}")])
                 }
                 (None, Some(slots)) => (Fate::Exact, vec![format!("lets in to {}", words(slots))]),
                 (None, None) if denies.contains(&key) => (Fate::Exact, Vec::new()),
@@ -104,6 +116,20 @@ fn deciding(table: &Table) -> Vec<(&str, usize, &Rule, BTreeSet<Hook>)> {
         all.extend(rules.map(|(at, rule)| (name.as_str(), at, rule, hooks.clone())));
     }
     all
+}
+
+/// Whether a rule holds for a rate, or for what exceeds one.
+fn is_rate(expr: &Expr) -> bool {
+    match expr {
+        Expr::Limit(_) => true,
+        Expr::Dynset { exprs, .. } => exprs.iter().any(is_rate),
+        Expr::Foreign(Foreign::Match(extension)) => {
+            matches!(extension.as_match(), Some(Match::Limit | Match::HashLimit { .. }))
+        }
+        // `NFT_OBJECT_LIMIT`
+        Expr::Foreign(Foreign::Object { kind, .. }) => *kind == 4,
+        _ => false,
+    }
 }
 
 fn decides(expr: &Expr) -> bool {

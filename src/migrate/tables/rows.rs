@@ -1,6 +1,6 @@
 //! What live rules say of each door: who gets in, by interface and IP version.
 
-use crate::exposure::{At, Decided, Door, Grants, How, Space, Spans};
+use crate::exposure::{At, Decided, Door, Grant, Grants, How, Own, Space, Spans};
 use crate::migrate::cut::Slot;
 use crate::net::{Version, protocol};
 use crate::simulate::{Doubt, Translation};
@@ -19,6 +19,8 @@ pub(super) struct DoorRows {
     pub(super) common: Row,
     /// Who else does at some addresses.
     pub(super) special: Vec<(Vec<IpAddr>, Row)>,
+    /// Who gets in at each address of this machine, over one IP version.
+    pub(super) each: Vec<AtOwn>,
     /// The rules that let somebody in, for each way.
     pub(super) by: Vec<BTreeSet<Decided>>,
     /// Whether somebody is told that they are refused.
@@ -31,6 +33,46 @@ pub(super) struct DoorRows {
     pub(super) unknown: BTreeMap<Doubt, ([Spans; 2], BTreeSet<Decided>)>,
 }
 
+impl DoorRows {
+    /// Whether the same get in at each address of this machine.
+    pub(super) fn is_alike(&self) -> bool {
+        self.is_alike_but(&[])
+    }
+
+    /// The same, but for those who are shut out of some of them.
+    pub(super) fn is_alike_but(&self, shut: &[AtOwn]) -> bool {
+        self.each.iter().all(|here| {
+            let nobody = Row::nothing(self.common.0.len());
+            let shut = shut.iter().find(|shut| shut.own == here.own).map_or(&nobody, |shut| &shut.row);
+            let expected = self.common.minus(shut);
+            let ways = expected.0.iter().zip(&here.row.0);
+            ways.into_iter().all(|(common, row)| common[here.version as usize] == row[here.version as usize])
+        })
+    }
+
+    fn take(&mut self, grant: &Grant, (way, version): (usize, Version)) {
+        self.translated.extend(&grant.translated);
+        self.rejects |= grant.rejects;
+        for (of_way, how) in [(&mut self.by, How::LetsIn), (&mut self.denied_by, How::Denies)] {
+            let decided = grant.decided.iter().filter(|one| one.how == how).cloned();
+            of_way.get_mut(way).into_iter().for_each(|all| all.extend(decided.clone()));
+        }
+        for (spans, why) in &grant.unknown {
+            let (both, rules) = self.unknown.entry(why.clone()).or_default();
+            both[version as usize] = both[version as usize].or(spans).joined();
+            rules.extend(grant.decided.iter().filter(|one| one.how == How::Unknown).cloned());
+        }
+    }
+}
+
+/// Who gets in at addresses of this machine that rules do not tell apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct AtOwn {
+    pub(super) version: Version,
+    pub(super) own: Own,
+    pub(super) row: Row,
+}
+
 impl Row {
     pub(super) fn nothing(ways: usize) -> Self {
         Self(vec![Default::default(); ways])
@@ -40,17 +82,19 @@ impl Row {
         Self(vec![Version::ALL.map(Spans::all); ways])
     }
 
-    /// The row with what makes its ways alike: of each, those of the first who may be in it, too.
-    pub(super) fn relaxed<'r>(&self, may_be: impl Fn(usize) -> Option<&'r [Spans; 2]>) -> Self {
-        let base = self.0.first().cloned().unwrap_or_default();
-        let way = |(way, both): (usize, &[Spans; 2])| {
-            let Some(may_be) = may_be(way) else { return both.clone() };
+    /// The row with more of those who may be in it, where that is less to say: everyone, or the same by all ways.
+    pub(super) fn relaxed(&self, may_be: &Self) -> Self {
+        let (Some(base), Some(at_most)) = (self.0.first(), may_be.0.first()) else { return self.clone() };
+        let way = |(both, may_be): (&[Spans; 2], &[Spans; 2])| {
             Version::ALL.map(|version| {
                 let at = version as usize;
+                if at_most[at].is_all(version) && may_be[at].is_all(version) {
+                    return Spans::all(version);
+                }
                 both[at].or(&base[at].and(&may_be[at])).joined()
             })
         };
-        Self(self.0.iter().enumerate().map(way).collect())
+        Self(self.0.iter().zip(&may_be.0).map(way).collect())
     }
 
     fn each(&self, other: &Self, op: impl Fn(&Spans, &Spans) -> Spans) -> Self {
@@ -62,7 +106,20 @@ impl Row {
         self.each(other, |one, other| one.minus(other).joined())
     }
 
-    fn and(&self, other: &Self) -> Self {
+    pub(super) fn or(&self, other: &Self) -> Self {
+        self.each(other, |one, other| one.or(other).joined())
+    }
+
+    /// Everyone who is not in it, of one version.
+    pub(super) fn others(&self, of: Version) -> Self {
+        let mut others = Self::everything(self.0.len()).minus(self);
+        for both in &mut others.0 {
+            both.iter_mut().zip(Version::ALL).filter(|(_, version)| *version != of).for_each(|(all, _)| *all = Spans::default());
+        }
+        others
+    }
+
+    pub(super) fn and(&self, other: &Self) -> Self {
         self.each(other, |one, other| one.and(other).joined())
     }
 
@@ -82,17 +139,39 @@ pub(super) fn is_all([four, six]: &[Spans; 2]) -> bool {
     four.is_all(Version::V4) && six.is_all(Version::V6)
 }
 
-/// What rules say of each door.
-pub(super) fn rows(space: &Space, grants: &Grants) -> Vec<DoorRows> {
-    space.doors.iter().enumerate().map(|(at, door)| of_door(space, grants, at, *door)).collect()
+/// What rules say of each door, and whom they shut out of some addresses of this machine.
+pub(super) fn rows(space: &Space, grants: &Grants) -> (Vec<DoorRows>, Vec<AtOwn>) {
+    let doors: Vec<DoorRows> =
+        space.doors.iter().enumerate().map(|(at, door)| asked(space, grants, (at, *door))).collect();
+    let shut = shut(&doors);
+    (doors.into_iter().map(|of| together(of, &shut)).collect(), shut)
 }
 
-fn of_door(space: &Space, grants: &Grants, at: usize, door: Door) -> DoorRows {
+/// The addresses of this machine that rules name, each with those of whom all doors but its own let in. Empty where one of its
+/// doors lets in somebody of them.
+fn shut(doors: &[DoorRows]) -> Vec<AtOwn> {
+    let Some(rest) = doors.last() else { return Vec::new() };
+    let mut all = Vec::new();
+    for (number, here) in rest.each.iter().enumerate().filter(|(_, here)| !here.own.unnamed) {
+        let usual = rest.each.iter().find(|other| other.own.unnamed && other.version == here.version);
+        let lacks = usual.map(|usual| usual.row.minus(&here.row)).filter(|lacks| !lacks.is_nothing());
+        let Some(lacks) = lacks else { continue };
+        let mut rows = doors.iter().filter_map(|of| of.each.get(number));
+        if rows.all(|of_door| of_door.row.and(&lacks).is_nothing()) {
+            all.push(AtOwn { row: lacks, ..here.clone() });
+        }
+    }
+    all
+}
+
+/// What was said of a door at each address.
+fn asked(space: &Space, grants: &Grants, (at, door): (usize, Door)) -> DoorRows {
     let ways = space.ways.len();
     let mut rows = DoorRows {
         door,
         common: Row::nothing(ways),
         special: Vec::new(),
+        each: Vec::new(),
         by: vec![BTreeSet::new(); ways],
         rejects: false,
         denied_by: vec![BTreeSet::new(); ways],
@@ -100,7 +179,6 @@ fn of_door(space: &Space, grants: &Grants, at: usize, door: Door) -> DoorRows {
         unknown: BTreeMap::new(),
     };
     for version in Version::ALL {
-        let mut of_own: Vec<(Vec<IpAddr>, Row)> = Vec::new();
         for (own, of) in space.own(version).iter().enumerate() {
             let mut row = Row::nothing(ways);
             for way in 0..ways {
@@ -108,28 +186,29 @@ fn of_door(space: &Space, grants: &Grants, at: usize, door: Door) -> DoorRows {
                 if let Some(both) = row.0.get_mut(way) {
                     both[version as usize] = grant.sources.clone();
                 }
-                rows.translated.extend(&grant.translated);
-                for (of_way, how) in [(&mut rows.by, How::LetsIn), (&mut rows.denied_by, How::Denies)] {
-                    let decided = grant.decided.iter().filter(|one| one.how == how).cloned();
-                    of_way.get_mut(way).into_iter().for_each(|all| all.extend(decided.clone()));
-                }
-                rows.rejects |= grant.rejects;
-                for (spans, why) in &grant.unknown {
-                    let (both, rules) = rows.unknown.entry(why.clone()).or_default();
-                    both[version as usize] = both[version as usize].or(spans).joined();
-                    rules.extend(grant.decided.iter().filter(|one| one.how == How::Unknown).cloned());
-                }
+                rows.take(grant, (way, version));
             }
-            of_own.push((of.addresses.clone(), row));
+            rows.each.push(AtOwn { version, own: of.clone(), row });
         }
-        let shared = of_own.iter().map(|(_, row)| row.clone()).reduce(|one, other| one.and(&other));
-        let shared = shared.unwrap_or_else(|| Row::nothing(ways));
-        for (addresses, row) in of_own {
-            let more = row.minus(&shared);
-            if !more.is_nothing() && !addresses.is_empty() {
-                rows.special.push((addresses, more));
-            }
-        }
+    }
+    rows
+}
+
+/// The door with what is so at each address, and what at some.
+fn together(mut rows: DoorRows, shut: &[AtOwn]) -> DoorRows {
+    for version in Version::ALL {
+        let here = || rows.each.iter().filter(|here| here.version == version);
+        // Of protocols that no rule names a policy can't deny some: it lets in whoever gets in at each address.
+        let is_shut = |here: &AtOwn| shut.iter().any(|shut| shut.own == here.own);
+        let counts = |here: &&AtOwn| here.own.unnamed || rows.door.others && !is_shut(here);
+        let shared = here().filter(counts).map(|here| here.row.clone()).reduce(|one, other| one.and(&other));
+        let shared = shared.unwrap_or_else(|| Row::nothing(rows.common.0.len()));
+        let special = here().filter_map(|here| {
+            let more = here.row.minus(&shared);
+            (!more.is_nothing() && !here.own.addresses.is_empty()).then(|| (here.own.addresses.clone(), more))
+        });
+        let special: Vec<_> = special.collect();
+        rows.special.extend(special);
         for (both, of_version) in rows.common.0.iter_mut().zip(shared.0) {
             both[version as usize] = of_version[version as usize].clone();
         }

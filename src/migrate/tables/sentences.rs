@@ -2,12 +2,13 @@
 
 use super::pieces::{Piece, gets_in, pieces};
 use super::place;
-use super::rows::{DoorRows, Row, slot};
+use super::rows::{AtOwn, DoorRows, Row, slot};
 use crate::exposure::{Decided, Door, Space, Spans};
 use crate::migrate::cut::Slot;
 use crate::migrate::service::ports;
 use crate::net::Version;
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 /// Ports, and who may or may not reach them.
 #[derive(Clone, Debug)]
@@ -41,10 +42,12 @@ pub(super) struct Plan {
     rest: Row,
     /// The rules by which they do.
     rest_by: Vec<BTreeSet<Decided>>,
+    /// Whom all doors of some addresses of this machine shut out.
+    pub(super) shut: Vec<AtOwn>,
 }
 
 impl Plan {
-    pub(super) fn of(space: &Space, rows: &[DoorRows]) -> Self {
+    pub(super) fn of(space: &Space, rows: &[DoorRows], shut: Vec<AtOwn>) -> Self {
         let is_container = |way: usize| space.ways.get(way).is_some_and(|way| way.containers);
         let lets_containers_in = |row: &Row| {
             let ways = space.ways.iter().zip(&row.0).filter(|(way, _)| way.containers);
@@ -53,10 +56,10 @@ impl Plan {
         let nothing = Row::nothing(space.ways.len());
         let of_rest = rows.last();
         let rest = of_rest.map_or_else(|| nothing.clone(), |of| of.common.clone());
-        let is_open = of_rest.is_some() && rest.is_everything(|way| !is_container(way)) && lets_containers_in(&rest);
+        let is_open = of_rest.is_some_and(|of| of.is_alike_but(&shut)) && rest.is_everything(|way| !is_container(way)) && lets_containers_in(&rest);
         let pings = |of: &&DoorRows| slot(of.door) == Slot::Ping;
         let ping = rows.iter().find(pings).is_some_and(|of| {
-            of.common.is_everything(|way| !is_container(way)) && lets_containers_in(&of.common)
+            of.is_alike_but(&shut) && of.common.is_everything(|way| !is_container(way)) && lets_containers_in(&of.common)
         });
         let closed = |of: &&DoorRows| of.common.is_nothing() && of.special.is_empty() && of.unknown.is_empty();
         let rejects = rows.iter().filter(closed).filter(|of| of.rejects).count();
@@ -68,7 +71,7 @@ impl Plan {
         let has_containers = space.ways.iter().any(|way| way.containers);
         let host = has_containers && !is_open && rows.iter().all(|of| lets_containers_in(&of.common));
         let rest_by = of_rest.map(|of| of.by.clone()).unwrap_or_default();
-        Self { incoming, ping: if ping { "allow" } else { "deny" }, host, rest, rest_by }
+        Self { incoming, ping: if ping { "allow" } else { "deny" }, host, rest, rest_by, shut }
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -100,11 +103,17 @@ pub(super) fn bypasses(space: &Space, of: &DoorRows) -> bool {
 /// The sentences for all doors.
 pub(super) fn sentences(space: &Space, rows: &[DoorRows], plan: &Plan) -> Vec<Sentence> {
     let all: Vec<Slot> = rows.iter().map(|of| slot(of.door)).collect();
-    let mut groups: Vec<Group> = Vec::new();
-    let rest = if plan.is_open() { Row::everything(space.ways.len()) } else { with_host(&plan.rest, space, plan) };
-    if !plan.is_open() && !plan.rest.is_nothing() {
-        let pieces = pieces(&without_host(&plan.rest, space, plan), space, &[]);
-        groups.push(Group { pieces, action: None, by: plan.rest_by.clone(), slots: all.clone() });
+    let mut work = Work { space, plan, rest: rows.last(), groups: Vec::new() };
+    if !plan.is_open() {
+        let common = without_host(&plan.rest, space, plan);
+        work.add((&common, &[]), (None, &plan.rest_by), &all);
+        for (to, row) in work.rest.into_iter().flat_map(|rest| &rest.special) {
+            work.add((&without_host(row, space, plan), to), (None, &plan.rest_by), &all);
+        }
+    }
+    let denied_by = work.rest.map(|rest| rest.denied_by.clone()).unwrap_or_default();
+    for shut in &plan.shut {
+        work.add((&shut.row, &shut.own.addresses), (Some("deny"), &denied_by), &all);
     }
     let is_said = |of: &&DoorRows| match slot(of.door) {
         Slot::Rest => true,
@@ -112,31 +121,92 @@ pub(super) fn sentences(space: &Space, rows: &[DoorRows], plan: &Plan) -> Vec<Se
         _ => !plan.is_open() && bypasses(space, of),
     };
     for of in rows.iter().filter(|of| !is_said(of)) {
-        let slots = vec![slot(of.door)];
-        let pairs = of.by.iter().zip(&plan.rest_by);
-        let by: Vec<BTreeSet<Decided>> = pairs.map(|(by, rest)| by.difference(rest).cloned().collect()).collect();
-        let common = with_host(&of.common, space, plan);
-        let more = common.minus(&rest).relaxed(|way| common.0.get(way));
-        add(&mut groups, Group { pieces: pieces(&more, space, &[]), action: None, by: by.clone(), slots: slots.clone() });
-        let fewer = rest.minus(&common);
-        let is_ping = slots == [Slot::Ping] && plan.ping == "deny" && plan.is_open();
-        if !fewer.is_nothing() && !(is_ping && common.is_nothing()) {
-            let action = Some(if of.rejects { "reject" } else { "deny" });
-            let denied = Row::everything(space.ways.len()).minus(&common);
-            let by = of.denied_by.clone();
-            add(&mut groups, Group { pieces: pieces(&denied, space, &[]), action, by, slots: slots.clone() });
-        }
-        for (to, row) in &of.special {
-            let more = without_host(&row.minus(&rest), space, plan);
-            let (by, slots) = (by.clone(), slots.clone());
-            add(&mut groups, Group { pieces: pieces(&more, space, to), action: None, by, slots });
+        work.allow(of);
+        let is_by_default = slot(of.door) == Slot::Ping && plan.ping == "deny" && plan.is_open();
+        if !(is_by_default && of.common.is_nothing()) {
+            work.deny(of);
         }
     }
     let sentence = |group: Group| {
         let (ports, _) = ports(&group.slots, &all);
         Sentence { ports, action: group.action, pieces: group.pieces, by: group.by }
     };
-    groups.into_iter().map(sentence).filter(|sentence| !sentence.ports.is_empty()).collect()
+    work.groups.into_iter().map(sentence).filter(|sentence| !sentence.ports.is_empty()).collect()
+}
+
+/// The sentences so far.
+struct Work<'w> {
+    space: &'w Space,
+    plan: &'w Plan,
+    /// What is said of protocols that no rule names, and so of all doors together.
+    rest: Option<&'w DoorRows>,
+    groups: Vec<Group>,
+}
+
+impl Work<'_> {
+    /// Whom a door lets in beside those whom all doors do.
+    fn allow(&mut self, of: &DoorRows) {
+        let (space, plan) = (self.space, self.plan);
+        let rest = if plan.is_open() { Row::everything(space.ways.len()) } else { with_host(&plan.rest, space, plan) };
+        let pairs = of.by.iter().zip(&plan.rest_by);
+        let by: Vec<BTreeSet<Decided>> = pairs.map(|(by, rest)| by.difference(rest).cloned().collect()).collect();
+        let common = with_host(&of.common, space, plan);
+        let more = common.minus(&rest);
+        let slots = [slot(of.door)];
+        if !more.is_nothing() {
+            self.add((&more.relaxed(&common), &[]), (None, &by), &slots);
+        }
+        for (to, row) in &of.special {
+            let rest_there = self.rest.into_iter().flat_map(|rest| &rest.special).find(|(other, _)| other == to);
+            let rest_there = rest_there.map_or_else(|| rest.clone(), |(_, row)| rest.or(row));
+            self.add((&without_host(&row.minus(&rest_there), space, plan), to), (None, &by), &slots);
+        }
+    }
+
+    /// Whom a door denies of those whom all doors let in.
+    fn deny(&mut self, of: &DoorRows) {
+        let (space, plan) = (self.space, self.plan);
+        let Some(rest) = self.rest else { return };
+        let action = Some(if of.rejects { "reject" } else { "deny" });
+        let slots = [slot(of.door)];
+        let nothing = Row::nothing(space.ways.len());
+        let mut everywhere = nothing.clone();
+        let open = |rest: &AtOwn| if plan.is_open() { Row::everything(space.ways.len()) } else { rest.row.clone() };
+        let denied = |here: &AtOwn, rest: &AtOwn, also: &Row| {
+            let others = with_host(&here.row, space, plan).others(rest.version);
+            let nobody = Row::nothing(space.ways.len());
+            let shut = plan.shut.iter().find(|shut| shut.own == here.own).map_or(&nobody, |shut| &shut.row);
+            let said = with_host(&open(rest).or(also), space, plan).minus(shut);
+            Some(others.clone()).filter(|_| !said.and(&others).is_nothing())
+        };
+        for (here, rest) in of.each.iter().zip(&rest.each).filter(|(here, _)| here.own.unnamed) {
+            everywhere = denied(here, rest, &nothing).map_or(everywhere.clone(), |denied| everywhere.or(&denied));
+        }
+        self.add((&everywhere, &[]), (action, &of.denied_by), &slots);
+        for (here, rest) in of.each.iter().zip(&rest.each).filter(|(here, _)| !here.own.unnamed) {
+            let Some(denied) = denied(here, rest, &of.common) else { continue };
+            if !denied.minus(&everywhere).is_nothing() {
+                self.add((&denied, &here.own.addresses), (action, &of.denied_by), &slots);
+            }
+        }
+    }
+
+    fn add(
+        &mut self,
+        (row, to): (&Row, &[IpAddr]),
+        (action, by): (Option<&'static str>, &[BTreeSet<Decided>]),
+        slots: &[Slot],
+    ) {
+        let pieces = if row.is_nothing() { Vec::new() } else { pieces(row, self.space, to) };
+        if pieces.is_empty() {
+            return;
+        }
+        let is_it = |other: &&mut Group| other.pieces == pieces && other.action == action && other.by == by;
+        match self.groups.iter_mut().find(is_it) {
+            Some(other) => other.slots.extend(slots),
+            None => self.groups.push(Group { pieces, action, by: by.to_vec(), slots: slots.to_vec() }),
+        }
+    }
 }
 
 /// Doors with the same senders, by the same rules.
@@ -145,19 +215,6 @@ struct Group {
     action: Option<&'static str>,
     by: Vec<BTreeSet<Decided>>,
     slots: Vec<Slot>,
-}
-
-fn add(groups: &mut Vec<Group>, group: Group) {
-    if group.pieces.is_empty() {
-        return;
-    }
-    let is_it = |other: &&mut Group| {
-        other.pieces == group.pieces && other.action == group.action && other.by == group.by
-    };
-    match groups.iter_mut().find(is_it) {
-        Some(other) => other.slots.extend(group.slots),
-        None => groups.push(group),
-    }
 }
 
 /// A row in which all containers get in, where a setting lets them.

@@ -10,12 +10,12 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-pub fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/migrate/tables")
 }
 
 /// The names of the recorded rulesets.
-pub fn names() -> Vec<String> {
+pub(crate) fn names() -> Vec<String> {
     let entries = fs::read_dir(folder()).expect("it is there");
     let names = entries.map(|entry| entry.expect("it can be read").file_name().into_string().expect("UTF-8"));
     let mut names: Vec<String> = names.filter_map(|name| name.strip_suffix(".bin").map(str::to_owned)).collect();
@@ -24,17 +24,17 @@ pub fn names() -> Vec<String> {
 }
 
 /// A ruleset.
-pub struct Recorded {
-    pub tables: Vec<(TableId, Table)>,
+pub(crate) struct Recorded {
+    pub(crate) tables: Vec<(TableId, Table)>,
     /// Whether `import iptables` is meant.
-    pub is_iptables: bool,
+    pub(crate) is_iptables: bool,
     /// Whether containers are behind docker0.
-    pub has_containers: bool,
+    pub(crate) has_containers: bool,
 }
 
 impl Recorded {
     /// Reads `NAME.bin`: each table as a number of bytes, and then its messages.
-    pub fn read(name: &str) -> Self {
+    pub(crate) fn read(name: &str) -> Self {
         let bytes = fs::read(folder().join(format!("{name}.bin"))).expect("it was recorded");
         let mut tables = Vec::new();
         let mut rest = bytes.as_slice();
@@ -76,7 +76,7 @@ impl Routes for Plain {
 }
 
 /// Asks a machine that has a ruleset: 203.0.113.1 on eth0, 10.77.0.1 on eth1, and of some 172.17.0.1 on docker0.
-pub fn with_machine<T>(recorded: &Recorded, ask: impl FnOnce(&Machine<'_>) -> T) -> T {
+pub(crate) fn with_machine<T>(recorded: &Recorded, ask: impl FnOnce(&Machine<'_>) -> T) -> T {
     let interface = |name: &str, addresses: &[(&str, u8)]| Interface {
         name: name.to_owned(),
         containers: name == "docker0",
