@@ -8,8 +8,12 @@ mod support;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
+use support::lab::{HOST, HOST_ON_LAN, Lab};
 use support::namespace::{Namespace, output};
+use support::probe::{Outcome, Target};
+use support::seen::{PEERS, seen};
 
 /// `NFT_MSG_GETTABLE`, `GETCHAIN`, `GETRULE` and `GETSET`, in the order in which a table is read.
 const KINDS: [u16; 4] = [1, 4, 7, 10];
@@ -142,5 +146,160 @@ fn what_is_recorded_is_what_the_kernel_lists_of_the_text_beside_it() {
         let before = fs::read(&path).unwrap_or_default();
         assert!(tables(&before) == tables(&now), "{name}: UPDATE_GOLDEN=1 records it anew");
         assert_eq!(recorded::Recorded::read(&name).tables.len(), tables(&now).len());
+    }
+}
+
+const TARGETS: [Target; 6] =
+    [Target::Tcp(22), Target::Tcp(80), Target::Tcp(443), Target::Tcp(8080), Target::Udp(53), Target::Ping];
+
+/// What people load by a script, with nft.
+const TABLES: [&str; 5] = [
+    "table inet filter {
+        set admins { type ipv4_addr; flags interval; elements = { 203.0.113.66/31, 10.77.0.0/24 }; }
+        chain input {
+            type filter hook input priority filter; policy drop;
+            ct state vmap { established : accept, related : accept, invalid : drop }
+            iif lo accept
+            icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert, echo-request } accept
+            ip saddr @admins tcp dport 22 accept
+            ip6 saddr { 2001:db8::66, fd77::/64 } tcp dport 22 accept
+            tcp dport { 80, 443 } accept
+            ip saddr 203.0.113.67 udp dport 53 accept
+        }
+    }",
+    "table inet filter {
+        chain input {
+            type filter hook input priority filter; policy drop;
+            ct state established,related accept
+            meta l4proto { icmp, ipv6-icmp } accept
+            iifname vmap { lo : accept, eth0 : jump outside, eth1 : jump inside }
+            reject with icmpx admin-prohibited
+        }
+        chain outside { tcp dport vmap { 80 : accept, 443 : accept, 22 : goto ssh }
+            ip saddr 203.0.113.67 drop
+            udp dport 53 accept
+        }
+        chain ssh { ip6 saddr 2001:db8::/64 accept
+            ip saddr != 203.0.113.67 accept
+        }
+        chain inside { ip saddr 10.77.0.2 accept
+            tcp dport 8080 accept
+        }
+    }",
+    "table ip first {
+        chain early { type filter hook prerouting priority raw; ip saddr 203.0.113.67 tcp dport 80 drop; }
+    }
+    table ip6 second {
+        chain input { type filter hook input priority 10; policy accept;
+            ip6 saddr 2001:db8::67 drop
+            tcp dport 8080 reject with tcp reset
+        }
+    }
+    table inet third {
+        chain input { type filter hook input priority 0; policy accept;
+            tcp dport { 22, 443 } ip saddr 203.0.113.0/24 reject
+            iifname eth1 udp dport 53 drop
+        }
+    }",
+    "table inet filter {
+        chain input {
+            type filter hook input priority filter; policy drop;
+            ct state established,related accept
+            meta l4proto ipv6-icmp accept
+            ip daddr 10.77.0.1 accept
+            ip6 daddr 2001:db8::1 tcp dport { 22, 80 } accept
+            ip saddr . tcp dport { 203.0.113.66 . 443, 203.0.113.67 . 8080 } accept
+        }
+    }",
+    "table inet filter {
+        map ways { type ifname : verdict; elements = { eth0 : jump outside, eth1 : accept }; }
+        chain input {
+            type filter hook input priority filter; policy drop;
+            ct state { established, related } accept
+            icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept
+            iifname vmap @ways
+        }
+        chain outside { ip saddr 203.0.113.64/26 tcp dport 1-1023 accept
+            ip6 saddr 2001:db8::66 accept
+            tcp dport 8000-9000 accept
+        }
+    }",
+];
+/// The same for iptables-nft: what its restore reads for IPv4, and for IPv6.
+const IPTABLES: [[&str; 2]; 2] = [
+    [
+        "*filter\n:INPUT DROP [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]\n:web - [0:0]\n\
+         -A INPUT -i lo -j ACCEPT\n-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n\
+         -A INPUT -p icmp -m icmp --icmp-type 8 -j ACCEPT\n-A INPUT -p tcp -m multiport --dports 80,443 -j web\n\
+         -A INPUT -i eth1 -p tcp -m tcp --dport 22 -j ACCEPT\n\
+         -A INPUT -m iprange --src-range 203.0.113.60-203.0.113.66 -p tcp -m tcp --dport 8080 -j ACCEPT\n\
+         -A web -s 203.0.113.67 -j DROP\n-A web -j ACCEPT\nCOMMIT\n",
+        "*filter\n:INPUT DROP [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]\n\
+         -A INPUT -i lo -j ACCEPT\n-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n\
+         -A INPUT -p ipv6-icmp -j ACCEPT\n-A INPUT -p tcp -m tcp --dport 22 -s 2001:db8::66 -j ACCEPT\n\
+         -A INPUT -p udp -m udp --dport 53 -j ACCEPT\nCOMMIT\n",
+    ],
+    [
+        "*raw\n:PREROUTING ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n-A PREROUTING -s 203.0.113.67 -p udp -j DROP\nCOMMIT\n\
+         *filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n\
+         -A INPUT -m state --state RELATED,ESTABLISHED -j ACCEPT\n\
+         -A INPUT ! -s 203.0.113.66 -i eth0 -p tcp -m tcp --dport 22:80 -j REJECT --reject-with tcp-reset\n\
+         -A INPUT -m pkttype --pkt-type broadcast -j DROP\nCOMMIT\n",
+        "*filter\n:INPUT DROP [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]\n\
+         -A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n-A INPUT -p ipv6-icmp -j ACCEPT\n\
+         -A INPUT ! -i eth0 -j ACCEPT\n-A INPUT -p tcp -m tcp --dport 8080 -j ACCEPT\nCOMMIT\n",
+    ],
+];
+
+/// Loads rules, imports them, takes them away and applies the policy: who got in gets in, and nobody else.
+fn compared(command: &str, load: impl Fn(&Lab)) {
+    let lab = Lab::new();
+    lab.add_addresses(PEERS.iter().map(|peer| peer.parse().expect("an address")));
+    let heard = HOST.into_iter().chain(HOST_ON_LAN);
+    let at = |port: u16| heard.clone().map(move |address| SocketAddr::new(address, port));
+    let tcp: Vec<SocketAddr> = [22, 80, 443, 8080].into_iter().flat_map(at).collect();
+    let _echo = lab.host.listen(&tcp, &at(53).collect::<Vec<_>>());
+    let without = seen(&lab, &TARGETS);
+    assert!(without.values().all(|outcome| *outcome == Outcome::Connected), "without rules everyone gets in");
+    load(&lab);
+    lab.forget_datagrams();
+    let theirs = seen(&lab, &TARGETS);
+    assert!(theirs.values().any(|outcome| *outcome != Outcome::Connected), "the rules deny somebody");
+
+    let imported = lab.palisade("policy.yaml", &["import", command]);
+
+    let context = format!("{}\n{}", imported.stdout, imported.stderr);
+    assert!([Some(0), Some(2)].contains(&imported.status), "{context}");
+    output(lab.host.command("nft").args(["flush", "ruleset"])).success();
+    lab.write_policy("policy.yaml", &imported.stdout);
+    lab.palisade("policy.yaml", &["apply", "--force", "--yes"]).success();
+    lab.forget_datagrams();
+    let ours = seen(&lab, &TARGETS);
+    let differ: Vec<String> = theirs
+        .iter()
+        .filter(|(asked, outcome)| (**outcome == Outcome::Connected) != (ours[*asked] == Outcome::Connected))
+        .map(|(asked, outcome)| format!("{asked:?}: {outcome:?}, and then {:?}", ours[asked]))
+        .collect();
+    assert_eq!(differ, Vec::<String>::new(), "{context}");
+    assert!(!imported.stderr.contains("access: "), "{context}");
+}
+
+#[test]
+fn who_gets_in_by_tables_of_nft_gets_in_by_the_imported_policy_and_nobody_else() {
+    for tables in TABLES {
+        compared("nft", |lab| lab.host.nft_load(tables));
+    }
+}
+
+#[test]
+fn who_gets_in_by_rules_of_iptables_gets_in_by_the_imported_policy_and_nobody_else() {
+    for rules in IPTABLES {
+        compared("iptables", |lab| {
+            for (program, text) in ["iptables-nft-restore", "ip6tables-nft-restore"].into_iter().zip(rules) {
+                let file = tempfile::NamedTempFile::new().expect("a file");
+                fs::write(file.path(), text).expect("it is writable");
+                output(lab.host.command(program).arg(file.path())).success();
+            }
+        });
     }
 }
