@@ -1,7 +1,7 @@
 //! Who gains and who loses, once the policy is in the place of the tables.
 
-use super::rows::{is_of_dhcp, slot};
-use super::sentences::Plan;
+use super::rows::{DoorRows, is_of_dhcp, slot};
+use super::sentences::{Plan, bypasses};
 use crate::exposure::{At, Door, Grants, Machine, Space, Spans, somewhere};
 use crate::migrate::cut::Slot;
 use crate::migrate::report::Report;
@@ -26,7 +26,7 @@ struct Change {
 /// Notes each change of access. What is closed on purpose was said.
 pub(super) fn compare(
     machine: &Machine<'_>,
-    (space, plan): (&Space, &Plan),
+    (space, plan, rows): (&Space, &Plan, &[DoorRows]),
     before: &Grants,
     after: &Grants,
     report: &mut Report,
@@ -34,7 +34,8 @@ pub(super) fn compare(
     let somewhere = Version::ALL.map(|version| somewhere(version, machine));
     let mut by_change: BTreeMap<(Option<usize>, Change), Vec<Slot>> = BTreeMap::new();
     let (mut of_dhcp, mut of_containers) = (false, false);
-    for (number, door) in space.doors.iter().enumerate() {
+    let is_said = |number: usize| rows.get(number).is_some_and(|of| !plan.is_open() && bypasses(space, of));
+    for (number, door) in space.doors.iter().enumerate().filter(|(number, _)| !is_said(*number)) {
         let changes: Vec<Change> =
             (0..space.ways.len()).map(|way| changed(space, (before, after), (number, way), &somewhere)).collect();
         let is_same = changes.iter().zip(&space.ways).all(|(change, way)| way.containers || Some(change) == changes.first());

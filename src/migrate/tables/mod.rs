@@ -22,10 +22,13 @@ use super::spans::InWords;
 use super::write::Document;
 use super::{Imported, published};
 use crate::exposure::{Machine, Space, Spans, grants};
+use crate::machine::{EngineKind, PublishedPort};
 use crate::net::Version;
 use crate::ruleset::{Table, TableId};
+use rows::DoorRows;
 use sentences::{Plan, Sentence};
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 use taken::Taken;
 
 /// Whose rules are read.
@@ -64,22 +67,36 @@ pub fn import(input: &Input<'_>) -> Result<Imported, String> {
     let has_containers = space.ways.iter().any(|way| way.containers);
     let services = services(&sentences, has_containers, &mut report);
     report::rules(&taken, &space, &rows, &plan, &mut report);
-    let closed = plan.closed_now(&space, &rows);
-    published::closed_now("the rules", &services, &published_there(machine, &closed), &mut report);
+    published::closed_now("the rules", &services, &published_there(machine, &space, &rows, &plan), &mut report);
     let document = document(input.program, &plan, services, &taken, expect::expectations(&space, &rows, &plan));
     let policy = document.text();
     let ours = (input.compile)(&policy)?;
     let after = taken.beside(machine, &ours, |loaded| grants(loaded, &space));
-    compare::compare(&theirs, (&space, &plan), &before, &after, &mut report);
+    compare::compare(&theirs, (&space, &plan, &rows), &before, &after, &mut report);
     Ok(Imported { policy, report })
 }
 
-/// What the engines publish behind doors that are closed now.
-fn published_there(machine: &Machine<'_>, closed: &[crate::exposure::Door]) -> Vec<crate::machine::PublishedPort> {
-    let is_there = |one: &&crate::machine::PublishedPort| {
-        closed.iter().any(|door| door.protocol == one.protocol && (door.first..=door.last).contains(&one.port))
-    };
-    machine.published.iter().filter(is_there).cloned().collect()
+/// What is published behind doors that are closed now, by the names that the engines have for it or by its addresses.
+fn published_there(machine: &Machine<'_>, space: &Space, rows: &[DoorRows], plan: &Plan) -> Vec<PublishedPort> {
+    let mut all = Vec::new();
+    for of in rows.iter().filter(|of| !plan.is_open() && sentences::bypasses(space, of)) {
+        let door = of.door;
+        let is_there =
+            |one: &&PublishedPort| one.protocol == door.protocol && (door.first..=door.last).contains(&one.port);
+        let known: Vec<PublishedPort> = machine.published.iter().filter(is_there).cloned().collect();
+        if known.is_empty() {
+            all.extend(of.translated.iter().map(|to| PublishedPort {
+                protocol: door.protocol,
+                port: door.first,
+                address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+                container: to.address.to_string(),
+                container_port: to.port.unwrap_or(door.first),
+                engine: EngineKind::Docker,
+            }));
+        }
+        all.extend(known);
+    }
+    all
 }
 
 /// The services of all sentences.

@@ -11,6 +11,7 @@ use crate::exposure::{Decided, How, Space, Spans};
 use crate::migrate::cut::Slot;
 use crate::migrate::report::{Entry, Fate, Report};
 use crate::migrate::service::ports;
+use crate::net::Version;
 use crate::ruleset::graph::{Graph, NamedMaps};
 use crate::ruleset::xt::Match;
 use crate::ruleset::{Expr, Foreign, Hook, Rule, Table, TableId, Verdict, graph};
@@ -48,7 +49,9 @@ pub(super) fn rules(taken: &Taken, space: &Space, rows: &[DoorRows], plan: &Plan
     let words = |slots: &[Slot]| ports(slots, &all).0.join(", ");
     for (id, table) in &taken.tables {
         for (name, at, rule, hooks) in deciding(table) {
-            if owner_of(id, name, None).is_some() {
+            // What an engine translates it goes on translating.
+            let is_engines = table.chains.keys().any(|chain| owner_of(id, chain, None).is_some()) && translates(rule);
+            if is_engines || owner_of(id, name, None).is_some() {
                 continue;
             }
             let key = (id.clone(), name.to_owned(), at);
@@ -73,14 +76,14 @@ pub(super) fn rules(taken: &Taken, space: &Space, rows: &[DoorRows], plan: &Plan
             report.rules.push(Entry { fate, rule: text, places: vec![place(id, name, Some(at))], why });
         }
     }
+    open_versions(rows, report);
     notes(taken, space, rows, report);
     left_out(rows, &all, report);
 }
 
 /// What is said of a rule that no packet to this machine met.
 fn elsewhere(rule: &Rule, hooks: &BTreeSet<Hook>, _: &Plan) -> (Fate, Vec<String>) {
-    let translates = |expr: &Expr| matches!(expr, Expr::Foreign(Foreign::Nat(_) | Foreign::Masquerade { .. } | Foreign::Redirect { .. }));
-    if rule.exprs.iter().any(translates) {
+    if translates(rule) {
         let why = "translations are no access: keep the table that this rule stands in, or write a line of `nat`, or `forward_to` in a service";
         return (Fate::NotTranslated, vec![why.to_owned()]);
     }
@@ -97,6 +100,16 @@ fn elsewhere(rule: &Rule, hooks: &BTreeSet<Hook>, _: &Plan) -> (Fate, Vec<String
         (false, true) => (Fate::NoEffect, vec!["what passes through this machine is denied unless `forward` allows it".to_owned()]),
         (false, false) => (Fate::NotTranslated, vec!["it lets through what `forward` has to say".to_owned()]),
     }
+}
+
+/// Whether a rule translates addresses or ports.
+fn translates(rule: &Rule) -> bool {
+    const TARGETS: [&str; 5] = ["MASQUERADE", "SNAT", "DNAT", "REDIRECT", "NETMAP"];
+    rule.exprs.iter().any(|expr| match expr {
+        Expr::Foreign(Foreign::Nat(_) | Foreign::Masquerade { .. } | Foreign::Redirect { .. }) => true,
+        Expr::Foreign(Foreign::Target(target)) => TARGETS.contains(&target.name.as_str()),
+        _ => false,
+    })
 }
 
 /// The rules of a table that decide something, each with the hooks that lead to it.
@@ -159,6 +172,21 @@ fn left_out(rows: &[DoorRows], all: &[Slot], report: &mut Report) {
         };
         let words = if words.is_empty() { "other protocols".to_owned() } else { words.join(", ") };
         report.note(None, format!("{words} from {}: {why}: left out{remedy}", who(both)));
+    }
+}
+
+/// Says so where everyone reaches everything over one IP version.
+fn open_versions(rows: &[DoorRows], report: &mut Report) {
+    let Some(base) = rows.last().and_then(|rest| rest.common.0.first()) else { return };
+    let is_open = |version: Version| {
+        let others = base.iter().enumerate().filter(|(other, _)| *other != version as usize);
+        base[version as usize].is_all(version) && others.into_iter().all(|(_, spans)| spans.is_empty())
+    };
+    for version in Version::ALL.into_iter().filter(|version| is_open(*version)) {
+        report.note(
+            None,
+            format!("no rule denies anything over {version}: everyone reaches every port by it, and the policy keeps that: take `{}` out of the service `everything`", if version == Version::V4 { "0.0.0.0/0" } else { "::/0" }),
+        );
     }
 }
 

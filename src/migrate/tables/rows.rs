@@ -88,7 +88,8 @@ impl Row {
         let way = |(both, may_be): (&[Spans; 2], &[Spans; 2])| {
             Version::ALL.map(|version| {
                 let at = version as usize;
-                if at_most[at].is_all(version) && may_be[at].is_all(version) {
+                let is_less = is_all(at_most) || !both[at].is_empty();
+                if is_less && at_most[at].is_all(version) && may_be[at].is_all(version) {
                     return Spans::all(version);
                 }
                 both[at].or(&base[at].and(&may_be[at])).joined()

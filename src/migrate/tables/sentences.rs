@@ -3,7 +3,7 @@
 use super::pieces::{Piece, gets_in, pieces};
 use super::place;
 use super::rows::{AtOwn, DoorRows, Row, slot};
-use crate::exposure::{Decided, Door, Space, Spans};
+use crate::exposure::{Decided, Space, Spans};
 use crate::migrate::cut::Slot;
 use crate::migrate::service::ports;
 use crate::net::Version;
@@ -77,27 +77,21 @@ impl Plan {
     pub(super) fn is_open(&self) -> bool {
         self.incoming == "allow"
     }
-
-    /// The doors behind which are containers, and that are open to everyone past all rules.
-    pub(super) fn closed_now(&self, space: &Space, rows: &[DoorRows]) -> Vec<Door> {
-        rows.iter().filter(|of| !self.is_open() && bypasses(space, of)).map(|of| of.door).collect()
-    }
 }
 
-/// Whether a door leads to a container, and everyone gets in by every interface.
+/// Whether a door leads to containers, and everyone gets to them by every interface.
 pub(super) fn bypasses(space: &Space, of: &DoorRows) -> bool {
-    let leads = !of.translated.is_empty()
-        && of.translated.iter().all(|to| {
-            let at = crate::net::number(to.address);
-            let version = Version::of(to.address);
-            space.ways.iter().filter(|way| way.containers).any(|way| way.networks(version).contains(at))
-        });
     let is_container = |way: usize| space.ways.get(way).is_some_and(|way| way.containers);
-    let by_one = |version: Version| {
-        let outside = of.common.0.iter().enumerate().filter(|(way, _)| !is_container(*way));
-        outside.into_iter().all(|(_, both)| both[version as usize].is_all(version))
+    let is_open = |version: Version| {
+        let mut outside = of.common.0.iter().enumerate().filter(|(way, _)| !is_container(*way));
+        outside.all(|(_, both)| both[version as usize].is_all(version))
     };
-    leads && Version::ALL.into_iter().any(by_one)
+    !of.translated.is_empty()
+        && of.translated.iter().all(|to| {
+            let (at, version) = (crate::net::number(to.address), Version::of(to.address));
+            let mut containers = space.ways.iter().filter(|way| way.containers);
+            containers.any(|way| way.networks(version).contains(at)) && is_open(version)
+        })
 }
 
 /// The sentences for all doors.
