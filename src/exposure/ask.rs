@@ -25,6 +25,8 @@ pub(super) struct ProbePacket<'q> {
     pub(super) source: IpAddr,
     pub(super) destination: IpAddr,
     pub(super) interface: &'q str,
+    /// Whether this machine sends it, from `destination` to `source`.
+    pub(super) sends: bool,
     /// Who has to receive it; `None` if the rules and the routing alone are asked.
     pub(super) purpose: Option<&'q Purpose>,
 }
@@ -168,7 +170,11 @@ impl<'m> PortProber<'m> {
     fn access(&self, probe: &ProbePacket<'_>, port: Option<u16>, sets: &dyn Sets, observed: &mut Observed) -> Access {
         let ProbePacket { protocol, port: destination, source, destination: to, interface, .. } = *probe;
         let transport = transport(protocol, port, destination, to);
-        let packet = Packet::to_machine(source, to, transport).coming_in_by(interface);
+        let packet = if probe.sends {
+            Packet::from_machine(to, source, transport)
+        } else {
+            Packet::to_machine(source, to, transport).coming_in_by(interface)
+        };
         let connection = follow_connection_by(&self.hooks, sets, self.machine.routes, &packet);
         let traversal = &connection.first;
         observed.translated.extend(traversal.translated);

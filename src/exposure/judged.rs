@@ -214,6 +214,7 @@ impl Judge<'_, '_> {
             source,
             destination,
             interface: &interface.name,
+            sends: false,
             purpose: None,
         };
         self.prober.reach(&packet, &mut Observed::default())

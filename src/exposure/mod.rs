@@ -28,7 +28,7 @@ mod zones;
 
 pub use ask::{Decided, How};
 pub use forwarded::has_ports;
-pub use grants::{At, Door, Grant, Grants, Own, Space, Spans, Way, grants, inlined, somewhere};
+pub use grants::{At, Door, Grant, Grants, Own, Space, Spans, Way, grants, grants_out, inlined, somewhere};
 pub use judged::{Judged, JudgedPart, Sources, Whole, judge};
 pub use reach::{Clause, Label, Reach};
 pub use remembered::Remembered;

@@ -88,10 +88,14 @@ impl Routes for Ground<'_> {
     }
 
     fn properties(&self, interface: &str) -> Result<Properties, Doubt> {
+        let of = |one: &&Interface| one.name == interface;
+        let addresses = self.interfaces.iter().find(of).map(|one| one.addresses.iter().map(|(own, _)| *own).collect());
+        let addresses: Vec<IpAddr> = addresses.unwrap_or_else(|| self.own.clone());
         if self.is_there(interface) {
-            return self.real.properties(interface);
+            let real = self.real.properties(interface)?;
+            return Ok(if real.addresses.is_empty() { Properties { addresses, ..real } } else { real });
         }
         // `ARPHRD_ETHER`
-        Ok(Properties { hardware: 1, ..Properties::default() })
+        Ok(Properties { hardware: 1, addresses, ..Properties::default() })
     }
 }

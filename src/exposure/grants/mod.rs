@@ -77,9 +77,19 @@ impl Grants {
     }
 }
 
-/// Asks the rules of a machine about all of a space.
+/// Asks the rules of a machine about all of a space: which sources get in.
 #[must_use]
 pub fn grants(machine: &Machine<'_>, space: &Space) -> Grants {
+    asked(machine, space, false)
+}
+
+/// The same of what this machine opens: to which destinations it gets, by interfaces that it leaves by.
+#[must_use]
+pub fn grants_out(machine: &Machine<'_>, space: &Space) -> Grants {
+    asked(machine, space, true)
+}
+
+fn asked(machine: &Machine<'_>, space: &Space, sends: bool) -> Grants {
     let mut all = BTreeMap::new();
     let mut own: Vec<IpAddr> = space.own.iter().flatten().flat_map(|own| &own.addresses).copied().collect();
     own.extend(space.own.iter().flatten().map(|own| own.example));
@@ -106,11 +116,13 @@ pub fn grants(machine: &Machine<'_>, space: &Space) -> Grants {
             ground: &ground,
             prober,
             version,
+            sends,
             parts: parts(version, &rules.cuts, &own),
             own: &own,
             listed: BTreeMap::new(),
         };
-        for (own, of_own) in space.own(version).iter().enumerate() {
+        // From which address this machine sends is not told apart.
+        for (own, of_own) in space.own(version).iter().enumerate().take(if sends { 1 } else { usize::MAX }) {
             for (way, of_way) in space.ways.iter().enumerate() {
                 for (door, of_door) in space.doors.iter().enumerate() {
                     all.insert(At { door, way, version, own }, asking.ask(*of_door, of_way, of_own));
@@ -148,6 +160,8 @@ struct Asking<'a, 'm> {
     ground: &'a Ground<'a>,
     prober: PortProber<'a>,
     version: Version,
+    /// Whether this machine sends, and the sources are destinations.
+    sends: bool,
     parts: Vec<Part>,
     own: &'a [IpAddr],
     /// The addresses of sets; `None` if they can't be told.
@@ -179,6 +193,7 @@ impl Asking<'_, '_> {
                 source: one.source,
                 destination: to,
                 interface: &way.example,
+                sends: self.sends,
                 purpose: None,
             };
             let reach = match &self.machine.beyond {

@@ -58,13 +58,32 @@ pub(super) fn compare(
     }
     let all: Vec<Slot> = space.doors.iter().map(|door| slot(*door)).collect();
     for ((way, change), slots) in by_change {
-        report.note(None, line(space, way, &change, &slots, &all));
+        report.note(None, line(space, ("", way), &change, &slots, &all));
     }
     if of_dhcp {
         report.remark(DHCP);
     }
     if of_containers {
         report.remark(ESSENTIAL);
+    }
+}
+
+/// The same of what this machine opens to elsewhere.
+pub(super) fn compare_sent(machine: &Machine<'_>, space: &Space, before: &Grants, after: &Grants, report: &mut Report) {
+    let somewhere = Version::ALL.map(|version| somewhere(version, machine));
+    let mut by_change: BTreeMap<(usize, Change), Vec<Slot>> = BTreeMap::new();
+    for (number, door) in space.doors.iter().enumerate() {
+        for (way, _) in space.ways.iter().enumerate().filter(|(_, way)| !way.containers) {
+            let change = changed(space, (before, after), (number, way), &somewhere);
+            let is_dhcp = [Slot::Udp(67, 67), Slot::Udp(547, 547)].contains(&slot(*door));
+            if change != Change::default() && !(is_dhcp && change.loses.iter().all(Spans::is_empty)) {
+                by_change.entry((way, change)).or_default().push(slot(*door));
+            }
+        }
+    }
+    let all: Vec<Slot> = space.doors.iter().map(|door| slot(*door)).collect();
+    for ((way, change), slots) in by_change {
+        report.note(None, line(space, ("out ", Some(way)), &change, &slots, &all));
     }
 }
 
@@ -89,8 +108,10 @@ fn changed(
         for own in 0..space.own(version).len() {
             let at_own = At { door, way, version, own };
             let (Some(before), Some(after)) = (before.at(at_own), after.at(at_own)) else { continue };
-            let may = after.unknown.iter().fold(after.sources.clone(), |all, (spans, _)| all.or(spans));
-            let gains = may.minus(&before.sources).and(&who);
+            // What can't be told before and after is no change.
+            let known = before.unknown.iter().fold(before.sources.clone(), |all, (spans, _)| all.or(spans));
+            let unknown = after.unknown.iter().fold(Spans::default(), |all, (spans, _)| all.or(spans));
+            let gains = after.sources.minus(&before.sources).or(&unknown.minus(&known)).and(&who);
             let loses = before.sources.minus(&after.sources).and(&who);
             change.gains[at] = change.gains[at].or(&gains).joined();
             change.loses[at] = change.loses[at].or(&loses).joined();
@@ -105,7 +126,7 @@ fn changed(
     change
 }
 
-fn line(space: &Space, way: Option<usize>, change: &Change, slots: &[Slot], all: &[Slot]) -> String {
+fn line(space: &Space, (out, way): (&str, Option<usize>), change: &Change, slots: &[Slot], all: &[Slot]) -> String {
     let by = match way.and_then(|way| space.ways.get(way)) {
         None => String::new(),
         Some(way) if way.names.is_empty() => " by other interfaces".to_owned(),
@@ -118,7 +139,7 @@ fn line(space: &Space, way: Option<usize>, change: &Change, slots: &[Slot], all:
     let parts = [("gains", &change.gains), ("loses", &change.loses)];
     let parts = parts.into_iter().filter(|(_, both)| !both.iter().all(Spans::is_empty));
     let parts: Vec<String> = parts.map(|(does, both)| format!("{} {does}", who(both))).collect();
-    format!("access: {}{by}: {}", words.join(", "), parts.join(", "))
+    format!("access: {out}{}{by}: {}", words.join(", "), parts.join(", "))
 }
 
 /// `any`, `198.51.100.0/24`, the first of many ranges.

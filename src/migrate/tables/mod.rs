@@ -9,6 +9,7 @@
 
 mod compare;
 mod expect;
+mod outgoing;
 mod pieces;
 mod report;
 mod rows;
@@ -21,7 +22,7 @@ use super::service::Service;
 use super::spans::InWords;
 use super::write::Document;
 use super::{Imported, published};
-use crate::exposure::{Machine, Space, Spans, grants};
+use crate::exposure::{Machine, Space, Spans, grants, grants_out};
 use crate::machine::{EngineKind, PublishedPort};
 use crate::net::Version;
 use crate::ruleset::{Table, TableId};
@@ -66,13 +67,24 @@ pub fn import(input: &Input<'_>) -> Result<Imported, String> {
     let mut report = Report::default();
     let has_containers = space.ways.iter().any(|way| way.containers);
     let services = services(&sentences, has_containers, &mut report);
-    report::rules(&taken, &space, &rows, &plan, &mut report);
+    let outgoing = outgoing::outgoing(&theirs, &taken, &space);
+    report::rules(&taken, &space, (&rows, outgoing.as_ref()), &mut report);
     published::closed_now("the rules", &services, &published_there(machine, &space, &rows, &plan), &mut report);
-    let document = document(input.program, &plan, services, &taken, expect::expectations(&space, &rows, &plan));
+    let expect = expect::expectations(&space, &rows, &plan);
+    let mut document = document(input.program, &plan, services, &taken, expect);
+    if let Some(outgoing) = &outgoing {
+        document.defaults.push(("outgoing", outgoing.default.to_owned()));
+        document.outgoing = outgoing.rules.clone();
+    }
     let policy = document.text();
     let ours = (input.compile)(&policy)?;
-    let after = taken.beside(machine, &ours, |loaded| grants(loaded, &space));
+    let (after, sent) = taken.beside(machine, &ours, |loaded| {
+        (grants(loaded, &space), outgoing.as_ref().map(|of| grants_out(loaded, &of.space)))
+    });
     compare::compare(&theirs, (&space, &plan, &rows), &before, &after, &mut report);
+    if let (Some(of), Some(sent)) = (&outgoing, &sent) {
+        compare::compare_sent(&theirs, &of.space, &of.before, sent, &mut report);
+    }
     Ok(Imported { policy, report })
 }
 
@@ -202,6 +214,19 @@ fn addresses(set: &crate::ruleset::Set, version: Version) -> Spans {
     let bounds = set.elements.bounds().filter(|_| is_plain);
     let numbers = bounds.filter_map(|(first, last)| Some((crate::net::address(first)?, crate::net::address(last)?)));
     numbers.map(|(first, last)| (crate::net::number(first), crate::net::number(last))).collect::<Spans>().joined()
+}
+
+/// Addresses of both versions as a policy names them, and those that have to be taken out of these.
+fn addresses_in_words(both: &[Spans; 2]) -> (Vec<String>, Vec<String>) {
+    let parts = Version::ALL.map(|version| (version, pieces::most(&both[version as usize], version)));
+    let but = parts.iter().flat_map(|(version, (_, but))| but.words(*version)).collect();
+    if parts.iter().all(|(_, (is_most, _))| *is_most) {
+        return (vec!["any".to_owned()], but);
+    }
+    let words = parts.iter().flat_map(|(version, (is_most, _))| {
+        if *is_most { Spans::all(*version).words(*version) } else { both[*version as usize].words(*version) }
+    });
+    (words.collect(), but)
 }
 
 /// Where a rule stands: `inet filter input 5`, or `inet filter input` for the policy of a chain.

@@ -149,7 +149,7 @@ impl Piece {
 }
 
 /// Whether these are all addresses of a version but some, and which.
-fn most(spans: &Spans, version: Version) -> (bool, Spans) {
+pub(super) fn most(spans: &Spans, version: Version) -> (bool, Spans) {
     let is_most = spans.contains(0) && spans.contains(version.last_address());
     if is_most { (true, Spans::all(version).minus(spans).joined()) } else { (false, Spans::default()) }
 }

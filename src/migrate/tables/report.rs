@@ -4,7 +4,7 @@ use super::compare::who;
 use super::place;
 use super::pieces::is_split;
 use super::rows::{DoorRows, slot};
-use super::sentences::Plan;
+use super::outgoing::Outgoing;
 use super::taken::Taken;
 use crate::explain::owner_of;
 use crate::exposure::{Decided, How, Space, Spans};
@@ -14,7 +14,7 @@ use crate::migrate::service::ports;
 use crate::net::Version;
 use crate::ruleset::graph::{Graph, NamedMaps};
 use crate::ruleset::xt::Match;
-use crate::ruleset::{Expr, Foreign, Hook, Rule, Table, TableId, Verdict, graph};
+use crate::ruleset::{CtKey, Expr, Foreign, Hook, Rule, SetFlags, SetRef, Table, TableId, Verdict, graph};
 use crate::simulate::Doubt;
 use crate::{printable, render};
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +22,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What is said of rules that decide about no new connection to this machine.
 const NO_EFFECT: &str = "it decides about no new connection: replies, the loopback, neighbour discovery and errors are always let in";
 
+/// Firewalls whose rules are a person's own.
+const FIREWALLS: [&str; 2] = ["ufw", "firewalld"];
 /// What is said of rates.
 const RATE: &str = "a rate decides, and the policy has none: whatever keeps to it is as it was; `limit: 6/minute` in a service counts for each sender";
 
@@ -29,12 +31,18 @@ const RATE: &str = "a rate decides, and the policy has none: whatever keeps to i
 type Of = (TableId, String, usize);
 
 /// Adds an entry for each rule that decides, and the notes.
-pub(super) fn rules(taken: &Taken, space: &Space, rows: &[DoorRows], plan: &Plan, report: &mut Report) {
+pub(super) fn rules(
+    taken: &Taken,
+    space: &Space,
+    (rows, outgoing): (&[DoorRows], Option<&Outgoing>),
+    report: &mut Report,
+) {
+    let sent = outgoing.map_or(&[][..], |outgoing| outgoing.rows.as_slice());
     let of = |one: &Decided| Some((one.table.clone(), one.chain.clone(), one.rule?));
     let mut lets_in: BTreeMap<Of, Vec<Slot>> = BTreeMap::new();
     let mut denies: BTreeSet<Of> = BTreeSet::new();
     let mut unknown: BTreeMap<Of, BTreeMap<Doubt, Vec<Slot>>> = BTreeMap::new();
-    for row in rows {
+    for row in rows.iter().chain(sent) {
         let by: BTreeSet<Of> = row.by.iter().flatten().filter_map(of).collect();
         by.into_iter().for_each(|rule| lets_in.entry(rule).or_default().push(slot(row.door)));
         denies.extend(row.denied_by.iter().flatten().filter_map(of));
@@ -46,17 +54,23 @@ pub(super) fn rules(taken: &Taken, space: &Space, rows: &[DoorRows], plan: &Plan
         }
     }
     let all: Vec<Slot> = rows.iter().map(|row| slot(row.door)).collect();
-    let words = |slots: &[Slot]| ports(slots, &all).0.join(", ");
+    let words = |slots: &[Slot]| in_words(slots, &all);
     for (id, table) in &taken.tables {
         for (name, at, rule, hooks) in deciding(table) {
             // What an engine translates it goes on translating.
             let is_engines = table.chains.keys().any(|chain| owner_of(id, chain, None).is_some()) && translates(rule);
-            if is_engines || owner_of(id, name, None).is_some() {
+            let is_others = owner_of(id, name, None).is_some_and(|owner| !FIREWALLS.contains(&owner));
+            if is_engines || is_others {
                 continue;
             }
             let key = (id.clone(), name.to_owned(), at);
             let is_of_incoming = hooks.contains(&Hook::Input) || hooks.contains(&Hook::Prerouting);
+            let changing = rule.exprs.iter().find_map(|expr| changing(table, expr));
             let (fate, why) = match (unknown.get(&key), lets_in.get(&key)) {
+                (None, _) if is_of_incoming && changing.is_some() => {
+                    let name = changing.unwrap_or_default();
+                    (Fate::NotTranslated, vec![format!("who is in the set {} changes", printable::printable(name))])
+                }
                 (Some(reasons), _) => {
                     let why = reasons.iter().map(|(why, slots)| format!("{why}: left out, and closed now: {}", words(slots)));
                     (Fate::NotTranslated, why.collect())
@@ -68,9 +82,9 @@ pub(super) fn rules(taken: &Taken, space: &Space, rows: &[DoorRows], plan: &Plan
                     let to = slots.map(|slots| format!(": {}", words(slots))).unwrap_or_default();
                     (Fate::Wider, vec![format!("{RATE}{to}")])
                 }
-                (None, Some(slots)) => (Fate::Exact, vec![format!("lets in to {}", words(slots))]),
+                (None, Some(slots)) => (Fate::Exact, vec![lets(&hooks, &words(slots))]),
                 (None, None) if denies.contains(&key) => (Fate::Exact, Vec::new()),
-                (None, None) => elsewhere(rule, &hooks, plan),
+                (None, None) => elsewhere(rule, &hooks, outgoing.is_some()),
             };
             let text = printable::printable(&render::rule(id.family, rule)).into_owned();
             report.rules.push(Entry { fate, rule: text, places: vec![place(id, name, Some(at))], why });
@@ -78,16 +92,19 @@ pub(super) fn rules(taken: &Taken, space: &Space, rows: &[DoorRows], plan: &Plan
     }
     open_versions(rows, report);
     notes(taken, space, rows, report);
-    left_out(rows, &all, report);
+    left_out(rows, &all, ("", "from"), report);
+    left_out(sent, &all, ("out ", "to"), report);
 }
 
 /// What is said of a rule that no packet to this machine met.
-fn elsewhere(rule: &Rule, hooks: &BTreeSet<Hook>, _: &Plan) -> (Fate, Vec<String>) {
+fn elsewhere(rule: &Rule, hooks: &BTreeSet<Hook>, filters_sent: bool) -> (Fate, Vec<String>) {
     if translates(rule) {
         let why = "translations are no access: keep the table that this rule stands in, or write a line of `nat`, or `forward_to` in a service";
         return (Fate::NotTranslated, vec![why.to_owned()]);
     }
-    if hooks.contains(&Hook::Input) || hooks.contains(&Hook::Prerouting) {
+    let is_of_state = rule.exprs.iter().any(|expr| matches!(expr, Expr::Ct { key: CtKey::State, .. }));
+    let is_new = hooks.contains(&Hook::Input) || hooks.contains(&Hook::Prerouting) || filters_sent && hooks.contains(&Hook::Output);
+    if is_new || is_of_state {
         return (Fate::NoEffect, vec![NO_EFFECT.to_owned()]);
     }
     let denies = rule.exprs.iter().any(|expr| {
@@ -95,11 +112,15 @@ fn elsewhere(rule: &Rule, hooks: &BTreeSet<Hook>, _: &Plan) -> (Fate, Vec<String
             || graph::verdicts(expr).any(|verdict| *verdict == Verdict::Drop)
     });
     match (hooks.contains(&Hook::Output), denies) {
-        (true, true) => (Fate::NotTranslated, vec!["it denies what this machine sends: `outgoing` can say it".to_owned()]),
-        (true, false) => (Fate::NoEffect, vec!["what this machine sends is let out".to_owned()]),
+        (true, _) => (Fate::NoEffect, vec!["what this machine sends is let out".to_owned()]),
         (false, true) => (Fate::NoEffect, vec!["what passes through this machine is denied unless `forward` allows it".to_owned()]),
         (false, false) => (Fate::NotTranslated, vec!["it lets through what `forward` has to say".to_owned()]),
     }
+}
+
+fn lets(hooks: &BTreeSet<Hook>, words: &str) -> String {
+    let is_sent = hooks.contains(&Hook::Output) && !hooks.contains(&Hook::Input);
+    format!("lets {} to {words}", if is_sent { "out" } else { "in" })
 }
 
 /// Whether a rule translates addresses or ports.
@@ -131,6 +152,22 @@ fn deciding(table: &Table) -> Vec<(&str, usize, &Rule, BTreeSet<Hook>)> {
     all
 }
 
+/// Doors in words.
+fn in_words(slots: &[Slot], all: &[Slot]) -> String {
+    let (mut words, others) = ports(slots, all);
+    if others {
+        words.push("other protocols".to_owned());
+    }
+    words.join(", ")
+}
+
+/// The set that an expression looks up, if packets fill it.
+fn changing<'a>(table: &Table, expr: &'a Expr) -> Option<&'a str> {
+    let Expr::Lookup { set: SetRef::Named(name), .. } = expr else { return None };
+    let set = table.sets.get(name).filter(|set| set.spec.flags.contains(SetFlags::DYNAMIC));
+    set.map(|_| name.as_str())
+}
+
 /// Whether a rule holds for a rate, or for what exceeds one.
 fn is_rate(expr: &Expr) -> bool {
     match expr {
@@ -157,7 +194,7 @@ fn decides(expr: &Expr) -> bool {
 }
 
 /// Who is left out since it can't be told whether they get in.
-fn left_out(rows: &[DoorRows], all: &[Slot], report: &mut Report) {
+fn left_out(rows: &[DoorRows], all: &[Slot], (out, towards): (&str, &str), report: &mut Report) {
     let mut by_reason: BTreeMap<(&Doubt, &[Spans; 2]), Vec<Slot>> = BTreeMap::new();
     for row in rows {
         for (why, (both, _)) in &row.unknown {
@@ -167,11 +204,11 @@ fn left_out(rows: &[DoorRows], all: &[Slot], report: &mut Report) {
     for ((why, both), slots) in by_reason {
         let (words, others) = ports(&slots, all);
         let remedy = match words.as_slice() {
-            [one] if !others && one != "any" && one != "ping" => format!("; to let them in: `palisade add {one} --from ADDR`"),
+            [one] if !others && out.is_empty() && one != "any" && one != "ping" => format!("; to let them in: `palisade add {one} --from ADDR`"),
             _ => String::new(),
         };
-        let words = if words.is_empty() { "other protocols".to_owned() } else { words.join(", ") };
-        report.note(None, format!("{words} from {}: {why}: left out{remedy}", who(both)));
+        let words = in_words(&slots, all);
+        report.note(None, format!("{out}{words} {towards} {}: {why}: left out{remedy}", who(both)));
     }
 }
 
@@ -198,6 +235,10 @@ fn notes(taken: &Taken, space: &Space, rows: &[DoorRows], report: &mut Report) {
         }
     }
     for (owner, place) in &taken.bans {
+        if place.starts_with("table ") {
+            report.remark(format!("{place} is {owner}'s and stays: what it bans stays banned beside the policy"));
+            continue;
+        }
         report.note(None, format!("{place} has what {owner} bans, which is left out: it has to ban in a table of its own"));
     }
     for title in &taken.beside {
