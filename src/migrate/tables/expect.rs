@@ -2,7 +2,7 @@
 
 use super::pieces::gets_in;
 use super::rows::{DoorRows, is_all, is_of_dhcp, slot};
-use super::sentences::{Plan, bypasses};
+use super::sentences::{Plan, bypasses, forwarded};
 use crate::exposure::{Space, Spans};
 use crate::migrate::cut::Slot;
 use crate::migrate::questions::{
@@ -19,6 +19,7 @@ pub(super) fn expectations(space: &Space, rows: &[DoorRows], plan: &Plan) -> Vec
         let slot = slot(of.door);
         slot != Slot::Rest && !is_special(slot) && !is_of_dhcp(of.door) && of.is_alike() && of.unknown.is_empty()
     });
+    let asked = asked.filter(|of| forwarded(space, of).is_none());
     for of in asked.filter(|of| plan.is_open() || !bypasses(space, of)).take(MOST_PORTS) {
         // An expectation is about every address of this machine.
         let asked = questions(space, of, plan).into_iter();

@@ -9,6 +9,7 @@
 
 mod compare;
 mod expect;
+mod nat;
 mod outgoing;
 mod pieces;
 mod report;
@@ -26,11 +27,15 @@ use crate::exposure::{Machine, Space, Spans, grants, grants_out};
 use crate::machine::{EngineKind, PublishedPort};
 use crate::net::Version;
 use crate::ruleset::{Table, TableId};
+use outgoing::Outgoing;
 use rows::DoorRows;
 use sentences::{Plan, Sentence};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use taken::Taken;
+
+/// A rule by its table, its chain and its index.
+type Of = (TableId, String, usize);
 
 /// Whose rules are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,21 +68,17 @@ pub fn import(input: &Input<'_>) -> Result<Imported, String> {
     let before = grants(&theirs, &space);
     let (rows, shut) = rows::rows(&space, &before);
     let plan = Plan::of(&space, &rows, shut);
-    let sentences = sentences::sentences(&space, &rows, &plan);
-    let mut report = Report::default();
-    let has_containers = space.ways.iter().any(|way| way.containers);
-    let services = services(&sentences, has_containers, &mut report);
+    let work = Work { input, taken: &taken, space: &space, rows: &rows, plan: &plan };
     let outgoing = outgoing::outgoing(&theirs, &taken, &space);
-    report::rules(&taken, &space, (&rows, outgoing.as_ref()), &mut report);
-    published::closed_now("the rules", &services, &published_there(machine, &space, &rows, &plan), &mut report);
-    let expect = expect::expectations(&space, &rows, &plan);
-    let mut document = document(input.program, &plan, services, &taken, expect);
-    if let Some(outgoing) = &outgoing {
-        document.defaults.push(("outgoing", outgoing.default.to_owned()));
-        document.outgoing = outgoing.rules.clone();
-    }
-    let policy = document.text();
-    let ours = (input.compile)(&policy)?;
+    // A port forward may meet a service that is answered here, which a policy can't say.
+    let (made, ours) = match work.made(outgoing.as_ref(), true) {
+        Ok(made) => made,
+        Err(_) if rows.iter().any(|of| sentences::forwarded(&space, of).is_some()) => {
+            work.made(outgoing.as_ref(), false)?
+        }
+        Err(why) => return Err(why),
+    };
+    let Imported { policy, mut report } = made;
     let (after, sent) = taken.beside(machine, &ours, |loaded| {
         (grants(loaded, &space), outgoing.as_ref().map(|of| grants_out(loaded, &of.space)))
     });
@@ -86,6 +87,46 @@ pub fn import(input: &Input<'_>) -> Result<Imported, String> {
         compare::compare_sent(&theirs, &of.space, &of.before, sent, &mut report);
     }
     Ok(Imported { policy, report })
+}
+
+/// All that is known when the policy is written.
+struct Work<'w> {
+    input: &'w Input<'w>,
+    taken: &'w Taken,
+    space: &'w Space,
+    rows: &'w [DoorRows],
+    plan: &'w Plan,
+}
+
+impl Work<'_> {
+    /// The policy and the report so far, and the policy's table.
+    fn made(&self, outgoing: Option<&Outgoing>, forwards: bool) -> Result<(Imported, Table), String> {
+        let Self { input, taken, space, rows, plan } = *self;
+        let mut report = Report::default();
+        let sentences = sentences::all_sentences(space, rows, plan, forwards);
+        let has_containers = space.ways.iter().any(|way| way.containers);
+        let services = services(&sentences, has_containers, &mut report);
+        let nat = nat::nat(taken);
+        let mut said = nat.rules.clone();
+        if forwards && !plan.is_open() {
+            let far = rows.iter().filter(|of| sentences::forwarded(space, of).is_some_and(|to| !to.is_empty()));
+            let by = far.flat_map(|of| &of.translated_by);
+            said.extend(by.filter_map(|one| Some((one.table.clone(), one.chain.clone(), one.rule?))));
+        }
+        report::rules(taken, space, (rows, outgoing), &said, &mut report);
+        let published = published_there(input.machine, space, rows, plan);
+        published::closed_now("the rules", &services, &published, &mut report);
+        let expect = expect::expectations(space, rows, plan);
+        let mut document = document(input.program, plan, services, taken, expect);
+        if let Some(outgoing) = outgoing {
+            document.defaults.push(("outgoing", outgoing.default.to_owned()));
+            document.outgoing = outgoing.rules.clone();
+        }
+        document.nat = nat.lines;
+        let policy = document.text();
+        let table = (input.compile)(&policy)?;
+        Ok((Imported { policy, report }, table))
+    }
 }
 
 /// What is published behind doors that are closed now, by the names that the engines have for it or by its addresses.
@@ -122,6 +163,7 @@ fn services(sentences: &[Sentence], has_containers: bool, report: &mut Report) -
                 ports: sentence.ports.clone(),
                 action: sentence.action,
                 places: sentence.places(piece),
+                forward_to: sentence.forward_to.clone(),
                 ..Service::default()
             };
             piece.put(&mut service);

@@ -1,7 +1,7 @@
 //! What became of each rule.
 
 use super::compare::who;
-use super::place;
+use super::{Of, place};
 use super::pieces::is_split;
 use super::rows::{DoorRows, slot};
 use super::outgoing::Outgoing;
@@ -14,7 +14,7 @@ use crate::migrate::service::ports;
 use crate::net::Version;
 use crate::ruleset::graph::{Graph, NamedMaps};
 use crate::ruleset::xt::Match;
-use crate::ruleset::{CtKey, Expr, Foreign, Hook, Rule, SetFlags, SetRef, Table, TableId, Verdict, graph};
+use crate::ruleset::{CtKey, Expr, Foreign, Hook, Rule, SetFlags, SetRef, Table, Verdict, graph};
 use crate::simulate::Doubt;
 use crate::{printable, render};
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,14 +27,12 @@ const FIREWALLS: [&str; 2] = ["ufw", "firewalld"];
 /// What is said of rates.
 const RATE: &str = "a rate decides, and the policy has none: whatever keeps to it is as it was; `limit: 6/minute` in a service counts for each sender";
 
-/// A rule by its table, its chain and its index.
-type Of = (TableId, String, usize);
-
 /// Adds an entry for each rule that decides, and the notes.
 pub(super) fn rules(
     taken: &Taken,
     space: &Space,
     (rows, outgoing): (&[DoorRows], Option<&Outgoing>),
+    said: &BTreeSet<Of>,
     report: &mut Report,
 ) {
     let sent = outgoing.map_or(&[][..], |outgoing| outgoing.rows.as_slice());
@@ -67,6 +65,7 @@ pub(super) fn rules(
             let is_of_incoming = hooks.contains(&Hook::Input) || hooks.contains(&Hook::Prerouting);
             let changing = rule.exprs.iter().find_map(|expr| changing(table, expr));
             let (fate, why) = match (unknown.get(&key), lets_in.get(&key)) {
+                _ if said.contains(&key) => (Fate::Exact, vec!["`nat`, or `forward_to` in a service, does it".to_owned()]),
                 (None, _) if is_of_incoming && changing.is_some() => {
                     let name = changing.unwrap_or_default();
                     (Fate::NotTranslated, vec![format!("who is in the set {} changes", printable::printable(name))])

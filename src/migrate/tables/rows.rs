@@ -29,6 +29,10 @@ pub(super) struct DoorRows {
     pub(super) denied_by: Vec<BTreeSet<Decided>>,
     /// Where its destination is translated to.
     pub(super) translated: BTreeSet<Translation>,
+    /// By which ways it is.
+    pub(super) translated_by_way: BTreeSet<usize>,
+    /// The rules that translate it.
+    pub(super) translated_by: BTreeSet<Decided>,
     /// Why it can't be told of some: of whom over which version, and the rules in question.
     pub(super) unknown: BTreeMap<Doubt, ([Spans; 2], BTreeSet<Decided>)>,
 }
@@ -50,9 +54,30 @@ impl DoorRows {
         })
     }
 
+    /// The door for the ways by which it is translated, or for the others.
+    pub(super) fn of_ways(&self, translated: bool) -> Self {
+        let mut part = self.clone();
+        let each = part.each.iter_mut().map(|here| &mut here.row);
+        let special = part.special.iter_mut().map(|(_, row)| row);
+        for row in each.chain(special).chain([&mut part.common]) {
+            for (_, both) in row.0.iter_mut().enumerate().filter(|(way, _)| self.translated_by_way.contains(way) != translated) {
+                *both = Default::default();
+            }
+        }
+        part.special.retain(|(_, row)| !row.is_nothing());
+        if !translated {
+            part.translated.clear();
+        }
+        part
+    }
+
     fn take(&mut self, grant: &Grant, (way, version): (usize, Version)) {
         self.translated.extend(&grant.translated);
+        if !grant.translated.is_empty() {
+            self.translated_by_way.insert(way);
+        }
         self.rejects |= grant.rejects;
+        self.translated_by.extend(grant.decided.iter().filter(|one| one.how == How::Translates).cloned());
         for (of_way, how) in [(&mut self.by, How::LetsIn), (&mut self.denied_by, How::Denies)] {
             let decided = grant.decided.iter().filter(|one| one.how == how).cloned();
             of_way.get_mut(way).into_iter().for_each(|all| all.extend(decided.clone()));
@@ -177,6 +202,8 @@ fn asked(space: &Space, grants: &Grants, (at, door): (usize, Door)) -> DoorRows 
         rejects: false,
         denied_by: vec![BTreeSet::new(); ways],
         translated: BTreeSet::new(),
+        translated_by_way: BTreeSet::new(),
+        translated_by: BTreeSet::new(),
         unknown: BTreeMap::new(),
     };
     for version in Version::ALL {

@@ -7,6 +7,7 @@ use crate::exposure::{Decided, Space, Spans};
 use crate::migrate::cut::Slot;
 use crate::migrate::service::ports;
 use crate::net::Version;
+use crate::simulate::Translation;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -16,6 +17,8 @@ pub(super) struct Sentence {
     pub(super) ports: Vec<String>,
     pub(super) action: Option<&'static str>,
     pub(super) pieces: Vec<Piece>,
+    /// The machines behind this one that answer.
+    pub(super) forward_to: Vec<String>,
     /// The rules that it comes from, for each way.
     by: Vec<BTreeSet<Decided>>,
 }
@@ -94,8 +97,54 @@ pub(super) fn bypasses(space: &Space, of: &DoorRows) -> bool {
         })
 }
 
+/// The machines behind this one that answer at a door; `None` if this machine or a container does, and empty if a service can't
+/// say it.
+pub(super) fn forwarded(space: &Space, of: &DoorRows) -> Option<Vec<String>> {
+    let is_near = |address: IpAddr| {
+        let at = crate::net::number(address);
+        let version = Version::of(address);
+        let is_own = space.own(version).iter().any(|own| own.example == address || own.addresses.contains(&address));
+        let is_own = is_own || space.ways.iter().flat_map(|way| &way.addresses).any(|(own, _)| *own == address);
+        is_own || space.ways.iter().any(|way| way.containers && way.networks(version).contains(at))
+    };
+    let far: Vec<_> = of.translated.iter().filter(|to| !is_near(to.address)).collect();
+    if far.is_empty() {
+        return None;
+    }
+    let is_one = Version::ALL.into_iter().all(|version| {
+        of.translated.iter().filter(|to| Version::of(to.address) == version).count() <= 1
+    });
+    let can_be_said = is_one && far.len() == of.translated.len() && of.door.first == of.door.last;
+    let target = |to: &Translation| match (to.address, to.port) {
+        (IpAddr::V4(address), None) => address.to_string(),
+        (IpAddr::V6(address), None) => format!("\"{address}\""),
+        (IpAddr::V4(address), Some(port)) => format!("{address}:{port}"),
+        (IpAddr::V6(address), Some(port)) => format!("\"[{address}]:{port}\""),
+    };
+    Some(if can_be_said { far.into_iter().map(target).collect() } else { Vec::new() })
+}
+
+/// The sentences for all doors. Those that lead to other machines are left out unless `forwards`.
+pub(super) fn all_sentences(space: &Space, rows: &[DoorRows], plan: &Plan, forwards: bool) -> Vec<Sentence> {
+    let is_far = |of: &DoorRows| forwarded(space, of).is_some();
+    let near: Vec<DoorRows> =
+        rows.iter().map(|of| if is_far(of) { of.of_ways(false) } else { of.clone() }).collect();
+    let far: Vec<DoorRows> = rows.iter().filter(|of| is_far(of)).map(|of| of.of_ways(true)).collect();
+    let mut sentences = sentences(space, &near, plan);
+    for of in far.iter().filter(|_| forwards && !plan.is_open()) {
+        let Some(to) = forwarded(space, of).filter(|to| !to.is_empty()) else { continue };
+        let mut work = Work { space, plan, rest: None, groups: Vec::new() };
+        work.add((&of.common, &[]), (None, &of.by), &[slot(of.door)]);
+        sentences.extend(work.groups.into_iter().map(|group| {
+            let (ports, _) = ports(&group.slots, &[]);
+            Sentence { ports, action: None, pieces: group.pieces, forward_to: to.clone(), by: group.by }
+        }));
+    }
+    sentences
+}
+
 /// The sentences for all doors.
-pub(super) fn sentences(space: &Space, rows: &[DoorRows], plan: &Plan) -> Vec<Sentence> {
+fn sentences(space: &Space, rows: &[DoorRows], plan: &Plan) -> Vec<Sentence> {
     let all: Vec<Slot> = rows.iter().map(|of| slot(of.door)).collect();
     let mut work = Work { space, plan, rest: rows.last(), groups: Vec::new() };
     if !plan.is_open() {
@@ -123,7 +172,7 @@ pub(super) fn sentences(space: &Space, rows: &[DoorRows], plan: &Plan) -> Vec<Se
     }
     let sentence = |group: Group| {
         let (ports, _) = ports(&group.slots, &all);
-        Sentence { ports, action: group.action, pieces: group.pieces, by: group.by }
+        Sentence { ports, action: group.action, pieces: group.pieces, forward_to: Vec::new(), by: group.by }
     };
     work.groups.into_iter().map(sentence).filter(|sentence| !sentence.ports.is_empty()).collect()
 }
