@@ -45,6 +45,9 @@ const LEGACY: &str = "iptables-legacy has rules here, which can't be read from t
 /// exactly, which let in fewer, which had no effect, and which are left out. Nothing is changed. The policy holds expectations that
 /// are made from the rules themselves; it is proved to meet them before it is printed.
 ///
+/// `nft` and `iptables` ask the live tables of this machine, all of them together, who gets in at each port. Their report ends with who
+/// gains and who loses by the policy, if anybody does.
+///
 /// Exit status: 0 the policy is exactly what the rules were, 2 there is something to read, 1 an error.
 #[derive(Debug, clap::Args)]
 pub struct Args {

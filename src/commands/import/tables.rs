@@ -3,7 +3,7 @@
 use super::{Live, table_of};
 use crate::error::Error;
 use crate::exposure::{Interface, Machine};
-use crate::machine::legacy_tables;
+use crate::machine::{Gaps, Sysctls, legacy_tables};
 use crate::migrate::tables::{Input, Program, import};
 use crate::migrate::Imported;
 use crate::netlink::routing::Routing;
@@ -28,6 +28,7 @@ const LEGACY: &str = "iptables-legacy has rules here, which can't be read from t
 /// The policy of the live tables.
 pub(super) fn of_kernel(program: Program, live: Live, confined: Confinement<'_>) -> Result<Imported, Error> {
     let legacy = legacy_tables();
+    let forwards = Sysctls::read(&mut Gaps::default()).forward();
     if !legacy.is_empty() {
         return Err(Error::Declined(format!("{LEGACY} (tables that are loaded: {})", legacy.join(", "))));
     }
@@ -57,7 +58,7 @@ pub(super) fn of_kernel(program: Program, live: Live, confined: Confinement<'_>)
             beyond: None,
         };
         let compile = |policy: &str| table_of(policy).map_err(|error| error.in_full(false));
-        import(&Input { machine: &machine, program, compile: &compile })
+        import(&Input { machine: &machine, program, forwards, compile: &compile })
     })?;
     imported.map_err(Error::Declined)
 }

@@ -26,13 +26,16 @@ use super::{Imported, published};
 use crate::exposure::{Machine, Space, Spans, grants, grants_out};
 use crate::machine::{EngineKind, PublishedPort};
 use crate::net::Version;
-use crate::ruleset::{Table, TableId};
+use crate::ruleset::{Hook, Table, TableId};
 use outgoing::Outgoing;
 use rows::DoorRows;
 use sentences::{Plan, Sentence};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use taken::Taken;
+
+/// What is said of a router whose rules let everything through.
+const FORWARDS: &str = "no rule denies what passes through this machine, and the policy does: `defaults: { forward: allow }` if it is a router";
 
 /// A rule by its table, its chain and its index.
 type Of = (TableId, String, usize);
@@ -52,6 +55,8 @@ pub struct Input<'m> {
     pub machine: &'m Machine<'m>,
     /// Whose rules are meant.
     pub program: Program,
+    /// Whether the machine forwards packets.
+    pub forwards: bool,
     /// Compiles a policy; the error is in words.
     pub compile: &'m dyn Fn(&str) -> Result<Table, String>,
 }
@@ -114,6 +119,9 @@ impl Work<'_> {
             said.extend(by.filter_map(|one| Some((one.table.clone(), one.chain.clone(), one.rule?))));
         }
         report::rules(taken, space, (rows, outgoing), &said, &mut report);
+        if input.forwards && !taken.tables.iter().any(|(_, table)| outgoing::filters(table, Hook::Forward)) {
+            report.note(None, FORWARDS);
+        }
         let published = published_there(input.machine, space, rows, plan);
         published::closed_now("the rules", &services, &published, &mut report);
         let expect = expect::expectations(space, rows, plan);

@@ -24,8 +24,8 @@ pub(super) struct Outgoing {
     pub(super) before: Grants,
 }
 
-/// Whether a table denies something that this machine sends.
-fn filters(table: &Table) -> bool {
+/// Whether a table denies something at a hook: of what this machine sends, or of what passes through it.
+pub(super) fn filters(table: &Table, hook: Hook) -> bool {
     let denies = |expr: &Expr| {
         matches!(expr, Expr::Reject(_) | Expr::Foreign(Foreign::Reject { .. }))
             || matches!(expr, Expr::Foreign(Foreign::Target(target)) if target.name == "REJECT")
@@ -35,14 +35,13 @@ fn filters(table: &Table) -> bool {
         let Some(base) = chain.base.as_ref().filter(|base| base.kind != "nat") else { return false };
         let reached = Graph::new(table, NamedMaps::Listed).reachable([name.as_str()]);
         let mut rules = reached.into_iter().filter_map(|name| table.chains.get(name)).flat_map(|chain| &chain.rules);
-        let is_out = matches!(base.hook, Hook::Output);
-        is_out && (base.policy == Policy::Drop || rules.any(|rule| rule.exprs.iter().any(denies)))
+        base.hook == hook && (base.policy == Policy::Drop || rules.any(|rule| rule.exprs.iter().any(denies)))
     })
 }
 
 /// What the tables let this machine open; `None` if they deny nothing of it.
 pub(super) fn outgoing(machine: &Machine<'_>, taken: &Taken, space: &Space) -> Option<Outgoing> {
-    if !taken.tables.iter().any(|(_, table)| filters(table)) {
+    if !taken.tables.iter().any(|(_, table)| filters(table, Hook::Output)) {
         return None;
     }
     let space = Space { own: space.own.clone().map(|all| all.into_iter().take(1).collect()), ..space.clone() };

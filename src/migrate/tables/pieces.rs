@@ -48,6 +48,9 @@ pub(super) fn pieces(row: &Row, space: &Space, to: &[IpAddr]) -> Vec<Piece> {
             () => more,
         };
         if from.iter().all(Spans::is_empty) {
+            if !lacks {
+                first.ways.insert(at);
+            }
             continue;
         }
         match pieces.iter_mut().find(|piece| piece.from == from) {

@@ -113,7 +113,7 @@ fn elsewhere(rule: &Rule, hooks: &BTreeSet<Hook>, filters_sent: bool) -> (Fate, 
     match (hooks.contains(&Hook::Output), denies) {
         (true, _) => (Fate::NoEffect, vec!["what this machine sends is let out".to_owned()]),
         (false, true) => (Fate::NoEffect, vec!["what passes through this machine is denied unless `forward` allows it".to_owned()]),
-        (false, false) => (Fate::NotTranslated, vec!["it lets through what `forward` has to say".to_owned()]),
+        (false, false) => (Fate::NotTranslated, vec!["the policy denies what it lets through: a rule of `forward` can say it".to_owned()]),
     }
 }
 

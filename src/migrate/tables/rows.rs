@@ -110,10 +110,11 @@ impl Row {
     /// The row with more of those who may be in it, where that is less to say: everyone, or the same by all ways.
     pub(super) fn relaxed(&self, may_be: &Self) -> Self {
         let (Some(base), Some(at_most)) = (self.0.first(), may_be.0.first()) else { return self.clone() };
+        let whole = may_be.is_everything(|_| true);
         let way = |(both, may_be): (&[Spans; 2], &[Spans; 2])| {
             Version::ALL.map(|version| {
                 let at = version as usize;
-                let is_less = is_all(at_most) || !both[at].is_empty();
+                let is_less = whole || !both[at].is_empty();
                 if is_less && at_most[at].is_all(version) && may_be[at].is_all(version) {
                     return Spans::all(version);
                 }

@@ -30,6 +30,8 @@ pub(crate) struct Recorded {
     pub(crate) is_iptables: bool,
     /// Whether containers are behind docker0.
     pub(crate) has_containers: bool,
+    /// Whether the machine forwards packets.
+    pub(crate) forwards: bool,
 }
 
 impl Recorded {
@@ -44,7 +46,7 @@ impl Recorded {
             rest = behind;
         }
         let is_iptables = folder().join(format!("{name}.rules")).exists();
-        Self { tables, is_iptables, has_containers: name.contains("docker") }
+        Self { tables, is_iptables, has_containers: name.contains("docker"), forwards: name.contains("router") }
     }
 }
 
