@@ -32,7 +32,8 @@ struct Message {
 fn dump(kind: u16, family: u8, attributes: &[u8]) -> Vec<Message> {
     const REQUEST_DUMP: u16 = 0x301;
     let len = u32::try_from(20 + attributes.len()).expect("it is short");
-    let head = [&len.to_ne_bytes()[..], &(10 << 8 | kind).to_ne_bytes(), &REQUEST_DUMP.to_ne_bytes(), &[0; 8]].concat();
+    let head =
+        [&len.to_ne_bytes()[..], &(10 << 8 | kind).to_ne_bytes(), &REQUEST_DUMP.to_ne_bytes(), &[0; 8]].concat();
     let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::empty(), SockProtocol::NetlinkNetFilter);
     let socket = socket.expect("a socket");
     send(socket.as_raw_fd(), &[&head[..], &[family, 0, 0, 0], attributes].concat(), MsgFlags::empty()).expect("sent");

@@ -35,7 +35,9 @@ fn compiled(policy: &str) -> Result<Table, String> {
 
 fn imported(recorded: &Recorded) -> Result<Imported, String> {
     let program = if recorded.is_iptables { Program::Iptables } else { Program::Nft };
-    with_machine(recorded, |machine| import(&Input { machine, program, forwards: recorded.forwards, compile: &compiled }))
+    with_machine(recorded, |machine| {
+        import(&Input { machine, program, forwards: recorded.forwards, compile: &compiled })
+    })
 }
 
 fn printed(made: &Result<Imported, String>) -> String {
@@ -83,7 +85,8 @@ fn changes(theirs: &Ruleset, ours: &Table) -> Vec<AccessChange> {
 }
 
 fn checked(ruleset: &Ruleset) -> Result<bool, TestCaseError> {
-    let recorded = Recorded { tables: vec![ruleset.table()], is_iptables: false, has_containers: false, forwards: false };
+    let recorded =
+        Recorded { tables: vec![ruleset.table()], is_iptables: false, has_containers: false, forwards: false };
     let made = imported(&recorded).map_err(TestCaseError::fail)?;
     let ours = compiled(&made.policy).map_err(TestCaseError::fail)?;
     let context = || format!("{}{}", made.policy, made.report.text().as_str());

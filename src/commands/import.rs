@@ -30,7 +30,8 @@ const NAME: &str = "policy.yaml";
 const NO_TEXT: &str =
     "of another machine docker-user reads what `iptables-save` printed there: `palisade import docker-user FILE`";
 /// What is said where the rules of the running kernel are asked for, and a file is named.
-const LIVE_ALONE: &str = "nft and iptables read the live rules of this machine, and no FILE or --root: run it where the rules are loaded";
+const LIVE_ALONE: &str =
+    "nft and iptables read the live rules of this machine, and no FILE or --root: run it where the rules are loaded";
 /// What is said where the kernel has no such chain.
 const NO_CHAIN: &str = "no table of iptables-nft has a chain DOCKER-USER: Docker makes it where it runs with iptables, and not with \
                         its own tables of nftables";

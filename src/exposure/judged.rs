@@ -291,7 +291,6 @@ impl Judge<'_, '_> {
         }
         if all.contains(&None) { None } else { Some(true) }
     }
-
 }
 
 /// The addresses of a set, in order; `None` if they can't be told.

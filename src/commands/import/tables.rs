@@ -4,8 +4,8 @@ use super::{Live, table_of};
 use crate::error::Error;
 use crate::exposure::{Interface, Machine};
 use crate::machine::{Gaps, Sysctls, legacy_tables};
-use crate::migrate::tables::{Input, Program, import};
 use crate::migrate::Imported;
+use crate::migrate::tables::{Input, Program, import};
 use crate::netlink::routing::Routing;
 use crate::netlink::{LiveSets, Socket, members};
 use crate::process::privileges::Confinement;
@@ -39,7 +39,11 @@ pub(super) fn of_kernel(program: Program, live: Live, confined: Confinement<'_>)
     let containers = Containers::default();
     let others = links.into_iter().filter(|link| link.name != "lo" && link.master.is_none());
     let interfaces: Vec<Interface> = others
-        .map(|link| Interface { containers: containers.covers(&link.name), name: link.name, addresses: link.addresses })
+        .map(|link| Interface {
+            containers: containers.covers(&link.name),
+            name: link.name,
+            addresses: link.addresses,
+        })
         .collect();
     let _doing = doing("asking the rules who gets in");
     let imported = socket.ask_live(|read| {

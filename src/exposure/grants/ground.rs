@@ -50,7 +50,11 @@ impl Routes for Ground<'_> {
             return Ok(Way::Local);
         }
         if asked.destination.is_loopback() {
-            return Ok(if asked.incoming.is_none() { Way::Local } else { Way::Lost("no such address comes in".into()) });
+            return Ok(if asked.incoming.is_none() {
+                Way::Local
+            } else {
+                Way::Lost("no such address comes in".into())
+            });
         }
         let name = self.leaves_by(asked.destination);
         Ok(name.map_or_else(|| Way::Lost("no route leads there".into()), Way::Out))
@@ -71,9 +75,8 @@ impl Routes for Ground<'_> {
     }
 
     fn source_towards(&self, address: IpAddr) -> Result<IpAddr, Doubt> {
-        let alike = |own: &&IpAddr| {
-            own.is_ipv4() == address.is_ipv4() && is_link_local(**own) == is_link_local(address)
-        };
+        let alike =
+            |own: &&IpAddr| own.is_ipv4() == address.is_ipv4() && is_link_local(**own) == is_link_local(address);
         let own = self.own.iter().find(alike).copied();
         own.ok_or_else(|| "from which address this machine sends is not known".into())
     }
@@ -89,7 +92,8 @@ impl Routes for Ground<'_> {
 
     fn properties(&self, interface: &str) -> Result<Properties, Doubt> {
         let of = |one: &&Interface| one.name == interface;
-        let addresses = self.interfaces.iter().find(of).map(|one| one.addresses.iter().map(|(own, _)| *own).collect());
+        let addresses =
+            self.interfaces.iter().find(of).map(|one| one.addresses.iter().map(|(own, _)| *own).collect());
         let addresses: Vec<IpAddr> = addresses.unwrap_or_else(|| self.own.clone());
         if self.is_there(interface) {
             let real = self.real.properties(interface)?;

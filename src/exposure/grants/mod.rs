@@ -241,7 +241,8 @@ impl Asking<'_, '_> {
     fn of_clause(&mut self, clause: &Clause, interval: Interval) -> (Spans, Option<Doubt>) {
         let mut spans: Spans = std::iter::once(interval).collect();
         let mut why = None;
-        for (label, is_in) in clause.within.iter().map(|one| (one, true)).chain(clause.but.iter().map(|one| (one, false)))
+        for (label, is_in) in
+            clause.within.iter().map(|one| (one, true)).chain(clause.but.iter().map(|one| (one, false)))
         {
             if matches!(label, Label::FromPort(_)) {
                 why.get_or_insert(FROM_PORT.into());

@@ -69,6 +69,9 @@ pub struct Space {
     pub own: [Vec<Own>; 2],
 }
 
+/// The first and the last address, and the mask that is applied before they are compared.
+type Destinations = (Vec<u8>, Vec<u8>, Option<Vec<u8>>);
+
 /// What rules test.
 #[derive(Default)]
 struct Tests {
@@ -77,7 +80,7 @@ struct Tests {
     by_more: bool,
     protocols: BTreeSet<u8>,
     /// The destinations: the first and the last, under a mask if there is one.
-    destinations: BTreeSet<(Vec<u8>, Vec<u8>, Option<Vec<u8>>)>,
+    destinations: BTreeSet<Destinations>,
 }
 
 impl Space {
@@ -161,7 +164,11 @@ fn ways(interfaces: &[Interface], tests: &Tests) -> Vec<Way> {
 
 fn own(interfaces: &[Interface], version: Version, tests: &Tests) -> Vec<Own> {
     let answers = |address: IpAddr| -> Vec<bool> {
-        tests.destinations.iter().map(|(first, last, mask)| is_within(address, first, last, mask.as_deref())).collect()
+        tests
+            .destinations
+            .iter()
+            .map(|(first, last, mask)| is_within(address, first, last, mask.as_deref()))
+            .collect()
     };
     let unnamed = UNNAMED.into_iter().filter(|one| Version::of(*one) == version);
     let mut all: Vec<(Vec<bool>, Own)> = Vec::new();

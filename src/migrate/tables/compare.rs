@@ -13,8 +13,10 @@ use std::collections::BTreeMap;
 /// How many ranges of sources a line names.
 const MOST_RANGES: usize = 8;
 /// What palisade lets in, whatever a policy says.
-const DHCP: &str = "answers of DHCP are let in, as palisade always does: who else sends to 68/udp or to 546/udp gains that";
-const ESSENTIAL: &str = "containers may always ask this machine for names and addresses (53/tcp, 53/udp, 67/udp, 547/udp)";
+const DHCP: &str =
+    "answers of DHCP are let in, as palisade always does: who else sends to 68/udp or to 546/udp gains that";
+const ESSENTIAL: &str =
+    "containers may always ask this machine for names and addresses (53/tcp, 53/udp, 67/udp, 547/udp)";
 
 /// Those of one version who gain, and those who lose.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,7 +40,8 @@ pub(super) fn compare(
     for (number, door) in space.doors.iter().enumerate().filter(|(number, _)| !is_said(*number)) {
         let changes: Vec<Change> =
             (0..space.ways.len()).map(|way| changed(space, (before, after), (number, way), &somewhere)).collect();
-        let is_same = changes.iter().zip(&space.ways).all(|(change, way)| way.containers || Some(change) == changes.first());
+        let is_same =
+            changes.iter().zip(&space.ways).all(|(change, way)| way.containers || Some(change) == changes.first());
         for (way, change) in changes.iter().enumerate() {
             let of_way = space.ways.get(way);
             let is_of_containers = of_way.is_some_and(|way| way.containers);
@@ -69,7 +72,13 @@ pub(super) fn compare(
 }
 
 /// The same of what this machine opens to elsewhere.
-pub(super) fn compare_sent(machine: &Machine<'_>, space: &Space, before: &Grants, after: &Grants, report: &mut Report) {
+pub(super) fn compare_sent(
+    machine: &Machine<'_>,
+    space: &Space,
+    before: &Grants,
+    after: &Grants,
+    report: &mut Report,
+) {
     let somewhere = Version::ALL.map(|version| somewhere(version, machine));
     let mut by_change: BTreeMap<(usize, Change), Vec<Slot>> = BTreeMap::new();
     for (number, door) in space.doors.iter().enumerate() {

@@ -193,13 +193,7 @@ fn services(sentences: &[Sentence], has_containers: bool, report: &mut Report) -
     super::service::joined(all)
 }
 
-fn document(
-    program: Program,
-    plan: &Plan,
-    services: Vec<Service>,
-    taken: &Taken,
-    expect: Vec<String>,
-) -> Document {
+fn document(program: Program, plan: &Plan, services: Vec<Service>, taken: &Taken, expect: Vec<String>) -> Document {
     let mut defaults = vec![("incoming", plan.incoming.to_owned())];
     defaults.push(("ping", plan.ping.to_owned()));
     Document {
@@ -223,7 +217,10 @@ const fn command(program: Program) -> &'static str {
 
 fn head(program: Program) -> Vec<String> {
     vec![
-        format!("Written by `palisade import {}`: the access that the live tables give. Read it, and then:", command(program)),
+        format!(
+            "Written by `palisade import {}`: the access that the live tables give. Read it, and then:",
+            command(program)
+        ),
         "  palisade check".to_owned(),
         "  palisade apply --dry-run".to_owned(),
         "  palisade apply --confirm 60s     and `palisade confirm` in a new connection".to_owned(),
@@ -260,7 +257,8 @@ fn named(services: &[Service], taken: &Taken) -> Vec<(String, Vec<String>)> {
 
 /// The addresses of a plain set of one version.
 fn addresses(set: &crate::ruleset::Set, version: Version) -> Spans {
-    let is_plain = set.spec.value.is_none() && set.spec.key.number == crate::ruleset::KeyType::address(version).number;
+    let is_plain =
+        set.spec.value.is_none() && set.spec.key.number == crate::ruleset::KeyType::address(version).number;
     let bounds = set.elements.bounds().filter(|_| is_plain);
     let numbers = bounds.filter_map(|(first, last)| Some((crate::net::address(first)?, crate::net::address(last)?)));
     numbers.map(|(first, last)| (crate::net::number(first), crate::net::number(last))).collect::<Spans>().joined()

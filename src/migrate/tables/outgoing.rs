@@ -53,7 +53,12 @@ pub(super) fn outgoing(machine: &Machine<'_>, taken: &Taken, space: &Space) -> O
     let mut groups: Vec<Group> = Vec::new();
     if !is_open && !rest.iter().all(Spans::is_empty) {
         let by = rows.last().map(|of| of.by.clone()).unwrap_or_default();
-        groups.push(Group { to: To::Addresses(rest.clone()), action: None, by: by.concat_sets(), slots: all.clone() });
+        groups.push(Group {
+            to: To::Addresses(rest.clone()),
+            action: None,
+            by: by.concat_sets(),
+            slots: all.clone(),
+        });
     }
     for of in rows.iter().filter(|of| !of.door.others) {
         let here = everywhere(of, &space);
@@ -139,7 +144,9 @@ impl Group {
             return Vec::new();
         }
         let (to, but) = match &self.to {
-            To::Interfaces(names) => (names.iter().map(|name| format!("{{ interface: {name} }}")).collect(), Vec::new()),
+            To::Interfaces(names) => {
+                (names.iter().map(|name| format!("{{ interface: {name} }}")).collect(), Vec::new())
+            }
             To::Addresses(both) => addresses_in_words(both),
         };
         let places: Vec<String> = self.by.iter().map(|one| place(&one.table, &one.chain, one.rule)).collect();

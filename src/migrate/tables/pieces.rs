@@ -89,7 +89,8 @@ pub(super) fn pieces(row: &Row, space: &Space, to: &[IpAddr]) -> Vec<Piece> {
 
 /// Whether the names of a way are those of another, too.
 fn covers(way: &Way, other: &Way) -> bool {
-    way != other && way.names.iter().any(|name| name.wildcard && other.names.iter().any(|one| name.covers_all_of(one)))
+    way != other
+        && way.names.iter().any(|name| name.wildcard && other.names.iter().any(|one| name.covers_all_of(one)))
 }
 
 /// Whether all containers behind an interface get in.
@@ -147,7 +148,8 @@ impl Piece {
     /// The versions of which all are meant, where those of the other one are not.
     pub(super) fn one_version(&self) -> Option<Version> {
         let all = Version::ALL.map(|version| most(&self.from[version as usize], version).0);
-        (!self.is_any() && self.on.is_empty()).then(|| Version::ALL.into_iter().find(|version| all[*version as usize]))?
+        (!self.is_any() && self.on.is_empty())
+            .then(|| Version::ALL.into_iter().find(|version| all[*version as usize]))?
     }
 }
 

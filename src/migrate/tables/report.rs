@@ -1,11 +1,11 @@
 //! What became of each rule.
 
 use super::compare::who;
-use super::{Of, place};
+use super::outgoing::Outgoing;
 use super::pieces::is_split;
 use super::rows::{DoorRows, slot};
-use super::outgoing::Outgoing;
 use super::taken::Taken;
+use super::{Of, place};
 use crate::explain::owner_of;
 use crate::exposure::{Decided, How, Space, Spans};
 use crate::migrate::cut::Slot;
@@ -20,12 +20,81 @@ use crate::{printable, render};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is said of rules that decide about no new connection to this machine.
-const NO_EFFECT: &str = "it decides about no new connection: replies, the loopback, neighbour discovery and errors are always let in";
+const NO_EFFECT: &str =
+    "it decides about no new connection: replies, the loopback, neighbour discovery and errors are always let in";
 
 /// Firewalls whose rules are a person's own.
 const FIREWALLS: [&str; 2] = ["ufw", "firewalld"];
 /// What is said of rates.
 const RATE: &str = "a rate decides, and the policy has none: whatever keeps to it is as it was; `limit: 6/minute` in a service counts for each sender";
+
+/// What the answers say of rules.
+#[derive(Default)]
+struct Decisions {
+    /// The doors that a rule opens to somebody.
+    lets_in: BTreeMap<Of, Vec<Slot>>,
+    denies: BTreeSet<Of>,
+    /// The doors of which it can't be told what a rule does, by the reason.
+    unknown: BTreeMap<Of, BTreeMap<Doubt, Vec<Slot>>>,
+}
+
+impl Decisions {
+    fn of<'r>(rows: impl Iterator<Item = &'r DoorRows>) -> Self {
+        let of = |one: &Decided| Some((one.table.clone(), one.chain.clone(), one.rule?));
+        let mut all = Self::default();
+        for row in rows {
+            let by: BTreeSet<Of> = row.by.iter().flatten().filter_map(of).collect();
+            by.into_iter().for_each(|rule| all.lets_in.entry(rule).or_default().push(slot(row.door)));
+            all.denies.extend(row.denied_by.iter().flatten().filter_map(of));
+            for (why, (_, rules)) in &row.unknown {
+                let known = rules.iter().filter(|one| one.how == How::Unknown).filter_map(of);
+                known.for_each(|rule| {
+                    all.unknown.entry(rule).or_default().entry(why.clone()).or_default().push(slot(row.door));
+                });
+            }
+        }
+        all
+    }
+}
+
+/// A rule that decides something, and the hooks that lead to it.
+struct Deciding<'t> {
+    table: &'t Table,
+    rule: &'t Rule,
+    hooks: BTreeSet<Hook>,
+}
+
+impl Deciding<'_> {
+    /// What became of it.
+    fn fate(&self, key: &Of, known: &Decisions, all: &[Slot], filters_sent: bool) -> (Fate, Vec<String>) {
+        let Self { table, rule, hooks } = self;
+        let words = |slots: &[Slot]| in_words(slots, all);
+        let is_of_incoming = hooks.contains(&Hook::Input) || hooks.contains(&Hook::Prerouting);
+        let changing = rule.exprs.iter().find_map(|expr| changing(table, expr)).filter(|_| is_of_incoming);
+        let has_rate = rule.exprs.iter().any(is_rate);
+        if let Some(reasons) = known.unknown.get(key) {
+            let why =
+                |(why, slots): (&Doubt, &Vec<Slot>)| format!("{why}: left out, and closed now: {}", words(slots));
+            return (Fate::NotTranslated, reasons.iter().map(why).collect());
+        }
+        if let Some(name) = changing {
+            return (Fate::NotTranslated, vec![format!("who is in the set {} changes", printable::printable(name))]);
+        }
+        let denies = known.denies.contains(key);
+        match known.lets_in.get(key) {
+            None if denies && has_rate => {
+                (Fate::Exact, vec!["the policy denies what exceeds the rate, too".to_owned()])
+            }
+            slots if is_of_incoming && has_rate => {
+                let to = slots.map(|slots| format!(": {}", words(slots))).unwrap_or_default();
+                (Fate::Wider, vec![format!("{RATE}{to}")])
+            }
+            Some(slots) => (Fate::Exact, vec![lets(hooks, &words(slots))]),
+            None if denies => (Fate::Exact, Vec::new()),
+            None => elsewhere(rule, hooks, filters_sent),
+        }
+    }
+}
 
 /// Adds an entry for each rule that decides, and the notes.
 pub(super) fn rules(
@@ -36,23 +105,8 @@ pub(super) fn rules(
     report: &mut Report,
 ) {
     let sent = outgoing.map_or(&[][..], |outgoing| outgoing.rows.as_slice());
-    let of = |one: &Decided| Some((one.table.clone(), one.chain.clone(), one.rule?));
-    let mut lets_in: BTreeMap<Of, Vec<Slot>> = BTreeMap::new();
-    let mut denies: BTreeSet<Of> = BTreeSet::new();
-    let mut unknown: BTreeMap<Of, BTreeMap<Doubt, Vec<Slot>>> = BTreeMap::new();
-    for row in rows.iter().chain(sent) {
-        let by: BTreeSet<Of> = row.by.iter().flatten().filter_map(of).collect();
-        by.into_iter().for_each(|rule| lets_in.entry(rule).or_default().push(slot(row.door)));
-        denies.extend(row.denied_by.iter().flatten().filter_map(of));
-        for (why, (_, rules)) in &row.unknown {
-            let known = rules.iter().filter(|one| one.how == How::Unknown).filter_map(of);
-            known.for_each(|rule| {
-                unknown.entry(rule).or_default().entry(why.clone()).or_default().push(slot(row.door));
-            });
-        }
-    }
+    let known = Decisions::of(rows.iter().chain(sent));
     let all: Vec<Slot> = rows.iter().map(|row| slot(row.door)).collect();
-    let words = |slots: &[Slot]| in_words(slots, &all);
     for (id, table) in &taken.tables {
         for (name, at, rule, hooks) in deciding(table) {
             // What an engine translates it goes on translating.
@@ -62,28 +116,10 @@ pub(super) fn rules(
                 continue;
             }
             let key = (id.clone(), name.to_owned(), at);
-            let is_of_incoming = hooks.contains(&Hook::Input) || hooks.contains(&Hook::Prerouting);
-            let changing = rule.exprs.iter().find_map(|expr| changing(table, expr));
-            let (fate, why) = match (unknown.get(&key), lets_in.get(&key)) {
-                _ if said.contains(&key) => (Fate::Exact, vec!["`nat`, or `forward_to` in a service, does it".to_owned()]),
-                (None, _) if is_of_incoming && changing.is_some() => {
-                    let name = changing.unwrap_or_default();
-                    (Fate::NotTranslated, vec![format!("who is in the set {} changes", printable::printable(name))])
-                }
-                (Some(reasons), _) => {
-                    let why = reasons.iter().map(|(why, slots)| format!("{why}: left out, and closed now: {}", words(slots)));
-                    (Fate::NotTranslated, why.collect())
-                }
-                (None, None) if denies.contains(&key) && rule.exprs.iter().any(is_rate) => {
-                    (Fate::Exact, vec!["the policy denies what exceeds the rate, too".to_owned()])
-                }
-                (None, slots) if is_of_incoming && rule.exprs.iter().any(is_rate) => {
-                    let to = slots.map(|slots| format!(": {}", words(slots))).unwrap_or_default();
-                    (Fate::Wider, vec![format!("{RATE}{to}")])
-                }
-                (None, Some(slots)) => (Fate::Exact, vec![lets(&hooks, &words(slots))]),
-                (None, None) if denies.contains(&key) => (Fate::Exact, Vec::new()),
-                (None, None) => elsewhere(rule, &hooks, outgoing.is_some()),
+            let (fate, why) = if said.contains(&key) {
+                (Fate::Exact, vec!["`nat`, or `forward_to` in a service, does it".to_owned()])
+            } else {
+                Deciding { table, rule, hooks }.fate(&key, &known, &all, outgoing.is_some())
             };
             let text = printable::printable(&render::rule(id.family, rule)).into_owned();
             report.rules.push(Entry { fate, rule: text, places: vec![place(id, name, Some(at))], why });
@@ -102,7 +138,9 @@ fn elsewhere(rule: &Rule, hooks: &BTreeSet<Hook>, filters_sent: bool) -> (Fate, 
         return (Fate::NotTranslated, vec![why.to_owned()]);
     }
     let is_of_state = rule.exprs.iter().any(|expr| matches!(expr, Expr::Ct { key: CtKey::State, .. }));
-    let is_new = hooks.contains(&Hook::Input) || hooks.contains(&Hook::Prerouting) || filters_sent && hooks.contains(&Hook::Output);
+    let is_new = hooks.contains(&Hook::Input)
+        || hooks.contains(&Hook::Prerouting)
+        || filters_sent && hooks.contains(&Hook::Output);
     if is_new || is_of_state {
         return (Fate::NoEffect, vec![NO_EFFECT.to_owned()]);
     }
@@ -112,8 +150,13 @@ fn elsewhere(rule: &Rule, hooks: &BTreeSet<Hook>, filters_sent: bool) -> (Fate, 
     });
     match (hooks.contains(&Hook::Output), denies) {
         (true, _) => (Fate::NoEffect, vec!["what this machine sends is let out".to_owned()]),
-        (false, true) => (Fate::NoEffect, vec!["what passes through this machine is denied unless `forward` allows it".to_owned()]),
-        (false, false) => (Fate::NotTranslated, vec!["the policy denies what it lets through: a rule of `forward` can say it".to_owned()]),
+        (false, true) => {
+            (Fate::NoEffect, vec!["what passes through this machine is denied unless `forward` allows it".to_owned()])
+        }
+        (false, false) => (
+            Fate::NotTranslated,
+            vec!["the policy denies what it lets through: a rule of `forward` can say it".to_owned()],
+        ),
     }
 }
 
@@ -185,7 +228,11 @@ fn decides(expr: &Expr) -> bool {
     match expr {
         Expr::Reject(_)
         | Expr::Foreign(
-            Foreign::Reject { .. } | Foreign::Nat(_) | Foreign::Masquerade { .. } | Foreign::Redirect { .. } | Foreign::Target(_),
+            Foreign::Reject { .. }
+            | Foreign::Nat(_)
+            | Foreign::Masquerade { .. }
+            | Foreign::Redirect { .. }
+            | Foreign::Target(_),
         )
         | Expr::Unknown { .. } => true,
         expr => graph::verdicts(expr).any(|one| matches!(one, Verdict::Accept | Verdict::Drop | Verdict::Other(_))),
@@ -203,7 +250,9 @@ fn left_out(rows: &[DoorRows], all: &[Slot], (out, towards): (&str, &str), repor
     for ((why, both), slots) in by_reason {
         let (words, others) = ports(&slots, all);
         let remedy = match words.as_slice() {
-            [one] if !others && out.is_empty() && one != "any" && one != "ping" => format!("; to let them in: `palisade add {one} --from ADDR`"),
+            [one] if !others && out.is_empty() && one != "any" && one != "ping" => {
+                format!("; to let them in: `palisade add {one} --from ADDR`")
+            }
             _ => String::new(),
         };
         let words = in_words(&slots, all);
@@ -238,15 +287,26 @@ fn notes(taken: &Taken, space: &Space, rows: &[DoorRows], report: &mut Report) {
             report.remark(format!("{place} is {owner}'s and stays: what it bans stays banned beside the policy"));
             continue;
         }
-        report.note(None, format!("{place} has what {owner} bans, which is left out: it has to ban in a table of its own"));
+        report.note(
+            None,
+            format!("{place} has what {owner} bans, which is left out: it has to ban in a table of its own"),
+        );
     }
     for title in &taken.beside {
         report.note(None, format!("table {title} is not followed: what it denies stays denied while it is loaded"));
     }
-    let split = space.ways.iter().enumerate().filter(|(at, way)| {
-        rows.iter().any(|row| row.common.0.get(*at).is_some_and(|both| is_split(way, both)))
-    });
+    let split = space
+        .ways
+        .iter()
+        .enumerate()
+        .filter(|(at, way)| rows.iter().any(|row| row.common.0.get(*at).is_some_and(|both| is_split(way, both))));
     for (_, way) in split {
-        report.note(None, format!("some of the containers behind {} get in by their addresses, which a policy can't say", way.example));
+        report.note(
+            None,
+            format!(
+                "some of the containers behind {} get in by their addresses, which a policy can't say",
+                way.example
+            ),
+        );
     }
 }

@@ -60,7 +60,9 @@ impl DoorRows {
         let each = part.each.iter_mut().map(|here| &mut here.row);
         let special = part.special.iter_mut().map(|(_, row)| row);
         for row in each.chain(special).chain([&mut part.common]) {
-            for (_, both) in row.0.iter_mut().enumerate().filter(|(way, _)| self.translated_by_way.contains(way) != translated) {
+            for (_, both) in
+                row.0.iter_mut().enumerate().filter(|(way, _)| self.translated_by_way.contains(way) != translated)
+            {
                 *both = Default::default();
             }
         }
@@ -141,7 +143,10 @@ impl Row {
     pub(super) fn others(&self, of: Version) -> Self {
         let mut others = Self::everything(self.0.len()).minus(self);
         for both in &mut others.0 {
-            both.iter_mut().zip(Version::ALL).filter(|(_, version)| *version != of).for_each(|(all, _)| *all = Spans::default());
+            both.iter_mut()
+                .zip(Version::ALL)
+                .filter(|(_, version)| *version != of)
+                .for_each(|(all, _)| *all = Spans::default());
         }
         others
     }

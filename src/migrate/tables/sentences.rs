@@ -59,10 +59,14 @@ impl Plan {
         let nothing = Row::nothing(space.ways.len());
         let of_rest = rows.last();
         let rest = of_rest.map_or_else(|| nothing.clone(), |of| of.common.clone());
-        let is_open = of_rest.is_some_and(|of| of.is_alike_but(&shut)) && rest.is_everything(|way| !is_container(way)) && lets_containers_in(&rest);
+        let is_open = of_rest.is_some_and(|of| of.is_alike_but(&shut))
+            && rest.is_everything(|way| !is_container(way))
+            && lets_containers_in(&rest);
         let pings = |of: &&DoorRows| slot(of.door) == Slot::Ping;
         let ping = rows.iter().find(pings).is_some_and(|of| {
-            of.is_alike_but(&shut) && of.common.is_everything(|way| !is_container(way)) && lets_containers_in(&of.common)
+            of.is_alike_but(&shut)
+                && of.common.is_everything(|way| !is_container(way))
+                && lets_containers_in(&of.common)
         });
         let closed = |of: &&DoorRows| of.common.is_nothing() && of.special.is_empty() && of.unknown.is_empty();
         let rejects = rows.iter().filter(closed).filter(|of| of.rejects).count();
@@ -111,9 +115,9 @@ pub(super) fn forwarded(space: &Space, of: &DoorRows) -> Option<Vec<String>> {
     if far.is_empty() {
         return None;
     }
-    let is_one = Version::ALL.into_iter().all(|version| {
-        of.translated.iter().filter(|to| Version::of(to.address) == version).count() <= 1
-    });
+    let is_one = Version::ALL
+        .into_iter()
+        .all(|version| of.translated.iter().filter(|to| Version::of(to.address) == version).count() <= 1);
     let can_be_said = is_one && far.len() == of.translated.len() && of.door.first == of.door.last;
     let target = |to: &Translation| match (to.address, to.port) {
         (IpAddr::V4(address), None) => address.to_string(),
@@ -127,8 +131,7 @@ pub(super) fn forwarded(space: &Space, of: &DoorRows) -> Option<Vec<String>> {
 /// The sentences for all doors. Those that lead to other machines are left out unless `forwards`.
 pub(super) fn all_sentences(space: &Space, rows: &[DoorRows], plan: &Plan, forwards: bool) -> Vec<Sentence> {
     let is_far = |of: &DoorRows| forwarded(space, of).is_some();
-    let near: Vec<DoorRows> =
-        rows.iter().map(|of| if is_far(of) { of.of_ways(false) } else { of.clone() }).collect();
+    let near: Vec<DoorRows> = rows.iter().map(|of| if is_far(of) { of.of_ways(false) } else { of.clone() }).collect();
     let far: Vec<DoorRows> = rows.iter().filter(|of| is_far(of)).map(|of| of.of_ways(true)).collect();
     let mut sentences = sentences(space, &near, plan);
     for of in far.iter().filter(|_| forwards && !plan.is_open()) {
@@ -190,7 +193,8 @@ impl Work<'_> {
     /// Whom a door lets in beside those whom all doors do.
     fn allow(&mut self, of: &DoorRows) {
         let (space, plan) = (self.space, self.plan);
-        let rest = if plan.is_open() { Row::everything(space.ways.len()) } else { with_host(&plan.rest, space, plan) };
+        let rest =
+            if plan.is_open() { Row::everything(space.ways.len()) } else { with_host(&plan.rest, space, plan) };
         let pairs = of.by.iter().zip(&plan.rest_by);
         let by: Vec<BTreeSet<Decided>> = pairs.map(|(by, rest)| by.difference(rest).cloned().collect()).collect();
         let common = with_host(&of.common, space, plan);

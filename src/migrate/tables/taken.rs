@@ -42,7 +42,8 @@ impl Taken {
             let is_iptables = id.family != Family::Inet && OF_IPTABLES.contains(&id.name.as_str());
             let bases = table.chains.values().filter_map(|chain| chain.base.as_ref());
             let mut hooks = bases.filter(|base| base.kind != "nat").map(|base| base.hook);
-            (program == Program::Nft || is_iptables) && hooks.any(|hook| hook == Hook::Input || hook == Hook::Prerouting)
+            (program == Program::Nft || is_iptables)
+                && hooks.any(|hook| hook == Hook::Input || hook == Hook::Prerouting)
         };
         match program {
             _ if taken.tables.iter().any(filters) => Ok(taken),
@@ -138,7 +139,11 @@ struct Loaded<'s> {
 
 impl Sets for Loaded<'_> {
     fn find(&self, table: &TableId, name: &str, set: &Set, key: &[u8]) -> Answer {
-        if *table == TableId::palisade() { JustLoaded.find(table, name, set, key) } else { self.real.find(table, name, set, key) }
+        if *table == TableId::palisade() {
+            JustLoaded.find(table, name, set, key)
+        } else {
+            self.real.find(table, name, set, key)
+        }
     }
 
     fn is_empty(&self, table: &TableId, name: &str, set: &Set) -> bool {

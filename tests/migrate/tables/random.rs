@@ -177,10 +177,8 @@ fn exprs(test: &Test) -> Vec<Expr> {
         Test::Ports(protocol, ports) => {
             let mut exprs = vec![load(MetaKey::L4proto), equal(false, &[*protocol])];
             exprs.push(Expr::Payload { base: PayloadBase::Transport, offset: 2, len: 2, dreg: R });
-            let elements: Vec<Element> = ports
-                .iter()
-                .map(|(first, last)| Element::range(&first.to_be_bytes(), &last.to_be_bytes()))
-                .collect();
+            let elements: Vec<Element> =
+                ports.iter().map(|(first, last)| Element::range(&first.to_be_bytes(), &last.to_be_bytes())).collect();
             let spec = SetSpec::new(KeyType::INET_SERVICE, SetFlags::INTERVAL);
             let set = SetRef::Anonymous(Box::new(Set { spec, elements: elements.into() }));
             exprs.push(Expr::Lookup { set, sreg: R, dreg: None, inverted: false });
@@ -238,7 +236,8 @@ impl Ruleset {
             table.sets.insert(name.to_owned(), Set { spec, elements: elements.into() });
         }
         let policy = if self.drops { Policy::Drop } else { Policy::Accept };
-        let base = BaseChain { kind: "filter".into(), hook: Hook::Input, priority: 0, policy, devices: Default::default() };
+        let base =
+            BaseChain { kind: "filter".into(), hook: Hook::Input, priority: 0, policy, devices: Default::default() };
         let replies = Expr::Ct { key: CtKey::State, direction: None, dreg: R };
         let known = vec![
             replies,
@@ -255,4 +254,3 @@ impl Ruleset {
         (TableId { family: Family::Inet, name: "filter".to_owned() }, table)
     }
 }
-

@@ -97,7 +97,8 @@ pub(crate) fn with_machine<T>(recorded: &Recorded, ask: impl FnOnce(&Machine<'_>
         sets: &AsListed,
         elements: Box::new(|id, name| {
             let table = tables.iter().find(|(of, _)| of == id).map(|(_, table)| table)?;
-            let set = table.sets.get(name).filter(|set| !set.spec.flags.contains(palisade::ruleset::SetFlags::DYNAMIC))?;
+            let set =
+                table.sets.get(name).filter(|set| !set.spec.flags.contains(palisade::ruleset::SetFlags::DYNAMIC))?;
             Some(Rc::new(set.elements.clone()))
         }),
         routes: &Plain,
