@@ -1,8 +1,8 @@
 //! `palisade import nft` and `iptables` beside the real nft and iptables: what they load is what is recorded, and packets see
 //! by the imported policy what they saw by the rules. Needs root, nft and iptables.
 
-#[path = "migrate/tables/recorded.rs"]
-mod recorded;
+#[path = "migrate/tables/dump.rs"]
+mod dump;
 mod support;
 
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
@@ -29,7 +29,7 @@ struct Message {
 }
 
 /// Dumps one kind of object.
-fn dump(kind: u16, family: u8, attributes: &[u8]) -> Vec<Message> {
+fn listed(kind: u16, family: u8, attributes: &[u8]) -> Vec<Message> {
     const REQUEST_DUMP: u16 = 0x301;
     let len = u32::try_from(20 + attributes.len()).expect("it is short");
     let head =
@@ -77,7 +77,7 @@ fn recorded_here() -> Vec<u8> {
     let mut by_table: BTreeMap<(u8, String), Vec<u8>> = BTreeMap::new();
     for kind in KINDS {
         let mut sets = BTreeSet::new();
-        for message in dump(kind, 0, &[]) {
+        for message in listed(kind, 0, &[]) {
             if message.bytes[4..6] == (10_u16 << 8 | NEWSET).to_ne_bytes() {
                 sets.insert((message.family, message.table.clone(), message.name.clone()));
             }
@@ -85,7 +85,7 @@ fn recorded_here() -> Vec<u8> {
         }
         for (family, table, set) in sets {
             let attributes = [support::raw::text(1, &table), support::raw::text(2, &set)].concat();
-            let messages = dump(GETSETELEM, family, &attributes);
+            let messages = listed(GETSETELEM, family, &attributes);
             let of_table = by_table.entry((family, table)).or_default();
             messages.into_iter().for_each(|message| of_table.extend(message.bytes));
         }
@@ -96,7 +96,7 @@ fn recorded_here() -> Vec<u8> {
 
 /// Loads `NAME.nft`, or `NAME.rules` with iptables-nft-restore; the part behind `# IPv6` with ip6tables-nft-restore.
 fn load(inside: &Namespace, name: &str) {
-    let folder = recorded::folder();
+    let folder = dump::folder();
     if let Ok(text) = fs::read_to_string(folder.join(format!("{name}.nft"))) {
         inside.nft_load(&text);
         return;
@@ -112,7 +112,7 @@ fn load(inside: &Namespace, name: &str) {
 
 /// The names of what can be loaded.
 fn sources() -> Vec<String> {
-    let entries = fs::read_dir(recorded::folder()).expect("it is there");
+    let entries = fs::read_dir(dump::folder()).expect("it is there");
     let names = entries.map(|entry| entry.expect("it can be read").file_name().into_string().expect("UTF-8"));
     let stem = |name: String| name.strip_suffix(".nft").or(name.strip_suffix(".rules")).map(str::to_owned);
     let mut names: Vec<String> = names.filter_map(stem).collect();
@@ -129,24 +129,16 @@ fn what_is_recorded_is_what_the_kernel_lists_of_the_text_beside_it() {
         }
         load(&inside, &name);
         let now = inside.run(recorded_here);
-        let path = recorded::folder().join(format!("{name}.bin"));
+        let path = dump::folder().join(format!("{name}.bin"));
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
             fs::write(&path, &now).expect("it is writable");
         }
         let tables = |bytes: &[u8]| -> Vec<_> {
-            let mut rest = bytes;
-            let mut tables = Vec::new();
-            while let Some((len, behind)) = rest.split_first_chunk::<4>() {
-                let (one, behind) = behind.split_at(u32::from_le_bytes(*len) as usize);
-                tables.extend(palisade::netlink::read_everything(one));
-                rest = behind;
-            }
-            tables.into_iter().map(|(id, table)| (id, table.canonical())).collect()
+            dump::tables_of(bytes).into_iter().map(|(id, table)| (id, table.canonical())).collect()
         };
 
         let before = fs::read(&path).unwrap_or_default();
         assert!(tables(&before) == tables(&now), "{name}: UPDATE_GOLDEN=1 records it anew");
-        assert_eq!(recorded::Recorded::read(&name).tables.len(), tables(&now).len());
     }
 }
 
@@ -303,4 +295,27 @@ fn who_gets_in_by_rules_of_iptables_gets_in_by_the_imported_policy_and_nobody_el
             }
         });
     }
+}
+
+#[test]
+fn where_there_is_nothing_to_import_or_it_is_elsewhere_the_command_says_so_and_prints_nothing() {
+    let lab = Lab::new();
+    let said = |arguments: &[&str]| {
+        let output = lab.palisade("policy.yaml", arguments);
+        (output.status, output.stdout, output.stderr)
+    };
+    let failed = |text: &str| (Some(1), String::new(), format!("error: {text}\n"));
+    let nothing = "no table of the kernel filters what comes in: there is nothing to translate, and everyone gets in. \
+                   `palisade init` prints a first policy";
+    let live = "nft and iptables read the live rules of this machine, and no FILE or --root: run it where the rules are loaded";
+
+    assert_eq!(said(&["import", "nft"]), failed(nothing));
+    assert_eq!(said(&["import", "nft", "/etc/nftables.conf"]), failed(live));
+    assert_eq!(said(&["import", "iptables", "--root", "/"]), failed(live));
+    lab.write_policy("policy.yaml", "version: 1\nservices: { ssh: { ports: 22/tcp, from: any } }\n");
+    lab.palisade("policy.yaml", &["apply", "--force", "--yes"]).success();
+    assert_eq!(said(&["import", "nft"]), failed(nothing), "palisade's own table is none of others");
+    lab.host.nft_load(TABLES[0]);
+    let iptables = "no table of iptables-nft filters what comes in: `palisade import nft` reads other tables";
+    assert_eq!(said(&["import", "iptables"]), failed(iptables));
 }

@@ -1,6 +1,8 @@
 //! Live tables become a policy that gives the same access: recorded rulesets, and random ones.
 #![allow(missing_docs)]
 
+#[path = "migrate/tables/dump.rs"]
+mod dump;
 #[path = "support/policies.rs"]
 mod policies;
 #[path = "migrate/tables/random.rs"]
@@ -56,7 +58,7 @@ fn each_recorded_ruleset_becomes_the_policy_and_the_report_beside_it() {
     let mut different = Vec::new();
     for name in names() {
         let now = printed(&imported(&Recorded::read(&name)));
-        let path = recorded::folder().join(format!("{name}.txt"));
+        let path = dump::folder().join(format!("{name}.txt"));
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
             fs::write(&path, &now).expect("it can be written");
         }

@@ -1,18 +1,13 @@
 //! Rulesets as the kernel gave them: `NAME.nft` or `NAME.rules` is what was loaded, `NAME.bin` what the kernel then listed.
 //! `tests/kernel_import_tables.rs` writes and compares them.
 
+use super::dump::{folder, tables_of};
 use palisade::exposure::{Interface, Machine};
-use palisade::netlink::read_everything;
 use palisade::ruleset::{AddressType, Table, TableId};
 use palisade::simulate::{AsListed, Asked, Beneath, Doubt, Properties, Routes, Way};
 use std::fs;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
 use std::rc::Rc;
-
-pub(crate) fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/migrate/tables")
-}
 
 /// The names of the recorded rulesets.
 pub(crate) fn names() -> Vec<String> {
@@ -38,15 +33,13 @@ impl Recorded {
     /// Reads `NAME.bin`: each table as a number of bytes, and then its messages.
     pub(crate) fn read(name: &str) -> Self {
         let bytes = fs::read(folder().join(format!("{name}.bin"))).expect("it was recorded");
-        let mut tables = Vec::new();
-        let mut rest = bytes.as_slice();
-        while let Some((len, behind)) = rest.split_first_chunk::<4>() {
-            let (one, behind) = behind.split_at(u32::from_le_bytes(*len) as usize);
-            tables.extend(read_everything(one));
-            rest = behind;
-        }
         let is_iptables = folder().join(format!("{name}.rules")).exists();
-        Self { tables, is_iptables, has_containers: name.contains("docker"), forwards: name.contains("router") }
+        Self {
+            tables: tables_of(&bytes),
+            is_iptables,
+            has_containers: name.contains("docker"),
+            forwards: name.contains("router"),
+        }
     }
 }
 
