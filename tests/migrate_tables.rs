@@ -1,6 +1,8 @@
 //! Live tables become a policy that gives the same access: recorded rulesets, and random ones.
 #![allow(missing_docs)]
 
+#[path = "support/arbitrary.rs"]
+mod arbitrary;
 #[path = "migrate/tables/dump.rs"]
 mod dump;
 #[path = "support/policies.rs"]
@@ -10,12 +12,12 @@ mod random;
 #[path = "migrate/tables/recorded.rs"]
 mod recorded;
 
-use palisade::access::{AccessChange, access_changes};
+use palisade::access::{AccessChange, Direction, access_changes};
 use palisade::desired::{Loaded, compile_bytes};
 use palisade::migrate::Imported;
 use palisade::migrate::tables::{Input, Program, import};
 use palisade::names::Names;
-use palisade::ruleset::{Table, TableId};
+use palisade::ruleset::{Family, Hook, Table, TableId};
 use policies::config_of;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -133,4 +135,47 @@ fn where_a_rate_decides_the_policy_is_of_what_keeps_to_it_and_the_report_says_so
 fn five_thousand_rulesets_and_their_policies_give_the_same_access() {
     try_rulesets(4_000, false);
     try_rulesets(1_000, true);
+}
+
+/// What this machine may open, by the proof of access.
+#[test]
+fn what_this_machine_may_open_by_the_rules_it_may_open_by_the_policy() {
+    let recorded = Recorded::read("outgoing");
+    let made = imported(&recorded).expect("it filters");
+    let ours = compiled(&made.policy).expect("it is valid");
+    let (_, theirs) = recorded.tables.first().expect("one table");
+    let all = access_changes(&TableId::palisade(), Some(theirs), Some(&ours)).into_iter();
+    // It always reaches its containers, and asks for addresses and groups of multicast.
+    let is_free = |change: &AccessChange| {
+        let text = change.to_string();
+        change.to.as_deref() == Some("containers")
+            || text.starts_with("out 547/udp")
+            || text.starts_with("out 2/proto")
+    };
+    let sent = all.filter(|change| change.direction == Some(Direction::Out) && !is_free(change));
+    let sent = sent.map(|change| change.to_string());
+
+    assert_eq!(sent.collect::<Vec<String>>(), Vec::<String>::new());
+}
+
+/// No table makes the import panic, or print what is no policy.
+#[test]
+fn whatever_a_table_holds_the_import_is_a_policy_that_compiles_or_says_that_nothing_filters() {
+    let outcome = TestRunner::new(config_of(12)).run(&arbitrary::table(), |mut table| {
+        for (name, chain) in &mut table.chains {
+            if let Some(base) = chain.base.as_mut().filter(|_| name.len() % 2 == 0) {
+                base.hook = Hook::Input;
+            }
+        }
+        let id = TableId { family: Family::Inet, name: "filter".to_owned() };
+        let recorded =
+            Recorded { tables: vec![(id, table)], is_iptables: false, has_containers: true, forwards: true };
+        if let Err(why) = imported(&recorded) {
+            prop_assert!(why.starts_with("no table of the kernel filters"), "{why}");
+        }
+        Ok(())
+    });
+    if let Err(error) = outcome {
+        panic!("{error}");
+    }
 }

@@ -122,7 +122,10 @@ fn doors(cuts: &BTreeSet<u16>, protocols: &BTreeSet<u8>) -> Vec<Door> {
     let portless = |protocol: u8, others: bool| Door { protocol, first: 0, last: 0, others };
     doors.push(portless(protocol::ICMP, false));
     let is_apart = |number: &u8| {
-        Transport::from_number(*number).is_none() && ![protocol::ICMP, protocol::ICMPV6].contains(number)
+        // No packet has number 0 as its protocol: it stands for options of IPv6.
+        *number != 0
+            && Transport::from_number(*number).is_none()
+            && ![protocol::ICMP, protocol::ICMPV6].contains(number)
     };
     doors.extend(protocols.iter().copied().filter(is_apart).map(|number| portless(number, false)));
     let other = (1..=253).rev().filter(is_apart).find(|number| !protocols.contains(number));

@@ -9,7 +9,7 @@ use crate::migrate::questions::{
     MOST_PORTS, MOST_SOURCES, OUTSIDERS, Question, is_of_somebody, is_special, items, of_each, quoted,
 };
 use crate::migrate::service::{ports, written};
-use crate::net::Version;
+use crate::net::{Version, protocol};
 use std::collections::BTreeMap;
 
 /// The items of `expect`.
