@@ -17,7 +17,11 @@ pub(super) fn expectations(space: &Space, rows: &[DoorRows], plan: &Plan) -> Vec
     let mut by_question: BTreeMap<Question, Vec<Slot>> = BTreeMap::new();
     let asked = rows.iter().filter(|of| {
         let slot = slot(of.door);
-        slot != Slot::Rest && !is_special(slot) && !is_of_dhcp(of.door) && of.is_alike() && of.unknown.is_empty()
+        !matches!(slot, Slot::Rest | Slot::Other(protocol::IGMP))
+            && !is_special(slot)
+            && !is_of_dhcp(of.door)
+            && of.is_alike()
+            && of.unknown.is_empty()
     });
     let asked = asked.filter(|of| forwarded(space, of).is_none());
     for of in asked.filter(|of| plan.is_open() || !bypasses(space, of)).take(MOST_PORTS) {
