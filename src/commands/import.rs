@@ -1,12 +1,14 @@
 //! `palisade import`
 
 mod read;
+mod tables;
 
 use super::exposure::published;
 use super::{Report, reader};
 use crate::desired::{Compiled, compile_bytes};
 use crate::error::Error;
 use crate::machine::{Machine, legacy_tables};
+use crate::migrate::tables::Program;
 use crate::migrate::{Imported, Live, docker_user, firewalld, ufw};
 use crate::names::Names;
 use crate::netlink::Socket;
@@ -14,6 +16,7 @@ use crate::policy::Problems;
 use crate::process::journal::Stderr;
 use crate::process::privileges::Confinement;
 use crate::resolve::Containers;
+use crate::ruleset::Table;
 use crate::state::State;
 use serde_json::json;
 use std::io::Write;
@@ -26,6 +29,9 @@ const NAME: &str = "policy.yaml";
 /// What is said where another machine is meant, and no text of it is there.
 const NO_TEXT: &str =
     "of another machine docker-user reads what `iptables-save` printed there: `palisade import docker-user FILE`";
+/// What is said where the rules of the running kernel are asked for, and a file is named.
+const LIVE_ALONE: &str =
+    "nft and iptables read the live rules of this machine, and no FILE or --root: run it where the rules are loaded";
 /// What is said where the kernel has no such chain.
 const NO_CHAIN: &str = "no table of iptables-nft has a chain DOCKER-USER: Docker makes it where it runs with iptables, and not with \
                         its own tables of nftables";
@@ -39,6 +45,9 @@ const LEGACY: &str = "iptables-legacy has rules here, which can't be read from t
 /// to standard output, with the line that each service comes from; a report goes to standard error: which rules are followed
 /// exactly, which let in fewer, which had no effect, and which are left out. Nothing is changed. The policy holds expectations that
 /// are made from the rules themselves; it is proved to meet them before it is printed.
+///
+/// `nft` and `iptables` ask the live tables of this machine, all of them together, who gets in at each port. Their report ends with who
+/// gains and who loses by the policy, if anybody does.
 ///
 /// Exit status: 0 the policy is exactly what the rules were, 2 there is something to read, 1 an error.
 #[derive(Debug, clap::Args)]
@@ -68,6 +77,21 @@ pub(crate) enum Firewall {
     Firewalld,
     /// Rules in the chain DOCKER-USER, which containers' published ports pass.
     DockerUser,
+    /// The live tables of this machine, whoever wrote them: the access that they give.
+    Nft,
+    /// The same, where iptables-nft wrote them.
+    Iptables,
+}
+
+impl Firewall {
+    /// Whose live rules are meant, if any.
+    const fn program(self) -> Option<Program> {
+        match self {
+            Self::Nft => Some(Program::Nft),
+            Self::Iptables => Some(Program::Iptables),
+            Self::Ufw | Self::Firewalld | Self::DockerUser => None,
+        }
+    }
 }
 
 pub(crate) fn run(state: &State, args: &Args) -> Result<Report, Error> {
@@ -80,6 +104,10 @@ pub(crate) fn run(state: &State, args: &Args) -> Result<Report, Error> {
         proved(&imported)?;
         return Ok(report(&imported));
     }
+    if let Some(program) = args.firewall.program() {
+        let live = live.filter(|_| args.file.is_none()).ok_or_else(|| Error::Declined(LIVE_ALONE.to_owned()))?;
+        return tables::of_kernel(program, live, confined).map(|imported| report(&imported));
+    }
     let (place, imported) = match (args.firewall, &args.file) {
         (Firewall::Ufw, None) => (&root, ufw::import(&ufw::Installation { live, ..read::of_ufw(&root)? })),
         (Firewall::Firewalld, None) => {
@@ -87,6 +115,7 @@ pub(crate) fn run(state: &State, args: &Args) -> Result<Report, Error> {
         }
         (Firewall::DockerUser, Some(file)) => (file, docker_user::import(&read::text(file)?, live.as_ref())),
         (Firewall::DockerUser, None) => return Err(Error::Declined(NO_TEXT.to_owned())),
+        (Firewall::Nft | Firewall::Iptables, _) => return Err(Error::Declined(LIVE_ALONE.to_owned())),
         (Firewall::Ufw | Firewall::Firewalld, Some(file)) => {
             let file = file.display();
             return Err(Error::Declined(format!(
@@ -131,11 +160,16 @@ fn shown(text: &str) -> String {
 
 /// Has the policy read, compiled and proved: what can't be loaded is not printed.
 fn proved(imported: &Imported) -> Result<(), Error> {
-    let compiled: Compiled = compile_bytes(imported.policy.as_bytes(), Path::new(NAME), &Names::default())
-        .map_err(|problems| wrong(&problems))?;
+    table_of(&imported.policy).map(|_| ())
+}
+
+/// The table of a policy, if it can be loaded and is what it expects to be.
+fn table_of(policy: &str) -> Result<Table, Error> {
+    let compiled: Compiled =
+        compile_bytes(policy.as_bytes(), Path::new(NAME), &Names::default()).map_err(|problems| wrong(&problems))?;
     match compiled.unmet() {
         Some(problems) => Err(wrong(&problems)),
-        None => Ok(()),
+        None => Ok(compiled.table),
     }
 }
 

@@ -7,8 +7,8 @@ use super::{Machine, Purpose, Rules};
 use crate::net::{self, number, octets, protocol};
 use crate::ruleset::{KeyType, Set, Table, TableId};
 use crate::simulate::{
-    Answer, At, Doubt, EPHEMERAL, Hooked, Hooks, Packet, Sets, Translation, Transport, Traversal, Verdict, Way,
-    follow_connection_while,
+    Answer, At, Connection, Doubt, EPHEMERAL, Effect, Hooked, Hooks, Packet, Sets, Translation, Transport, Traversal,
+    Verdict, Way, follow_connection_while,
 };
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,12 +26,46 @@ pub(super) struct ProbePacket<'q> {
     pub(super) source: IpAddr,
     pub(super) destination: IpAddr,
     pub(super) interface: &'q str,
+    /// Whether this machine sends it, from `destination` to `source`.
+    pub(super) sends: bool,
     /// Who has to receive it; `None` if the rules and the routing alone are asked.
     pub(super) purpose: Option<&'q Purpose>,
 }
 
+/// A rule, or the policy of a base chain, and what it did with somebody's packet.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Decided {
+    /// Its table.
+    pub table: TableId,
+    /// Its chain.
+    pub chain: String,
+    /// Its index there; `None` for the policy of the chain.
+    pub rule: Option<usize>,
+    /// What it did.
+    pub how: How,
+}
+
+/// What a rule did with a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum How {
+    /// It accepted it, and nothing after it denied it.
+    LetsIn,
+    /// It dropped or rejected it.
+    Denies,
+    /// It translated its destination.
+    Translates,
+    /// What it did can't be told, and nothing else decided.
+    Unknown,
+}
+
 /// What probing finds out on the way.
 pub(super) struct Observed {
+    /// Whether it is noted which rules decide.
+    pub(super) watched: bool,
+    /// The rules that decided.
+    pub(super) decided: BTreeSet<Decided>,
+    /// Whether somebody was told that they are refused.
+    pub(super) rejects: bool,
     /// Where the destination was translated to.
     pub(super) translated: BTreeSet<Translation>,
     /// The groups of interfaces that hold the incoming one.
@@ -44,7 +78,15 @@ pub(super) struct Observed {
 
 impl Default for Observed {
     fn default() -> Self {
-        Self { translated: BTreeSet::new(), by_group: BTreeSet::new(), alike: EVERYONE, sent_back: false }
+        Self {
+            watched: false,
+            decided: BTreeSet::new(),
+            rejects: false,
+            translated: BTreeSet::new(),
+            by_group: BTreeSet::new(),
+            alike: EVERYONE,
+            sent_back: false,
+        }
     }
 }
 
@@ -143,11 +185,18 @@ impl<'m> PortProber<'m> {
     fn access(&self, probe: &ProbePacket<'_>, port: Option<u16>, sets: &dyn Sets, observed: &mut Observed) -> Access {
         let ProbePacket { protocol, port: destination, source, destination: to, interface, .. } = *probe;
         let transport = transport(protocol, port, destination, to);
-        let packet = Packet::to_machine(source, to, transport).coming_in_by(interface);
+        let packet = if probe.sends {
+            Packet::from_machine(to, source, transport)
+        } else {
+            Packet::to_machine(source, to, transport).coming_in_by(interface)
+        };
         let is_received = |first: &Traversal<'_>| self.is_received(probe, first);
         let connection = follow_connection_while(&self.hooks, sets, self.machine.routes, &packet, is_received);
         let traversal = &connection.first;
         observed.translated.extend(traversal.translated);
+        if observed.watched {
+            observed.watch(&connection);
+        }
         if connection.outcomes().never_pass() || !self.is_received(probe, traversal) {
             return Access::No;
         }
@@ -189,6 +238,26 @@ impl<'m> PortProber<'m> {
         let asked = (probe.protocol, port);
         let all = self.machine.listeners.iter();
         all.map(|listener| &listener.socket).any(|socket| socket.receives(asked, address, Some(probe.interface)))
+    }
+}
+
+impl Observed {
+    /// Notes which rules decided about a connection.
+    fn watch(&mut self, connection: &Connection<'_>) {
+        let verdict = connection.verdict();
+        self.rejects |= verdict == Verdict::Reject;
+        let (_, decisive) = connection.decisive();
+        for step in &decisive.trace.steps {
+            let how = match (verdict, &step.effect) {
+                (_, Effect::Translate(_)) => How::Translates,
+                (Verdict::Allow, Effect::Accept) => How::LetsIn,
+                (Verdict::Deny | Verdict::Reject, Effect::Drop | Effect::Reject) => How::Denies,
+                (Verdict::Unknown, _) if step.doubt.is_some() => How::Unknown,
+                _ => continue,
+            };
+            let (table, chain) = (step.table.clone(), step.chain.to_owned());
+            self.decided.insert(Decided { table, chain, rule: step.rule.map(|(at, _)| at), how });
+        }
     }
 }
 

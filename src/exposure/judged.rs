@@ -214,6 +214,7 @@ impl Judge<'_, '_> {
             source,
             destination,
             interface: &interface.name,
+            sends: false,
             purpose: None,
         };
         self.prober.reach(&packet, &mut Observed::default())
@@ -247,7 +248,7 @@ impl Judge<'_, '_> {
         let mut cuts = BTreeSet::new();
         for label in labels {
             if !self.listed.contains_key(label) {
-                self.listed.insert(label.clone(), self.addresses_of(label));
+                self.listed.insert(label.clone(), addresses_of(self.machine, label, self.version));
             }
             let all = self.listed.get(label).and_then(Option::as_ref).map_or(&[][..], Vec::as_slice);
             let after = all.partition_point(|(_, last)| *last < part.0);
@@ -290,33 +291,33 @@ impl Judge<'_, '_> {
         }
         if all.contains(&None) { None } else { Some(true) }
     }
+}
 
-    /// The addresses of a set, in order; `None` if they can't be told.
-    fn addresses_of(&self, label: &Label) -> Option<Vec<Interval>> {
-        let own = TableId::palisade();
-        let (id, name) = match label {
-            Label::Group(name) | Label::List(name) => (&own, format!("{name}-{}", self.version.suffix())),
-            Label::Set(title, name) => {
-                let is_it = |(id, _): &&(&TableId, &Table)| format!("{} {}", id.family, id.name) == *title;
-                let (id, _) = self.machine.tables.iter().find(is_it)?;
-                (*id, name.clone())
-            }
-            Label::Network(_) | Label::Containers | Label::ContainersBy(_) | Label::By(_) | Label::FromPort(_) => {
-                return None;
-            }
-        };
-        let elements = (self.machine.elements)(id, &name)?;
-        if elements.listed().iter().any(|element| element.key.bounds().is_none()) {
-            // It has an element for whatever no other matches.
+/// The addresses of a set, in order; `None` if they can't be told.
+pub(super) fn addresses_of(machine: &Machine<'_>, label: &Label, version: Version) -> Option<Vec<Interval>> {
+    let own = TableId::palisade();
+    let (id, name) = match label {
+        Label::Group(name) | Label::List(name) => (&own, format!("{name}-{}", version.suffix())),
+        Label::Set(title, name) => {
+            let is_it = |(id, _): &&(&TableId, &Table)| format!("{} {}", id.family, id.name) == *title;
+            let (id, _) = machine.tables.iter().find(is_it)?;
+            (*id, name.clone())
+        }
+        Label::Network(_) | Label::Containers | Label::ContainersBy(_) | Label::By(_) | Label::FromPort(_) => {
             return None;
         }
-        let bounds = elements.bounds().map(|(first, last)| {
-            let (first, last) = (address(first)?, address(last)?);
-            // Something else is part of its keys.
-            (Version::of(first) == self.version).then(|| (number(first), number(last)))
-        });
-        Some(bounds.collect::<Option<Intervals<u128>>>()?.as_slice().to_vec())
+    };
+    let elements = (machine.elements)(id, &name)?;
+    if elements.listed().iter().any(|element| element.key.bounds().is_none()) {
+        // It has an element for whatever no other matches.
+        return None;
     }
+    let bounds = elements.bounds().map(|(first, last)| {
+        let (first, last) = (address(first)?, address(last)?);
+        // Something else is part of its keys.
+        (Version::of(first) == version).then(|| (number(first), number(last)))
+    });
+    Some(bounds.collect::<Option<Intervals<u128>>>()?.as_slice().to_vec())
 }
 
 /// What is of a part in ranges, which are in order.

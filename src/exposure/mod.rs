@@ -10,6 +10,7 @@
 mod ask;
 mod containers;
 mod forwarded;
+mod grants;
 mod judged;
 mod probe;
 mod reach;
@@ -25,7 +26,9 @@ mod tests_of_parts;
 mod words;
 mod zones;
 
+pub use ask::{Decided, How};
 pub use forwarded::has_ports;
+pub use grants::{At, Door, Grant, Grants, Own, Space, Spans, Way, grants, grants_out, inlined, somewhere};
 pub use judged::{Judged, JudgedPart, Sources, Whole, judge};
 pub use reach::{Clause, Label, Reach};
 pub use remembered::Remembered;

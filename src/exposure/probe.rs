@@ -176,6 +176,7 @@ impl<'m> Probe<'m> {
                 source,
                 destination,
                 interface: &interface.name,
+                sends: false,
                 purpose: Some(&row.purpose),
             };
             reach = reach.or(self.prober.reach(&packet, observed));

@@ -42,7 +42,7 @@ pub(super) fn network(address: IpAddr, prefix: u8) -> Option<IpNet> {
 }
 
 /// The sources that no packet from elsewhere has.
-fn nowhere(version: Version) -> Vec<Interval> {
+pub(super) fn nowhere(version: Version) -> Vec<Interval> {
     match version {
         Version::V4 => vec![(0, 0x00ff_ffff), (0x7f00_0000, 0x7fff_ffff), (0xe000_0000, 0xffff_ffff)],
         Version::V6 => vec![(0, 1), (0xff << 120, u128::MAX)],

@@ -18,6 +18,7 @@ mod questions;
 mod report;
 mod service;
 mod spans;
+pub mod tables;
 mod tuple;
 pub mod ufw;
 mod write;

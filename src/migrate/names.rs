@@ -42,6 +42,20 @@ impl Names {
         self.free(&wished(service, tuple))
     }
 
+    /// A name of the ports alone; `otherwise` where these have none.
+    pub(super) fn of_ports(&mut self, service: &Service, otherwise: &str) -> String {
+        let action = service.action.map(|action| format!("{action}-")).unwrap_or_default();
+        let ports = &service.ports;
+        let protocol = ports.first().and_then(|port| port.strip_suffix("/proto")).filter(|_| ports.len() == 1);
+        let wished = match (ports.as_slice(), protocol) {
+            ([one], _) if one == "any" => format!("{action}{otherwise}"),
+            ([one], _) if one == "ping" => format!("{action}ping"),
+            (_, Some(protocol)) => format!("{action}proto-{protocol}"),
+            _ => by_ports(ports, &action),
+        };
+        self.free(&wished)
+    }
+
     /// The name, or with a number behind it.
     pub(super) fn free(&mut self, wished: &str) -> String {
         let allowed = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c.to_ascii_lowercase() } else { '-' };
@@ -72,16 +86,7 @@ fn wished(service: &Service, tuple: &Tuple) -> String {
         return format!("{action}ping");
     }
     if is_about_ports {
-        let known = |port: &String| KNOWN.iter().find(|(of, _)| of == port).map(|(_, name)| *name);
-        let names: Vec<Option<&str>> = service.ports.iter().map(known).collect();
-        let name = match names.as_slice() {
-            [Some("http"), Some("https")] => "web".to_owned(),
-            [Some(first), rest @ ..] if rest.iter().all(|name| *name == Some(*first)) || is_one(&service.ports) => {
-                (*first).to_owned()
-            }
-            _ => numbered(&service.ports),
-        };
-        return format!("{action}{name}");
+        return by_ports(&service.ports, &action);
     }
     if let Some(protocol) = service.ports.first().and_then(|port| port.strip_suffix("/proto"))
         && service.ports.len() == 1
@@ -93,6 +98,19 @@ fn wished(service: &Service, tuple: &Tuple) -> String {
         (None, false) => format!("{action}from-{}", tuple.from.text),
         (None, true) => format!("{action}everything"),
     }
+}
+
+fn by_ports(ports: &[String], action: &str) -> String {
+    let known = |port: &String| KNOWN.iter().find(|(of, _)| of == port).map(|(_, name)| *name);
+    let names: Vec<Option<&str>> = ports.iter().map(known).collect();
+    let name = match names.as_slice() {
+        [Some("http"), Some("https")] => "web".to_owned(),
+        [Some(first), rest @ ..] if rest.iter().all(|name| *name == Some(*first)) || is_one(ports) => {
+            (*first).to_owned()
+        }
+        _ => numbered(ports),
+    };
+    format!("{action}{name}")
 }
 
 /// `port-8080` and `udp-5353` by the first port.

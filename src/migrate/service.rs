@@ -32,6 +32,8 @@ pub(super) struct Service {
     pub(super) on: Vec<String>,
     pub(super) action: Option<&'static str>,
     pub(super) limit: bool,
+    /// The machines behind this one that answer.
+    pub(super) forward_to: Vec<String>,
     pub(super) log: bool,
     pub(super) comment: Option<String>,
     pub(super) places: Vec<String>,
@@ -41,9 +43,9 @@ impl Service {
     /// All of it but its senders, if others can join these: what is excepted, and how often each may come, is of all senders
     /// of a service.
     fn without_senders(&self) -> Option<String> {
-        let Self { ports, from, except, to, on, action, limit, log, comment, .. } = self;
+        let Self { ports, from, except, to, on, action, limit, forward_to, log, comment, .. } = self;
         let can_be_joined = except.is_empty() && !limit && !from.iter().any(|from| from == "any");
-        can_be_joined.then(|| format!("{:?}", (ports, to, on, action, log, comment)))
+        can_be_joined.then(|| format!("{:?}", (ports, to, on, action, forward_to, log, comment)))
     }
 }
 

@@ -159,6 +159,9 @@ impl Document {
         if service.limit {
             text.push_str("    limit: 5/minute\n");
         }
+        if !service.forward_to.is_empty() {
+            text.push_str(&list("    ", "forward_to", &service.forward_to));
+        }
         text.push_str(&last(service.log, service.comment.as_deref()));
         text
     }
