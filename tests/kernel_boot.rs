@@ -116,7 +116,8 @@ fn a_policy_whose_expectations_cannot_be_proved_is_loaded_and_that_is_an_error()
     let unproved = "ERROR the policy is loaded, and nobody knows whether it is as expected: proving what it expects did not \
                     succeed: it ended with exit status 0\n";
     // Kernels differ in whether they have Landlock, which is told first.
-    let said: String = done.stderr.lines().filter(|line| !line.starts_with(" INFO")).map(|l| format!("{l}\n")).collect();
+    let said: String =
+        done.stderr.lines().filter(|line| !line.starts_with(" INFO")).map(|l| format!("{l}\n")).collect();
     assert_eq!(said, unproved);
     assert_eq!(booted(done), ("policy".to_owned(), None));
     assert_eq!(machine.rules(), Machine::rules_of(&[81]));
