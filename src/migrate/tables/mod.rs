@@ -122,6 +122,9 @@ impl Work<'_> {
         if input.forwards && !taken.tables.iter().any(|(_, table)| outgoing::filters(table, Hook::Forward)) {
             report.note(None, FORWARDS);
         }
+        if let Some(note) = sentences::only_now(rows, plan) {
+            report.note(None, note);
+        }
         let published = published_there(input.machine, space, rows, plan);
         published::closed_now("the rules", &services, &published, &mut report);
         let expect = expect::expectations(space, rows, plan);

@@ -180,6 +180,22 @@ fn sentences(space: &Space, rows: &[DoorRows], plan: &Plan) -> Vec<Sentence> {
     work.groups.into_iter().map(sentence).filter(|sentence| !sentence.ports.is_empty()).collect()
 }
 
+/// What is said of the addresses that this machine has now, and not of those that it may get: of protocols that no rule names,
+/// a policy can't take away some of them at one address.
+pub(super) fn only_now(rows: &[DoorRows], plan: &Plan) -> Option<String> {
+    let rest = rows.last().filter(|_| !plan.is_open())?;
+    let is_unnamed = |to: &[IpAddr]| rest.each.iter().any(|here| here.own.unnamed && here.own.addresses == to);
+    let addresses = rest.special.iter().map(|(to, _)| to).filter(|to| is_unnamed(to)).flatten();
+    let addresses: Vec<String> = addresses.map(ToString::to_string).collect();
+    (!addresses.is_empty()).then(|| {
+        format!(
+            "other protocols: some who get in at each address that no rule names do so at those that this machine has now: \
+             put what it gets later beside {} in `to`",
+            addresses.join(", ")
+        )
+    })
+}
+
 /// The sentences so far.
 struct Work<'w> {
     space: &'w Space,
