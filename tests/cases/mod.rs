@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -69,13 +69,26 @@ pub fn hold(kind: &str, cases: &[Case]) {
         text += &said;
         wrong.extend(differences);
     }
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/cases/{kind}.txt"));
+    let path = golden(kind);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         fs::write(&path, &text).expect("the golden can be written");
     }
     assert!(wrong.is_empty(), "{} differ:\n{}\n{text}", wrong.len(), wrong.join("\n"));
     let expected = fs::read_to_string(&path).unwrap_or_default();
     assert!(text == expected, "{}: expected\n{expected}\nsaid\n{text}", path.display());
+}
+
+/// What has to be said. Kernels that list their hooks (since 5.14, if built with `CONFIG_NETFILTER_NETLINK_HOOK`) tell in which
+/// order chains of one priority run, so that more is known there.
+fn golden(kind: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
+    let of_hooks = folder.join(format!("{kind}.hooks.txt"));
+    let lists_hooks = || {
+        let lab = Lab::new();
+        lab.host.nft_load("table inet t { chain c { type filter hook input priority 0; }; }");
+        output(lab.host.command("nft").args(["list", "hooks", "inet"])).stdout.contains("chain inet t c")
+    };
+    if of_hooks.exists() && lists_hooks() { of_hooks } else { folder.join(format!("{kind}.txt")) }
 }
 
 fn take<'c>(cases: &'c [Case], next: &AtomicUsize) -> Option<(usize, &'c Case)> {

@@ -172,12 +172,14 @@ fn open_datagrams(from: SocketAddr, to: SocketAddr) -> io::Result<UdpSocket> {
 /// Sends again until an answer comes. In a wait no longer than that of silence there is no second try.
 fn asks(socket: &UdpSocket, wait: Duration) -> io::Result<()> {
     let begun = Instant::now();
+    let again = [ErrorKind::WouldBlock, ErrorKind::Interrupted];
     loop {
         let left = wait.saturating_sub(begun.elapsed()).max(Duration::from_millis(1));
         socket.set_read_timeout(Some(left.min(A_SECOND)))?;
         socket.send(b"echo")?;
         match socket.recv(&mut [0; 4]) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock && begun.elapsed() < wait => {}
+            // A receive that has a timeout is not begun again after a signal (signal(7)).
+            Err(error) if again.contains(&error.kind()) && begun.elapsed() < wait => {}
             done => return done.map(drop),
         }
     }

@@ -20,8 +20,8 @@ const MOST_MESSAGES: usize = 400;
 /// What is said where iptables-legacy has rules, which no listing of nf_tables shows.
 const LEGACY: &str = "iptables-legacy has rules here, which can't be read from the kernel, and which decide together with those that \
                       can. Load them where they can be read, and take them out of where they are:\n  \
-                      iptables-legacy-save | iptables-nft-restore && iptables-legacy -P INPUT ACCEPT && iptables-legacy -F\n  \
-                      ip6tables-legacy-save | ip6tables-nft-restore && ip6tables-legacy -P INPUT ACCEPT && ip6tables-legacy -F\n\
+                      iptables-legacy-save | iptables-nft-restore --noflush && iptables-legacy -P INPUT ACCEPT && iptables-legacy -F\n  \
+                      ip6tables-legacy-save | ip6tables-nft-restore --noflush && ip6tables-legacy -P INPUT ACCEPT && ip6tables-legacy -F\n\
                       Then unload the modules (`rmmod iptable_filter ip6table_filter` and those of the other tables), or boot \
                       without what loads them, and import again";
 

@@ -266,6 +266,9 @@ impl Sets for LiveSets<'_> {
         let size = set.spec.size.unwrap_or(DYNAMIC_SIZE);
         match self.count(table, name) {
             Some(Some(count)) => Some(count < size),
+            Some(None) if !set.spec.flags.contains(SetFlags::TIMEOUT) => {
+                self.listed(table, name, set).map(|listed| listed < size)
+            }
             // Elements whose time is over are not listed, and take room for some time.
             Some(None) => self.listed(table, name, set).filter(|listed| *listed < size / 2).map(|_| true),
             // It is planned, and will be empty.
