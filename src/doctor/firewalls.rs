@@ -6,7 +6,7 @@ use crate::net::Version;
 use crate::ruleset::graph::{Graph, NamedMaps};
 use crate::ruleset::registers::{Field, Registers};
 use crate::ruleset::{
-    Cmp, Expr, Family, Foreign, Hook, PayloadBase, Policy, Rule, Table, TableFlags, TableId, Verdict, graph,
+    Cmp, Expr, Family, Foreign, Hook, PayloadBase, Policy, Rule, Table, TableFlags, TableId, graph,
 };
 use std::collections::BTreeSet;
 
@@ -74,7 +74,7 @@ pub(super) fn is_of_known_program(facts: &Facts<'_>, drop: &Denier<'_>) -> bool 
     let known = drop.owner.is_some_and(|owner| BANNING.contains(&owner) || OF_VPNS.contains(&owner));
     let Some(table) = facts.rules.tables.get(drop.id).filter(|_| known && !drop.policy) else { return false };
     let rules = table.chains.get(drop.chain).map_or(&[][..], |chain| &chain.rules);
-    rules.iter().filter(|rule| is_drop(rule)).all(|rule| names_sources(table, rule))
+    rules.iter().filter(|rule| graph::denies(rule)).all(|rule| names_sources(table, rule))
 }
 
 /// Whether a rule matches only sources that it names, or that a set contains.
@@ -135,16 +135,8 @@ fn drops<'r>(id: &'r TableId, table: &'r Table) -> BTreeSet<Denier<'r>> {
         }
         // Leaves out chains that only named maps call: their elements are not listed.
         let called = Graph::new(table, NamedMaps::Unlisted).reachable([name.as_str()]);
-        let drops = |name: &&str| table.chains.get(*name).is_some_and(|chain| chain.rules.iter().any(is_drop));
+        let drops = |name: &&str| table.chains.get(*name).is_some_and(|chain| chain.rules.iter().any(graph::denies));
         called.into_iter().filter(drops).for_each(|name| add(name, false));
     }
     found
-}
-
-pub(super) fn is_drop(rule: &Rule) -> bool {
-    rule.exprs.iter().any(|expr| match expr {
-        Expr::Reject(_) | Expr::Foreign(Foreign::Reject { .. }) => true,
-        Expr::Foreign(Foreign::Target(target)) => target.name == "REJECT",
-        expr => graph::verdicts(expr).any(|verdict| *verdict == Verdict::Drop),
-    })
 }

@@ -2,7 +2,7 @@
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
-use super::{Element, ElementValue, Expr, Register, Rule, SetRef, Table, Verdict};
+use super::{Element, ElementValue, Expr, Foreign, Register, Rule, SetRef, Table, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A chain or set that a rule or an element refers to.
@@ -36,6 +36,16 @@ pub fn names(expr: &Expr) -> Vec<Name<'_>> {
         | Expr::Foreign(_)
         | Expr::Unknown { .. } => Vec::new(),
     }
+}
+
+/// Whether a rule drops or rejects, if only for some of the packets that it matches.
+#[must_use]
+pub fn denies(rule: &Rule) -> bool {
+    rule.exprs.iter().any(|expr| {
+        matches!(expr, Expr::Reject(_) | Expr::Foreign(Foreign::Reject { .. }))
+            || matches!(expr, Expr::Foreign(Foreign::Target(target)) if target.name == "REJECT")
+            || verdicts(expr).any(|verdict| *verdict == Verdict::Drop)
+    })
 }
 
 /// The verdicts inside an expression: its own, and those of an anonymous map.

@@ -1,10 +1,11 @@
 //! Another program's table drops packets.
 
-use crate::doctor::firewalls::{BANNING, Denier, OF_VPNS, drops_of_others, is_drop, is_of_known_program};
+use crate::doctor::firewalls::{BANNING, Denier, OF_VPNS, drops_of_others, is_of_known_program};
 use crate::doctor::words::some;
 use crate::doctor::{Facts, Finding, Kind, Severity};
 use crate::printable::shell_word;
 use crate::render::{table_command, table_title};
+use crate::ruleset::graph;
 use crate::ruleset::{Family, TableId};
 use std::collections::BTreeMap;
 
@@ -82,7 +83,7 @@ fn take_out(facts: &Facts<'_>, id: &TableId, tool: &str, drops: &[&Denier<'_>]) 
         let of_drop: Vec<String> = if drop.policy {
             vec![format!("{tool} -P {chain} ACCEPT")]
         } else {
-            let places = rules(drop.chain).iter().enumerate().filter(|(_, rule)| is_drop(rule));
+            let places = rules(drop.chain).iter().enumerate().filter(|(_, rule)| graph::denies(rule));
             places.rev().map(|(place, _)| format!("{tool} -D {chain} {}", place + 1)).collect()
         };
         for command in of_drop {

@@ -10,7 +10,7 @@ use crate::migrate::service::{Service, ports, written};
 use crate::migrate::write::Rule;
 use crate::net::Version;
 use crate::ruleset::graph::{Graph, NamedMaps};
-use crate::ruleset::{Expr, Foreign, Hook, Policy, Table, Verdict, graph};
+use crate::ruleset::{Hook, Policy, Table, graph};
 use std::collections::BTreeSet;
 
 /// What is said of `outgoing`.
@@ -26,16 +26,11 @@ pub(super) struct Outgoing {
 
 /// Whether a table denies something at a hook: of what this machine sends, or of what passes through it.
 pub(super) fn filters(table: &Table, hook: Hook) -> bool {
-    let denies = |expr: &Expr| {
-        matches!(expr, Expr::Reject(_) | Expr::Foreign(Foreign::Reject { .. }))
-            || matches!(expr, Expr::Foreign(Foreign::Target(target)) if target.name == "REJECT")
-            || graph::verdicts(expr).any(|verdict| *verdict == Verdict::Drop)
-    };
     table.chains.iter().any(|(name, chain)| {
         let Some(base) = chain.base.as_ref().filter(|base| base.kind != "nat") else { return false };
         let reached = Graph::new(table, NamedMaps::Listed).reachable([name.as_str()]);
         let mut rules = reached.into_iter().filter_map(|name| table.chains.get(name)).flat_map(|chain| &chain.rules);
-        base.hook == hook && (base.policy == Policy::Drop || rules.any(|rule| rule.exprs.iter().any(denies)))
+        base.hook == hook && (base.policy == Policy::Drop || rules.any(graph::denies))
     })
 }
 
@@ -52,17 +47,12 @@ pub(super) fn outgoing(machine: &Machine<'_>, taken: &Taken, space: &Space) -> O
     let is_open = is_all(&rest);
     let mut groups: Vec<Group> = Vec::new();
     if !is_open && !rest.iter().all(Spans::is_empty) {
-        let by = rows.last().map(|of| of.by.clone()).unwrap_or_default();
-        groups.push(Group {
-            to: To::Addresses(rest.clone()),
-            action: None,
-            by: by.concat_sets(),
-            slots: all.clone(),
-        });
+        let by = rows.last().map(|of| rules_of(&of.by)).unwrap_or_default();
+        groups.push(Group { to: To::Addresses(rest.clone()), action: None, by, slots: all.clone() });
     }
     for of in rows.iter().filter(|of| !of.door.others) {
         let here = everywhere(of, &space);
-        let (by, slots) = (of.by.concat_sets(), vec![slot(of.door)]);
+        let (by, slots) = (rules_of(&of.by), vec![slot(of.door)]);
         let more = Version::ALL.map(|version| here[version as usize].minus(&rest[version as usize]).joined());
         if !more.iter().all(Spans::is_empty) {
             let to = if is_all(&here) { here.clone() } else { more };
@@ -72,7 +62,7 @@ pub(super) fn outgoing(machine: &Machine<'_>, taken: &Taken, space: &Space) -> O
         let lacks = Version::ALL.into_iter().any(|version| denied[version as usize].meets(&rest[version as usize]));
         if lacks {
             let action = Some(if of.rejects { "reject" } else { "deny" });
-            let by = of.denied_by.concat_sets();
+            let by = rules_of(&of.denied_by);
             add(&mut groups, Group { to: To::Addresses(denied), action, by, slots: slots.clone() });
         }
         for way in ways(&space).filter(|(at, _)| !is_all(&here) && of.common.0.get(*at).is_some_and(is_all)) {
@@ -118,14 +108,9 @@ struct Group {
     slots: Vec<Slot>,
 }
 
-trait Concat {
-    fn concat_sets(&self) -> BTreeSet<Decided>;
-}
-
-impl Concat for Vec<BTreeSet<Decided>> {
-    fn concat_sets(&self) -> BTreeSet<Decided> {
-        self.iter().flatten().filter(|one| one.rule.is_some()).cloned().collect()
-    }
+/// The rules that decide by any way, without the policies of chains.
+fn rules_of(by: &[BTreeSet<Decided>]) -> BTreeSet<Decided> {
+    by.iter().flatten().filter(|one| one.rule.is_some()).cloned().collect()
 }
 
 fn add(groups: &mut Vec<Group>, group: Group) {

@@ -144,11 +144,7 @@ fn elsewhere(rule: &Rule, hooks: &BTreeSet<Hook>, filters_sent: bool) -> (Fate, 
     if is_new || is_of_state {
         return (Fate::NoEffect, vec![NO_EFFECT.to_owned()]);
     }
-    let denies = rule.exprs.iter().any(|expr| {
-        matches!(expr, Expr::Reject(_) | Expr::Foreign(Foreign::Reject { .. }))
-            || graph::verdicts(expr).any(|verdict| *verdict == Verdict::Drop)
-    });
-    match (hooks.contains(&Hook::Output), denies) {
+    match (hooks.contains(&Hook::Output), graph::denies(rule)) {
         (true, _) => (Fate::NoEffect, vec!["what this machine sends is let out".to_owned()]),
         (false, true) => {
             (Fate::NoEffect, vec!["what passes through this machine is denied unless `forward` allows it".to_owned()])
