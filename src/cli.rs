@@ -90,8 +90,7 @@ impl Common {
     #[must_use]
     pub fn called(&self) -> Option<Called> {
         let path = Some(&self.policy).filter(|path| **path != Path::new(DEFAULT_PATH))?;
-        // A backquote would end the quotation.
-        let word = shell_word(path.to_str()?).filter(|word| !word.contains('`'))?;
+        let word = shell_word(path.to_str()?)?;
         Some(Called { options: format!("--policy {word}"), commands: &OF_A_POLICY })
     }
 }
@@ -162,9 +161,7 @@ impl Command {
             _ => false,
         }
     }
-}
 
-impl Command {
     /// Whether what it prints is kept as a file.
     #[must_use]
     pub fn prints_a_file(&self) -> bool {

@@ -75,9 +75,7 @@ fn textfile(folder: &Path) -> Result<NewFile, Error> {
         return NewFile::for_everyone(&path).map_err(|source| cannot(&path.display().to_string(), source));
     }
     let name = folder.display().to_string();
-    // A backquote would end the quotation.
-    let word = shell_word(&name).filter(|word| !word.contains('`'));
-    let elsewhere = match word {
+    let elsewhere = match shell_word(&name) {
         Some(word) => {
             format!("`mkdir -p -m 0755 {word}`, and start node_exporter with `--collector.textfile.directory={word}`")
         }

@@ -21,8 +21,7 @@ pub(super) fn place(facts: &Facts<'_>, policy: &Resolved, line: Line) -> String 
 
 /// A command in backquotes whose argument others have named; `None` if the name can't be copied safely.
 pub(super) fn command(begin: &str, name: &str, end: &str) -> Option<String> {
-    // A backquote in the name would end the quotation.
-    let name = shell_word(name).filter(|name| !name.contains('`'))?;
+    let name = shell_word(name)?;
     Some(format!("`{begin}{name}{end}`"))
 }
 

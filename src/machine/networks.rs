@@ -136,8 +136,7 @@ struct Unreadable {
 /// The remedy for a file that can't be read: engines read it by its ending, too.
 fn take_away(path: &Path) -> String {
     let path = path.display().to_string();
-    let word = shell_word(&path).filter(|path| !path.contains('`'));
-    let away = word.map(|path| format!(": `mv {path} {path}.away`")).unwrap_or_default();
+    let away = shell_word(&path).map(|path| format!(": `mv {path} {path}.away`")).unwrap_or_default();
     format!("mend it, or take it away{away}")
 }
 

@@ -67,12 +67,13 @@ pub fn json(document: &Value) -> String {
     })
 }
 
-/// A word for a shell command, quoted if necessary; `None` if it can't be printed, so that no command can be shown.
+/// A word for a shell command, quoted if necessary; `None` if it can't be printed, so that no command can be shown. Commands
+/// are shown in backquotes, which one in the word would end.
 #[must_use]
 pub fn shell_word(word: &str) -> Option<Cow<'_, str>> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
     match word {
-        _ if word.contains(is_invisible) => None,
+        _ if word.contains(is_invisible) || word.contains('`') => None,
         _ if !word.is_empty() && word.chars().all(plain) => Some(Cow::Borrowed(word)),
         _ => Some(Cow::Owned(format!("'{}'", word.replace('\'', r"'\''")))),
     }

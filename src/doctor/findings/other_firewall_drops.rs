@@ -78,8 +78,7 @@ fn take_out(facts: &Facts<'_>, id: &TableId, tool: &str, drops: &[&Denier<'_>]) 
     };
     let mut commands: Vec<String> = Vec::new();
     for drop in drops {
-        // A backquote in the name would end the quotation.
-        let chain = shell_word(drop.chain).filter(|chain| !chain.contains('`'))?;
+        let chain = shell_word(drop.chain)?;
         let of_drop: Vec<String> = if drop.policy {
             vec![format!("{tool} -P {chain} ACCEPT")]
         } else {

@@ -29,7 +29,7 @@ pub(super) fn check(facts: &Facts<'_>) -> Option<Finding> {
 fn first_policy(facts: &Facts<'_>) -> Option<String> {
     let path = Path::new(&facts.host.path);
     let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
-    let [folder, path] = [folder, path].map(|path| shell_word(path.to_str()?).filter(|word| !word.contains('`')));
+    let [folder, path] = [folder, path].map(|path| shell_word(path.to_str()?));
     let (folder, path) = (folder?, path?);
     let ports: Vec<String> = facts.host.machine.ssh_ports.iter().map(|port| format!("{port}/tcp")).collect();
     let ports = match ports.as_slice() {
