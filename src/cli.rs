@@ -7,7 +7,7 @@ use crate::commands::{
 };
 use crate::desired::DEFAULT_PATH;
 use crate::error::Error;
-use crate::printable::shell_word;
+use crate::printable::command_word;
 use crate::process::called::Called;
 use crate::state::State;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
@@ -90,7 +90,7 @@ impl Common {
     #[must_use]
     pub fn called(&self) -> Option<Called> {
         let path = Some(&self.policy).filter(|path| **path != Path::new(DEFAULT_PATH))?;
-        let word = shell_word(path.to_str()?)?;
+        let word = command_word(path.to_str()?)?;
         Some(Called { options: format!("--policy {word}"), commands: &OF_A_POLICY })
     }
 }

@@ -5,7 +5,7 @@ use super::{Desired, Report, reader, writer};
 use crate::error::Error;
 use crate::files::NewFile;
 use crate::metrics::Metric;
-use crate::printable::{printable, shell_word};
+use crate::printable::{command_word, printable};
 use crate::process::privileges::{Confinement, Needs, need_net_admin};
 use crate::state::State;
 use serde_json::{Value, json};
@@ -75,7 +75,7 @@ fn textfile(folder: &Path) -> Result<NewFile, Error> {
         return NewFile::for_everyone(&path).map_err(|source| cannot(&path.display().to_string(), source));
     }
     let name = folder.display().to_string();
-    let elsewhere = match shell_word(&name) {
+    let elsewhere = match command_word(&name) {
         Some(word) => {
             format!("`mkdir -p -m 0755 {word}`, and start node_exporter with `--collector.textfile.directory={word}`")
         }

@@ -4,7 +4,7 @@ pub(super) use crate::preflight::some;
 
 use super::Facts;
 use crate::names::{Known, Trouble};
-use crate::printable::shell_word;
+use crate::printable::command_word;
 use crate::resolve::{Line, Resolved};
 
 /// The host names of the policy whose trouble is one of these.
@@ -21,7 +21,7 @@ pub(super) fn place(facts: &Facts<'_>, policy: &Resolved, line: Line) -> String 
 
 /// A command in backquotes whose argument others have named; `None` if the name can't be copied safely.
 pub(super) fn command(begin: &str, name: &str, end: &str) -> Option<String> {
-    let name = shell_word(name)?;
+    let name = command_word(name)?;
     Some(format!("`{begin}{name}{end}`"))
 }
 

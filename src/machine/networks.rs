@@ -3,7 +3,7 @@
 use super::{Gap, Gaps};
 use crate::files::{MAX_CONFIGURATION, read_bounded};
 use crate::machine::{EngineKind, get, running_engines};
-use crate::printable::shell_word;
+use crate::printable::command_word;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -136,7 +136,7 @@ struct Unreadable {
 /// The remedy for a file that can't be read: engines read it by its ending, too.
 fn take_away(path: &Path) -> String {
     let path = path.display().to_string();
-    let away = shell_word(&path).map(|path| format!(": `mv {path} {path}.away`")).unwrap_or_default();
+    let away = command_word(&path).map(|path| format!(": `mv {path} {path}.away`")).unwrap_or_default();
     format!("mend it, or take it away{away}")
 }
 

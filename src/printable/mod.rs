@@ -67,16 +67,22 @@ pub fn json(document: &Value) -> String {
     })
 }
 
-/// A word for a shell command, quoted if necessary; `None` if it can't be printed, so that no command can be shown. Commands
-/// are shown in backquotes, which one in the word would end.
+/// A word for a shell command, quoted if necessary; `None` if it can't be printed, so that no command can be shown.
 #[must_use]
-pub fn shell_word(word: &str) -> Option<Cow<'_, str>> {
+fn shell_word(word: &str) -> Option<Cow<'_, str>> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
     match word {
-        _ if word.contains(is_invisible) || word.contains('`') => None,
+        _ if word.contains(is_invisible) => None,
         _ if !word.is_empty() && word.chars().all(plain) => Some(Cow::Borrowed(word)),
         _ => Some(Cow::Owned(format!("'{}'", word.replace('\'', r"'\''")))),
     }
+}
+
+/// A word for a shell command that is shown in backquotes; `None` if it can't be printed, or has one, which would end the
+/// quotation.
+#[must_use]
+pub fn command_word(word: &str) -> Option<Cow<'_, str>> {
+    shell_word(word).filter(|word| !word.contains('`'))
 }
 
 fn escaped(text: &str, is_refused: impl Fn(char) -> bool + Copy) -> Cow<'_, str> {
@@ -162,6 +168,7 @@ mod tests {
         let quoted = ["eth0", "/run/a-b_c.d", "''", "'$(reboot)'", "'`id`'", "'it'\\''s; rm'", "'a b'", "'\"x\"'"];
         assert_eq!(words.map(|word| shell_word(word).map(Cow::into_owned)), quoted.map(|word| Some(word.to_owned())));
         assert_eq!(["a\nb", "\u{202e}", "\u{1b}[m"].map(shell_word), [None, None, None]);
+        assert_eq!(["a b", "`id`", "\u{1b}[m"].map(command_word), [Some("'a b'".into()), None, None]);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use super::values;
 use crate::facts::{Facts, ListFile};
 use crate::policy::{AddressList, Diagnostic, Fault, Form, Given, Peer, Policy, Severity, Span, Text, quote};
-use crate::printable::shell_word;
+use crate::printable::command_word;
 use std::collections::BTreeSet;
 
 /// The problems and warnings of a file as a peer names it. After a problem its addresses must not be used.
@@ -120,7 +120,7 @@ fn empty(list: &AddressList, name: &str, span: Span) -> Option<Diagnostic> {
 fn of_another_form(form: Form, span: Span, name: &str, file: &ListFile) -> Diagnostic {
     let path = file.path.display().to_string();
     let list = format!("{path}.list");
-    let made = |command: &dyn Fn(&str, &str) -> String| match (shell_word(&path), shell_word(&list)) {
+    let made = |command: &dyn Fn(&str, &str) -> String| match (command_word(&path), command_word(&list)) {
         (Some(path), Some(list)) => format!("`{}` makes a list of it: name that one", command(&path, &list)),
         _ => "make a list of it, one address a line".to_owned(),
     };

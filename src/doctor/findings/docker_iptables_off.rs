@@ -1,7 +1,7 @@
 //! Docker is told to load no rules.
 
 use crate::doctor::{Facts, Finding, Kind, Severity};
-use crate::printable::shell_word;
+use crate::printable::command_word;
 
 pub(super) const FINDING: Kind = Kind {
     id: "docker-iptables-off",
@@ -27,7 +27,7 @@ pub(super) fn check(facts: &Facts<'_>) -> Option<Finding> {
 
 /// How `iptables` is switched on, where it was switched off: in a file, or on the command line.
 fn switch_on(from: &str) -> String {
-    let edit = shell_word(from).filter(|path| path.starts_with('/')).map(|path| {
+    let edit = command_word(from).filter(|path| path.starts_with('/')).map(|path| {
         let with = r#"s/"iptables" *: *false/"iptables": true/"#;
         format!("`sed -i '{with}' {path} && systemctl restart docker`")
     });

@@ -3,7 +3,7 @@
 use crate::doctor::firewalls::{BANNING, Denier, OF_VPNS, drops_of_others, is_of_known_program};
 use crate::doctor::words::some;
 use crate::doctor::{Facts, Finding, Kind, Severity};
-use crate::printable::shell_word;
+use crate::printable::command_word;
 use crate::render::{table_command, table_title};
 use crate::ruleset::graph;
 use crate::ruleset::{Family, TableId};
@@ -78,7 +78,7 @@ fn take_out(facts: &Facts<'_>, id: &TableId, tool: &str, drops: &[&Denier<'_>]) 
     };
     let mut commands: Vec<String> = Vec::new();
     for drop in drops {
-        let chain = shell_word(drop.chain)?;
+        let chain = command_word(drop.chain)?;
         let of_drop: Vec<String> = if drop.policy {
             vec![format!("{tool} -P {chain} ACCEPT")]
         } else {

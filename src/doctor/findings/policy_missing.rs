@@ -1,7 +1,7 @@
 //! There is no policy.
 
 use crate::doctor::{Facts, Finding, Kind, PolicyState, Severity};
-use crate::printable::shell_word;
+use crate::printable::command_word;
 use std::path::Path;
 
 pub(super) const FINDING: Kind = Kind {
@@ -29,7 +29,7 @@ pub(super) fn check(facts: &Facts<'_>) -> Option<Finding> {
 fn first_policy(facts: &Facts<'_>) -> Option<String> {
     let path = Path::new(&facts.host.path);
     let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
-    let [folder, path] = [folder, path].map(|path| shell_word(path.to_str()?));
+    let [folder, path] = [folder, path].map(|path| command_word(path.to_str()?));
     let (folder, path) = (folder?, path?);
     let ports: Vec<String> = facts.host.machine.ssh_ports.iter().map(|port| format!("{port}/tcp")).collect();
     let ports = match ports.as_slice() {
