@@ -33,12 +33,11 @@ fn main() -> ExitCode {
             (status, String::new())
         }
         // What is kept as a file is the same wherever it was made.
-        Ok(Report { status, text, .. }) if !cli.common.json && cli.command.prints_a_file() => {
-            (status, text.as_str().to_owned())
+        Ok(Report { status, text, json }) if cli.command.prints_a_file() => {
+            (status, if cli.common.json { document(json) } else { text.as_str().to_owned() })
         }
-        Ok(Report { status, text, .. }) if !cli.common.json => (status, called::repeat(text.as_str()).into_owned()),
-        Ok(Report { status, json, .. }) if cli.command.prints_a_file() => (status, document(json)),
-        Ok(Report { status, json, .. }) => (status, document(called::repeat_in(json))),
+        Ok(Report { status, json, .. }) if cli.common.json => (status, document(called::repeat_in(json))),
+        Ok(Report { status, text, .. }) => (status, called::repeat(text.as_str()).into_owned()),
         Err(error) => {
             complain(&error, color);
             let json = called::repeat_in(error_json(&cli.command, &error));

@@ -83,6 +83,24 @@ pub struct Machine<'m> {
     pub beyond: Option<Doubt>,
 }
 
+impl Machine<'_> {
+    /// The same machine, on which nobody listens: what its rules alone are asked about.
+    #[must_use]
+    pub fn without_listeners(&self) -> Machine<'_> {
+        Machine {
+            tables: self.tables.clone(),
+            sets: self.sets,
+            elements: Box::new(|id, name| (self.elements)(id, name)),
+            routes: self.routes,
+            interfaces: self.interfaces.clone(),
+            listeners: Vec::new(),
+            published: self.published.clone(),
+            ports_listed: self.ports_listed,
+            beyond: self.beyond.clone(),
+        }
+    }
+}
+
 /// Every port that somebody listens on or that a container is behind, sorted by number, with who reaches it.
 #[must_use]
 pub fn exposure(machine: &Machine<'_>) -> Vec<Row> {

@@ -8,6 +8,10 @@ const WIDE: usize = 110;
 /// With so many exceptions in two services or more, they get a group.
 const MANY: usize = 2;
 
+/// The lines of a policy's head that are typed when it has been read.
+pub(super) const CHECK: &str = "  palisade check";
+pub(super) const APPLY: &str = "  palisade apply --confirm 60s     # and `palisade confirm` in a new connection";
+
 /// A part of the policy under a key of its own, each line as it is written.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Document {

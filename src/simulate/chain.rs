@@ -61,11 +61,9 @@ impl<'a, 'v, 's> Walk<'a, 'v, 's> {
         let mut outcomes = Outcomes::default();
         for number in self.indexes.may_match(chain, &self.machine) {
             let Some(rule) = chain.rules.get(number) else { break };
-            let numbered = (number, rule);
-            let result = self.run(numbered.1, certain);
-            let RuleResult::Match { end, doubt } = result else { continue };
+            let RuleResult::Match { end, doubt } = self.run(rule, certain) else { continue };
             let doubtful = doubt.is_some();
-            let ended = self.end(name, numbered, &end, depth, certain, doubt);
+            let ended = self.end(name, (number, rule), &end, depth, certain, doubt);
             let goes_on = doubtful || ended.contain(Outcomes::RETURNS) && continues(&end);
             outcomes = outcomes.or(if continues(&end) { ended.without(Outcomes::RETURNS) } else { ended });
             if !goes_on {

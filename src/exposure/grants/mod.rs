@@ -96,17 +96,7 @@ fn asked(machine: &Machine<'_>, space: &Space, sends: bool) -> Grants {
     own.extend(machine.interfaces.iter().flat_map(|one| &one.addresses).map(|(address, _)| *address));
     own.push(LINK_LOCAL);
     let ground = Ground::new(&machine.interfaces, own.clone(), machine.routes);
-    let machine = Machine {
-        tables: machine.tables.clone(),
-        sets: machine.sets,
-        elements: Box::new(|id, name| (machine.elements)(id, name)),
-        routes: &ground,
-        interfaces: machine.interfaces.clone(),
-        listeners: Vec::new(),
-        published: Vec::new(),
-        ports_listed: machine.ports_listed,
-        beyond: machine.beyond.clone(),
-    };
+    let machine = Machine { routes: &ground, ..machine.without_listeners() };
     for version in Version::ALL {
         let rules = Rules::new(&machine.tables, version);
         let tables: Vec<(&TableId, &Table)> = rules.tables.iter().map(|(id, table)| (*id, table)).collect();

@@ -18,7 +18,7 @@ use super::names::Names;
 use super::report::{Entry, Fate, Report, decided};
 use super::service::{Bridges, Made, Service, Whole, joined, services};
 use super::tuple::{Action, Tuple};
-use super::write::Document;
+use super::write::{APPLY, CHECK, Document};
 use super::{Imported, Live};
 use crate::machine::PublishedPort;
 use crate::net::{Transport, Version};
@@ -145,8 +145,8 @@ fn head() -> Vec<String> {
     vec![
         "Written by `palisade import docker-user`. It is of the ports that containers publish and of no others: what this machine".to_owned(),
         "itself is asked for, ssh above all, stands in the policy that `palisade init` prints. Put these services into it, and then:".to_owned(),
-        "  palisade check".to_owned(),
-        "  palisade apply --confirm 60s     # and `palisade confirm` in a new connection".to_owned(),
+        CHECK.to_owned(),
+        APPLY.to_owned(),
     ]
 }
 

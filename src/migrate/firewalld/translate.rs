@@ -14,7 +14,7 @@ use crate::migrate::report::{Entry, Fate, Report, decided};
 use crate::migrate::service::{Bridges, Made, Service, Whole, joined, services};
 use crate::migrate::spans::InWords;
 use crate::migrate::tuple::{Action, Place, Protocol, Tuple};
-use crate::migrate::write::Document;
+use crate::migrate::write::{APPLY, CHECK, Document};
 use crate::net::Version;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -65,8 +65,8 @@ fn head() -> Vec<String> {
     vec![
         "Written by `palisade import firewalld`. Read its report, keep this as /etc/palisade/policy.yaml, and then:"
             .to_owned(),
-        "  palisade check".to_owned(),
-        "  palisade apply --confirm 60s     # and `palisade confirm` in a new connection".to_owned(),
+        CHECK.to_owned(),
+        APPLY.to_owned(),
     ]
 }
 

@@ -21,7 +21,7 @@ use super::names::Names;
 use super::report::Report;
 use super::service::Service;
 use super::spans::InWords;
-use super::write::Document;
+use super::write::{APPLY, CHECK, Document};
 use super::{Imported, published};
 use crate::exposure::{Machine, Space, Spans, grants, grants_out};
 use crate::machine::{EngineKind, PublishedPort};
@@ -224,9 +224,9 @@ fn head(program: Program) -> Vec<String> {
             "Written by `palisade import {}`: the access that the live tables give. Read it, and then:",
             command(program)
         ),
-        "  palisade check".to_owned(),
+        CHECK.to_owned(),
         "  palisade apply --dry-run".to_owned(),
-        "  palisade apply --confirm 60s     # and `palisade confirm` in a new connection".to_owned(),
+        APPLY.to_owned(),
     ]
 }
 

@@ -82,7 +82,7 @@ impl Taken {
 
     /// The machine with these tables alone.
     pub(super) fn machine<'a>(&'a self, machine: &'a Machine<'_>) -> Machine<'a> {
-        with(machine, self.tables.iter().map(|(id, table)| (id, table)).collect(), machine.sets)
+        Machine { tables: self.tables.iter().map(|(id, table)| (id, table)).collect(), ..machine.without_listeners() }
     }
 
     /// Asks the machine that has palisade's table in the place of these, and beside it what translates.
@@ -93,28 +93,13 @@ impl Taken {
         let sets = Loaded { real: machine.sets };
         let mut tables: Vec<(&TableId, &Table)> = translating.iter().map(|(id, table)| (*id, table)).collect();
         tables.push((&id, ours));
-        let mut loaded = with(machine, tables, &sets);
+        let mut loaded = Machine { tables, sets: &sets, ..machine.without_listeners() };
         let of_others = std::mem::replace(&mut loaded.elements, Box::new(|_, _| None));
         loaded.elements = Box::new(move |of, name| {
             let own = (*of == TableId::palisade()).then(|| ours.sets.get(name)).flatten();
             own.map_or_else(|| of_others(of, name), |set| Some(std::rc::Rc::new(set.elements.clone())))
         });
         ask(&loaded)
-    }
-}
-
-/// The machine with other tables.
-fn with<'a>(machine: &'a Machine<'_>, tables: Vec<(&'a TableId, &'a Table)>, sets: &'a dyn Sets) -> Machine<'a> {
-    Machine {
-        tables,
-        sets,
-        elements: Box::new(|id, name| (machine.elements)(id, name)),
-        routes: machine.routes,
-        interfaces: machine.interfaces.clone(),
-        listeners: Vec::new(),
-        published: machine.published.clone(),
-        ports_listed: machine.ports_listed,
-        beyond: machine.beyond.clone(),
     }
 }
 

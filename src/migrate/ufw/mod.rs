@@ -22,7 +22,7 @@ use crate::migrate::names::Names;
 use crate::migrate::report::{Entry, Fate, Report};
 use crate::migrate::service::{Bridges, Service, joined};
 use crate::migrate::tuple::Action;
-use crate::migrate::write::{Document, Rule};
+use crate::migrate::write::{APPLY, CHECK, Document, Rule};
 use crate::migrate::{Imported, Live};
 use crate::net::Version;
 use rules::Rules;
@@ -206,8 +206,8 @@ fn head(settings: &Settings) -> Vec<String> {
     let mut head = vec![
         "Written by `palisade import ufw`. Read its report, keep this as /etc/palisade/policy.yaml, and then:"
             .to_owned(),
-        "  palisade check".to_owned(),
-        "  palisade apply --confirm 60s     # and `palisade confirm` in a new connection".to_owned(),
+        CHECK.to_owned(),
+        APPLY.to_owned(),
     ];
     if !settings.enabled {
         head.push("ufw was not enabled: these rules were not in force.".to_owned());
