@@ -322,9 +322,8 @@ impl AtItsLastWord {
         let mut command = machine.command("policy.yaml", arguments);
         command.env("TERM", "xterm").env_remove("JOURNAL_STREAM");
         let child = command.stdout(full).stderr(terminal.slave).spawn().expect("it starts");
-        let writes = format!("{} 0x1 ", libc::SYS_write);
-        let call = format!("/proc/{}/syscall", child.id());
-        wait_until(|| fs::read_to_string(&call).is_ok_and(|call| call.starts_with(&writes)));
+        let waits = format!("/proc/{}/wchan", child.id());
+        wait_until(|| fs::read_to_string(&waits).is_ok_and(|place| place.ends_with("pipe_write")));
         Self { child, output, _terminal: terminal.master }
     }
 
@@ -415,6 +414,14 @@ fn every_command_has_cap_net_admin_at_most_in_the_end_and_can_get_no_more() {
     let stopped = AtItsLastWord::of(&machine, &textfile.split(' ').collect::<Vec<_>>());
     assert_eq!(stopped.rights(), ["palisade  1000 1000   1 2 2"]);
     stopped.end().expect("no signal ends it");
+    machine.inside.nft_load("table inet theirs { chain in { type filter hook input priority 0; policy drop; }; }");
+    let chain = "INPUT { type filter hook input priority filter; policy drop; }";
+    machine.inside.nft_load(&format!("table ip filter {{ chain {chain}; }}"));
+    for command in ["import nft", "import iptables"] {
+        let stopped = AtItsLastWord::of(&machine, &command.split(' ').collect::<Vec<_>>());
+        assert_eq!(stopped.rights(), ["palisade  1000 1000   1 2 2"], "{command}");
+        stopped.end().expect("no signal ends it");
+    }
     let zones = concat!("import firewalld --root ", env!("CARGO_MANIFEST_DIR"), "/tests/migrate/firewalld/docker.d");
     let chain = concat!("import docker-user ", env!("CARGO_MANIFEST_DIR"), "/tests/migrate/docker-user/sets.rules");
     for command in ["show", "init", import, zones, chain, "add 81/tcp --from any --yes"] {
