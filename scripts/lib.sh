@@ -351,20 +351,11 @@ unpack_prometheus() {
     unpack_here target/clients/prometheus usr/bin/prometheus-node-exporter prometheus prometheus-node-exporter
 }
 
-# Puts Hetzner's Python library into target/clients/python, unless it is there already. It is on PyPI alone, which not every
-# machine reaches: where it can't be had, its one test is left out, and this says so.
-install_hcloud_library() {
-    local folder=target/clients/python
-    [ ! -e "$folder" ] || return 0
-    rm -rf "$folder.new"
-    mkdir -p "$(dirname "$folder")"
-    # An environment can't be moved; it counts from its link on.
-    if python3 -m venv "$folder.new" >/dev/null 2>&1 &&
-        "$folder.new/bin/pip" -q install hcloud==2.27.0 >/dev/null 2>&1; then
-        ln -s python.new "$folder"
-    else
-        note "The Python library hcloud can't be had here: the test of what it sends is left out"
-    fi
+# Puts the Python libraries of Hetzner and of DigitalOcean into target/clients/cloud, unless they are there already. They are on
+# PyPI alone, which not every machine reaches: where they can't be had, their tests are left out, and this says so.
+install_cloud_libraries() {
+    install_python cloud hcloud==2.27.0 pydo==0.44.0 ||
+        note "The Python libraries hcloud and pydo can't be had here: the tests of what they send are left out"
 }
 
 # Puts Ansible and its linter into target/clients/ansible, and the Ansible of Debian 12 into target/clients/ansible-2.14, unless

@@ -1,7 +1,7 @@
 //! What the vendors' own clients send of what `palisade export` prints, to a server on the loopback of a network namespace.
 //!
-//! The clients are where scripts/test puts them, below target/clients. The Python library is not on every machine; scripts/test
-//! says where its test is left out.
+//! The clients are where scripts/test puts them, below target/clients. The Python libraries are not on every machine;
+//! scripts/test says where their tests are left out.
 #![allow(missing_docs)]
 
 mod support;
@@ -42,7 +42,7 @@ fn rules() -> Value {
 /// What was asked of the server: the method with the path, and the body.
 type Asked = Arc<Mutex<Vec<(String, Value)>>>;
 
-/// A server of Hetzner's API with one firewall, without rules, in a namespace of its own.
+/// A server of Hetzner's API and of DigitalOcean's, each with one firewall without rules, in a namespace of its own.
 struct Server {
     namespace: Namespace,
     port: u16,
@@ -71,14 +71,15 @@ impl Server {
         let mut command = self.namespace.command(&program.to_string_lossy());
         command
             .env("HCLOUD_ENDPOINT", format!("http://127.0.0.1:{}/v1", self.port))
-            .env("HCLOUD_TOKEN", "x".repeat(64));
+            .env("HCLOUD_TOKEN", "x".repeat(64))
+            .env("DIGITALOCEAN_ENDPOINT", format!("http://127.0.0.1:{}", self.port));
         command
     }
 
     /// What was sent to be kept.
     fn sent(&self) -> Vec<(String, Value)> {
         let asked = self.asked.lock().expect("no thread panics");
-        asked.iter().filter(|(request, _)| request.starts_with("POST")).cloned().collect()
+        asked.iter().filter(|(request, _)| !request.starts_with("GET")).cloned().collect()
     }
 }
 
@@ -115,23 +116,27 @@ fn answer(mut stream: &TcpStream, log: &Asked) -> Option<()> {
         "/v1/firewalls" => json!({ "firewalls": [firewall], "meta": page }),
         "/v1/firewalls/1" => json!({ "firewall": firewall }),
         "/v1/actions" => json!({ "actions": [action], "meta": page }),
+        "/v2/firewalls" | "/v2/firewalls/1" => json!({ "firewall": { "id": "1", "status": "waiting" } }),
         "/v1/actions/7" => json!({ "action": action }),
         _ => json!({ "actions": [action] }),
     };
     let text = answer.to_string();
-    let head = format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", text.len());
+    let status = if request == "POST /v2/firewalls" { "202 Accepted" } else { "200 OK" };
+    let head =
+        format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", text.len());
     stream.write_all(format!("{head}{text}").as_bytes()).ok()
 }
 
-/// A folder with the policy, and what palisade exports of it.
-fn exported() -> (TempDir, PathBuf) {
+/// A folder with the policy, and what palisade exports of it to a vendor, with what it says is left out.
+#[track_caller]
+fn exported(vendor: &str, left_out: &str) -> (TempDir, PathBuf) {
     let folder = TempDir::new().expect("there is a place for temporary files");
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("the folder is this user's");
     let policy = folder.path().join("policy.yaml");
     fs::write(&policy, POLICY).expect("the folder is writable");
     fs::set_permissions(&policy, fs::Permissions::from_mode(0o644)).expect("the file is this user's");
-    let done = output(Command::new(palisade()).arg("--policy").arg(&policy).args(["export", "hetzner"]));
-    assert_eq!((done.status, done.stderr.as_str()), (Some(0), ""));
+    let done = output(Command::new(palisade()).arg("--policy").arg(&policy).args(["export", vendor]));
+    assert_eq!((done.status, done.stderr.as_str()), (Some(if left_out.is_empty() { 0 } else { 2 }), left_out));
     let rules = folder.path().join("rules.json");
     fs::write(&rules, done.stdout).expect("the folder is writable");
     (folder, rules)
@@ -142,10 +147,20 @@ fn client(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients").join(path)
 }
 
+/// Python with the vendors' libraries, where it could be had.
+fn python() -> Option<PathBuf> {
+    let python = client("cloud/bin/python");
+    if !python.exists() {
+        eprintln!("left out: there is no {}", python.display());
+        return None;
+    }
+    Some(python)
+}
+
 #[test]
 fn hcloud_takes_the_file_and_sends_what_was_meant() {
     let hcloud = client("hcloud-cli/usr/bin/hcloud");
-    let ((_folder, rules_file), server) = (exported(), Server::new());
+    let ((_folder, rules_file), server) = (exported("hetzner", ""), Server::new());
     let rules_file = rules_file.to_string_lossy().into_owned();
 
     let arguments = ["firewall", "replace-rules", "--rules-file", &rules_file, "palisade"];
@@ -165,12 +180,9 @@ client.firewalls.set_rules(Firewall(id=1), rules)
 ";
 
 #[test]
-fn the_python_library_of_the_vendor_sends_the_same() {
-    let python = client("python/bin/python");
-    if !python.exists() {
-        return eprintln!("left out: there is no {}", python.display());
-    }
-    let ((_folder, rules_file), server) = (exported(), Server::new());
+fn the_python_library_of_hetzner_sends_the_same() {
+    let Some(python) = python() else { return };
+    let ((_folder, rules_file), server) = (exported("hetzner", ""), Server::new());
 
     output(server.client(&python).arg("-c").arg(SET_RULES).arg(&rules_file)).success();
 
@@ -184,4 +196,40 @@ fn the_python_library_of_the_vendor_sends_the_same() {
     }
     let set = "POST /v1/firewalls/1/actions/set_rules".to_owned();
     assert_eq!(sent, [(set, json!({ "rules": rules() }))]);
+}
+
+const CREATE_AND_UPDATE: &str = "
+import json, os, sys
+from pydo import Client
+client = Client(token='x' * 64, endpoint=os.environ['DIGITALOCEAN_ENDPOINT'])
+firewall = json.load(open(sys.argv[1]))
+client.firewalls.create(body=firewall, enforce_https=False)
+client.firewalls.update(firewall_id='1', body=firewall, enforce_https=False)
+";
+
+#[test]
+fn the_python_library_of_digitalocean_creates_and_updates_the_firewall_that_was_printed() {
+    let Some(python) = python() else { return };
+    let left_out = "left out: ipsec: 50/proto: DigitalOcean has no rule for it (policy.yaml:6)\n";
+    let ((_folder, file), server) = (exported("digitalocean", left_out), Server::new());
+    let office = json!(["203.0.113.0/24"]);
+    let everywhere = json!(["0.0.0.0/0", "::/0"]);
+    let inbound = |protocol: &str, ports: &str, from: &Value| json!({ "protocol": protocol, "ports": ports, "sources": { "addresses": from } });
+    let outbound =
+        |protocol: &str| json!({ "protocol": protocol, "ports": "0", "destinations": { "addresses": everywhere } });
+
+    output(server.client(&python).arg("-c").arg(CREATE_AND_UPDATE).arg(&file)).success();
+
+    let firewall = json!({
+        "name": "palisade",
+        "inbound_rules": [
+            inbound("tcp", "9000-9001", &json!(["1.1.1.1", "1.1.1.2/31", "2001:db8:7::/48"])),
+            inbound("udp", "500", &office),
+            inbound("icmp", "0", &everywhere),
+            inbound("tcp", "22", &everywhere),
+        ],
+        "outbound_rules": [outbound("tcp"), outbound("udp"), outbound("icmp")],
+    });
+    let requests = ["POST /v2/firewalls", "PUT /v2/firewalls/1"];
+    assert_eq!(server.sent(), requests.map(|request| (request.to_owned(), firewall.clone())));
 }
