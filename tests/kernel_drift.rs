@@ -8,6 +8,7 @@ use palisade::netlink::{Socket, encode};
 use palisade::ruleset::{Op, TableId, Transaction};
 use std::io::Write;
 use std::process::Stdio;
+use support::dice::Dice;
 use support::drift::{POLICY, Row, handles, lab, lines_only_in, mend, ordered, rows, run, tamper, write};
 use support::lab::Lab;
 use support::namespace::output;
@@ -87,21 +88,8 @@ fn each_row_is_a_kind_of_its_own_and_is_drift_unless_it_says_otherwise() {
     assert_eq!(kinds.windows(2).find(|pair| pair[0] == pair[1]), None);
 }
 
-/// SplitMix64: the same sequences for the same seed, everywhere.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % bound as u64) as usize
-    }
-}
-
 /// A change of a kind in the table, or a rule somewhere that goes or comes.
-fn random_tampering(lab: &Lab, random: &mut Random, kinds: &[Row]) -> String {
+fn random_tampering(lab: &Lab, dice: &mut Dice, kinds: &[Row]) -> String {
     const CHAINS: [&str; 6] =
         ["filter-input", "filter-forward", "published", "service-dashboard", "service-ssh", "invalid"];
     const RULES: [&str; 5] = [
@@ -111,17 +99,17 @@ fn random_tampering(lab: &Lab, random: &mut Random, kinds: &[Row]) -> String {
         "ct state vmap { established : accept, new : goto default-incoming }",
         "meta l4proto tcp ct original proto-dst vmap @services-tcp comment \"again\"",
     ];
-    let chain = CHAINS[random.below(CHAINS.len())];
+    let chain = dice.pick(&CHAINS);
     let there = handles(&lab.host, chain, "");
-    match random.below(4) {
+    match dice.below(4) {
         0 if !there.is_empty() => {
-            format!("delete rule inet palisade {chain} handle {}\n", there[random.below(there.len())])
+            format!("delete rule inet palisade {chain} handle {}\n", dice.choose(&there))
         }
         1 if !there.is_empty() => {
-            let (at, rule) = (random.below(there.len()), RULES[random.below(RULES.len())]);
+            let (at, rule) = (dice.below(there.len()), dice.pick(&RULES));
             format!("insert rule inet palisade {chain} index {at} {rule}\n")
         }
-        _ => kinds[random.below(kinds.len())].tamper.clone(),
+        _ => dice.choose(kinds).tamper.clone(),
     }
 }
 
@@ -130,12 +118,12 @@ fn random_tampering(lab: &Lab, random: &mut Random, kinds: &[Row]) -> String {
 #[track_caller]
 fn assert_sequences_are_mended(seed: u64, sequences: usize) {
     let kinds: Vec<Row> = DRIFT.into_iter().flat_map(rows_of).collect();
-    let (lab, mut random, mut refused) = (lab(), Random(seed), 0);
+    let (lab, mut dice, mut refused) = (lab(), Dice::seeded(seed), 0);
     let expected = ordered(&lab.host.nft_list());
     for number in 0..sequences {
         let mut done = String::new();
-        for _ in 0..=random.below(5) {
-            let commands = random_tampering(&lab, &mut random, &kinds);
+        for _ in 0..=dice.below(5) {
+            let commands = random_tampering(&lab, &mut dice, &kinds);
             match tamper(&lab.host, &commands) {
                 Ok(()) => done.push_str(&format!("{commands}\n")),
                 Err(_) => refused += 1,

@@ -10,9 +10,9 @@ use palisade::migrate::firewalld::{FILES, Installation, import};
 use palisade::migrate::{Fate, Imported};
 use std::collections::BTreeSet;
 use std::fs;
-use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use support::dice::{Dice, seed};
 use support::lab::{HOST, HOST_ON_LAN, Lab};
 use support::namespace::output;
 use support::probe::{Outcome, Target};
@@ -108,86 +108,66 @@ impl<'a> Firewalld<'a> {
     }
 }
 
-/// Small numbers, one after the other, of a seed (splitmix64).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((mixed ^ mixed >> 31) >> 1).unwrap_or_default() % end
+fn about(dice: &mut Dice) -> About {
+    match dice.below(5) {
+        0 => About::Port("tcp", dice.pick(&[(22, 22), (80, 81)])),
+        1 => About::Port("udp", (79, 81)),
+        2 => About::Protocol("tcp"),
+        _ => About::Service(dice.pick(&SERVICES).0),
     }
+}
 
-    fn one<T: Clone>(&mut self, of: &[T]) -> T {
-        of[self.below(of.len())].clone()
-    }
-
-    fn about(&mut self) -> About {
-        match self.below(5) {
-            0 => About::Port("tcp", self.one(&[(22, 22), (80, 81)])),
-            1 => About::Port("udp", (79, 81)),
-            2 => About::Protocol("tcp"),
-            _ => About::Service(self.one(&SERVICES).0),
+fn element(dice: &mut Dice) -> Element {
+    match dice.below(8) {
+        0 => Element::Block,
+        1 => Element::Inversion,
+        2 | 3 => Element::Plain(about(dice)),
+        _ => {
+            let sources =
+                ["203.0.113.66", "203.0.113.0/24", "10.77.0.0/24", "2001:db8::66", "2001:db8::/64", "fd77::2"];
+            let address = dice.pick(&sources);
+            let family = if address.contains(':') { "ipv6" } else { "ipv4" };
+            let own = if address.contains(':') { ["2001:db8::1", "fd77::/64"] } else { ["203.0.113.1", "10.77.0.1"] };
+            let to = (dice.below(5) == 0).then(|| dice.pick(&own));
+            let about = match dice.below(4) {
+                0 => About::All,
+                1 if dice.below(2) == 0 => About::Pings,
+                _ => about(dice),
+            };
+            let priority = dice.pick(&[0, 0, 0, -7, -3, 4]);
+            let verdict = dice.pick(&[Verdict::Accept, Verdict::Accept, Verdict::Reject, Verdict::Drop]);
+            let from = Some((address, dice.below(6) == 0));
+            Element::Rich { family, priority, from, to, about, verdict }
         }
     }
+}
 
-    fn element(&mut self) -> Element {
-        match self.below(8) {
-            0 => Element::Block,
-            1 => Element::Inversion,
-            2 | 3 => Element::Plain(self.about()),
-            _ => {
-                let sources =
-                    ["203.0.113.66", "203.0.113.0/24", "10.77.0.0/24", "2001:db8::66", "2001:db8::/64", "fd77::2"];
-                let address = self.one(&sources);
-                let family = if address.contains(':') { "ipv6" } else { "ipv4" };
-                let own =
-                    if address.contains(':') { ["2001:db8::1", "fd77::/64"] } else { ["203.0.113.1", "10.77.0.1"] };
-                let to = (self.below(5) == 0).then(|| self.one(&own));
-                let about = match self.below(4) {
-                    0 => About::All,
-                    1 if self.below(2) == 0 => About::Pings,
-                    _ => self.about(),
-                };
-                let priority = self.one(&[0, 0, 0, -7, -3, 4]);
-                let verdict = self.one(&[Verdict::Accept, Verdict::Accept, Verdict::Reject, Verdict::Drop]);
-                let from = Some((address, self.below(6) == 0));
-                Element::Rich { family, priority, from, to, about, verdict }
+/// Four zones, and which of them is the default.
+fn zones(dice: &mut Dice) -> (Vec<Zone>, usize) {
+    let target = |dice: &mut Dice| dice.pick(&["", "", "", "", "ACCEPT", "%%REJECT%%", "DROP"]);
+    let mut zones: Vec<Zone> = NAMES
+        .iter()
+        .map(|name| Zone { name, target: target(dice), sources: vec![], interfaces: vec![], elements: vec![] })
+        .collect();
+    for zone in &mut zones {
+        for _ in 0..dice.below(5) {
+            let element = element(dice);
+            if !zone.elements.contains(&element) {
+                zone.elements.push(element);
             }
         }
     }
-
-    /// Four zones, and which of them is the default.
-    fn zones(&mut self) -> (Vec<Zone>, usize) {
-        let target = |random: &mut Self| random.one(&["", "", "", "", "ACCEPT", "%%REJECT%%", "DROP"]);
-        let mut zones: Vec<Zone> = NAMES
-            .iter()
-            .map(|name| Zone { name, target: target(self), sources: vec![], interfaces: vec![], elements: vec![] })
-            .collect();
-        for zone in &mut zones {
-            for _ in 0..self.below(5) {
-                let element = self.element();
-                if !zone.elements.contains(&element) {
-                    zone.elements.push(element);
-                }
-            }
+    for source in ["203.0.113.66", "203.0.113.64/30", "10.77.0.0/24", "2001:db8::66", "2001:db8::/64", "fd77::/64"] {
+        if dice.below(3) == 0 {
+            zones[dice.below(4)].sources.push(source);
         }
-        for source in
-            ["203.0.113.66", "203.0.113.64/30", "10.77.0.0/24", "2001:db8::66", "2001:db8::/64", "fd77::/64"]
-        {
-            if self.below(3) == 0 {
-                zones[self.below(4)].sources.push(source);
-            }
-        }
-        for interface in ["eth0", "eth1", "eth+"] {
-            if self.below(3) == 0 {
-                zones[self.below(4)].interfaces.push(interface);
-            }
-        }
-        (zones, self.below(4))
     }
+    for interface in ["eth0", "eth1", "eth+"] {
+        if dice.below(3) == 0 {
+            zones[dice.below(4)].interfaces.push(interface);
+        }
+    }
+    (zones, dice.below(4))
 }
 
 /// A lab whose host answers at every target.
@@ -243,12 +223,10 @@ fn compared(zones: &[Zone], default: usize) {
 }
 
 fn try_zones(count: u64) {
-    let given = |name: &str| std::env::var(name).ok().and_then(|seed| seed.parse().ok());
-    let seed = given("PALISADE_SEED").or_else(|| given("PROPTEST_RNG_SEED"));
-    let seed = seed.unwrap_or_else(|| RandomState::new().hash_one(count) >> 16);
+    let seed = seed();
     for list in seed..seed + count {
         eprintln!("PALISADE_SEED={list}");
-        let (zones, default) = Random(list).zones();
+        let (zones, default) = zones(&mut Dice::seeded(list));
         compared(&zones, default);
     }
 }

@@ -154,6 +154,7 @@ const TABLES: [&str; 5] = [
             ct state vmap { established : accept, related : accept, invalid : drop }
             iif lo accept
             icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert, echo-request } accept
+            meta l4proto { gre, esp } accept
             ip saddr @admins tcp dport 22 accept
             ip6 saddr { 2001:db8::66, fd77::/64 } tcp dport 22 accept
             tcp dport { 80, 443 } accept

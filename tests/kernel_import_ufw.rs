@@ -11,10 +11,10 @@ use palisade::names::Names;
 use palisade::ruleset::TableId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use support::dice::{Dice, seed};
 use support::lab::{HOST, HOST_ON_LAN, Lab};
 use support::namespace::output;
 use support::probe::{Outcome, Target};
@@ -95,64 +95,47 @@ fn words(arguments: &str) -> Vec<String> {
         .collect()
 }
 
-/// Small numbers, one after the other, of a seed (splitmix64).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((mixed ^ mixed >> 31) >> 1).unwrap_or_default() % end
+/// A command for ufw.
+fn command(dice: &mut Dice) -> String {
+    let verb = dice.pick(&["allow", "allow", "allow", "deny", "reject", "limit", "prepend deny", "prepend allow"]);
+    if dice.below(3) == 0 {
+        let what =
+            dice.pick(&["22/tcp", "80", "80/udp", "443/tcp", "80,443/tcp", "OpenSSH", "'Web Both'", "22:80/tcp"]);
+        return format!("{verb} {what}");
     }
-
-    fn one<'t>(&mut self, of: &[&'t str]) -> &'t str {
-        of[self.below(of.len())]
+    let mut command = verb.to_owned();
+    if dice.below(4) == 0 {
+        command.push_str(dice.pick(&[" in on eth0", " in on eth1", " in on eth+"]));
     }
-
-    /// A command for ufw.
-    fn command(&mut self) -> String {
-        let verb = self.one(&["allow", "allow", "allow", "deny", "reject", "limit", "prepend deny", "prepend allow"]);
-        if self.below(3) == 0 {
-            let what =
-                self.one(&["22/tcp", "80", "80/udp", "443/tcp", "80,443/tcp", "OpenSSH", "'Web Both'", "22:80/tcp"]);
-            return format!("{verb} {what}");
-        }
-        let mut command = verb.to_owned();
-        if self.below(4) == 0 {
-            command.push_str(self.one(&[" in on eth0", " in on eth1", " in on eth+"]));
-        }
-        let sources = [
-            "203.0.113.66",
-            "203.0.113.64/30",
-            "203.0.113.0/24",
-            "10.77.0.0/24",
-            "2001:db8::66",
-            "2001:db8::/64",
-            "fd77::2",
-            "any",
-            "any",
-        ];
-        let from = self.one(&sources);
-        command.push_str(&format!(" from {from}"));
-        let own = match (self.below(5), from.contains(':')) {
-            (0, _) if from == "any" => "any",
-            (0, true) => self.one(&["2001:db8::1", "fd77::1"]),
-            (0, false) => self.one(&["203.0.113.1", "10.77.0.1"]),
-            _ => "any",
-        };
-        command.push_str(&format!(" to {own}"));
-        command.push_str(self.one(&[
-            "",
-            " port 22 proto tcp",
-            " port 80",
-            " port 80 proto udp",
-            " port 22,443 proto tcp",
-            " proto tcp",
-        ]));
-        command
-    }
+    let sources = [
+        "203.0.113.66",
+        "203.0.113.64/30",
+        "203.0.113.0/24",
+        "10.77.0.0/24",
+        "2001:db8::66",
+        "2001:db8::/64",
+        "fd77::2",
+        "any",
+        "any",
+    ];
+    let from = dice.pick(&sources);
+    command.push_str(&format!(" from {from}"));
+    let own = match (dice.below(5), from.contains(':')) {
+        (0, _) if from == "any" => "any",
+        (0, true) => dice.pick(&["2001:db8::1", "fd77::1"]),
+        (0, false) => dice.pick(&["203.0.113.1", "10.77.0.1"]),
+        _ => "any",
+    };
+    command.push_str(&format!(" to {own}"));
+    command.push_str(dice.pick(&[
+        "",
+        " port 22 proto tcp",
+        " port 80",
+        " port 80 proto udp",
+        " port 22,443 proto tcp",
+        " proto tcp",
+    ]));
+    command
 }
 
 /// A lab whose host answers at every target.
@@ -201,13 +184,11 @@ fn compared(commands: &[String]) {
 }
 
 fn try_lists(count: u64) {
-    let given = |name: &str| std::env::var(name).ok().and_then(|seed| seed.parse().ok());
-    let seed = given("PALISADE_SEED").or_else(|| given("PROPTEST_RNG_SEED"));
-    let seed = seed.unwrap_or_else(|| RandomState::new().hash_one(count) >> 16);
+    let seed = seed();
     for list in seed..seed + count {
         eprintln!("PALISADE_SEED={list}");
-        let mut random = Random(list);
-        let commands: Vec<String> = (0..=random.below(6)).map(|_| random.command()).collect();
+        let mut dice = Dice::seeded(list);
+        let commands: Vec<String> = (0..=dice.below(6)).map(|_| command(&mut dice)).collect();
         compared(&commands);
     }
 }

@@ -11,7 +11,8 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
-use support::machine::{Dice, Machine, policy, wait_until};
+use support::dice::Dice;
+use support::machine::{Machine, policy, wait_until};
 use support::namespace::output;
 
 fn start(command: &mut Command) -> Child {
@@ -62,7 +63,7 @@ fn kill_applies(runs: usize) {
     let mut holds = turn % 2;
     for run in 0..runs {
         let next = 1 - holds;
-        apply(next, &mut |child| ended += usize::from(kill_after(child, dice.below(takes))));
+        apply(next, &mut |child| ended += usize::from(kill_after(child, dice.time_below(takes))));
         let live = machine.rules();
         match rules.iter().position(|rules| *rules == live) {
             Some(found) if found == next => new += 1,
@@ -139,7 +140,7 @@ fn kill_confirmations(runs: usize, at_once: usize) {
     // As slow as it is among so many.
     let takes = duration(|| drop(machine.run(&["apply"]))) * u32::try_from(at_once.div_ceil(2)).expect("a few") * 3;
     let mut plans = (0..runs).map(|run| {
-        let (apply, confirm) = (dice.below(takes), dice.below(takes / 2));
+        let (apply, confirm) = (dice.time_below(takes), dice.time_below(takes / 2));
         match run % 4 {
             0 => ([Some(apply), None], false),
             1 => ([Some(apply), None], true),
@@ -200,7 +201,7 @@ fn a_writer_that_is_killed_leaves_nothing_that_grows() {
     let mut dice = Dice::new();
     for port in 81..101 {
         machine.open(&[port]);
-        kill_after(start(&mut machine.command("policy.yaml", &["apply"])), dice.below(takes));
+        kill_after(start(&mut machine.command("policy.yaml", &["apply"])), dice.time_below(takes));
     }
     machine.open(&[102]);
     output(&mut machine.command("policy.yaml", &["apply"])).success();

@@ -7,7 +7,6 @@
 mod machines;
 mod support;
 
-use machines::dice::Dice;
 use machines::drawn::{Built, Drawn};
 use machines::policy::policy;
 use machines::said::{Compared, Sum};
@@ -16,6 +15,7 @@ use palisade::names::Names;
 use proptest::prelude::any;
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 use std::cell::RefCell;
+use support::dice::Dice;
 use support::policies::config_of;
 
 /// Policies for each machine, and connections that are tried before the first and beside each.
@@ -40,7 +40,7 @@ fn valid_policy(dice: &mut Dice, machine: &Drawn, built: &Built, sum: &mut Sum) 
 
 /// One machine, before any policy and beside each of some.
 fn compare_on_one(seed: u64, sum: &mut Sum) -> Result<(), String> {
-    let mut dice = Dice::new(seed);
+    let mut dice = Dice::seeded(seed);
     let machine = Drawn::new(&mut dice);
     let built = Built::new(&machine);
     if !machine.rules.is_empty() {

@@ -9,7 +9,7 @@ use palisade::enforce::temporary::expire;
 use palisade::netlink::Socket;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
-use support::machine::Dice;
+use support::dice::Dice;
 use temporary::{Server, untimed};
 
 const SEVERAL: &str = "version: 1
@@ -296,7 +296,7 @@ fn kill_allows_and_revokes(runs: usize) {
         let mut command = server.lab.in_its_own_state(env!("CARGO_BIN_EXE_palisade"));
         command.arg("--policy").arg(server.lab.policy("policy.yaml")).args(*dice.choose(&commands));
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
-        std::thread::sleep(dice.below(takes));
+        std::thread::sleep(dice.time_below(takes));
         kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGKILL).expect("it was started");
         ended += usize::from(child.wait().expect("it was started").success());
         server.inside(|state| expire(&Socket::open().unwrap(), state).unwrap());

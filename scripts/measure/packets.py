@@ -22,6 +22,7 @@ ROUNDS = 5
 FEW, MANY = 64, 4_096
 TRACKED, PLAIN = "connection tracking alone", "no firewall"
 FORGETFUL = "the same rules, without remembering who"
+ONE_SERVICE, ONE_RULE = "palisade with one service", "palisade with one rule of forward"
 
 # What makes the kernel track connections, and nothing else.
 TRACKING = """table inet tracking {
@@ -223,12 +224,13 @@ def policies(folder):
     write(f"{folder}/sources.txt", [*sources, CLIENT])
     write(f"{folder}/blocked.txt", blocked)
     services = [f"  service-{n}: {{ ports: {FIRST_PORT + n}/tcp, from: sources }}" for n in range(SERVICES)]
-    write(f"{folder}/services.yaml",
-          ["version: 1", "groups:", "  sources: { file: sources.txt }", "services:", *services])
+    sources_and = ["version: 1", "groups:", "  sources: { file: sources.txt }"]
+    write(f"{folder}/services.yaml", [*sources_and, "services:", *services])
+    write(f"{folder}/services-one.yaml", [*sources_and, "services:", services[-1]])
     rules = [f"  rule-{n}: {{ ports: {FIRST_PORT + n}/tcp, from: sources, to: {{ interface: eth1 }} }}"
              for n in range(SERVICES)]
-    write(f"{folder}/forward.yaml",
-          ["version: 1", "groups:", "  sources: { file: sources.txt }", "forward:", *rules])
+    write(f"{folder}/forward.yaml", [*sources_and, "forward:", *rules])
+    write(f"{folder}/forward-one.yaml", [*sources_and, "forward:", rules[-1]])
     write(f"{folder}/blocking.yaml",
           ["version: 1", "groups:", "  blocked: { file: blocked.txt }", "block: blocked"])
     write(f"{folder}/ssh.yaml", ["version: 1", "services: { ssh: { ports: 22/tcp, from: any } }"])
@@ -268,13 +270,14 @@ def connections(palisade, packets, folder, runs):
     places = Places(packets, runs, **{
         "palisade": lambda place: place.palisade(palisade, f"{folder}/services.yaml"),
         TRACKED: Place.tracking,
+        ONE_SERVICE: lambda place: place.palisade(palisade, f"{folder}/services-one.yaml"),
         **tables,
     })
     last = ("connect", "--first", str(FIRST_PORT + SERVICES - 1))
     each = ("connect", "--first", str(FIRST_PORT), "--ports", str(SERVICES))
     two, others = ("palisade", TRACKED), ("palisade", *tables)
     rates = places.rates({
-        "last": (two, as_it_is, *last),
+        "last": ((*two, ONE_SERVICE), as_it_is, *last),
         "each": (two, as_it_is, *each),
         "last rule": (others, as_it_is, *last),
         "each rule": (others, as_it_is, *each),
@@ -284,6 +287,7 @@ def connections(palisade, packets, folder, runs):
     to_last = f"new connections, {SERVICES:,} services for {SOURCES:,} sources, to the last of them"
     to_each = "new connections, to each of them in turn"
     yield compared(to_last, rates["last"], TRACKED, at_least=0.97)
+    yield compared("", rates["last"], ONE_SERVICE, at_least=0.97)
     for peer, bound in zip(tables, (1.3, 4, None)):
         yield compared("", rates["last rule"], peer, at_least=bound)
     yield compared(to_each, rates["each"], TRACKED, at_least=0.97)
@@ -314,18 +318,21 @@ def routed(palisade, packets, folder, runs):
     places = Places(packets, runs, RoutedPlace, **{
         "palisade": lambda place: place.palisade(palisade, f"{folder}/forward.yaml"),
         TRACKED: Place.tracking,
+        ONE_RULE: lambda place: place.palisade(palisade, f"{folder}/forward-one.yaml"),
         PLAIN: as_it_is,
     })
     last = ("connect", "--first", str(FIRST_PORT + SERVICES - 1))
     each = ("connect", "--first", str(FIRST_PORT), "--ports", str(SERVICES))
+    all_ports = ("palisade", TRACKED, PLAIN)
     rates = places.rates({
-        "last": ((), as_it_is, *last),
-        "each": ((), as_it_is, *each),
-        "stream": ((), as_it_is, "stream", "--port", str(FIRST_PORT + 1)),
-        "segments": ((), Place.packet_by_packet, "stream", "--port", str(FIRST_PORT + 2)),
+        "last": (("palisade", TRACKED, ONE_RULE), as_it_is, *last),
+        "each": (("palisade", TRACKED), as_it_is, *each),
+        "stream": (all_ports, as_it_is, "stream", "--port", str(FIRST_PORT + 1)),
+        "segments": (all_ports, Place.packet_by_packet, "stream", "--port", str(FIRST_PORT + 2)),
     })
     to_last = f"new routed connections, {SERVICES:,} rules of forward for {SOURCES:,} sources, by the last of them"
     yield compared(to_last, rates["last"], TRACKED, at_least=0.97)
+    yield compared("", rates["last"], ONE_RULE, at_least=0.97)
     yield compared("new routed connections, by each of them in turn", rates["each"], TRACKED, at_least=0.97)
     for what, load in (("routed stream", "stream"), ("the same, segment by segment", "segments")):
         yield compared(what, rates[load], TRACKED, at_least=0.98, unit="B/s")

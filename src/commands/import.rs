@@ -5,12 +5,12 @@ mod tables;
 
 use super::exposure::published;
 use super::{Report, reader};
-use crate::desired::{Compiled, compile_bytes};
+use crate::desired::{Compiled, compile_by};
 use crate::error::Error;
+use crate::facts::{Facts, Kernel};
 use crate::machine::{Machine, legacy_tables};
 use crate::migrate::tables::Program;
-use crate::migrate::{Imported, Live, docker_user, firewalld, ufw};
-use crate::names::Names;
+use crate::migrate::{Imported, Live, docker_user, firewalld, protocol_names, ufw};
 use crate::netlink::Socket;
 use crate::policy::Problems;
 use crate::process::journal::Stderr;
@@ -165,8 +165,10 @@ fn proved(imported: &Imported) -> Result<(), Error> {
 
 /// The table of a policy, if it can be loaded and is what it expects to be.
 fn table_of(policy: &str) -> Result<Table, Error> {
+    // Files can't be read any more where the live rules were asked for.
+    let facts = Facts { protocols: Ok(protocol_names()), kernel: Kernel::running(), ..Facts::default() };
     let compiled: Compiled =
-        compile_bytes(policy.as_bytes(), Path::new(NAME), &Names::default()).map_err(|problems| wrong(&problems))?;
+        compile_by(policy.as_bytes(), Path::new(NAME), facts).map_err(|problems| wrong(&problems))?;
     match compiled.unmet() {
         Some(problems) => Err(wrong(&problems)),
         None => Ok(compiled.table),

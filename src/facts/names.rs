@@ -90,6 +90,12 @@ impl ProtocolNames {
     }
 }
 
+impl<'n> FromIterator<(&'n str, u8)> for ProtocolNames {
+    fn from_iter<I: IntoIterator<Item = (&'n str, u8)>>(names: I) -> Self {
+        Self(names.into_iter().map(|(name, number)| (name.to_owned(), number)).collect())
+    }
+}
+
 /// The words of each line, without comments.
 fn lines(text: &str) -> impl Iterator<Item = std::str::SplitWhitespace<'_>> {
     text.lines().map(|line| line.split('#').next().unwrap_or("").split_whitespace())

@@ -25,6 +25,7 @@ mod write;
 
 pub use report::{Entry, Fate, Note, Report};
 
+use crate::facts::ProtocolNames;
 use crate::machine::PublishedPort;
 use std::net::IpAddr;
 
@@ -44,4 +45,10 @@ pub struct Imported {
     pub policy: String,
     /// The report.
     pub report: Report,
+}
+
+/// The names of protocols that a policy may have which was written here.
+#[must_use]
+pub fn protocol_names() -> ProtocolNames {
+    tuple::PORTLESS.into_iter().collect()
 }

@@ -1,7 +1,7 @@
 //! A machine with a client outside, a network beside it, containers behind bridges and perhaps a VPN; what is forwarded and
 //! translated there, and what other programs have loaded.
 
-use super::dice::Dice;
+use crate::support::dice::Dice;
 use crate::support::echo::Echo;
 use crate::support::lab::{ANY, CLIENT, HOST, HOST_ON_LAN, LAN, Lab};
 use crate::support::namespace::{Namespace, output};

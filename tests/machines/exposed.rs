@@ -1,9 +1,9 @@
 //! What `exposure` says of connections to the machine, held against what became of them.
 
-use super::dice::Dice;
 use super::drawn::{TCP, UDP};
 use super::said::{Beside, Compared, Sum, contains};
 use super::tries::Try;
+use crate::support::dice::Dice;
 use crate::support::probe::{Outcome, Target};
 use palisade::exposure::{Clause, Interface, Label, Machine, Row, exposure, has_ports};
 use palisade::machine::listeners;

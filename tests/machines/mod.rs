@@ -1,7 +1,6 @@
 //! Random machines, and random policies for each: who is where, what is translated, and what other programs have loaded.
 #![allow(unreachable_pub)]
 
-pub mod dice;
 pub mod drawn;
 pub mod exposed;
 pub mod policy;

@@ -1,7 +1,7 @@
 //! Random policies whose names and addresses meet a machine's.
 
-use super::dice::Dice;
 use super::drawn::{CLUSTER, Drawn};
+use crate::support::dice::Dice;
 use std::fmt::Write as _;
 
 const PORTS: [&str; 12] = [

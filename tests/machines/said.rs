@@ -1,9 +1,9 @@
 //! What palisade says of connections beside a policy, held against what becomes of them.
 
-use super::dice::Dice;
 use super::drawn::{Built, CLUSTER, Drawn};
 use super::exposed::takes_for_container;
 use super::tries::{Observer, Said, Try, packet};
+use crate::support::dice::Dice;
 use crate::support::namespace::output;
 use crate::support::probe::{Outcome, Target};
 use palisade::access::access_changes;

@@ -1,7 +1,7 @@
 //! Connections on a machine: what is said of each by all live tables, and what becomes of it.
 
-use super::dice::Dice;
 use super::drawn::{Built, CLUSTER, Drawn, Who, address};
+use crate::support::dice::Dice;
 use crate::support::lab::{HOST, HOST_ON_LAN};
 use crate::support::probe::{Outcome, PATIENCE, SILENCE, Target, probe_from};
 use palisade::netlink::routing::Routing;

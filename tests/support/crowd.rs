@@ -3,15 +3,14 @@
 #![allow(dead_code)]
 
 mod addresses;
-mod draw;
 
+use super::dice::Dice;
 use super::frames::{ACK, Body, FIN, PSH, SYN, Written as Bytes};
 use super::lab::{HOST, HOST_ON_LAN, LAN, LOOPBACK};
 use super::policies::Written;
 use super::tap::USERS;
 use super::wire::{Fate, Side};
 use addresses::{NEIGHBOURS, around, ends, inside, is_real, limited_as, may_send};
-use draw::Draw;
 use palisade::net::{IfPattern, Ports, Version, protocol};
 use palisade::resolve::{Resolved, Service};
 use palisade::simulate::{Packet, Path, State, Translation, Transport, Verdict};
@@ -161,7 +160,7 @@ impl Crowd {
         let mut probes = Vec::new();
         for (index, seed) in seeds.iter().enumerate() {
             let number = SENDERS + u16::try_from(index).expect("there are not so many");
-            let Some(probe) = self.probe(&mut Draw(*seed), number) else { continue };
+            let Some(probe) = self.probe(&mut Dice::seeded(*seed), number) else { continue };
             let (one, other) = (probe.written.source, probe.written.destination);
             let ports = match probe.written.body {
                 Body::Tcp { source, destination, .. } | Body::Udp { source, destination } => (source, destination),
@@ -186,54 +185,54 @@ impl Crowd {
         probes
     }
 
-    fn source(&self, draw: &mut Draw, family: usize) -> IpAddr {
-        draw.of(&self.sources[family])
+    fn source(&self, dice: &mut Dice, family: usize) -> IpAddr {
+        dice.pick(&self.sources[family])
     }
 
-    fn port(&self, draw: &mut Draw) -> u16 {
-        match draw.below(8) {
-            0 => u16::try_from(1 + draw.below(65_535)).expect("a port"),
-            1..=3 => draw.of(&PORTS),
-            _ => draw.of(&self.ports),
+    fn port(&self, dice: &mut Dice) -> u16 {
+        match dice.below(8) {
+            0 => u16::try_from(1 + dice.below(65_535)).expect("a port"),
+            1..=3 => dice.pick(&PORTS),
+            _ => dice.pick(&self.ports),
         }
     }
 
     /// Who sends to whom.
-    fn ends(&self, draw: &mut Draw, way: Way, family: usize) -> (Side, IpAddr, Side, IpAddr) {
-        let neighbour = |draw: &mut Draw| draw.of(&NEIGHBOURS)[family].parse().expect("an address");
-        let here = |draw: &mut Draw| draw.of(&[HOST, HOST, HOST, HOST_ON_LAN])[family];
+    fn ends(&self, dice: &mut Dice, way: Way, family: usize) -> (Side, IpAddr, Side, IpAddr) {
+        let neighbour = |dice: &mut Dice| dice.pick(&NEIGHBOURS)[family].parse().expect("an address");
+        let here = |dice: &mut Dice| dice.pick(&[HOST, HOST, HOST, HOST_ON_LAN])[family];
         // Some lie about who they are.
-        let own = |draw: &mut Draw| draw.of(&[HOST, HOST_ON_LAN])[family];
-        let outside = |draw: &mut Draw| match draw.below(12) {
-            0 => own(draw),
-            1 => neighbour(draw),
-            _ => self.source(draw, family),
+        let own = |dice: &mut Dice| dice.pick(&[HOST, HOST_ON_LAN])[family];
+        let outside = |dice: &mut Dice| match dice.below(12) {
+            0 => own(dice),
+            1 => neighbour(dice),
+            _ => self.source(dice, family),
         };
-        let inside = |draw: &mut Draw| match draw.below(12) {
-            0 => own(draw),
-            1..4 => self.source(draw, family),
-            _ => neighbour(draw),
+        let inside = |dice: &mut Dice| match dice.below(12) {
+            0 => own(dice),
+            1..4 => self.source(dice, family),
+            _ => neighbour(dice),
         };
         match way {
-            Way::In => (Side::Client, outside(draw), Side::Host, here(draw)),
-            Way::Routed => (Side::Client, outside(draw), Side::Lan, neighbour(draw)),
+            Way::In => (Side::Client, outside(dice), Side::Host, here(dice)),
+            Way::Routed => (Side::Client, outside(dice), Side::Lan, neighbour(dice)),
             Way::LanToHost => {
-                (Side::Lan, inside(draw), Side::Host, draw.of(&[HOST_ON_LAN, HOST_ON_LAN, HOST])[family])
+                (Side::Lan, inside(dice), Side::Host, dice.pick(&[HOST_ON_LAN, HOST_ON_LAN, HOST])[family])
             }
-            Way::LanToOutside => (Side::Lan, inside(draw), Side::Client, self.source(draw, family)),
-            Way::Out => (Side::Host, HOST[family], Side::Client, self.source(draw, family)),
-            Way::OutToLan => (Side::Host, HOST_ON_LAN[family], Side::Lan, neighbour(draw)),
+            Way::LanToOutside => (Side::Lan, inside(dice), Side::Client, self.source(dice, family)),
+            Way::Out => (Side::Host, HOST[family], Side::Client, self.source(dice, family)),
+            Way::OutToLan => (Side::Host, HOST_ON_LAN[family], Side::Lan, neighbour(dice)),
             Way::Loopback => {
-                let own = draw.of(&[LOOPBACK, HOST, HOST_ON_LAN])[family];
+                let own = dice.pick(&[LOOPBACK, HOST, HOST_ON_LAN])[family];
                 (Side::Host, own, Side::Host, own)
             }
         }
     }
 
     #[expect(clippy::too_many_lines, reason = "one arm for each state")]
-    fn probe(&self, draw: &mut Draw, number: u16) -> Option<Probe> {
+    fn probe(&self, dice: &mut Dice, number: u16) -> Option<Probe> {
         use State::{Established, Invalid, New, Related, Reply, Untracked};
-        let way = draw.of(&[
+        let way = dice.pick(&[
             Way::In,
             Way::In,
             Way::In,
@@ -249,13 +248,13 @@ impl Crowd {
             Way::OutToLan,
             Way::Loopback,
         ]);
-        let family = draw.below(2);
-        let (side, from, other, to) = self.ends(draw, way, family);
+        let family = dice.below(2);
+        let (side, from, other, to) = self.ends(dice, way, family);
         let ends = Ends { side, from, other, to };
-        let state = match draw.below(18) {
+        let state = match dice.below(18) {
             _ if way == Way::Loopback => New,
             // Nobody can be answered who says that he is someone else on this side.
-            _ if inside(from).is_some() && !is_real(side, from) => draw.of(&[New, New, New, Invalid]),
+            _ if inside(from).is_some() && !is_real(side, from) => dice.pick(&[New, New, New, Invalid]),
             0..10 => New,
             10..12 => Established,
             12..14 => Reply,
@@ -265,19 +264,19 @@ impl Crowd {
             _ => New,
         };
         let (before, body) = match state {
-            New => (Vec::new(), self.first(draw, way, family, number)),
-            Established => self.later(draw, way, &ends, number),
-            Reply => self.reply(draw, &ends, number),
-            Related => self.error(draw, &ends, number),
-            Invalid => (Vec::new(), self.stray(draw, &ends, number)),
+            New => (Vec::new(), self.first(dice, way, family, number)),
+            Established => self.later(dice, way, &ends, number),
+            Reply => self.reply(dice, &ends, number),
+            Related => self.error(dice, &ends, number),
+            Invalid => (Vec::new(), self.stray(dice, &ends, number)),
             Untracked => {
-                let kind = draw.of(&[130, 131, 132, 133, 134, 135, 136, 143]);
+                let kind = dice.pick(&[130, 131, 132, 133, 134, 135, 136, 143]);
                 (Vec::new(), Body::Icmp { kind, code: 0, identifier: 0 })
             }
         };
         let hops: &[u8] = if state == Untracked { &[255, 255, 64] } else { &[64, 64, 255, 2, 128] };
-        let user = if side == Side::Host { draw.of(&USERS) } else { 0 };
-        let written = Bytes { hop_limit: draw.of(hops), user, ..Bytes::new(from, to, body) };
+        let user = if side == Side::Host { dice.pick(&USERS) } else { 0 };
+        let written = Bytes { hop_limit: dice.pick(hops), user, ..Bytes::new(from, to, body) };
         let transport = match written.body {
             Body::Tcp { source, destination, .. } => {
                 Transport::Ports { protocol: 6, source: Some(source), destination }
@@ -345,30 +344,30 @@ impl Crowd {
     }
 
     /// What begins a connection.
-    fn first(&self, draw: &mut Draw, way: Way, family: usize, number: u16) -> Body {
-        let destination = match draw.below(4) {
-            0 if way == Way::In => draw.of(&PUBLISHED).0,
-            _ => self.port(draw),
+    fn first(&self, dice: &mut Dice, way: Way, family: usize, number: u16) -> Body {
+        let destination = match dice.below(4) {
+            0 if way == Way::In => dice.pick(&PUBLISHED).0,
+            _ => self.port(dice),
         };
-        match draw.below(24) {
+        match dice.below(24) {
             0..10 => Body::Tcp { source: number, destination, flags: SYN, seq: HERE, ack: 0 },
             10..17 => Body::Udp { source: number, destination },
             17 => {
-                let (source, destination) = draw.of(&DHCP);
+                let (source, destination) = dice.pick(&DHCP);
                 Body::Udp { source, destination }
             }
             18 | 19 => Body::Sctp { source: number, destination },
             20 | 21 => Body::Icmp { kind: [8, 128][family], code: 0, identifier: number },
             22 if family == 0 => Body::Icmp { kind: 13, code: 0, identifier: number },
-            _ => Body::Other(draw.of(&[50, 2, 89])),
+            _ => Body::Other(dice.pick(&[50, 2, 89])),
         }
     }
 
     /// What follows when both have spoken.
-    fn later(&self, draw: &mut Draw, way: Way, ends: &Ends, number: u16) -> (Vec<(Side, Bytes)>, Body) {
-        let destination = if way == Way::In && draw.one_in(3) { draw.of(&PUBLISHED).0 } else { self.port(draw) };
+    fn later(&self, dice: &mut Dice, way: Way, ends: &Ends, number: u16) -> (Vec<(Side, Bytes)>, Body) {
+        let destination = if way == Way::In && dice.one_in(3) { dice.pick(&PUBLISHED).0 } else { self.port(dice) };
         let family = usize::from(ends.from.is_ipv6());
-        let kind = draw.below(4);
+        let kind = dice.below(4);
         let transport = if kind < 2 { 6 } else { 17 };
         let transport = Transport::Ports { protocol: transport, source: Some(number), destination };
         let to = translated_to(way, State::Established, transport, family).filter(|_| self.publishes && kind < 3);
@@ -401,12 +400,12 @@ impl Crowd {
     }
 
     /// The first answer to what the other one has sent.
-    fn reply(&self, draw: &mut Draw, ends: &Ends, number: u16) -> (Vec<(Side, Bytes)>, Body) {
-        let service = self.port(draw);
+    fn reply(&self, dice: &mut Dice, ends: &Ends, number: u16) -> (Vec<(Side, Bytes)>, Body) {
+        let service = self.port(dice);
         // What the host publishes it does not answer itself.
         let service = if PUBLISHED.iter().any(|(port, _)| *port == service) { 23 } else { service };
         let family = usize::from(ends.from.is_ipv6());
-        let (asked, answer) = match draw.below(4) {
+        let (asked, answer) = match dice.below(4) {
             0 | 1 => (
                 Body::Tcp { source: number, destination: service, flags: SYN, seq: HERE, ack: 0 },
                 Body::Tcp {
@@ -433,21 +432,21 @@ impl Crowd {
     }
 
     /// An error about what the other one has sent.
-    fn error(&self, draw: &mut Draw, ends: &Ends, number: u16) -> (Vec<(Side, Bytes)>, Body) {
-        let service = self.port(draw);
+    fn error(&self, dice: &mut Dice, ends: &Ends, number: u16) -> (Vec<(Side, Bytes)>, Body) {
+        let service = self.port(dice);
         let service = if PUBLISHED.iter().any(|(port, _)| *port == service) { 23 } else { service };
         let asked = Body::Udp { source: number, destination: service };
         // Not always does it come from whom it is about.
         let asked = Bytes::new(ends.to, ends.from, asked);
         let about = asked.bytes(&[]);
-        (vec![(ends.other, asked)], error_about(draw, ends, about))
+        (vec![(ends.other, asked)], error_about(dice, ends, about))
     }
 
     /// What belongs to no connection and begins none.
-    fn stray(&self, draw: &mut Draw, ends: &Ends, number: u16) -> Body {
-        let destination = self.port(draw);
+    fn stray(&self, dice: &mut Dice, ends: &Ends, number: u16) -> Body {
+        let destination = self.port(dice);
         let tcp = |flags| Body::Tcp { source: number, destination, flags, seq: HERE, ack: THERE };
-        match draw.below(6) {
+        match dice.below(6) {
             0 => tcp(SYN | FIN),
             1 => tcp(0),
             2 => tcp(ACK),
@@ -457,16 +456,16 @@ impl Crowd {
             }
             _ => {
                 let unknown = Bytes::new(ends.to, ends.from, Body::Udp { source: number, destination });
-                error_about(draw, ends, unknown.bytes(&[]))
+                error_about(dice, ends, unknown.bytes(&[]))
             }
         }
     }
 }
 
-fn error_about(draw: &mut Draw, ends: &Ends, about: Vec<u8>) -> Body {
+fn error_about(dice: &mut Dice, ends: &Ends, about: Vec<u8>) -> Body {
     let (kind, code) = match ends.from {
-        IpAddr::V4(_) => draw.of(&[(3, 1), (3, 3), (3, 13), (11, 0), (12, 0)]),
-        IpAddr::V6(_) => draw.of(&[(1, 0), (1, 4), (2, 0), (3, 0), (4, 0)]),
+        IpAddr::V4(_) => dice.pick(&[(3, 1), (3, 3), (3, 13), (11, 0), (12, 0)]),
+        IpAddr::V6(_) => dice.pick(&[(1, 0), (1, 4), (2, 0), (3, 0), (4, 0)]),
     };
     Body::Message { kind, code, rest: [vec![0; 4], about].concat() }
 }

@@ -1,6 +1,6 @@
 //! Random policies about SSH: whom they let in and whom they shut out is a matter of chance, and of every key.
 
-use super::machine::Dice;
+use super::dice::Dice;
 use super::roads::Road;
 
 /// A policy, the list that it may name, and the rules of others beside it.

@@ -3,6 +3,7 @@
 
 pub mod attack;
 pub mod crowd;
+pub mod dice;
 pub mod drift;
 pub mod echo;
 pub mod engine;

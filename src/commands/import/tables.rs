@@ -61,7 +61,7 @@ pub(super) fn of_kernel(program: Program, live: Live, confined: Confinement<'_>)
             ports_listed: true,
             beyond: None,
         };
-        let compile = |policy: &str| table_of(policy).map_err(|error| error.in_full(false));
+        let compile = |policy: &str| table_of(policy).map_err(|error| error.to_string());
         import(&Input { machine: &machine, program, forwards, compile: &compile })
     })?;
     imported.map_err(Error::Declined)

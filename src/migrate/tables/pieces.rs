@@ -65,9 +65,10 @@ pub(super) fn pieces(row: &Row, space: &Space, to: &[IpAddr]) -> Vec<Piece> {
         }
     }
     for piece in &mut pieces {
-        let mut on = piece.ways.iter().filter_map(|at| space.ways.get(*at));
+        let on: Vec<&Way> = piece.ways.iter().filter_map(|at| space.ways.get(*at)).collect();
         let others = space.ways.iter().enumerate().skip(1).filter(|(at, _)| !piece.ways.contains(at));
-        let others: Vec<&Way> = others.map(|(_, way)| way).filter(|one| on.any(|way| covers(way, one))).collect();
+        let others: Vec<&Way> =
+            others.map(|(_, way)| way).filter(|one| on.iter().any(|way| covers(way, one))).collect();
         piece.except.extend(others.into_iter().flat_map(names));
     }
     let is_any = first.is_any();
