@@ -362,6 +362,21 @@ impl AtItsLastWord {
     }
 }
 
+/// What palisade has left when it may need the kernel's rules to the end: a name; inheritable, permitted, effective, bounding and
+/// ambient capabilities; no new privileges, and filters.
+const NET_ADMIN: &str = "palisade  1000 1000   1 2 2";
+/// What it has left when it doesn't.
+const NOTHING: &str = "palisade      1 2 2";
+
+#[track_caller]
+fn assert_rights(machine: &Machine, commands: &[&str], expected: &str) {
+    for command in commands {
+        let stopped = AtItsLastWord::of(machine, &command.split(' ').collect::<Vec<_>>());
+        assert_eq!(stopped.rights(), [expected], "{command}");
+        stopped.end().expect("no signal ends it");
+    }
+}
+
 /// After each command another state: the policy opens one port more than what is loaded.
 #[test]
 fn every_command_has_cap_net_admin_at_most_in_the_end_and_can_get_no_more() {
@@ -392,44 +407,26 @@ fn every_command_has_cap_net_admin_at_most_in_the_end_and_can_get_no_more() {
         "refresh --json",
         "disable --yes",
     ];
-    for command in commands {
-        let stopped = AtItsLastWord::of(&machine, &command.split(' ').collect::<Vec<_>>());
-        // A name; inheritable, permitted, effective, bounding and ambient capabilities; no new privileges, and filters.
-        assert_eq!(stopped.rights(), ["palisade  1000 1000   1 2 2"], "{command}");
-        stopped.end().expect("no signal ends it");
-    }
+    assert_rights(&machine, &commands, NET_ADMIN);
     let takes = "groups: { owner: { temporary: 12h }, attackers: { temporary: 1d } }\n\
                  services: { web: { ports: 80/tcp, from: owner } }\nblock: attackers\n";
     machine.write("policy.yaml", &format!("version: 1\n{takes}"));
     machine.run(&["apply"]).success();
-    for command in ["block 192.0.2.7", "revoke 192.0.2.7", "allow 192.0.2.7"] {
-        let stopped = AtItsLastWord::of(&machine, &command.split(' ').collect::<Vec<_>>());
-        assert_eq!(stopped.rights(), ["palisade  1000 1000   1 2 2"], "{command}");
-        stopped.end().expect("no signal ends it");
-    }
-    let stopped = AtItsLastWord::of(&machine, &["allow", "--list"]);
-    assert_eq!(stopped.rights(), ["palisade      1 2 2"]);
-    stopped.end().expect("no signal ends it");
-    let import = concat!("import ufw --root ", env!("CARGO_MANIFEST_DIR"), "/tests/migrate/web-server.d");
     let textfile = format!("metrics --textfile {}", machine.path("lib").display());
-    let stopped = AtItsLastWord::of(&machine, &textfile.split(' ').collect::<Vec<_>>());
-    assert_eq!(stopped.rights(), ["palisade  1000 1000   1 2 2"]);
-    stopped.end().expect("no signal ends it");
+    let commands = ["block 192.0.2.7", "revoke 192.0.2.7", "allow 192.0.2.7", &textfile];
+    assert_rights(&machine, &commands, NET_ADMIN);
     machine.inside.nft_load("table inet theirs { chain in { type filter hook input priority 0; policy drop; }; }");
     let chain = "INPUT { type filter hook input priority filter; policy drop; }";
     machine.inside.nft_load(&format!("table ip filter {{ chain {chain}; }}"));
-    for command in ["import nft", "import iptables"] {
-        let stopped = AtItsLastWord::of(&machine, &command.split(' ').collect::<Vec<_>>());
-        assert_eq!(stopped.rights(), ["palisade  1000 1000   1 2 2"], "{command}");
-        stopped.end().expect("no signal ends it");
-    }
-    let zones = concat!("import firewalld --root ", env!("CARGO_MANIFEST_DIR"), "/tests/migrate/firewalld/docker.d");
-    let chain = concat!("import docker-user ", env!("CARGO_MANIFEST_DIR"), "/tests/migrate/docker-user/sets.rules");
-    for command in ["show", "init", import, zones, chain, "add 81/tcp --from any --yes"] {
-        let stopped = AtItsLastWord::of(&machine, &command.split(' ').collect::<Vec<_>>());
-        assert_eq!(stopped.rights(), ["palisade      1 2 2"], "{command}");
-        stopped.end().expect("no signal ends it");
-    }
+    assert_rights(&machine, &["import nft", "import iptables"], NET_ADMIN);
+    let recorded = |firewall: &str, place: &str| {
+        format!("import {firewall} {}/tests/migrate/{place}", env!("CARGO_MANIFEST_DIR"))
+    };
+    let ufw = recorded("ufw --root", "web-server.d");
+    let zones = recorded("firewalld --root", "firewalld/docker.d");
+    let chain = recorded("docker-user", "docker-user/sets.rules");
+    let commands = ["allow --list", "show", "init", &ufw, &zones, &chain, "add 81/tcp --from any --yes"];
+    assert_rights(&machine, &commands, NOTHING);
 }
 
 #[test]
