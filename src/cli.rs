@@ -234,7 +234,7 @@ pub fn run(cli: &Cli) -> Result<Report, Error> {
         Command::Status(_) => status::run(policy, &state),
         Command::Denied(args) => denied::run(&state, args),
         Command::Suggest(args) => suggest::run(&state, args),
-        Command::Explain(args) => explain::run(policy, &state, args),
+        Command::Explain(args) => explain::run(policy, &state, args, cli.common.json),
         Command::Exposure(_) => exposure::run(&state),
         Command::Export(args) => export::run(policy, &state, args),
         Command::Doctor(args) => doctor::run(args, policy, &state),

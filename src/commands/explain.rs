@@ -83,9 +83,11 @@ struct Question<'q> {
     desired: Option<&'q Desired>,
     /// The policy that the answer is about, where its words are needed.
     policy: Option<&'q Resolved>,
+    /// Whether the answer is for programs.
+    in_json: bool,
 }
 
-pub(crate) fn run(path: &std::path::Path, state: &State, args: &Args) -> Result<Report, Error> {
+pub(crate) fn run(path: &std::path::Path, state: &State, args: &Args, in_json: bool) -> Result<Report, Error> {
     let one = matches!(args.from, Some(Sender::Host | Sender::Address(_)));
     // Confined, it could not read /etc/passwd, nor see processes and engines.
     let user = args.user.as_deref().map(user).transpose()?;
@@ -100,7 +102,8 @@ pub(crate) fn run(path: &std::path::Path, state: &State, args: &Args) -> Result<
     let names = state.names().unwrap_or_default();
     confined.keep_net_admin("explain")?;
     let (socket, routing) = (Socket::open()?, Routing::open()?);
-    let question = Question { args, state, socket: &socket, routing: &routing, desired: desired.as_ref(), policy };
+    let (socket, routing, desired) = (&socket, &routing, desired.as_ref());
+    let question = Question { args, state, socket, routing, desired, policy, in_json };
     match (asked, args.from.as_ref(), found) {
         (Some(asked), Some(Sender::Host | Sender::Address(_)), _) => {
             one::all(&question, &asked, &one::Around { near: &near, names: &names, user })

@@ -9,7 +9,7 @@ use crate::exposure::{Judged, JudgedPart, Sources, Whole, judge};
 use crate::net::Addresses;
 use crate::printable::printable;
 use crate::simulate::Routes as _;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
@@ -67,10 +67,11 @@ pub(super) fn report(
             asked.targets.iter().map(one).collect()
         })
     })??;
-    written(&name, &judged, asked)
+    written(&name, &judged, asked, question.in_json)
 }
 
-fn written(name: &str, judged: &[(Target, Vec<JudgedPart>)], asked: &Asked) -> Result<Report, Error> {
+/// The answer. Only programs are told each part: there may be a hundred thousand.
+fn written(name: &str, judged: &[(Target, Vec<JudgedPart>)], asked: &Asked, in_json: bool) -> Result<Report, Error> {
     let mut text = String::new();
     let mut connections: Vec<Value> = Vec::new();
     let mut statuses = BTreeSet::new();
@@ -82,8 +83,14 @@ fn written(name: &str, judged: &[(Target, Vec<JudgedPart>)], asked: &Asked) -> R
         let _ = writeln!(text, "{}", printable(&format!("{} from {name}: {sentence}", target.words())));
         whys(parts, &mut text);
         statuses.insert(status);
-        let parts: Vec<Value> = parts.iter().map(part_json).collect();
-        connections.push(json!({ "asked": target.words(), "verdict": verdict_of(status), "parts": parts }));
+        let mut connection = Map::from_iter([
+            ("asked".to_owned(), target.words().into()),
+            ("verdict".to_owned(), verdict_of(status).into()),
+        ]);
+        if in_json {
+            connection.insert("parts".to_owned(), parts.iter().map(part_json).collect());
+        }
+        connections.push(connection.into());
     }
     if let Some(note) = &asked.note {
         let _ = writeln!(text, "{note}");
@@ -102,9 +109,10 @@ fn written(name: &str, judged: &[(Target, Vec<JudgedPart>)], asked: &Asked) -> R
         [one] => one.get("parts").cloned(),
         _ => None,
     };
-    let json = json!({ "verdict": verdict_of(status), "steps": [], "from": name, "parts": parts, "note": asked.note,
-        "connections": connections });
-    Ok(Report { status, text: text.into(), json })
+    let json = json!({ "verdict": verdict_of(status), "steps": [], "from": name, "note": asked.note });
+    let report = Report { status, text: text.into(), json };
+    // `json!` would copy them.
+    Ok(report.with("parts", parts.into()).with("connections", connections.into()))
 }
 
 const fn verdict_of(status: u8) -> &'static str {
