@@ -69,7 +69,12 @@ impl Assembler {
         self.table.as_ref()?.manifest().remove(set)
     }
 
-    /// Whether these elements fit a set that was read: its key type and the kernel's element count.
+    /// Whether the kernel told how many elements a set that was read has: since 6.16 it does.
+    pub(in crate::netlink) fn is_counted(&self, set: &str) -> bool {
+        self.counts.contains_key(set)
+    }
+
+    /// Whether these elements fit a set that was read: its key type and the kernel's element count, if there is one.
     pub(in crate::netlink) fn may_hold(&self, set: &str, elements: &Elements) -> bool {
         let Some((spec, _)) = self.sets.get(set) else { return false };
         let fits = elements.packed().is_some_and(|packed| packed.width == spec.key.len as usize);

@@ -10,6 +10,8 @@ use crate::netlink::wire::uapi::{self, NFTA_GEN_ID, msg};
 use crate::process::progress::{doing, in_thousands};
 use crate::ruleset::{Digest, Elements, Table, TableId};
 use nix::errno::Errno;
+use std::collections::BTreeSet;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// How long to retry while others keep changing the ruleset.
@@ -57,14 +59,19 @@ impl Known for () {
     }
 }
 
+/// How many elements of a set are dumped where the kernel does not count them. It takes about a second.
+const DUMPED_UNCOUNTED: usize = 131_072;
+
 /// How to read the elements of large sets: those with a digest in the table.
 ///
-/// The kernel starts over for each part of a dump, so dumping a million elements takes a minute.
+/// The kernel starts over for each part of a dump, so dumping a million elements takes a minute. Before 6.16 it does not count a
+/// set's elements: without a dump, nobody knows whether somebody has added one.
 #[derive(Clone, Copy)]
 pub enum Reading<'a> {
-    /// Trusts a digest whose elements are known and match the kernel's count; dumps all other sets.
+    /// Trusts a digest whose elements are known and match the kernel's count; dumps all other sets. Of a set that the kernel does
+    /// not count, and that is too large to be dumped, a warning says that what was added to it is not known.
     ByDigest(&'a dyn Known),
-    /// Like `ByDigest`, but also looks each element up.
+    /// Like `ByDigest`, but also looks each element up, and dumps every set that the kernel does not count.
     LookedUp(&'a dyn Known),
 }
 
@@ -252,8 +259,15 @@ impl Reader<'_> {
             tracing::warn!(count = digest.count, "reading set {set}, which takes its time");
             return Ok(false);
         };
+        let is_deep = matches!(self.reading, Reading::LookedUp(_));
+        if !self.assembler.is_counted(set) {
+            if is_deep || elements.len() <= DUMPED_UNCOUNTED {
+                return Ok(false);
+            }
+            tell_uncounted(set, elements.len());
+        }
         let _doing = doing(format!("looking for each of the {} elements of {set}", in_thousands(elements.len())));
-        if matches!(self.reading, Reading::LookedUp(_)) && !self.holds_all(set, &elements)? {
+        if is_deep && !self.holds_all(set, &elements)? {
             tracing::warn!("set {set} differs from what was loaded: reading all of it, which takes a while");
             return Ok(false);
         }
@@ -293,6 +307,19 @@ impl Reader<'_> {
         let own = kind == msg::GETRULE && self.genid.is_none();
         self.changed |= end == End::Interrupted && !own;
         Ok(())
+    }
+}
+
+/// Says, once for each set, that it is not known whether somebody has added to it.
+fn tell_uncounted(set: &str, count: usize) {
+    static TOLD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let is_new = TOLD.lock().is_ok_and(|mut told| told.insert(set.to_owned()));
+    if is_new {
+        let count = in_thousands(count);
+        tracing::warn!(
+            "whether somebody has added to set {set} ({count} elements) is not known: this kernel does not count them; \
+             `palisade diff --deep` reads all of them, which takes a minute for a million"
+        );
     }
 }
 
