@@ -28,9 +28,9 @@ fn readable_lab() -> Lab {
     lab
 }
 
-/// Palisade as `nobody`, on the host of the lab.
+/// Palisade as `nobody`, on the host of the lab, where the package keeps palisade's state in a folder for root alone.
 fn as_nobody(lab: &Lab, before: &[&str], arguments: &[&str]) -> Output {
-    let mut command = lab.host.command("setpriv");
+    let mut command = lab.in_its_own_state("setpriv");
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).args(before);
     output(
         command.arg(lab.policy("palisade")).arg("--policy").arg(lab.policy("three-addresses.yaml")).args(arguments),
@@ -68,9 +68,28 @@ fn whoever_may_not_change_the_firewall_is_told_which_capability_is_missing() {
     let lab = readable_lab();
     lab.palisade("three-addresses.yaml", &["apply"]).success();
     let before = lab.host.nft_list();
-    let commands =
-        [("apply", &["apply"][..]), ("diff", &["diff"]), ("status", &["status"]), ("disable", &["disable", "--yes"])];
-    for (name, arguments) in commands {
+    let commands: [&[&str]; 18] = [
+        &["apply"],
+        &["diff"],
+        &["status"],
+        &["disable", "--yes"],
+        &["explain", "22/tcp", "--from", "192.0.2.1", "--planned"],
+        &["exposure"],
+        &["denied"],
+        &["suggest", "192.0.2.1"],
+        &["doctor"],
+        &["report", "--html", "-"],
+        &["metrics"],
+        &["rollback"],
+        &["confirm"],
+        &["boot"],
+        &["refresh"],
+        &["block", "192.0.2.1"],
+        &["import", "nft"],
+        &["import", "docker-user"],
+    ];
+    for arguments in commands {
+        let name = arguments[0];
         let sentence = format!(
             "`palisade {name}` needs the capability CAP_NET_ADMIN, which this process does not have: run it as root"
         );
@@ -84,6 +103,17 @@ fn whoever_may_not_change_the_firewall_is_told_which_capability_is_missing() {
         );
     }
     assert_eq!(lab.host.nft_list(), before);
+}
+
+#[test]
+fn what_is_kept_is_not_said_to_be_nothing_to_who_may_not_read_it() {
+    let lab = readable_lab();
+    lab.palisade("three-addresses.yaml", &["apply"]).success();
+
+    let listed = as_nobody(&lab, &[], &["rollback", "--list"]);
+
+    let error = "error: /var/lib/palisade/rulesets may not be read by this user\n".to_owned();
+    assert_eq!((listed.status, listed.stdout, listed.stderr), (Some(1), String::new(), error));
 }
 
 /// The lines of `/proc/PID/status` that tell what a thread may do, and what it can get.

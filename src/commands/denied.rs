@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::net::Version;
 use crate::netlink::{NetlinkError, counted_elements};
 use crate::printable::printable;
-use crate::process::privileges::Confinement;
+use crate::process::privileges::{Confinement, need_net_admin};
 use crate::resolve::Resolved;
 use crate::ruleset::TableId;
 use crate::state::State;
@@ -44,6 +44,7 @@ pub struct Args {
 }
 
 pub(crate) fn run(state: &State, args: &Args) -> Result<Report, Error> {
+    need_net_admin("denied")?;
     let confined = Confinement::begin(reader(state));
     let policy = applied(state);
     confined.keep_net_admin("denied")?;

@@ -13,7 +13,7 @@ use crate::netlink::{Reading, Socket};
 use crate::plan::{Lines, Plan, headline};
 use crate::policy::Problems;
 use crate::printable::{Text, printable};
-use crate::process::privileges::Confinement;
+use crate::process::privileges::{Confinement, need_net_admin};
 use crate::render::changes::{shown, unified};
 use crate::state::State;
 use anstyle::{AnsiColor, Style};
@@ -33,7 +33,8 @@ use std::path::{Path, PathBuf};
 /// policy is.
 ///
 /// A set of more than 65,536 addresses is compared by the digest that the table keeps of it, and by the kernel's count of
-/// its elements. With --deep, each of its elements is compared, too.
+/// its elements; where the kernel does not count them (before 6.16), it is read up to 131,072, and a warning says so of more.
+/// With --deep, each of its elements is compared, too.
 ///
 /// `palisade diff OLD NEW` compares two files instead, as if the kernel held OLD: it asks no kernel and needs no
 /// privileges. `-` is standard input: `git show main:policy.yaml | palisade diff - policy.yaml`. What depends on the
@@ -78,6 +79,7 @@ pub(crate) fn run(path: &Path, state: &State, args: &Args) -> Result<Report, Err
             Err(found) => Err(Error::Policy(found)),
         };
     }
+    need_net_admin("diff")?;
     let desired = Desired::load(path, state)?.with_temporary(state);
     confined.keep_net_admin("diff")?;
     let socket = Socket::open()?;

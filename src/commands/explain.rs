@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::files::user_id;
 use crate::netlink::Socket;
 use crate::netlink::routing::Routing;
-use crate::process::privileges::Confinement;
+use crate::process::privileges::{Confinement, need_net_admin};
 use crate::resolve::Resolved;
 use crate::state::State;
 use asked::{Asked, Sender, sender};
@@ -88,6 +88,7 @@ struct Question<'q> {
 }
 
 pub(crate) fn run(path: &std::path::Path, state: &State, args: &Args, in_json: bool) -> Result<Report, Error> {
+    need_net_admin("explain")?;
     let one = matches!(args.from, Some(Sender::Host | Sender::Address(_)));
     // Confined, it could not read /etc/passwd, nor see processes and engines.
     let user = args.user.as_deref().map(user).transpose()?;

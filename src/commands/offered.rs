@@ -135,7 +135,12 @@ impl Places {
     }
 
     fn rulesets(&self) -> Vec<Value> {
-        let read = self.state.list().into_iter().filter_map(|entry| Some((entry.number, entry.about.ok()?)));
+        let read = self
+            .state
+            .list()
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|entry| Some((entry.number, entry.about.ok()?)));
         let said = |policy: Option<String>| policy.map(|policy| format!(", {policy}")).unwrap_or_default();
         read.map(|(number, about)| (number.to_string(), format!("{}{}", about.saved, said(about.policy)))).collect()
     }

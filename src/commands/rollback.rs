@@ -176,7 +176,7 @@ fn list(state: &State) -> Result<Report, Error> {
     });
     let mut text = String::new();
     let mut rulesets = Vec::new();
-    for entry in state.list() {
+    for entry in state.list()? {
         let about = match entry.about {
             Ok(about) => about,
             Err(error) => {

@@ -13,7 +13,7 @@ use crate::enforce::stamp;
 use crate::error::Error;
 use crate::netlink::{Reading, Socket};
 use crate::printable::{printable, time_in_words};
-use crate::process::privileges::Confinement;
+use crate::process::privileges::{Confinement, need_net_admin};
 use crate::resolve::{Resolved, lockdown};
 use crate::ruleset::{Table, TableId};
 use crate::state::{Booted, Identity, Source, State, moment};
@@ -36,6 +36,7 @@ pub(super) const NOT_ACTIVE: &str = "not active: `palisade apply` loads the poli
 pub struct Args {}
 
 pub(crate) fn run(path: &Path, state: &State) -> Result<Report, Error> {
+    need_net_admin("status")?;
     let confined = Confinement::begin(reader(state));
     let desired = Desired::load(path, state).map(|desired| desired.with_temporary(state));
     confined.keep_net_admin("status")?;

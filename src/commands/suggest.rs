@@ -6,7 +6,7 @@ use super::{Report, reader};
 use crate::compile::Denial;
 use crate::denied::{Denied, Refused, suggestion, why};
 use crate::error::Error;
-use crate::process::privileges::Confinement;
+use crate::process::privileges::{Confinement, need_net_admin};
 use crate::state::State;
 use serde_json::json;
 use std::net::IpAddr;
@@ -31,6 +31,7 @@ pub struct Args {
 }
 
 pub(crate) fn run(state: &State, args: &Args) -> Result<Report, Error> {
+    need_net_admin("suggest")?;
     let confined = Confinement::begin(reader(state));
     let policy = applied(state);
     confined.keep_net_admin("suggest")?;

@@ -148,11 +148,16 @@ pub(super) fn exists(folder: &Path, name: &str) -> bool {
     Folder::open(folder).ok().flatten().is_some_and(|folder| folder.holds(name))
 }
 
-/// The names in a folder; empty if the folder is missing or can't be trusted.
-pub(super) fn names(folder: &Path) -> Vec<String> {
+/// The names in a folder; empty if the folder is missing. The error is in words.
+pub(super) fn all_names(folder: &Path) -> Result<Vec<String>, StateError> {
     let names =
         Folder::open(folder).and_then(|folder| folder.map_or_else(|| Ok(Vec::new()), |folder| folder.names()));
-    names.unwrap_or_else(|error| {
+    names.map_err(|error| StateError::Read(error.to_string()))
+}
+
+/// The same; empty, too, if the folder can't be trusted or read, which is said.
+pub(super) fn names(folder: &Path) -> Vec<String> {
+    all_names(folder).unwrap_or_else(|error| {
         tracing::warn!("{} is passed over: {error}", folder.display());
         Vec::new()
     })

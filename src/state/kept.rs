@@ -164,15 +164,18 @@ impl State {
     }
 
     /// All that are kept, newest first.
-    #[must_use]
-    pub fn list(&self) -> Vec<Entry> {
+    ///
+    /// # Errors
+    /// Their folder can't be trusted or read.
+    pub fn list(&self) -> Result<Vec<Entry>, StateError> {
+        files::all_names(&self.rulesets())?;
         let last = self.last_good_number();
         let entry = |number| Entry {
             number,
             about: self.about(number).map_err(|error| error.to_string()),
             last_good: Some(number) == last,
         };
-        self.numbers().into_iter().map(entry).collect()
+        Ok(self.numbers().into_iter().map(entry).collect())
     }
 
     fn about(&self, number: u32) -> Result<About, StateError> {

@@ -49,7 +49,7 @@ impl Scratch {
     }
 
     fn numbers(&self) -> Vec<u32> {
-        self.state.list().into_iter().map(|entry| entry.number).collect()
+        self.state.list().expect("it can be read").into_iter().map(|entry| entry.number).collect()
     }
 
     fn last_good(&self) -> Option<(u32, Table)> {
@@ -182,7 +182,7 @@ fn the_last_five_are_kept_and_the_same_one_again_is_not_another() {
     assert_eq!(scratch.numbers(), [7, 6, 5, 4, 3]);
     assert_eq!(scratch.last_good(), Some((7, table("g"))));
     assert_eq!(scratch.state.before_last_good(), Some(6));
-    let entry = &scratch.state.list()[0];
+    let entry = &scratch.state.list().expect("it can be read")[0];
     assert_eq!((entry.last_good, entry.about.as_ref().unwrap().policy.as_deref()), (true, Some(POLICY)));
 }
 

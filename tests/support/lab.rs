@@ -14,6 +14,7 @@ use super::probe::{Outcome, PATIENCE, Target};
 use super::program::palisade;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
@@ -70,6 +71,9 @@ impl Lab {
         for folder in ["lib", "run", "policies"] {
             fs::create_dir(scratch.path().join(folder)).expect("a folder in a fresh one");
         }
+        // As the package has it.
+        let kept = scratch.path().join("lib");
+        fs::set_permissions(kept, fs::Permissions::from_mode(0o700)).expect("it was made just now");
         // The machine's own name servers are none of the lab's.
         for (name, text) in [("resolv.conf", ""), ("hosts", ""), ("nsswitch.conf", "hosts: files dns\n")] {
             fs::write(scratch.path().join(name), text).expect("scratch is writable");
