@@ -205,10 +205,10 @@ impl<'a> LiveSets<'a> {
         self.live.sets.get(&(table.clone(), name.to_owned())).copied()
     }
 
-    /// How many elements a set that the packet path fills lists, for a kernel that does not report it; `None` if it can't be
-    /// read. Others are not asked: they may be very large.
+    /// How many elements a set lists that the packet path fills or whose elements have their time, for a kernel that does not
+    /// report it; `None` if it can't be read. Others are not asked: they may be very large.
     fn listed(&self, table: &TableId, name: &str, set: &Set) -> Option<u32> {
-        if !set.spec.flags.contains(SetFlags::DYNAMIC) {
+        if ![SetFlags::DYNAMIC, SetFlags::TIMEOUT].iter().any(|flag| set.spec.flags.contains(*flag)) {
             return None;
         }
         let which = (table.clone(), name.to_owned());
