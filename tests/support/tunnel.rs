@@ -78,7 +78,12 @@ fn wireguard(lab: &Lab, peer: &Namespace) {
 fn said(command: &mut Command, line: &str) -> String {
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("nsenter and wg are installed");
-    writeln!(child.stdin.take().expect("it is piped"), "{line}").expect("it reads");
+    let mut input = child.stdin.take().expect("it is piped");
+    // One that is given nothing may have ended before it could be.
+    if !line.is_empty() {
+        writeln!(input, "{line}").expect("it reads");
+    }
+    drop(input);
     let output = child.wait_with_output().expect("it ends");
     assert!(output.status.success(), "{command:?}");
     String::from_utf8(output.stdout).expect("text").trim().to_owned()
