@@ -165,6 +165,8 @@ fn what_is_not_known_is_left_out_with_the_reason_and_never_looks_well() {
         std::iter::once("palisade_confirmation_pending 0").chain(sources.iter().map(String::as_str)).collect();
     assert_eq!(state(&lab), (told("", 0, &more), said.to_owned()), "booted from the last good ruleset");
 
+    let by_name = "version: 1\nservices: { ssh: { ports: 22/tcp, from: { dns: home.example } } }\n";
+    lab.write_policy("policy.yaml", by_name);
     fs::write(lab.kept("names.json"), "damaged").expect("scratch is writable");
     let (lines, said) = state(&lab);
     assert!(!lines.iter().any(|line| line.contains("valid") || line.contains("in_sync")), "{lines:?}");
