@@ -107,10 +107,14 @@ impl State {
 
     /// The numbers of the rulesets that are kept, newest first.
     fn numbers(&self) -> Vec<u32> {
+        Self::numbers_in(files::names(&self.rulesets()))
+    }
+
+    fn numbers_in(names: Vec<String>) -> Vec<u32> {
         let number = |name: &str| name.strip_suffix(".ruleset").and_then(|number| number.parse().ok());
         // Accept one spelling of a number only: another would name another file.
         let named = |name: String| number(&name).filter(|&number| file_name(number) == name);
-        let mut numbers: Vec<u32> = files::names(&self.rulesets()).into_iter().filter_map(named).collect();
+        let mut numbers: Vec<u32> = names.into_iter().filter_map(named).collect();
         numbers.sort_unstable_by(|a, b| b.cmp(a));
         numbers
     }
@@ -168,14 +172,14 @@ impl State {
     /// # Errors
     /// Their folder can't be trusted or read.
     pub fn list(&self) -> Result<Vec<Entry>, StateError> {
-        files::all_names(&self.rulesets())?;
+        let numbers = Self::numbers_in(files::all_names(&self.rulesets())?);
         let last = self.last_good_number();
         let entry = |number| Entry {
             number,
             about: self.about(number).map_err(|error| error.to_string()),
             last_good: Some(number) == last,
         };
-        Ok(self.numbers().into_iter().map(entry).collect())
+        Ok(numbers.into_iter().map(entry).collect())
     }
 
     fn about(&self, number: u32) -> Result<About, StateError> {
